@@ -1,0 +1,98 @@
+"""
+Everything that notifier raises.
+
+* NotifierError
+  x ConfigurationError      the operator must change a setting              exit 2
+  x Rejected                the caller must change the request
+    + InvalidMessage        fields that cannot be sent, each by its pointer
+    + MessageNotFound
+    + WrongState            what was asked does not fit the message's state
+    + IdempotencyMismatch   the key was used for another request
+  x Unavailable             try again later
+    + BacklogFull
+    + Draining
+    + JournalUnavailable    the journal cannot be read or written now
+  x JournalFailure          the journal cannot be used at all               exit 74
+  x JournalInUse            another process has it                          exit 75
+
+What goes wrong while a message is under way is not here: it is data, and is
+called a `Failure` (see `deliveries`).
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+
+class NotifierError(Exception):
+    """Base of every exception that notifier raises."""
+
+
+class ConfigurationError(NotifierError):
+    """Settings that are wrong, unknown or contradictory: all of them, each by its name."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Rejected(NotifierError):
+    """The request cannot be carried out as it stands."""
+
+
+class Fault(Struct, frozen=True):
+    """What is wrong with one field. `pointer` is a JSON pointer (RFC 6901) into the body."""
+
+    pointer: str
+    message: str
+
+
+class InvalidMessage(Rejected):
+    """The message cannot be sent; `faults` says why, field by field."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults))
+        self.faults: Sequence[Fault] = faults
+
+
+class MessageNotFound(Rejected):
+    """No message has that id."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"no message has the id {id!r}")
+
+
+class WrongState(Rejected):
+    """The message's state forbids what was asked."""
+
+
+class IdempotencyMismatch(Rejected):
+    """The idempotency key was used for a different request."""
+
+
+class Unavailable(NotifierError):
+    """The service cannot do this now; nothing is wrong with the request."""
+
+    def __init__(self, reason: str, *, retry_after: int = 5) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after  # seconds
+
+
+class BacklogFull(Unavailable):
+    """The backlog has reached its limit."""
+
+
+class Draining(Unavailable):
+    """The service is stopping."""
+
+
+class JournalUnavailable(Unavailable):
+    """The journal could not be read or written; it may be again."""
+
+
+class JournalFailure(NotifierError):
+    """The journal cannot be used: it is corrupt, not writable, or its disk fails."""
+
+
+class JournalInUse(NotifierError):
+    """Another process holds the journal."""

@@ -1,0 +1,184 @@
+"""Where deliveries are kept, so that no accepted message is ever lost."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+from notifier.deliveries import Delivery, Priority, Route, Status
+from notifier.errors import ConfigurationError
+
+# One step in a delivery's life, told what it is now. Raises Rejected to leave it as it is.
+Step: TypeAlias = Callable[[Delivery], Delivery]
+
+
+class Entry(Struct, frozen=True):
+    """A new delivery, and the RFC 5322 source that goes out on every try."""
+
+    delivery: Delivery
+    content: bytes
+
+
+class Idempotency(Struct, frozen=True, kw_only=True):
+    """A caller's key for one request, and the answer that a repeated request gets."""
+
+    scope: str  # the API key's name: two callers may use the same key
+    key: str
+    fingerprint: bytes  # of the request; another one under this key is a mistake
+    answer: bytes
+    expires_at: datetime
+
+
+class Added(Struct, frozen=True):
+    """What became of new entries."""
+
+    replayed: bytes | None = None  # the answer kept earlier under the key; nothing was added
+    superseded: tuple[Delivery, ...] = ()
+
+
+class Claim(Struct, frozen=True):
+    """A delivery claimed for sending. `content` is None where it is too large to be read ahead."""
+
+    delivery: Delivery
+    content: bytes | None
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which deliveries; None or empty: whichever. Times are half-open: after <= t < before."""
+
+    status: tuple[Status, ...] = ()
+    channel: str | None = None
+    user_id: str | None = None
+    reference: str | None = None
+    tag: str | None = None
+    to: str | None = None  # an address, whole
+    relay: str | None = None  # of the last attempt
+    key: str | None = None  # the API key's name
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+class Page(Struct, frozen=True):
+    """Deliveries, newest first, and where the next page begins; None: there is none."""
+
+    deliveries: tuple[Delivery, ...]
+    next_cursor: str | None
+
+
+class Backlog(Struct, frozen=True):
+    """How many deliveries there are by status, and since when the oldest due one waits."""
+
+    counts: dict[Status, int]
+    oldest_due_at: datetime | None
+
+    @property
+    def waiting(self) -> int:
+        return sum(count for status, count in self.counts.items() if status.waiting)
+
+
+class Journal(Protocol):
+    """
+    What the rest of notifier asks of a journal. When a call that writes returns, what it
+    wrote survives a crash and a power cut. Any call may raise JournalUnavailable.
+    """
+
+    async def open(self) -> None:
+        """Raises JournalInUse, JournalFailure."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked, then let go of the journal."""
+        ...
+
+    async def failed(self) -> BaseException:
+        """Wait until the journal can never be written again, and say why."""
+        ...
+
+    async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
+        """
+        Keep new deliveries, all or none, and the key with them in one transaction. A delivery
+        supersedes what still waits under its collapse key, for the same API key.
+        Raises IdempotencyMismatch.
+        """
+        ...
+
+    async def claim(
+        self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
+    ) -> list[Claim]:
+        """
+        Mark as `sending`, for us and nobody else, deliveries of this route that are due:
+        by priority, fairly among API keys, then by due time, then first in, first out.
+        `slowest` leaves out the lanes behind it. The mark is durable: what was claimed and
+        not recorded before a crash is `uncertain` after it.
+        """
+        ...
+
+    async def record(self, delivery: Delivery) -> bool:
+        """Keep what has become of a claimed delivery. False: it is not ours any more."""
+        ...
+
+    async def amend(self, id: str, step: Step) -> Delivery:
+        """
+        Take one delivery a step further, alone: nobody else changes it meanwhile.
+        Raises MessageNotFound, and what `step` raises; then nothing has changed.
+        """
+        ...
+
+    async def amend_all(self, which: Filter, step: Step) -> int:
+        """The same for all that match, in portions; those whose step raises Rejected are left out."""
+        ...
+
+    async def recover(self, step: Step) -> list[Delivery]:
+        """Take whatever a dead process left `sending` a step further."""
+        ...
+
+    async def expire(self, now: datetime, step: Step, *, limit: int = 500) -> list[Delivery]:
+        """Take up to `limit` waiting deliveries that are past their time a step further."""
+        ...
+
+    async def next_due(self, route: Route) -> datetime | None:
+        """When the next waiting delivery of this route is due; it may be past."""
+        ...
+
+    async def get(self, id: str) -> Delivery:
+        """Raises MessageNotFound."""
+        ...
+
+    async def content(self, id: str) -> bytes:
+        """The RFC 5322 source. Raises MessageNotFound, also once it has been pruned."""
+        ...
+
+    async def find(self, which: Filter, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """One page of what matches. Cursors stay right while rows arrive. Raises Rejected on a
+        cursor that is none."""
+        ...
+
+    async def backlog(self) -> Backlog: ...
+
+    async def put(self, name: str, value: str) -> None:
+        """Keep a word of ours across restarts: that a relay is paused, say."""
+        ...
+
+    async def kept(self) -> dict[str, str]:
+        """Every word that was put."""
+        ...
+
+    async def prune(
+        self, *, finished_before: datetime, bodies_before: datetime, now: datetime, limit: int = 500
+    ) -> int:
+        """
+        Drop up to `limit` deliveries that ended before a time, contents of those that ended
+        before another, and idempotency keys past theirs. Returns how many rows went.
+        """
+        ...
+
+
+def journal_at(url: str, *, data_dir: str) -> Journal:
+    """The journal that a URL names. Drivers are imported only when they are used."""
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite":
+        from notifier.journal.sqlite import SqliteJournal
+
+        return SqliteJournal(rest or f"{data_dir}/notifier.db")
+    raise ConfigurationError(f"NOTIFIER_JOURNAL: {scheme!r} is no journal; write sqlite:PATH")

@@ -1,0 +1,59 @@
+"""
+What a caller may ask us to send, as it stands in JSON.
+
+The limits here are those that JSON Schema can say, so that the OpenAPI document carries
+them. What needs more than a schema (whether an address is one) is judged by `compose`.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from notifier.deliveries import OnUncertain
+
+# Control characters end header lines, or worse. RFC 5322, section 2.2.
+_NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+# In a body only NUL is refused: no relay and no database takes it.
+_NO_NUL = r"^[^\x00]*$"
+
+Mailbox = Annotated[
+    str,
+    Meta(
+        pattern=_NO_CONTROLS,
+        min_length=3,
+        max_length=998,
+        description="An address, `ann@example.org`, or with a name, `Ann <ann@example.org>`.",
+    ),
+]
+Line = Annotated[str, Meta(pattern=_NO_CONTROLS, max_length=998)]
+Label = Annotated[str, Meta(pattern=_NO_CONTROLS, min_length=1, max_length=255)]
+Body = Annotated[str, Meta(pattern=_NO_NUL)]
+Recipients = Annotated[tuple[Mailbox, ...], Meta(max_length=50)]
+
+
+class Email(
+    Struct,
+    tag_field="channel",
+    tag="email",
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    omit_defaults=True,
+):
+    """An email. One of `text` and `html` is needed; the other is made from it."""
+
+    to: Annotated[tuple[Mailbox, ...], Meta(min_length=1, max_length=50)]
+    cc: Recipients = ()
+    bcc: Recipients = ()
+    sender: Mailbox | None = msgspec.field(name="from", default=None)
+    reply_to: Mailbox | None = None
+    subject: Line = ""
+    text: Body | None = None
+    html: Body | None = None
+    reference: Label | None = None
+    tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
+    metadata: Annotated[dict[Label, Any], Meta(max_length=50)] = {}
+    user_id: Label | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
+    on_uncertain: OnUncertain = OnUncertain.RESEND
