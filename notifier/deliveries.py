@@ -229,6 +229,19 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         states = {recipient.status for recipient in self.recipients}
         return self.status is Status.SENT and RecipientStatus.REFUSED in states
 
+    @property
+    def patience(self) -> float:
+        """
+        Seconds to leave a message alone after one more failure of its relay: the relay's
+        breaker sets the pace, this only keeps one message from being tried in a circle.
+        """
+        failures = 0
+        for attempt in reversed(self.attempts):
+            if not attempt.relay_failed:
+                break
+            failures += 1
+        return float(min(2**failures, 60))
+
     def after(self, attempt: Attempt, *, retry_at: datetime, now: datetime) -> "Delivery":
         """The delivery once an attempt has been made, to be tried again at `retry_at` if need be."""
         tried = replace(
@@ -281,6 +294,10 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if held := found._doubtful():
             return replace(found, status=Status.HELD, reason=held)
         return replace(found, status=Status.QUEUED, due_at=now)
+
+    def held(self, reason: str) -> "Delivery":
+        """The delivery set aside until a person has looked at it."""
+        return replace(self, status=Status.HELD, reason=reason)
 
     def again(self, now: datetime) -> "Delivery":
         """The delivery put back in the queue by a person, its lost recipients forgiven."""

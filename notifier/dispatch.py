@@ -1,0 +1,298 @@
+"""Move deliveries from the journal through the workers, and back into the journal."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from notifier.deliveries import Attempt, Delivery, Envelope, Priority, Route, Status
+from notifier.errors import JournalUnavailable, NotifierError
+from notifier.feed import Feed
+from notifier.journal import Claim, Journal
+from notifier.retries import RetryPolicy
+
+POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
+EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
+JOURNAL_SECONDS = 1.0  # between two tries to write to a journal that cannot be written
+SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
+
+log = structlog.get_logger()
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Transport(Protocol):
+    """Whatever can offer an envelope to somebody, and say what came of it."""
+
+    def room(self) -> int:
+        """How many more sends may start now. 0: all places are taken, or it rests."""
+        ...
+
+    async def wait_for_room(self) -> None: ...
+
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
+        """Offer it once. Trouble is told in the attempt, not raised."""
+        ...
+
+    def abort_all(self) -> None:
+        """Cut off every send under way, so that it returns what is known of it."""
+        ...
+
+
+class _Lane:
+    """What is claimed for one route: waiting in the window, and under way."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.ahead = 0
+        self.busy = 0
+        self.stir = asyncio.Event()  # something has changed: look again
+
+    def appetite(self, free: int) -> int:
+        """How many to claim, given so many free places in the window."""
+        room = self.transport.room()
+        capacity = room + self.busy
+        if capacity <= 1:  # resting, or probing with one message
+            return min(free, room - self.ahead)
+        return min(free, 2 * capacity - self.busy - self.ahead)
+
+
+class Dispatcher:
+    """
+    The window is filled only by claiming. So there is one way in, whether a delivery is
+    new, deferred, left over from a crash or retried by hand; and a backlog costs disk,
+    not memory. What was claimed is recorded or given back, also when we are told to stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        transports: Mapping[Route, Transport],
+        retry: RetryPolicy,
+        feed: Feed,
+        workers: int,
+        window: int,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._journal = journal
+        self._retry = retry
+        self._feed = feed
+        self._clock = clock
+        self._size = window
+        # By priority, then in the order of claiming.
+        self._window: asyncio.PriorityQueue[tuple[int, int, Claim]] = asyncio.PriorityQueue()
+        self._claimed = 0
+        self._lanes = {route: _Lane(transport) for route, transport in transports.items()}
+        self._bulk = 0  # claimed of the slowest lane
+        self._running = asyncio.Event()  # cleared while the queue is paused
+        self._running.set()
+        self._stopping = False
+        self._fillers: list[asyncio.Task[None]] = []
+        self._workers: list[asyncio.Task[None]] = []
+        self.doing: list[Delivery | None] = [None] * workers  # by worker, for people to see
+
+    def start(self) -> None:
+        self._fillers = [
+            asyncio.create_task(self._fill(route), name=f"fill-{route}") for route in self._lanes
+        ]
+        self._fillers.append(asyncio.create_task(self._expire(), name="expire"))
+        self._workers = [
+            asyncio.create_task(self._work(number), name=f"worker-{number}")
+            for number in range(len(self.doing))
+        ]
+
+    def wake(self, route: Route) -> None:
+        """Something has been put in the journal that may be due."""
+        self._lanes[route].stir.set()
+
+    @property
+    def paused(self) -> bool:
+        return not self._running.is_set()
+
+    def pause(self) -> None:
+        """Claim nothing more. What is under way goes on."""
+        self._running.clear()
+
+    def resume(self) -> None:
+        self._running.set()
+        self._stir()
+
+    def _stir(self) -> None:
+        for lane in self._lanes.values():
+            lane.stir.set()
+
+    async def stop(self, *, grace: float) -> None:
+        """Finish what is under way within `grace` seconds, and give back the rest unsent."""
+        self._stopping = True
+        for filler in self._fillers:
+            filler.cancel()
+        await asyncio.gather(*self._fillers, return_exceptions=True)
+        for number, worker in enumerate(self._workers):
+            if self.doing[number] is None:
+                worker.cancel()
+        await self._give_back()
+        busy = [worker for worker in self._workers if not worker.done()]
+        if busy:
+            await asyncio.wait(busy, timeout=grace)
+        for lane in self._lanes.values():
+            lane.transport.abort_all()
+        if left := [worker for worker in self._workers if not worker.done()]:
+            await asyncio.wait(left, timeout=SETTLE_SECONDS)
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def _give_back(self) -> None:
+        while not self._window.empty():
+            claim = self._window.get_nowait()[2]
+            with contextlib.suppress(JournalUnavailable):
+                await self._journal.record(claim.delivery.released())
+
+    async def _fill(self, route: Route) -> None:
+        lane = self._lanes[route]
+        while True:
+            lane.stir.clear()  # before looking, so that a stir while looking is not lost
+            await self._running.wait()
+            try:
+                wanted = lane.appetite(self._size - self._window.qsize())
+                if wanted > 0:
+                    if not await self._claim(route, lane, wanted):
+                        await self._wait_until_due(route, lane)
+                elif lane.busy or lane.ahead:
+                    await lane.stir.wait()
+                else:
+                    await lane.transport.wait_for_room()
+            except JournalUnavailable as error:
+                log.warning("claim_failed", route=route, reason=str(error))
+                await asyncio.sleep(JOURNAL_SECONDS)
+
+    async def _claim(self, route: Route, lane: _Lane, wanted: int) -> int:
+        bulk_left = max(1, len(self.doing) - 1) - self._bulk  # one worker is never given to bulk
+        claiming = asyncio.ensure_future(
+            self._journal.claim(
+                route,
+                min(wanted, bulk_left) if bulk_left > 0 else wanted,
+                now=self._clock(),
+                slowest=Priority.BULK if bulk_left > 0 else Priority.NORMAL,
+            )
+        )
+        try:
+            claims = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The journal has marked them as ours: whoever stops us gives them back.
+            self._take_in(lane, await claiming)
+            raise
+        self._take_in(lane, claims)
+        return len(claims)
+
+    def _take_in(self, lane: _Lane, claims: list[Claim]) -> None:
+        for claim in claims:
+            priority = claim.delivery.priority
+            self._claimed += 1
+            self._bulk += priority is Priority.BULK
+            lane.ahead += 1
+            self._window.put_nowait((priority, self._claimed, claim))
+
+    async def _wait_until_due(self, route: Route, lane: _Lane) -> None:
+        due = await self._journal.next_due(route)
+        wait = POLL_SECONDS
+        if due is not None:
+            wait = min(wait, max(0.0, (due - self._clock()).total_seconds()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await lane.stir.wait()
+
+    async def _work(self, number: int) -> None:
+        while not self._stopping:
+            priority, _, claim = await self._window.get()
+            lane = self._lanes[claim.delivery.route]
+            self.doing[number] = claim.delivery
+            lane.ahead -= 1
+            lane.busy += 1
+            try:
+                await self._deliver(lane.transport, claim)
+            finally:
+                self.doing[number] = None
+                lane.busy -= 1
+                self._bulk -= priority == Priority.BULK
+                if self._window.qsize() <= self._size // 2:  # claim in portions, not one by one
+                    self._stir()
+
+    async def _deliver(self, transport: Transport, claim: Claim) -> None:
+        delivery = claim.delivery
+        self._feed.publish(delivery)
+        try:
+            if delivery.expires_at <= self._clock():
+                return await self._record(delivery.expired(self._clock()))
+            content = claim.content
+            if content is None:
+                content = await self._journal.content(delivery.id)
+            attempt = await transport.send(delivery.pending, content)
+        except JournalUnavailable:
+            return await self._record(delivery.released())
+        except Exception as error:
+            # A fault of ours. It must not be retried for ever, nor be lost: a person decides.
+            log.exception("delivery_crashed", id=delivery.id)
+            return await self._record(delivery.held(f"internal error: {error!r}"))
+        return await self._settle(delivery, attempt)
+
+    async def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
+        now = self._clock()
+        if attempt.relay_failed:
+            retry_at = now + timedelta(seconds=delivery.patience)
+        else:
+            retry_at = self._retry.next_try(tries=delivery.tries + 1, now=now)
+        settled = delivery.after(attempt, retry_at=retry_at, now=now)
+        await self._record(settled)
+        _log_attempt(settled, attempt)
+
+    async def _record(self, delivery: Delivery) -> None:
+        """
+        Keep at it until it is on disk: to send anything more before would be to risk a
+        second copy that nobody could explain. The journal takes the record in hand before
+        its first await, so that a cancellation cannot undo it.
+        """
+        while True:
+            try:
+                ours = await self._journal.record(delivery)
+            except JournalUnavailable as error:
+                log.error("record_failed", id=delivery.id, reason=str(error))  # noqa: TRY400  the reason is all there is to know
+                await asyncio.sleep(JOURNAL_SECONDS)
+            else:
+                break
+        if ours:
+            self._feed.publish(delivery)
+            if delivery.status is Status.DEFERRED:
+                self._lanes[delivery.route].stir.set()
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            now = self._clock()
+            with contextlib.suppress(NotifierError):
+                for delivery in await self._journal.expire(now, lambda each: each.expired(now)):
+                    log.warning("expired", id=delivery.id, reason=delivery.reason)
+                    self._feed.publish(delivery)
+
+
+def _log_attempt(delivery: Delivery, attempt: Attempt) -> None:
+    line = log.info if delivery.status is Status.SENT and not attempt.failures else log.warning
+    line(
+        "attempt",
+        id=delivery.id,
+        status=delivery.status,
+        relay=attempt.relay,
+        stage=attempt.stage,
+        code=attempt.code,
+        reply=attempt.reply,
+        seconds=round(attempt.seconds, 4),
+        uncertain=attempt.uncertain,
+    )
