@@ -51,9 +51,7 @@ class Status(StrEnum):
 
 
 WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.DEFERRED})
-FINAL = frozenset(
-    {Status.SENT, Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.SUPERSEDED}
-)
+FINAL = frozenset({Status.SENT, Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.SUPERSEDED})
 
 
 class Priority(IntEnum):
@@ -137,7 +135,9 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     accepted: tuple[str, ...] = ()
     failures: dict[str, Failure] = {}
     uncertain: bool = False  # the final dot was sent, and nothing came back
-    conversation: tuple[str, ...] = ()  # lines, `C: ` ours and `S: ` the relay's, secrets struck out
+    conversation: tuple[
+        str, ...
+    ] = ()  # lines, `C: ` ours and `S: ` the relay's, secrets struck out
 
     @property
     def relay_failed(self) -> bool:
@@ -327,7 +327,10 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def cancelled(self, now: datetime) -> "Delivery":
         """The delivery called off before it was sent."""
         return replace(
-            self, status=Status.CANCELLED, reason="cancelled", finished_at=now,
+            self,
+            status=Status.CANCELLED,
+            reason="cancelled",
+            finished_at=now,
             events=(*self.events, Event(now, "cancelled")),
         )
 

@@ -249,9 +249,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
 
     def health(self) -> Health:
         reasons = tuple(
-            reason
-            for reason in ("draining" if self.draining else "", self._trouble)
-            if reason
+            reason for reason in ("draining" if self.draining else "", self._trouble) if reason
         )
         return Health(
             ready=not reasons,

@@ -1,0 +1,198 @@
+"""The life of a delivery: pure values, no loop, no clock."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from notifier.deliveries import (
+    ATTEMPTS_KEPT_FIRST,
+    ATTEMPTS_KEPT_LAST,
+    MAX_UNCERTAIN,
+    Attempt,
+    Delivery,
+    Failure,
+    OnUncertain,
+    Recipient,
+    RecipientStatus,
+    Scope,
+    Stage,
+    Status,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
+
+
+def delivery(**changes):
+    given = {
+        "id": "d1",
+        "channel": "email",
+        "subject": "Hello",
+        "sender": "us@example.org",
+        "recipients": (Recipient(ANN), Recipient(BOB), Recipient(EVE)),
+        "size": 100,
+        "created_at": NOW,
+        "due_at": NOW,
+        "expires_at": NOW + timedelta(hours=1),
+        "status": Status.SENDING,
+    }
+    return Delivery(**(given | changes))
+
+
+def attempt(*accepted, uncertain=False, **failures):
+    """An attempt; failures by first name: scope, permanent, code."""
+    addresses = {"ann": ANN, "bob": BOB, "eve": EVE}
+    return Attempt(
+        relay="r",
+        started_at=NOW,
+        seconds=0.1,
+        stage=Stage.DOT,
+        code=250,
+        reply="250 taken",
+        accepted=accepted,
+        uncertain=uncertain,
+        failures={
+            addresses[name]: Failure(
+                scope=scope, permanent=permanent, stage=Stage.RCPT, reply=f"{code} no", code=code
+            )
+            for name, (scope, permanent, code) in failures.items()
+        },
+    )
+
+
+def after(start, tried):
+    return start.after(tried, retry_at=LATER, now=NOW)
+
+
+def test_is_sent_when_all_are_accepted():
+    """A delivery that every recipient's relay took is sent, and says when."""
+    sent = after(delivery(), attempt(ANN, BOB, EVE))
+    assert sent.status is Status.SENT
+    assert sent.finished_at == NOW
+    assert not sent.partial
+    assert {each.reply for each in sent.recipients} == {"250 taken"}
+    assert sent.tries == 1
+
+
+def test_one_refused_recipient_makes_it_partial():
+    """F28: accepted ones have it, the refused one keeps its reply, nobody is tried again."""
+    sent = after(delivery(), attempt(ANN, EVE, bob=(Scope.RECIPIENT, True, 550)))
+    assert sent.status is Status.SENT
+    assert sent.partial
+    assert sent.recipients[1] == Recipient(BOB, RecipientStatus.REFUSED, 550, "550 no")
+    assert sent.pending.recipients == ()
+
+
+def test_only_who_was_deferred_is_tried_again():
+    """F27: the next envelope holds neither the accepted nor the refused."""
+    deferred = after(
+        delivery(),
+        attempt(ANN, bob=(Scope.RECIPIENT, False, 451), eve=(Scope.RECIPIENT, True, 550)),
+    )
+    assert deferred.status is Status.DEFERRED
+    assert deferred.due_at == LATER
+    assert deferred.pending.recipients == (BOB,)
+
+
+def test_fails_when_all_are_refused():
+    """A message refused for good fails at once, with the relay's words as the reason."""
+    no = (Scope.MESSAGE, True, 554)
+    failed = after(delivery(), replace(attempt(ann=no, bob=no, eve=no), reply="554 spam"))
+    assert failed.status is Status.FAILED
+    assert failed.reason == "554 spam"
+
+
+def test_a_permanent_fault_of_the_relay_loses_nobody():
+    """535 is permanent, and yet no recipient is lost nor the message charged."""
+    no = (Scope.RELAY, True, 535)
+    waiting = after(delivery(), attempt(ann=no, bob=no, eve=no))
+    assert waiting.status is Status.DEFERRED
+    assert waiting.tries == 0
+    assert not waiting.attempts[0].charged
+    assert waiting.pending.recipients == (ANN, BOB, EVE)
+
+
+def test_patience_with_a_relay_grows_and_is_forgotten():
+    """Failures of the relay in a row make the wait longer, up to a minute; a charge resets it."""
+    no = (Scope.RELAY, False, None)
+    start = delivery()
+    waits = []
+    for _ in range(8):
+        start = after(start, attempt(ann=no, bob=no, eve=no))
+        waits.append(start.patience)
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+    assert after(start, attempt(ann=(Scope.RECIPIENT, False, 450))).patience == 1
+
+
+def test_an_uncertain_outcome_is_counted_and_sent_again():
+    """F31: nobody knows whether the relay has it: the count says so, and it is tried again."""
+    doubtful = after(delivery(), attempt(uncertain=True))
+    assert doubtful.status is Status.DEFERRED
+    assert doubtful.uncertain == 1
+    assert doubtful.tries == 1
+    assert doubtful.pending.recipients == (ANN, BOB, EVE)
+
+
+def test_hold_means_that_no_second_copy_leaves():
+    """With on_uncertain=hold a person decides, after a lost reply and after a crash alike."""
+    start = delivery(on_uncertain=OnUncertain.HOLD)
+    assert after(start, attempt(uncertain=True)).status is Status.HELD
+    assert start.recovered(NOW).status is Status.HELD
+
+
+def test_uncertainty_ends_in_a_persons_hands():
+    """F06: what was uncertain three times is held."""
+    start = delivery()
+    for _ in range(MAX_UNCERTAIN - 1):
+        start = start.recovered(NOW)
+        assert start.status is Status.QUEUED
+    assert start.recovered(NOW).status is Status.HELD
+
+
+def test_ends_by_age():
+    """A try that would come after the expiry is not waited for; the last reply is kept."""
+    start = delivery(expires_at=LATER)
+    expired = after(start, attempt(ann=(Scope.RECIPIENT, False, 451)))
+    assert expired.status is Status.EXPIRED
+    assert "250 taken" in expired.reason
+    assert expired.finished_at == NOW
+
+
+def test_expiry_does_not_hide_who_has_it():
+    """If some have the message when time is up, it is sent, in part."""
+    start = delivery(expires_at=LATER)
+    over = after(start, attempt(ANN, bob=(Scope.RECIPIENT, False, 451)))
+    assert over.status is Status.SENT
+    assert over.partial
+
+
+def test_a_person_can_try_again_without_repeating():
+    """A retry forgives who was refused, and leaves alone who has it."""
+    sent = after(delivery(), attempt(ANN, bob=(Scope.RECIPIENT, True, 550)))
+    again = replace(sent, expires_at=NOW).again(LATER)
+    assert again.status is Status.QUEUED
+    assert again.pending.recipients == (BOB, EVE)
+    assert again.expires_at == LATER + (NOW - NOW)
+    assert again.finished_at is None
+
+
+@pytest.mark.parametrize(("tried", "status"), [(False, Status.QUEUED), (True, Status.DEFERRED)])
+def test_what_is_given_back_is_as_it_was(tried, status):
+    """A claimed delivery that no worker came to is queued or deferred again, uncounted."""
+    start = delivery(attempts=(attempt(),) if tried else ())
+    assert start.released() == replace(start, status=status)
+
+
+def test_remembers_first_and_last_attempts():
+    """Attempts do not grow without end: the first and the last are kept, the rest counted."""
+    start = delivery()
+    for number in range(50):
+        tried = replace(attempt(ann=(Scope.RECIPIENT, False, 451)), seconds=float(number))
+        start = after(start, tried)
+    assert len(start.attempts) == ATTEMPTS_KEPT_FIRST + ATTEMPTS_KEPT_LAST
+    assert start.attempts_dropped == 30
+    assert [each.seconds for each in start.attempts[:3]] == [0, 1, 2]
+    assert start.attempts[-1].seconds == 49
+    assert start.tries == 50
