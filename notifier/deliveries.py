@@ -243,17 +243,17 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return float(min(2**failures, 60))
 
     def after(self, attempt: Attempt, *, retry_at: datetime, now: datetime) -> "Delivery":
-        """The delivery once an attempt has been made, to be tried again at `retry_at` if need be."""
+        """The delivery once an attempt has been made, tried again at `retry_at` if need be."""
         tried = replace(
             self._with(attempt),
             recipients=tuple(_answered(recipient, attempt) for recipient in self.recipients),
             tries=self.tries + attempt.charged,
             uncertain=self.uncertain + attempt.uncertain,
         )
-        if attempt.uncertain and (held := tried._doubtful()):
+        if attempt.uncertain and (held := tried.doubt):
             return replace(tried, status=Status.HELD, reason=held)
         if not any(each.status is RecipientStatus.PENDING for each in tried.recipients):
-            return tried._settled(now, attempt.reply)
+            return tried.settled(now, attempt.reply)
         if retry_at >= self.expires_at:
             return tried.expired(now)
         return replace(tried, status=Status.DEFERRED, due_at=retry_at, reason=attempt.reply)
@@ -291,7 +291,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             uncertain=self.uncertain + 1,
             events=(*self.events, Event(now, "recovered", "the process died while sending it")),
         )
-        if held := found._doubtful():
+        if held := found.doubt:
             return replace(found, status=Status.HELD, reason=held)
         return replace(found, status=Status.QUEUED, due_at=now)
 
@@ -348,7 +348,8 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         kept = attempts[:ATTEMPTS_KEPT_FIRST] + attempts[ATTEMPTS_KEPT_FIRST + surplus :]
         return replace(self, attempts=kept, attempts_dropped=self.attempts_dropped + surplus)
 
-    def _doubtful(self) -> str:
+    @property
+    def doubt(self) -> str:
         """Why it must not be sent again without a person's word; empty if it may be."""
         if self.on_uncertain is OnUncertain.HOLD:
             return "the relay may have it already, and on_uncertain is hold"
@@ -356,7 +357,8 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return f"the outcome was uncertain {self.uncertain} times"
         return ""
 
-    def _settled(self, now: datetime, reply: str) -> "Delivery":
+    def settled(self, now: datetime, reply: str) -> "Delivery":
+        """The delivery once nobody is left to be tried."""
         reached = any(each.status is RecipientStatus.ACCEPTED for each in self.recipients)
         return replace(
             self,

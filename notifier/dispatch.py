@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -278,7 +279,7 @@ class Dispatcher:
             await asyncio.sleep(EXPIRE_SECONDS)
             now = self._clock()
             with contextlib.suppress(NotifierError):
-                for delivery in await self._journal.expire(now, lambda each: each.expired(now)):
+                for delivery in await self._journal.expire(now, partial(Delivery.expired, now=now)):
                     log.warning("expired", id=delivery.id, reason=delivery.reason)
                     self._feed.publish(delivery)
 

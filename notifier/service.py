@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 import structlog
 from msgspec import Struct
@@ -77,7 +78,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self._rate = 0.0  # messages leaving the backlog, a second
         self._trouble = ""  # why the journal cannot be written; empty: it can
 
-    async def __aenter__(self) -> "Notifier":
+    async def __aenter__(self) -> Self:
         settings = self.settings
         async with contextlib.AsyncExitStack() as parts:
             parts.callback(self._composers.shutdown, wait=False)
