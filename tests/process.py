@@ -1,0 +1,104 @@
+"""A real notifier process, as an operator would start it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import httpx2
+
+READY_SECONDS = 15.0
+
+
+def free_port():
+    """A port that nobody listens on just now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def environment(**settings):
+    """The environment of a bare machine, with these settings (`relays` is NOTIFIER_RELAYS)."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")
+    }
+    return kept | {f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+class Server:
+    """`notifier serve` in a process of its own, on a data directory that outlives it."""
+
+    def __init__(self, folder: Path, **settings):
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = {"data_dir": folder / "data", "port": self.port} | settings
+        self.process = None
+
+    @property
+    def log(self):
+        """Every line that the service has logged, over all its lives."""
+        lines = (self.folder / "log.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    async def start(self, *, ready=True):
+        with (self.folder / "log.jsonl").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "notifier",
+                "serve",
+                env=environment(**self.settings),
+                cwd=Path(__file__).parents[1],
+                stdout=log,
+                stderr=log,
+            )
+        if ready:
+            await self.until_ready()
+        return self
+
+    async def until_ready(self):
+        async with httpx2.AsyncClient(trust_env=False) as client, asyncio.timeout(READY_SECONDS):
+            while True:
+                if self.process.returncode is not None:
+                    raise AssertionError((self.folder / "log.jsonl").read_text())
+                with contextlib.suppress(httpx2.TransportError):
+                    if (await client.get(f"{self.url}/readyz")).status_code == 200:
+                        return
+                await asyncio.sleep(0.02)
+
+    async def kill(self):
+        """SIGKILL: no chance to tidy up."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    async def stop(self):
+        """SIGTERM, and the exit code."""
+        if self.process.returncode is None:
+            self.terminate()
+        return await asyncio.wait_for(self.process.wait(), 40)
+
+    async def __aenter__(self):
+        return await self.start()
+
+    async def __aexit__(self, *exc_info):
+        if self.process is not None and self.process.returncode is None:
+            await self.kill()
+
+
+def message(number, **changes):
+    """A small valid message whose recipient tells its number."""
+    return {
+        "from": "us@example.org",
+        "to": [f"n{number}@example.org"],
+        "subject": f"Message {number}",
+        "text": f"Hello, this is number {number}.",
+    } | changes

@@ -1,0 +1,351 @@
+"""The dispatcher: claims, workers, stopping; over a real journal and a transport of a few lines."""
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from notifier.deliveries import Attempt, Failure, Priority, Route, Scope, Stage, Status
+from notifier.dispatch import Dispatcher
+from notifier.errors import JournalUnavailable
+from notifier.feed import Feed
+from notifier.journal import Entry
+from notifier.journal.sqlite import SqliteJournal
+from notifier.retries import RetryPolicy
+from tests.test_deliveries import delivery
+
+LIMIT = 5.0  # seconds that a test waits for what must happen
+
+
+class Transport:
+    """Takes everything, unless told how to answer; counts, and can be held up."""
+
+    def __init__(self, *, places=16):
+        self.places = places
+        self.sent = []
+        self.busy = 0
+        self.most = 0
+        self.answer = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.aborted = asyncio.Event()
+        self.freed = asyncio.Event()
+
+    def room(self):
+        return self.places - self.busy
+
+    async def wait_for_room(self):
+        while self.room() <= 0:
+            self.freed.clear()
+            await self.freed.wait()
+
+    def open(self, places):
+        self.places = places
+        self.freed.set()
+
+    def abort_all(self):
+        self.aborted.set()
+
+    async def send(self, envelope, content):
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        try:
+            waits = [asyncio.ensure_future(each.wait()) for each in (self.gate, self.aborted)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            self.sent.append((envelope.recipients, content))
+            if self.aborted.is_set():
+                return attempt(uncertain=True)
+            return self.answer(envelope) if self.answer else attempt(*envelope.recipients)
+        finally:
+            self.busy -= 1
+            self.freed.set()
+
+
+def attempt(*accepted, uncertain=False, failures=None):
+    return Attempt(
+        relay="here",
+        started_at=datetime.now(UTC),
+        seconds=0.0,
+        stage=Stage.DOT,
+        code=250,
+        reply="250 ok",
+        accepted=accepted,
+        uncertain=uncertain,
+        failures=failures or {},
+    )
+
+
+def entry(number, **changes):
+    now = datetime.now(UTC)
+    given = {"status": Status.QUEUED, "created_at": now, "due_at": now}
+    given["expires_at"] = now + timedelta(hours=1)
+    return Entry(delivery(id=f"d{number}", **(given | changes)), b"Subject: x\r\n\r\nhello\r\n")
+
+
+@pytest.fixture
+async def journal(tmp_path):
+    journal = SqliteJournal(str(tmp_path / "journal.db"))
+    await journal.open()
+    yield journal
+    await journal.close()
+
+
+@contextlib.asynccontextmanager
+async def dispatching(journal, transport, *, workers=4, window=8, grace=1.0, **options):
+    feed = options.pop("feed", Feed())
+    dispatcher = Dispatcher(
+        journal=journal,
+        transports={Route.RELAY: transport},
+        retry=options.pop("retry", RetryPolicy(schedule=(0.05,))),
+        feed=feed,
+        workers=workers,
+        window=window,
+        **options,
+    )
+    dispatcher.start()
+    try:
+        yield dispatcher
+    finally:
+        await dispatcher.stop(grace=grace)
+
+
+async def until(condition):
+    """Wait until it holds; the limit is a failure."""
+    async with asyncio.timeout(LIMIT):
+        while not await condition():
+            await asyncio.sleep(0.005)
+
+
+def all_are(journal, status, count):
+    async def holds():
+        return (await journal.backlog()).counts.get(status, 0) == count
+
+    return holds
+
+
+async def test_delivers_what_is_in_the_journal(journal):
+    """All that was added before and after the start is sent once, with its content."""
+    await journal.add([entry(n) for n in range(20)])
+    transport = Transport()
+    async with dispatching(journal, transport) as dispatcher:
+        await journal.add([entry(n) for n in range(20, 40)])
+        dispatcher.wake(Route.RELAY)
+        await until(all_are(journal, Status.SENT, 40))
+    assert len(transport.sent) == 40
+    assert transport.most <= 4
+    assert {content for _, content in transport.sent} == {entry(0).content}
+
+
+async def test_large_content_is_read_late(journal):
+    """Content too large to be claimed with its delivery reaches the transport all the same."""
+    large = replace(entry(1), content=b"x" * 500_000)
+    await journal.add([large])
+    transport = Transport()
+    async with dispatching(journal, transport):
+        await until(all_are(journal, Status.SENT, 1))
+    assert transport.sent[0][1] == large.content
+
+
+async def test_tries_again_as_the_policy_says(journal):
+    """A deferred recipient is tried until it is taken, and each attempt is kept."""
+    transport = Transport()
+    answers = iter([451, 451])
+
+    def answer(envelope):
+        code = next(answers, None)
+        if code is None:
+            return attempt(*envelope.recipients)
+        no = Failure(scope=Scope.MESSAGE, permanent=False, stage=Stage.MAIL, reply="451", code=code)
+        return attempt(failures=dict.fromkeys(envelope.recipients, no))
+
+    transport.answer = answer
+    await journal.add([entry(1)])
+    async with dispatching(journal, transport):
+        await until(all_are(journal, Status.SENT, 1))
+    sent = await journal.get("d1")
+    assert len(sent.attempts) == 3
+    assert sent.tries == 3
+
+
+async def test_claims_nothing_while_the_transport_rests(journal):
+    """A backlog stays queued, unmarked, as long as no relay is fit; then it goes."""
+    transport = Transport(places=0)
+    await journal.add([entry(n) for n in range(5)])
+    async with dispatching(journal, transport) as dispatcher:
+        dispatcher.wake(Route.RELAY)
+        await asyncio.sleep(0)
+        assert (await journal.backlog()).counts[Status.QUEUED] == 5
+        transport.open(4)
+        await until(all_are(journal, Status.SENT, 5))
+
+
+async def test_probes_with_one_message(journal):
+    """A transport with one place gets one message at a time, and no more is claimed."""
+    transport = Transport(places=1)
+    transport.gate.clear()
+    await journal.add([entry(n) for n in range(5)])
+    async with dispatching(journal, transport) as dispatcher:
+        await until(all_are(journal, Status.SENDING, 1))
+        dispatcher.wake(Route.RELAY)
+        await asyncio.sleep(0.05)
+        assert (await journal.backlog()).counts[Status.SENDING] == 1
+        transport.gate.set()
+        await until(all_are(journal, Status.SENT, 5))
+
+
+async def test_pausing_stops_claims_and_not_what_is_under_way(journal):
+    """While paused nothing new leaves; what was under way is finished; resuming goes on."""
+    transport = Transport()
+    async with dispatching(journal, transport) as dispatcher:
+        dispatcher.pause()
+        await journal.add([entry(1)])
+        dispatcher.wake(Route.RELAY)
+        await asyncio.sleep(0.05)
+        assert not transport.sent
+        dispatcher.resume()
+        await until(all_are(journal, Status.SENT, 1))
+
+
+async def test_bulk_never_takes_the_last_worker(journal):
+    """With the workers full of bulk that hangs, an urgent message still leaves at once."""
+    transport = Transport()
+    bulk_sent, urgent_sent = [], []
+
+    async def send(envelope, content):
+        if content == b"bulk":
+            bulk_sent.append(envelope)
+            await transport.gate.wait()
+        else:
+            urgent_sent.append(envelope)
+        return attempt(*envelope.recipients)
+
+    transport.send = send
+    transport.gate.clear()
+    slow = [replace(entry(n, priority=Priority.BULK), content=b"bulk") for n in range(30)]
+    await journal.add(slow)
+
+    async def bulk_is_stuck():
+        return len(bulk_sent) == 3
+
+    async def urgent_has_left():
+        return bool(urgent_sent)
+
+    async with dispatching(journal, transport) as dispatcher:
+        await until(bulk_is_stuck)
+        await journal.add([entry(99, priority=Priority.URGENT)])
+        dispatcher.wake(Route.RELAY)
+        await until(urgent_has_left)
+        assert len(bulk_sent) == 3
+        transport.gate.set()
+        await until(all_are(journal, Status.SENT, 31))
+
+
+async def test_stopping_gives_back_what_was_claimed_ahead(journal):
+    """F07: what a worker had begun is finished, what waited in the window is queued again."""
+    transport = Transport()
+    transport.gate.clear()
+    await journal.add([entry(n) for n in range(20)])
+
+    async def busy():
+        return transport.busy == 4
+
+    async with dispatching(journal, transport) as dispatcher:
+        await until(busy)
+        stopping = asyncio.create_task(dispatcher.stop(grace=LIMIT))
+        await until(all_are(journal, Status.SENDING, 4))
+        transport.gate.set()
+        await stopping
+    counts = (await journal.backlog()).counts
+    assert counts[Status.SENT] == 4
+    assert counts[Status.QUEUED] == 16
+    assert counts.get(Status.SENDING, 0) == 0
+
+
+async def test_past_the_grace_the_outcome_is_still_recorded(journal):
+    """F08: a send cut off at the dot is on record as uncertain when the stop returns."""
+    transport = Transport()
+    transport.gate.clear()
+    await journal.add([entry(1)])
+
+    async def busy():
+        return transport.busy == 1
+
+    async with dispatching(journal, transport, grace=0.05):
+        await until(busy)
+    cut_off = await journal.get("d1")
+    assert cut_off.status is Status.DEFERRED
+    assert cut_off.uncertain == 1
+
+
+async def test_an_expired_message_is_not_sent(journal):
+    """F48: what is too old ends visibly, though no relay is there to ask."""
+    transport = Transport(places=0)
+    now = datetime.now(UTC)
+    await journal.add([entry(1, expires_at=now + timedelta(milliseconds=50))])
+    async with dispatching(journal, transport):
+        await until(all_are(journal, Status.EXPIRED, 1))
+        transport.open(4)
+    assert not transport.sent
+    assert (await journal.get("d1")).reason.startswith("expired")
+
+
+async def test_a_fault_of_ours_holds_the_message_and_spares_the_worker(journal):
+    """An exception in sending is nobody's silent loss: held, and the next message goes."""
+    transport = Transport()
+    good = transport.send
+
+    async def send(envelope, content):
+        if content == b"poison":
+            raise ZeroDivisionError
+        return await good(envelope, content)
+
+    transport.send = send
+    await journal.add([replace(entry(1), content=b"poison"), entry(2)])
+    async with dispatching(journal, transport, workers=1):
+        await until(all_are(journal, Status.SENT, 1))
+        await until(all_are(journal, Status.HELD, 1))
+    assert "ZeroDivisionError" in (await journal.get("d1")).reason
+
+
+async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkeypatch):
+    """F13: a record that fails is tried until it is written, by a worker that waits for it."""
+    monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
+    transport = Transport()
+    record, failures = journal.record, iter(range(3))
+
+    async def failing(settled):
+        if next(failures, None) is not None:
+            assert len(transport.sent) == 1
+            raise JournalUnavailable("disk full")
+        return await record(settled)
+
+    journal.record = failing
+    await journal.add([entry(1), entry(2)])
+    async with dispatching(journal, transport, workers=1):
+        await until(all_are(journal, Status.SENT, 2))
+    assert len(transport.sent) == 2
+
+
+async def test_a_cancelled_claim_is_not_lost(journal):
+    """Stopped in the middle of claiming, the dispatcher gives back what the journal marked."""
+    await journal.add([entry(n) for n in range(5)])
+    claim = journal.claim
+    begun = asyncio.Event()
+
+    async def slow(*args, **kwargs):
+        claims = await claim(*args, **kwargs)
+        begun.set()
+        await asyncio.sleep(0.05)
+        return claims
+
+    journal.claim = slow
+    transport = Transport()
+    async with dispatching(journal, transport):
+        await begun.wait()
+    counts = (await journal.backlog()).counts
+    assert counts.get(Status.SENDING, 0) == 0
+    assert counts[Status.QUEUED] == 5
