@@ -1,0 +1,246 @@
+"""Every setting, read once from a file and the environment; whatever is wrong is told at once."""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from notifier.errors import ConfigurationError
+from notifier.relayspec import RelaySpec
+from notifier.retries import RetryPolicy
+from notifier.settings.kinds import (
+    ADDRESS,
+    DURATION,
+    HOST,
+    JOURNAL,
+    LINE,
+    PASSWORD,
+    PUBLIC_PATH,
+    SCHEDULE,
+    SIZE,
+    Kind,
+    choice,
+    whole,
+)
+from notifier.settings.relays import CAPTURE, RELAYS
+from notifier.settings.sources import Sources, variable
+
+__all__ = ["CAPTURE", "FIELDS", "Settings"]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """One field for each variable: `workers` is NOTIFIER_WORKERS. Durations are in seconds."""
+
+    host: Annotated[str, HOST, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[
+        int, whole(0, 65535), Meta(description="Port to listen on; 0: one that is free.")
+    ] = 8014
+    relays: Annotated[
+        tuple[RelaySpec, ...],
+        RELAYS,
+        Meta(
+            description="Relay URLs in failover order, comma-separated: `smtp://` (no TLS), "
+            "`smtp+starttls://` (required, never downgraded) or `smtps://`, then "
+            "`user:password@host:port?name=&connections=&rate=60/min&messages_per_connection=&ca=`;"
+            " `capture:` is the built-in mailbox."
+        ),
+    ] = ()
+    relay_password: Annotated[
+        str | None, PASSWORD, Meta(description="Password of the relays whose URL has a user only.")
+    ] = None
+    data_dir: Annotated[
+        str, LINE, Meta(description="Folder of the journal, its lock and captured mail.")
+    ] = "./data"
+    journal: Annotated[
+        str, JOURNAL, Meta(description="Where the journal is; `sqlite:` is a file in the data dir.")
+    ] = "sqlite:"
+    workers: Annotated[
+        int, whole(1, 1000), Meta(description="Coroutines that send, at most so many at a time.")
+    ] = 16
+    queue_size: Annotated[
+        int,
+        whole(1, 100_000),
+        Meta(
+            description="Messages claimed ahead of the workers; the rest waits in the journal. "
+            "Each counts as uncertain after a `kill -9`."
+        ),
+    ] = 32
+    max_backlog: Annotated[
+        int, whole(1, 10**9), Meta(description="Waiting messages before a POST answers `429`.")
+    ] = 1_000_000
+    max_body: Annotated[int, SIZE, Meta(description="Largest request.")] = 15_000_000
+    default_from: Annotated[
+        str | None, ADDRESS, Meta(description="Sender of messages that name none.")
+    ] = None
+    sms_from: Annotated[
+        str | None, ADDRESS, Meta(description="Sender of text messages that go by e-mail.")
+    ] = None
+    retry_schedule: Annotated[
+        tuple[float, ...],
+        SCHEDULE,
+        Meta(description="Waits between tries, ±20 %; the last one repeats."),
+    ] = RetryPolicy().schedule
+    expire_after: Annotated[
+        float, DURATION, Meta(description="How long a message is tried before it expires.")
+    ] = 48 * 3600.0
+    grace: Annotated[float, DURATION, Meta(description="Time to finish on SIGTERM.")] = 20.0
+    wait_limit: Annotated[
+        float, DURATION, Meta(description="How long `/send-async/` waits for the relay.")
+    ] = 30.0
+    retention: Annotated[
+        float, DURATION, Meta(description="How long messages are kept after their end.")
+    ] = 30 * 86400.0
+    body_retention: Annotated[
+        float, DURATION, Meta(description="How long their contents are kept.")
+    ] = 7 * 86400.0
+    api_keys: Annotated[
+        str | None,
+        LINE,
+        Meta(description="File of API keys; default: `keys.toml` in the data dir."),
+    ] = None
+    anonymous: Annotated[
+        Literal["loopback", "anywhere", "never"],
+        choice("loopback", "anywhere", "never"),
+        Meta(description="Who may call while there is no key: `loopback`, `anywhere` or `never`."),
+    ] = "loopback"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        choice("debug", "info", "warning", "error"),
+        Meta(description="`debug`, `info`, `warning` or `error`."),
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        choice("auto", "console", "json"),
+        Meta(description="`console`, `json`, or `auto`: console on a terminal, else JSON."),
+    ] = "auto"
+    log_dir: Annotated[
+        str | None,
+        LINE,
+        Meta(description="Folder for one rotated file per level beside stderr; default: none."),
+    ] = None
+    public_path: Annotated[
+        str, PUBLIC_PATH, Meta(description="Path prefix behind a reverse proxy, `/notifier`.")
+    ] = ""
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], *, config: Path | None = None) -> Self:
+        """
+        Defaults, then the TOML file (`config`, or the one that NOTIFIER_CONFIG names), then
+        files of secrets and the environment. Raises ConfigurationError with every fault.
+        """
+        sources = Sources(
+            [field.name for field in FIELDS], [field.name for field in FIELDS if field.kind.secret]
+        )
+        named = environ.get("NOTIFIER_CONFIG", "").strip()
+        if config is not None:
+            sources.read_toml(config, named_by="--config")
+        elif named:
+            sources.read_toml(Path(named), named_by="NOTIFIER_CONFIG")
+        sources.read_environment(environ)
+        values, faults = _read(sources)
+        faults += _contradictions(values)
+        if faults:
+            raise ConfigurationError(*faults)
+        return cls(**values)
+
+    @property
+    def keys_file(self) -> Path:
+        return Path(self.api_keys or f"{self.data_dir}/keys.toml")
+
+    def check_access(self, *, keys_exist: bool) -> None:
+        """Refuse to serve strangers unless told to in words. Raises ConfigurationError."""
+        if keys_exist or self.anonymous == "anywhere":
+            return
+        remedy = f"make a key with `notifier keys add` ({variable('api_keys')}: {self.keys_file})"
+        if self.anonymous == "never":
+            raise ConfigurationError(
+                f"{variable('anonymous')} is never, and there is no key, so nobody could call; "
+                f"{remedy}"
+            )
+        if not _is_loopback(self.host):
+            raise ConfigurationError(
+                f"{variable('host')}={self.host} is not a loopback address, and there is no key; "
+                f"{remedy}, or say {variable('anonymous')}=anywhere"
+            )
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Every variable with what is in force, secrets struck out."""
+        return [
+            (variable(field.name), field.kind.write(getattr(self, field.name))) for field in FIELDS
+        ]
+
+
+class Field(Struct, frozen=True):
+    """What is known of one setting."""
+
+    name: str
+    kind: Kind
+    default: str
+    description: str
+
+
+def _fields() -> tuple[Field, ...]:
+    hints = get_type_hints(Settings, include_extras=True)
+    found = []
+    for field in msgspec.structs.fields(Settings):
+        kind, meta = hints[field.name].__metadata__
+        found.append(Field(field.name, kind, kind.write(field.default), meta.description))
+    return tuple(found)
+
+
+FIELDS = _fields()
+
+
+def _read(sources: Sources) -> tuple[dict[str, Any], list[str]]:
+    values, faults = {}, list(sources.faults)
+    for field in FIELDS:
+        given = sources.given.get(field.name)
+        if given is None:
+            continue
+        try:
+            text = given.text if field.kind is PASSWORD else given.text.strip()
+            values[field.name] = field.kind.read(text)
+        except ValueError as error:
+            faults += [
+                f"{given.place}: {fault}{_hint(given.text)}" for fault in str(error).split("\n")
+            ]
+    return values, faults
+
+
+def _hint(text: str) -> str:
+    if text.startswith("tcp://"):
+        return " (Kubernetes sets it for a service of this name; see enableServiceLinks)"
+    return ""
+
+
+def _contradictions(values: dict[str, Any]) -> list[str]:
+    faults = []
+    relays: tuple[RelaySpec, ...] = values.get("relays", ())
+    password = values.get("relay_password")
+    bare = [relay for relay in relays if relay.username and not relay.password]
+    if bare and password is None:
+        names = ", ".join(relay.name for relay in bare)
+        faults.append(
+            f"{variable('relays')}: {names} has a user but no password; write user:password@host, "
+            f"or set {variable('relay_password')} or {variable('relay_password')}_FILE"
+        )
+    values["relays"] = tuple(
+        msgspec.structs.replace(relay, password=password) if relay in bare else relay
+        for relay in relays
+    )
+    if values.get("body_retention", 0.0) > values.get("retention", float("inf")):
+        faults.append(
+            f"{variable('body_retention')} is longer than {variable('retention')}; "
+            "contents go with their messages"
+        )
+    return faults
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

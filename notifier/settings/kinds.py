@@ -1,0 +1,149 @@
+"""How the text of a setting becomes a value, and a value text again."""
+
+import re
+from collections.abc import Callable
+from email.utils import parseaddr
+from typing import Any
+
+from msgspec import Struct
+
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # in seconds
+SIZES = {"": 1, "B": 1}  # in octets
+for _power, _letter in enumerate("KMG", start=1):
+    SIZES |= {f"{_letter}B": 1000**_power, f"{_letter}iB": 1024**_power}
+LONGEST = 3650 * 86400.0  # seconds; a date further away than this is no date any more
+
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?")
+_SIZE = re.compile(r"([0-9]{1,15})\s?(B|[KMG]i?B)?")
+_WHOLE = re.compile(r"[0-9]{1,15}")
+_PUBLIC_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Kind(Struct, frozen=True):
+    """
+    One sort of value. `read` raises ValueError, saying what would be right. The text of a
+    secret is never repeated, neither in an error nor by `notifier config`.
+    """
+
+    read: Callable[[str], Any]
+    write: Callable[[Any], str] = str
+    secret: bool = False
+
+
+def whole(least: int, most: int) -> Kind:
+    """A whole number within limits."""
+
+    def read(text: str) -> int:
+        if _WHOLE.fullmatch(text) and least <= int(text) <= most:
+            return int(text)
+        raise ValueError(f"{text!r} is no whole number from {least} to {most}")
+
+    return Kind(read)
+
+
+def choice(*words: str) -> Kind:
+    """One of some words."""
+
+    def read(text: str) -> str:
+        if text in words:
+            return text
+        raise ValueError(f"{text!r} is none of {', '.join(words)}")
+
+    return Kind(read)
+
+
+def _read_line(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("there is a control character in it")
+    return text
+
+
+def _read_host(text: str) -> str:
+    if re.search(r"[\s/@\[\]]", _read_line(text)):
+        raise ValueError(f"{text!r} is no address to listen on; write 127.0.0.1, ::1 or a name")
+    return text
+
+
+def read_duration(text: str) -> float:
+    """Seconds."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration; write 500ms, 30s, 5m, 2h or 7d")
+    seconds = float(match[1]) * UNITS[match[2] or "s"]
+    if not 0 < seconds <= LONGEST:
+        raise ValueError(f"{text!r} is out of range; it must be more than 0 and at most 3650d")
+    return seconds
+
+
+def write_duration(seconds: float) -> str:
+    # Days only from a week on: 48h is how one says two days of trying.
+    for unit in "dhms":
+        count, rest = divmod(seconds, UNITS[unit])
+        if not rest and count >= (7 if unit == "d" else 1):
+            return f"{count:.0f}{unit}"
+    return f"{seconds * 1000:g}ms"
+
+
+def _read_schedule(text: str) -> tuple[float, ...]:
+    return tuple(read_duration(step.strip()) for step in text.split(","))
+
+
+def _write_schedule(steps: tuple[float, ...]) -> str:
+    return ",".join(map(write_duration, steps))
+
+
+def _read_size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{text!r} is no size; write 15MB, 512KiB or a number of octets")
+    return int(match[1]) * SIZES[match[2] or ""]
+
+
+def _write_size(octets: int) -> str:
+    unit = max((unit for unit in SIZES if octets % SIZES[unit] == 0), key=lambda unit: SIZES[unit])
+    return f"{octets // SIZES[unit]}{unit}"
+
+
+def _read_address(text: str) -> str:
+    _, address = parseaddr(_read_line(text))
+    local, _, domain = address.rpartition("@")
+    if not local or not domain or re.search(r"\s", address):
+        raise ValueError(f"{text!r} is no address; write a@example.org or Name <a@example.org>")
+    return text
+
+
+def _read_journal(text: str) -> str:
+    if text.startswith(("sqlite:", "postgresql://")):
+        return _read_line(text)
+    raise ValueError("write sqlite:, sqlite:PATH or postgresql://USER@HOST/DATABASE")
+
+
+def _write_journal(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
+
+
+def _read_public_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not _PUBLIC_PATH.fullmatch(path):
+        raise ValueError(f"{text!r} is no path prefix; write /notifier")
+    return path
+
+
+def _write_optional(text: str | None) -> str:
+    return text or ""
+
+
+def _struck_out(text: str | None) -> str:
+    return "***" if text else ""
+
+
+LINE = Kind(_read_line, _write_optional)
+HOST = Kind(_read_host)
+DURATION = Kind(read_duration, write_duration)
+SCHEDULE = Kind(_read_schedule, _write_schedule)
+SIZE = Kind(_read_size, _write_size)
+ADDRESS = Kind(_read_address, _write_optional)
+JOURNAL = Kind(_read_journal, _write_journal, secret=True)
+PUBLIC_PATH = Kind(_read_public_path)
+PASSWORD = Kind(_read_line, _struck_out, secret=True)

@@ -1,0 +1,197 @@
+"""Relay URLs: `smtp+starttls://user:password@host:587?rate=60/min`."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+
+from notifier.relayspec import RelaySpec, Tls
+from notifier.settings.kinds import Kind
+
+SCHEMES = {
+    "smtp": (Tls.NONE, 25),
+    "smtp+starttls": (Tls.STARTTLS, 587),
+    "smtps": (Tls.IMPLICIT, 465),
+}
+# The built-in mailbox: nobody but us knows its address, and not before it is open.
+CAPTURE = RelaySpec(name="capture", host="", port=0)
+PARAMETERS = ("name", "connections", "rate", "messages_per_connection", "ca")
+PERIODS = {"s": 1, "min": 60, "h": 3600, "d": 86400}  # in seconds
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_HOST = re.compile(r"[^\s\x00-\x20/@?#%\"'<>]{1,253}")
+_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)/(s|min|h|d)")
+
+
+def read_relays(text: str) -> tuple[RelaySpec, ...]:
+    """
+    Relays in failover order; none where the mailbox is the only one. Raises ValueError with
+    one line for each fault. It names a relay by its place, because what looks like a host or
+    a parameter may be a part of a password that was not percent-encoded.
+    """
+    specs, faults = [], []
+    for place, url in enumerate(text.split(","), start=1):
+        try:
+            specs.append(read_relay(url.strip()))
+        except ValueError as error:
+            faults.append(f"relay {place}: {error}")
+    faults += [
+        f"two relays are called {name!r}; give them different names with ?name="
+        for name, times in Counter(spec.name for spec in specs).items()
+        if times > 1
+    ]
+    if faults:
+        raise ValueError("\n".join(faults))
+    return () if specs == [CAPTURE] else tuple(specs)
+
+
+def read_relay(url: str) -> RelaySpec:
+    """Raises ValueError; its text repeats nothing of the URL that may be secret."""
+    if url == "capture:":
+        return CAPTURE
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise ValueError(
+            "it must begin with smtp://, smtp+starttls:// or smtps://, or be capture:"
+            " (a comma within a URL is written %2C)"
+        )
+    if "@" in re.sub(r"^[^/?#]*", "", rest):
+        raise ValueError("in the user and the password, write @ / ? # as %40 %2F %3F %23")
+    parts = _split(url)
+    tls, port = SCHEMES[scheme]
+    username, password = _credentials(parts)
+    host, port = _host(parts), _port(parts, port)
+    return _with_parameters(
+        parts,
+        RelaySpec(
+            name=host if port == SCHEMES[scheme][1] else f"{host}:{port}",
+            host=host,
+            port=port,
+            tls=tls,
+            username=username,
+            password=password,
+        ),
+    )
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("it is no URL; write smtp://host:port") from None
+    if parts.path not in ("", "/") or parts.fragment:
+        raise ValueError("nothing may follow host and port but ?name=value&name=value")
+    return parts
+
+
+def _host(parts: SplitResult) -> str:
+    if not parts.hostname or not _HOST.fullmatch(parts.hostname):
+        raise ValueError("there is no host in it; write smtp://host:port")
+    return parts.hostname
+
+
+def _port(parts: SplitResult, default: int) -> int:
+    try:
+        port = default if parts.port is None else parts.port
+    except ValueError:  # whose text would repeat it
+        port = 0
+    if not port:
+        raise ValueError("the port must be a number from 1 to 65535")
+    return port
+
+
+def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
+    try:
+        username = unquote(parts.username or "", errors="strict") or None
+        password = unquote(parts.password or "", errors="strict") or None
+    except UnicodeDecodeError:
+        raise ValueError("user and password must be UTF-8, percent-encoded") from None
+    if password and not username:
+        raise ValueError("it has a password but no user; write user:password@host")
+    if "\0" in (username or "") + (password or ""):
+        raise ValueError("there is a NUL in the user or the password")
+    return username, password
+
+
+def _with_parameters(parts: SplitResult, spec: RelaySpec) -> RelaySpec:
+    try:
+        pairs = parse_qsl(parts.query, strict_parsing=True) if parts.query else []
+    except ValueError:
+        raise ValueError("after the ? there must be name=value pairs, joined by &") from None
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise ValueError("a parameter is given twice")
+    if unknown := [name for name in given if name not in PARAMETERS]:
+        _refuse_unknown(unknown[0])
+    return RelaySpec(
+        name=_name(given.get("name", spec.name)),
+        host=spec.host,
+        port=spec.port,
+        tls=spec.tls,
+        username=spec.username,
+        password=spec.password,
+        connections=_count(given, "connections", spec.connections),
+        rate=_rate(given["rate"]) if "rate" in given else None,
+        messages_per_connection=_count(
+            given, "messages_per_connection", spec.messages_per_connection
+        ),
+        ca=_ca(given["ca"], spec.tls) if "ca" in given else None,
+    )
+
+
+def _refuse_unknown(name: str) -> NoReturn:
+    called = f" {name!r}" if re.fullmatch(r"[a-z_]{1,40}", name) else ""
+    raise ValueError(f"unknown parameter{called}; there are {', '.join(PARAMETERS)}")
+
+
+def _name(text: str) -> str:
+    if _NAME.fullmatch(text):
+        return text
+    raise ValueError("name= takes 1 to 64 letters, digits, or _ . : -")
+
+
+def _count(given: dict[str, str], name: str, default: int) -> int:
+    text = given.get(name)
+    if text is None:
+        return default
+    if re.fullmatch(r"[0-9]{1,6}", text) and int(text) >= 1:
+        return int(text)
+    raise ValueError(f"{name}= takes a whole number of at least 1")
+
+
+def _rate(text: str) -> float:
+    match = _RATE.fullmatch(text)
+    if match is None or not float(match[1]):
+        raise ValueError("rate= takes 5/s, 60/min, 1000/h or 2000/d")
+    return float(match[1]) / PERIODS[match[2]]
+
+
+def _ca(text: str, tls: Tls) -> str:
+    if tls is Tls.NONE:
+        raise ValueError("ca= is of no use with smtp://; write smtp+starttls:// or smtps://")
+    if not Path(text).is_file():
+        raise ValueError(f"ca= names no file: {text}")
+    return text
+
+
+def write_relays(specs: tuple[RelaySpec, ...]) -> str:
+    """URLs again, passwords struck out."""
+    return ",".join(map(_write_relay, specs)) or "capture:"
+
+
+def _write_relay(spec: RelaySpec) -> str:
+    if spec == CAPTURE:
+        return "capture:"
+    scheme = next(scheme for scheme, (tls, _) in SCHEMES.items() if tls is spec.tls)
+    host = f"[{spec.host}]" if ":" in spec.host else spec.host
+    user = quote(spec.username, safe="") if spec.username else ""
+    user += ":***" if spec.password else ""
+    query = f"name={spec.name}&connections={spec.connections}"
+    query += f"&messages_per_connection={spec.messages_per_connection}"
+    query += f"&rate={spec.rate:g}/s" if spec.rate else ""
+    query += f"&ca={quote(spec.ca)}" if spec.ca else ""
+    return f"{scheme}://{user}{'@' if user else ''}{host}:{spec.port}?{query}"
+
+
+RELAYS = Kind(read_relays, write_relays, secret=True)
