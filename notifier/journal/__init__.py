@@ -9,7 +9,8 @@ from msgspec import Struct
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
 
-# One step in a delivery's life, told what it is now. Raises Rejected to leave it as it is.
+# One step in a delivery's life, told what it is now. Raises Rejected to leave it as it is. It
+# may run in another thread, and twice for one change, so it must do nothing else.
 Step: TypeAlias = Callable[[Delivery], Delivery]
 
 
@@ -126,7 +127,7 @@ class Journal(Protocol):
         ...
 
     async def amend_all(self, which: Filter, step: Step) -> int:
-        """The same for all that match, in portions; those whose step raises Rejected are left out."""
+        """The same for all that match, in portions; whose step raises Rejected is left out."""
         ...
 
     async def recover(self, step: Step) -> list[Delivery]:
@@ -150,8 +151,10 @@ class Journal(Protocol):
         ...
 
     async def find(self, which: Filter, *, limit: int = 50, cursor: str | None = None) -> Page:
-        """One page of what matches. Cursors stay right while rows arrive. Raises Rejected on a
-        cursor that is none."""
+        """
+        One page of what matches. Cursors stay right while rows arrive. Raises Rejected on a
+        cursor that is none.
+        """
         ...
 
     async def backlog(self) -> Backlog: ...

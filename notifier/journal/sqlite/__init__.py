@@ -1,0 +1,18 @@
+"""
+The journal in a SQLite file.
+
+    journal.py    SqliteJournal: what is asked, in SQL
+    threads.py    a thread with a connection of its own, and what it answers
+    writer.py     the one that writes: shared commits, what to do when the disk is full
+    claims.py     which deliveries are next: lanes, fair shares
+    searches.py   pages of what matches a filter
+    rows.py       Delivery <-> row
+    opening.py    what must be true of a file before it is used
+    lock.py       one process at a time
+    storage.py    the file system below: its kind, its free space, the ballast
+    faults.py     which SQLite errors mean what
+"""
+
+from notifier.journal.sqlite.journal import SqliteJournal
+
+__all__ = ["SqliteJournal"]

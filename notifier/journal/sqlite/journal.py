@@ -1,0 +1,283 @@
+"""SqliteJournal: what is asked of a journal, in SQL."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import structlog
+
+from notifier.deliveries import Delivery, Priority, Route, Status
+from notifier.errors import MessageNotFound, NotifierError, Rejected
+from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, Page, Step
+from notifier.journal.sqlite import additions, opening, prunes, rows, searches
+from notifier.journal.sqlite.books import Books
+from notifier.journal.sqlite.claims import HEADS, Claims
+from notifier.journal.sqlite.faults import failure
+from notifier.journal.sqlite.lock import Lock
+from notifier.journal.sqlite.reader import Reader
+from notifier.journal.sqlite.rows import micros, moment
+from notifier.journal.sqlite.storage import Storage
+from notifier.journal.sqlite.threads import Desk
+from notifier.journal.sqlite.writer import Commit, StepRaised, Writer, commit
+
+BATCH = 1000  # pieces of work in one transaction
+PORTION = 500  # deliveries in one transaction of those that touch many
+MIN_FREE_BYTES = 64 * 1024 * 1024
+MOUNTS = Path("/proc/self/mountinfo")
+
+RECOVERABLE = """
+    SELECT seq, status, record FROM deliveries INDEXED BY deliveries_status
+    WHERE status = 'sending' AND seq > ? ORDER BY seq LIMIT ?
+"""
+EXPIRED = """
+    SELECT seq, status, record FROM deliveries INDEXED BY deliveries_expiry
+    WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
+"""
+
+log = structlog.get_logger()
+
+Found: TypeAlias = tuple[int, str, bytes]  # seq, status, record
+
+
+class SqliteJournal:
+    """
+    For one process. Whatever is asked at the same time shares one transaction and one
+    fsync. Reads have threads of their own, so that a search holds up nobody.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        min_free: int = MIN_FREE_BYTES,
+        commit: Commit = commit,
+        mounts: Path = MOUNTS,
+    ) -> None:
+        self._path = Path(path)
+        self._mounts = mounts
+        self._lock = Lock(self._path.with_name(self._path.name + ".lock"))
+        self._storage = Storage(self._path, min_free=min_free)
+        self._books = Books()
+        self._claims = Claims(self._books)
+        self._seq = 0  # of the newest delivery
+        writer = Writer(
+            self._connect, books=self._books, storage=self._storage,
+            wal=self._path.with_name(self._path.name + "-wal"), commit=commit,
+        )  # fmt: skip
+        reader = Reader(lambda: opening.connect_reader(self._path))
+        self._writes = Desk("journal-writes", writer, batch=BATCH, on_end=self._fail)
+        self._reads = Desk("journal-reads", reader, batch=1, on_end=self._fail)
+        self._searches = Desk("journal-searches", reader, batch=1, on_end=self._fail)
+
+    async def open(self) -> None:
+        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        opening.prepare(self._path, mounts=self._mounts)
+        try:
+            self._lock.acquire(str(self._path))
+        except OSError as error:
+            raise opening.unwritable(self._path, error) from error
+        try:
+            for desk in (self._writes, self._reads, self._searches):
+                await desk.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """The writer last: its connection is then the only one, and checkpoints."""
+        for desk in (self._searches, self._reads, self._writes):
+            await desk.close()
+        self._lock.release()
+
+    async def failed(self) -> BaseException:
+        return await asyncio.shield(self._failure)
+
+    async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
+        self._storage.check()
+        return await self._writes.ask(self._addition(entries, idempotency))
+
+    async def claim(
+        self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
+    ) -> list[Claim]:
+        at = micros(now)
+
+        return await self._writes.ask(lambda db: self._claims.take(db, route, limit, at, slowest))
+
+    async def record(self, delivery: Delivery) -> bool:
+        values = (*rows.changed(delivery), delivery.id)
+
+        def work(db: sqlite3.Connection) -> bool:
+            if not db.execute(rows.RECORD, values).rowcount:
+                return False
+            self._books.move(Status.SENDING, delivery.status)
+            return True
+
+        return await self._writes.ask(work, vital=True)
+
+    async def amend(self, id: str, step: Step) -> Delivery:
+        def work(db: sqlite3.Connection) -> Delivery:
+            found = db.execute(
+                "SELECT seq, status, record FROM deliveries WHERE id = ?", (id,)
+            ).fetchone()
+            if found is None:
+                raise MessageNotFound(id)
+            return self._step(db, found, step)
+
+        return await self._writes.ask(work, vital=True)
+
+    async def amend_all(self, which: Filter, step: Step) -> int:
+        changed, before = 0, None
+        while True:
+            portion, before = await self._writes.ask(self._portion(which, step, before))
+            changed += portion
+            if before is None:
+                return changed
+
+    async def recover(self, step: Step) -> list[Delivery]:
+        recovered: list[Delivery] = []
+        seq = 0
+        while True:
+            portion = await self._writes.ask(self._stepped(RECOVERABLE, (seq, PORTION), step))
+            recovered += (delivery for _, delivery in portion)
+            if len(portion) < PORTION:
+                return recovered
+            seq = portion[-1][0]
+
+    async def expire(self, now: datetime, step: Step, *, limit: int = 500) -> list[Delivery]:
+        portion = await self._writes.ask(self._stepped(EXPIRED, (micros(now), limit), step))
+        return [delivery for _, delivery in portion]
+
+    async def next_due(self, route: Route) -> datetime | None:
+        heads = await self._reads.ask(lambda db: db.execute(HEADS, (route.value,)).fetchall())
+        return moment(min(due_at for _, _, due_at in heads)) if heads else None
+
+    async def get(self, id: str) -> Delivery:
+        row = await self._row("SELECT status, record FROM deliveries WHERE id = ?", id)
+        if row is None:
+            raise MessageNotFound(id)
+        return rows.delivery(*row)
+
+    async def content(self, id: str) -> bytes:
+        row = await self._row(
+            "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = ?", id
+        )
+        if row is None:
+            raise MessageNotFound(id)
+        content: bytes = row[0]
+        return content
+
+    async def find(self, which: Filter, *, limit: int = 50, cursor: str | None = None) -> Page:
+        return await self._searches.ask(
+            lambda db: searches.find(db, which, limit=limit, cursor=cursor)
+        )
+
+    async def backlog(self) -> Backlog:
+        oldest = [due_at for route in Route if (due_at := await self.next_due(route)) is not None]
+        counts = dict.fromkeys(Status, 0) | self._books.counts
+        return Backlog(counts, min(oldest, default=None))
+
+    async def put(self, name: str, value: str) -> None:
+        await self._writes.ask(lambda db: _put(db, name, value))
+
+    async def kept(self) -> dict[str, str]:
+        return dict(await self._reads.ask(lambda db: db.execute("SELECT * FROM words").fetchall()))
+
+    async def prune(
+        self, *, finished_before: datetime, bodies_before: datetime, now: datetime, limit: int = 500
+    ) -> int:
+        def work(db: sqlite3.Connection) -> int:
+            return prunes.prune(
+                db, self._books, limit, micros(finished_before), micros(bodies_before), micros(now)
+            )
+
+        return await self._writes.ask(work)
+
+    def _connect(self) -> sqlite3.Connection:
+        """In the writer's thread, once the lock is ours."""
+        opening.create(self._path)
+        db = opening.connect_writer(self._path)
+        try:
+            self._books.load(db)
+            (self._seq,) = db.execute("SELECT ifnull(max(seq), 0) FROM deliveries").fetchone()
+        except sqlite3.Error as error:
+            raise opening.unusable(self._path, error) from error
+        self._storage.prepare()
+        return db
+
+    def _fail(self, error: BaseException) -> None:
+        reason = failure(self._path, error)
+        log.error("journal_failed", path=str(self._path), reason=str(reason), exc_info=error)
+        if not self._failure.done():
+            self._failure.set_result(reason)
+
+    async def _row(self, sql: str, id: str) -> tuple[Any, ...] | None:
+        return await self._reads.ask(lambda db: db.execute(sql, (id,)).fetchone())
+
+    def _addition(
+        self, entries: Sequence[Entry], idempotency: Idempotency | None
+    ) -> Callable[[sqlite3.Connection], Added]:
+        seq = self._seq + 1
+        self._seq += len(entries)
+        new = additions.Addition(entries, seq)
+
+        def work(db: sqlite3.Connection) -> Added:
+            if idempotency is not None:
+                now = entries[0].delivery.created_at if entries else datetime.now(UTC)
+                answer = additions.replayed(db, idempotency, now)
+                if answer is not None:
+                    return Added(answer)
+            return new.insert(db, self._books)
+
+        return work
+
+    def _portion(
+        self, which: Filter, step: Step, before: int | None
+    ) -> Callable[[sqlite3.Connection], tuple[int, int | None]]:
+        """How many were changed, and where the next portion begins."""
+
+        def work(db: sqlite3.Connection) -> tuple[int, int | None]:
+            found = searches.matching(db, which, limit=PORTION, before=before)
+            changed = self._step_all(db, found, step)
+            return len(changed), found[-1][0] if len(found) == PORTION else None
+
+        return work
+
+    def _stepped(
+        self, sql: str, values: tuple[int, int], step: Step
+    ) -> Callable[[sqlite3.Connection], list[tuple[int, Delivery]]]:
+        return lambda db: self._step_all(db, db.execute(sql, values).fetchall(), step)
+
+    def _step_all(
+        self, db: sqlite3.Connection, found: list[Found], step: Step
+    ) -> list[tuple[int, Delivery]]:
+        """Those that have taken the step; whose step raises Rejected is left as it is."""
+        changed = []
+        for row in found:
+            with contextlib.suppress(Rejected):
+                changed.append((row[0], self._step(db, row, step)))
+        return changed
+
+    def _step(self, db: sqlite3.Connection, found: Found, step: Step) -> Delivery:
+        seq, status, record = found
+        before = rows.delivery(status, record)
+        try:
+            after = step(before)
+        except NotifierError:
+            raise
+        except Exception as error:
+            raise StepRaised(error) from error
+        if after is not before:
+            db.execute(rows.UPDATE, (*rows.changed(after), seq))
+            self._books.move(before.status, after.status)
+        return after
+
+
+def _put(db: sqlite3.Connection, name: str, value: str) -> None:
+    db.execute(
+        "INSERT INTO words VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
+    )

@@ -1,0 +1,137 @@
+"""What must be true of a file before it is used as a journal."""
+
+import os
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+
+import structlog
+
+from notifier.errors import JournalFailure
+from notifier.journal.sqlite.faults import RECOVERY
+from notifier.journal.sqlite.storage import network_file_system
+
+SCHEMA = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x4E544659  # "NTFY", where `file` looks for it
+OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+CHECKED_BYTES = 32 * 1024 * 1024  # a larger file is only looked at where it is used first
+BUSY = "PRAGMA busy_timeout = 2000"
+# A checkpoint holds up everybody who waits for a commit: rather seldom and longer.
+CHECKPOINT_PAGES = 4000
+
+log = structlog.get_logger()
+
+
+def prepare(path: Path, *, mounts: Path) -> None:
+    """Make the folder and the file, or say why that cannot be. Raises JournalFailure."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise JournalFailure(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 is needed")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if kind := network_file_system(path.parent.resolve(), mounts=mounts):
+        raise JournalFailure(
+            f"{path} lies on a network file system ({kind}), where SQLite loses data;"
+            " put NOTIFIER_DATA_DIR on a local disk, or use a postgresql: journal"
+        )
+
+
+def create(path: Path) -> None:
+    """The file, for our eyes only. The WAL gets the same mode from SQLite."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes and checkpoints. Raises JournalFailure."""
+    _report_version()
+    try:
+        db = _connect(path)
+        db.execute(BUSY)
+        db.execute("PRAGMA synchronous = full")
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        db.execute("PRAGMA journal_size_limit = 67108864")
+        db.execute("PRAGMA cache_size = -16000")
+        if db.execute("PRAGMA journal_mode = wal").fetchone() != ("wal",):
+            raise JournalFailure(f"{path}: this file system does not carry a WAL")
+        _check(db, path)
+        _migrate(db, path)
+    except (sqlite3.Error, OSError) as error:
+        raise unusable(path, error) from error
+    return db
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can neither write nor checkpoint."""
+    db = _connect(path)
+    db.execute(BUSY)
+    db.execute("PRAGMA query_only = 1")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute("PRAGMA cache_size = -4000")
+    return db
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, cached_statements=256)
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    """Damage shows now, not when the first message of the day is refused."""
+    if path.stat().st_size <= CHECKED_BYTES:
+        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+    (identity,) = db.execute("PRAGMA application_id").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables and identity != APPLICATION_ID:
+        raise JournalFailure(f"{path} is a SQLite file, but no journal of notifier's")
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise JournalFailure(
+            f"{path} was written by a newer notifier (schema {version}, this one knows"
+            f" {SCHEMA_VERSION}); start that one, or name another NOTIFIER_JOURNAL"
+        )
+    if version < SCHEMA_VERSION:
+        db.executescript(
+            f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+    else:
+        db.execute("BEGIN IMMEDIATE")  # to see whether it can be written
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+
+
+def _report_version() -> None:
+    version = sqlite3.sqlite_version_info
+    mended = version >= (3, 51, 3) or any(
+        version[:2] == branch and version[2] >= patch
+        for branch, patch in (((3, 44), 6), ((3, 50), 7))
+    )
+    if not mended:
+        log.info(
+            "sqlite_wal_reset_bug",
+            version=sqlite3.sqlite_version,
+            exposed=False,
+            why="one connection alone writes and checkpoints; let no other program do so",
+        )
+
+
+def unwritable(path: Path, error: OSError) -> JournalFailure:
+    return JournalFailure(
+        f"the journal {path} cannot be written ({error.strerror}): give the user that runs"
+        " notifier the right to write there, or set NOTIFIER_DATA_DIR to where it may"
+    )
+
+
+def unusable(path: Path, error: Exception) -> JournalFailure:
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return JournalFailure(f"the journal {path} cannot be used ({name}: {error}). "
+                          + RECOVERY.format(path))  # fmt: skip

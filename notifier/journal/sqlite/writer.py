@@ -1,0 +1,127 @@
+"""The one thread that writes: shared commits, and what to do when the disk is full."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from notifier.errors import NotifierError
+from notifier.journal.sqlite.books import Books
+from notifier.journal.sqlite.faults import UNBINDABLE, explained, is_fatal, is_full
+from notifier.journal.sqlite.opening import BUSY
+from notifier.journal.sqlite.storage import Storage
+from notifier.journal.sqlite.threads import Answer, Piece
+
+WAL_BYTES = 64 * 1024 * 1024  # past it the WAL is cut when there is a moment
+
+Commit = Callable[[sqlite3.Connection], object]
+
+log = structlog.get_logger()
+
+
+def commit(db: sqlite3.Connection) -> None:
+    db.execute("COMMIT")
+
+
+class StepRaised(NotifierError):
+    """What a caller's step raised is the caller's: it leaves everything as it was."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Writer:
+    """
+    All that has piled up is one transaction, and one fsync. Where any piece of it fails in
+    the database, each is done again in a transaction of its own, so that none harms another.
+    Nobody else writes, and nobody else checkpoints.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        books: Books,
+        storage: Storage,
+        wal: Path,
+        commit: Commit,
+    ) -> None:
+        self.connect = connect
+        self._books = books
+        self._storage = storage
+        self._wal = wal
+        self._commit = commit
+        self._alarmed = False
+
+    def serve(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
+        try:
+            return self._together(db, batch)
+        except Exception as error:
+            self._undo(db)
+            if is_fatal(error):
+                raise
+            if len(batch) == 1:
+                return [self._failed(db, batch[0], error)]
+        return [self._alone(db, piece) for piece in batch]
+
+    def rest(self, db: sqlite3.Connection) -> None:
+        """Cut a WAL that a long reader has let grow; put the ballast back."""
+        self._storage.refill()
+        size = self._wal.stat().st_size
+        if size <= WAL_BYTES:
+            self._alarmed = False
+            return
+        if not self._alarmed:
+            self._alarmed = True
+            log.warning("journal_wal_large", path=str(self._wal), bytes=size)
+        # First without waiting for readers: only TRUNCATE would.
+        _, frames, done = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if frames == done:
+            db.execute("PRAGMA busy_timeout = 0")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            db.execute(BUSY)
+
+    def disconnect(self, db: sqlite3.Connection) -> None:
+        """The last connection to close takes the WAL into the file."""
+        db.close()
+
+    def _together(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
+        db.execute("BEGIN IMMEDIATE")
+        answers: list[Answer] = []
+        for piece in batch:
+            before = db.total_changes
+            try:
+                answers.append((piece.future, piece.work(db)))
+            except (NotifierError, *UNBINDABLE) as error:
+                if db.total_changes != before:
+                    raise  # half done: it must be undone, and the rest done again
+                answers.append((piece.future, told(error)))
+        self._commit(db)
+        self._books.keep()
+        return answers
+
+    def _alone(self, db: sqlite3.Connection, piece: Piece) -> Answer:
+        try:
+            return self._together(db, [piece])[0]
+        except Exception as error:
+            self._undo(db)
+            if is_fatal(error):
+                raise
+            return self._failed(db, piece, error)
+
+    def _failed(self, db: sqlite3.Connection, piece: Piece, error: Exception) -> Answer:
+        """The last thing to try before it is given up: to throw off the ballast."""
+        if piece.vital and is_full(error) and self._storage.release():
+            return self._alone(db, piece)
+        return piece.future, told(error)
+
+    def _undo(self, db: sqlite3.Connection) -> None:
+        self._books.forget()
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def told(error: Exception) -> Exception:
+    return error.error if isinstance(error, StepRaised) else explained(error)
