@@ -1,0 +1,122 @@
+"""
+The command line. What a command needs is imported when it runs: a healthcheck every few
+seconds must not load a web framework.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from notifier import __version__
+from notifier.errors import (
+    ConfigurationError,
+    JournalFailure,
+    JournalInUse,
+    NotifierError,
+)
+from notifier.settings import Settings
+
+# sysexits.h has no name for the last one; it is free there.
+EXIT_CODES = {ConfigurationError: 2, JournalFailure: 74, JournalInUse: 75}
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A TOML file of settings; instead of NOTIFIER_CONFIG.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="notifier", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Take messages over HTTP and deliver them by mail. Settings: see `notifier config`."""
+
+
+@cli.command()
+@config_option
+@click.option("--host", help="Instead of NOTIFIER_HOST.")
+@click.option("--port", help="Instead of NOTIFIER_PORT.")
+def serve(config: Path | None, host: str | None, port: str | None) -> None:
+    """Run the service until SIGTERM."""
+    from notifier.cli.serving import serve
+
+    given = {"NOTIFIER_HOST": host, "NOTIFIER_PORT": port}
+    environ = {**os.environ, **{name: text for name, text in given.items() if text is not None}}
+    serve(Settings.read(environ, config=config))
+
+
+@cli.command()
+@config_option
+def config(config: Path | None) -> None:
+    """Print the settings in force, secrets struck out."""
+    for name, text in Settings.read(os.environ, config=config).describe():
+        click.echo(f"{name}={text}")
+
+
+@cli.command()
+@config_option
+@click.option("--url", help="Of the server; else where the settings say that it listens.")
+@click.option("--timeout", default=3.0, show_default=True, help="Seconds.")
+def healthcheck(config: Path | None, url: str | None, timeout: float) -> None:
+    """Exit with 0 if a running server can take messages. For containers without curl."""
+    from notifier.cli.client import Client
+
+    client = Client(url or _url(Settings.read(os.environ, config=config)), timeout=timeout)
+    click.echo(client.ready())
+
+
+@cli.command()
+@config_option
+@click.option("--to", multiple=True, required=True, help="Recipient; may be repeated.")
+@click.option("--cc", multiple=True, help="May be repeated.")
+@click.option("--from", "sender", help="Sender; else the server's NOTIFIER_DEFAULT_FROM.")
+@click.option("--subject", default="", help="Subject.")
+@click.option("--text", help="Plain text; - reads it from standard input.")
+@click.option("--html", type=click.File(encoding="utf-8"), help="File of the HTML body.")
+@click.option("--attach", multiple=True, type=click.File("rb"), help="File; may be repeated.")
+@click.option("--wait", type=click.IntRange(min=1), help="Wait so many seconds for the outcome.")
+@click.option("--url", help="Of the server; else where the settings say that it listens.")
+@click.option("--api-key", help="API key, or @FILE that holds it.")
+def send(config: Path | None, url: str | None, api_key: str | None, **given: Any) -> None:
+    """Send a message through a running server."""
+    from notifier.cli.client import Client
+    from notifier.cli.sending import send
+
+    client = Client(url or _url(Settings.read(os.environ, config=config)), api_key=api_key)
+    click.echo(send(client, **given))
+
+
+@cli.command()
+@config_option
+def check(config: Path | None) -> None:
+    """Connect to each relay, and say what is wrong and what to do."""
+    from notifier.cli.checking import check
+
+    check(Settings.read(os.environ, config=config), say=click.echo)
+
+
+def _url(settings: Settings) -> str:
+    """Where a server with these settings can be reached from here."""
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
+    host = anywhere.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def main() -> None:
+    """Run one command; every failure is told in words, and by the exit code."""
+    try:
+        code = cli(standalone_mode=False)
+    except NotifierError as error:
+        faults = error.faults if isinstance(error, ConfigurationError) else [str(error)]
+        for fault in faults:
+            click.echo(f"notifier: {fault}", err=True)
+        code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,85 @@
+"""A small client of a running server, with nothing but the standard library."""
+
+import json
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from notifier.errors import NotifierError
+
+MARGIN_SECONDS = 10.0  # beyond what the server was asked to wait
+
+
+class RequestFailed(NotifierError):
+    """The server cannot be reached, or said no."""
+
+
+class Client:
+    """Calls the server at `url`. Raises RequestFailed."""
+
+    def __init__(self, url: str, *, api_key: str | None = None, timeout: float = 10.0) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise RequestFailed(f"{url!r} is no URL of a server; write http://127.0.0.1:8014")
+        self._url = url.rstrip("/")
+        self._timeout = timeout
+        self._key = _key(api_key)
+        # No proxies: whoever runs this may have one set for the world outside.
+        self._opener = build_opener(ProxyHandler({}))
+
+    def ready(self) -> str:
+        """That the server can take messages."""
+        self._call(Request(f"{self._url}/readyz"), self._timeout)  # noqa: S310 - http, see above
+        return "ready"
+
+    def post_message(self, body: dict[str, Any], *, wait: int | None) -> dict[str, Any]:
+        """The message resource."""
+        headers = {"Content-Type": "application/json"}
+        if wait:
+            headers["Prefer"] = f"wait={wait}"
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        request = Request(  # noqa: S310 - http, see above
+            f"{self._url}/v1/messages", json.dumps(body).encode(), headers
+        )
+        answer = self._call(request, (wait or 0) + MARGIN_SECONDS)
+        try:
+            resource: dict[str, Any] = json.loads(answer)
+        except ValueError:
+            raise RequestFailed(f"{self._url} did not answer in JSON; is it notifier?") from None
+        return resource
+
+    def _call(self, request: Request, timeout: float) -> bytes:
+        try:
+            with self._opener.open(request, timeout=timeout) as answer:
+                content: bytes = answer.read()
+                return content
+        except HTTPError as error:
+            with error:
+                raise RequestFailed(_in_words(error.code, error.read())) from None
+        except (OSError, HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise RequestFailed(f"cannot reach {self._url}: {reason}") from None
+
+
+def _key(given: str | None) -> str:
+    if given is None or not given.startswith("@"):
+        return given or ""
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise RequestFailed(f"--api-key: cannot read {given[1:]}: {error}") from error
+
+
+def _in_words(code: int, content: bytes) -> str:
+    """What a problem (RFC 9457) says, with the fields that it names."""
+    try:
+        problem = json.loads(content)
+        said = problem.get("detail") or problem.get("title") or ""
+        fields = [f"{each['pointer']}: {each['message']}" for each in problem.get("errors", ())]
+        if not said:  # a probe's answer
+            fields += problem.get("reasons", [])
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return f"{code}: {content[:200].decode(errors='replace')}"
+    return f"{code}: {'; '.join([said, *fields]) if said else '; '.join(fields)}".rstrip(": ")

@@ -1,0 +1,148 @@
+"""`notifier serve`: the service and its web server in one process, from start to end."""
+
+import asyncio
+import contextlib
+import faulthandler
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+
+import structlog
+import uvicorn
+
+from notifier import __version__
+from notifier.cli.listeners import CannotListen, bound, url_of
+from notifier.errors import JournalFailure
+from notifier.logs import Logs
+from notifier.service import Notifier
+from notifier.settings import Settings
+from notifier.web.app import create_app
+
+REQUEST_SECONDS = 2  # given to requests under way when we stop; their clients can repeat them
+CLOSE_SECONDS = 5.0  # given to the parts to close, beyond the grace
+
+log = structlog.get_logger()
+
+
+def serve(settings: Settings) -> None:
+    """Run until a signal or the journal's end. Raises NotifierError."""
+    faulthandler.enable()
+    settings.check_access(keys_exist=settings.keys_file.exists())
+    listeners = bound(settings.host, settings.port)
+    logs = Logs(level=settings.log_level, format=settings.log_format, directory=settings.log_dir)
+    with logs, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(Life(settings, listeners, logs).run())
+        log.info("stopped")
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+class Server(uvicorn.Server):
+    """uvicorn, without its ways of being stopped and its word on where it listens."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ours are in place all the time; uvicorn's would raise the signal again at the end."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # two that were started together
+            raise CannotListen(f"NOTIFIER_PORT: cannot listen: {error.strerror}") from error
+        for listener in sockets or ():
+            log.info("listening", url=url_of(listener))
+
+
+class Life:
+    """
+    What happens between start and end. The first SIGTERM or SIGINT drains: nothing more is
+    accepted, what is under way is finished. A second SIGINT ends it at once, which costs
+    no more than a crash does.
+    """
+
+    def __init__(self, settings: Settings, listeners: Sequence[socket.socket], logs: Logs) -> None:
+        self._settings = settings
+        self._listeners = list(listeners)
+        self._logs = logs
+        self._service = Notifier(settings)
+        self._server: Server | None = None
+        self._stopping = False
+        self._fatal: BaseException | None = None
+
+    async def run(self) -> None:
+        """Raises NotifierError."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        log.info("starting", version=__version__, pid=os.getpid())
+        await self._service.__aenter__()
+        watching = asyncio.create_task(self._watch(), name="watch")
+        try:
+            if not self._stopping:
+                await self._answer()
+        finally:
+            watching.cancel()
+            await self._close()
+        if self._fatal is not None:
+            raise JournalFailure(f"the journal is lost: {self._fatal}") from self._fatal
+
+    async def _answer(self) -> None:
+        self._server = Server(
+            uvicorn.Config(
+                create_app(self._service),
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                workers=1,  # each would have a journal of its own
+                timeout_graceful_shutdown=REQUEST_SECONDS,
+            )
+        )
+        await self._server.serve(self._listeners)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._stopping and number == signal.SIGINT:
+            log.warning("cut_short", signal=number.name)
+            self._leave(1)
+        log.info("draining", signal=number.name)
+        self._stop()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._service.drain()
+        if self._server is not None:
+            self._server.should_exit = True
+
+    async def _watch(self) -> None:
+        self._fatal = await self._service.failed()
+        log.critical("journal_io_error", reason=str(self._fatal))
+        self._stop()
+
+    async def _close(self) -> None:
+        grace = 0.0 if self._fatal else self._settings.grace
+        try:
+            async with asyncio.timeout(grace + CLOSE_SECONDS):
+                await self._service.__aexit__(None, None, None)
+        except TimeoutError:
+            log.error("not_closed", seconds=grace + CLOSE_SECONDS)  # noqa: TRY400 - no more to tell
+            self._leave(1 if self._fatal is None else 74)
+        except Exception:
+            if self._fatal is None:
+                raise
+            log.exception("not_closed")
+
+    def _leave(self, code: int) -> None:
+        """Without waiting for threads and tasks, which may hang. The journal is made for it."""
+        self._logs.stop()
+        os._exit(code)

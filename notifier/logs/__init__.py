@@ -1,0 +1,190 @@
+"""
+The log: set up once, for our own lines (structlog) and for everybody else's (logging).
+
+A line is rendered where it is logged and put in a queue; a thread writes. So a call costs
+some microseconds, never waits for a disk or a pipe, and is no place to be cancelled.
+"""
+
+import atexit
+import json
+import logging
+import os
+import traceback
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import msgspec
+import structlog
+
+from notifier.logs.files import Files
+from notifier.logs.redaction import escape_controls, redact, shorten
+from notifier.logs.writer import ROOM, Line, Writer
+
+__all__ = ["Logs", "shorten"]
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+# They tell of their own life what we tell of ours.
+TALKATIVE = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "aiosmtpd", "mail.log")
+
+Event: TypeAlias = MutableMapping[str, Any]
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+class Logs:
+    """
+    Between `start` and `stop` every line goes to the stream `fd`, and to files in `directory`.
+    `stop`, which also comes by itself when the interpreter ends, writes what is left.
+    """
+
+    def __init__(
+        self,
+        *,
+        level: str = "info",
+        format: str = "auto",
+        directory: str | None = None,
+        fd: int = 2,
+        room: int = ROOM,
+    ) -> None:
+        """`format`: console, json, or auto. Raises ConfigurationError."""
+        self._level = LEVELS[level]
+        self._console = format == "console" or (format == "auto" and os.isatty(fd))
+        self._colours = self._console and os.isatty(fd)
+        self._files = Files(Path(directory)) if directory else None
+        self._render = self._renderer()
+        self._writer = Writer(fd, files=self._files, say_dropped=self._dropped_line, room=room)
+        self._handler = _Handler()
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost so far, because nobody read them fast enough."""
+        return self._writer.dropped
+
+    def start(self) -> None:
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.add_log_level,
+                _add_timestamp,
+                structlog.processors.format_exc_info,
+                redact,
+                lambda _logger, _method, event: (self._render(event), {}),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(self._level),
+            logger_factory=lambda *_: _Door(self._writer),
+            cache_logger_on_first_use=True,
+        )
+        root = logging.getLogger()
+        root.handlers[:] = [self._handler]
+        root.setLevel(self._level)
+        for name in TALKATIVE:
+            quiet = logging.DEBUG if self._level == logging.DEBUG else logging.WARNING
+            logging.getLogger(name).setLevel(max(self._level, quiet))
+        logging.captureWarnings(True)
+        atexit.register(self.stop)
+        self._writer.start()
+
+    def stop(self) -> None:
+        atexit.unregister(self.stop)
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(self._handler)
+        self._writer.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _renderer(self) -> Callable[[Event], tuple[bytes, bytes]]:
+        """A line for the stream, and one for the files: those are JSON whatever the stream is."""
+        if not self._console:
+            return _twice_json
+        console = structlog.dev.ConsoleRenderer(
+            colors=self._colours,
+            sort_keys=False,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        filed = self._files is not None
+
+        def render(event: Event) -> tuple[bytes, bytes]:
+            json_line = to_json(event) if filed else b""
+            text = str(console(None, "", escape_controls(event)))
+            return text.encode(errors="backslashreplace") + b"\n", json_line
+
+        return render
+
+    def _dropped_line(self, lines: int) -> Line:
+        event = {"n": lines, "event": "log_dropped", "level": "warning"}
+        return Line(logging.WARNING, *self._render(_add_timestamp(None, "", event)))
+
+
+class _Door:
+    """What structlog takes for a logger: rendered lines go in, by level."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._put = writer.put
+
+    def debug(self, text: bytes, filed: bytes) -> None:
+        self._put(Line(logging.DEBUG, text, filed))
+
+    def info(self, text: bytes, filed: bytes) -> None:
+        self._put(Line(logging.INFO, text, filed))
+
+    def warning(self, text: bytes, filed: bytes) -> None:
+        self._put(Line(logging.WARNING, text, filed))
+
+    def error(self, text: bytes, filed: bytes) -> None:
+        self._put(Line(logging.ERROR, text, filed))
+
+    critical = error
+
+
+class _Handler(logging.Handler):
+    """Takes what others log by the standard library on our way. It is structlog's to redact."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            log = structlog.get_logger(logger=record.name)
+            event = record.getMessage().rstrip()
+            log.log(_rounded(record.levelno), "%s", event, exc_info=record.exc_info or None)
+        except Exception:  # noqa: BLE001 - a broken line of a library must not break its caller
+            self.handleError(record)
+
+
+def _rounded(level: int) -> int:
+    return min(max(level // 10 * 10, logging.DEBUG), logging.CRITICAL)
+
+
+def _add_timestamp(_logger: Any, _method: str, event: Event) -> Event:
+    event["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return event
+
+
+def _twice_json(event: Event) -> tuple[bytes, bytes]:
+    line = to_json(event)
+    return line, line
+
+
+def to_json(event: Event) -> bytes:
+    """One line, whatever stands in the event: to log something must never fail."""
+    event = {name: event.get(name, "") for name in ("timestamp", "level", "event")} | {**event}
+    try:
+        return _encoder.encode(event) + b"\n"
+    except Exception:  # noqa: BLE001 - lone surrogates, or an object whose str() raises
+        return json.dumps({str(key): _safe(value) for key, value in event.items()}).encode() + b"\n"
+
+
+def _safe(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - see above
+        return "".join(traceback.format_exc(limit=0)).strip()

@@ -1,0 +1,94 @@
+"""Files of the log, one for each level."""
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+from notifier.errors import ConfigurationError
+
+LARGEST = 10_000_000  # octets, then a new file is begun
+KEPT = 5  # old files beside the one that is written
+
+NAMES = {
+    logging.DEBUG: "debug",
+    logging.INFO: "info",
+    logging.WARNING: "warning",
+    logging.ERROR: "error",
+    logging.CRITICAL: "error",
+}
+
+
+class RotatedFile:
+    """Appends lines; `info.log` becomes `info.log.1` and so on once it is large."""
+
+    def __init__(self, path: Path, *, largest: int = LARGEST, kept: int = KEPT) -> None:
+        self._path = path
+        self._largest = largest
+        self._kept = kept
+        self._fd = self._open()
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return os.open(self._path, flags, 0o640)
+
+    def write(self, lines: bytes) -> None:
+        """Raises OSError."""
+        self._follow()
+        if (size := os.fstat(self._fd).st_size) and size + len(lines) > self._largest:
+            self._rotate()
+        while lines:
+            lines = lines[os.write(self._fd, lines) :]
+
+    def _follow(self) -> None:
+        """Begin anew where somebody else has moved the file away, as logrotate does."""
+        ours = os.fstat(self._fd)
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev):
+            self._reopen()
+
+    def _rotate(self) -> None:
+        for number in range(self._kept - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                self._numbered(number).rename(self._numbered(number + 1))
+        self._path.rename(self._numbered(1))
+        self._reopen()
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+    def _reopen(self) -> None:
+        fd = self._open()
+        os.close(self._fd)
+        self._fd = fd
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Files:
+    """One rotated file for each level, in which nothing stands but lines of that level."""
+
+    def __init__(self, folder: Path, *, largest: int = LARGEST, kept: int = KEPT) -> None:
+        """Raises ConfigurationError."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._files = {
+                name: RotatedFile(folder / f"{name}.log", largest=largest, kept=kept)
+                for name in dict.fromkeys(NAMES.values())
+            }
+        except OSError as error:
+            raise ConfigurationError(
+                f"NOTIFIER_LOG_DIR: cannot write to {folder}: {error.strerror}"
+            ) from error
+
+    def write(self, level: int, lines: bytes) -> None:
+        """Raises OSError."""
+        self._files[NAMES.get(level, "info")].write(lines)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
