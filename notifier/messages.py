@@ -6,6 +6,7 @@ them. What needs more than a schema (whether an address is one) is judged by `co
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
@@ -14,9 +15,9 @@ from msgspec import Meta, Struct
 from notifier.deliveries import OnUncertain
 
 # Control characters end header lines, or worse. RFC 5322, section 2.2.
-_NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+_NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*(?![\s\S])"
 # In a body only NUL is refused: no relay and no database takes it.
-_NO_NUL = r"^[^\x00]*$"
+_NO_NUL = r"^[^\x00]*(?![\s\S])"
 
 Mailbox = Annotated[
     str,
@@ -52,6 +53,49 @@ class Email(
     subject: Line = ""
     text: Body | None = None
     html: Body | None = None
+    reference: Label | None = None
+    tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
+    metadata: Annotated[dict[Label, Any], Meta(max_length=50)] = {}
+    user_id: Label | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
+    on_uncertain: OnUncertain = OnUncertain.RESEND
+
+
+class Long(StrEnum):
+    """What to do with a text that does not fit into one."""
+
+    SPLIT = "split"  # several texts, each with its place: (1/3)
+    REFUSE = "refuse"
+    SEND = "send"  # as it is; the gateway or the provider does what it will
+
+
+class Sms(
+    Struct,
+    tag_field="channel",
+    tag="sms",
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    omit_defaults=True,
+):
+    """
+    A text message. `carrier` names whose gateway takes it, and is not needed where there is
+    a provider. `downgrade` writes typographic quotes, dashes and spaces plainly where that
+    keeps the text in GSM-7.
+    """
+
+    to: Annotated[
+        str,
+        Meta(
+            pattern=_NO_CONTROLS,
+            min_length=1,
+            max_length=64,
+            description="A number, `+12025550123`, or without `+` in the region of the service.",
+        ),
+    ]
+    carrier: Label | None = None
+    text: Annotated[str, Meta(pattern=_NO_NUL, min_length=1, max_length=1600)]
+    long: Long = Long.SPLIT
+    downgrade: bool = False
     reference: Label | None = None
     tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
     metadata: Annotated[dict[Label, Any], Meta(max_length=50)] = {}
