@@ -24,10 +24,7 @@ class Addition:
         self._new = [(seq + number, entry.delivery) for number, entry in enumerate(entries)]
         self._deliveries = [rows.inserted(delivery, seq) for seq, delivery in self._new]
         self._contents = [(seq + number, entry.content) for number, entry in enumerate(entries)]
-        self._addresses = [
-            (address, seq) for seq, delivery in self._new for address in rows.addresses(delivery)
-        ]
-        self._tags = [(tag, seq) for seq, delivery in self._new for tag in {*delivery.tags}]
+        self._terms = [term for seq, delivery in self._new for term in rows.terms(delivery, seq)]
         self._collapses = any(delivery.collapse_key for _, delivery in self._new)
 
     def insert(self, db: sqlite3.Connection, books: Books) -> Added:
@@ -39,9 +36,7 @@ class Addition:
         else:
             db.executemany(rows.INSERT, self._deliveries)
         db.executemany("INSERT INTO contents VALUES (?, ?)", self._contents)
-        db.executemany("INSERT INTO recipients VALUES (?, ?)", self._addresses)
-        if self._tags:
-            db.executemany("INSERT INTO tags VALUES (?, ?)", self._tags)
+        db.executemany("INSERT INTO terms VALUES (?, ?, ?)", self._terms)
         for _, delivery in self._new:
             books.move(None, delivery.status)
         return Added(superseded=tuple(superseded))

@@ -27,11 +27,18 @@ HEADS = """
         )
         UNION ALL
         SELECT next.priority, next.key, next.due_at
-        FROM head CROSS JOIN deliveries AS next ON next.seq = (
-            SELECT seq FROM deliveries INDEXED BY deliveries_due
-            WHERE route = ?1 AND due_at IS NOT NULL
-                AND (priority, key) > (head.priority, head.key)
-            ORDER BY priority, key, due_at LIMIT 1
+        FROM head CROSS JOIN deliveries AS next ON next.seq = ifnull(
+            (
+                SELECT seq FROM deliveries INDEXED BY deliveries_due
+                WHERE route = ?1 AND priority = head.priority AND key > head.key
+                    AND due_at IS NOT NULL
+                ORDER BY key, due_at LIMIT 1
+            ),
+            (
+                SELECT seq FROM deliveries INDEXED BY deliveries_due
+                WHERE route = ?1 AND priority > head.priority AND due_at IS NOT NULL
+                ORDER BY priority, key, due_at LIMIT 1
+            )
         )
     )
     SELECT priority, key, due_at FROM head

@@ -50,6 +50,8 @@ def explained(error: Exception) -> NotifierError:
         )
     if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, *UNBINDABLE)):
         return Rejected(f"the journal cannot keep it: {error}")
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+        return JournalUnavailable("the search takes too long: narrow it by another filter")
     return JournalUnavailable(f"the journal cannot do it now: {error}")
 
 

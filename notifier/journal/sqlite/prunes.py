@@ -44,12 +44,8 @@ def _drop_deliveries(db: sqlite3.Connection, books: Books, before: int, limit: i
         return 0
     deliveries = [(seq, rows.delivery(status, record)) for seq, status, record in ended]
     db.executemany(
-        "DELETE FROM recipients WHERE address = ? AND seq = ?",
-        [(address, seq) for seq, each in deliveries for address in rows.addresses(each)],
-    )
-    db.executemany(
-        "DELETE FROM tags WHERE tag = ? AND seq = ?",
-        [(tag, seq) for seq, each in deliveries for tag in each.tags],
+        "DELETE FROM terms WHERE bucket = ? AND term = ? AND seq = ?",
+        [term for seq, each in deliveries for term in rows.terms(each, seq)],
     )
     _drop_contents(db, [(seq,) for seq, _ in deliveries])
     db.executemany("DELETE FROM deliveries WHERE seq = ?", [(seq,) for seq, _ in deliveries])

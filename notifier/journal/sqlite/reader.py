@@ -1,10 +1,15 @@
 """The threads that read: each has a connection that cannot write, and never checkpoints."""
 
 import sqlite3
+import time
 from collections.abc import Callable
 
 from notifier.journal.sqlite.faults import explained, is_fatal
 from notifier.journal.sqlite.threads import Answer, Piece
+
+# A search that no index helps is given up, lest others wait for it.
+PATIENCE_SECONDS = 3.0
+PATIENCE_STEPS = 1_000_000  # of SQLite's machine, between two looks at the clock
 
 
 class Reader:
@@ -14,6 +19,8 @@ class Reader:
         self.connect = connect
 
     def serve(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        db.set_progress_handler(lambda: time.monotonic() > give_up, PATIENCE_STEPS)
         return [(piece.future, _read(db, piece)) for piece in batch]
 
     def rest(self, db: sqlite3.Connection) -> None:

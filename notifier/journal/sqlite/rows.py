@@ -15,11 +15,13 @@ _STATUS = {status.value: status for status in Status}
 _encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Delivery).decode
 
+BUCKET_BITS = 10  # see schema.sql
+
 INSERT = """
     INSERT INTO deliveries (
         status, relay, due_at, expires_at, collapse_key, finished_at, record,
-        id, key, route, priority, channel, user_id, reference, created_at, seq
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        id, key, route, priority, channel, created_at, seq
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 # What changes in the course of a delivery's life; `row` begins with it.
 SET = """
@@ -49,8 +51,6 @@ def inserted(delivery: Delivery, seq: int) -> tuple[Value, ...]:
         delivery.route.value,
         int(delivery.priority),
         delivery.channel,
-        delivery.user_id or None,
-        delivery.reference or None,
         micros(delivery.created_at),
         seq,
     )
@@ -79,5 +79,13 @@ def delivery(status: str, record: bytes) -> Delivery:
     return kept if kept.status is true else replace(kept, status=true)
 
 
-def addresses(delivery: Delivery) -> set[str]:
-    return {recipient.address.lower() for recipient in delivery.recipients}
+def terms(delivery: Delivery, seq: int) -> list[tuple[int, str, int]]:
+    """What it can be found by, as rows."""
+    bucket = seq >> BUCKET_BITS
+    found = {f"to:{recipient.address.lower()}" for recipient in delivery.recipients}
+    found.update(f"tag:{tag}" for tag in delivery.tags)
+    if delivery.user_id:
+        found.add(f"user_id:{delivery.user_id}")
+    if delivery.reference:
+        found.add(f"reference:{delivery.reference}")
+    return [(bucket, term, seq) for term in found]

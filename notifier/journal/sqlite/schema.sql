@@ -12,8 +12,6 @@ CREATE TABLE deliveries (
     route        TEXT    NOT NULL,
     priority     INTEGER NOT NULL,
     channel      TEXT    NOT NULL,
-    user_id      TEXT,
-    reference    TEXT,
     relay        TEXT, -- of the last attempt
     created_at   INTEGER NOT NULL,
     due_at       INTEGER,
@@ -32,17 +30,21 @@ CREATE INDEX deliveries_finished ON deliveries (stripped, finished_at) WHERE fin
 CREATE INDEX deliveries_status ON deliveries (status);
 CREATE INDEX deliveries_channel ON deliveries (channel);
 CREATE INDEX deliveries_key ON deliveries (key) WHERE key <> '';
-CREATE INDEX deliveries_user_id ON deliveries (user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX deliveries_reference ON deliveries (reference) WHERE reference IS NOT NULL;
 CREATE INDEX deliveries_relay ON deliveries (relay) WHERE relay IS NOT NULL;
 
 -- Apart from the deliveries, so that a page of those stays small.
 CREATE TABLE contents (seq INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
 
-CREATE TABLE recipients (address TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (address, seq))
-    STRICT, WITHOUT ROWID;
-CREATE TABLE tags (tag TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (tag, seq))
-    STRICT, WITHOUT ROWID;
+-- What deliveries can be found by that differs from one to the next: `to:`, `user_id:`,
+-- `reference:`, `tag:`, each followed by its value. One index over all of them would have
+-- every new row dirty a page of its own. So there is a small one for every 1024 deliveries
+-- (bucket = seq >> 10): writing stays in a few pages, and a search looks into each bucket.
+CREATE TABLE terms (
+    bucket INTEGER NOT NULL,
+    term   TEXT    NOT NULL,
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (bucket, term, seq)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE idempotency (
     scope       TEXT    NOT NULL,

@@ -3,23 +3,35 @@
 import base64
 import binascii
 import sqlite3
-from collections.abc import Iterator
 from datetime import datetime
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from notifier.deliveries import Status
 from notifier.errors import Rejected
 from notifier.journal import Filter, Page
-from notifier.journal.sqlite.rows import Value, delivery, micros
+from notifier.journal.sqlite.rows import BUCKET_BITS, Value, delivery, micros
 
 # Deliveries arrive very nearly in the order of their creation: what was being composed at the
 # same time may be this many rows away from its place.
 UNORDERED_ROWS = 2_000
 
-Row: TypeAlias = tuple[int, str, bytes]
-Term: TypeAlias = tuple[str, tuple[Value, ...]]  # the name of a filter, and what it allows
+Row: TypeAlias = tuple[int, str, bytes]  # seq, status, record
+Term: TypeAlias = tuple[str, tuple[str, ...]]  # the name of a filter, and what it allows
 
-_SIDES = {"to": ("recipients", "address"), "tag": ("tags", "tag")}
+_AMONG_TERMS = "EXISTS (SELECT 1 FROM terms WHERE bucket = d.seq >> ? AND term = ? AND seq = d.seq)"
+_BUCKETED = frozenset({"reference", "to", "user_id", "tag"})
+
+
+class _Sieve(Struct, frozen=True):
+    """Conditions on the rows that a search runs through."""
+
+    where: tuple[str, ...]
+    values: tuple[Value, ...]
+
+    def under(self, where: str, *values: Value) -> "_Sieve":
+        return _Sieve((where, *self.where), (*values, *self.values))
 
 
 def find(db: sqlite3.Connection, which: Filter, *, limit: int, cursor: str | None) -> Page:
@@ -36,24 +48,26 @@ def matching(
     db: sqlite3.Connection, which: Filter, *, limit: int, before: int | None = None
 ) -> list[Row]:
     """Rows with seq below `before`, the newest first."""
-    terms = list(_terms(which))
-    seqs = _seqs(db, which, before)
-    if not terms or terms[0][0] != "status":
-        return _search(db, which, terms, seqs, limit)
-    # An index gives the rows of one status in order, not those of several.
-    rows = [
-        row
-        for status in terms[0][1]
-        for row in _search(db, which, [("status", (status,)), *terms[1:]], seqs, limit)
-    ]
-    return sorted(rows, reverse=True)[:limit]
+    span = _span(db, which, before)
+    terms = _terms(which)
+    sieve = _sieve(which, terms[1:])
+    if not terms:
+        return _rows(db, "deliveries AS d NOT INDEXED", sieve, span, limit)
+    name, allowed = terms[0]
+    if name in _BUCKETED:
+        return _by_bucket(db, f"{name}:{allowed[0]}", sieve, span, limit)
+    # An index gives the rows of one value in order, not those of several.
+    source = f"deliveries AS d INDEXED BY deliveries_{name}"
+    searches = (sieve.under(f"{_column(name)} = ?", value) for value in allowed)
+    found = [row for each in searches for row in _rows(db, source, each, span, limit)]
+    return sorted(found, reverse=True)[:limit]
 
 
-def _terms(which: Filter) -> Iterator[Term]:
+def _terms(which: Filter) -> list[Term]:
     """The most telling first: it is the one to search by, the others only sift."""
     status = tuple(status.value for status in dict.fromkeys(which.status))
     usual = Status.SENT in which.status
-    terms: tuple[Term, ...] = (
+    terms: tuple[tuple[str, tuple[str | None, ...]], ...] = (
         ("reference", (which.reference,)),
         ("to", (which.to and which.to.lower(),)),
         ("user_id", (which.user_id,)),
@@ -64,49 +78,67 @@ def _terms(which: Filter) -> Iterator[Term]:
         ("status", status if usual else ()),
         ("channel", (which.channel,)),
     )
-    return (term for term in terms if any(term[1]))
+    told = ((name, tuple(value for value in allowed if value)) for name, allowed in terms)
+    return [term for term in told if term[1]]
 
 
-def _search(
-    db: sqlite3.Connection, which: Filter, terms: list[Term], seqs: tuple[int, int], limit: int
+def _sieve(which: Filter, terms: list[Term]) -> _Sieve:
+    sieve = _Sieve((), ())
+    for name, allowed in terms:
+        if name in _BUCKETED:
+            sieve = sieve.under(_AMONG_TERMS, BUCKET_BITS, f"{name}:{allowed[0]}")
+        else:
+            marks = ", ".join("?" * len(allowed))
+            sieve = sieve.under(f"{_column(name)} IN ({marks})", *allowed)
+    if which.created_after is not None:
+        sieve = sieve.under("d.created_at >= ?", micros(which.created_after))
+    if which.created_before is not None:
+        sieve = sieve.under("d.created_at < ?", micros(which.created_before))
+    return sieve
+
+
+def _column(name: str) -> str:
+    # The index of keys leaves out those without one, and has to be told that these are none.
+    return "d.key <> '' AND d.key" if name == "key" else f"d.{name}"
+
+
+def _by_bucket(
+    db: sqlite3.Connection, term: str, sieve: _Sieve, span: tuple[int, int], limit: int
 ) -> list[Row]:
-    if not terms:
-        source, seq, where = "deliveries AS d NOT INDEXED", "d.seq", []
-    elif side := _SIDES.get(terms[0][0]):
-        source = f"{side[0]} AS side CROSS JOIN deliveries AS d ON d.seq = side.seq"
-        seq, where = "side.seq", [f"side.{side[1]} = ?"]
-    else:
-        source, seq = f"deliveries AS d INDEXED BY deliveries_{terms[0][0]}", "d.seq"
-        where = [_sifted(terms[0])]
-    where += map(_sifted, terms[1:])
-    values = [value for _, allowed in terms for value in allowed]
-    for condition, at in (("d.created_at >= ?", which.created_after),
-                          ("d.created_at < ?", which.created_before)):  # fmt: skip
-        if at is not None:
-            where.append(condition)
-            values.append(micros(at))
-    where.append(f"{seq} >= ? AND {seq} < ?")
-    # Made of constant pieces, so that there are few of them and SQLite keeps them prepared.
+    source = "terms AS t CROSS JOIN deliveries AS d ON d.seq = t.seq"
+    first, past = span
+    rows: list[Row] = []
+    for bucket in range((past - 1) >> BUCKET_BITS, (first >> BUCKET_BITS) - 1, -1):
+        here = sieve.under("t.bucket = ? AND t.term = ?", bucket, term)
+        rows += _rows(db, source, here, span, limit - len(rows), seq="t.seq")
+        if len(rows) == limit:
+            break
+    return rows
+
+
+def _rows(
+    db: sqlite3.Connection,
+    source: str,
+    sieve: _Sieve,
+    span: tuple[int, int],
+    limit: int,
+    *,
+    seq: str = "d.seq",
+) -> list[Row]:
+    # Made of constant pieces, so that SQLite keeps the few that there are prepared.
+    where = " AND ".join((*sieve.where, f"{seq} >= ? AND {seq} < ?"))
     sql = (
-        f"SELECT d.seq, d.status, d.record FROM {source}"  # noqa: S608  no piece comes from a caller
-        f" WHERE {' AND '.join(where)} ORDER BY {seq} DESC LIMIT ?"
+        f"SELECT d.seq, d.status, d.record FROM {source}"  # noqa: S608  no piece is a caller's
+        f" WHERE {where} ORDER BY {seq} DESC LIMIT ?"
     )
-    return db.execute(sql, (*values, *seqs, limit)).fetchall()
+    return db.execute(sql, (*sieve.values, *span, limit)).fetchall()
 
 
-def _sifted(term: Term) -> str:
-    name, allowed = term
-    if side := _SIDES.get(name):
-        table, column = side
-        return f"EXISTS (SELECT 1 FROM {table} WHERE {column} = ? AND seq = d.seq)"  # noqa: S608  as above
-    if name == "key":
-        return "d.key = ? AND d.key <> ''"  # which its index knows nothing of
-    return f"d.{name} IN ({', '.join('?' * len(allowed))})"
-
-
-def _seqs(db: sqlite3.Connection, which: Filter, before: int | None) -> tuple[int, int]:
+def _span(db: sqlite3.Connection, which: Filter, before: int | None) -> tuple[int, int]:
     """Between which rows those lie that were created in a span of time."""
-    first, last = db.execute("SELECT min(seq), max(seq) FROM deliveries").fetchone()
+    first, last = db.execute(
+        "SELECT (SELECT min(seq) FROM deliveries), (SELECT max(seq) FROM deliveries)"
+    ).fetchone()
     if last is None:
         return 0, 0
     start, past = first, last + 1
