@@ -1,0 +1,208 @@
+"""
+API keys: who may call, for what, as whom, and how much.
+
+A key is `ntf_<id>_<secret>`. It is shown once, when it is made; the file keeps the SHA-256
+of it. That is enough: 32 random bytes cannot be guessed, so a slow hash would only cost time.
+"""
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from datetime import date, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from notifier.errors import ConfigurationError
+from notifier.keys.file import exclusive, keys_in, write
+from notifier.keys.key import SIMULATOR_DOMAIN, Key, KeyKind, KeyScope, key_from, with_zone
+
+__all__ = ["SIMULATOR_DOMAIN", "Key", "KeyKind", "KeyScope", "Keys", "expiry", "new_key"]
+
+PREFIX = "ntf"
+LONGEST = 128  # characters of what is presented: more is not looked at
+LOOK_SECONDS = 1.0  # how often the file is looked at, at most
+
+log = structlog.get_logger()
+
+
+class Signature(Struct, frozen=True):
+    """What changes when a file does."""
+
+    modified: int  # nanoseconds
+    size: int
+    inode: int
+
+
+class Keys:
+    """
+    The keys of one file, as it was when it was last read without a fault. Once there were keys,
+    a file that is broken, empty or gone does not take them away: else a slip of an editor would
+    open the service to everyone. To lock everybody out, revoke.
+    """
+
+    def __init__(
+        self, path: Path, keys: tuple[Key, ...] = (), *, clock: Callable[[], float]
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._look_at = clock() + LOOK_SECONDS
+        self._seen: Signature | None = None
+        self._put(keys)
+
+    @classmethod
+    def read(cls, path: Path, *, clock: Callable[[], float] = time.monotonic) -> "Keys":
+        """The keys of a file; none where there is no file. ConfigurationError: all its faults."""
+        seen = _signature(path)
+        keys = cls(path, keys_in(path), clock=clock)
+        keys._seen = seen
+        return keys
+
+    def _put(self, keys: tuple[Key, ...]) -> None:
+        self._keys = keys
+        self._by_id = {key.id: (key, bytes.fromhex(key.sha256)) for key in keys}
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is any key, even one that opens nothing any more."""
+        return bool(self._keys)
+
+    def all(self) -> tuple[Key, ...]:
+        return self._keys
+
+    def reload_if_changed(self) -> bool:
+        """Read the file again if it changed. Looks once a second at most; never raises."""
+        now = self._clock()
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_SECONDS
+        try:
+            seen = _signature(self.path)
+            if seen == self._seen:
+                return False
+            self._seen = seen
+            return self._reload()
+        except (ConfigurationError, OSError) as error:
+            log.error("keys_not_reloaded", path=str(self.path), reason=str(error))  # noqa: TRY400 - the faults say all
+            return False
+
+    def _reload(self) -> bool:
+        keys = keys_in(self.path)
+        if self._keys and not keys:
+            raise ConfigurationError(
+                f"{self.path}: no key is left in it; the {len(self._keys)} known so far"
+                " stay in force until the service is started anew"
+            )
+        self._put(keys)
+        log.info("keys_reloaded", path=str(self.path), keys=len(keys))
+        return True
+
+    def authenticate(self, presented: str, now: datetime) -> Key | None:
+        """The key that was presented, if it is one and still opens something."""
+        key = self._known(presented)
+        return key if key is not None and not key.lapsed(now) else None
+
+    def why_not(self, presented: str, now: datetime) -> str:
+        """Why `authenticate` said None, in words for a 401. Only a holder learns of a key."""
+        if not presented.startswith(f"{PREFIX}_"):
+            return f"what was sent is not a key of this service: those begin with {PREFIX}_"
+        key = self._known(presented)
+        return "no such key" if key is None else key.lapsed(now)
+
+    def _known(self, presented: str) -> Key | None:
+        if len(presented) > LONGEST:
+            return None
+        # What a header holds may be any text; one that cannot be encoded is no key.
+        digest = sha256(presented.encode(errors="replace")).digest()
+        _, _, rest = presented.partition("_")
+        # An unknown id is compared as well, so that time does not tell which ids there are.
+        key, expected = self._by_id.get(rest.partition("_")[0], _NOBODY)
+        return key if hmac.compare_digest(digest, expected) else None
+
+    def add(self, key: Key) -> None:
+        """Put a new key, from `new_key`, into the file. Refused if its name is taken."""
+        with exclusive(self.path):
+            keys = keys_in(self.path)
+            if any(other.name == key.name for other in keys):
+                raise ConfigurationError(
+                    f"{self.path}: there is a key named {key.name!r} already;"
+                    " give the new one another name, and revoke the old one when it is replaced"
+                )
+            self._save((*keys, key))
+
+    def revoke(self, name: str, now: datetime) -> Key:
+        """Make a key open nothing from now on. It stays in the file, so that its name is known."""
+        with exclusive(self.path):
+            keys = {key.name: key for key in keys_in(self.path)}
+            if name not in keys:
+                known = ", ".join(keys) or "none"
+                raise ConfigurationError(f"{self.path}: no key is named {name!r}; known: {known}")
+            if keys[name].revoked is None:
+                keys[name] = replace(keys[name], revoked=now)
+                self._save(tuple(keys.values()))
+        return keys[name]
+
+    def _save(self, keys: tuple[Key, ...]) -> None:
+        write(self.path, keys)
+        self._put(keys)
+        self._seen = _signature(self.path)
+
+
+def new_key(
+    name: str,
+    *,
+    now: datetime,
+    scopes: tuple[KeyScope, ...] = (KeyScope.SEND,),
+    senders: tuple[str, ...] = (),
+    recipient_domains: tuple[str, ...] = (),
+    recipients: tuple[str, ...] = (),
+    kind: KeyKind = KeyKind.LIVE,
+    rate: int | None = None,
+    daily: int | None = None,
+    expires: datetime | None = None,
+) -> tuple[Key, str]:
+    """A key and its secret, which is nowhere else. ConfigurationError: all that is wrong."""
+    id = secrets.token_hex(6)
+    secret = f"{PREFIX}_{id}_{secrets.token_urlsafe(32)}"
+    fields = {
+        "id": id,
+        "sha256": sha256(secret.encode()).hexdigest(),
+        "scopes": list(scopes),
+        "senders": list(senders),
+        "recipient_domains": list(recipient_domains),
+        "recipients": list(recipients),
+        "kind": kind,
+        "rate": rate,
+        "daily": daily,
+        "expires": expires,
+        "created": now.replace(microsecond=0),
+    }
+    return key_from(name, fields), secret
+
+
+def expiry(text: str) -> datetime:
+    """`2027-01-31`: to the end of that day, UTC; `2027-01-31T12:00:00+01:00`: until then."""
+    try:
+        if len(text) == len("2027-01-31"):
+            return with_zone(date.fromisoformat(text))
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"expires: {text!r} is neither a date, 2027-01-31, nor a time, 2027-01-31T12:00:00Z"
+        ) from None
+    return with_zone(moment)
+
+
+def _signature(path: Path) -> Signature | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return Signature(status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+_NOBODY = (None, secrets.token_bytes(32))

@@ -1,0 +1,114 @@
+"""The keys file, `keys.toml`: read whole, written whole."""
+
+import contextlib
+import fcntl
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from notifier.errors import ConfigurationError
+from notifier.keys.key import Key, key_from
+
+_HEAD = """\
+# The API keys of notifier, made by `notifier keys`. The keys themselves are not in here, only
+# their hashes. Terms may be changed by hand: a running server takes them up within a second.
+# Comments of your own are lost when `notifier keys` writes the file anew.
+"""
+
+
+def keys_in(path: Path) -> tuple[Key, ...]:
+    """The keys in a file; none where there is no file. ConfigurationError: all its faults."""
+    tables = _tables(path)
+    keys: list[Key] = []
+    faults: list[str] = []
+    for name, fields in tables.items():
+        if not isinstance(fields, dict):
+            faults.append(f"keys.{name}: is not a table; write [keys.{name}]")
+            continue
+        try:
+            keys.append(key_from(name, fields))
+        except ConfigurationError as error:
+            faults += error.faults
+    ids = Counter(key.id for key in keys)
+    faults += [f"keys.{key.name}.id: another key has it too" for key in keys if ids[key.id] > 1]
+    if faults:
+        raise ConfigurationError(*(f"{path}: {fault}" for fault in faults))
+    return tuple(keys)
+
+
+def _tables(path: Path) -> Mapping[str, object]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: is not TOML: {error}") from error
+    tables = document.pop("keys", {})
+    if document or not isinstance(tables, dict):
+        unknown = ", ".join(document) or "keys"
+        raise ConfigurationError(f"{path}: {unknown}: write a table [keys.NAME] for each key")
+    return tables
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Of all who change the file, one at a time: its folder is locked meanwhile."""
+    try:
+        folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: its folder cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def write(path: Path, keys: tuple[Key, ...]) -> None:
+    """Put the keys in the file's place, at once and for good: a reader sees all or the old."""
+    target = path.resolve()  # a link stays one
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(_HEAD.encode() + b"".join(map(_written, keys)))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _written(key: Key) -> bytes:
+    lines = [f"\n[keys.{key.name}]"]
+    for field in msgspec.structs.fields(key):
+        value = getattr(key, field.name)
+        if field.name != "name" and value not in (None, ()):
+            lines.append(f"{field.name} = {_toml(value)}")
+    return "\n".join((*lines, "")).encode()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")
+    # Text, numbers and lists of text are written in TOML as they are in JSON, DEL apart, which
+    # no field can hold.
+    return msgspec.json.encode(value, order="deterministic").decode()

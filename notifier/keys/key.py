@@ -1,0 +1,221 @@
+"""What one API key opens."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from notifier.errors import ConfigurationError
+
+# Mail to it never leaves the service, so every key may send there.
+SIMULATOR_DOMAIN = "simulator.notifier"
+
+# A bare key of TOML, so that it never needs quotes; it also stands in logs and in deliveries.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_LOCAL_PART = re.compile(r"[^\x00-\x20\x7f@\"(),:;<>\[\\\]]{1,64}")
+_PER_MINUTE = Annotated[int, Meta(ge=1, le=1_000_000)]
+_PER_DAY = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+
+
+class KeyScope(StrEnum):
+    """What a caller may do. `manage` includes `read`; neither includes `send`."""
+
+    SEND = "send"  # have messages sent
+    READ = "read"  # see what became of all messages
+    MANAGE = "manage"  # cancel, retry, pause
+
+
+class KeyKind(StrEnum):
+    """How far a key's messages go."""
+
+    LIVE = "live"
+    TEAM = "team"  # only to the recipients listed with the key
+    TEST = "test"  # all the way to the built-in simulator, and no farther
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """Who calls, and what they may. Addresses and domains are kept in lower case and ASCII."""
+
+    name: str
+    id: Annotated[str, Meta(pattern="^[0-9a-z]{12}$")]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]  # of the whole of what is presented
+    scopes: Annotated[frozenset[KeyScope], Meta(min_length=1)]
+    created: datetime
+    kind: KeyKind = KeyKind.LIVE
+    senders: tuple[str, ...] = ()  # `a@x.org`, or `@x.org` for all of a domain; empty: any
+    recipient_domains: tuple[str, ...] = ()  # empty: any
+    recipients: tuple[str, ...] = ()  # of a team key, written as senders are
+    rate: _PER_MINUTE | None = None  # messages a minute
+    daily: _PER_DAY | None = None  # messages a day
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+    def __repr__(self) -> str:
+        """Without the hash: nobody needs it in a log."""
+        return f"Key({self.name} {self.id} {self.kind})"
+
+    def may(self, scope: KeyScope) -> bool:
+        return scope in self.scopes or (scope is KeyScope.READ and KeyScope.MANAGE in self.scopes)
+
+    def may_send_as(self, address: str) -> bool:
+        return not self.senders or _covers(self.senders, address)
+
+    def may_send_to(self, address: str) -> bool:
+        return not self.objection_to_recipient(address)
+
+    def objection_to_scope(self, scope: KeyScope) -> str:
+        """Why this key may not do that, in words for a 403; empty: it may."""
+        if self.may(scope):
+            return ""
+        has = ", ".join(sorted(self.scopes))
+        return f"the key {self.name!r} lacks the scope {scope.value!r}; it has {has}"
+
+    def objection_to_sender(self, address: str) -> str:
+        """Why this key may not send as that address; empty: it may."""
+        if self.may_send_as(address):
+            return ""
+        allowed = ", ".join(self.senders)
+        return f"the key {self.name!r} may not send as {address}; its senders are {allowed}"
+
+    def objection_to_recipient(self, address: str) -> str:
+        """Why this key may not send to that address; empty: it may."""
+        _, domain = _parts(address)
+        if domain == SIMULATOR_DOMAIN:
+            return ""
+        if self.kind is KeyKind.TEAM and not _covers(self.recipients, address):
+            return (
+                f"the key {self.name!r} is of the kind 'team' and {address} is not"
+                " among its recipients"
+            )
+        if self.recipient_domains and domain not in self.recipient_domains:
+            allowed = ", ".join(self.recipient_domains)
+            return (
+                f"the key {self.name!r} may not send to {address};"
+                f" its recipient_domains are {allowed}"
+            )
+        return ""
+
+    @property
+    def default_sender(self) -> str | None:
+        """Who sends where a message does not say: the first of the senders that is an address."""
+        return next((sender for sender in self.senders if not sender.startswith("@")), None)
+
+    def lapsed(self, now: datetime) -> str:
+        """Why this key opens nothing any more; empty: it does."""
+        if self.revoked is not None:
+            return f"the key {self.name!r} was revoked on {self.revoked:%Y-%m-%d %H:%M %Z}"
+        if self.expires is not None and now >= self.expires:
+            return f"the key {self.name!r} expired on {self.expires:%Y-%m-%d %H:%M %Z}"
+        return ""
+
+
+def key_from(name: str, fields: Mapping[str, object]) -> Key:
+    """A key out of plain values. ConfigurationError: every fault, as `keys.NAME.FIELD: ...`."""
+    faults: list[str] = []
+    if not _NAME.fullmatch(name):
+        faults.append("a name is up to 64 letters, digits, _ and -, the first a letter or digit")
+    values: dict[str, object] = {"name": name}
+    values.update(_converted(fields, faults))
+    if not faults:
+        faults += _contradictions(values)
+    if faults:
+        raise ConfigurationError(*(f"keys.{name}{_joined(fault)}" for fault in faults))
+    return msgspec.convert(values, Key)
+
+
+def _joined(fault: str) -> str:
+    return f".{fault}" if fault.partition(":")[0] in _FIELDS else f": {fault}"
+
+
+def _converted(fields: Mapping[str, object], faults: list[str]) -> Iterator[tuple[str, object]]:
+    faults += [f"unknown field {name!r}" for name in fields if name not in _FIELDS]
+    for name, field in _FIELDS.items():
+        if fields.get(name) is None:
+            if field.required:
+                faults.append(f"{name}: is missing")
+            continue
+        try:
+            value = fields[name]
+            value = with_zone(value) if isinstance(value, date) else value
+            value = msgspec.convert(value, field.type)
+            yield name, _PLAIN[name](value) if name in _PLAIN else value
+        except ValueError as error:  # msgspec's are of this kind
+            faults.append(f"{name}: {error}")
+
+
+def _contradictions(values: Mapping[str, object]) -> Iterator[str]:
+    team = values.get("kind") is KeyKind.TEAM
+    if team and not values.get("recipients"):
+        yield "recipients: a key of the kind 'team' needs to list who may be written to"
+    if not team and values.get("recipients"):
+        yield "recipients: only a key of the kind 'team' has them"
+
+
+def with_zone(value: date) -> datetime:
+    """A time without a zone is UTC's; a date means to the end of its day, UTC."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """
+    Local part and domain, both as they are compared; two empty ones for what is no address.
+    Case is ignored on the left of the @ too: RFC 5321 (2.4) would let a host tell A from a
+    there, and no allow-list means it so.
+    """
+    local, _, domain = address.rpartition("@")
+    return (local.lower(), _ascii(domain)) if local and domain else ("", "")
+
+
+def _ascii(domain: str) -> str:
+    """In lower case, and in ASCII where it can be; what cannot be matches nothing."""
+    domain = domain.lower()
+    if domain.isascii():
+        return domain
+    try:
+        return domain.encode("idna").decode()
+    except UnicodeError:
+        return ""
+
+
+def _covers(rules: tuple[str, ...], address: str) -> bool:
+    local, domain = _parts(address)
+    return bool(local) and (f"@{domain}" in rules or f"{local}@{domain}" in rules)
+
+
+def _plain_addresses(written: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_plain_address(address) for address in written)
+
+
+def _plain_address(written: str) -> str:
+    local, at, domain = written.rpartition("@")
+    if not at or not _DOMAIN.fullmatch(_ascii(domain)):
+        raise ValueError(f"{written!r} is neither an address, a@x.org, nor a domain, @x.org")
+    if local and not _LOCAL_PART.fullmatch(local):
+        raise ValueError(f"{written!r} is not an address")
+    return f"{local.lower()}@{_ascii(domain)}"
+
+
+def _plain_domains(written: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_plain_domain(domain) for domain in written)
+
+
+def _plain_domain(written: str) -> str:
+    domain = _ascii(written.removeprefix("@"))
+    if not _DOMAIN.fullmatch(domain):
+        raise ValueError(f"{written!r} is not a domain, x.org")
+    return domain
+
+
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Key) if field.name != "name"}
+_PLAIN: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
+    "senders": _plain_addresses,
+    "recipients": _plain_addresses,
+    "recipient_domains": _plain_domains,
+}
