@@ -11,9 +11,10 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # in seco
 SIZES = {"": 1, "B": 1}  # in octets
 for _power, _letter in enumerate("KMG", start=1):
     SIZES |= {f"{_letter}B": 1000**_power, f"{_letter}iB": 1024**_power}
+SHORTEST = 0.001  # seconds
 LONGEST = 3650 * 86400.0  # seconds; a date further away than this is no date any more
 
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,15})\s?(B|[KMG]i?B)?")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _PUBLIC_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
@@ -71,8 +72,8 @@ def read_duration(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is no duration; write 500ms, 30s, 5m, 2h or 7d")
     seconds = float(match[1]) * UNITS[match[2] or "s"]
-    if not 0 < seconds <= LONGEST:
-        raise ValueError(f"{text!r} is out of range; it must be more than 0 and at most 3650d")
+    if not SHORTEST <= seconds <= LONGEST:
+        raise ValueError(f"{text!r} is out of range; it must be from 1ms to 3650d")
     return seconds
 
 
@@ -82,7 +83,9 @@ def write_duration(seconds: float) -> str:
         count, rest = divmod(seconds, UNITS[unit])
         if not rest and count >= (7 if unit == "d" else 1):
             return f"{count:.0f}{unit}"
-    return f"{seconds * 1000:g}ms"
+    if seconds < 1:
+        return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms"
+    return f"{seconds:.3f}".rstrip("0") + "s"
 
 
 def _read_schedule(text: str) -> tuple[float, ...]:
