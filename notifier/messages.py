@@ -5,7 +5,6 @@ The limits here are those that JSON Schema can say, so that the OpenAPI document
 them. What needs more than a schema (whether an address is one) is judged by `compose`.
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -32,6 +31,24 @@ Line = Annotated[str, Meta(pattern=_NO_CONTROLS, max_length=998)]
 Label = Annotated[str, Meta(pattern=_NO_CONTROLS, min_length=1, max_length=255)]
 Body = Annotated[str, Meta(pattern=_NO_NUL)]
 Recipients = Annotated[tuple[Mailbox, ...], Meta(max_length=50)]
+HeaderName = Annotated[str, Meta(pattern=r"^[!-9;-~]+(?![\s\S])", min_length=1, max_length=76)]
+
+
+class Attachment(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A file that goes with an email. With a `content_id` the HTML can show it: `cid:logo`."""
+
+    filename: Annotated[str, Meta(pattern=_NO_CONTROLS, min_length=1, max_length=255)]
+    content: Annotated[bytes, Meta(description="The file in base64, RFC 4648, section 4.")]
+    content_type: Annotated[
+        str, Meta(pattern=r"^[ -~]+(?![\s\S])", max_length=255, examples=["application/pdf"])
+    ] = "application/octet-stream"
+    content_id: (
+        Annotated[
+            str,
+            Meta(pattern=r"^<?[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]+>?(?![\s\S])", max_length=255),
+        ]
+        | None
+    ) = None
 
 
 class Email(
@@ -53,6 +70,11 @@ class Email(
     subject: Line = ""
     text: Body | None = None
     html: Body | None = None
+    attachments: Annotated[tuple[Attachment, ...], Meta(max_length=20)] = ()
+    headers: Annotated[
+        dict[HeaderName, Line],
+        Meta(max_length=20, description="X-*, List-* and other harmless ones."),
+    ] = {}
     reference: Label | None = None
     tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
     metadata: Annotated[dict[Label, Any], Meta(max_length=50)] = {}

@@ -1,0 +1,147 @@
+"""Read addresses as people write them, and write them as headers need them."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import email_validator
+from email_validator import EmailNotValidError, validate_email
+from msgspec import Struct
+
+from notifier.compose.headers import encoded_words, require_text
+
+# Internal mail lives under `localhost`, `.test` and `.local` too: the relay decides.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+# RFC 5321, section 4.5.3.1, and erratum 1690 of RFC 3696.
+LOCAL_OCTETS = 64
+ADDRESS_OCTETS = 254
+
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# What nearly every address looks like. All else is left to email_validator.
+_PLAIN = re.compile(rf"({_ATEXT}+(?:\.{_ATEXT}+)*)@({_LABEL}(?:\.{_LABEL})*)")
+_NUMERIC = re.compile(r"(?:.*\.)?[0-9]+", re.DOTALL)
+_RESERVED_LABEL = re.compile(r"(?:\A|\.)..--", re.DOTALL)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(r"\\(.)")
+_SPECIAL = re.compile(r'[<>,;"\\]')
+_ATOMS = re.compile(rf"{_ATEXT}+(?: {_ATEXT}+)*")
+# A name that is shorter needs no folding, whatever header it stands in.
+_NAME_OCTETS = 60
+# "Reply-To: " is the longest name of a header that holds addresses.
+_NAME_COLUMN = 10
+_LINE = 76
+
+
+class Address(Struct, frozen=True):
+    """
+    One mailbox. `spec` is what SMTP is told: its domain in lower case and in ASCII
+    (A-labels, RFC 5890); its local part is ASCII too unless `smtputf8`.
+    """
+
+    spec: str
+    name: str
+    smtputf8: bool
+    header: bytes  # as it stands in To and the like, folded
+
+    @property
+    def domain(self) -> str:
+        return self.spec.rpartition("@")[2]
+
+
+@lru_cache(maxsize=4096)
+def address(text: str) -> Address:
+    """
+    One address, `ann@example.org`, `Ann <ann@example.org>` or `"Lee, Ann" <ann@example.org>`.
+    Raises ValueError in words fit for the caller.
+    """
+    require_text(text)
+    text = text.strip(" ")
+    name = ""
+    if text.endswith(">"):
+        before, bracket, spec = text[:-1].rpartition("<")
+        if not bracket:
+            raise ValueError("there is a `>` without its `<`")
+        name = _name(before.strip(" "))
+    else:
+        spec = text
+    spec, smtputf8 = _spec(spec)
+    return Address(spec, name, smtputf8, _header(name, spec))
+
+
+def address_field(name: bytes, addresses: Sequence[Address]) -> bytes:
+    """A field of addresses, all on a line or each on its own."""
+    if len(addresses) == 1:
+        return b"%b: %b\r\n" % (name, addresses[0].header)
+    headers = [each.header for each in addresses]
+    line = b", ".join(headers)
+    if len(line) > _LINE - _NAME_COLUMN:
+        line = b",\r\n ".join(headers)
+    return b"%b: %b\r\n" % (name, line)
+
+
+def _name(text: str) -> str:
+    if quoted := _QUOTED.fullmatch(text):
+        return _ESCAPE.sub(r"\1", quoted[1]).strip(" ")
+    if special := _SPECIAL.search(text):
+        if "@" in text and special[0] in ",;>":
+            raise ValueError("one address is expected here, not several")
+        raise ValueError(f"a name with {special[0]} in it has to stand in double quotes")
+    return text
+
+
+def _spec(text: str) -> tuple[str, bool]:
+    plain = _PLAIN.fullmatch(text)
+    if plain is None or _RESERVED_LABEL.search(plain[2]):
+        local, domain, smtputf8 = _validated(text)
+    else:
+        local, domain, smtputf8 = plain[1], plain[2].lower(), False
+    if len(local.encode()) > LOCAL_OCTETS:
+        raise ValueError(f"what stands before the @ is longer than {LOCAL_OCTETS} octets")
+    spec = f"{local}@{domain}"
+    if len(spec.encode()) > ADDRESS_OCTETS:
+        raise ValueError(f"the address is longer than {ADDRESS_OCTETS} octets")
+    if _NUMERIC.fullmatch(domain):
+        raise ValueError("what stands after the @ has to be a name, not a number")
+    return spec, smtputf8
+
+
+def _validated(text: str) -> tuple[str, str, bool]:
+    """The parts of an address that is not plain: local part, domain, whether RFC 6531 is needed."""
+    if text.count("@") > 1 and re.search(r"[,;\s]", text):
+        raise ValueError("one address is expected here, not several")
+    if " " in text:
+        raise ValueError("an address cannot have a space in it")
+    if len(text) > ADDRESS_OCTETS:
+        raise ValueError(f"the address is longer than {ADDRESS_OCTETS} octets")
+    try:
+        found = validate_email(text, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from None
+    # The local part is its owner's affair: where it is ASCII, it stays as it was written.
+    local = text.rpartition("@")[0] if found.ascii_local_part else found.local_part
+    return local, found.ascii_domain, found.smtputf8
+
+
+def _header(name: str, spec: str) -> bytes:
+    octets = spec.encode()
+    if not name:
+        return octets
+    phrase = _phrase(name)
+    column = len(phrase) - phrase.rfind(b"\n") - 1
+    if b"\n" not in phrase:
+        column += _NAME_COLUMN
+    fold = b" " if column + len(octets) + 3 <= _LINE else b"\r\n "
+    return b"%b%b<%b>" % (phrase, fold, octets)
+
+
+def _phrase(name: str) -> bytes:
+    """A display name. RFC 5322, section 3.2.5; RFC 2047, section 5 (3)."""
+    if name.isascii() and len(name) <= _NAME_OCTETS and "=?" not in name:
+        if _ATOMS.fullmatch(name):
+            return name.encode()
+        if "  " not in name:
+            escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+            return b'"%b"' % escaped.encode()
+    return encoded_words(name, column=_NAME_COLUMN)

@@ -1,0 +1,63 @@
+"""Judge and write the headers that a caller may add."""
+
+import re
+
+from notifier.compose.headers import folded, require_text, text_field
+
+_NAME = re.compile(r"[!-9;-~]{1,76}")
+_TEXT = frozenset({"comments", "organization", "thread-topic"})
+_TOKENS = frozenset({"feedback-id", "importance", "keywords", "precedence", "priority"}) | {
+    "sensitivity",
+    "thread-index",
+}
+_IDS = frozenset({"in-reply-to", "references"})
+_STRUCTURAL = frozenset({"bcc", "cc", "date", "from", "reply-to", "sender", "subject", "to"}) | {
+    "authentication-results",
+    "auto-submitted",
+    "delivered-to",
+    "errors-to",
+    "message-id",
+    "mime-version",
+    "received",
+    "return-path",
+}
+_STRUCTURAL_STARTS = ("content-", "resent-", "dkim-", "domainkey-", "arc-", "received-")
+# By these a provider is told to send to others than the envelope says.
+_STEERING = frozenset({"x-smtpapi", "x-mc-bccaddress"})
+_ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[BbQq]\?[^?]*\?=")
+_IDS_SYNTAX = re.compile(r"<[^<>\s@]+@[^<>\s@]+>(?: +<[^<>\s@]+@[^<>\s@]+>)*")
+_FOLD = re.compile(r"(?<=\S) (?=\S)")
+_LONGEST = 900  # octets of a word: a line has 998
+
+
+def custom_field(name: str, value: str) -> bytes:
+    """
+    The field, ready to be sent. Free text is encoded where it has to be; fields that machines
+    read are ASCII and sent as they are. Raises ValueError.
+    """
+    kind = name.lower()
+    _require_allowed(name, kind)
+    require_text(value)
+    if kind in _TEXT or kind.startswith("x-"):
+        return text_field(name, value, longest=_LONGEST)
+    value = value.strip(" ")
+    if not value.isascii() or not value or _ENCODED_WORD.search(value):
+        raise ValueError(f"{name} takes plain ASCII")
+    if kind in _IDS and not _IDS_SYNTAX.fullmatch(value):
+        raise ValueError(f"{name} takes message ids, `<id@domain>`, with spaces between them")
+    words = _FOLD.split(value)
+    if max(map(len, words)) > _LONGEST:
+        raise ValueError(f"a word in it is longer than {_LONGEST} characters")
+    return folded(name, words)
+
+
+def _require_allowed(name: str, kind: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError("a header's name is 1 to 76 visible ASCII characters without a colon")
+    if kind in _STRUCTURAL or kind.startswith(_STRUCTURAL_STARTS):
+        raise ValueError(f"{name} cannot be set here: notifier or the relays write it")
+    if kind in _STEERING:
+        raise ValueError(f"{name} cannot be set here: it can change who receives the message")
+    if not (kind.startswith(("x-", "list-")) or kind in _TEXT | _TOKENS | _IDS):
+        others = ", ".join(sorted(_TEXT | _TOKENS | _IDS))
+        raise ValueError(f"{name} is not allowed: X-*, List-* and these are: {others}")

@@ -1,0 +1,81 @@
+"""
+Write header fields, folded and in ASCII: RFC 5322, section 2.2, and RFC 2047.
+
+Text that is not plain ASCII, or that could be taken for an encoded word, becomes encoded
+words: what a person reads is what the caller wrote, whatever it was.
+"""
+
+import re
+from binascii import b2a_base64
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+LINE = 76  # a line with an encoded word on it: RFC 2047, section 2
+_WORD_OCTETS = 45  # of UTF-8 in one encoded word: 72 octets when written
+_WORD_FRAME = len("=?utf-8?B??=")
+_MONTHS = "   JanFebMarAprMayJunJulAugSepOctNovDec"
+_DAYS = "MonTueWedThuFriSatSun"
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_FOLD = re.compile(r"(?<=\S) (?=\S)")
+
+
+def require_text(text: str) -> None:
+    """Raises ValueError where text cannot stand in a header: controls, lone surrogates."""
+    if not text.isprintable() and (found := _FORBIDDEN.search(text)):
+        raise ValueError(f"the character U+{ord(found[0]):04X} is not allowed here")
+
+
+def text_field(name: str, text: str, *, longest: int = 60) -> bytes:
+    """
+    A field of free text. A word of more than `longest` octets makes encoded words of it all,
+    so that it can be folded.
+    """
+    if text.isascii() and "=?" not in text and text.strip(" ") == text:
+        if len(name) + len(text) < LINE:
+            return f"{name}: {text}\r\n".encode() if text else f"{name}:\r\n".encode()
+        words = _FOLD.split(text)
+        if max(map(len, words)) <= longest:
+            return folded(name, words)
+    words_ = encoded_words(text, column=len(name) + 2)
+    return b"%b: %b\r\n" % (name.encode(), words_)
+
+
+def folded(name: str, words: Sequence[str]) -> bytes:
+    """A field of words, broken between them before a line becomes too long."""
+    lines = [f"{name}:"]
+    for place, word in enumerate(words):
+        if place and len(lines[-1]) + len(word) + 1 > LINE:
+            lines.append("")
+        lines[-1] += f" {word}"
+    return "\r\n".join(lines).encode() + b"\r\n"
+
+
+def encoded_words(text: str, *, column: int) -> bytes:
+    """
+    Text as encoded words, each on a line of its own, the first beginning at `column`. They
+    are in base64 alone, which suits phrases as well as free text. No character is divided.
+    """
+    octets = text.encode()
+    words: list[bytes] = []
+    start = 0
+    room = min((LINE - column - _WORD_FRAME) // 4 * 3, _WORD_OCTETS)
+    if room < 4:
+        words.append(b"")
+        room = _WORD_OCTETS
+    while start < len(octets):
+        end = start + room
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:
+            end -= 1
+        words.append(b"=?utf-8?B?%b?=" % b2a_base64(octets[start:end], newline=False))
+        start, room = end, _WORD_OCTETS
+    return b"\r\n ".join(words)
+
+
+def date(now: datetime) -> str:
+    """A date and time. RFC 5322, section 3.3."""
+    now = now.astimezone(UTC)
+    day, month = now.weekday() * 3, now.month * 3
+    return (
+        f"{_DAYS[day : day + 3]}, {now.day:02} {_MONTHS[month : month + 3]} {now.year:04} "
+        f"{now.hour:02}:{now.minute:02}:{now.second:02} +0000"
+    )

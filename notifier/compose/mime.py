@@ -1,0 +1,185 @@
+"""
+Write MIME parts: RFC 2045 to 2049, 2183, 2231, 2387.
+
+Every part is 7-bit, its line ends CRLF. A boundary begins with `=_`, which occurs in no
+part: neither base64 nor quoted-printable can have it, and text that has it is encoded.
+"""
+
+import re
+import struct
+import unicodedata
+from binascii import b2a_base64, b2a_qp
+from collections.abc import Sequence
+from operator import itemgetter
+from urllib.parse import quote
+
+from notifier.messages import Attachment
+
+_LINE = 78  # RFC 5322, section 2.1.1
+_COLUMNS = 76  # of base64: RFC 2045, section 6.8
+_VISIBLE = bytes((*range(0x20, 0x7F), 0x09, 0x0D, 0x0A))
+_ASCII = bytes(range(0x80))
+_FALLBACK_CHARACTERS = 60
+_PERCENT_OCTETS = 54  # of a percent-encoded file name on one line
+_UNSAFE = re.compile(r"[^A-Za-z0-9._ -]")
+_QUOTABLE = re.compile(r'[^"\\\x00-\x1f\x7f-\U0010ffff]{1,60}')
+
+
+def octets_of(text: str) -> bytes:
+    """Text as UTF-8 with CRLF line ends, the last line ended too. Raises ValueError."""
+    if "\0" in text:
+        raise ValueError("NUL is not allowed in it")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.endswith("\n"):
+        text += "\n"
+    try:
+        return text.replace("\n", "\r\n").encode()
+    except UnicodeEncodeError:
+        raise ValueError("lone surrogates are not allowed in it") from None
+
+
+def text_part(kind: bytes, octets: bytes) -> bytes:
+    """A part of text, left readable where it can be."""
+    if (
+        not octets.translate(None, _VISIBLE)
+        and b"=_" not in octets
+        and max(map(len, octets.split(b"\r\n"))) <= _LINE
+    ):
+        encoding, body = b"7bit", octets
+    elif len(octets.translate(None, _ASCII)) * 6 > len(octets):
+        encoding, body = b"base64", base64_lines(octets)
+    else:
+        encoding, body = b"quoted-printable", b2a_qp(octets)
+    return b"Content-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: %b\r\n\r\n%b" % (
+        kind,
+        encoding,
+        body,
+    )
+
+
+def multipart(kind: bytes, boundary: bytes, parts: Sequence[bytes]) -> bytes:
+    """Several parts as one. Each ends with CRLF, which is its own; the delimiter adds another."""
+    delimiter = b"\r\n--%b\r\n" % boundary
+    return b'Content-Type: multipart/%b;\r\n boundary="%b"\r\n\r\n--%b\r\n%b\r\n--%b--\r\n' % (
+        kind,
+        boundary,
+        boundary,
+        delimiter.join(parts),
+        boundary,
+    )
+
+
+def base64_lines(octets: bytes) -> bytes:
+    """Octets in base64, every line of it ended."""
+    encoded = b2a_base64(octets, newline=False)
+    whole = len(encoded) // _COLUMNS * _COLUMNS
+    # Five megabytes are ninety thousand lines: no loop of ours goes through them.
+    lines = list(map(itemgetter(0), struct.iter_unpack(f"{_COLUMNS}s", encoded[:whole])))
+    if whole < len(encoded):
+        lines.append(encoded[whole:])
+    return b"\r\n".join((*lines, b""))
+
+
+def attachment_part(attachment: Attachment, *, inline: bool) -> bytes:
+    """A file. Its fields have been judged before."""
+    kind, parameters = content_type(attachment.content_type)
+    if kind.startswith("text/") and "charset" not in parameters and _is_utf8(attachment.content):
+        parameters["charset"] = "utf-8"
+    parameters.setdefault("name", _fallback(attachment.filename))
+    lines = [
+        f"Content-Type: {kind}",
+        *(f' {name}="{_escaped(value)}"' for name, value in parameters.items()),
+    ]
+    described = ";\r\n".join(lines)
+    how = "inline" if inline else "attachment"
+    disposition = ";\r\n".join((f"Content-Disposition: {how}", *_filename(attachment.filename)))
+    id = f"Content-ID: <{content_id(attachment)}>\r\n" if attachment.content_id else ""
+    head = f"{described}\r\nContent-Transfer-Encoding: base64\r\n{disposition}\r\n{id}\r\n"
+    return head.encode() + base64_lines(attachment.content)
+
+
+def content_id(attachment: Attachment) -> str:
+    """The id that HTML refers to by `cid:`. RFC 2392."""
+    return (attachment.content_id or "").removeprefix("<").removesuffix(">")
+
+
+_WORD = r"[A-Za-z0-9!#$&^_.+-]{1,70}"
+_TYPE = re.compile(rf"\s*({_WORD}/{_WORD})\s*((?:;.*)?)")
+_PARAMETER = re.compile(rf'\s*;\s*({_WORD})=({_WORD}|"[^"\\\x00-\x1f\x7f-\U0010ffff]{{0,70}}")')
+
+
+def content_type(text: str) -> tuple[str, dict[str, str]]:
+    """A media type and its parameters. RFC 2045, section 5.1. Raises ValueError."""
+    found = _TYPE.fullmatch(text)
+    if found is None:
+        raise ValueError("a content type looks like `application/pdf`")
+    kind = found[1].lower()
+    if kind.startswith(("multipart/", "message/")):
+        raise ValueError(
+            f"{kind} cannot be attached: it must not be encoded (RFC 2046); "
+            "attach an email as application/octet-stream, named `.eml`"
+        )
+    parameters: dict[str, str] = {}
+    rest, end = found[2].rstrip(), 0
+    while parameter := _PARAMETER.match(rest, end):
+        name = parameter[1].lower()
+        if name in parameters:
+            raise ValueError(f"the parameter {name} stands there twice")
+        parameters[name] = parameter[2].strip('"')
+        end = parameter.end()
+    if rest[end:].strip(" ;"):
+        raise ValueError("its parameters look like `; name=value`, in plain ASCII")
+    return kind, parameters
+
+
+def require_filename(name: str) -> None:
+    """Raises ValueError where it is more than a name, or less."""
+    if "/" in name or "\\" in name:
+        raise ValueError("a file name has no `/` or `\\` in it")
+    if name.strip(" ") in {"", ".", ".."}:
+        raise ValueError("this is not the name of a file")
+
+
+def _filename(name: str) -> list[str]:
+    """The parameter for a file's name: plain, or in the pieces of RFC 2231, section 4.1."""
+    if _QUOTABLE.fullmatch(name) and "=?" not in name and name.strip(" ") == name:
+        return [f' filename="{name}"']
+    encoded = quote(name, safe="")
+    pieces: list[str] = []
+    while encoded:
+        end = min(_PERCENT_OCTETS, len(encoded))
+        while end < len(encoded) and "%" in encoded[end - 2 : end]:
+            end -= 1
+        pieces.append(encoded[:end])
+        encoded = encoded[end:]
+    if len(pieces) == 1:
+        return [f" filename*=utf-8''{pieces[0]}"]
+    return [
+        f" filename*{place}*={piece if place else chr(39).join(('utf-8', '', piece))}"
+        for place, piece in enumerate(pieces)
+    ]
+
+
+def _fallback(name: str) -> str:
+    """A file's name in ASCII, for readers that know nothing of RFC 2231."""
+    if _QUOTABLE.fullmatch(name) and "=?" not in name:
+        return name
+    plain = unicodedata.normalize("NFKD", name)
+    plain = "".join(each for each in plain if not unicodedata.combining(each))
+    stem, dot, suffix = _UNSAFE.sub("_", plain).rpartition(".")
+    if len(suffix) > 10 or not dot:
+        stem, dot, suffix = f"{stem}{dot}{suffix}", "", ""
+    return f"{stem[: _FALLBACK_CHARACTERS - 11]}{dot}{suffix}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,45 @@
+"""Tell HTML from text, and make text of HTML."""
+
+import re
+
+from turbohtml import PlainText, parse
+
+HTML_CHARACTERS = 1024 * 1024  # so much of an HTML is made into text
+TEXT_CHARACTERS = 1024 * 1024  # and so much text is kept: deep lists grow by their indents
+
+_LAYOUT = PlainText(links="footnote", images=True)
+# A tag is one that HTML knows: `<name>` in a letter to fill in is text.
+_ELEMENTS = (
+    "a abbr address area article aside audio b base bdi bdo big blockquote body br button canvas "
+    "caption center cite code col colgroup data dd del details dfn div dl dt em fieldset "
+    "figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input "
+    "ins kbd label legend li link main map mark meta nav object ol optgroup option p picture pre "
+    "q s samp script section select small source span strike strong style sub summary sup svg "
+    "table tbody td template textarea tfoot th thead time title tr tt u ul var video wbr"
+)
+_TAG = re.compile(
+    rf"<(?:/?(?:{'|'.join(_ELEMENTS.split())})(?:\s[^<>]*)?/?>|!doctype\s|!--)", re.IGNORECASE
+)
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+def is_html(text: str) -> bool:
+    """Whether a tag of HTML is in it."""
+    return _TAG.search(text) is not None
+
+
+def text_of(html: str) -> tuple[str, tuple[str, ...]]:
+    """HTML as it reads without its looks, links as footnotes; and what a caller should know."""
+    warnings: tuple[str, ...] = ()
+    if len(html) > HTML_CHARACTERS:
+        html = html[:HTML_CHARACTERS]
+        warnings = (f"the text was made from the first {HTML_CHARACTERS} characters of the html",)
+    try:
+        text = parse(html).to_text(_LAYOUT)
+    except (ValueError, RecursionError, MemoryError, RuntimeError) as error:
+        # The reader has the HTML all the same.
+        return "", (f"no text could be made from the html: {error}",)
+    if len(text) > TEXT_CHARACTERS:
+        text = text[:TEXT_CHARACTERS]
+        warnings = (*warnings, f"the text was cut after {TEXT_CHARACTERS} characters")
+    return _BLANK_LINES.sub("\n\n", text).strip("\n"), warnings
