@@ -153,11 +153,16 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            log = structlog.get_logger(logger=record.name)
             event = record.getMessage().rstrip()
-            log.log(_rounded(record.levelno), "%s", event, exc_info=record.exc_info or None)
-        except Exception:  # noqa: BLE001 - a broken line of a library must not break its caller
-            self.handleError(record)
+        except Exception:  # noqa: BLE001 - a library's broken line must not break its caller
+            event = to_json({"msg": record.msg, "args": record.args}).decode()
+        structlog.get_logger().log(
+            _rounded(record.levelno),
+            "%s",
+            event,
+            logger=record.name,
+            exc_info=record.exc_info or None,
+        )
 
 
 def _rounded(level: int) -> int:

@@ -14,7 +14,7 @@ SECRETS = frozenset(
 # A Message-ID looks like an address and is none; one looks for it in the logs of the relay.
 UNTOUCHED = frozenset({"message_id"})
 
-_ADDRESS = re.compile(r"([^\s<>\"'()\[\],;:@/\\=])[^\s<>\"'()\[\],;:@/\\=]{0,255}@(?=[^\s@])")
+_ADDRESS = re.compile(r"([^\s<>\"()\[\],;:@/\\=])[^\s<>\"()\[\],;:@/\\=]{0,255}@(?=[^\s@])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
