@@ -1,0 +1,271 @@
+"""Where caught mail is kept: one file a mail, in a folder that anybody can look into."""
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Self, TypeAlias, TypeVar
+
+from notifier.capture.reading import Caught, attachment, read, stamped
+
+T = TypeVar("T")
+Listener: TypeAlias = Callable[[str], None]
+Mails: TypeAlias = list[Caught]  # a method of the mailbox is called `list`
+
+THREADS = 4  # so that the disk can flush several mails at once
+# Mails up to this size stay in memory once they were read, so many of them.
+SMALL = 64 * 1024
+REMEMBERED = 256
+MICROSECOND = timedelta(microseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_ID = re.compile(r"[0-9a-f]{24}\Z")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
+    """
+    What was put in is on disk, and survives a crash; the oldest goes when there are more
+    than `keep` mails or `octets` octets. Nothing here waits for the disk on the loop.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep: int = 1000,
+        octets: int = 200_000_000,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._limit = octets
+        self._clock = clock
+        self._ids: list[str] = []  # the oldest first
+        self._sizes: dict[str, int] = {}  # of the files
+        self._total = 0
+        self._last = 0  # microseconds in the newest id
+        self._listeners: list[Listener] = []
+        self._writing: set[asyncio.Future[int]] = set()
+        self._read_small = lru_cache(REMEMBERED)(self._read)
+
+    async def open(self) -> None:
+        """Take in what is there. Raises OSError."""
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mailbox")
+        try:
+            self._sizes = await self._run(partial(_found, self._folder))
+        except BaseException:
+            self._threads.shutdown(wait=False)
+            raise
+        self._ids = sorted(self._sizes)
+        self._total = sum(self._sizes.values())
+        self._last = int(self._ids[-1][:14], 16) if self._ids else 0
+        await self._run(partial(_remove, self._paths(self._surplus())))
+
+    async def close(self) -> None:
+        """Finish what is being written."""
+        if self._writing:
+            await asyncio.wait(self._writing)
+        self._threads.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """
+        Have a quick function called with the id of each new mail, and with "" when all were
+        deleted. Returns what ends it.
+        """
+        self._listeners.append(listener)
+        return partial(self._listeners.remove, listener)
+
+    async def put(
+        self, source: bytes, *, sender: str, recipients: Sequence[str], client: str = "localhost"
+    ) -> str:
+        """Keep a mail and tell its id; once this returns it is on disk. Raises OSError."""
+        id = self._new_id()
+        kept = stamped(
+            source, id=id, at=_at(id), sender=sender, recipients=recipients, client=client
+        )
+        write = partial(_write, self._folder, id, kept)
+        writing = asyncio.get_running_loop().run_in_executor(self._threads, write)
+        self._writing.add(writing)
+        writing.add_done_callback(partial(self._written, id))
+        await asyncio.shield(writing)  # or else a client that hangs up would leave it uncounted
+        if surplus := self._surplus():
+            await self._run(partial(_remove, self._paths(surplus)))
+        return id
+
+    async def list(self, *, limit: int = 50, before: str | None = None, q: str = "") -> Mails:
+        """The newest first, older than the id `before`, in which `q` occurs in any letter case."""
+        end = len(self._ids) if before is None else bisect_left(self._ids, before)
+        ids = self._ids[end - 1 :: -1] if end else []
+        sizes = [self._sizes[id] for id in ids]
+        return await self._run(partial(self._search, list(zip(ids, sizes, strict=True)), limit, q))
+
+    async def count(self) -> int:
+        return len(self._ids)
+
+    async def get(self, id: str) -> Caught | None:
+        size = self._sizes.get(id)
+        return None if size is None else await self._run(partial(self._caught, id, size))
+
+    async def source(self, id: str) -> bytes | None:
+        """The file as it is: the mail with its envelope on top. RFC 5322."""
+        if id not in self._sizes:
+            return None
+        return await self._run(partial(_content, self._path(id)))
+
+    async def attachment(self, id: str, number: int) -> tuple[str, str, bytes] | None:
+        """
+        Name, media type and content. All of it comes from the mail: serve it as a download,
+        never to be shown in place.
+        """
+        if id not in self._sizes:
+            return None
+        return await self._run(partial(_attachment, self._path(id), number))
+
+    async def delete_all(self) -> int:
+        """Remove every mail, and tell how many there were."""
+        gone, self._ids, self._sizes, self._total = self._ids, [], {}, 0
+        self._read_small.cache_clear()
+        await self._run(partial(_remove, self._paths(gone)))
+        self._tell("")
+        return len(gone)
+
+    def _new_id(self) -> str:
+        """Ids sort by arrival, also where the clock was set back, and cannot be guessed."""
+        self._last = max(self._last + 1, (self._clock() - EPOCH) // MICROSECOND)
+        return f"{self._last:014x}{secrets.token_hex(5)}"
+
+    def _written(self, id: str, writing: "asyncio.Future[int]") -> None:
+        self._writing.discard(writing)
+        if writing.cancelled() or writing.exception() is not None:
+            return
+        insort(self._ids, id)
+        self._sizes[id] = writing.result()
+        self._total += writing.result()
+        self._tell(id)
+
+    def _tell(self, id: str) -> None:
+        for listener in tuple(self._listeners):
+            listener(id)
+
+    def _surplus(self) -> Sequence[str]:
+        """The oldest that are too many, which are forgotten with this."""
+        gone = []
+        while len(self._ids) > 1 and (len(self._ids) > self._keep or self._total > self._limit):
+            gone.append(self._ids.pop(0))
+            self._total -= self._sizes.pop(gone[-1])
+        return gone
+
+    def _path(self, id: str) -> Path:
+        return self._folder / f"{id}.eml"
+
+    def _paths(self, ids: Sequence[str]) -> Sequence[Path]:
+        return [self._path(id) for id in ids]
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    # In the threads.
+
+    def _read(self, id: str) -> Caught:
+        return read(self._path(id).read_bytes(), id=id, at=_at(id))
+
+    def _caught(self, id: str, size: int) -> Caught | None:
+        """None: somebody has removed the file."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._read_small(id) if size <= SMALL else self._read(id)
+        return None
+
+    def _search(self, candidates: Sequence[tuple[str, int]], limit: int, q: str) -> Mails:
+        wanted = q.casefold()
+        found: Mails = []
+        for id, size in candidates:
+            if len(found) >= limit:
+                break
+            caught = self._caught(id, size)
+            if caught is not None and _mentions(caught, wanted):
+                found.append(caught)
+        return found
+
+
+def _at(id: str) -> datetime:
+    return EPOCH + int(id[:14], 16) * MICROSECOND
+
+
+def _mentions(caught: Caught, wanted: str) -> bool:
+    if not wanted:
+        return True
+    texts = (caught.subject, caught.sender, *caught.recipients, caught.text, caught.html)
+    return any(wanted in text.casefold() for text in texts)
+
+
+def _found(folder: Path) -> dict[str, int]:
+    """Ids and sizes of what is in the folder, without what a crash has left half written."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sizes = {}
+    for path in folder.iterdir():
+        if path.suffix == ".eml" and _ID.match(path.stem):
+            sizes[path.stem] = path.stat().st_size
+        elif path.suffix == ".tmp" and _ID.match(path.stem):
+            path.unlink(missing_ok=True)
+    return sizes
+
+
+def _write(folder: Path, id: str, content: bytes) -> int:
+    temporary = folder / f"{id}.tmp"
+    try:
+        with os.fdopen(
+            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
+        ) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(folder / f"{id}.eml")
+        _sync(folder)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return len(content)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in it durable."""
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _content(path: Path) -> bytes | None:
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()
+    return None
+
+
+def _attachment(path: Path, number: int) -> tuple[str, str, bytes] | None:
+    content = _content(path)
+    part = None if content is None else attachment(content, number)
+    return None if part is None else (part.about.name, part.about.type, part.content)
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

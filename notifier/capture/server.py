@@ -1,0 +1,216 @@
+"""SMTP on loopback, at whose far end there is a mailbox."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+import structlog
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from notifier.capture.mailbox import Mailbox
+from notifier.relayspec import RelaySpec
+
+HOST = "127.0.0.1"
+LARGEST = 64 * 1024 * 1024  # octets of one mail
+NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, section 4.5.5
+# Connections cost us both ends here, and nobody else is to be spared.
+CONNECTIONS = 16
+MESSAGES_PER_CONNECTION = 10_000
+
+log = structlog.get_logger()
+
+
+class Taker(Protocol):
+    """Decides what becomes of recipients and mails, by an SMTP reply."""
+
+    def rcpt(self, address: str) -> str:
+        """The refusal of a recipient; empty: there is none."""
+        ...
+
+    async def data(self, mail: "Mail") -> str | None:
+        """The reply to the final dot; None: cut the connection instead. May raise OSError."""
+        ...
+
+
+class Mail:
+    """A mail that has come in, up to its final dot."""
+
+    def __init__(self, session: Session, envelope: Envelope) -> None:
+        content = envelope.content
+        self.source = content if isinstance(content, bytes) else b""
+        self.sender = "" if envelope.mail_from == NO_SENDER else envelope.mail_from or ""
+        self.recipients: Sequence[str] = tuple(envelope.rcpt_tos)
+        self.client = session.host_name or ""
+
+    async def keep(self, mailbox: Mailbox) -> str:
+        """Put it into the mailbox, and say so as SMTP does."""
+        id = await mailbox.put(
+            self.source, sender=self.sender, recipients=self.recipients, client=self.client
+        )
+        return f"250 2.0.0 kept as {id}"
+
+
+class _Handler:
+    """What aiosmtpd calls."""
+
+    def __init__(self, taker: Taker) -> None:
+        self._taker = taker
+
+    async def handle_EHLO(  # noqa: N802  aiosmtpd's name
+        self,
+        _server: SMTP,
+        session: Session,
+        _envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        """
+        Offer pipelining. aiosmtpd reads command by command from a buffer and answers each in
+        its order, which is all that RFC 2920, section 3.2 asks of a server.
+        """
+        session.host_name = hostname
+        return [*responses[:-1], "250-PIPELINING", "250-ENHANCEDSTATUSCODES", responses[-1]]
+
+    async def handle_RCPT(  # noqa: N802
+        self,
+        _server: SMTP,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        if refusal := self._taker.rcpt(address):
+            return refusal
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
+        try:
+            reply = await self._taker.data(Mail(session, envelope))
+        except OSError as error:
+            log.error("capture_failed", reason=str(error))  # noqa: TRY400  the reason says it all
+            return f"452 4.3.1 cannot keep it: {error.strerror}"
+        if reply is None:
+            assert isinstance(server.transport, asyncio.WriteTransport)  # noqa: S101  it is TCP
+            server.transport.abort()
+            await asyncio.get_running_loop().create_future()  # aiosmtpd cancels us now
+        return reply or ""
+
+    async def handle_exception(self, error: Exception) -> str:
+        log.error("capture_crashed", exc_info=error)
+        return "451 4.3.0 internal error"
+
+
+class _Connection(SMTP):
+    """aiosmtpd's protocol, which tells of its coming and going."""
+
+    def __init__(self, taker: Taker, peers: "set[asyncio.WriteTransport]") -> None:
+        super().__init__(
+            _Handler(taker),
+            data_size_limit=LARGEST,
+            enable_SMTPUTF8=True,
+            hostname="localhost",  # or else it asks the resolver, and waits
+            ident="notifier",
+        )
+        self._peers = peers
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  it is TCP
+        self._peers.add(transport)
+        self._peer = transport
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._peers.discard(self._peer)
+
+
+class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
+    """An SMTP server on a free port of loopback, between `open` and `close`."""
+
+    def __init__(self, name: str, taker: Taker) -> None:
+        self._name = name
+        self._taker = taker
+        self._peers: set[asyncio.WriteTransport] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        if self._server is None:
+            raise RuntimeError(f"the {self._name} is not open")
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def spec(self) -> RelaySpec:
+        """How to reach it, as any other relay."""
+        return RelaySpec(
+            name=self._name,
+            host=HOST,
+            port=self.port,
+            connections=CONNECTIONS,
+            messages_per_connection=MESSAGES_PER_CONNECTION,
+        )
+
+    async def open(self) -> None:
+        # It logs every command at `info`: what happens is in the attempts already.
+        logging.getLogger("mail.log").setLevel(logging.WARNING)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(self._taker, self._peers), HOST, 0
+        )
+
+    async def close(self) -> None:
+        """Hang up on everybody."""
+        if self._server is None:
+            return
+        self._server.close()
+        for peer in tuple(self._peers):
+            peer.abort()
+        while self._peers:  # noqa: ASYNC110  connection_lost comes in the loop's next round
+            await asyncio.sleep(0)
+        self._server = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+
+class _KeepEverything:
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    def rcpt(self, _address: str) -> str:
+        return ""
+
+    async def data(self, mail: Mail) -> str:
+        return await mail.keep(self._mailbox)
+
+
+class Capture(Listener):
+    """
+    A relay that takes everything and passes on nothing. A mail that was answered 250 is in
+    the mailbox. Given a folder, it opens and closes the mailbox itself.
+    """
+
+    def __init__(self, inbox: Path | Mailbox) -> None:
+        self.mailbox = inbox if isinstance(inbox, Mailbox) else Mailbox(inbox)
+        self._owned = self.mailbox is not inbox
+        super().__init__("capture", _KeepEverything(self.mailbox))
+
+    async def open(self) -> None:
+        if self._owned:
+            await self.mailbox.open()
+        await super().open()
+
+    async def close(self) -> None:
+        await super().close()
+        if self._owned:
+            await self.mailbox.close()

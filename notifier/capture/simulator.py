@@ -1,0 +1,92 @@
+"""
+Recipients that make up outcomes, so that a caller can see each one without a broken relay:
+`success@`, `temp-fail@`, `perm-fail@`, `slow@` and `drop-after-dot@simulator.notifier`, each
+with an optional `+label`. Anybody else's mail is kept as if it had been delivered.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections import OrderedDict
+from enum import StrEnum
+
+from notifier.capture.mailbox import Mailbox
+from notifier.capture.server import Listener, Mail
+
+DOMAIN = "simulator.notifier"
+SLOW_SECONDS = 10.0
+REMEMBERED = 10_000  # mails of which it is known that they came before
+
+_MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+
+
+class Part(StrEnum):
+    """What a recipient plays."""
+
+    SUCCESS = "success"
+    TEMP_FAIL = "temp-fail"  # 451 to the dot the first time, then accepted
+    PERM_FAIL = "perm-fail"  # 550
+    SLOW = "slow"  # the dot is answered late
+    DROP_AFTER_DOT = "drop-after-dot"  # kept, but never answered the first time; then accepted
+
+
+PARTS = {part.value: part for part in Part}
+KNOWN = ", ".join(f"{name}@{DOMAIN}" for name in PARTS)
+
+
+def played_by(address: str) -> Part | None:
+    """None: nobody knows this recipient."""
+    local, _, domain = address.lower().rpartition("@")
+    if domain != DOMAIN:
+        return Part.SUCCESS
+    return PARTS.get(local.partition("+")[0])
+
+
+class _Play:
+    def __init__(self, mailbox: Mailbox, slow: float) -> None:
+        self._mailbox = mailbox
+        self._slow = slow
+        self._seen: OrderedDict[tuple[bytes, str], None] = OrderedDict()
+
+    def rcpt(self, address: str) -> str:
+        match played_by(address):
+            case Part.PERM_FAIL:
+                return "550 5.1.1 simulated: no such mailbox"
+            case None:
+                return f"550 5.1.1 simulated: no such mailbox; there are {KNOWN}"
+            case _:
+                return ""
+
+    async def data(self, mail: Mail) -> str | None:
+        # Which mail it is shows only now, so that 451 cannot be said any earlier.
+        if self._first(Part.TEMP_FAIL, mail):
+            return "451 4.3.0 simulated: try again"
+        if Part.SLOW in map(played_by, mail.recipients):
+            await asyncio.sleep(self._slow)
+        kept = await mail.keep(self._mailbox)
+        return None if self._first(Part.DROP_AFTER_DOT, mail) else kept
+
+    def _first(self, part: Part, mail: Mail) -> bool:
+        """Whether this mail comes for the first time to somebody who plays this part."""
+        players = [address for address in mail.recipients if played_by(address) is part]
+        if not players:
+            return False
+        identity = _identity(mail.source)
+        new = [address for address in players if (identity, address) not in self._seen]
+        self._seen.update({(identity, address): None for address in new})
+        while len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return bool(new)
+
+
+def _identity(source: bytes) -> bytes:
+    """The Message-ID, or where there is none the content."""
+    found = _MESSAGE_ID.search(source.partition(b"\r\n\r\n")[0])
+    return found[1] if found else hashlib.sha256(source).digest()
+
+
+class Simulator(Listener):
+    """A relay that answers as the recipient's name says. What it accepts is in the mailbox."""
+
+    def __init__(self, mailbox: Mailbox, *, slow: float = SLOW_SECONDS) -> None:
+        super().__init__("simulator", _Play(mailbox, slow))
