@@ -1,0 +1,195 @@
+"""The policy: what a provider's answer, or its silence, means for message and provider."""
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from notifier.deliveries import Failure, Scope, Stage
+
+LONGEST_REPLY = 300  # characters
+
+
+class Codes(Struct, frozen=True):
+    """Error codes of a provider's own that say more than the status they come with."""
+
+    recipient: frozenset[int] = frozenset()
+    message: frozenset[int] = frozenset()
+    account: frozenset[int] = frozenset()
+    busy: frozenset[int] = frozenset()
+
+    @property
+    def final(self) -> frozenset[int]:
+        return self.recipient | self.message
+
+
+# https://www.twilio.com/docs/api/errors
+TWILIO = Codes(
+    # No number to send texts to; or our account may not, to this country or this number.
+    recipient=frozenset({21211, 21214, 21217, 21610, 21612, 21614, 21635, 21408, 21608}),
+    message=frozenset({21602, 21605, 21617, 21619, 21620, 21623}),
+    # The login, or the number that we send from.
+    account=frozenset(
+        {20003, 20005, 20006, 20404, 21212, 21603, 21606, 21659, 21660, 21701, 21703}
+    ),
+    busy=frozenset({20429, 21611, 14107, 63038}),
+)
+
+_ACCOUNT = {401, 402, 403, 407}
+_MISDIRECTED = {404, 405, 410}
+_BUSY = {408, 429, 503}
+_UNDER_WAY = {409, 425}  # with an idempotency key: the first request is still being worked on
+_IDS = ("sid", "id", "message_id", "messageId", "messageUuid", "message_uuid")
+_WORDS = ("message", "detail", "error", "title", "description", "reason")
+
+
+class Meaning(StrEnum):
+    """What one exchange says of the provider."""
+
+    FINE = "fine"  # it works, whatever it thinks of the message
+    BUSY = "busy"  # it asks to be left alone
+    TROUBLE = "trouble"  # it may be chance
+    ACCOUNT = "account"  # nobody's message will get through until the operator has acted
+
+
+class Answer(Struct, frozen=True):
+    """What came back. The body may be cut short."""
+
+    status: int
+    body: bytes = b""
+    retry_after: str | None = None
+
+    @property
+    def data(self) -> Any:
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+
+
+class Verdict(Struct, frozen=True):
+    """What became of the message, and what that says of the provider. No failure: accepted."""
+
+    meaning: Meaning
+    reply: str
+    code: int | None = None  # HTTP status
+    failure: Failure | None = None
+    uncertain: bool = False
+    rest: float = 0.0  # seconds that the provider asks for
+
+
+def judge(
+    answer: Answer,
+    *,
+    codes: Codes = Codes(),
+    repeatable: bool,
+    now: datetime,  # noqa: B008  it is a frozen value
+) -> Verdict:
+    """`repeatable`: the provider knows a request by its key, so that a second one does no harm."""
+    status, data = answer.status, answer.data
+    code = _code(data)
+    reply = _reply(answer, data)
+    if 200 <= status < 300:
+        return Verdict(Meaning.FINE, _id(data) or reply, status)
+    if code in codes.busy or (status in _BUSY and code not in codes.final):
+        return _relay(answer, Meaning.BUSY, reply, "provider_busy", rest=_rest(answer, now))
+    if code in codes.account or (status in _ACCOUNT and code not in codes.final):
+        return _relay(answer, Meaning.ACCOUNT, reply, "provider_account", stage=Stage.AUTH)
+    if status < 400 or (status in _MISDIRECTED and not isinstance(data, dict)):
+        # A redirect, or a page that is no API's: the URL is wrong, not the message.
+        return _relay(answer, Meaning.ACCOUNT, reply, "provider_url")
+    if status >= 500:
+        return _broken(answer, reply, repeatable=repeatable)
+    if status in _UNDER_WAY and repeatable:
+        return _relay(answer, Meaning.FINE, reply, "provider_busy")
+    scope = Scope.MESSAGE if code in codes.message or status == 413 else Scope.RECIPIENT
+    failure = Failure(
+        scope=scope,
+        permanent=True,
+        stage=Stage.DOT,
+        reply=reply,
+        code=status,
+        name="provider_refused",
+    )
+    return Verdict(Meaning.FINE, reply, status, failure)
+
+
+def silence(reason: str, *, sent: bool, stage: Stage, repeatable: bool) -> Verdict:
+    """What it means that no answer came. `sent`: the provider may have the request."""
+    failure = Failure(
+        scope=Scope.RELAY,
+        permanent=False,
+        stage=Stage.DOT if sent else stage,
+        reply=reason,
+        name="provider_silent" if sent else "provider_unreachable",
+    )
+    return Verdict(Meaning.TROUBLE, reason, failure=failure, uncertain=sent and not repeatable)
+
+
+def _relay(
+    answer: Answer,
+    meaning: Meaning,
+    reply: str,
+    name: str,
+    *,
+    stage: Stage = Stage.DOT,
+    rest: float = 0.0,
+) -> Verdict:
+    failure = Failure(
+        scope=Scope.RELAY,
+        permanent=False,
+        stage=stage,
+        reply=reply,
+        code=answer.status,
+        name=name,
+    )
+    return Verdict(meaning, reply, answer.status, failure, rest=rest)
+
+
+def _broken(answer: Answer, reply: str, *, repeatable: bool) -> Verdict:
+    """It had the request whole and then failed: it may have sent the text all the same."""
+    verdict = _relay(answer, Meaning.TROUBLE, reply, "provider_broken")
+    return msgspec.structs.replace(verdict, uncertain=not repeatable)
+
+
+def _rest(answer: Answer, now: datetime) -> float:
+    """RFC 9110, section 10.2.3: seconds, or a date."""
+    text = (answer.retry_after or "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return 0.0
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _code(data: Any) -> int | None:
+    code = data.get("code") if isinstance(data, dict) else None
+    return code if isinstance(code, int) else None
+
+
+def _reply(answer: Answer, data: Any) -> str:
+    words = ""
+    if isinstance(data, dict):
+        words = next((data[name] for name in _WORDS if isinstance(data.get(name), str)), "")
+        code = _code(data)
+        words = f"{code} {words}" if code is not None and words else words
+    words = words or answer.body.decode("utf-8", errors="replace")
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return line[:LONGEST_REPLY] or f"HTTP {answer.status}"
+
+
+def _id(data: Any, depth: int = 3) -> str:
+    """The provider's id for the message, near the top of what it answered."""
+    if isinstance(data, dict):
+        for name in _IDS:
+            if isinstance(data.get(name), str | int):
+                return str(data[name])[:LONGEST_REPLY]
+    within = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return next((id for each in within if depth and (id := _id(each, depth - 1))), "")

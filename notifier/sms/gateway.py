@@ -1,0 +1,106 @@
+"""From a text message to the mails that a carrier's gateway turns into texts."""
+
+from datetime import date
+
+from msgspec import Struct
+
+from notifier.errors import Fault, InvalidMessage
+from notifier.messages import Email, Long, Sms
+from notifier.sms.carriers import Carrier, Carriers, Quirk
+from notifier.sms.numbers import Number, calling_code, parse
+from notifier.sms.segments import Room, Segments, count, downgrade, split
+
+
+class Admitted(Struct, frozen=True):
+    """A text message that can be sent, and what its sender should know."""
+
+    number: Number
+    text: str
+    segments: Segments  # of the whole text
+    carrier: Carrier | None  # None: by the provider
+    warnings: tuple[str, ...]
+
+
+def admit(
+    sms: Sms,
+    *,
+    carriers: Carriers,
+    region: str | None,
+    today: date,
+    provider: bool = False,
+) -> Admitted:
+    """
+    Judge a text message. Where there is a provider, a carrier only says which country a
+    national number is of. Raises InvalidMessage with every fault.
+    """
+    faults: list[Fault] = []
+    carrier: Carrier | None = None
+    number: Number | None = None
+    warnings: tuple[str, ...] = ()
+    text = wording(sms)
+    if not text.strip():
+        faults.append(Fault("/text", "is blank"))
+    try:
+        carrier = _carrier(sms, carriers)
+        warnings = carrier.check(today) if carrier and not provider else ()
+    except InvalidMessage as error:
+        faults += () if provider else error.faults
+    try:
+        number = parse(sms.to, region=carrier.country if carrier else region)
+    except InvalidMessage as error:
+        faults += error.faults
+    if provider:
+        carrier = None
+    elif carrier and number and number.country != calling_code(carrier.country):
+        faults.append(Fault("/to", f"{number.e164} is no number that {carrier.name} can reach"))
+    if faults or number is None:
+        raise InvalidMessage(*faults)
+    return Admitted(number, text, count(text), carrier, warnings)
+
+
+def _carrier(sms: Sms, carriers: Carriers) -> Carrier:
+    if sms.carrier is None:
+        raise InvalidMessage(
+            Fault("/carrier", "is needed, because there is no SMS provider (NOTIFIER_SMS_PROVIDER)")
+        )
+    return carriers.find(sms.carrier)
+
+
+def wording(sms: Sms) -> str:
+    """The text as it is counted and sent: lines end in LF, and plainly written if asked."""
+    text = sms.text.replace("\r\n", "\n").replace("\r", "\n")
+    return downgrade(text) if sms.downgrade else text
+
+
+def to_emails(sms: Sms, carrier: Carrier, *, number: Number, sender: str | None) -> list[Email]:
+    """
+    One mail for each text, each to one recipient, without subject and HTML. Raises
+    InvalidMessage where the text is too long and must not be split.
+    """
+    spare = len(sender or "") + 1 if Quirk.ADDRESS_COUNTS in carrier.quirks else 0
+    texts = split(wording(sms), long=sms.long, room=Room.within(carrier.limit, spare=spare))
+    return [
+        Email(
+            to=(f"{number.national}@{carrier.sms}",),
+            sender=sender,
+            text=text,
+            reference=sms.reference,
+            tags=sms.tags,
+            metadata=sms.metadata,
+            user_id=sms.user_id,
+            on_uncertain=sms.on_uncertain,
+        )
+        for text in texts
+    ]
+
+
+def to_text(sms: Sms) -> str:
+    """
+    The text for a provider, whole: a phone puts together again what a provider has to split,
+    so `split` needs no marks here. Raises InvalidMessage where it is too long for one text
+    and must not be split.
+    """
+    text = wording(sms)
+    if sms.long is Long.REFUSE:
+        split(text, long=sms.long)
+    return text

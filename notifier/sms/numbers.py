@@ -1,0 +1,88 @@
+"""Telephone numbers: what a caller writes, and what the network is told."""
+
+import re
+
+import phonenumbers
+from msgspec import Struct
+from phonenumbers import NumberParseException, PhoneNumber, ValidationResult
+
+from notifier.errors import Fault, InvalidMessage
+
+# What people put between digits. Letters would be dialled as digits, which nobody means here.
+_WRITTEN = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]+")
+_DIGITS = re.compile(r"\d")
+
+
+class Number(Struct, frozen=True):
+    """A number that can exist."""
+
+    e164: str  # +12025550123, ITU-T E.164
+    national: str  # 2025550123, the national significant number: what a gateway takes
+    country: int  # the calling code: 1
+
+
+def parse(text: str, *, region: str | None = None, pointer: str = "/to") -> Number:
+    """
+    A number in E.164, or a national one of `region` (ISO 3166: `US`). Raises InvalidMessage
+    that says what is wrong with it.
+    """
+    text = text.strip()
+    if not _WRITTEN.fullmatch(text) or not _DIGITS.search(text):
+        raise _fault(pointer, text, "is not a telephone number; write +12025550123")
+    if not text.startswith("+") and region is None:
+        raise _fault(
+            pointer,
+            text,
+            "has no country, and no region is set (NOTIFIER_SMS_REGION); write it with +",
+        )
+    try:
+        number = phonenumbers.parse(text, region)
+    except NumberParseException as error:
+        raise _fault(pointer, text, _unreadable(error)) from None
+    if wrong := _wrong(number, region if not text.startswith("+") else None):
+        raise _fault(pointer, text, wrong)
+    return Number(
+        e164=phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
+        national=phonenumbers.national_significant_number(number),
+        country=number.country_code or 0,
+    )
+
+
+def is_region(code: str) -> bool:
+    """Whether numbers of this region are known, as `US` or `DE`."""
+    return code in phonenumbers.SUPPORTED_REGIONS
+
+
+def calling_code(region: str) -> int:
+    """What numbers of the region begin with behind the +. 0: it has none."""
+    return phonenumbers.country_code_for_region(region)
+
+
+def _fault(pointer: str, text: str, wrong: str) -> InvalidMessage:
+    return InvalidMessage(Fault(pointer, f"{text!r} {wrong}"))
+
+
+def _unreadable(error: NumberParseException) -> str:
+    match error.error_type:
+        case NumberParseException.INVALID_COUNTRY_CODE:
+            return "does not begin with the calling code of a country"
+        case NumberParseException.TOO_SHORT_NSN | NumberParseException.TOO_SHORT_AFTER_IDD:
+            return "is too short"
+        case NumberParseException.TOO_LONG:
+            return "is too long"
+    return "is not a telephone number"
+
+
+def _wrong(number: PhoneNumber, region: str | None) -> str:
+    where = region or phonenumbers.region_code_for_country_code(number.country_code or 0)
+    place = f"country {number.country_code}" if where in ("001", "ZZ") else where
+    match phonenumbers.is_possible_number_with_reason(number):
+        case ValidationResult.TOO_SHORT:
+            return f"is too short for a number in {place}"
+        case ValidationResult.TOO_LONG:
+            return f"is too long for a number in {place}"
+        case ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
+            return f"lacks its area code for a number in {place}"
+        case ValidationResult.INVALID_LENGTH:
+            return f"has a length that no number in {place} has"
+    return "" if phonenumbers.is_valid_number(number) else f"is not a valid number in {place}"

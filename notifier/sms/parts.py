@@ -1,0 +1,103 @@
+"""One delivery of several mails: a long text to a gateway, each part with a fate of its own."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from notifier.deliveries import Attempt, Envelope, Failure
+
+_BETWEEN = b"\0"  # no mail contains it: RFC 5322, section 2.2 and RFC 2045, section 2.7
+
+
+class Mails(Protocol):
+    """Whatever carries mail: the relays."""
+
+    def room(self) -> int: ...
+
+    async def wait_for_room(self) -> None: ...
+
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt: ...
+
+    def abort_all(self) -> None: ...
+
+
+def addresses(address: str, parts: int) -> tuple[str, ...]:
+    """
+    The recipients of such a delivery: the one address, with the part that goes there as a
+    comment. So the record tells which parts are taken, refused or yet to be sent.
+    """
+    if parts == 1:
+        return (address,)
+    return tuple(f"{address} ({place}/{parts})" for place in range(1, parts + 1))
+
+
+def join(mails: Sequence[bytes]) -> bytes:
+    """The content of such a delivery, from composed mails."""
+    if any(_BETWEEN in mail for mail in mails):
+        raise ValueError("there is a NUL in a composed mail")
+    return _BETWEEN.join(mails)
+
+
+class Parts:
+    """
+    Sends the parts that are pending one after another through the relays, so that they arrive
+    in order as far as it is up to us. What one part says of the relay, or of the number, stands
+    for those behind it: they are not tried. A delivery of one mail passes through unchanged.
+    """
+
+    def __init__(self, mails: Mails) -> None:
+        self._mails = mails
+        self._aborted = False
+
+    def room(self) -> int:
+        return self._mails.room()
+
+    async def wait_for_room(self) -> None:
+        await self._mails.wait_for_room()
+
+    def abort_all(self) -> None:
+        """Cut off the part under way, and begin no further one."""
+        self._aborted = True
+        self._mails.abort_all()
+
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
+        mails = content.split(_BETWEEN)
+        if len(mails) == 1:
+            return await self._mails.send(envelope, content)
+        started_at, start = datetime.now(UTC), time.monotonic()
+        attempts: list[Attempt] = []
+        failures: dict[str, Failure] = {}
+        accepted: list[str] = []
+        for position, recipient in enumerate(envelope.recipients):
+            address, place = _apart(recipient)
+            one = replace(envelope, recipients=(address,))
+            attempt = await self._mails.send(one, mails[place - 1])
+            attempts.append(attempt)
+            if address in attempt.accepted:
+                accepted.append(recipient)
+                if self._aborted:
+                    break
+                continue
+            if failure := attempt.failures.get(address):
+                # A number that is refused for one part is refused for all.
+                lost = envelope.recipients[position:] if failure.final else (recipient,)
+                failures |= dict.fromkeys(lost, failure)
+            break
+        last = attempts[-1]
+        return replace(
+            last,
+            started_at=started_at,
+            seconds=time.monotonic() - start,
+            accepted=tuple(accepted),
+            failures=failures,
+            conversation=tuple(line for each in attempts for line in each.conversation),
+        )
+
+
+def _apart(recipient: str) -> tuple[str, int]:
+    """An address, and which part goes there."""
+    address, _, comment = recipient.partition(" (")
+    return address, int(comment.partition("/")[0])

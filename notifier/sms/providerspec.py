@@ -1,0 +1,290 @@
+"""
+What an operator says of an SMS provider: an account at Twilio, or any POST of JSON.
+
+    twilio://SID:TOKEN@?from=+15005550006          or ?messaging_service=MG...
+    https://user:password@api.example.com/send     with NOTIFIER_SMS_PROVIDER_BODY
+"""
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from notifier.errors import ConfigurationError
+from notifier.sms.answers import TWILIO, Codes
+
+T = TypeVar("T")
+
+SETTING = "NOTIFIER_SMS_PROVIDER"
+BODY, HEADERS = f"{SETTING}_BODY", f"{SETTING}_HEADERS"
+IDEMPOTENCY = f"{SETTING}_IDEMPOTENCY_HEADER"
+DEFAULT_BODY = '{"to": "{to}", "text": "{text}", "id": "{id}"}'
+PLACES = ("to", "digits", "text", "id")  # what may stand in braces; digits: `to` without its +
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_OURS = {"host", "content-length", "content-type", "transfer-encoding", "connection"}
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110, section 5.6.2
+_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+_ACCOUNT = re.compile(r"[A-Za-z0-9]{2,64}")
+_SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|[A-Za-z0-9 ]{1,11}")
+_SHORTEST_SECRET = 6  # characters; striking out shorter ones would only garble
+
+
+class Text(Struct, frozen=True, omit_defaults=True):
+    """The content of a delivery by a provider: what is asked of it, composed at admission."""
+
+    id: str  # the delivery's
+    to: str  # E.164
+    text: str
+
+
+class ProviderSpec(Struct, frozen=True, kw_only=True):
+    """How to ask, and by what name the provider is known."""
+
+    name: str
+    url: str
+    headers: dict[str, str]
+    write: Callable[[Text], bytes]  # the body of the request
+    codes: Codes = Codes()
+    idempotency_header: str | None = None
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Without what must not reach a log by accident."""
+        return f"ProviderSpec({self.name})"
+
+    def struck(self, words: str) -> str:
+        """What a provider said, without our secrets, should it repeat them."""
+        for secret in self.secrets:
+            words = words.replace(secret, "***")
+        return words
+
+
+def read_provider(
+    url: str,
+    *,
+    body: str | None = None,
+    headers: str | None = None,
+    idempotency_header: str | None = None,
+) -> ProviderSpec:
+    """
+    The provider that these settings describe: NOTIFIER_SMS_PROVIDER, and behind it _BODY,
+    _HEADERS and _IDEMPOTENCY_HEADER. Raises ConfigurationError with every fault; it repeats
+    nothing of what may be secret.
+    """
+    faults: list[str] = []
+    if url.startswith("twilio://"):
+        given = {BODY: body, HEADERS: headers, IDEMPOTENCY: idempotency_header}
+        faults += [f"{name} is of no use with twilio://" for name, it in given.items() if it]
+        spec = _collect(faults, SETTING, partial(_twilio, url))
+    else:
+        spec = _collect(faults, SETTING, partial(_generic, url))
+        write = _collect(faults, BODY, partial(template, body or DEFAULT_BODY))
+        fields = _collect(faults, HEADERS, partial(_headers, headers or "{}"))
+        if idempotency_header and not _TOKEN.fullmatch(idempotency_header):
+            faults.append(f"{IDEMPOTENCY}: it is no name of a header; write Idempotency-Key")
+        if spec is not None and write is not None and fields is not None:
+            spec = replace(
+                spec,
+                write=write,
+                headers=spec.headers | fields,
+                idempotency_header=idempotency_header or None,
+                secrets=_secrets(
+                    *spec.secrets, *fields.values(), *" ".join(fields.values()).split()
+                ),
+            )
+    if faults or spec is None:
+        raise ConfigurationError(*faults)
+    return spec
+
+
+def template(text: str) -> Callable[[Text], bytes]:
+    """
+    A JSON body with `{to}` and the like within its strings. Values are put into the parsed
+    tree, so that no text can break out of its string. Raises ValueError.
+    """
+    try:
+        tree = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        raise ValueError("it is no JSON") from None
+    places = {name for string in _strings(tree) for name in _PLACE.findall(string)}
+    if unknown := sorted(places.difference(PLACES)):
+        known = ", ".join(f"{{{name}}}" for name in PLACES)
+        raise ValueError(f"{{{unknown[0]}}} is unknown; there are {known}")
+    if "text" not in places or not places & {"to", "digits"}:
+        raise ValueError("it must contain {to} (or {digits}) and {text} in its strings")
+
+    def write(message: Text) -> bytes:
+        values = {
+            "to": message.to,
+            "digits": message.to.removeprefix("+"),
+            "text": message.text,
+            "id": message.id,
+        }
+        return msgspec.json.encode(_filled(tree, values))
+
+    return write
+
+
+def _strings(tree: Any) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, dict | list):
+        for each in tree.values() if isinstance(tree, dict) else tree:
+            yield from _strings(each)
+
+
+def _filled(tree: Any, values: Mapping[str, str]) -> Any:
+    """In one pass, so that braces in a text stay what they are."""
+    if isinstance(tree, str):
+        return _PLACE.sub(lambda match: values[match[1]], tree)
+    if isinstance(tree, dict):
+        return {name: _filled(each, values) for name, each in tree.items()}
+    if isinstance(tree, list):
+        return [_filled(each, values) for each in tree]
+    return tree
+
+
+def _headers(text: str) -> dict[str, str]:
+    try:
+        fields = msgspec.json.decode(text, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeError):  # whose text might repeat a value
+        raise ValueError(
+            'it is no JSON object of strings, {"Authorization": "Bearer ..."}'
+        ) from None
+    faults = []
+    for name, value in fields.items():
+        if not _TOKEN.fullmatch(name):
+            faults.append("there is a name that is none of a header")
+        elif name.lower() in _OURS:
+            faults.append(f"{name} is set by the service")
+        elif not _VALUE.fullmatch(value):
+            faults.append(f"the value of {name} must be printable ASCII without spaces around it")
+    if faults:
+        raise ValueError("\n".join(faults))
+    return fields
+
+
+def _generic(url: str) -> ProviderSpec:
+    parts = _parts(url)
+    host = _host(parts)
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
+        raise ValueError("write https:// (http:// only to this machine) or twilio://")
+    if parts.fragment:
+        raise ValueError("a # part is never sent; leave it out")
+    user, password = _credentials(parts)
+    basic = _basic(user, password) if user else {}
+    keys = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    query = f"?{parts.query}" if parts.query else ""
+    return ProviderSpec(
+        name=host,
+        url=f"{parts.scheme}://{_authority(parts)}{parts.path or '/'}{query}",
+        headers={"Content-Type": "application/json", **basic},
+        write=template(DEFAULT_BODY),
+        secrets=_secrets(password, *basic.values(), *keys, *map(unquote, keys)),
+    )
+
+
+def _twilio(url: str) -> ProviderSpec:
+    parts = _parts(url)
+    user, token = _credentials(parts)
+    given = _parameters(parts)
+    account = given.pop("account", user)
+    if not token or not _ACCOUNT.fullmatch(user) or not _ACCOUNT.fullmatch(account):
+        raise ValueError("write twilio://SID:TOKEN@?from=+15005550006")
+    if parts.path not in ("", "/") or parts.fragment:
+        raise ValueError("nothing may follow the @ but a host and ?name=value&name=value")
+    sender = _twilio_sender(given)
+    host = parts.hostname or "api.twilio.com"
+    scheme = "http" if host in _LOOPBACK else "https"
+    authority = _authority(parts) if parts.hostname else host
+    basic = _basic(user, token)
+    return ProviderSpec(
+        name="twilio",
+        url=f"{scheme}://{authority}/2010-04-01/Accounts/{account}/Messages.json",
+        headers={"Content-Type": "application/x-www-form-urlencoded", **basic},
+        write=lambda text: urlencode({"To": text.to, **sender, "Body": text.text}).encode("ascii"),
+        codes=TWILIO,
+        secrets=_secrets(token, *basic.values()),
+    )
+
+
+def _twilio_sender(given: Mapping[str, str]) -> dict[str, str]:
+    match given:
+        case {"from": sender, **others} if not others and _SENDER.fullmatch(sender):
+            return {"From": sender}
+        case {"messaging_service": service, **others} if not others and _ACCOUNT.fullmatch(service):
+            return {"MessagingServiceSid": service}
+    raise ValueError(
+        "behind the ? there must be from= (a number in E.164, a short code or a name) or"
+        " messaging_service=, and nothing else but account="
+    )
+
+
+def _parts(url: str) -> SplitResult:
+    if not _VALUE.fullmatch(url) or " " in url:
+        raise ValueError("it is no URL; percent-encode what is not ASCII")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which raises where it is none
+    except ValueError:  # whose text would repeat a part of it
+        raise ValueError("it is no URL; write https://host/path or twilio://") from None
+    if "@" in parts.path:
+        raise ValueError("in the user and the password, write @ / ? # as %40 %2F %3F %23")
+    return parts
+
+
+def _host(parts: SplitResult) -> str:
+    if not parts.hostname:
+        raise ValueError("there is no host in it; write https://host/path")
+    return parts.hostname
+
+
+def _authority(parts: SplitResult) -> str:
+    return parts.netloc.rpartition("@")[2]
+
+
+def _credentials(parts: SplitResult) -> tuple[str, str]:
+    try:
+        return (
+            unquote(parts.username or "", errors="strict"),
+            unquote(parts.password or "", errors="strict"),
+        )
+    except UnicodeDecodeError:
+        raise ValueError("user and password must be UTF-8, percent-encoded") from None
+
+
+def _parameters(parts: SplitResult) -> dict[str, str]:
+    """A + is a + here, as it begins a number."""
+    pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
+    given = {name: unquote(value) for name, _, value in pairs}
+    if len(given) < len(pairs):
+        raise ValueError("a parameter is given twice")
+    return given
+
+
+def _basic(user: str, password: str) -> dict[str, str]:
+    """RFC 7617."""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+    return {"Authorization": f"Basic {token}"}
+
+
+def _secrets(*words: str) -> tuple[str, ...]:
+    """The longest first, so that none leaves the rest of another."""
+    long = {word for word in words if len(word) >= _SHORTEST_SECRET}
+    return tuple(sorted(long, key=len, reverse=True))
+
+
+def _collect(faults: list[str], setting: str, read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except ValueError as error:
+        faults += [f"{setting}: {fault}" for fault in str(error).split("\n")]
+    return None
