@@ -83,12 +83,12 @@ def address_field(name: bytes, addresses: Sequence[Address]) -> bytes:
 
 def _name(text: str) -> str:
     if quoted := _QUOTED.fullmatch(text):
-        return _ESCAPE.sub(r"\1", quoted[1]).strip(" ")
+        return " ".join(_ESCAPE.sub(r"\1", quoted[1]).split())
     if special := _SPECIAL.search(text):
-        if "@" in text and special[0] in ",;>":
+        if "@" in text and special[0] != '"':
             raise ValueError("one address is expected here, not several")
-        raise ValueError(f"a name with {special[0]} in it has to stand in double quotes")
-    return text
+        raise ValueError(f"a name with `{special[0]}` in it has to stand in double quotes")
+    return " ".join(text.split())
 
 
 def _spec(text: str) -> tuple[str, bool]:
@@ -141,7 +141,7 @@ def _phrase(name: str) -> bytes:
     if name.isascii() and len(name) <= _NAME_OCTETS and "=?" not in name:
         if _ATOMS.fullmatch(name):
             return name.encode()
-        if "  " not in name:
-            escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-            return b'"%b"' % escaped.encode()
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        if len(quoted) <= _NAME_OCTETS:
+            return b'"%b"' % quoted.encode()
     return encoded_words(name, column=_NAME_COLUMN)

@@ -15,6 +15,7 @@ from notifier.compose.mime import (
     content_type,
     multipart,
     octets_of,
+    require_content_id,
     require_filename,
     text_part,
 )
@@ -218,6 +219,10 @@ def _wrong(attachment: Attachment) -> Iterator[tuple[str, str]]:
         content_type(attachment.content_type)
     except ValueError as error:
         yield "content_type", str(error)
+    try:
+        require_content_id(attachment.content_id or "none")
+    except ValueError as error:
+        yield "content_id", str(error)
 
 
 def _parts(
@@ -227,27 +232,38 @@ def _parts(
     mixed(related(alternative(text, html), inline files), files), as much of it as is needed.
     The boundaries differ in their first letter: none begins another.
     """
-    warnings: tuple[str, ...] = ()
-    if html is None:
-        part = text_part(b"plain", text or b"\r\n")
-    else:
-        if text is None:
-            derived, warnings = text_of(email.html or "")
-            text = octets_of(derived)
-        alternatives = (text_part(b"plain", text), text_part(b"html", html))
-        part = multipart(b"alternative", b"=_a" + boundary, alternatives)
+    part, warnings = _text_parts(email, text, html, boundary)
     if not email.attachments:
         return part, warnings
-    inline = [each for each in email.attachments if each.content_id and html is not None]
-    if inline:
-        shown = (attachment_part(each, inline=True) for each in inline)
-        part = multipart(b"related", b"=_r" + boundary, (part, *shown))
-        warnings = (*warnings, *_unused(inline, email.html or ""))
-    files = [each for each in email.attachments if each not in inline]
-    if files:
-        kept = (attachment_part(each, inline=False) for each in files)
-        part = multipart(b"mixed", b"=_m" + boundary, (part, *kept))
+    shown = [each for each in email.attachments if html is not None and each.content_id]
+    if shown:
+        inline = (attachment_part(each, inline=True) for each in shown)
+        part = multipart(b"related", b"=_r" + boundary, (part, *inline))
+        warnings = (*warnings, *_unused(shown, email.html or ""))
+    if len(shown) < len(email.attachments):
+        files = (
+            attachment_part(each, inline=False)
+            for each in email.attachments
+            if html is None or not each.content_id
+        )
+        part = multipart(b"mixed", b"=_m" + boundary, (part, *files))
     return part, warnings
+
+
+def _text_parts(
+    email: Email, text: bytes | None, html: bytes | None, boundary: bytes
+) -> tuple[bytes, tuple[str, ...]]:
+    """Text alone stays alone: an HTML made from it would show nothing more."""
+    warnings: tuple[str, ...] = ()
+    if html is None:
+        return text_part(b"plain", text or b"\r\n"), warnings
+    if text is None:
+        derived, warnings = text_of(email.html or "")
+        if not derived:
+            return text_part(b"html", html), warnings
+        text = octets_of(derived)
+    alternatives = (text_part(b"plain", text), text_part(b"html", html))
+    return multipart(b"alternative", b"=_a" + boundary, alternatives), warnings
 
 
 def _unused(inline: Iterable[Attachment], html: str) -> Iterator[str]:

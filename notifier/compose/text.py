@@ -36,8 +36,7 @@ def text_of(html: str) -> tuple[str, tuple[str, ...]]:
         warnings = (f"the text was made from the first {HTML_CHARACTERS} characters of the html",)
     try:
         text = parse(html).to_text(_LAYOUT)
-    except (ValueError, RecursionError, MemoryError, RuntimeError) as error:
-        # The reader has the HTML all the same.
+    except Exception as error:  # noqa: BLE001 - whatever it is, the reader has the HTML all the same
         return "", (f"no text could be made from the html: {error}",)
     if len(text) > TEXT_CHARACTERS:
         text = text[:TEXT_CHARACTERS]
