@@ -1,5 +1,6 @@
 """A small client of a running server, with nothing but the standard library."""
 
+import contextlib
 import json
 from http.client import HTTPException
 from pathlib import Path
@@ -44,11 +45,11 @@ class Client:
             f"{self._url}/v1/messages", json.dumps(body).encode(), headers
         )
         answer = self._call(request, (wait or 0) + MARGIN_SECONDS)
-        try:
-            resource: dict[str, Any] = json.loads(answer)
-        except ValueError:
-            raise RequestFailed(f"{self._url} did not answer in JSON; is it notifier?") from None
-        return resource
+        with contextlib.suppress(ValueError):
+            resource = json.loads(answer)
+            if isinstance(resource, dict) and resource.keys() >= {"id", "status"}:
+                return resource
+        raise RequestFailed(f"{self._url} did not answer with a message; is it notifier?")
 
     def _call(self, request: Request, timeout: float) -> bytes:
         try:
