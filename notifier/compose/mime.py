@@ -86,14 +86,15 @@ def attachment_part(attachment: Attachment, *, inline: bool) -> bytes:
     kind, parameters = content_type(attachment.content_type)
     if kind.startswith("text/") and "charset" not in parameters and _is_utf8(attachment.content):
         parameters["charset"] = "utf-8"
-    parameters.setdefault("name", _fallback(attachment.filename))
+    filename = attachment.filename.strip()  # readers do so too
+    parameters.setdefault("name", _fallback(filename))
     lines = [
         f"Content-Type: {kind}",
         *(f' {name}="{value}"' for name, value in parameters.items()),
     ]
     described = ";\r\n".join(lines)
     how = "inline" if inline else "attachment"
-    disposition = ";\r\n".join((f"Content-Disposition: {how}", *_filename(attachment.filename)))
+    disposition = ";\r\n".join((f"Content-Disposition: {how}", *_filename(filename)))
     id = f"Content-ID: <{content_id(attachment)}>\r\n" if attachment.content_id else ""
     head = f"{described}\r\nContent-Transfer-Encoding: base64\r\n{disposition}\r\n{id}\r\n"
     return head.encode() + base64_lines(attachment.content)
@@ -137,7 +138,7 @@ def require_filename(name: str) -> None:
     """Raises ValueError where it is more than a name, or less."""
     if "/" in name or "\\" in name:
         raise ValueError("a file name has no `/` or `\\` in it")
-    if name.strip(" ") in {"", ".", ".."}:
+    if name.strip() in {"", ".", ".."}:
         raise ValueError("this is not the name of a file")
 
 
@@ -149,7 +150,7 @@ def require_content_id(id: str) -> None:
 
 def _filename(name: str) -> list[str]:
     """The parameter for a file's name: plain, or in the pieces of RFC 2231, section 4.1."""
-    if _QUOTABLE.fullmatch(name) and "=?" not in name and name.strip(" ") == name:
+    if _QUOTABLE.fullmatch(name) and "=?" not in name:
         return [f' filename="{name}"']
     pieces = ["utf-8''"]
     for character in name:
