@@ -98,7 +98,7 @@ class SqliteJournal:
 
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
         self._storage.check()
-        return await self._writes.ask(self._addition(entries, idempotency))
+        return await self._writes.ask(self._addition(entries, idempotency), vital=False)
 
     async def claim(
         self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
@@ -116,7 +116,7 @@ class SqliteJournal:
             self._books.move(Status.SENDING, delivery.status)
             return True
 
-        return await self._writes.ask(work, vital=True)
+        return await self._writes.ask(work)
 
     async def amend(self, id: str, step: Step) -> Delivery:
         def work(db: sqlite3.Connection) -> Delivery:
@@ -127,7 +127,7 @@ class SqliteJournal:
                 raise MessageNotFound(id)
             return self._step(db, found, step)
 
-        return await self._writes.ask(work, vital=True)
+        return await self._writes.ask(work)
 
     async def amend_all(self, which: Filter, step: Step) -> int:
         changed, before = 0, None
@@ -210,7 +210,10 @@ class SqliteJournal:
 
     def _fail(self, error: BaseException) -> None:
         reason = failure(self._path, error)
-        log.error("journal_failed", path=str(self._path), reason=str(reason), exc_info=error)
+        ours = None if isinstance(error, sqlite3.Error) else error  # a bug: show where
+        log.error("journal_failed", path=str(self._path), reason=str(reason), exc_info=ours)
+        for desk in (self._writes, self._reads, self._searches):
+            desk.end(error)
         if not self._failure.done():
             self._failure.set_result(reason)
 

@@ -36,7 +36,7 @@ class Storage:
         self._folder = path.parent
         self._min_free = min_free
         self._ballast = path.with_name(path.name + ".ballast")
-        self._out = False
+        self.ballast_out = False
         self._looked_at = float("-inf")
         self._low = False
 
@@ -46,7 +46,7 @@ class Storage:
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
             self._low = _free(self._folder) < self._min_free
-        if self._low or self._out:
+        if self._low or self.ballast_out:
             raise JournalUnavailable(
                 "insufficient_storage: the journal's disk is nearly full",
                 retry_after=RETRY_FULL_SECONDS,
@@ -54,29 +54,29 @@ class Storage:
 
     def prepare(self) -> None:
         """Make the ballast, where there is room for it."""
-        self._out = not self._ballast.exists()
+        self.ballast_out = not self._ballast.exists()
         self._tried_at = float("-inf")
         self.refill()
 
     def release(self) -> bool:
         """Throw off the ballast. False: it is out already."""
-        if self._out:
+        if self.ballast_out:
             return False
-        self._out = True
+        self.ballast_out = True
         self._ballast.unlink(missing_ok=True)
         log.error("journal_ballast_released", path=str(self._ballast))
         return True
 
     def refill(self) -> None:
         """Take the ballast in again once there is room for it and more."""
-        if not self._out or time.monotonic() - self._tried_at < LOOK_SECONDS:
+        if not self.ballast_out or time.monotonic() - self._tried_at < LOOK_SECONDS:
             return
         self._tried_at = time.monotonic()
         if _free(self._folder) < self._min_free + 2 * BALLAST_BYTES:
             return
         with contextlib.suppress(OSError):
             self._write()
-            self._out = False
+            self.ballast_out = False
 
     def _write(self) -> None:
         fd = os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

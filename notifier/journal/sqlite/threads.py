@@ -22,7 +22,7 @@ class Piece(Struct, gc=False):
 
     work: Work[Any]
     future: "asyncio.Future[Any]"
-    vital: bool = False  # worth the ballast: what has become of a message that has left
+    vital: bool = True  # worth the ballast: all but taking in something new
 
 
 class Server(Protocol):
@@ -54,6 +54,7 @@ class Desk:
         self._inbox: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._closed = True
+        self._over: BaseException | None = None
 
     async def open(self) -> None:
         """Connect, in the thread. Raises what connecting raised."""
@@ -75,10 +76,16 @@ class Desk:
             self._inbox.put(None)
             await self._ended
 
-    def ask(self, work: Work[T], *, vital: bool = False) -> "asyncio.Future[T]":
+    def end(self, error: BaseException) -> None:
+        """Take nothing more, because of what happened here or at another desk."""
+        self._over = error
+
+    def ask(self, work: Work[T], *, vital: bool = True) -> "asyncio.Future[T]":
         """Taken in hand at once: a caller who stops waiting undoes nothing."""
         if self._closed:
             raise JournalUnavailable("the journal is closed")
+        if self._over is not None:
+            raise over(self._over)
         future: asyncio.Future[T] = self._loop.create_future()
         self._inbox.put(Piece(work, future, vital))
         return future

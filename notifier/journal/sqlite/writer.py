@@ -70,18 +70,23 @@ class Writer:
         """Cut a WAL that a long reader has let grow; put the ballast back."""
         self._storage.refill()
         size = self._wal.stat().st_size
-        if size <= WAL_BYTES:
-            self._alarmed = False
-            return
-        if not self._alarmed:
-            self._alarmed = True
+        large = size > WAL_BYTES
+        if large and not self._alarmed:
             log.warning("journal_wal_large", path=str(self._wal), bytes=size)
-        # First without waiting for readers: only TRUNCATE would.
-        _, frames, done = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if frames == done:
-            db.execute("PRAGMA busy_timeout = 0")
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            db.execute(BUSY)
+        self._alarmed = large
+        if large or self._storage.ballast_out:  # there the WAL must not grow, but begin again
+            self._checkpoint(db, cut=large)
+
+    def _checkpoint(self, db: sqlite3.Connection, *, cut: bool) -> None:
+        try:
+            _, frames, done = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if cut and frames == done:  # else a reader needs it, and TRUNCATE would wait for it
+                db.execute("PRAGMA busy_timeout = 0")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                db.execute(BUSY)
+        except sqlite3.Error as error:
+            if is_fatal(error):
+                raise
 
     def disconnect(self, db: sqlite3.Connection) -> None:
         """The last connection to close takes the WAL into the file."""
