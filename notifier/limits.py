@@ -81,7 +81,7 @@ class Bucket:
         return self._tokens
 
     def add(self, tokens: int) -> None:
-        self._tokens = min(self.quota, self._tokens + tokens)
+        self._tokens += tokens  # what is above the quota goes at the next filling
 
     def has(self, tokens: int) -> bool:
         return self._tokens + _EPSILON >= tokens

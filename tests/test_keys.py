@@ -5,7 +5,7 @@ import tomllib
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifier.errors import ConfigurationError
@@ -13,6 +13,10 @@ from notifier.keys import KeyKind, Keys, KeyScope, expiry, new_key
 from notifier.limits import Limits
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+# The first text that hypothesis makes takes it seconds, on a loaded machine.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Clock:
@@ -181,6 +185,7 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True)
 locals_ = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20)
 
 
+@unhurried
 @given(name=st.text(max_size=70) | names, local=locals_, rate=st.none() | st.integers(1, 10**6))
 def test_whatever_a_key_may_hold_survives_the_file(tmp_path_factory, name, local, rate):
     """What can be made can be written and read; what cannot is refused by name."""
@@ -245,6 +250,7 @@ def test_only_the_whole_key_opens(path):
         assert keys.authenticate(wrong, NOW) is None, wrong
 
 
+@unhurried
 @given(st.text())
 def test_no_text_breaks_the_door(text):
     """Whatever is presented is judged, never raised at."""
@@ -438,6 +444,9 @@ def test_what_can_never_be_allowed_is_said_to_be_so(clock):
     assert not refused.possible
     assert "11 at once are more than the key may ever send, 10 messages a minute" in refused.reason
     assert "Retry-After" not in refused.headers()
+    limits = Limits(clock=clock)
+    limits.take("k", rate=10, daily=11, n=10)
+    assert not limits.take("k", rate=10, daily=11, n=11).possible
 
 
 def test_a_refund_gives_back_what_was_taken(clock):
@@ -469,6 +478,7 @@ def test_a_changed_quota_holds_at_once(clock):
     assert limits.take("k", rate=6000, daily=None, n=100).allowed
 
 
+@unhurried
 @given(
     rate=st.integers(1, 1000),
     steps=st.lists(st.tuples(st.floats(0, 90), st.integers(1, 50)), max_size=60),

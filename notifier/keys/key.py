@@ -186,7 +186,7 @@ def _ascii(domain: str) -> str:
 
 def _covers(rules: tuple[str, ...], address: str) -> bool:
     local, domain = _parts(address)
-    return bool(local) and (f"@{domain}" in rules or f"{local}@{domain}" in rules)
+    return f"@{domain}" in rules or f"{local}@{domain}" in rules
 
 
 def _plain_addresses(written: tuple[str, ...]) -> tuple[str, ...]:
