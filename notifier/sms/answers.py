@@ -85,9 +85,9 @@ class Verdict(Struct, frozen=True):
 def judge(
     answer: Answer,
     *,
-    codes: Codes = Codes(),
+    codes: Codes,
     repeatable: bool,
-    now: datetime,  # noqa: B008  it is a frozen value
+    now: datetime,
 ) -> Verdict:
     """`repeatable`: the provider knows a request by its key, so that a second one does no harm."""
     status, data = answer.status, answer.data

@@ -176,9 +176,10 @@ def _carriers(entries: Mapping[str, Any]) -> tuple[list[Carrier], list[str]]:
             faults.append(f"{id}: host: no carrier with a gateway of its own is called {host!r}")
             continue
         merged = _over({name: lent[name] for name in _INHERITED if name in lent}, entry)
-        wrong = list(_faults(merged))
+        wrong = [*_faults(entry), *_gaps(merged)]
         faults += [f"{id}: {fault}" for fault in wrong]
-        if not wrong:
+        # What is wrong with a host is told there, not with each of its guests.
+        if not wrong and not any(_faults(lent)):
             carriers.append(msgspec.convert({"id": id, **merged}, Carrier))
     return carriers, faults
 
@@ -194,11 +195,14 @@ def _faults(entry: Mapping[str, Any]) -> Iterable[str]:
             msgspec.convert(value, _FIELDS[name].type)
         except msgspec.ValidationError as error:
             yield f"{name}: {error}"
+    if isinstance(code := entry.get("country"), str) and not is_region(code):
+        yield f"country: {code!r} is no region with telephone numbers; write it as US"
+
+
+def _gaps(entry: Mapping[str, Any]) -> Iterable[str]:
     for name, field in _FIELDS.items():
         if field.required and name not in entry:
             yield f"{name}: it is missing"
-    if isinstance(code := entry.get("country"), str) and not is_region(code):
-        yield f"country: {code!r} is no region with telephone numbers; write it as US"
     if entry.get("status") == GatewayStatus.DEAD and "effective" not in entry:
         yield "effective: it is missing; since when is it dead?"
 
