@@ -1,0 +1,34 @@
+"""The Litestar application around a service."""
+
+from litestar import Litestar
+
+from notifier.service import Notifier
+from notifier.web.inbox import Inbox
+from notifier.web.legacy import Legacy
+from notifier.web.messages import Messages
+from notifier.web.ops import Probes
+from notifier.web.pages import Pages
+from notifier.web.problems import HANDLERS
+
+
+def create_app(service: Notifier) -> Litestar:
+    """
+    Handlers are methods of objects that know the service: no dependency is looked up while
+    a request waits. The service is opened and closed by the caller.
+    """
+    pages = Pages(service)
+    app = Litestar(
+        [
+            *Messages(service).routes(),
+            *Legacy(service).routes(),
+            *Probes(service).routes(),
+            *pages.routes(),
+            *Inbox(service).routes(),
+        ],
+        exception_handlers=HANDLERS,
+        openapi_config=None,  # we write our own, see openapi.py
+        logging_config=None,
+        request_max_body_size=None,  # bodies.py has the limit
+    )
+    pages.describe(app.routes)
+    return app

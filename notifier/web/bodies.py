@@ -1,0 +1,146 @@
+"""Take a request's body, and make a value of it or say what is wrong with it."""
+
+import re
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import HTTPException
+
+from notifier.errors import Fault, InvalidMessage
+
+T = TypeVar("T")
+AnyRequest: TypeAlias = Request[Any, Any, Any]  # users, auth and state are not Litestar's here
+
+# A client that is still sending does not read: so much of a body that is too large is taken
+# in and dropped, in order that our 413 arrives. As a multiple of the limit.
+PATIENCE = 4
+# Metadata comes back in answers and goes through databases: what some of them cannot hold,
+# or what an encoder could trip over, is refused at the door.
+METADATA_DEPTH = 16
+METADATA_INTEGER = 2**63
+
+_PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`\Z")
+_FIELD = re.compile(r"Object (?:contains unknown|missing required) field `(?P<name>.*)`\Z", re.S)
+_STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
+
+
+async def read_json(request: AnyRequest, headers: dict[bytes, bytes], *, limit: int) -> bytes:
+    """The body, which says that it is JSON and is within the limit. Raises 415, 413, 400."""
+    given = headers.get(b"content-type", b"")
+    if given != b"application/json":
+        _require_json(given)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise HTTPException(status_code=415, detail="a body with a Content-Encoding is not taken")
+    length = headers.get(b"content-length", b"")
+    if b"expect" in headers and length.isdigit() and int(length) > limit:
+        raise _too_large(limit)  # it waits for our word before it sends anything
+    message = await request.receive()
+    if message["type"] == "http.request" and not message["more_body"]:
+        if len(message["body"]) > limit:
+            raise _too_large(limit)
+        return message["body"]
+    return await _read_on(request, message, limit)
+
+
+async def _read_on(request: AnyRequest, message: Any, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] != "http.request":
+            raise HTTPException(status_code=400, detail="the body ended before it was complete")
+        size += len(message["body"])
+        if size <= limit:
+            parts.append(message["body"])
+        else:
+            parts.clear()
+        if not message["more_body"]:
+            break
+        if size > limit * PATIENCE:
+            raise _too_large(limit, {"Connection": "close"})
+        message = await request.receive()
+    if size > limit:
+        raise _too_large(limit)
+    return b"".join(parts)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The value of a body. Raises InvalidMessage where JSON is not as it should be; 400."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidMessage(fault_of(error)) from None
+    except msgspec.DecodeError as error:
+        detail = f"the body is not JSON: {error}" if body.strip() else "the body is empty"
+    except UnicodeDecodeError as error:
+        detail = f"the body is not UTF-8: {error.reason}"
+    except RecursionError:
+        detail = "the body is nested too deeply"
+    raise HTTPException(status_code=400, detail=detail)
+
+
+def fault_of(error: msgspec.ValidationError) -> Fault:
+    """What msgspec found, its `$.to[0]` turned into a JSON pointer. RFC 6901."""
+    text = str(error)
+    path = ""
+    if place := _PLACE.search(text):
+        path = place["path"]
+        text = text[: place.start()]
+    pointer = "".join(
+        "/" + _escaped(step["field"] or step["index"])
+        for step in _STEP.finditer(path)
+        if step["field"] or step["index"]
+    )
+    if field := _FIELD.match(text):
+        known = "missing" if "missing" in text[:20] else "unknown"
+        name = field["name"]
+        return Fault(f"{pointer}/{_escaped(name[:100])}", f"the field is {known}")
+    if text.startswith("Expected `str` matching regex"):
+        text = "control characters are not allowed here"
+    return Fault(pointer, text)
+
+
+def check_metadata(metadata: dict[str, Any]) -> None:
+    """Raises InvalidMessage where it could not be kept, or not be given back."""
+    level: list[Any] = [metadata]
+    for _ in range(METADATA_DEPTH):
+        deeper: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                deeper += value.keys()
+                deeper += value.values()
+            elif isinstance(value, list):
+                deeper += value
+            elif isinstance(value, str) and "\0" in value:
+                raise _bad_metadata("NUL is not allowed in it")
+            elif isinstance(value, int) and not -METADATA_INTEGER <= value < METADATA_INTEGER:
+                raise _bad_metadata("it holds an integer of more than 64 bits")
+        if not deeper:
+            return
+        level = deeper
+    raise _bad_metadata(f"it is nested deeper than {METADATA_DEPTH} levels")
+
+
+def _bad_metadata(message: str) -> InvalidMessage:
+    return InvalidMessage(Fault("/metadata", message))
+
+
+def _require_json(content_type: bytes) -> None:
+    kind, _, parameters = content_type.decode("latin-1").lower().partition(";")
+    if kind.strip() != "application/json":
+        raise HTTPException(
+            status_code=415, detail="the Content-Type has to be application/json"
+        )
+    _, named, charset = parameters.partition("charset=")
+    if named and charset.split(";")[0].strip(' "') not in {"utf-8", "utf8", "us-ascii"}:
+        raise HTTPException(status_code=415, detail="the charset of JSON is utf-8")
+
+
+def _too_large(limit: int, headers: dict[str, str] | None = None) -> HTTPException:
+    return HTTPException(
+        status_code=413, detail=f"the body is larger than {limit} bytes", headers=headers
+    )
+
+
+def _escaped(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")

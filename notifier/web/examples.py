@@ -1,0 +1,82 @@
+"""What the OpenAPI document shows of each call. Every one is sent for real by a test."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from notifier.deliveries import Attempt, Delivery, Recipient, Stage
+from notifier.web.resources import MessageList, resource
+
+_AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+
+_QUEUED = Delivery(
+    id="0195519f3d40a1b2c3d4e5f60718293a",
+    channel="email",
+    subject="Your order has shipped",
+    sender="shop@example.org",
+    recipients=(Recipient("ann@example.net"),),
+    size=1432,
+    created_at=_AT,
+    due_at=_AT,
+    expires_at=_AT + timedelta(hours=48),
+    reference="order-1042",
+    tags=("orders",),
+    metadata={"order": 1042},
+    user_id="17",
+)
+_SENT = _QUEUED.after(
+    Attempt(
+        relay="smtp.example.org:587",
+        started_at=_AT + timedelta(milliseconds=4),
+        seconds=0.031,
+        stage=Stage.DOT,
+        reply="2.0.0 Ok: queued as 4c8F2k1QzN",
+        code=250,
+        accepted=("ann@example.net",),
+    ),
+    retry_at=_AT + timedelta(seconds=30),
+    now=_AT + timedelta(milliseconds=35),
+)
+
+ACCEPTED = resource(_QUEUED)
+SENT = resource(_SENT)
+LIST = MessageList((SENT,), None)
+
+EMAILS: dict[str, dict[str, Any]] = {
+    "text": {
+        "to": ["Ann <ann@example.net>"],
+        "from": "Shop <shop@example.org>",
+        "subject": "Your order has shipped",
+        "text": "Dear Ann,\n\nyour order 1042 is on its way.\n",
+        "reference": "order-1042",
+        "tags": ["orders"],
+        "metadata": {"order": 1042},
+        "user_id": 17,
+    },
+    "html": {
+        "to": ["ann@example.net", "bob@example.net"],
+        "cc": ["office@example.org"],
+        "from": "shop@example.org",
+        "reply_to": "support@example.org",
+        "subject": "Grüße aus dem Laden",
+        "html": "<h1>Sale</h1><p>Everything at <b>half the price</b>.</p>",
+        "on_uncertain": "hold",
+    },
+}
+
+LEGACY_EMAILS: dict[str, dict[str, Any]] = {
+    "text": {
+        "email_to": "ann@example.net",
+        "email_from": "shop@example.org",
+        "subject": "Your order has shipped",
+        "message": "Your order 1042 is on its way.",
+        "user_id": 17,
+    },
+    "html": {
+        "email_to": ["ann@example.net", "bob@example.net"],
+        "email_from": "shop@example.org",
+        "subject": "Sale",
+        "message": "<p>Everything at <b>half the price</b>.</p>",
+    },
+}
+LEGACY_QUEUED = {"result": "queued", "id": _QUEUED.id}
+LEGACY_SENT = {"result": "sent: 250 2.0.0 Ok: queued as 4c8F2k1QzN", "id": _QUEUED.id}

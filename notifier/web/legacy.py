@@ -1,0 +1,167 @@
+"""
+The addresses that clients of the replaced service call. Nothing is decided here, only
+translated. Fields that are not known are passed over, as they were there.
+"""
+
+import re
+from typing import Annotated
+
+import msgspec
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from notifier.deliveries import Delivery, Status
+from notifier.errors import Fault, InvalidMessage
+from notifier.messages import Body, Email, Line, Mailbox
+from notifier.service import Notifier
+from notifier.web import examples
+from notifier.web.answers import Answer, encode
+from notifier.web.bodies import AnyRequest, decode, read_json
+from notifier.web.openapi import Operation, Outcome
+from notifier.web.problems import NotSent
+
+# A tag is one that HTML knows: `<name>` in a letter to fill in is text.
+_ELEMENTS = (
+    "a abbr address area article aside audio b base bdi bdo big blockquote body br button canvas "
+    "caption center cite code col colgroup data dd del details dfn div dl dt em fieldset "
+    "figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input "
+    "ins kbd label legend li link main map mark meta nav object ol optgroup option p picture pre "
+    "q s samp script section select small source span strike strong style sub summary sup svg "
+    "table tbody td template textarea tfoot th thead time title tr tt u ul var video wbr"
+)
+_TAG = re.compile(
+    rf"<(?:/?(?:{'|'.join(_ELEMENTS.split())})(?:\s[^<>]*)?/?>|!doctype\s|!--)", re.IGNORECASE
+)
+
+
+class LegacyEmail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An email. `message` is HTML where it contains a tag, and plain text otherwise."""
+
+    email_to: Mailbox | Annotated[tuple[Mailbox, ...], Meta(min_length=1, max_length=50)]
+    email_from: Mailbox | None = None
+    subject: Line
+    message: Body
+    user_id: (
+        Annotated[str, Meta(max_length=255)] | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None
+    ) = None
+
+    def email(self) -> Email:
+        kind = "html" if _TAG.search(self.message) else "text"
+        return Email(
+            to=(self.email_to,) if isinstance(self.email_to, str) else self.email_to,
+            sender=self.email_from,
+            subject=self.subject,
+            user_id=None if self.user_id == "" else self.user_id,
+            **{kind: self.message},
+        )
+
+
+class LegacyAnswer(Struct, frozen=True):
+    """What became of it so far, in words."""
+
+    result: str
+    id: str
+
+
+# Where our names for what is wrong are not the caller's.
+_POINTERS = {"to": "email_to", "from": "email_from", "text": "message", "html": "message"}
+
+_legacy = msgspec.json.Decoder(LegacyEmail)
+
+
+class Legacy:
+    """/send-email/ and /send-async/."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._service = service
+        self._limit = service.settings.max_body
+        self._patience = service.settings.wait_limit
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            post(
+                "/send-email",
+                status_code=202,
+                operation_id="sendEmail",
+                summary="Send an email",
+                tags=["simple"],
+                opt={"operation": SEND},
+            )(self.send),
+            post(
+                "/send-async",
+                status_code=200,
+                operation_id="sendEmailAndWait",
+                summary="Send an email, and wait for the relay's answer",
+                tags=["simple"],
+                opt={"operation": SEND_AND_WAIT},
+            )(self.send_and_wait),
+        ]
+
+    async def send(self, request: AnyRequest) -> Answer:
+        """It is on disk when the answer arrives; a worker sends it, first in, first out."""
+        return _queued(await self._submit(request))
+
+    async def send_and_wait(self, request: AnyRequest) -> Answer:
+        """Where the relay does not answer in time the message stays queued, as in /send-email/."""
+        delivery = await self._submit(request)
+        delivery = await self._service.outcome(delivery.id, timeout=self._patience)
+        reply = last_reply(delivery)
+        if delivery.status is Status.SENT:
+            return Answer(encode(LegacyAnswer(f"sent: {reply}", delivery.id)))
+        if delivery.status.final:
+            raise NotSent(delivery.id, f"{delivery.status}: {reply or delivery.reason}")
+        return _queued(delivery)
+
+    async def _submit(self, request: AnyRequest) -> Delivery:
+        headers = dict(request.scope["headers"])
+        body = await read_json(request, headers, limit=self._limit)
+        message = decode(_legacy, body)
+        try:
+            receipt = await self._service.submit(message.email())
+        except InvalidMessage as error:
+            raise InvalidMessage(*(_theirs(fault, message) for fault in error.faults)) from None
+        if receipt.delivery is None:
+            raise RuntimeError("a submission without a key was taken for a repeated one")
+        return receipt.delivery
+
+
+def last_reply(delivery: Delivery) -> str:
+    """The last that a relay said, with its code in front."""
+    if not delivery.attempts:
+        return ""
+    last = delivery.attempts[-1]
+    code = "" if last.code is None else str(last.code)
+    return last.reply if last.reply.startswith(code) else f"{code} {last.reply}"
+
+
+def _queued(delivery: Delivery) -> Answer:
+    words = f"{delivery.status}: {delivery.reason}" if delivery.reason else str(delivery.status)
+    return Answer(encode(LegacyAnswer(words, delivery.id)), status=202)
+
+
+def _theirs(fault: Fault, message: LegacyEmail) -> Fault:
+    """The fault in terms of the body that the caller wrote."""
+    field, _, rest = fault.pointer.removeprefix("/").partition("/")
+    if field == "to" and isinstance(message.email_to, str):
+        rest = ""
+    pointer = "/" + _POINTERS.get(field, field) + (f"/{rest}" if rest else "")
+    return Fault(pointer, fault.message)
+
+
+QUEUED = Outcome("It is in the journal on disk.", LegacyAnswer, examples.LEGACY_QUEUED)
+SEND = Operation(
+    body=LegacyEmail,
+    examples=examples.LEGACY_EMAILS,
+    answers={202: QUEUED},
+    problems=(400, 413, 415, 422, 429, 503),
+)
+SEND_AND_WAIT = Operation(
+    body=LegacyEmail,
+    examples=examples.LEGACY_EMAILS,
+    answers={
+        200: Outcome("The relay has taken it.", LegacyAnswer, examples.LEGACY_SENT),
+        202: QUEUED,
+    },
+    problems=(400, 413, 415, 422, 429, 502, 503),
+)

@@ -1,0 +1,206 @@
+"""
+The OpenAPI document: made from the routes that the application really has, and from the
+very types that requests are checked against, so that it carries each of their limits.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+from litestar.routes.base import BaseRoute
+from msgspec import Struct
+
+from notifier import __version__
+from notifier.web.problems import PROBLEM_JSON, Problem
+
+GET = [HttpMethod.GET, HttpMethod.HEAD]
+JSON = "application/json"
+
+DESCRIPTION = """\
+Email over HTTP, with nothing lost: what was answered with `202` is on disk, and ends in one visible
+state with its reason. Requests and answers are JSON in UTF-8; errors are problems as RFC 9457 has
+them, and those that concern a field name it in `errors`."""
+
+
+class Outcome(Struct, frozen=True):
+    """One answer that an operation can give."""
+
+    description: str
+    type: Any = None  # of its JSON body
+    example: Any = None
+    media_type: str = JSON
+    headers: Mapping[str, str] = {}  # name: what it says
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """What a handler takes and gives, beyond what its route says."""
+
+    answers: Mapping[int, Outcome]
+    problems: Sequence[int] = ()
+    body: Any = None
+    examples: Mapping[str, Any] = {}  # of the body
+    query: type[Struct] | None = None
+    headers: Mapping[str, Mapping[str, Any]] = {}
+
+
+def document(routes: Iterable[BaseRoute], *, public_path: str) -> dict[str, Any]:
+    """OpenAPI 3.1 for the handlers that carry an `operation`."""
+    described = list(_described(routes))
+    schemas = _Schemas(operation for *_, operation in described)
+    paths: dict[str, dict[str, Any]] = {}
+    for path, handler, operation in described:
+        method = min(handler.http_methods).lower()  # GET stands before HEAD
+        paths.setdefault(path, {})[method] = _operation(path, handler, operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "notifier", "version": __version__, "description": DESCRIPTION},
+        "servers": [{"url": public_path or "/"}],
+        "paths": dict(sorted(paths.items())),
+        "components": {"schemas": schemas.components},
+    }
+
+
+def _described(
+    routes: Iterable[BaseRoute],
+) -> Iterator[tuple[str, HTTPRouteHandler, Operation]]:
+    for route in routes:
+        if not isinstance(route, HTTPRoute):
+            continue
+        for handler in route.route_handlers:
+            operation = handler.opt.get("operation")
+            if isinstance(operation, Operation):
+                yield _path(route), handler, operation
+
+
+def _path(route: HTTPRoute) -> str:
+    steps = (
+        step if isinstance(step, str) else f"{{{step.name}}}" for step in route.path_components
+    )
+    return "/" + "/".join(steps)
+
+
+class _Schemas:
+    """JSON Schema of every type that stands in an operation."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        types: list[Any] = [Problem]
+        for operation in operations:
+            types += [operation.body] if operation.body else []
+            types += [each.type for each in operation.answers.values() if each.type]
+        tops, components = msgspec.json.schema_components(
+            types, ref_template="#/components/schemas/{name}"
+        )
+        self._tops = [*zip(types, tops, strict=True)]
+        self.components = {name: _freed(schema) for name, schema in components.items()}
+
+    def of(self, type: Any) -> dict[str, Any]:
+        return next(top for known, top in self._tops if known is type)
+
+
+def _freed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a tagged Struct, whose tag may be left out where it stands alone."""
+    for name, field in schema.get("properties", {}).items():
+        # Only a tag is an enum of one value in what msgspec writes for a body of ours.
+        if len(field.get("enum", ())) == 1 and name in schema.get("required", ()):
+            field["default"] = field["enum"][0]
+            schema["required"].remove(name)
+    return schema
+
+
+def _operation(
+    path: str, handler: HTTPRouteHandler, operation: Operation, schemas: _Schemas
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": handler.operation_id,
+        "summary": handler.summary,
+        "description": handler.fn.__doc__ or handler.summary,
+        "tags": list(handler.tags or ()),
+        "parameters": [*_parameters(path, operation)],
+        "responses": dict(_responses(operation, schemas)),
+    }
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {
+                JSON: {
+                    "schema": schemas.of(operation.body),
+                    "examples": {
+                        name: {"value": value} for name, value in operation.examples.items()
+                    },
+                }
+            },
+        }
+    return described
+
+
+def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
+    if "{id}" in path:
+        id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+        yield {**id, "description": "The message's id."}
+    for name, header in operation.headers.items():
+        yield {"name": name, "in": "header", "required": False, **header}
+    if operation.query is not None:
+        yield from _query(operation.query)
+
+
+def _query(query: type[Struct]) -> Iterator[dict[str, Any]]:
+    (_, components) = msgspec.json.schema_components([query], ref_template="{name}")
+    for name, schema in components[query.__name__]["properties"].items():
+        described = _inlined(schema, components)
+        parameter = {"name": name, "in": "query", "required": False, "schema": described}
+        if "description" in described:
+            parameter["description"] = described.pop("description")
+        if described.get("type") == "array":  # a=1&a=2; a=1,2 is taken, too
+            parameter |= {"style": "form", "explode": True}
+        yield parameter
+
+
+def _inlined(schema: Any, components: dict[str, Any]) -> Any:
+    """A parameter's schema, with no references, and without the null that JSON has and it not."""
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(components[schema["$ref"]], components)
+    choices = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(choices) == 1:
+        return _inlined(choices[0], components)
+    return {name: _inlined(value, components) for name, value in schema.items()}
+
+
+def _responses(operation: Operation, schemas: _Schemas) -> Iterator[tuple[str, dict[str, Any]]]:
+    for status, outcome in operation.answers.items():
+        yield str(status), _answer(outcome, schemas)
+    for status in operation.problems:
+        yield str(status), _problem(status, schemas)
+
+
+def _answer(outcome: Outcome, schemas: _Schemas) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if outcome.type is not None:
+        content["schema"] = schemas.of(outcome.type)
+    if outcome.example is not None:
+        content["example"] = msgspec.to_builtins(outcome.example)
+    described: dict[str, Any] = {"description": outcome.description}
+    if content:
+        described["content"] = {outcome.media_type: content}
+    if outcome.headers:
+        described["headers"] = {
+            name: {"description": says, "schema": {"type": "string"}}
+            for name, says in outcome.headers.items()
+        }
+    return described
+
+
+def _problem(status: int, schemas: _Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "content": {PROBLEM_JSON: {"schema": schemas.of(Problem)}},
+    }
+    if status in {429, 503}:
+        seconds = {"description": "Seconds.", "schema": {"type": "integer"}}
+        described["headers"] = {"Retry-After": seconds}
+    return described

@@ -1,0 +1,91 @@
+"""Take what stands in a request's query and header fields, or say what is wrong with it."""
+
+import re
+from hashlib import blake2b
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar.exceptions import HTTPException
+from msgspec import Struct
+
+from notifier.deliveries import Delivery
+from notifier.errors import MessageNotFound
+from notifier.service import Idempotent
+from notifier.web.answers import encode
+from notifier.web.bodies import AnyRequest, fault_of
+from notifier.web.problems import BadHeader, BadParameter
+from notifier.web.resources import resource
+
+Query = TypeVar("Query", bound=Struct)
+
+IDEMPOTENCY_PATTERN = r"^[!-~]{1,255}$"
+
+_IDEMPOTENCY_KEY = re.compile(rb"[!-~]{1,255}")
+MAX_PARAMETERS = 100
+
+
+def read_query(request: AnyRequest, kind: type[Query]) -> Query:
+    """The query as a Struct. A tuple's values may be repeated or separated by commas."""
+    given = request.scope["query_string"]
+    if not given:
+        return kind()
+    try:
+        pairs = parse_qsl(
+            given.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
+        )
+    except ValueError:
+        raise BadParameter("*", f"there are more than {MAX_PARAMETERS} parameters") from None
+    try:
+        return msgspec.convert(_gathered(pairs, kind), kind, strict=False)
+    except msgspec.ValidationError as error:
+        fault = fault_of(error)
+        name = fault.pointer.split("/")[1]
+        raise BadParameter(name, fault.message.replace("field", "parameter")) from None
+
+
+def _gathered(pairs: list[tuple[str, str]], kind: type[Struct]) -> dict[str, Any]:
+    several = {field.encode_name for field in msgspec.structs.fields(kind) if field.default == ()}
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in several:
+            values.setdefault(name, []).extend(each for each in value.split(",") if each)
+        elif name in values:
+            raise BadParameter(name, "the parameter is given twice")
+        else:
+            values[name] = value
+    return values
+
+
+def read_id(request: AnyRequest) -> str:
+    """The id in the path. What cannot be one is the id of no message."""
+    id: str = request.scope["path_params"]["id"]
+    if not (id.isascii() and id.isalnum() and len(id) <= 64):
+        raise MessageNotFound(id[:64])
+    return id
+
+
+def read_idempotency(
+    request: AnyRequest, headers: dict[bytes, bytes], body: bytes
+) -> Idempotent | None:
+    """The caller's Idempotency-Key, and what it stands for: this path and this body."""
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        return None
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise BadHeader("Idempotency-Key", "1 to 255 visible ASCII characters are allowed")
+    stands_for = blake2b(request.scope["path"].encode(), digest_size=20)
+    stands_for.update(b"\0")
+    stands_for.update(body)
+    return Idempotent(key.decode(), stands_for.digest(), render)
+
+
+def render(delivery: Delivery) -> bytes:
+    """The message resource, as bytes."""
+    return encode(resource(delivery))
+
+
+def refuse_cross_site(request: AnyRequest) -> None:
+    """A page of another site must not act through someone's browser. Raises 403."""
+    if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+        raise HTTPException(status_code=403, detail="a page of another site may not do this")

@@ -1,0 +1,181 @@
+"""Errors as `application/problem+json`. RFC 9457."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import structlog
+from litestar.exceptions import HTTPException
+from litestar.response import Response
+from litestar.routes import HTTPRoute
+from litestar.types import ExceptionHandlersMap
+from msgspec import Struct
+
+from notifier import errors
+from notifier.web.answers import encode
+from notifier.web.bodies import AnyRequest
+
+PROBLEM_JSON = "application/problem+json"
+
+log = structlog.get_logger()
+
+
+class ProblemError(Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong: in the body, the query or a header."""
+
+    message: str
+    pointer: str | None = None  # into the body, RFC 6901
+    parameter: str | None = None  # of the query
+    header: str | None = None
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a request was not carried out."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: Sequence[ProblemError] = ()
+    id: str | None = None  # of the message that it is about
+
+
+class BadParameter(errors.Rejected):
+    """A parameter of the query cannot be taken."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.error = ProblemError(message, parameter=name)
+
+
+class BadHeader(errors.Rejected):
+    """A header field cannot be taken."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.error = ProblemError(message, header=name)
+
+
+class NotSent(errors.NotifierError):
+    """Whoever waited for it learns that the message will not be sent."""
+
+    def __init__(self, id: str, detail: str) -> None:
+        super().__init__(detail)
+        self.id = id
+
+
+# The first class that fits, so the special ones come before their base.
+KINDS: dict[type[errors.NotifierError], tuple[int, str, str]] = {
+    errors.InvalidMessage: (422, "invalid-message", "The message cannot be sent as it stands"),
+    errors.MessageNotFound: (404, "message-not-found", "There is no such message"),
+    errors.WrongState: (409, "wrong-state", "The state of the message forbids it"),
+    errors.IdempotencyMismatch: (
+        422,
+        "idempotency-mismatch",
+        "The idempotency key belongs to another request",
+    ),
+    BadParameter: (422, "invalid-parameter", "A parameter cannot be taken"),
+    BadHeader: (422, "invalid-header", "A header field cannot be taken"),
+    NotSent: (502, "not-sent", "The message will not be sent"),
+    errors.Rejected: (422, "rejected", "The request cannot be carried out as it stands"),
+    errors.BacklogFull: (429, "backlog-full", "Too many messages are waiting"),
+    errors.Draining: (503, "draining", "The service is stopping"),
+    errors.JournalUnavailable: (503, "journal-unavailable", "The journal cannot be written now"),
+    errors.Unavailable: (503, "unavailable", "Not now"),
+}
+
+
+def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """The answer to a request that ended in an exception."""
+    match error:
+        case errors.NotifierError():
+            return _of_ours(error)
+        case HTTPException(status_code=405):
+            return _of_http(error, {"Allow": ", ".join(sorted(_methods(request)))})
+        case HTTPException():
+            return _of_http(error, error.headers)
+    # What went wrong is for the log. The caller could do nothing with it.
+    log.error("request_failed", method=request.method, path=request.scope["path"], exc_info=error)
+    return _response(
+        Problem(
+            type="about:blank",
+            title="Internal Server Error",
+            status=500,
+            detail="the service has failed at this; its log says how",
+        )
+    )
+
+
+HANDLERS: ExceptionHandlersMap = {
+    Exception: answer_error,
+    HTTPException: answer_error,
+}
+
+
+def _of_ours(error: errors.NotifierError) -> Response[bytes]:
+    status, name, title = next(
+        (problem for kind, problem in KINDS.items() if isinstance(error, kind)),
+        (500, "internal", "Internal Server Error"),
+    )
+    problem = Problem(
+        type=f"urn:notifier:problem:{name}",
+        title=title,
+        status=status,
+        detail=str(error),
+        errors=_errors(error),
+        id=error.id if isinstance(error, NotSent) else None,
+    )
+    if isinstance(error, errors.Unavailable):
+        return _response(problem, {"Retry-After": str(error.retry_after)})
+    return _response(problem)
+
+
+def _errors(error: errors.NotifierError) -> Sequence[ProblemError]:
+    match error:
+        case errors.InvalidMessage():
+            return [ProblemError(each.message, pointer=each.pointer) for each in error.faults]
+        case BadParameter() | BadHeader():
+            return [error.error]
+    return ()
+
+
+def _of_http(error: HTTPException, headers: dict[str, str] | None) -> Response[bytes]:
+    status = HTTPStatus(error.status_code)
+    return _response(
+        Problem(
+            type="about:blank",
+            title=status.phrase,
+            status=status,
+            detail=error.detail or status.description or status.phrase,
+        ),
+        headers,
+    )
+
+
+def _response(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
+    return Response(
+        encode(problem),
+        status_code=problem.status,
+        media_type=PROBLEM_JSON,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def _methods(request: AnyRequest) -> set[str]:
+    """What the path can be asked with. Litestar does not say it in a 405, RFC 9110 wants it."""
+    steps = [step for step in request.scope["path"].split("/") if step]
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, HTTPRoute) and _leads_to(route.path_components, steps):
+            found.update(route.methods)
+    return found
+
+
+def _leads_to(components: Sequence[Any], steps: Sequence[str]) -> bool:
+    if components and getattr(components[-1], "type", None) is Path:  # it takes all the rest
+        components, steps = components[:-1], steps[: len(components) - 1]
+    return len(components) == len(steps) and all(
+        not isinstance(component, str) or component == step
+        for component, step in zip(components, steps, strict=True)
+    )

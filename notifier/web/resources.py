@@ -1,0 +1,140 @@
+"""A delivery as callers see it."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from notifier.deliveries import Attempt, Delivery, Recipient, RecipientStatus, Stage, Status
+
+
+class AttemptResource(Struct, frozen=True):
+    """One try at one relay."""
+
+    relay: str
+    stage: Annotated[Stage, Meta(description="How far the conversation came.")]
+    code: Annotated[int | None, Meta(description="SMTP reply code.")]
+    reply: Annotated[str, Meta(description="The relay's words, or ours where it said nothing.")]
+    started_at: datetime
+    seconds: float
+    charged: Annotated[bool, Meta(description="False: the relay's fault, not the message's.")]
+    uncertain: Annotated[bool, Meta(description="Nobody can know whether the relay took it.")]
+
+
+class RecipientResource(Struct, frozen=True):
+    """One address, and the last that a relay said about it."""
+
+    address: str
+    status: RecipientStatus
+    code: int | None
+    reply: str
+
+
+class Happening(Struct, frozen=True):
+    """One line of a message's history."""
+
+    at: datetime
+    what: str
+    detail: str
+
+
+class MessageResource(Struct, frozen=True, kw_only=True):
+    """A message, and what has become of it."""
+
+    id: str
+    status: Annotated[Status, Meta(description="`sent`: a relay has taken it for someone.")]
+    channel: Literal["email", "sms"]
+    subject: str
+    sender: str = field(name="from")
+    recipients: tuple[RecipientResource, ...]
+    attempts: tuple[AttemptResource, ...]
+    uncertain: Annotated[
+        int, Meta(description="How often nobody could know whether a relay took it.")
+    ]
+    partial: Annotated[bool, Meta(description="Some recipients have it, others never will.")]
+    handed_to: Annotated[
+        str | None, Meta(description="`gateway`: a carrier's; what came of it there is unknown.")
+    ]
+    warnings: tuple[str, ...]
+    reason: Annotated[str | None, Meta(description="Why it is where it is.")]
+    created_at: datetime
+    due_at: datetime
+    expires_at: datetime
+    finished_at: datetime | None
+    reference: str | None
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+    user_id: str | None
+    timeline: tuple[Happening, ...]
+
+
+class MessageList(Struct, frozen=True):
+    """One page of messages, newest first."""
+
+    items: tuple[MessageResource, ...]
+    next_cursor: Annotated[str | None, Meta(description="Where the next page begins.")]
+
+
+def resource(delivery: Delivery) -> MessageResource:
+    """The delivery, with nothing in it that only we should know."""
+    return MessageResource(
+        id=delivery.id,
+        status=delivery.status,
+        channel="sms" if delivery.channel == "sms" else "email",
+        subject=delivery.subject,
+        sender=delivery.sender,
+        recipients=tuple(map(_recipient, delivery.recipients)),
+        attempts=tuple(map(_attempt, delivery.attempts)),
+        uncertain=delivery.uncertain,
+        partial=delivery.partial,
+        handed_to=delivery.handed_to or None,
+        warnings=delivery.warnings,
+        reason=delivery.reason or None,
+        created_at=delivery.created_at,
+        due_at=delivery.due_at,
+        expires_at=delivery.expires_at,
+        finished_at=delivery.finished_at,
+        reference=delivery.reference or None,
+        tags=delivery.tags,
+        metadata=delivery.metadata,
+        user_id=delivery.user_id or None,
+        timeline=_timeline(delivery),
+    )
+
+
+def _recipient(recipient: Recipient) -> RecipientResource:
+    return RecipientResource(
+        recipient.address, recipient.status, recipient.code, recipient.reply
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptResource:
+    return AttemptResource(
+        attempt.relay,
+        attempt.stage,
+        attempt.code,
+        attempt.reply,
+        attempt.started_at,
+        attempt.seconds,
+        attempt.charged,
+        attempt.uncertain,
+    )
+
+
+def _timeline(delivery: Delivery) -> tuple[Happening, ...]:
+    accepted = Happening(delivery.created_at, "accepted", "")
+    if not delivery.attempts and not delivery.events and not delivery.finished_at:
+        return (accepted,)
+    happened = [
+        accepted,
+        *(
+            Happening(each.started_at, "attempt", f"{each.relay}: {each.reply}")
+            for each in delivery.attempts
+        ),
+        *(Happening(each.at, each.what, each.detail) for each in delivery.events),
+    ]
+    happened.sort(key=lambda each: each.at)
+    # A person's act that ends it stands there already.
+    if delivery.finished_at and happened[-1].what != delivery.status:
+        happened.append(Happening(delivery.finished_at, delivery.status, delivery.reason))
+    return tuple(happened)
