@@ -204,6 +204,7 @@ class SqliteJournal:
             self._books.load(db)
             (self._seq,) = db.execute("SELECT ifnull(max(seq), 0) FROM deliveries").fetchone()
         except sqlite3.Error as error:
+            db.close()
             raise opening.unusable(self._path, error) from error
         self._storage.prepare()
         return db

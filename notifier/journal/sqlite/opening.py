@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -51,17 +52,21 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     _report_version()
     try:
         db = _connect(path)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    try:
         db.execute(BUSY)
         db.execute("PRAGMA synchronous = full")
         db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         db.execute("PRAGMA journal_size_limit = 67108864")
         db.execute("PRAGMA cache_size = -16000")
-        if db.execute("PRAGMA journal_mode = wal").fetchone() != ("wal",):
-            raise JournalFailure(f"{path}: this file system does not carry a WAL")
         _check(db, path)
         _migrate(db, path)
-    except (sqlite3.Error, OSError) as error:
-        raise unusable(path, error) from error
+    except BaseException as error:
+        db.close()
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise unusable(path, error) from error
+        raise
     return db
 
 
@@ -71,7 +76,9 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     db.execute(BUSY)
     db.execute("PRAGMA query_only = 1")
     db.execute("PRAGMA wal_autocheckpoint = 0")
-    db.execute("PRAGMA cache_size = -4000")
+    db.execute("PRAGMA cache_size = -16000")
+    if sys.version_info >= (3, 12):  # earlier ones cannot say it; there the writer closes last
+        db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
     return db
 
 
@@ -81,6 +88,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
     """Damage shows now, not when the first message of the day is refused."""
+    if db.execute("PRAGMA journal_mode = wal").fetchone() != ("wal",):
+        raise JournalFailure(f"{path} lies on a file system that does not carry a WAL")
     if path.stat().st_size <= CHECKED_BYTES:
         (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":

@@ -108,7 +108,8 @@ class Desk:
                 if self._inbox.empty():
                     self._server.rest(db)
             except BaseException as error:  # noqa: BLE001  a dead thread with a living API is the worst state
-                # The connection is left as it is: to close it would write once more.
+                with contextlib.suppress(Exception):
+                    self._server.disconnect(db)
                 self._on_loop(self._on_end, error)
                 self._tell([(piece.future, over(error)) for piece in batch])
                 self._refuse(error)

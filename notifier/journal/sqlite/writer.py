@@ -89,7 +89,10 @@ class Writer:
                 raise
 
     def disconnect(self, db: sqlite3.Connection) -> None:
-        """The last connection to close takes the WAL into the file."""
+        """
+        As the last connection that closes, ours takes the WAL into the file. After a failure
+        it is not the last: what is on disk then is left as it is.
+        """
         db.close()
 
     def _together(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
