@@ -21,7 +21,9 @@ METADATA_DEPTH = 16
 METADATA_INTEGER = 2**63
 
 _PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`\Z")
-_FIELD = re.compile(r"Object (?:contains unknown|missing required) field `(?P<name>.*)`\Z", re.S)
+_FIELD = re.compile(
+    r"Object (?:contains unknown|missing required) field `(?P<name>.*)`\Z", re.DOTALL
+)
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 
 
@@ -128,9 +130,7 @@ def _bad_metadata(message: str) -> InvalidMessage:
 def _require_json(content_type: bytes) -> None:
     kind, _, parameters = content_type.decode("latin-1").lower().partition(";")
     if kind.strip() != "application/json":
-        raise HTTPException(
-            status_code=415, detail="the Content-Type has to be application/json"
-        )
+        raise HTTPException(status_code=415, detail="the Content-Type has to be application/json")
     _, named, charset = parameters.partition("charset=")
     if named and charset.split(";")[0].strip(' "') not in {"utf-8", "utf8", "us-ascii"}:
         raise HTTPException(status_code=415, detail="the charset of JSON is utf-8")

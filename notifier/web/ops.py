@@ -56,7 +56,7 @@ class Probes:
         ]
 
     async def live(self, request: AnyRequest) -> Answer:  # noqa: ARG002 - Litestar calls it by name
-        """As long as the loop turns. A relay that is down, or a full disk, is no reason to restart."""
+        """As long as the loop turns. A relay that is down is no reason to start it anew."""
         return Answer(encode(Alive()), headers=[NO_STORE])
 
     async def ready(self, request: AnyRequest) -> Answer:  # noqa: ARG002 - Litestar calls it by name
@@ -99,7 +99,7 @@ def _relays(health: Health) -> tuple[dict[str, Any], ...]:
 
 _LINE = {"name": "smtp.example.org:587", "state": "open"}
 _READY = Readiness("ready", (), (_LINE,))
-_SUMMARY = Summary("ready", __version__, (), False, 0, {"sent": 17}, None, (_LINE,))  # noqa: FBT003 - it is a value
+_SUMMARY = Summary("ready", __version__, (), False, 0, {"sent": 17}, None, (_LINE,))
 _NOT_READY = Readiness("not ready", ("draining",), (_LINE,))
 
 LIVE = Operation(answers={200: Outcome("It is.", Alive, Alive())})

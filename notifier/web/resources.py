@@ -103,9 +103,7 @@ def resource(delivery: Delivery) -> MessageResource:
 
 
 def _recipient(recipient: Recipient) -> RecipientResource:
-    return RecipientResource(
-        recipient.address, recipient.status, recipient.code, recipient.reply
-    )
+    return RecipientResource(recipient.address, recipient.status, recipient.code, recipient.reply)
 
 
 def _attempt(attempt: Attempt) -> AttemptResource:

@@ -1,0 +1,39 @@
+"""A real service and its application, called in process on the same loop."""
+
+import contextlib
+
+import httpx2
+
+from notifier.service import Notifier
+from notifier.settings import Settings
+from notifier.web.app import create_app
+
+JSON = {"Content-Type": "application/json"}
+LETTER = {"to": ["ann@example.net"], "from": "me@example.org", "subject": "Hi", "text": "Hello."}
+SIMPLE = {
+    "email_to": "ann@example.net",
+    "email_from": "me@example.org",
+    "subject": "Hi",
+    "message": "Hello.",
+}
+
+
+@contextlib.asynccontextmanager
+async def serving(folder, **settings):
+    """The service, opened on this folder, and a client of its application."""
+    chosen = Settings(data_dir=str(folder), **settings)
+    async with Notifier(chosen) as service, client_of(service) as client:
+        yield service, client
+
+
+def client_of(service):
+    transport = httpx2.ASGITransport(create_app(service), raise_app_exceptions=True)
+    return httpx2.AsyncClient(transport=transport, base_url="http://notifier.test")
+
+
+async def final(client, id):
+    """The message once it has come to its end. Each round lets the loop turn."""
+    while True:
+        message = (await client.get(f"/v1/messages/{id}")).json()
+        if message["finished_at"] or message["status"] == "held":
+            return message
