@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import Message
+from email.parser import BytesParser
 from email.utils import format_datetime
 from functools import partial
 from typing import TypeVar
@@ -16,8 +17,10 @@ from msgspec import Struct
 
 T = TypeVar("T")
 
-# The standard library takes quadratic time over some headers; a longer one is shown as it came.
-LONGEST_PARSED_HEADER = 10_000
+# The standard library takes quadratic time over long headers, and over parts within parts
+# within parts. What exceeds these limits is shown as it came.
+LONGEST_PARSED_HEADER = 4000  # characters
+MOST_CONTAINERS = 50
 # Codecs that are no charset of text, or that take quadratic time over what they are given.
 REFUSED_CHARSETS = frozenset(
     {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"}
@@ -30,6 +33,18 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TRACE = re.compile(
     rb"Return-Path: <([^\r\n]*)>\r\n((?:Delivered-To: [^\r\n]*\r\n)*)Received: [^\r\n]*\r\n"
 )
+
+
+class _Policy(policy.EmailPolicy):
+    """The default one, within limits."""
+
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        if len(value) > LONGEST_PARSED_HEADER:
+            return value[:LONGEST_PARSED_HEADER]
+        return str(super().header_fetch_parse(name, value))
+
+
+POLICY = _Policy()
 
 
 class CaughtAttachment(Struct, frozen=True, kw_only=True):
@@ -123,8 +138,8 @@ class _Apart(Struct, frozen=True):
 
 
 def _taken_apart(source: bytes) -> _Apart:
-    message = _or(None, lambda: message_from_bytes(source, policy=policy.default))
-    if message is None:  # nested too deep, say
+    message = _or(None, partial(_parsed, source))
+    if message is None:
         return _Apart((), source.decode("utf-8", "replace"), "", [])
     text: str | None = None
     html: str | None = None
@@ -140,6 +155,14 @@ def _taken_apart(source: bytes) -> _Apart:
     return _Apart(tuple(_headers(message)), text or "", html or "", parts)
 
 
+def _parsed(source: bytes) -> Message:
+    lowered = source.lower()
+    containers = lowered.count(b"multipart/") + lowered.count(b"message/")
+    if containers > MOST_CONTAINERS:
+        return BytesParser(policy=POLICY).parsebytes(source, headersonly=True)
+    return message_from_bytes(source, policy=POLICY)
+
+
 def _or(otherwise: T, ask: Callable[[], T]) -> T:
     """
     The answer, or something else where there is none: on broken mail the standard library
@@ -151,37 +174,38 @@ def _or(otherwise: T, ask: Callable[[], T]) -> T:
         return otherwise
 
 
-def _leaves(message: EmailMessage) -> Iterator[EmailMessage]:
+def _leaves(message: Message) -> Iterator[Message]:
     """The parts that have content, in order. A mail within the mail is one."""
     waiting = [message]
     while waiting:
         part = waiting.pop()
-        inner = part.get_payload()
-        if isinstance(inner, list) and not _kind(part).startswith("message/"):
-            waiting.extend(each for each in reversed(inner) if isinstance(each, EmailMessage))
+        if part.is_multipart() and not _kind(part).startswith("message/"):
+            inner = part.get_payload()
+            assert isinstance(inner, list)  # noqa: S101  what is_multipart says
+            waiting.extend(each for each in reversed(inner) if isinstance(each, Message))
         else:
             yield part
 
 
-def _kind(part: EmailMessage) -> str:
+def _kind(part: Message) -> str:
     kind = _or("text/plain", part.get_content_type)
     return kind if _MEDIA_TYPE.match(kind) else UNNAMED
 
 
-def _is_text(part: EmailMessage, kind: str) -> bool:
+def _is_text(part: Message, kind: str) -> bool:
     """Whether it is to be shown, rather than offered as a file."""
     if not kind.startswith(("text/", "multipart/")):  # a multipart in which no part was found
         return False
     return _or(None, part.get_content_disposition) != "attachment" and not _name(part)
 
 
-def _name(part: EmailMessage) -> str:
+def _name(part: Message) -> str:
     """The file's name, without a way to anywhere."""
     name = _or(None, part.get_filename) or ""
     return _line(re.split(r"[/\\]", name)[-1])[:255].strip(". ")
 
 
-def _part(part: EmailMessage, kind: str, number: int) -> Part:
+def _part(part: Message, kind: str, number: int) -> Part:
     content = _content(part)
     about = CaughtAttachment(
         number=number,
@@ -193,14 +217,14 @@ def _part(part: EmailMessage, kind: str, number: int) -> Part:
     return Part(about, content)
 
 
-def _content(part: EmailMessage) -> bytes:
+def _content(part: Message) -> bytes:
     if part.is_multipart():
         return _or(b"", part.as_bytes)
     content = _or(None, lambda: part.get_payload(decode=True))
     return content if isinstance(content, bytes) else b""
 
 
-def _text(part: EmailMessage) -> str:
+def _text(part: Message) -> str:
     content = _content(part)
     charset = _or(None, part.get_content_charset) or "utf-8"
     if charset in REFUSED_CHARSETS:
@@ -210,15 +234,12 @@ def _text(part: EmailMessage) -> str:
     return _whole(text).replace("\r\n", "\n")
 
 
-def _headers(message: EmailMessage) -> Iterator[tuple[str, str]]:
+def _headers(message: Message) -> Iterator[tuple[str, str]]:
     for name, value in message.raw_items():
-        yield _line(name), _line(_or(str(value), partial(_decoded, name, value)))
-
-
-def _decoded(name: str, value: str) -> str:
-    if len(value) > LONGEST_PARSED_HEADER:
-        return value
-    return str(policy.default.header_fetch_parse(name, value))
+        shown = str(value)
+        if len(shown) <= LONGEST_PARSED_HEADER:
+            shown = _or(shown, partial(POLICY.header_fetch_parse, name, value))
+        yield _line(name), _line(shown)
 
 
 def _whole(text: str) -> str:
