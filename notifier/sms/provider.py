@@ -6,7 +6,6 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx2
 import msgspec
@@ -14,8 +13,9 @@ import structlog
 from msgspec import Struct
 
 from notifier.deliveries import Attempt, Envelope, Stage
-from notifier.sms.answers import Answer, Meaning, Verdict, judge, silence
+from notifier.sms.answers import Answer, Meaning, Verdict
 from notifier.sms.breaker import Breaker
+from notifier.sms.exchange import Exchange
 from notifier.sms.providerspec import ProviderSpec, Text
 
 CONNECTIONS = 8  # requests at a time
@@ -44,34 +44,6 @@ class ProviderState(Struct, frozen=True):
     sending: int
 
 
-class _Exchange:
-    """One request, and how far it has come."""
-
-    def __init__(self) -> None:
-        self.sent = False  # the provider may have some of it
-        self.stage = Stage.CONNECT
-        self.answer: Answer | None = None
-        self.trouble = ""
-        self.ours = False  # what went wrong is of our making, and says nothing of the provider
-
-    def give_up(self, reason: str) -> None:
-        self.trouble, self.ours = reason, True
-
-    async def trace(self, event: str, info: dict[str, Any]) -> None:  # noqa: ARG002  httpcore's form
-        if event.endswith(".send_request_headers.started"):
-            self.sent = True
-        elif event.endswith(".start_tls.started"):
-            self.stage = Stage.TLS
-
-    def verdict(self, spec: ProviderSpec) -> Verdict:
-        repeatable = spec.idempotency_header is not None
-        if self.answer is not None:
-            return judge(
-                self.answer, codes=spec.codes, repeatable=repeatable, now=datetime.now(UTC)
-            )
-        return silence(self.trouble, sent=self.sent, stage=self.stage, repeatable=repeatable)
-
-
 class Provider:
     """
     Offers each text once. What happened is told in the attempt. While the provider fails for
@@ -94,7 +66,7 @@ class Provider:
         self._paused = False
         self._busy = 0
         self._places = asyncio.Semaphore(CONNECTIONS)
-        self._under_way: dict[asyncio.Timeout, _Exchange] = {}
+        self._under_way: dict[asyncio.Timeout, Exchange] = {}
         self._stir = asyncio.Event()
         self._client = httpx2.AsyncClient(
             headers={
@@ -192,7 +164,7 @@ class Provider:
         return (f"C: POST {asked}", f"S: {verdict.code} {reply}")
 
     async def _offer(self, text: Text) -> Verdict:
-        exchange = _Exchange()
+        exchange = Exchange()
         self._busy += 1
         try:
             await self._limited(text, exchange)
@@ -204,7 +176,7 @@ class Provider:
             self._learn(verdict)
         return verdict
 
-    async def _limited(self, text: Text, exchange: _Exchange) -> None:
+    async def _limited(self, text: Text, exchange: Exchange) -> None:
         try:
             async with asyncio.timeout(None) as limit:
                 self._under_way[limit] = exchange
@@ -218,8 +190,9 @@ class Provider:
             exchange.trouble = f"{type(error).__name__}: {error}".rstrip(": ")
         finally:
             self._under_way.pop(limit, None)
+            await exchange.hang_up()
 
-    async def _ask(self, text: Text, exchange: _Exchange) -> None:
+    async def _ask(self, text: Text, exchange: Exchange) -> None:
         if reason := self._shut():
             exchange.give_up(reason)
             return
