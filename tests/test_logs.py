@@ -145,7 +145,7 @@ def test_nothing_that_is_logged_can_break_the_caller(tmp_path, format):
     with logged(tmp_path, format=format) as lines:
         log = structlog.get_logger()
         log.info("odd", value="\udcff", data=b"\xff", other=object(), keys={1: {2}})
-        log.info("injected", reply="250 ok\n2026 [error] forged \x1b[31m")
+        log.info("in\njected \x1b[31m", reply="250 ok\n2026 [error] forged \x1b[31m")
         if format == "json":
             log.info("mute", value=Unspeakable())
     assert len(lines) == (3 if format == "json" else 2)
@@ -202,7 +202,7 @@ def test_a_folder_that_cannot_be_written_is_a_setting_that_is_wrong(tmp_path):
 
 def test_large_files_are_rotated(tmp_path):
     """A new file is begun before the limit is passed; so many old ones are kept, in order."""
-    file = RotatedFile(tmp_path / "info.log", largest=20, kept=2)
+    file = RotatedFile(tmp_path / "info.log", largest=20, kept=3)
     for number in range(9):
         file.write(b"%d........\n" % number)
     file.close()
@@ -210,6 +210,7 @@ def test_large_files_are_rotated(tmp_path):
         "info.log": ["8........"],
         "info.log.1": ["6........", "7........"],
         "info.log.2": ["4........", "5........"],
+        "info.log.3": ["2........", "3........"],
     }
 
 

@@ -225,6 +225,8 @@ def test_the_common_password_is_for_relays_with_a_user_only():
         ("smtp://h:x", "the port must be a number"),
         ("smtp://h:0", "the port must be a number"),
         ("smtp://h/path", "nothing may follow"),
+        ("smtp://u:25/w@h", "write @ / ? # as %40"),
+        ("smtp://u:25?name=w@h", "write @ / ? # as %40"),
         ("smtp://h#x", "nothing may follow"),
         ("smtp://[::1", "it is no URL"),
         ("smtp://:pw@h", "a password but no user"),

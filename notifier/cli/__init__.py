@@ -41,11 +41,12 @@ def cli() -> None:
 @click.option("--port", help="Instead of NOTIFIER_PORT.")
 def serve(config: Path | None, host: str | None, port: str | None) -> None:
     """Run the service until SIGTERM."""
-    from notifier.cli.serving import serve
-
     given = {"NOTIFIER_HOST": host, "NOTIFIER_PORT": port}
     environ = {**os.environ, **{name: text for name, text in given.items() if text is not None}}
-    serve(Settings.read(environ, config=config))
+    settings = Settings.read(environ, config=config)
+    from notifier.cli.serving import serve
+
+    serve(settings)
 
 
 @cli.command()
@@ -93,9 +94,10 @@ def send(config: Path | None, url: str | None, api_key: str | None, **given: Any
 @config_option
 def check(config: Path | None) -> None:
     """Connect to each relay, and say what is wrong and what to do."""
+    settings = Settings.read(os.environ, config=config)
     from notifier.cli.checking import check
 
-    check(Settings.read(os.environ, config=config), say=click.echo)
+    check(settings, say=click.echo)
 
 
 def _url(settings: Settings) -> str:
