@@ -14,9 +14,10 @@ from msgspec import Struct
 
 from notifier.deliveries import Attempt, Envelope, Stage
 from notifier.sms.answers import Answer, Meaning, Verdict
+from notifier.sms.bodies import Text
 from notifier.sms.breaker import Breaker
 from notifier.sms.exchange import Exchange
-from notifier.sms.providerspec import ProviderSpec, Text
+from notifier.sms.providerspec import ProviderSpec
 
 CONNECTIONS = 8  # requests at a time
 CONNECT_SECONDS = 10.0

@@ -7,42 +7,33 @@ What an operator says of an SMS provider: an account at Twilio, or any POST of J
 
 import base64
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
+import httpx2
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError
 from notifier.sms.answers import TWILIO, Codes
+from notifier.sms.bodies import DEFAULT_BODY, Text, template
 
 T = TypeVar("T")
 
 SETTING = "NOTIFIER_SMS_PROVIDER"
 BODY, HEADERS = f"{SETTING}_BODY", f"{SETTING}_HEADERS"
 IDEMPOTENCY = f"{SETTING}_IDEMPOTENCY_HEADER"
-DEFAULT_BODY = '{"to": "{to}", "text": "{text}", "id": "{id}"}'
-PLACES = ("to", "digits", "text", "id")  # what may stand in braces; digits: `to` without its +
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _OURS = {"host", "content-length", "content-type", "transfer-encoding", "connection"}
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110, section 5.6.2
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-_PLACE = re.compile(r"\{([a-z_]+)\}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9]{2,64}")
 _SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|[A-Za-z0-9 ]{1,11}")
 _SHORTEST_SECRET = 6  # characters; striking out shorter ones would only garble
-
-
-class Text(Struct, frozen=True, omit_defaults=True):
-    """The content of a delivery by a provider: what is asked of it, composed at admission."""
-
-    id: str  # the delivery's
-    to: str  # E.164
-    text: str
 
 
 class ProviderSpec(Struct, frozen=True, kw_only=True):
@@ -105,53 +96,6 @@ def read_provider(
     return spec
 
 
-def template(text: str) -> Callable[[Text], bytes]:
-    """
-    A JSON body with `{to}` and the like within its strings. Values are put into the parsed
-    tree, so that no text can break out of its string. Raises ValueError.
-    """
-    try:
-        tree = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError):
-        raise ValueError("it is no JSON") from None
-    places = {name for string in _strings(tree) for name in _PLACE.findall(string)}
-    if unknown := sorted(places.difference(PLACES)):
-        known = ", ".join(f"{{{name}}}" for name in PLACES)
-        raise ValueError(f"{{{unknown[0]}}} is unknown; there are {known}")
-    if "text" not in places or not places & {"to", "digits"}:
-        raise ValueError("it must contain {to} (or {digits}) and {text} in its strings")
-
-    def write(message: Text) -> bytes:
-        values = {
-            "to": message.to,
-            "digits": message.to.removeprefix("+"),
-            "text": message.text,
-            "id": message.id,
-        }
-        return msgspec.json.encode(_filled(tree, values))
-
-    return write
-
-
-def _strings(tree: Any) -> Iterator[str]:
-    if isinstance(tree, str):
-        yield tree
-    elif isinstance(tree, dict | list):
-        for each in tree.values() if isinstance(tree, dict) else tree:
-            yield from _strings(each)
-
-
-def _filled(tree: Any, values: Mapping[str, str]) -> Any:
-    """In one pass, so that braces in a text stay what they are."""
-    if isinstance(tree, str):
-        return _PLACE.sub(lambda match: values[match[1]], tree)
-    if isinstance(tree, dict):
-        return {name: _filled(each, values) for name, each in tree.items()}
-    if isinstance(tree, list):
-        return [_filled(each, values) for each in tree]
-    return tree
-
-
 def _headers(text: str) -> dict[str, str]:
     try:
         fields = msgspec.json.decode(text, type=dict[str, str])
@@ -185,7 +129,7 @@ def _generic(url: str) -> ProviderSpec:
     query = f"?{parts.query}" if parts.query else ""
     return ProviderSpec(
         name=host,
-        url=f"{parts.scheme}://{_authority(parts)}{parts.path or '/'}{query}",
+        url=_usable(f"{parts.scheme}://{_authority(parts)}{parts.path or '/'}{query}"),
         headers={"Content-Type": "application/json", **basic},
         write=template(DEFAULT_BODY),
         secrets=_secrets(password, *basic.values(), *keys, *map(unquote, keys)),
@@ -208,7 +152,7 @@ def _twilio(url: str) -> ProviderSpec:
     basic = _basic(user, token)
     return ProviderSpec(
         name="twilio",
-        url=f"{scheme}://{authority}/2010-04-01/Accounts/{account}/Messages.json",
+        url=_usable(f"{scheme}://{authority}/2010-04-01/Accounts/{account}/Messages.json"),
         headers={"Content-Type": "application/x-www-form-urlencoded", **basic},
         write=lambda text: urlencode({"To": text.to, **sender, "Body": text.text}).encode("ascii"),
         codes=TWILIO,
@@ -239,6 +183,14 @@ def _parts(url: str) -> SplitResult:
     if "@" in parts.path:
         raise ValueError("in the user and the password, write @ / ? # as %40 %2F %3F %23")
     return parts
+
+
+def _usable(url: str) -> str:
+    """As the client sees it, so that no message has to find out."""
+    try:
+        return str(httpx2.URL(url))
+    except httpx2.InvalidURL:  # whose text would repeat a part of it
+        raise ValueError("it is no URL; write https://host/path or twilio://") from None
 
 
 def _host(parts: SplitResult) -> str:
