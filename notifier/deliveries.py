@@ -19,6 +19,28 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from notifier.attempts import Attempt, Envelope, Failure, Scope, Stage
+from notifier.errors import WrongState
+from notifier.recipients import Recipient, RecipientStatus
+
+__all__ = [
+    "FINAL",
+    "WAITING",
+    "Attempt",
+    "Delivery",
+    "Envelope",
+    "Event",
+    "Failure",
+    "OnUncertain",
+    "Priority",
+    "Recipient",
+    "RecipientStatus",
+    "Route",
+    "Scope",
+    "Stage",
+    "Status",
+]
+
 # How often a relay's silence after the final dot, or our own death there, may be answered
 # by sending again. Past it a person has to look.
 MAX_UNCERTAIN = 3
@@ -51,6 +73,8 @@ class Status(StrEnum):
 
 
 WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.DEFERRED})
+# What a person may have tried again; also one that is sent, but not to all.
+RETRYABLE = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.HELD})
 FINAL = frozenset({Status.SENT, Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.SUPERSEDED})
 
 
@@ -75,97 +99,6 @@ class Route(StrEnum):
     RELAY = "relay"  # the configured SMTP relays
     SIMULATOR = "simulator"  # the built-in one, which makes up outcomes
     PROVIDER = "provider"  # an SMS provider by HTTP
-
-
-class Stage(StrEnum):
-    """How far a conversation with a relay has come. RFC 5321, section 3."""
-
-    CONNECT = "connect"
-    TLS = "tls"
-    GREETING = "greeting"
-    EHLO = "ehlo"
-    AUTH = "auth"
-    MAIL = "mail"
-    RCPT = "rcpt"
-    DATA = "data"
-    DOT = "dot"
-
-
-class Scope(StrEnum):
-    """What a failure says something about, and so what it may be blamed on."""
-
-    RECIPIENT = "recipient"
-    MESSAGE = "message"
-    RELAY = "relay"
-
-
-class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why an attempt did not reach a recipient."""
-
-    scope: Scope
-    permanent: bool
-    stage: Stage
-    reply: str  # the relay's own words, or ours where it said nothing
-    code: int | None = None  # the SMTP reply code, RFC 5321, section 4.2
-    name: str = ""  # of the fault, where the operator can look it up: `starttls_required`
-
-    @property
-    def final(self) -> bool:
-        """Whether a recipient is lost. A relay's trouble never loses one."""
-        return self.permanent and self.scope is not Scope.RELAY
-
-
-class Envelope(Struct, frozen=True, omit_defaults=True):
-    """Who sends, and who is to receive: what SMTP is told, as against the headers."""
-
-    sender: str
-    recipients: tuple[str, ...]
-    smtputf8: bool = False  # an address needs RFC 6531
-
-
-class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One try at one relay: how far it came, and what was said."""
-
-    relay: str
-    started_at: datetime
-    seconds: float
-    stage: Stage
-    reply: str
-    code: int | None = None
-    accepted: tuple[str, ...] = ()
-    failures: dict[str, Failure] = {}
-    uncertain: bool = False  # the final dot was sent, and nothing came back
-    conversation: tuple[
-        str, ...
-    ] = ()  # lines, `C: ` ours and `S: ` the relay's, secrets struck out
-
-    @property
-    def relay_failed(self) -> bool:
-        """Whether this is the relay's fault, so that the message is not charged with it."""
-        return not self.uncertain and any(
-            failure.scope is Scope.RELAY for failure in self.failures.values()
-        )
-
-    @property
-    def charged(self) -> bool:
-        return not self.relay_failed
-
-
-class RecipientStatus(StrEnum):
-    """What has become of one recipient."""
-
-    PENDING = "pending"
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-
-
-class Recipient(Struct, frozen=True, omit_defaults=True):
-    """One address of the envelope, and the last that a relay said about it."""
-
-    address: str
-    status: RecipientStatus = RecipientStatus.PENDING
-    code: int | None = None
-    reply: str = ""
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
@@ -246,7 +179,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The delivery once an attempt has been made, tried again at `retry_at` if need be."""
         tried = replace(
             self._with(attempt),
-            recipients=tuple(_answered(recipient, attempt) for recipient in self.recipients),
+            recipients=tuple(recipient.after(attempt) for recipient in self.recipients),
             tries=self.tries + attempt.charged,
             uncertain=self.uncertain + attempt.uncertain,
         )
@@ -300,7 +233,12 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return replace(self, status=Status.HELD, reason=reason)
 
     def again(self, now: datetime) -> "Delivery":
-        """The delivery put back in the queue by a person, its lost recipients forgiven."""
+        """
+        The delivery put back in the queue by a person, its lost recipients forgiven.
+        Raises WrongState unless it has ended without reaching everybody, or is held.
+        """
+        if self.status not in RETRYABLE and not self.partial:
+            raise WrongState(f"a message that is {self.status} cannot be retried")
         forgiven = tuple(
             each if each.status is RecipientStatus.ACCEPTED else Recipient(each.address)
             for each in self.recipients
@@ -319,13 +257,17 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def hurried(self, now: datetime) -> "Delivery":
-        """The delivery made due at once by a person."""
+        """The delivery made due at once by a person. Raises WrongState unless it waits."""
+        if not self.status.waiting:
+            raise WrongState(f"a message that is {self.status} cannot be sent now")
         return replace(
             self, status=Status.QUEUED, due_at=now, events=(*self.events, Event(now, "hurried"))
         )
 
     def cancelled(self, now: datetime) -> "Delivery":
-        """The delivery called off before it was sent."""
+        """The delivery called off before it is sent. Raises WrongState once it is on its way."""
+        if not self.status.waiting and self.status is not Status.HELD:
+            raise WrongState(f"a message that is {self.status} cannot be cancelled")
         return replace(
             self,
             status=Status.CANCELLED,
@@ -366,14 +308,3 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             reason="" if reached else reply,
             finished_at=now,
         )
-
-
-def _answered(recipient: Recipient, attempt: Attempt) -> Recipient:
-    if recipient.status is not RecipientStatus.PENDING:
-        return recipient
-    if failure := attempt.failures.get(recipient.address):
-        status = RecipientStatus.REFUSED if failure.final else RecipientStatus.PENDING
-        return Recipient(recipient.address, status, failure.code, failure.reply)
-    if recipient.address in attempt.accepted:
-        return Recipient(recipient.address, RecipientStatus.ACCEPTED, attempt.code, attempt.reply)
-    return recipient

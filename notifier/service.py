@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +17,7 @@ from notifier.capture import Capture, Mailbox
 from notifier.compose import Composed, compose, weight
 from notifier.deliveries import Delivery, Recipient, Route, Status
 from notifier.dispatch import Clock, Dispatcher, utc_now
-from notifier.errors import BacklogFull, Draining, JournalUnavailable, NotifierError, WrongState
+from notifier.errors import BacklogFull, Draining, JournalUnavailable, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Backlog, Entry, Idempotency, journal_at
 from notifier.messages import Email
@@ -120,7 +121,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
 
     async def _recover(self) -> None:
         now = self._clock()
-        for delivery in await self.journal.recover(lambda found: found.recovered(now)):
+        for delivery in await self.journal.recover(partial(Delivery.recovered, now=now)):
             log.warning(
                 "recovered_uncertain",
                 id=delivery.id,
@@ -232,15 +233,15 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
 
     async def cancel(self, id: str) -> Delivery:
         """Call off a message that waits. Raises MessageNotFound, WrongState."""
-        return await self._amend(id, lambda each: _cancelled(each, self._clock()))
+        return await self._amend(id, partial(Delivery.cancelled, now=self._clock()))
 
     async def retry(self, id: str) -> Delivery:
-        """Try again what has failed, expired, was held or cancelled."""
-        return await self._amend(id, lambda each: _again(each, self._clock()))
+        """Try again what did not reach everybody. Raises MessageNotFound, WrongState."""
+        return await self._amend(id, partial(Delivery.again, now=self._clock()))
 
     async def send_now(self, id: str) -> Delivery:
-        """Make a message that waits due at once."""
-        return await self._amend(id, lambda each: _hurried(each, self._clock()))
+        """Make a message that waits due at once. Raises MessageNotFound, WrongState."""
+        return await self._amend(id, partial(Delivery.hurried, now=self._clock()))
 
     async def _amend(self, id: str, step: Callable[[Delivery], Delivery]) -> Delivery:
         delivery = await self.journal.amend(id, step)
@@ -286,24 +287,3 @@ def new_id(now: datetime) -> str:
 
 def _at_rest(delivery: Delivery) -> bool:
     return delivery.status.final or delivery.status is Status.HELD
-
-
-def _cancelled(delivery: Delivery, now: datetime) -> Delivery:
-    if delivery.status.waiting or delivery.status is Status.HELD:
-        return delivery.cancelled(now)
-    raise WrongState(f"a message that is {delivery.status} cannot be cancelled")
-
-
-def _again(delivery: Delivery, now: datetime) -> Delivery:
-    if delivery.status in RETRYABLE:
-        return delivery.again(now)
-    raise WrongState(f"a message that is {delivery.status} cannot be retried")
-
-
-def _hurried(delivery: Delivery, now: datetime) -> Delivery:
-    if delivery.status.waiting:
-        return delivery.hurried(now)
-    raise WrongState(f"a message that is {delivery.status} cannot be sent now")
-
-
-RETRYABLE = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.HELD})

@@ -19,6 +19,7 @@ from notifier.deliveries import (
     Stage,
     Status,
 )
+from notifier.errors import WrongState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -170,11 +171,12 @@ def test_expiry_does_not_hide_who_has_it():
 
 def test_a_person_can_try_again_without_repeating():
     """A retry forgives who was refused, and leaves alone who has it."""
-    sent = after(delivery(), attempt(ANN, bob=(Scope.RECIPIENT, True, 550)))
+    no = (Scope.RECIPIENT, True, 550)
+    sent = after(delivery(), attempt(ANN, bob=no, eve=no))
     again = replace(sent, expires_at=NOW).again(LATER)
     assert again.status is Status.QUEUED
     assert again.pending.recipients == (BOB, EVE)
-    assert again.expires_at == LATER + (NOW - NOW)
+    assert again.expires_at == LATER
     assert again.finished_at is None
 
 
@@ -196,3 +198,11 @@ def test_remembers_first_and_last_attempts():
     assert [each.seconds for each in start.attempts[:3]] == [0, 1, 2]
     assert start.attempts[-1].seconds == 49
     assert start.tries == 50
+
+
+@pytest.mark.parametrize("status", [Status.SENDING, Status.SENT])
+@pytest.mark.parametrize("change", ["again", "cancelled", "hurried"])
+def test_what_is_under_way_or_done_is_not_touched(status, change):
+    """F44: once it is on its way nobody can call it off, hurry it or repeat it."""
+    with pytest.raises(WrongState):
+        getattr(delivery(status=status), change)(NOW)

@@ -348,4 +348,4 @@ async def test_a_cancelled_claim_is_not_lost(journal):
         await begun.wait()
     counts = (await journal.backlog()).counts
     assert counts.get(Status.SENDING, 0) == 0
-    assert counts[Status.QUEUED] == 5
+    assert counts.get(Status.QUEUED, 0) + counts.get(Status.SENT, 0) == 5

@@ -1,0 +1,80 @@
+"""One try at one relay, and what it says about whom."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Stage(StrEnum):
+    """How far a conversation with a relay has come. RFC 5321, section 3."""
+
+    CONNECT = "connect"
+    TLS = "tls"
+    GREETING = "greeting"
+    EHLO = "ehlo"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    DOT = "dot"
+
+
+class Scope(StrEnum):
+    """What a failure says something about, and so what it may be blamed on."""
+
+    RECIPIENT = "recipient"
+    MESSAGE = "message"
+    RELAY = "relay"
+
+
+class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an attempt did not reach a recipient."""
+
+    scope: Scope
+    permanent: bool
+    stage: Stage
+    reply: str  # the relay's own words, or ours where it said nothing
+    code: int | None = None  # the SMTP reply code, RFC 5321, section 4.2
+    name: str = ""  # of the fault, where the operator can look it up: `starttls_required`
+
+    @property
+    def final(self) -> bool:
+        """Whether a recipient is lost. A relay's trouble never loses one."""
+        return self.permanent and self.scope is not Scope.RELAY
+
+
+class Envelope(Struct, frozen=True, omit_defaults=True):
+    """Who sends, and who is to receive: what SMTP is told, as against the headers."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    smtputf8: bool = False  # an address needs RFC 6531
+
+
+class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One try at one relay: how far it came, and what was said."""
+
+    relay: str
+    started_at: datetime
+    seconds: float
+    stage: Stage
+    reply: str
+    code: int | None = None
+    accepted: tuple[str, ...] = ()
+    failures: dict[str, Failure] = {}
+    uncertain: bool = False  # the final dot was sent, and nothing came back
+    conversation: tuple[
+        str, ...
+    ] = ()  # lines, `C: ` ours and `S: ` the relay's, secrets struck out
+
+    @property
+    def relay_failed(self) -> bool:
+        """Whether this is the relay's fault, so that the message is not charged with it."""
+        return not self.uncertain and any(
+            failure.scope is Scope.RELAY for failure in self.failures.values()
+        )
+
+    @property
+    def charged(self) -> bool:
+        return not self.relay_failed
