@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from notifier.deliveries import Delivery
 from notifier.errors import IdempotencyMismatch
@@ -18,28 +18,59 @@ WAITING_ALIKE = """
 
 
 class Addition:
-    """Entries made into rows by whoever asks, so that the writer has only to insert them."""
+    """
+    Entries made into rows by whoever asks, so that the writer has only to insert them: the
+    plain ones of a batch all together.
+    """
 
-    def __init__(self, entries: Sequence[Entry], seq: int) -> None:
-        self._new = [(seq + number, entry.delivery) for number, entry in enumerate(entries)]
-        self._deliveries = [rows.inserted(delivery, seq) for seq, delivery in self._new]
-        self._contents = [(seq + number, entry.content) for number, entry in enumerate(entries)]
-        self._terms = [term for seq, delivery in self._new for term in rows.terms(delivery, seq)]
-        self._collapses = any(delivery.collapse_key for _, delivery in self._new)
+    def __init__(
+        self, entries: Sequence[Entry], seq: int, books: Books, idempotency: Idempotency | None
+    ) -> None:
+        self.entries = entries
+        self.deliveries: list[tuple[rows.Value, ...]] = []
+        self.contents: list[tuple[int, bytes]] = []
+        self.terms: list[tuple[int, str, int]] = []
+        self._books = books
+        self._idempotency = idempotency
+        collapses = False
+        for number, entry in enumerate(entries, seq):
+            delivery = entry.delivery
+            self.deliveries.append(rows.inserted(delivery, number))
+            self.contents.append((number, entry.content))
+            self.terms += rows.terms(delivery, number)
+            collapses = collapses or bool(delivery.collapse_key)
+        self.plain = not collapses and idempotency is None
 
-    def insert(self, db: sqlite3.Connection, books: Books) -> Added:
+    def __call__(self, db: sqlite3.Connection) -> Added:
+        if self._idempotency is not None:
+            now = self.entries[0].delivery.created_at if self.entries else datetime.now(UTC)
+            if (answer := _replayed(db, self._idempotency, now)) is not None:
+                return Added(answer)
         superseded: list[Delivery] = []
-        if self._collapses:
-            for (_, delivery), row in zip(self._new, self._deliveries, strict=True):
-                superseded += _supersede(db, books, delivery)
-                db.execute(rows.INSERT, row)
-        else:
-            db.executemany(rows.INSERT, self._deliveries)
-        db.executemany("INSERT INTO contents VALUES (?, ?)", self._contents)
-        db.executemany("INSERT INTO terms VALUES (?, ?, ?)", self._terms)
-        for _, delivery in self._new:
-            books.move(None, delivery.status)
+        for entry, row in zip(self.entries, self.deliveries, strict=True):
+            superseded += _supersede(db, self._books, entry.delivery)
+            db.execute(rows.INSERT, row)
+        _insert_what_belongs(db, self._books, [self])
         return Added(superseded=tuple(superseded))
+
+    @staticmethod
+    def insert_plain(db: sqlite3.Connection, books: Books, additions: list["Addition"]) -> Added:
+        """All of these at once; the answer is the same for each."""
+        db.executemany(rows.INSERT, [row for each in additions for row in each.deliveries])
+        _insert_what_belongs(db, books, additions)
+        return Added()
+
+
+def _insert_what_belongs(db: sqlite3.Connection, books: Books, additions: list[Addition]) -> None:
+    db.executemany(
+        "INSERT INTO contents VALUES (?, ?)", [row for each in additions for row in each.contents]
+    )
+    db.executemany(
+        "INSERT INTO terms VALUES (?, ?, ?)", [row for each in additions for row in each.terms]
+    )
+    for addition in additions:
+        for entry in addition.entries:
+            books.move(None, entry.delivery.status)
 
 
 def _supersede(db: sqlite3.Connection, books: Books, new: Delivery) -> list[Delivery]:
@@ -55,7 +86,7 @@ def _supersede(db: sqlite3.Connection, books: Books, new: Delivery) -> list[Deli
     return superseded
 
 
-def replayed(db: sqlite3.Connection, asked: Idempotency, now: datetime) -> bytes | None:
+def _replayed(db: sqlite3.Connection, asked: Idempotency, now: datetime) -> bytes | None:
     """The answer kept under the key; None: the key is new, and is ours from here on."""
     row = db.execute(
         "SELECT fingerprint, answer FROM idempotency"

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,7 +13,8 @@ import structlog
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import MessageNotFound, NotifierError, Rejected
 from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, Page, Step
-from notifier.journal.sqlite import additions, opening, prunes, rows, searches
+from notifier.journal.sqlite import opening, prunes, rows, searches
+from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.claims import HEADS, Claims
 from notifier.journal.sqlite.faults import failure
@@ -98,7 +99,9 @@ class SqliteJournal:
 
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
         self._storage.check()
-        return await self._writes.ask(self._addition(entries, idempotency), vital=False)
+        addition = Addition(entries, self._seq + 1, self._books, idempotency)
+        self._seq += len(entries)
+        return await self._writes.ask(addition, vital=False)
 
     async def claim(
         self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
@@ -220,23 +223,6 @@ class SqliteJournal:
 
     async def _row(self, sql: str, id: str) -> tuple[Any, ...] | None:
         return await self._reads.ask(lambda db: db.execute(sql, (id,)).fetchone())
-
-    def _addition(
-        self, entries: Sequence[Entry], idempotency: Idempotency | None
-    ) -> Callable[[sqlite3.Connection], Added]:
-        seq = self._seq + 1
-        self._seq += len(entries)
-        new = additions.Addition(entries, seq)
-
-        def work(db: sqlite3.Connection) -> Added:
-            if idempotency is not None:
-                now = entries[0].delivery.created_at if entries else datetime.now(UTC)
-                answer = additions.replayed(db, idempotency, now)
-                if answer is not None:
-                    return Added(answer)
-            return new.insert(db, self._books)
-
-        return work
 
     def _portion(
         self, which: Filter, step: Step, before: int | None
