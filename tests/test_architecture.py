@@ -13,7 +13,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "notifier"
 
 # From the top: each part may import itself and the layers above its own, never its neighbours.
-WORDS = ["errors", "relayspec", "deliveries", "messages", "retries", "limits"]
+WORDS = [
+    "errors",
+    "relayspec",
+    "attempts",
+    "recipients",
+    "deliveries",
+    "messages",
+    "retries",
+    "limits",
+]
 TOOLS = {
     "settings",
     "keys",

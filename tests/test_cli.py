@@ -320,6 +320,16 @@ async def test_check_knows_bad_certificates(authority, authority_file):
     assert unknown.returncode == wrong.returncode == 1
 
 
+async def test_check_of_an_authority_that_is_none(authority):
+    """A file without a certificate in it is a setting that is wrong."""
+    async with Relay(tls=certified(authority, "localhost")) as relay:
+        url = f"smtps://localhost:{relay.port}?ca={ROOT / 'README.md'}"
+        done = await run_async("check", relays=url)
+    assert done.returncode == 2
+    assert "NOTIFIER_RELAYS: ca=" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_check_of_what_is_not_there():
     """A closed port and an unknown name are told apart; the mailbox needs no check."""
     done = run(

@@ -14,6 +14,7 @@ from aiosmtplib.errors import SMTPConnectError, SMTPConnectTimeoutError
 from msgspec import Struct
 
 from notifier.relayspec import RelaySpec, Tls
+from notifier.smtp.connect import tls_context
 from notifier.smtp.remedies import CERTIFICATES, REMEDIES
 
 SECONDS = 10.0  # for one step
@@ -111,7 +112,7 @@ class _Look:
             sock=self._socket,
             use_tls=self._spec.tls is Tls.IMPLICIT,
             start_tls=False,
-            tls_context=ssl.create_default_context(cafile=self._spec.ca),
+            tls_context=tls_context(self._spec),
             local_hostname=socket.gethostname(),
             timeout=self._seconds,
         )
