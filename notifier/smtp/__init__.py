@@ -1,0 +1,14 @@
+"""
+Deliver envelopes over SMTP: the only part of notifier that speaks it.
+
+`Relays` offers a message to the relays in turn and returns an `Attempt`; `failures` says
+what each trouble means, and is the place to change it. aiosmtplib opens connections; the
+envelope is ours, since only by its stages can "not sent" be told from "perhaps sent".
+"""
+
+from notifier.smtp.breaker import Rests, State
+from notifier.smtp.relay import Relay, RelayState, Trouble
+from notifier.smtp.relays import Relays
+from notifier.smtp.timeouts import Timeouts
+
+__all__ = ["Relay", "RelayState", "Relays", "Rests", "State", "Timeouts", "Trouble"]

@@ -1,0 +1,136 @@
+"""When a relay that does not work may be tried again, and how much it may get at a time."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from notifier.deliveries import Failure
+from notifier.smtp.failures import ABOUT_LOGIN, BETWEEN_US, HOPELESS, OURS
+
+FAILURES = 3  # in a row that make it rest
+AT_FIRST = 4  # sends at a time with a relay that nothing is known of
+REGROW_SECONDS = 60.0  # before a relay that asked for less gets one more at a time
+
+
+class State(StrEnum):
+    """Whether a relay is in use."""
+
+    CLOSED = "closed"  # it works
+    OPEN = "open"  # it rests
+    PROBING = "probing"  # it has rested, and one message tries whether it works
+    PAUSED = "paused"  # a person has taken it out
+
+
+class Rests(Struct, frozen=True, kw_only=True):
+    """Seconds. Each rest in a row is twice as long as the one before."""
+
+    first: float = 5.0
+    first_after_login: float = 60.0
+    longest: float = 300.0
+    spread: float = 0.2
+
+    def after(self, rests: int, failure: Failure, chance: float) -> float:
+        first = self.first_after_login if failure.name in ABOUT_LOGIN else self.first
+        rest = min(first * 2.0**rests, self.longest)
+        return rest * (1 + self.spread * (2 * chance - 1))
+
+
+class Breaker:
+    """
+    A relay that fails is left alone, longer each time, and then tried with one message; one
+    that works again gets more step by step. What was begun before it opened does not count
+    any more when it ends: sixteen that fail together are one failure.
+    """
+
+    def __init__(
+        self,
+        *,
+        full: int,
+        rests: Rests,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        self.state = State.CLOSED
+        self.capacity = min(AT_FIRST, full)  # sends at a time
+        self.rests_until = 0.0  # by the clock
+        self._full = full
+        self._rests = rests
+        self._clock = clock
+        self._random = random
+        self._failures = 0  # in a row
+        self._rested = 0  # times in a row
+        self._begun = 0
+        self._opened = 0  # `_begun` then: what was begun before belongs to the past
+        self._shrunk = 0  # the same
+        self._shrunk_at: float | None = None  # None: it has not asked for less
+
+    @property
+    def fit(self) -> bool:
+        """Whether a send may begin."""
+        if self.state is State.CLOSED:
+            return True
+        return self.state is State.OPEN and self._clock() >= self.rests_until
+
+    def begin(self) -> int:
+        """A send begins: the ticket to hand in when it ends."""
+        if self.state is State.OPEN:
+            self.state = State.PROBING
+        self._begun += 1
+        return self._begun
+
+    def end(self, ticket: int, failure: Failure | None, *, asks_for_less: bool = False) -> None:
+        """What a send has shown: the relay's failure, or that it works."""
+        if asks_for_less and ticket > self._shrunk:
+            self._shrink()
+        if ticket <= self._opened:
+            return
+        if failure is None or failure.name in BETWEEN_US:
+            self._worked(asks_for_less)
+        elif failure.name == OURS:
+            self.forget(ticket)
+        else:
+            self._failed(failure)
+
+    def forget(self, ticket: int) -> None:
+        """A send was given up by ourselves: nothing is learnt from it."""
+        if ticket > self._opened and self.state is State.PROBING:
+            self.state = State.OPEN
+
+    def hurry(self) -> None:
+        """Rest no longer."""
+        self.rests_until = min(self.rests_until, self._clock())
+
+    def _worked(self, asks_for_less: bool) -> None:
+        self._failures = self._rested = 0
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSED
+            self._opened = self._begun
+        elif self.capacity < self._full and not asks_for_less and self._may_grow():
+            self.capacity += 1
+
+    def _may_grow(self) -> bool:
+        """At once after each success; slowly where the relay has asked for less."""
+        if self._shrunk_at is None:
+            return True
+        if (now := self._clock()) < self._shrunk_at + REGROW_SECONDS:
+            return False
+        self._shrunk_at = now
+        return True
+
+    def _failed(self, failure: Failure) -> None:
+        self._failures += 1
+        hopeless = failure.name in HOPELESS or self.state is State.PROBING
+        if hopeless or self._failures >= FAILURES:
+            rest = self._rests.after(self._rested, failure, self._random())
+            self.rests_until = self._clock() + rest
+            self.state = State.OPEN
+            self.capacity = 1
+            self._failures = 0
+            self._rested += 1
+            self._opened = self._begun
+
+    def _shrink(self) -> None:
+        self.capacity = max(1, self.capacity // 2)
+        self._shrunk = self._begun
+        self._shrunk_at = self._clock()

@@ -1,0 +1,245 @@
+"""One relay: its connections, its breaker, its pace."""
+
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from msgspec import Struct
+
+from notifier.deliveries import Attempt, Envelope, Scope, Stage
+from notifier.relayspec import RelaySpec, Tls
+from notifier.smtp.breaker import Breaker, Rests, State
+from notifier.smtp.connect import Opening, tls_context
+from notifier.smtp.failures import OURS, asks_for_less, relay_failure
+from notifier.smtp.pace import Pace
+from notifier.smtp.pool import STOPPED, Pool
+from notifier.smtp.resolver import Resolver
+from notifier.smtp.timeouts import Timeouts
+from notifier.smtp.transaction import Outcome
+from notifier.smtp.turns import Turns
+
+log = structlog.get_logger()
+
+USUAL_TIMEOUTS = Timeouts()
+USUAL_RESTS = Rests()
+
+
+class Trouble(Struct, frozen=True):
+    """What a relay failed with."""
+
+    name: str
+    text: str
+    at: datetime
+
+
+class RelayState(Struct, frozen=True, kw_only=True):
+    """One relay, for people to see."""
+
+    name: str
+    host: str
+    port: int
+    tls: Tls
+    state: State
+    busy: int  # connections in use
+    idle: int  # connections kept for the next messages
+    limit: int  # messages at a time, just now
+    trouble: Trouble | None  # the last one
+    opens_at: datetime | None  # when it has rested
+    sent: int
+    failed: int
+
+
+class Relay:
+    """
+    Takes messages while it is fit, as many at a time and a second as it may get. Trouble is
+    told in the attempt, never raised.
+    """
+
+    def __init__(
+        self,
+        spec: RelaySpec,
+        *,
+        timeouts: Timeouts = USUAL_TIMEOUTS,
+        rests: Rests = USUAL_RESTS,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = random.random,
+        resolver: Resolver | None = None,
+    ) -> None:
+        """Raises ConfigurationError where the spec's certificates cannot be read."""
+        self.spec = spec
+        self.name = spec.name
+        self.sent = 0
+        self.failed = 0
+        self.trouble: Trouble | None = None
+        self.paused = False
+        self.changed: Callable[[], None] = lambda: None  # told when there may be room
+        self._clock = clock
+        self._timeouts = timeouts
+        self._resolver = resolver or Resolver()
+        self._context = tls_context(spec)
+        self._breaker = Breaker(full=spec.connections, rests=rests, clock=clock, random=random)
+        self._pace = Pace(spec.rate, clock)
+        self._pool = Pool(
+            self._opening, messages_each=spec.messages_per_connection, timeouts=timeouts
+        )
+        self._busy = 0  # sends
+        self._turns = Turns()
+
+    def _opening(self) -> Opening:
+        return Opening(
+            self.spec, resolver=self._resolver, context=self._context, timeouts=self._timeouts
+        )
+
+    @property
+    def fit(self) -> bool:
+        """Whether it is worth offering it a message."""
+        return not self.paused and self._breaker.fit
+
+    def room(self) -> int:
+        """How many further sends may start now."""
+        breaker = self._breaker
+        if self.paused or not breaker.fit:
+            return 0
+        free = breaker.capacity - self._busy if breaker.state is State.CLOSED else 1
+        return max(0, int(min(free, self._pace.room)))
+
+    def wait(self) -> float | None:
+        """Seconds until there is room without anything happening. None: something has to."""
+        if self.paused or self._breaker.state is State.PROBING:
+            return None
+        if self._breaker.state is State.OPEN:
+            return max(0.0, self._breaker.rests_until - self._clock())
+        return self._pace.wait() if self._pace.room < 1 else None
+
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
+        """Offer a message once, when its turn has come."""
+        started_at, begun = datetime.now(UTC), self._clock()
+        outcome = await self._in_turn(envelope, content)
+        return Attempt(
+            relay=self.name,
+            started_at=started_at,
+            seconds=self._clock() - begun,
+            stage=outcome.stage,
+            reply=outcome.reply,
+            code=outcome.code,
+            accepted=outcome.accepted,
+            failures=outcome.failures,
+            uncertain=outcome.uncertain,
+            conversation=outcome.conversation,
+        )
+
+    async def _in_turn(self, envelope: Envelope, content: bytes) -> Outcome:
+        breaker = self._breaker
+        while breaker.state is State.CLOSED and self._busy >= breaker.capacity:
+            if not await self._turns.next():
+                return _not_begun(envelope, OURS, STOPPED)
+        if not self.fit:
+            return _not_begun(envelope, *self._why_unfit())
+        ticket, outcome = breaker.begin(), None
+        self._busy += 1
+        try:
+            if (owed := self._pace.take()) and not await self._turns.after(owed):
+                return _not_begun(envelope, OURS, STOPPED)
+            outcome = await self._pool.send(envelope, content)
+        finally:
+            self._busy -= 1
+            self._learn(ticket, outcome)
+            self._stir()
+        return outcome
+
+    def _why_unfit(self) -> tuple[str, str]:
+        if self.paused:
+            return "paused", "the relay is paused"
+        why = self.trouble.text if self.trouble is not None else "it is being tried"
+        return "resting", f"the relay rests: {why}"
+
+    def _learn(self, ticket: int, outcome: Outcome | None) -> None:
+        breaker = self._breaker
+        if outcome is None:
+            return breaker.forget(ticket)
+        self.sent += bool(outcome.accepted)
+        before = breaker.state
+        if not outcome.failures:
+            breaker.end(ticket, None)
+        else:
+            self._learn_failures(ticket, outcome)
+        if before is State.PROBING and breaker.state is State.CLOSED:
+            log.info("relay_works", relay=self.name)
+        return None
+
+    def _learn_failures(self, ticket: int, outcome: Outcome) -> None:
+        failures, breaker = outcome.failures.values(), self._breaker
+        self.failed += not outcome.accepted
+        failure = next((each for each in failures if each.scope is Scope.RELAY), None)
+        if failure is not None and failure.name != OURS:
+            self.trouble = Trouble(failure.name, failure.reply, datetime.now(UTC))
+        less = any(each.code is not None and asks_for_less(each.reply) for each in failures)
+        before = breaker.state
+        breaker.end(ticket, None if outcome.uncertain else failure, asks_for_less=less)
+        if breaker.state is State.OPEN and before is not State.OPEN and self.trouble is not None:
+            log.warning(
+                "relay_rests",
+                relay=self.name,
+                fault=self.trouble.name,
+                reason=self.trouble.text,
+                seconds=round(max(0.0, breaker.rests_until - self._clock()), 1),
+            )
+
+    def _stir(self) -> None:
+        """Somebody's turn may have come."""
+        breaker = self._breaker
+        if breaker.state is State.CLOSED:
+            self._turns.wake(breaker.capacity - self._busy)
+        else:
+            self._turns.wake_all()
+        self.changed()
+
+    def pause(self) -> None:
+        """Begin nothing more. What is under way goes on."""
+        self.paused = True
+        self._stir()
+
+    def resume(self) -> None:
+        """Take it in again, and at once even if it rests: a person may know better."""
+        self.paused = False
+        self._breaker.hurry()
+        self._stir()
+
+    def state(self) -> RelayState:
+        breaker, spec = self._breaker, self.spec
+        opens_at = None
+        if breaker.state is State.OPEN:
+            left = max(0.0, breaker.rests_until - self._clock())
+            opens_at = datetime.now(UTC) + timedelta(seconds=left)
+        return RelayState(
+            name=self.name,
+            host=spec.host,
+            port=spec.port,
+            tls=spec.tls,
+            state=State.PAUSED if self.paused else breaker.state,
+            busy=self._pool.busy,
+            idle=self._pool.idle,
+            limit=breaker.capacity,
+            trouble=self.trouble,
+            opens_at=opens_at,
+            sent=self.sent,
+            failed=self.failed,
+        )
+
+    def abort_all(self) -> None:
+        """Break what is under way: each send returns at once, with what is known of it."""
+        self._turns.stop()
+        self._pool.abort_all()
+
+    async def close(self) -> None:
+        self._turns.stop()
+        await self._pool.close()
+
+
+def _not_begun(envelope: Envelope, name: str, reason: str) -> Outcome:
+    failure = relay_failure(Stage.CONNECT, name, reason)
+    return Outcome(
+        failure.stage, failure.reply, failures=dict.fromkeys(envelope.recipients, failure)
+    )

@@ -1,0 +1,238 @@
+"""One connection to a relay after its handshake: write, and wait for as many replies."""
+
+import asyncio
+
+from msgspec import Struct
+
+from notifier.smtp.replies import CLOSING, Reply, ReplyReader
+from notifier.smtp.timeouts import Timeouts
+
+
+class Features(Struct, frozen=True, kw_only=True):
+    """What the relay offered at EHLO, as far as it matters to us."""
+
+    pipelining: bool = False  # RFC 2920
+    smtputf8: bool = False  # RFC 6531
+    size: int | None = None  # octets at most, RFC 1870; 0: no limit; None: not offered
+
+
+class Breach(Struct, frozen=True):
+    """Why a connection cannot be used any more."""
+
+    name: str  # of the fault
+    reason: str
+
+
+class Session(asyncio.Protocol):
+    """
+    Replies come in the order of the commands, or the session breaks: whatever is not asked
+    for, or is no reply, ends it at once. It never closes politely with content unsent:
+    a closing socket would go on sending, and the relay get a copy of which nobody knows.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        below: asyncio.Transport,
+        *,
+        features: Features,
+        timeouts: Timeouts,
+        opening: tuple[str, ...],
+    ) -> None:
+        self.features = features
+        self.timeouts = timeouts
+        self.opening = opening  # the conversation so far; told with the first message
+        self.carried = 0  # messages
+        self.idle_since = 0.0
+        self.unclean = False  # an envelope may still be open over there
+        self.breach: Breach | None = None
+        self.unsent = 0  # octets that had not left us when it broke
+        self._transport = transport
+        self._below = below  # the transport under TLS; without TLS the same one
+        self._loop = asyncio.get_running_loop()
+        self._reader = ReplyReader()
+        self._replies: list[Reply] = []
+        self._wanted = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._patience = 0.0
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._left = 0  # octets not taken by the relay when last looked at, while uploading
+        self._parting: asyncio.Future[None] | None = None
+
+    # ------------------------------------------------------------------ what we do
+
+    async def ask(self, data: bytes, count: int, seconds: float) -> list[Reply]:
+        """
+        Write, and wait for `count` replies, for each of them so many seconds. Fewer come back
+        where the last of them is 421, or where the session broke: see `breach`.
+        """
+        if self.breach is not None:
+            return []
+        self._left = 0
+        return await self._exchange(data, count, seconds, seconds)
+
+    async def upload(self, data: bytes) -> Reply | None:
+        """
+        Write content, and wait for the reply to its dot. None: the session broke, and only if
+        `unsent` is not 0 it is certain that the relay has not got it.
+        """
+        if self.breach is not None:
+            self.unsent = len(data)
+            return None
+        self._left = len(data)
+        timeouts = self.timeouts
+        first = min(timeouts.block, timeouts.dot)
+        replies = await self._exchange(data, 1, first, timeouts.dot)
+        if not replies:
+            return None
+        if self.left or self.unsent:
+            self.fail("early_reply", f"before it had all: {replies[0].line}")
+            # Nobody can accept what has not been sent: a yes answers something else.
+            return None if replies[0].positive else replies[0]
+        return replies[0]
+
+    async def _exchange(
+        self, data: bytes, count: int, first: float, patience: float
+    ) -> list[Reply]:
+        replies: list[Reply] = []
+        self._replies = replies
+        self._wanted = count
+        self._patience = patience
+        self._waiter = waiter = self._loop.create_future()
+        self._expect(first)
+        self._transport.write(data)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._waiter = None
+            self.fail("aborted", "we were told to stop")
+            raise
+        return replies
+
+    @property
+    def left(self) -> int:
+        """Octets that are still with us."""
+        if self._below.is_closing():
+            return 0
+        left = self._below.get_write_buffer_size()
+        if self._transport is not self._below:
+            left += self._transport.get_write_buffer_size()
+        return left
+
+    def fail(self, name: str, reason: str) -> None:
+        """Break the connection, and wake whoever waits for a reply."""
+        if self.breach is None:
+            self.breach = Breach(name, reason)
+            self.unsent = self.left
+            self._stop_timer()
+            self._transport.abort()
+        self._wake()
+
+    def part(self) -> asyncio.Future[None]:
+        """Say QUIT, and hang up once it is answered, or soon. Done when that has happened."""
+        parting = self._parting = self._loop.create_future()
+        if self.breach is not None:
+            parting.set_result(None)
+        else:
+            self.breach = Breach("parted", "we have left")
+            self._transport.write(b"QUIT\r\n")
+            self._stop_timer()
+            self._timer = self._loop.call_later(self.timeouts.quit, self._transport.abort)
+        return parting
+
+    # ------------------------------------------------------------------ what happens to us
+
+    def data_received(self, data: bytes) -> None:
+        if self.breach is not None:
+            if self._parting is not None:
+                self._transport.abort()
+            return None
+        replies = self._reader.feed(data)
+        if self._waiter is None:
+            if not replies or replies[0].code != CLOSING:
+                return self.fail("stray_reply", f"not asked for: {_said(replies, self._reader)}")
+            return self.fail("closing", replies[0].line)
+        got = self._replies
+        got += replies
+        if len(got) == self._wanted and self._reader.between:
+            return self._wake()
+        return self._unusual(got)
+
+    def _unusual(self, got: list[Reply]) -> None:
+        closing = next((at for at, reply in enumerate(got) if reply.code == CLOSING), None)
+        if closing is not None and closing < self._wanted:
+            del got[closing + 1 :]
+            return self.fail("closing", got[closing].line)
+        if len(got) > self._wanted or (len(got) == self._wanted and not self._reader.between):
+            stray = _said(got[self._wanted :], self._reader)
+            del got[self._wanted :]
+            return self.fail("stray_reply", f"not asked for: {stray}")
+        if self._reader.malformed:
+            return self.fail("malformed_reply", self._reader.malformed)
+        if got:
+            self._deadline = self._loop.time() + self._patience
+        return None
+
+    def eof_received(self) -> bool:
+        self.fail("connection_lost", "the relay closed the connection")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        why = f": {exc}" if exc is not None else ""
+        if self.breach is None:
+            self.breach = Breach("connection_lost", f"the connection was lost{why}")
+        self._stop_timer()
+        self._wake()
+        if self._parting is not None and not self._parting.done():
+            self._parting.set_result(None)
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # ------------------------------------------------------------------ time
+
+    def _expect(self, seconds: float) -> None:
+        """
+        Set the time limit of what comes next. The timer is left where it is if it goes off
+        early enough, and looks again then: hardly any message costs a timer.
+        """
+        self._deadline = deadline = self._loop.time() + seconds
+        timer = self._timer
+        if timer is None:
+            self._timer = self._loop.call_at(deadline, self._tick)
+        elif timer.when() > deadline:
+            timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        now = self._loop.time()
+        if now < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+        elif self._left:
+            self._look_at_upload()
+        else:
+            self.fail("timeout", "the relay does not answer")
+
+    def _look_at_upload(self) -> None:
+        """Give more time as long as the relay takes any of it, and then the dot's own."""
+        left = self.left
+        if left >= self._left:
+            return self.fail("timeout", "the relay has stopped reading")
+        self._left = left
+        spent = min(self.timeouts.block, self._patience)
+        return self._expect(self.timeouts.block if left else max(self._patience - spent, 0.0))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _said(replies: list[Reply], reader: ReplyReader) -> str:
+    return replies[0].line if replies else reader.malformed or "a part of a reply"

@@ -1,0 +1,267 @@
+"""One message over one connection: MAIL, RCPT, DATA, the dot. RFC 5321, section 3.3."""
+
+import re
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from notifier.deliveries import Envelope, Failure, Scope, Stage
+from notifier.smtp.failures import OUT_OF_STEP, refusal, relay_failure, unsendable
+from notifier.smtp.replies import CLOSING, KEPT, Reply
+from notifier.smtp.session import Breach, Features, Session
+
+LINES_KEPT = 60
+# Whatever could end an address, a command or a line. Surrogates cannot be encoded at all.
+_UNSAFE = re.compile("[\x00-\x20\x7f<>\ud800-\udfff]")
+
+
+class Outcome(Struct, frozen=True):
+    """What came of a message on a connection."""
+
+    stage: Stage  # how far it came, or where what decided it happened
+    reply: str
+    code: int | None = None
+    accepted: tuple[str, ...] = ()
+    failures: dict[str, Failure] = {}
+    uncertain: bool = False
+    conversation: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether the relay answered, and the two ends are in step: the connection can go on."""
+        return not self.uncertain and all(
+            failure.scope is not Scope.RELAY and failure.code not in (CLOSING, OUT_OF_STEP)
+            for failure in self.failures.values()
+        )
+
+
+async def deliver(session: Session, envelope: Envelope, content: bytes) -> Outcome:
+    """
+    Offer a message, and say what became of it. `content` is a whole RFC 5322 source that
+    ends with CRLF. Never raises for what a relay does.
+    """
+    if (reason := unfit_for(session.features, envelope, len(content))) is not None:
+        return _told(reason, envelope.recipients, {}, ())
+    recipients, refused = _addressable(envelope)
+    if not recipients:
+        return _told(None, (), refused, ())
+    return await _Transaction(session, envelope, recipients, refused).run(content)
+
+
+def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | None:
+    """Why this relay can never take this message, as far as it can be known beforehand."""
+    if features.size and size > features.size:
+        reason = f"the message has {size} octets, the relay takes {features.size} at most"
+        return unsendable(reason, name="too_large")
+    if envelope.smtputf8:
+        if not features.smtputf8:
+            reason = "an address is not ASCII, and the relay does not offer SMTPUTF8"
+            return unsendable(reason, name="smtputf8_not_offered")
+    elif not envelope.sender.isascii():
+        return unsendable("the sender's address is not ASCII", name="bad_sender")
+    if _UNSAFE.search(envelope.sender):
+        return unsendable("the sender's address cannot be written in SMTP", name="bad_sender")
+    return None
+
+
+def _addressable(envelope: Envelope) -> tuple[tuple[str, ...], dict[str, Failure]]:
+    """The recipients that can be named in a command, and why the others cannot."""
+    recipients = envelope.recipients
+    together = "".join(recipients)
+    if _UNSAFE.search(together) is None and (envelope.smtputf8 or together.isascii()):
+        return recipients, {}
+    refused = {
+        address: Failure(
+            scope=Scope.RECIPIENT,
+            permanent=True,
+            stage=Stage.RCPT,
+            reply="the address cannot be written in SMTP",
+            name="bad_recipient",
+        )
+        for address in recipients
+        if _UNSAFE.search(address) or not (envelope.smtputf8 or address.isascii())
+    }
+    return tuple(each for each in recipients if each not in refused), refused
+
+
+class _Transaction:
+    """
+    Everything up to DATA is one write where the relay offers PIPELINING, so that a message
+    costs two round trips whatever the number of its recipients.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        envelope: Envelope,
+        recipients: tuple[str, ...],
+        refused: dict[str, Failure],
+    ) -> None:
+        self.session = session
+        self.recipients = recipients
+        self.failures = refused
+        self.sender = envelope.sender
+        self.smtputf8 = envelope.smtputf8
+        self.commands: list[str] = []
+        self.replies: list[Reply] = []
+
+    async def run(self, content: bytes) -> Outcome:
+        self.commands = self._commands(len(content))
+        if self.session.features.pipelining:
+            await self._all_at_once()
+        else:
+            await self._one_by_one()
+        accepted, failure = self._judge()
+        if failure is not None:
+            if self._data is not None and self._data.code == 354 and not self.session.breach:
+                # RFC 2920, section 3.1: it waits for content that nobody is to get.
+                await self.session.ask(b".\r\n", 1, self.session.timeouts.data)
+            self.failures.update(dict.fromkeys(accepted, failure))
+            return _told(failure, (), self.failures, self._conversation())
+        return await self._content(accepted, content)
+
+    def _commands(self, size: int) -> list[str]:
+        mail = f"MAIL FROM:<{self.sender}>"
+        if self.session.features.size is not None:
+            mail = f"{mail} SIZE={size}"
+        if self.smtputf8:
+            mail = f"{mail} SMTPUTF8"
+        return [mail, *(f"RCPT TO:<{address}>" for address in self.recipients), "DATA"]
+
+    async def _all_at_once(self) -> None:
+        commands = self.commands
+        self.session.unclean = True
+        flight = "\r\n".join(commands) + "\r\n"
+        self.replies = await self.session.ask(
+            flight.encode(), len(commands), self.session.timeouts.data
+        )
+
+    async def _one_by_one(self) -> None:
+        timeouts = self.session.timeouts
+        limits = [timeouts.mail, *[timeouts.rcpt] * len(self.recipients), timeouts.data]
+        self.session.unclean = True
+        for command, seconds in zip(self.commands, limits, strict=True):
+            if command == "DATA" and not any(reply.positive for reply in self.replies[1:]):
+                break
+            self.replies += await self.session.ask(f"{command}\r\n".encode(), 1, seconds)
+            if self.session.breach or not self.replies[0].positive or self._closing:
+                break
+
+    @property
+    def _closing(self) -> bool:
+        return self.replies[-1].code == CLOSING
+
+    @property
+    def _data(self) -> Reply | None:
+        """What was answered to DATA, if it came to that."""
+        return self.replies[-1] if len(self.replies) == len(self.commands) else None
+
+    def _judge(self) -> tuple[Sequence[str], Failure | None]:
+        """
+        Who may get the content; or who would have, and why nobody does. What is said of a
+        single recipient is kept in `failures`.
+        """
+        replies, data = self.replies, self._data
+        if replies and not replies[0].positive:
+            return self.recipients, refusal(Stage.MAIL, replies[0])
+        accepted = [*self.recipients]
+        for address, reply in zip(self.recipients, replies[1:], strict=False):
+            if not reply.positive:
+                self.failures[address] = refusal(Stage.RCPT, reply)
+                accepted.remove(address)
+        if self.session.breach is not None:
+            return accepted, self._lost(self.session.breach)
+        if data is None and accepted:
+            return accepted, refusal(Stage.RCPT, replies[-1])  # the relay is closing
+        if not accepted:
+            return (), next(iter(self.failures.values()))
+        assert data is not None  # noqa: S101 - there is somebody to ask it for
+        return accepted, None if data.code == 354 else refusal(Stage.DATA, data)
+
+    def _lost(self, breach: Breach) -> Failure:
+        """The failure of a connection that broke before the dot."""
+        if self.replies and self._closing:
+            return refusal(self._stage_of(len(self.replies) - 1), self.replies[-1])
+        return relay_failure(self._stage_of(len(self.replies)), breach.name, breach.reason)
+
+    def _stage_of(self, command: int) -> Stage:
+        if command == 0:
+            return Stage.MAIL
+        return Stage.RCPT if command <= len(self.recipients) else Stage.DATA
+
+    async def _content(self, accepted: Sequence[str], content: bytes) -> Outcome:
+        session = self.session
+        reply = await session.upload(stuffed(content))
+        conversation = self._conversation(f"C: ({len(content)} octets)", reply)
+        if reply is None:
+            return self._unanswered(accepted, conversation)
+        if reply.positive:
+            session.unclean = bool(self.failures)
+            return Outcome(
+                Stage.DOT,
+                reply.line,
+                reply.code,
+                tuple(accepted),
+                self.failures,
+                False,
+                conversation,
+            )
+        failure = refusal(Stage.DOT, reply)
+        self.failures.update(dict.fromkeys(accepted, failure))
+        uncertain = not 400 <= reply.code < 600
+        return _told(failure, (), self.failures, conversation, uncertain=uncertain)
+
+    def _unanswered(self, accepted: Sequence[str], conversation: tuple[str, ...]) -> Outcome:
+        """Nobody knows, unless a part of it never left us: then the relay cannot have it."""
+        breach = self.session.breach or Breach("connection_lost", "the connection was lost")
+        reason = breach.reason
+        if self.session.unsent:
+            reason = f"{reason}; {self.session.unsent} octets were not sent"
+        failure = relay_failure(Stage.DOT, breach.name, reason)
+        self.failures.update(dict.fromkeys(accepted, failure))
+        conversation = (*conversation, f"   {reason}")
+        return _told(failure, (), self.failures, conversation, uncertain=not self.session.unsent)
+
+    def _conversation(self, *ending: str | Reply | None) -> tuple[str, ...]:
+        """What was said, each command followed by its reply."""
+        lines = [*self.session.opening]
+        self.session.opening = ()
+        for command, reply in zip(self.commands, self.replies, strict=False):
+            lines += (f"C: {command}", f"S: {reply.line}")
+        for each in ending:
+            if each is not None:
+                lines.append(f"S: {each.line}" if isinstance(each, Reply) else each)
+        if not ending and self.session.breach is not None:
+            lines.append(f"   {self.session.breach.reason}")
+        return abridged(lines)
+
+
+def stuffed(content: bytes) -> bytes:
+    """The content as it goes over the wire, its end included. RFC 5321, section 4.5.2."""
+    dot = b"." if content.startswith(b".") else b""
+    return b"%b%b.\r\n" % (dot, content.replace(b"\r\n.", b"\r\n.."))
+
+
+def abridged(lines: Sequence[str]) -> tuple[str, ...]:
+    """A conversation that is fit to be kept: the middle is left out where it is long."""
+    if len(lines) > LINES_KEPT:
+        head, tail = LINES_KEPT - 21, 20
+        left_out = f"   ({len(lines) - head - tail} lines left out)"
+        lines = [*lines[:head], left_out, *lines[-tail:]]
+    return tuple([line if len(line) <= KEPT else line[:KEPT] for line in lines])
+
+
+def _told(
+    failure: Failure | None,
+    recipients: Sequence[str],
+    failures: dict[str, Failure],
+    conversation: tuple[str, ...],
+    *,
+    uncertain: bool = False,
+) -> Outcome:
+    """The outcome of a message that nobody has accepted, told by what decided it."""
+    failures = {**failures, **dict.fromkeys(recipients, failure)} if failure else failures
+    told = failure or next(iter(failures.values()), None)
+    if told is None:
+        return Outcome(Stage.MAIL, "there is nobody to send it to")
+    return Outcome(told.stage, told.reply, told.code, (), failures, uncertain, conversation)
