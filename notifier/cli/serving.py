@@ -6,6 +6,7 @@ import faulthandler
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 
 import structlog
@@ -13,7 +14,7 @@ import uvicorn
 
 from notifier import __version__
 from notifier.cli.listeners import CannotListen, bound, url_of
-from notifier.errors import JournalFailure
+from notifier.errors import JournalFailure, NotifierError
 from notifier.logs import Logs
 from notifier.service import Notifier
 from notifier.settings import Settings
@@ -31,8 +32,15 @@ def serve(settings: Settings) -> None:
     settings.check_access(keys_exist=settings.keys_file.exists())
     listeners = bound(settings.host, settings.port)
     logs = Logs(level=settings.log_level, format=settings.log_format, directory=settings.log_dir)
-    with logs, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(Life(settings, listeners, logs).run())
+    with logs:
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(Life(settings, listeners, logs).run())
+        except NotifierError:
+            raise
+        except Exception:
+            log.exception("crashed")
+            sys.exit(1)
         log.info("stopped")
 
 
