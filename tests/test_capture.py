@@ -412,6 +412,7 @@ BROKEN = st.lists(PIECES | st.binary(max_size=40), max_size=30).map(b"".join)
 
 @settings(max_examples=400, deadline=None)
 @given(BROKEN)
+@example(b"X-Long: \xff" + b"x" * 5000 + b"\r\n\r\n")
 @example(b"Content-Type: text/plain; charset=utf-16le\r\n\r\n\x00\xd8\x00\xd8")
 @example(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: \xff/\xff\r\n\r\n")
 def test_any_bytes_can_be_read(source):
@@ -469,6 +470,24 @@ async def test_every_subject_line_stays_one(mailbox):
     assert "Bcc: x" in caught.subject
 
 
+async def test_files_are_numbered_in_order_and_named_without_a_path(mailbox):
+    """A file's name from the mail leads nowhere; one that says nothing is numbered."""
+    mail = EmailMessage()
+    mail.set_content("Two texts")
+    mail.add_attachment("../../etc/passwd", filename="../../etc/passwd")
+    mail.add_attachment("C:\\x", filename="C:\\temp\\x.txt")
+    mail.add_attachment("..", filename="..")
+    id = await put(mailbox, mail.as_bytes())
+    caught = await mailbox.get(id)
+    assert caught.text == "Two texts\n"
+    assert [file.name for file in caught.attachments] == ["passwd", "x.txt", "part-2"]
+    assert [(await mailbox.attachment(id, number))[2] for number in range(3)] == [
+        b"../../etc/passwd\n",
+        b"C:\\x\n",
+        b"..\n",
+    ]
+
+
 async def test_an_image_in_the_html_is_found_by_its_content_id(mailbox):
     """An inline part is an attachment that names its content id, as `cid:` links do."""
     mail = EmailMessage()
@@ -508,7 +527,7 @@ async def test_a_permanent_failure_is_one(simulator):
     """`perm-fail@` is refused with 550 as a recipient, and others of the mail are not."""
     client = await Client.connect(simulator)
     await client.ask("MAIL FROM:<us@example.org>")
-    reply = await client.ask("RCPT TO:<perm-fail+label@simulator.notifier>")
+    reply = await client.ask("RCPT TO:<Perm-Fail+label@SIMULATOR.notifier>")
     assert reply.startswith("550 5.1.1")
     assert (await client.ask("RCPT TO:<success@simulator.notifier>")).startswith("250")
     client.close()
@@ -578,4 +597,5 @@ async def test_one_mailbox_serves_both(tmp_path, mailbox):
             client = await Client.connect(listener)
             assert (await client.send("success@simulator.notifier")).startswith("250")
             client.close()
-    assert await mailbox.count() == 2
+    await put(mailbox)
+    assert await mailbox.count() == 3
