@@ -77,10 +77,9 @@ def _in_words(code: int, content: bytes) -> str:
     """What a problem (RFC 9457) says, with the fields that it names."""
     try:
         problem = json.loads(content)
-        said = problem.get("detail") or problem.get("title") or ""
-        fields = [f"{each['pointer']}: {each['message']}" for each in problem.get("errors", ())]
-        if not said:  # a probe's answer
-            fields += problem.get("reasons", [])
+        said = [problem.get("detail") or problem.get("title") or ""]
+        said += [f"{each['pointer']}: {each['message']}" for each in problem.get("errors", ())]
+        said += problem.get("reasons", ())  # a probe's
+        return f"{code}: {'; '.join(dict.fromkeys(filter(None, said)))}"
     except (ValueError, AttributeError, KeyError, TypeError):
         return f"{code}: {content[:200].decode(errors='replace')}"
-    return f"{code}: {'; '.join([said, *fields]) if said else '; '.join(fields)}".rstrip(": ")
