@@ -153,13 +153,15 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         id = new_id(now)
         composed = await self._compose(message, id, now)
         delivery = self._delivery(message, composed, id=id, key=key, now=now)
-        kept = idempotent and Idempotency(
-            scope=key,
-            key=idempotent.key,
-            fingerprint=idempotent.fingerprint,
-            answer=idempotent.render(delivery),
-            expires_at=delivery.due_at + KEY_LIFETIME,
-        )
+        kept = None
+        if idempotent is not None:
+            kept = Idempotency(
+                scope=key,
+                key=idempotent.key,
+                fingerprint=idempotent.fingerprint,
+                answer=idempotent.render(delivery),
+                expires_at=delivery.due_at + KEY_LIFETIME,
+            )
         try:
             added = await self.journal.add((Entry(delivery, composed.content),), kept)
         except JournalUnavailable as error:

@@ -97,8 +97,8 @@ class _Handler:
             log.error("capture_failed", reason=str(error))  # noqa: TRY400  the reason says it all
             return f"452 4.3.1 cannot keep it: {error.strerror}"
         if reply is None:
-            assert isinstance(server.transport, asyncio.WriteTransport)  # noqa: S101  it is TCP
-            server.transport.abort()
+            peer: asyncio.WriteTransport = server.transport  # type: ignore[assignment]  # it is TCP
+            peer.abort()
             await asyncio.get_running_loop().create_future()  # aiosmtpd cancels us now
         return reply or ""
 
@@ -121,9 +121,9 @@ class _Connection(SMTP):
         self._peers = peers
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  it is TCP
-        self._peers.add(transport)
-        self._peer = transport
+        # Not to be asserted: a transport of uvloop's is one in all but its class.
+        self._peer: asyncio.WriteTransport = transport  # type: ignore[assignment]
+        self._peers.add(self._peer)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:

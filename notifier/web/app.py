@@ -3,6 +3,7 @@
 from litestar import Litestar
 
 from notifier.service import Notifier
+from notifier.web.events import Events
 from notifier.web.inbox import Inbox
 from notifier.web.legacy import Legacy
 from notifier.web.messages import Messages
@@ -20,6 +21,7 @@ def create_app(service: Notifier) -> Litestar:
     app = Litestar(
         [
             *Messages(service).routes(),
+            *Events(service).routes(),
             *Legacy(service).routes(),
             *Probes(service).routes(),
             *pages.routes(),
