@@ -31,7 +31,7 @@ Line = Annotated[str, Meta(pattern=_NO_CONTROLS, max_length=998)]
 Label = Annotated[str, Meta(pattern=_NO_CONTROLS, min_length=1, max_length=255)]
 Body = Annotated[str, Meta(pattern=_NO_NUL)]
 Recipients = Annotated[tuple[Mailbox, ...], Meta(max_length=50)]
-HeaderName = Annotated[str, Meta(pattern=r"^[!-9;-~]+(?![\s\S])", min_length=1, max_length=76)]
+HeaderName = Annotated[str, Meta(pattern=r"^[!-9;-~]+(?![\s\S])", min_length=1, max_length=50)]
 
 
 class Attachment(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

@@ -259,7 +259,7 @@ def _text_parts(
         return text_part(b"plain", text or b"\r\n"), warnings
     if text is None:
         derived, warnings = text_of(email.html or "")
-        if not derived:
+        if not derived.strip():
             return text_part(b"html", html), warnings
         text = octets_of(derived)
     alternatives = (text_part(b"plain", text), text_part(b"html", html))

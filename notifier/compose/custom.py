@@ -4,7 +4,8 @@ import re
 
 from notifier.compose.headers import folded, require_text, text_field
 
-_NAME = re.compile(r"[!-9;-~]{1,76}")
+# With a longer name no encoded word would fit on its line.
+_NAME = re.compile(r"[!-9;-~]{1,50}")
 _TEXT = frozenset({"comments", "organization", "thread-topic"})
 _TOKENS = frozenset({"feedback-id", "importance", "keywords", "precedence", "priority"}) | {
     "sensitivity",
@@ -53,7 +54,7 @@ def custom_field(name: str, value: str) -> bytes:
 
 def _require_allowed(name: str, kind: str) -> None:
     if not _NAME.fullmatch(name):
-        raise ValueError("a header's name is 1 to 76 visible ASCII characters without a colon")
+        raise ValueError("a header's name is 1 to 50 visible ASCII characters without a colon")
     if kind in _STRUCTURAL or kind.startswith(_STRUCTURAL_STARTS):
         raise ValueError(f"{name} cannot be set here: notifier or the relays write it")
     if kind in _STEERING:

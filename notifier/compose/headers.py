@@ -52,16 +52,14 @@ def folded(name: str, words: Sequence[str]) -> bytes:
 
 def encoded_words(text: str, *, column: int) -> bytes:
     """
-    Text as encoded words, each on a line of its own, the first beginning at `column`. They
-    are in base64 alone, which suits phrases as well as free text. No character is divided.
+    Text as encoded words, each on a line of its own, the first beginning at `column`, which
+    is at most 56. They are in base64 alone, which suits phrases as well as free text. No
+    character is divided.
     """
     octets = text.encode()
     words: list[bytes] = []
     start = 0
     room = min((LINE - column - _WORD_FRAME) // 4 * 3, _WORD_OCTETS)
-    if room < 4:
-        words.append(b"")
-        room = _WORD_OCTETS
     while start < len(octets):
         end = start + room
         while end < len(octets) and octets[end] & 0xC0 == 0x80:

@@ -41,4 +41,4 @@ def text_of(html: str) -> tuple[str, tuple[str, ...]]:
     if len(text) > TEXT_CHARACTERS:
         text = text[:TEXT_CHARACTERS]
         warnings = (*warnings, f"the text was cut after {TEXT_CHARACTERS} characters")
-    return _BLANK_LINES.sub("\n\n", text).strip("\n"), warnings
+    return _BLANK_LINES.sub("\n\n", text), warnings
