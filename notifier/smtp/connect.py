@@ -97,7 +97,7 @@ class Opening:
         except BaseException:
             candidate.close()
             raise
-        self.lines.append(f"   connected to {where[0]!s} port {where[1]}")
+        self.lines.append(f"   connected to {where[0]!s} port {where[1]!s}")
         return candidate
 
     async def _greet(self, connected: socket.socket) -> SMTP:

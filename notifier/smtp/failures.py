@@ -83,6 +83,7 @@ _SILENT = {
     Stage.GREETING: "greeting_timeout",
 }
 _TURNED_DOWN = {
+    Stage.CONNECT: "unrecognised",
     Stage.TLS: "starttls_refused",
     Stage.GREETING: "greeting_refused",
     Stage.EHLO: "ehlo_refused",

@@ -196,7 +196,7 @@ class _Transaction:
         if reply is None:
             return self._unanswered(accepted, conversation)
         if reply.positive:
-            session.unclean = bool(self.failures)
+            session.unclean = False  # RFC 5321, section 4.1.1.4: the envelope is closed
             return Outcome(
                 Stage.DOT,
                 reply.line,
