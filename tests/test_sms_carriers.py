@@ -83,6 +83,9 @@ def test_a_sunset_is_a_warning_until_its_day_and_then_the_end():
     with pytest.raises(InvalidMessage, match="dead since 2027-03-31"):
         verizon.check(date(2027, 3, 31))
     assert verizon.status_on(date(2027, 3, 31)) is GatewayStatus.DEAD
+    listed = {each.id: each.status for each in KNOWN.all(date(2027, 3, 31))}
+    assert listed["verizon"] is GatewayStatus.DEAD
+    assert listed["bell"] is GatewayStatus.SUNSET
 
 
 def test_a_sunset_without_a_day_stays_a_warning():
@@ -171,6 +174,9 @@ def test_all_faults_of_an_operators_file_are_told_at_once(tmp_path):
         [guest]
         names = ["Guest"]
         host = "nobody"
+        [friend]
+        names = ["Friend"]
+        host = "straight_talk"
         """,
     )
     with pytest.raises(ConfigurationError) as wrong:
@@ -187,7 +193,8 @@ def test_all_faults_of_an_operators_file_are_told_at_once(tmp_path):
         "acme: country: 'XX'",
         "gone: effective: it is missing",
         "copy: names: 'at&t' is att already",
-        "guest: host: ",
+        "guest: host: no carrier with a gateway of its own is called 'nobody'",
+        "friend: host: no carrier with a gateway of its own is called 'straight_talk'",
     ]
     for each in begun:
         assert any(fault.startswith(each) for fault in faults), each

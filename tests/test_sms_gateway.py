@@ -136,7 +136,7 @@ def test_without_a_provider_a_carrier_is_needed():
     """With one it is not, and what is said of it does not matter."""
     with pytest.raises(InvalidMessage, match="/carrier: is needed"):
         _admit(Sms(to="+12025550123", text="x"))
-    for carrier in (None, "AT&T", "nobody"):
+    for carrier in (None, "AT&T", "Verizon", "nobody"):
         admitted = _admit(Sms(to="+12025550123", carrier=carrier, text="x"), provider=True)
         assert (admitted.carrier, admitted.warnings) == (None, ())
     national = _admit(Sms(to="2025550123", carrier="AT&T", text="x"), provider=True)

@@ -5,12 +5,15 @@ import base64
 import contextlib
 import json
 import ssl
+import time
+from datetime import timedelta
 from urllib.parse import parse_qs
 
 import pytest
 import trustme
 
 from notifier.deliveries import Envelope, Scope, Stage
+from notifier.errors import Rejected
 from notifier.sms.provider import Provider, content
 from notifier.sms.providerspec import read_provider
 
@@ -32,7 +35,7 @@ TOO_MANY = (429, {"code": 20429, "message": "Too Many Requests", "status": 429})
 QUEUE_FULL = (400, {"code": 21611, "message": "This From number has exceeded its queue"})
 UNAVAILABLE = (503, {"code": 20503, "message": "Service unavailable"})
 BROKEN = (500, {"code": 20500, "message": "Internal Server Error"})
-DROP, HANG = object(), object()
+DROP, HANG, LATE = object(), object(), object()
 
 
 class Site:
@@ -85,7 +88,9 @@ class Site:
         if answer is HANG:
             await self._open.wait()
             return False
-        status, said = answer
+        status, said, *late = answer
+        if late:
+            await self._open.wait()
         raw = said if isinstance(said, bytes) else json.dumps(said).encode()
         start = f"HTTP/1.1 {status} X\r\nContent-Length: {len(raw)}\r\n{self.extra}\r\n"
         writer.write(start.encode() + raw)
@@ -174,9 +179,10 @@ async def test_an_account_that_does_not_work_is_not_the_messages_fault(answer):
         assert attempt.stage is Stage.AUTH
         assert provider.room() == 0
         (state,) = provider.states()
-        assert (state.name, state.status) == ("twilio", "resting")
+        assert (state.name, state.state) == ("twilio", "open")
         assert answer[1]["message"] in state.reason
-        assert 0 < state.rests_for <= 5
+        assert 0 < provider._breaker.left(time.monotonic()) <= 5
+        assert abs(state.opens_at - provider.next_probe_at()) < timedelta(seconds=1)
         assert (await _send(provider)).relay_failed
         assert len(site.requests) == 1
 
@@ -256,9 +262,9 @@ async def test_nobody_listening_is_known_not_to_have_sent():
             assert (attempt.stage, attempt.uncertain) == (Stage.CONNECT, False)
         rests = []
         for _ in range(8):
-            rests.append(provider.states()[0].rests_for)
+            rests.append(provider._breaker.left(watch.now))
             watch.now += rests[-1]
-            assert provider.states()[0].status == "probing"
+            assert provider.states()[0].state == "probing"
             assert provider.room() == 1
             await _send(provider)
         assert rests == [5, 10, 20, 40, 80, 160, 300, 300]
@@ -271,7 +277,7 @@ async def test_one_failure_in_between_is_no_reason_to_rest():
         for _ in range(6):
             assert provider.room() == 8
             await _send(provider)
-        assert provider.states()[0].status == "ready"
+        assert provider.states()[0].state == "closed"
 
 
 async def test_a_certificate_that_is_not_trusted_stops_at_tls():
@@ -302,35 +308,65 @@ async def test_connections_are_used_again():
         assert site.connections == 1
 
 
+async def _until_asked(site, times):
+    while len(site.requests) < times:
+        site.asked.clear()
+        await site.asked.wait()
+
+
 async def test_no_more_than_eight_requests_are_under_way():
-    """The rest waits for a place, and then goes out."""
-    async with _asking(HANG, *[HANG] * 7, ACCEPTED) as (site, provider):
+    """Whoever waits for room is woken when one ends, and the rest goes out."""
+    async with _asking((*ACCEPTED, LATE)) as (site, provider):
         sends = [asyncio.create_task(_send(provider)) for _ in range(12)]
-        while len(site.requests) < 8:
-            site.asked.clear()
-            await site.asked.wait()
+        await _until_asked(site, 8)
         assert provider.room() == 0
-        assert provider.states()[0].sending == 12
+        assert provider.states()[0].busy == 12
+        waiting = asyncio.create_task(provider.wait_for_room())
+        site.let_go()
+        assert all(attempt.accepted for attempt in await asyncio.gather(*sends))
+        await waiting
+        assert site.connections == 8
+        assert len(site.requests) == 12
+        assert (provider.states()[0].sent, provider.states()[0].failed) == (12, 0)
+        assert provider.states()[0].busy == 0
+
+
+async def test_what_waited_for_a_place_is_not_asked_of_a_provider_that_rests():
+    """The first answers close the door; those that come to it later turn back."""
+    async with _asking((*LOGIN, LATE)) as (site, provider):
+        sends = [asyncio.create_task(_send(provider)) for _ in range(12)]
+        await _until_asked(site, 8)
         site.let_go()
         attempts = await asyncio.gather(*sends)
-        assert len(site.requests) >= 8
-        assert len(attempts) == 12
-        assert provider.states()[0].sending == 0
+        assert all(attempt.relay_failed for attempt in attempts)
+        assert sum("rests" in attempt.reply for attempt in attempts) == 4
+        assert len(site.requests) == 8
+        assert provider._breaker.left(time.monotonic()) <= 5
+
+
+async def test_what_was_under_way_does_not_cut_a_rest_short():
+    """An acceptance that comes behind a 429 was asked for before it."""
+    async with _asking((*ACCEPTED, LATE), TOO_MANY) as (site, provider):
+        first = asyncio.create_task(_send(provider))
+        await _until_asked(site, 1)
+        assert (await _send(provider)).relay_failed
+        site.let_go()
+        assert (await first).accepted
+        assert provider.states()[0].state == "open"
 
 
 async def test_an_abort_tells_what_is_known():
     """What was asked and not answered is uncertain, and no reason to let the provider rest."""
     async with _asking(HANG) as (site, provider):
         sends = [asyncio.create_task(_send(provider)) for _ in range(4)]
-        while len(site.requests) < 4:
-            site.asked.clear()
-            await site.asked.wait()
+        await _until_asked(site, 4)
         provider.abort_all()
+        await asyncio.sleep(0)  # they are being cut off now
         provider.abort_all()
         for attempt in await asyncio.gather(*sends):
             assert attempt.uncertain
             assert "the service stops" in attempt.reply
-        assert provider.states()[0].status == "ready"
+        assert provider.states()[0].state == "closed"
 
 
 async def test_an_abort_before_anything_was_sent_is_certain():
@@ -362,9 +398,11 @@ async def test_an_abort_before_anything_was_sent_is_certain():
 async def test_a_paused_provider_is_asked_nothing_until_it_is_resumed():
     """Whoever waits for room is woken then."""
     async with _asking(ACCEPTED) as (site, provider):
-        provider.pause()
+        provider.pause("twilio")
         assert provider.room() == 0
-        assert provider.states()[0].status == "paused"
+        assert provider.states()[0].state == "paused"
+        with pytest.raises(Rejected, match="no provider has the name 'other'"):
+            provider.resume("other")
         attempt = await _send(provider)
         assert attempt.relay_failed
         assert "paused" in attempt.reply
@@ -372,7 +410,7 @@ async def test_a_paused_provider_is_asked_nothing_until_it_is_resumed():
         waiting = asyncio.create_task(provider.wait_for_room())
         await asyncio.wait([waiting], timeout=0.05)
         assert not waiting.done()
-        provider.resume()
+        provider.resume("twilio")
         await waiting
         assert (await _send(provider)).accepted
 
@@ -394,9 +432,7 @@ async def test_a_probe_is_one_text():
         watch.now += 5
         assert provider.room() == 1
         probe = asyncio.create_task(_send(provider))
-        while len(site.requests) < 2:
-            site.asked.clear()
-            await site.asked.wait()
+        await _until_asked(site, 2)
         assert provider.room() == 0
         second = await _send(provider)
         assert second.relay_failed
@@ -460,7 +496,9 @@ async def test_a_page_that_is_no_api_is_not_the_messages_fault():
 
 async def test_a_huge_answer_is_read_only_so_far():
     """Its status counts all the same."""
-    async with _asking((200, b"x" * 5_000_000), make=_generic) as (_, provider):
-        attempt = await _send(provider)
-    assert attempt.accepted
-    assert len(attempt.reply) <= 300
+    async with _asking((200, b"x" * 5_000_000), make=_generic) as (site, provider):
+        for connections in (1, 2):
+            attempt = await _send(provider)
+            assert attempt.accepted
+            assert len(attempt.reply) <= 300
+            assert site.connections == connections  # the rest of it was left unread

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError, Fault, InvalidMessage
 from notifier.sms.numbers import is_region
@@ -131,9 +132,11 @@ class Carriers:
             raise ConfigurationError(*(f"{SETTING}: {place}: {fault}" for fault in faults))
         return cls(carriers)
 
-    def all(self) -> tuple[Carrier, ...]:
-        """By name."""
-        return self._all
+    def all(self, today: date | None = None) -> tuple[Carrier, ...]:
+        """By name; with the status that each has on a day, if one is given."""
+        if today is None:
+            return self._all
+        return tuple(replace(each, status=each.status_on(today)) for each in self._all)
 
     def find(self, name: str) -> Carrier:
         """Raises InvalidMessage, naming those that are known."""
@@ -217,5 +220,5 @@ def _namesakes(carriers: Iterable[Carrier]) -> Iterable[str]:
 
 
 def _folded(name: str) -> str:
-    plain = unicodedata.normalize("NFKD", name.replace("&", "").casefold())
+    plain = unicodedata.normalize("NFKD", name.casefold())
     return "".join(char for char in plain if char.isalnum())

@@ -64,9 +64,9 @@ class Parts:
         self._mails.abort_all()
 
     async def send(self, envelope: Envelope, content: bytes) -> Attempt:
-        mails = content.split(_BETWEEN)
-        if len(mails) == 1:
+        if not envelope.recipients[0].endswith(")"):  # as no address does
             return await self._mails.send(envelope, content)
+        mails = content.split(_BETWEEN)
         started_at, start = datetime.now(UTC), time.monotonic()
         attempts: list[Attempt] = []
         failures: dict[str, Failure] = {}

@@ -5,7 +5,8 @@ import contextlib
 import ssl
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import httpx2
 import msgspec
@@ -13,6 +14,7 @@ import structlog
 from msgspec import Struct
 
 from notifier.deliveries import Attempt, Envelope, Stage
+from notifier.errors import Rejected
 from notifier.sms.answers import Answer, Meaning, Verdict
 from notifier.sms.bodies import Text
 from notifier.sms.breaker import Breaker
@@ -35,14 +37,17 @@ def content(id: str, to: str, text: str) -> bytes:
     return msgspec.json.encode(Text(id, to, text))
 
 
-class ProviderState(Struct, frozen=True):
-    """How a provider fares."""
+class ProviderState(Struct, frozen=True, kw_only=True):
+    """How a provider fares, in the words that relays use."""
 
     name: str
-    status: str  # ready, busy, resting, probing, paused
-    reason: str  # why it rests
-    rests_for: float  # seconds to come
-    sending: int
+    state: Literal["closed", "open", "probing", "paused"]  # of its breaker; closed: it works
+    busy: int  # sends under way or waiting for a place
+    limit: int  # requests at a time
+    reason: str  # of the rest
+    opens_at: datetime | None  # when it has rested
+    sent: int
+    failed: int
 
 
 class Provider:
@@ -66,6 +71,8 @@ class Provider:
         self._breaker = Breaker()
         self._paused = False
         self._busy = 0
+        self._sent = 0
+        self._failed = 0
         self._places = asyncio.Semaphore(CONNECTIONS)
         self._under_way: dict[asyncio.Timeout, Exchange] = {}
         self._stir = asyncio.Event()
@@ -102,34 +109,48 @@ class Provider:
                 async with asyncio.timeout(left or None):
                     await self._stir.wait()
 
-    def pause(self) -> None:
-        """Ask nothing more of it. What is under way goes on."""
+    def pause(self, name: str) -> None:
+        """Ask nothing more of it. What is under way goes on. Raises Rejected on another name."""
+        self._require(name)
         self._paused = True
 
-    def resume(self) -> None:
+    def resume(self, name: str) -> None:
         """Go on, at once also where it was resting: a person has looked at it."""
+        self._require(name)
         self._paused = False
         self._breaker.close()
         self._stir.set()
+
+    def _require(self, name: str) -> None:
+        if name != self.name:
+            raise Rejected(f"no provider has the name {name!r}")
 
     def states(self) -> list[ProviderState]:
         now = self._clock()
         return [
             ProviderState(
                 name=self.name,
-                status=self._status(now),
+                state=self._state(now),
+                busy=self._busy,
+                limit=1 if self._breaker.probing(now) else CONNECTIONS,
                 reason=self._breaker.reason,
-                rests_for=self._breaker.left(now),
-                sending=self._busy,
+                opens_at=self.next_probe_at(),
+                sent=self._sent,
+                failed=self._failed,
             )
         ]
 
-    def _status(self, now: float) -> str:
+    def next_probe_at(self) -> datetime | None:
+        """When it has rested. None: it does not rest."""
+        left = self._breaker.left(self._clock())
+        return datetime.now(UTC) + timedelta(seconds=left) if left else None
+
+    def _state(self, now: float) -> Literal["closed", "open", "probing", "paused"]:
         if self._paused:
             return "paused"
         if self._breaker.resting(now):
-            return "resting"
-        return "probing" if self._breaker.probing(now) else "ready"
+            return "open"
+        return "probing" if self._breaker.probing(now) else "closed"
 
     def abort_all(self) -> None:
         """Cut off every request under way; each returns what is known of it."""
@@ -173,6 +194,8 @@ class Provider:
             self._busy -= 1
             self._stir.set()
         verdict = exchange.verdict(self._spec)
+        self._sent += verdict.failure is None
+        self._failed += verdict.failure is not None
         if not exchange.ours:
             self._learn(verdict)
         return verdict
