@@ -23,7 +23,7 @@ from notifier.journal import Backlog, Entry, Idempotency, journal_at
 from notifier.messages import Email
 from notifier.relayspec import RelaySpec
 from notifier.retries import RetryPolicy
-from notifier.settings import Settings
+from notifier.settings import CAPTURE, Settings
 from notifier.smtp import Relay, Relays, RelayState
 
 HEAVY = 256 * 1024  # octets: composing more than this would stall the loop
@@ -70,6 +70,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.feed = Feed()
         self.journal = journal_at(settings.journal, data_dir=settings.data_dir)
         self.draining = False
+        self._draining: asyncio.Task[None] | None = None
         self.mailbox: Mailbox | None = None
         self._clock = clock
         self._parts = contextlib.AsyncExitStack()
@@ -105,16 +106,15 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self.drain()
         await self._parts.aclose()
 
     async def _open_relays(self, parts: contextlib.AsyncExitStack) -> Relays:
-        specs: tuple[RelaySpec, ...] = self.settings.relays
-        if not specs:
+        specs: tuple[RelaySpec, ...] = self.settings.relays or (CAPTURE,)
+        if CAPTURE in specs:
             capture = Capture(Path(self.settings.data_dir) / "inbox")
             await parts.enter_async_context(capture)
             self.mailbox = capture.mailbox
-            specs = (capture.spec,)
+            specs = tuple(capture.spec if spec == CAPTURE else spec for spec in specs)
         relays = Relays([Relay(spec) for spec in specs])
         parts.push_async_callback(relays.close)
         return relays
@@ -130,12 +130,17 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             )
 
     async def _stop(self) -> None:
-        await self.dispatcher.stop(grace=self.settings.grace)
+        self.drain()
+        if self._draining is not None:
+            await self._draining
 
     def drain(self) -> None:
-        """Accept nothing more, and let whoever follows the feed go."""
-        self.draining = True
-        self.feed.close()
+        """Accept nothing more, send nothing more, and let whoever follows the feed go."""
+        if not self.draining:
+            self.draining = True
+            self.feed.close()
+            stopping = self.dispatcher.stop(grace=self.settings.grace)
+            self._draining = asyncio.create_task(stopping, name="drain")
 
     async def failed(self) -> BaseException:
         """Wait until the journal is lost for good, and say why."""
