@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from notifier.deliveries import Scope, Stage
 from notifier.errors import ConfigurationError, Rejected
 from notifier.relayspec import RelaySpec, Tls
-from notifier.smtp import Relay, State
+from notifier.smtp import Relay, State, Timeouts
 from notifier.smtp.transaction import LINES_KEPT, stuffed
 from tests.relay import FEATURES, ScriptedRelay
-from tests.sending import ANN, BOB, EVE, SHORT, SOURCE, envelope, sending
+from tests.sending import ANN, BOB, EVE, SOURCE, envelope, sending
 
 PLAIN = tuple(feature for feature in FEATURES if feature != "PIPELINING")
 both_ways = pytest.mark.parametrize("features", [FEATURES, PLAIN], ids=["pipelined", "one by one"])
@@ -226,7 +226,7 @@ async def test_a_connection_carries_its_share():
 
 async def test_an_idle_connection_is_closed_politely_after_a_while():
     """Nobody else has to tell us that a connection is no longer needed."""
-    timeouts = SHORT.__class__(idle=0.1)
+    timeouts = Timeouts(idle=0.1)
     async with ScriptedRelay() as relay, sending(relay.spec, timeouts=timeouts) as relays:
         await relays.send(envelope(), SOURCE)
         assert relays.states()[0].idle == 1
