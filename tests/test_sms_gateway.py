@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.capture import Capture
 from notifier.compose import compose
 from notifier.deliveries import (
     Attempt,
@@ -24,6 +25,7 @@ from notifier.deliveries import (
 from notifier.errors import InvalidMessage
 from notifier.messages import Email, Long, Sms
 from notifier.sms import Carriers, Parts, addresses, admit, count, join, to_emails, to_text
+from notifier.smtp import Relay, Relays
 
 CARRIERS = Carriers.read()
 TODAY = date(2026, 11, 25)
@@ -251,6 +253,33 @@ async def test_a_number_that_is_refused_is_refused_for_all_parts():
     delivery, _ = await _try(_delivery(3), Carrying([None, refusal]), CONTENT)
     assert delivery.status is Status.SENT
     assert delivery.partial
+
+
+async def test_parts_reach_a_real_mailbox_in_order(tmp_path):
+    """Composed, joined, sent over SMTP: three mails to the one number, each by its own id."""
+    sms = Sms(to="2025550123", carrier="fi", text="Ångström {n} wrote home again. " * 12)
+    composed = [
+        compose(mail, id=f"d1-{place}", sender=None, now=NOW)
+        for place, mail in enumerate(_emails(sms), start=1)
+    ]
+    assert len(composed) == 3
+    delivery = msgspec.structs.replace(
+        _delivery(3),
+        recipients=tuple(map(Recipient, addresses(composed[0].envelope.recipients[0], 3))),
+    )
+    async with Capture(tmp_path) as capture:
+        relays = Relays([Relay(capture.spec)])
+        delivery, _ = await _try(delivery, relays, join([each.content for each in composed]))
+        caught = [
+            await capture.mailbox.get(mail.id) for mail in reversed(await capture.mailbox.list())
+        ]
+        await relays.close()
+    assert delivery.status is Status.SENT
+    assert [mail.text.strip()[-5:] for mail in caught] == ["(1/3)", "(2/3)", "(3/3)"]
+    assert {mail.recipients for mail in caught} == {("2025550123@msg.fi.google.com",)}
+    assert not any(mail.html or mail.subject for mail in caught)
+    ids = [dict(mail.headers)["Message-ID"] for mail in caught]
+    assert ids == [f"<d1-{place}@example.org>" for place in (1, 2, 3)]
 
 
 async def test_a_single_mail_passes_through():

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from notifier.deliveries import Attempt, Envelope, Failure
 
+LINES_KEPT = 120  # of the conversations; the last ones
 _BETWEEN = b"\0"  # no mail contains it: RFC 5322, section 2.2 and RFC 2045, section 2.7
 
 
@@ -87,13 +88,16 @@ class Parts:
                 failures |= dict.fromkeys(lost, failure)
             break
         last = attempts[-1]
+        lines = tuple(line for each in attempts for line in each.conversation)
         return replace(
             last,
             started_at=started_at,
             seconds=time.monotonic() - start,
             accepted=tuple(accepted),
             failures=failures,
-            conversation=tuple(line for each in attempts for line in each.conversation),
+            conversation=tuple(line for each in attempts for line in each.conversation)[
+                -LINES_KEPT:
+            ],
         )
 
 
