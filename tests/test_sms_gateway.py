@@ -124,6 +124,8 @@ def test_all_that_is_wrong_is_told_at_once():
     with pytest.raises(InvalidMessage) as refused:
         _admit(Sms(to="12", carrier="nobody", text=" \n"), region="US")
     assert {fault.pointer for fault in refused.value.faults} == {"/to", "/carrier", "/text"}
+    with pytest.raises(InvalidMessage, match="/text: is missing or blank"):
+        _admit(Sms(to="2025550123", carrier="fi", text="\r\n"))
 
 
 def test_a_dead_gateway_is_refused_and_a_failing_one_warned_of():

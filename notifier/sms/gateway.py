@@ -39,7 +39,7 @@ def admit(
     warnings: tuple[str, ...] = ()
     text = wording(sms)
     if not text.strip():
-        faults.append(Fault("/text", "is blank"))
+        faults.append(Fault("/text", "is missing or blank"))
     try:
         carrier = _carrier(sms, carriers)
         warnings = carrier.check(today) if carrier and not provider else ()
@@ -68,7 +68,7 @@ def _carrier(sms: Sms, carriers: Carriers) -> Carrier:
 
 def wording(sms: Sms) -> str:
     """The text as it is counted and sent: lines end in LF, and plainly written if asked."""
-    text = sms.text.replace("\r\n", "\n").replace("\r", "\n")
+    text = (sms.text or "").replace("\r\n", "\n").replace("\r", "\n")
     return downgrade(text) if sms.downgrade else text
 
 

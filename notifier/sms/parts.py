@@ -95,9 +95,7 @@ class Parts:
             seconds=time.monotonic() - start,
             accepted=tuple(accepted),
             failures=failures,
-            conversation=tuple(line for each in attempts for line in each.conversation)[
-                -LINES_KEPT:
-            ],
+            conversation=lines[-LINES_KEPT:],
         )
 
 
