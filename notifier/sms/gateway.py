@@ -10,6 +10,8 @@ from notifier.sms.carriers import Carrier, Carriers, Quirk
 from notifier.sms.numbers import Number, calling_code, parse
 from notifier.sms.segments import Room, Segments, count, downgrade, split
 
+LONGEST = 1600  # characters, also of a text that a template has made
+
 
 class Admitted(Struct, frozen=True):
     """A text message that can be sent, and what its sender should know."""
@@ -40,6 +42,8 @@ def admit(
     text = wording(sms)
     if not text.strip():
         faults.append(Fault("/text", "is missing or blank"))
+    if len(text) > LONGEST:
+        faults.append(Fault("/text", f"has {len(text)} characters; {LONGEST} are the most"))
     try:
         carrier = _carrier(sms, carriers)
         warnings = carrier.check(today) if carrier and not provider else ()
