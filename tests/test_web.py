@@ -314,10 +314,13 @@ async def test_simple_endpoints_take_any_user_id_and_unknown_fields(client, user
     assert (await client.post("/send-email/", json=body)).status_code == 202
 
 
-@pytest.mark.parametrize(("text", "kinds"), [
-    ("Dear <name>, 1 < 2 <ann@example.org>", ["text/plain"]),
-    ("<p>Dear <b>Ann</b></p>", ["multipart/alternative", "text/plain", "text/html"]),
-])
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("Dear <name>, 1 < 2 <ann@example.org>", ["text/plain"]),
+        ("<p>Dear <b>Ann</b></p>", ["multipart/alternative", "text/plain", "text/html"]),
+    ],
+)
 async def test_a_simple_message_with_a_tag_is_html(web, text, kinds):
     """HTML gets a plain-text alternative; text that merely has angle brackets stays text."""
     service, client = web
@@ -430,7 +433,13 @@ async def test_a_wrong_method_is_told_the_right_ones(client, method, path, allow
 
 async def test_what_is_not_there_is_a_problem(client):
     """404 as any other error."""
-    for path in ("/nothing", "/v1", "/v1/messages/a/b/c", "/static/nothing.js", "/static/../app.py"):
+    for path in (
+        "/nothing",
+        "/v1",
+        "/v1/messages/a/b/c",
+        "/static/nothing.js",
+        "/static/../app.py",
+    ):
         problem_of(await client.get(path), 404)
 
 
@@ -463,8 +472,14 @@ async def test_errors_of_the_service_are_sorted_by_their_meaning(web, monkeypatc
 
 async def test_json_has_to_say_that_it_is(client):
     """So no form of another site's page can post: 415 for anything else."""
-    for kind in ("text/plain", "", "application/x-www-form-urlencoded", "multipart/form-data",
-                 "application/json; charset=latin-1", "application/jsonp"):
+    for kind in (
+        "text/plain",
+        "",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "application/json; charset=latin-1",
+        "application/jsonp",
+    ):
         for path in ("/v1/messages", "/send-email/", "/send-async/"):
             answer = await client.post(path, content=b"{}", headers={"Content-Type": kind})
             problem_of(answer, 415)

@@ -1,0 +1,344 @@
+"""Whatever comes in over HTTP, nothing of it is a 500, and nothing is kept that cannot be sent."""
+
+import asyncio
+import contextlib
+import json
+from email import message_from_bytes, policy
+
+import msgspec
+import pytest
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from notifier.web.app import create_app
+from notifier.web.bodies import fault_of
+from tests.web_client import JSON, LETTER, SIMPLE, serving
+
+POSTS = {"/v1/messages": LETTER, "/send-email/": SIMPLE, "/send-async/": SIMPLE}
+
+fuzzing = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture
+async def web(tmp_path):
+    async with serving(tmp_path, max_body=200_000, wait_limit=0.001) as (service, client):
+        await service.dispatcher.stop(grace=1.0)
+        yield service, client
+
+
+@pytest.fixture
+def client(web):
+    return web[1]
+
+
+def letter(**change):
+    return json.dumps(LETTER | change).encode()
+
+
+def in_metadata(value):
+    return b'{"to":["ann@example.net"],"from":"me@example.org","text":"x","metadata":{"a":%b}}' % (
+        value
+    )
+
+
+# Bodies that are not JSON: 400. Those that are, but say nothing that could be sent: 422.
+BODIES = {
+    "empty": (b"", 400),
+    "spaces": (b"  \n", 400),
+    "truncated": (b'{"to":', 400),
+    "not utf-8": (b'{"to":["\xff\xfe@example.net"]}', 400),
+    "not utf-8 in a text": (letter()[:-1] + b',"html":"\xc3\x28"}', 400),
+    "utf-16": (letter().decode().encode("utf-16"), 400),
+    "a byte order mark": (b"\xef\xbb\xbf" + letter(), 400),
+    "trailing bytes": (letter() + b"x", 400),
+    "two documents": (letter() + letter(), 400),
+    "NaN": (letter(user_id=float("nan")), 400),
+    "Infinity": (letter(user_id=float("inf")), 400),
+    "a lone surrogate": (letter()[:-1] + b',"html":"\\ud800"}', 400),
+    "90,000 deep": (b"[" * 90_000, 422),
+    "90,000 deep in the metadata": (in_metadata(b"[" * 90_000), 400),
+    "90,000 objects deep": (in_metadata(b'{"a":' * 30_000), 400),
+    "900 deep in the metadata": (in_metadata(b"[" * 900 + b"]" * 900), 422),
+    "17 deep in the metadata": (in_metadata(b'{"a":' * 17 + b"1" + b"}" * 17), 422),
+    "an array": (b"[]", 422),
+    "a string": (b'"x"', 422),
+    "null": (b"null", 422),
+    "nothing in it": (b"{}", 422),
+    "an unknown field": (letter(colour="red"), 422),
+    "a wrong type": (letter(to="ann@example.net"), 422),
+    "nobody": (letter(to=[]), 422),
+    "a crowd": (letter(to=["ann@example.net"] * 51), 422),
+    "a crowd of three lists": (letter(to=["a@example.net"] * 30, cc=["b@example.net"] * 30), 422),
+    "no content": (b'{"to":["ann@example.net"],"from":"me@example.org"}', 422),
+    "1e999": (letter()[:-1] + b',"user_id":1e999}', 422),
+    "an int of 5,000 digits": (in_metadata(b"9" * 5000), 422),
+    "an int past 64 bits": (in_metadata(b"9" * 25), 422),
+    "an int past 2^63": (in_metadata(str(2**63).encode()), 422),
+    "a user id past 2^53": (letter(user_id=2**60), 422),
+    "NUL in a text": (letter(text="a\0b"), 422),
+    "NUL in a subject": (letter(subject="\0"), 422),
+    "NUL in the metadata": (in_metadata(b'"\\u0000"'), 422),
+    "NUL in a key of the metadata": (in_metadata(b'{"\\u0000":1}'), 422),
+    "a channel that is none": (letter(channel="pigeon"), 422),
+    "base64 that is none": (letter(attachments=[{"filename": "a", "content": "%%%"}]), 422),
+}
+
+
+@pytest.mark.parametrize(("body", "status"), BODIES.values(), ids=BODIES.keys())
+async def test_a_bad_body_is_refused_with_a_problem(client, body, status):
+    """400 where it is not JSON, 422 where what it says cannot be; the field is named."""
+    answer = await client.post("/v1/messages", content=body, headers=JSON)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["detail"]
+    if status == 422:
+        assert all(isinstance(each["pointer"], str) for each in problem["errors"])
+    assert (await client.get("/v1/messages")).json()["items"] == []
+
+
+async def test_the_simple_endpoints_survive_the_same(client):
+    """Their struct is another one, the way in is the same."""
+    for path in ("/send-email/", "/send-async/"):
+        for body, _ in BODIES.values():
+            answer = await client.post(path, content=body, headers=JSON)
+            assert answer.status_code in {400, 422}, answer.text
+
+
+async def test_what_looks_odd_and_is_right_is_taken(client):
+    """Limits are where they are said to be, and not before."""
+    for body in (
+        in_metadata(str(2**63 - 1).encode()),
+        in_metadata(b'{"a":' * 14 + b"1" + b"}" * 14),
+        in_metadata(b'"\\ud83d\\ude00"'),
+        letter(user_id=2**53),
+        letter(subject="", text=""),
+        letter(to=["a@example.net"] * 25, cc=["b@example.net"] * 25),
+        letter(channel="email"),
+        b" \n" + letter() + b"\n ",
+    ):
+        answer = await client.post("/v1/messages", content=body, headers=JSON)
+        assert answer.status_code == 202, answer.text
+
+
+async def test_pointers_lead_to_the_place(client):
+    """RFC 6901: also into lists, and with its two characters escaped."""
+    for body, pointer in (
+        (letter(to=["ann@example.net", 5]), "/to/1"),
+        (letter(to=["ann@example.net", "x"]), "/to/1"),
+        (letter(tags=["a", ""]), "/tags/1"),
+        (letter(**{"a/b~c": 1}), "/a~1b~0c"),
+        (letter(attachments=[{"filename": "a", "content": "", "x": 1}]), "/attachments/0/x"),
+        (b'{"from":"me@example.org"}', "/to"),
+        (letter(metadata=[]), "/metadata"),
+        (letter(cc=["not an address"]), "/cc/0"),
+    ):
+        answer = await client.post("/v1/messages", content=body, headers=JSON)
+        assert [each["pointer"] for each in answer.json()["errors"]] == [pointer]
+
+
+@given(name=st.text(min_size=1, max_size=50))
+def test_any_unknown_field_is_named(name):
+    """Whatever its name holds, the pointer reads back as the name."""
+
+    class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+        pass
+
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.json.decode(msgspec.json.encode({name: 1}), type=Nothing)
+    pointer = fault_of(raised.value).pointer
+    assert pointer.removeprefix("/").replace("~1", "/").replace("~0", "~") == name
+
+
+@fuzzing
+@given(body=st.binary(max_size=300), path=st.sampled_from(sorted(POSTS)))
+async def test_any_bytes_are_refused(web, body, path):
+    """No bytes at all bring the service down."""
+    answer = await web[1].post(path, content=body, headers=JSON)
+    assert answer.status_code in {400, 422}
+
+
+words = st.text(max_size=30) | st.sampled_from(
+    ["ann@example.net", "Ann <ann@example.net>", "<p>x</p>", "\r\nBcc: x@example.net", "=?utf-8?q?"]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
+    max_leaves=8,
+)
+fields = sorted({*LETTER, "cc", "bcc", "html", "reply_to", "headers", "tags", "metadata", "channel",
+                 "user_id", "reference", "attachments", "on_uncertain"})  # fmt: skip
+
+
+@fuzzing
+@given(change=st.dictionaries(st.sampled_from(fields), values, max_size=4))
+async def test_any_values_are_refused_or_can_be_sent(web, change):
+    """What was accepted can be read again, as the mail that it will be."""
+    service, client = web
+    await accepted_or_refused(service, client, "/v1/messages", LETTER | change)
+
+
+@fuzzing
+@given(change=st.dictionaries(st.sampled_from([*SIMPLE, "user_id"]), values, max_size=4))
+async def test_any_values_are_refused_or_can_be_sent_in_the_simple_form(web, change):
+    """The same for the simple endpoints."""
+    service, client = web
+    await accepted_or_refused(service, client, "/send-email/", SIMPLE | change)
+
+
+async def accepted_or_refused(service, client, path, body):
+    # Surrogates and NaN are no JSON, and Python writes them all the same.
+    content = json.dumps(body).encode()
+    answer = await client.post(path, content=content, headers=JSON)
+    if answer.status_code == 202:
+        id = answer.json()["id"]
+        assert (await client.get(f"/v1/messages/{id}")).status_code == 200
+        mail = message_from_bytes(await service.journal.content(id), policy=policy.default)
+        assert not mail.defects
+    else:
+        assert answer.status_code in {400, 422}, answer.text
+
+
+@fuzzing
+@given(
+    path=st.text(max_size=40),
+    query=st.text(max_size=40),
+    method=st.sampled_from(["GET", "HEAD", "POST", "DELETE", "OPTIONS"]),
+)
+async def test_any_path_and_query_are_answered(web, path, query, method):
+    """Wherever it leads: never a fault of ours."""
+    for prefix in ("/", "/v1/messages/", "/inbox/messages/", "/static/"):
+        url = f"http://notifier.test{prefix}"
+        params = {query: path} if query else None
+        answer = await web[1].request(method, url + quoted(path), params=params)
+        assert answer.status_code < 500, answer.text
+
+
+def quoted(text):
+    return "".join(f"%{byte:02x}" for byte in text.encode("utf-8", "surrogatepass"))
+
+
+HEADER_FIELDS = ("subject", "to", "cc", "from", "reply_to", "reference")
+INJECTIONS = [
+    "x\r\nBcc: eve@example.net",
+    "x\nBcc: eve@example.net",
+    "x\rBcc: eve@example.net",
+    "x\n",
+    "x\r\n\r\nbody",
+    "x\x0bBcc: eve@example.net",
+    "x\x0cBcc: eve@example.net",
+    "x\x1cBcc: eve@example.net",
+    "x\x85Bcc: eve@example.net",
+    "x\u2028Bcc: eve@example.net",
+    "x\u2029Bcc: eve@example.net",
+    "x\0y",
+    "=?utf-8?q?x=0D=0ABcc:_eve@example.net?=",
+    "=?utf-8?b?DQpCY2M6IGV2ZUBleGFtcGxlLm5ldA==?=",
+]
+ALLOWED = {
+    *("date", "from", "to", "cc", "reply-to", "subject", "message-id", "mime-version"),
+    *("content-type", "content-transfer-encoding", "auto-submitted"),
+}
+
+
+@pytest.mark.parametrize("field", HEADER_FIELDS)
+async def test_no_field_can_bring_in_a_header(web, field):
+    """F39: refused, or in the mail as text; the set of header fields is the one we write."""
+    service, client = web
+    for text in INJECTIONS:
+        value = f"{text} <ann@example.net>" if field in {"to", "cc", "from", "reply_to"} else text
+        given = [value] if field in {"to", "cc"} else value
+        body = LETTER | {field: given}
+        answer = await client.post("/v1/messages", json=body)
+        if answer.status_code == 422:
+            assert answer.json()["errors"][0]["pointer"].startswith(f"/{field}")
+            continue
+        assert answer.status_code == 202
+        delivery = await service.journal.get(answer.json()["id"])
+        assert "eve@example.net" not in {each.address for each in delivery.recipients}
+        mail = message_from_bytes(await service.journal.content(delivery.id))
+        assert {name.lower() for name in mail.keys()} <= ALLOWED  # noqa: SIM118 - a mail is no dict
+        assert "eve" not in (mail.get_payload() if isinstance(mail.get_payload(), str) else "")
+
+
+# The limit of a body
+
+
+async def pieces(body, size=10_000):
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
+
+
+async def test_a_body_past_the_limit_is_413(client):
+    """In one piece, in many, or without a length; at the limit it is taken."""
+    room = 200_000 - len(letter(text=""))
+    assert (await client.post("/v1/messages", content=letter(text="x" * room), headers=JSON)
+            ).status_code == 202  # fmt: skip
+    for size in (room + 1, 700_000, 3_000_000):
+        body = letter(text="x" * size)
+        for content in (body, pieces(body)):
+            answer = await client.post("/v1/messages", content=content, headers=JSON)
+            assert answer.status_code == 413, size
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+@contextlib.asynccontextmanager
+async def listening(service):
+    """The application behind a real uvicorn; yields its port."""
+    config = uvicorn.Config(create_app(service), port=0, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # they are pytest's
+    running = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.005)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await running
+
+
+HEAD = (
+    b"POST /v1/messages HTTP/1.1\r\nHost: notifier.test\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n%b\r\n"
+)
+
+
+async def test_a_client_that_asks_first_is_told_before_it_sends(web):
+    """Expect: 100-continue gets the 413 without a byte of the body. RFC 9110, section 10.1.1."""
+    async with listening(web[0]) as port, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD % (10**9, b"Expect: 100-continue\r\n"))
+        assert (await reader.readline()).split()[1] == b"413"
+        writer.close()
+
+
+async def test_a_client_that_is_still_sending_gets_its_413(web):
+    """Over a real connection: the answer is not lost to a reset, up to some patience."""
+    body = letter(text="x" * 700_000)
+    async with listening(web[0]) as port, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD % (len(body), b"") + body)
+        assert (await reader.readline()).split()[1] == b"413"
+        writer.close()
+
+
+async def test_a_client_that_goes_in_the_middle_leaves_nothing(web):
+    """F10: a body that ended early is no message, whatever it looked like so far."""
+    service, _ = web
+    body = letter()
+    async with listening(service) as port, asyncio.timeout(10):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD % (len(body) + 5, b"") + body)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD % (len(body), b"") + body)
+        assert (await reader.readline()).split()[1] == b"202"
+        writer.close()
+    assert (await service.journal.backlog()).waiting == 1
