@@ -175,12 +175,16 @@ class ScriptedRelay:
         self.stir()
         return True
 
-    def answer_to(self, verb, argument, *, protected):
+    def answer_to(self, verb, argument, connection):
         for rule in self._rules.get(verb, ()):
             if rule.takes(argument):
                 return rule.answer
         if verb == "EHLO":
-            return self._ehlo(protected)
+            return self._ehlo(connection.protected)
+        if (verb == "MAIL") is (connection.envelope is not None) and verb in ("MAIL", "RCPT"):
+            return "503 5.5.1 out of order"
+        if verb == "DATA" and not (connection.envelope and connection.envelope[1]):
+            return "554 5.5.1 no valid recipients"
         return USUAL.get(verb, "500 5.5.1 what?")
 
     def _ehlo(self, protected):
@@ -290,14 +294,14 @@ class Connection(asyncio.Protocol):
             self.carry_out(
                 verb,
                 argument,
-                self.relay.answer_to(verb, argument, protected=self.protected),
+                self.relay.answer_to(verb, argument, self),
             )
 
     def go_on(self, verb, argument):
         """What was held back may go."""
         self.waiting = False
         if self.open:
-            answer = self.relay.answer_to(verb, argument, protected=self.protected)
+            answer = self.relay.answer_to(verb, argument, self)
             self.carry_out(verb, argument, answer)
             self.work()
 

@@ -69,7 +69,7 @@ ROWS = [
     ("verb", "answer", "scope", "final", "stage"), ROWS, ids=[f"{row[0]} {row[1]}" for row in ROWS]
 )
 async def test_a_refusal(features, verb, answer, scope, final, stage):
-    """Who is to blame, whether the recipient is lost; and the next message goes through."""
+    """F29 among others: who is to blame, whether it is final; and the next message goes through."""
     async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:
         relay.answer(verb, answer)
         attempt = await relays.send(envelope(), SOURCE)
@@ -136,18 +136,31 @@ async def test_f28_two_of_three(features):
 
 @both_ways
 async def test_when_all_are_refused_nobody_gets_anything(features):
-    """RFC 2920: a relay that wants content all the same gets a lone dot, and no mail of ours."""
+    """The connection is kept, and the next message is sent over it."""
     async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:
-        relay.answer("RCPT", "550 5.1.1 nobody")
+        relay.answer("RCPT", "550 5.1.1 nobody", times=2)
         attempt = await relays.send(envelope(ANN, BOB), SOURCE)
-        relay.answer("RCPT", None)
         assert (await relays.send(envelope(EVE), SOURCE)).accepted
         assert len(relay.connections) == 1
+        assert copies(relay) == {EVE: 1}
     assert attempt.stage is Stage.RCPT
     assert attempt.reply == "550 5.1.1 nobody"
     assert {failure.final for failure in attempt.failures.values()} == {True}
-    assert (EVE,) in [recipients for _, recipients, _ in relay.received]
-    assert SOURCE not in [content for _, recipients, content in relay.received if not recipients]
+
+
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
+async def test_a_relay_that_wants_content_for_nobody_gets_a_lone_dot(verb):
+    """RFC 2920, section 3.1: 354 though all was refused; the two ends stay in step."""
+    async with ScriptedRelay() as relay, sending(relay.spec) as relays:
+        relay.answer(verb, "550 5.1.1 no", times=1)
+        relay.answer("DATA", "354 go on", times=1)
+        attempt = await relays.send(envelope(ANN), SOURCE)
+        assert attempt.failures[ANN].reply == "550 5.1.1 no"
+        assert (await relays.send(envelope(EVE), SOURCE)).accepted
+        assert len(relay.connections) == 1
+        nothing, mail = relay.received
+        assert nothing[1:] == ((), b"")
+        assert mail[1:] == ((EVE,), SOURCE)
 
 
 @both_ways

@@ -30,6 +30,7 @@ class Pool:
         self._busy: set[Session] = set()
         self._openings: set[asyncio.Task[Session]] = set()
         self._reaper: asyncio.TimerHandle | None = None
+        self._aborts = 0
         self._closed = False
 
     @property
@@ -42,6 +43,7 @@ class Pool:
 
     async def send(self, envelope: Envelope, content: bytes) -> Outcome:
         """Offer a message over a connection that is free, or a fresh one."""
+        aborts = self._aborts
         session = await self._used()
         if session is not None:
             outcome = await self._offer(session, envelope, content)
@@ -50,6 +52,8 @@ class Pool:
         fresh = await self._open(envelope.recipients)
         if isinstance(fresh, Outcome):
             return fresh
+        if aborts != self._aborts:  # it was open just before we were told to stop
+            fresh.fail(OURS, STOPPED)
         return await self._offer(fresh, envelope, content)
 
     async def _offer(self, session: Session, envelope: Envelope, content: bytes) -> Outcome:
@@ -105,9 +109,12 @@ class Pool:
         self._openings.add(task)
         try:
             await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            task.add_done_callback(_discard)
+            raise
         finally:
             self._openings.discard(task)
-            task.cancel()
         if task.cancelled():
             failure = relay_failure(opening.stage, OURS, STOPPED)
         elif (error := task.exception()) is not None:
@@ -128,6 +135,7 @@ class Pool:
 
     def abort_all(self) -> None:
         """Break what is under way: each send ends at once, and says what is known of it."""
+        self._aborts += 1
         for session in [*self._busy]:
             session.fail(OURS, STOPPED)
         for opening in self._openings:
@@ -151,6 +159,12 @@ def _worn_out(outcome: Outcome) -> bool:
         and outcome.stage is not Stage.DOT
         and any(failure.name in WORN_OUT for failure in outcome.failures.values())
     )
+
+
+def _discard(opening: asyncio.Task[Session]) -> None:
+    """Nobody is there any more to use what was opened."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().fail(OURS, STOPPED)
 
 
 def _unopened(failure: Failure, recipients: Sequence[str], lines: list[str]) -> Outcome:

@@ -238,8 +238,9 @@ class _Transaction:
 
 def stuffed(content: bytes) -> bytes:
     """The content as it goes over the wire, its end included. RFC 5321, section 4.5.2."""
-    dot = b"." if content.startswith(b".") else b""
-    return b"%b%b.\r\n" % (dot, content.replace(b"\r\n.", b"\r\n.."))
+    begin = b"." if content.startswith(b".") else b""
+    end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
+    return b"%b%b%b" % (begin, content.replace(b"\r\n.", b"\r\n.."), end)
 
 
 def abridged(lines: Sequence[str]) -> tuple[str, ...]:
