@@ -97,6 +97,7 @@ class Route(StrEnum):
     """Which transport carries a delivery."""
 
     RELAY = "relay"  # the configured SMTP relays
+    GATEWAY = "gateway"  # the same relays, to a carrier's gateway, text by text
     SIMULATOR = "simulator"  # the built-in one, which makes up outcomes
     PROVIDER = "provider"  # an SMS provider by HTTP
 

@@ -8,8 +8,11 @@ Everything that notifier raises.
     + MessageNotFound
     + WrongState            what was asked does not fit the message's state
     + IdempotencyMismatch   the key was used for another request
+    + Unauthorized          no API key that is known
+    + Forbidden             the API key does not allow it
   x Unavailable             try again later
     + BacklogFull
+    + TooMany               past the API key's rate
     + Draining
     + JournalUnavailable    the journal cannot be read or written now
   x JournalFailure          the journal cannot be used at all               exit 74
@@ -46,6 +49,10 @@ class Fault(Struct, frozen=True):
     pointer: str
     message: str
 
+    def within(self, position: int) -> "Fault":
+        """The fault of a message that is one of several."""
+        return Fault(f"/{position}{self.pointer}", self.message)
+
 
 class InvalidMessage(Rejected):
     """The message cannot be sent; `faults` says why, field by field."""
@@ -70,6 +77,14 @@ class IdempotencyMismatch(Rejected):
     """The idempotency key was used for a different request."""
 
 
+class Unauthorized(Rejected):
+    """The caller has not shown an API key that is known."""
+
+
+class Forbidden(Rejected):
+    """The caller's API key does not allow what was asked."""
+
+
 class Unavailable(NotifierError):
     """The service cannot do this now; nothing is wrong with the request."""
 
@@ -80,6 +95,14 @@ class Unavailable(NotifierError):
 
 class BacklogFull(Unavailable):
     """The backlog has reached its limit."""
+
+
+class TooMany(Unavailable):
+    """The caller's API key has used up its rate; `headers` are RateLimit fields."""
+
+    def __init__(self, reason: str, *, retry_after: int, headers: dict[str, str]) -> None:
+        super().__init__(reason, retry_after=retry_after)
+        self.headers = headers
 
 
 class Draining(Unavailable):

@@ -5,6 +5,7 @@ The limits here are those that JSON Schema can say, so that the OpenAPI document
 them. What needs more than a schema (whether an address is one) is judged by `compose`.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -51,16 +52,50 @@ class Attachment(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     ) = None
 
 
-class Email(
+class Urgency(StrEnum):
+    """Which lane a message waits in. Bulk never holds up the others."""
+
+    URGENT = "urgent"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class Message(
     Struct,
     tag_field="channel",
-    tag="email",
     frozen=True,
     forbid_unknown_fields=True,
     kw_only=True,
     omit_defaults=True,
 ):
-    """An email. One of `text` and `html` is needed; the other is made from it."""
+    """What can be said of any message, whatever carries it."""
+
+    template: Annotated[Label, Meta(description="Instead of the content.")] | None = None
+    data: Annotated[
+        dict[str, Any], Meta(max_length=200, description="What the template is filled with.")
+    ] = {}
+    send_at: Annotated[Moment, Meta(description="Not before then.")] | None = None
+    expires_at: Annotated[Moment, Meta(description="Not after then.")] | None = None
+    ttl: (
+        Annotated[int, Meta(ge=1, le=366 * 86400, description="Seconds from when it is due.")]
+        | None
+    ) = None
+    priority: Urgency = Urgency.NORMAL
+    collapse_key: (
+        Annotated[Label, Meta(description="A newer message supersedes those still waiting.")] | None
+    ) = None
+    reference: Annotated[Label, Meta(description="Yours, for looking it up.")] | None = None
+    tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
+    metadata: Annotated[dict[Label, Any], Meta(max_length=50)] = {}
+    user_id: Label | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
+    on_uncertain: OnUncertain = OnUncertain.RESEND
+
+
+class Email(Message, tag="email", frozen=True, kw_only=True):
+    """An email. One of `text` and `html` is needed, or a `template`."""
 
     to: Annotated[tuple[Mailbox, ...], Meta(min_length=1, max_length=50)]
     cc: Recipients = ()
@@ -75,11 +110,6 @@ class Email(
         dict[HeaderName, Line],
         Meta(max_length=20, description="X-*, List-* and other harmless ones."),
     ] = {}
-    reference: Label | None = None
-    tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
-    metadata: Annotated[dict[Label, Any], Meta(max_length=50)] = {}
-    user_id: Label | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
-    on_uncertain: OnUncertain = OnUncertain.RESEND
 
 
 class Long(StrEnum):
@@ -90,15 +120,7 @@ class Long(StrEnum):
     SEND = "send"  # as it is; the gateway or the provider does what it will
 
 
-class Sms(
-    Struct,
-    tag_field="channel",
-    tag="sms",
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    omit_defaults=True,
-):
+class Sms(Message, tag="sms", frozen=True, kw_only=True):
     """
     A text message. `carrier` names whose gateway takes it, and is not needed where there is
     a provider. `downgrade` writes typographic quotes, dashes and spaces plainly where that
@@ -115,11 +137,6 @@ class Sms(
         ),
     ]
     carrier: Label | None = None
-    text: Annotated[str, Meta(pattern=_NO_NUL, min_length=1, max_length=1600)]
+    text: Annotated[str, Meta(pattern=_NO_NUL, min_length=1, max_length=1600)] | None = None
     long: Long = Long.SPLIT
     downgrade: bool = False
-    reference: Label | None = None
-    tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
-    metadata: Annotated[dict[Label, Any], Meta(max_length=50)] = {}
-    user_id: Label | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
-    on_uncertain: OnUncertain = OnUncertain.RESEND

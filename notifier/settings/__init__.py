@@ -19,7 +19,9 @@ from notifier.settings.kinds import (
     LINE,
     PASSWORD,
     PUBLIC_PATH,
+    REGION,
     SCHEDULE,
+    SECRET,
     SIZE,
     Kind,
     choice,
@@ -120,6 +122,31 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         LINE,
         Meta(description="Folder for one rotated file per level beside stderr; default: none."),
+    ] = None
+    templates: Annotated[
+        str | None, LINE, Meta(description="Folder of message templates; default: none.")
+    ] = None
+    carriers: Annotated[
+        str | None,
+        LINE,
+        Meta(description="TOML file that overrides or extends the carrier map; default: none."),
+    ] = None
+    sms_region: Annotated[
+        str | None, REGION, Meta(description="Region of numbers without `+`, such as `US`.")
+    ] = None
+    sms_provider: Annotated[
+        str | None,
+        SECRET,
+        Meta(description="SMS provider: `twilio://sid:token@?from=+1...`, or `https://` for JSON."),
+    ] = None
+    sms_provider_body: Annotated[
+        str | None, LINE, Meta(description="JSON that is posted, with `{to}`, `{text}`, `{id}`.")
+    ] = None
+    sms_provider_headers: Annotated[
+        str | None, SECRET, Meta(description="JSON object of header fields for the provider.")
+    ] = None
+    sms_provider_idempotency_header: Annotated[
+        str | None, LINE, Meta(description="Field by which the provider knows a repeated request.")
     ] = None
     public_path: Annotated[
         str, PUBLIC_PATH, Meta(description="Path prefix behind a reverse proxy, `/notifier`.")

@@ -141,6 +141,12 @@ def _struck_out(text: str | None) -> str:
     return "***" if text else ""
 
 
+def _read_region(text: str) -> str:
+    if len(text) == 2 and text.isascii() and text.isalpha():
+        return text.upper()
+    raise ValueError(f"{text!r} is no region; write two letters, such as US")
+
+
 LINE = Kind(_read_line, _write_optional)
 HOST = Kind(_read_host)
 DURATION = Kind(read_duration, write_duration)
@@ -149,4 +155,6 @@ SIZE = Kind(_read_size, _write_size)
 ADDRESS = Kind(_read_address, _write_optional)
 JOURNAL = Kind(_read_journal, _write_journal, secret=True)
 PUBLIC_PATH = Kind(_read_public_path)
+REGION = Kind(_read_region, _write_optional)
+SECRET = Kind(_read_line, _struck_out, secret=True)
 PASSWORD = Kind(_read_line, _struck_out, secret=True)

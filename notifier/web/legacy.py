@@ -17,6 +17,7 @@ from notifier.messages import Body, Email, Line, Mailbox
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import Answer, encode
+from notifier.web.auth import key_of
 from notifier.web.bodies import AnyRequest, decode, read_json
 from notifier.web.openapi import Operation, Outcome
 from notifier.web.problems import NotSent
@@ -112,12 +113,11 @@ class Legacy:
         body = await read_json(request, headers, limit=self._limit)
         message = decode(_legacy, body)
         try:
-            receipt = await self._service.submit(message.email())
+            receipt = await self._service.desk.submit((message.email(),), key=key_of(request))
         except InvalidMessage as error:
             raise InvalidMessage(*(_theirs(fault, message) for fault in error.faults)) from None
-        if receipt.delivery is None:
-            raise RuntimeError("a submission without a key was taken for a repeated one")
-        return receipt.delivery
+        (delivery,) = receipt.deliveries
+        return delivery
 
 
 def last_reply(delivery: Delivery) -> str:

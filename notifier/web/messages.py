@@ -1,6 +1,6 @@
 """Messages, as a resource: /v1/messages."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -10,11 +10,13 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Delivery, Status
+from notifier.errors import Rejected
 from notifier.journal import Filter
 from notifier.messages import Email
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
+from notifier.web.auth import key_of
 from notifier.web.bodies import AnyRequest, check_metadata, decode, read_json
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import (
@@ -113,13 +115,15 @@ class Messages:
         message = decode(_email, body)
         if message.metadata:
             check_metadata(message.metadata)
-        idempotent = read_idempotency(request, headers, body)
-        receipt = await self._service.submit(message, idempotent=idempotent)
-        if receipt.delivery is not None:
-            delivery = receipt.delivery
-            return self._accepted(delivery.id.encode(), render(delivery))
-        kept = receipt.replayed or b""
-        return self._accepted(_id_of.decode(kept).id.encode(), kept, REPLAYED)
+        idempotent = read_idempotency(request, headers, body, answer=_single)
+        receipt = await self._service.desk.submit(
+            (message,), key=key_of(request), idempotent=idempotent
+        )
+        if receipt.replayed is not None:
+            id = _id_of.decode(receipt.replayed).id
+            return self._accepted(id.encode(), receipt.replayed, REPLAYED)
+        (delivery,) = receipt.deliveries
+        return self._accepted(delivery.id.encode(), render(delivery))
 
     async def list(self, request: AnyRequest) -> Answer:
         query = read_query(request, MessageQuery)
@@ -149,6 +153,11 @@ class Messages:
 
     def _accepted(self, id: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
         return Answer(body, status=202, headers=[(b"location", self._base + id), *headers])
+
+
+def _single(results: Sequence[Delivery | Rejected]) -> bytes:
+    (delivery,) = results
+    return b"" if isinstance(delivery, Rejected) else render(delivery)
 
 
 def _shown(delivery: Delivery) -> Answer:

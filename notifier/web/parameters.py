@@ -1,8 +1,9 @@
 """Take what stands in a request's query and header fields, or say what is wrong with it."""
 
 import re
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -10,7 +11,7 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from notifier.deliveries import Delivery
-from notifier.errors import MessageNotFound
+from notifier.errors import MessageNotFound, Rejected
 from notifier.service import Idempotent
 from notifier.web.answers import encode
 from notifier.web.bodies import AnyRequest, fault_of
@@ -18,6 +19,8 @@ from notifier.web.problems import BadHeader, BadParameter
 from notifier.web.resources import resource
 
 Query = TypeVar("Query", bound=Struct)
+
+Rendering: TypeAlias = Callable[[Sequence[Delivery | Rejected]], bytes]
 
 IDEMPOTENCY_PATTERN = r"^[!-~]{1,255}$"
 
@@ -66,9 +69,9 @@ def read_id(request: AnyRequest) -> str:
 
 
 def read_idempotency(
-    request: AnyRequest, headers: dict[bytes, bytes], body: bytes
+    request: AnyRequest, headers: dict[bytes, bytes], body: bytes, *, answer: Rendering
 ) -> Idempotent | None:
-    """The caller's Idempotency-Key, and what it stands for: this path and this body."""
+    """The caller's Idempotency-Key, what it stands for (this path and body), and the answer."""
     key = headers.get(b"idempotency-key")
     if key is None:
         return None
@@ -77,7 +80,7 @@ def read_idempotency(
     stands_for = blake2b(request.scope["path"].encode(), digest_size=20)
     stands_for.update(b"\0")
     stands_for.update(body)
-    return Idempotent(key.decode(), stands_for.digest(), render)
+    return Idempotent(key.decode(), stands_for.digest(), answer)
 
 
 def render(delivery: Delivery) -> bytes:

@@ -1,0 +1,240 @@
+"""
+From what a caller asks for to what the journal keeps. Whatever could fail later because of
+the message's content is refused here, with the field named; its bytes are fixed here, once.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from notifier.compose import compose
+from notifier.deliveries import Delivery, Priority, Recipient, Route, Status
+from notifier.errors import Fault, Forbidden, InvalidMessage
+from notifier.journal import Entry
+from notifier.keys import Key, KeyKind
+from notifier.messages import Email, Message, Sms, Urgency
+from notifier.settings import Settings
+from notifier.sms import Carriers, addresses, admit, join, to_emails, to_text
+from notifier.templates import Templates
+
+SIMULATOR_DOMAIN = "@simulator.notifier"
+LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
+
+PRIORITIES = {
+    Urgency.URGENT: Priority.URGENT,
+    Urgency.NORMAL: Priority.NORMAL,
+    Urgency.BULK: Priority.BULK,
+}
+
+
+class Term(Struct, frozen=True):
+    """When a message is due, and when it is of no more use."""
+
+    due_at: datetime
+    expires_at: datetime
+
+
+class Composed(Struct, frozen=True, kw_only=True):
+    """What is to be sent, and which way."""
+
+    route: Route
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    subject: str = ""
+    smtputf8: bool = False
+    warnings: tuple[str, ...] = ()
+    handed_to: str = ""
+
+
+class Admission:
+    """Judges and composes. Pure but for the operator's templates; may run in any one thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        templates: Templates,
+        carriers: Carriers,
+        fallback_sender: str | None,
+    ) -> None:
+        self._settings = settings
+        self._templates = templates
+        self._carriers = carriers
+        self._sender = settings.default_from or fallback_sender
+        self._sms_sender = settings.sms_from or self._sender
+
+    def admit(self, message: Message, *, id: str, key: Key | None, now: datetime) -> Entry:
+        """A delivery and its content. Raises InvalidMessage, Forbidden."""
+        term = self._term(message, now)
+        if message.template is not None:
+            message = self._fill(message)
+        if isinstance(message, Sms):
+            composed = self._compose_sms(message, id=id, now=now)
+        elif isinstance(message, Email):
+            composed = self._compose_email(message, id=id, key=key, now=now)
+        else:
+            raise TypeError(message)
+        if key is not None:
+            _check(key, composed)
+            if key.kind is KeyKind.TEST:
+                composed = replace(composed, route=Route.SIMULATOR)
+        delivery = _delivery(message, composed, term, id=id, key=key, now=now)
+        return Entry(delivery, composed.content)
+
+    def _term(self, message: Message, now: datetime) -> Term:
+        faults = []
+        due_at = now if message.send_at is None else max(now, message.send_at)
+        if due_at - now > LATEST:
+            faults.append(Fault("/send_at", f"is more than {LATEST.days} days ahead"))
+        expires_at = due_at + timedelta(seconds=self._settings.expire_after)
+        if message.ttl is not None:
+            expires_at = due_at + timedelta(seconds=message.ttl)
+            if message.expires_at is not None:
+                faults.append(Fault("/ttl", "give one of ttl and expires_at, not both"))
+        elif message.expires_at is not None:
+            expires_at = message.expires_at
+            if expires_at <= due_at:
+                faults.append(Fault("/expires_at", "is not after the time when it is due"))
+        if faults:
+            raise InvalidMessage(*faults)
+        return Term(due_at, expires_at)
+
+    def _fill(self, message: Message) -> Message:
+        name = message.template or ""
+        if isinstance(message, Sms):
+            if message.text is not None:
+                raise InvalidMessage(Fault("/text", "is given by the template"))
+            filled = self._templates.fill(name, message.data)
+            if filled.text is None:
+                raise InvalidMessage(Fault("/template", f"{name} has no text"))
+            return replace(message, text=filled.text)
+        if not isinstance(message, Email):
+            raise TypeError(message)
+        given = ("text", message.text), ("html", message.html)
+        if faults := [
+            Fault(f"/{field}", "is given by the template") for field, it in given if it is not None
+        ]:
+            raise InvalidMessage(*faults)
+        filled = self._templates.fill(name, message.data)
+        subject = message.subject if filled.subject is None else filled.subject
+        return replace(message, subject=subject, text=filled.text, html=filled.html)
+
+    def _compose_email(self, email: Email, *, id: str, key: Key | None, now: datetime) -> Composed:
+        sender = (key and key.default_sender) or self._sender
+        made = compose(email, id=id, sender=sender, now=now)
+        envelope = made.envelope
+        return Composed(
+            route=_route(envelope.recipients),
+            sender=envelope.sender,
+            recipients=envelope.recipients,
+            content=made.content,
+            subject=made.subject,
+            smtputf8=envelope.smtputf8,
+            warnings=made.warnings,
+        )
+
+    def _compose_sms(self, sms: Sms, *, id: str, now: datetime) -> Composed:
+        if sms.text is None:
+            raise InvalidMessage(Fault("/text", "is needed, or a template"))
+        provider = self._settings.sms_provider is not None
+        admitted = admit(
+            sms,
+            carriers=self._carriers,
+            region=self._settings.sms_region,
+            today=now.date(),
+            provider=provider,
+        )
+        segments = admitted.segments
+        warnings = (
+            *admitted.warnings,
+            f"{segments.segments} segment(s) in {segments.encoding.value}",
+        )
+        if admitted.carrier is None:
+            return self._for_provider(sms, admitted.number.e164, id=id, warnings=warnings)
+        mails = to_emails(sms, admitted.carrier, number=admitted.number, sender=self._sms_sender)
+        made = [
+            compose(mail, id=f"{id}-{place}" if len(mails) > 1 else id, sender=None, now=now)
+            for place, mail in enumerate(mails, 1)
+        ]
+        envelope = made[0].envelope
+        return Composed(
+            route=Route.GATEWAY,
+            sender=envelope.sender,
+            recipients=addresses(envelope.recipients[0], len(made)),
+            content=join([each.content for each in made]),
+            warnings=warnings,
+            handed_to="gateway",
+        )
+
+    def _for_provider(
+        self, sms: Sms, number: str, *, id: str, warnings: tuple[str, ...]
+    ) -> Composed:
+        from notifier.sms.provider import content  # the HTTP client takes its time to load
+
+        return Composed(
+            route=Route.PROVIDER,
+            sender="",
+            recipients=(number,),
+            content=content(id, number, to_text(sms)),
+            warnings=warnings,
+            handed_to="provider",
+        )
+
+
+def _route(recipients: tuple[str, ...]) -> Route:
+    simulated = [each for each in recipients if each.lower().endswith(SIMULATOR_DOMAIN)]
+    if not simulated:
+        return Route.RELAY
+    if len(simulated) == len(recipients):
+        return Route.SIMULATOR
+    raise InvalidMessage(
+        Fault("/to", f"{simulated[0]} is simulated and cannot stand beside real recipients")
+    )
+
+
+def _check(key: Key, composed: Composed) -> None:
+    """Raises Forbidden where the key does not allow this sender or recipient."""
+    objections = []
+    if composed.sender and composed.route is not Route.GATEWAY:
+        objections.append(key.objection_to_sender(composed.sender))
+    if composed.route is not Route.SIMULATOR:
+        objections += [key.objection_to_recipient(each) for each in composed.recipients]
+    if found := [each for each in objections if each]:
+        raise Forbidden("; ".join(found))
+
+
+def _delivery(
+    message: Message,
+    composed: Composed,
+    term: Term,
+    *,
+    id: str,
+    key: Key | None,
+    now: datetime,
+) -> Delivery:
+    return Delivery(
+        id=id,
+        channel="sms" if isinstance(message, Sms) else "email",
+        subject=composed.subject,
+        sender=composed.sender,
+        recipients=tuple(map(Recipient, composed.recipients)),
+        size=len(composed.content),
+        created_at=now,
+        due_at=term.due_at,
+        expires_at=term.expires_at,
+        status=Status.SCHEDULED if term.due_at > now else Status.QUEUED,
+        route=composed.route,
+        priority=PRIORITIES[message.priority],
+        on_uncertain=message.on_uncertain,
+        smtputf8=composed.smtputf8,
+        handed_to=composed.handed_to,
+        warnings=composed.warnings,
+        key="" if key is None else key.name,
+        user_id="" if message.user_id is None else str(message.user_id),
+        reference=message.reference or "",
+        tags=message.tags,
+        metadata=message.metadata,
+        collapse_key=message.collapse_key or "",
+    )

@@ -1,0 +1,206 @@
+"""Where messages are handed in: judged, composed, and kept before anybody is told so."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from msgspec import Struct
+
+from notifier.admission import Admission
+from notifier.compose import weight
+from notifier.deliveries import Delivery
+from notifier.dispatch import Clock
+from notifier.errors import (
+    BacklogFull,
+    Draining,
+    Fault,
+    InvalidMessage,
+    JournalUnavailable,
+    Rejected,
+)
+from notifier.journal import Entry, Idempotency, Journal
+from notifier.keys import Key
+from notifier.messages import Email, Message
+from notifier.settings import Settings
+from notifier.sms import Carriers
+from notifier.templates import Templates
+from notifier.upkeep import Upkeep
+
+HEAVY = 256 * 1024  # octets: composing more than this would stall the loop
+KEY_LIFETIME = timedelta(hours=24)  # of an idempotency key, after the last message is due
+
+
+class Idempotent(Struct, frozen=True):
+    """A caller's idempotency key, what it stands for, and how the answer to keep is written."""
+
+    key: str
+    fingerprint: bytes
+    render: Callable[[Sequence[Delivery | Rejected]], bytes]
+
+
+class Receipt(Struct, frozen=True):
+    """
+    What became of a submission: for each message in order its new delivery, or why it was
+    turned down; or the answer that was given before under the idempotency key.
+    """
+
+    results: tuple[Delivery | Rejected, ...] = ()
+    replayed: bytes | None = None
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """Those that were accepted."""
+        return tuple(each for each in self.results if isinstance(each, Delivery))
+
+
+class Desk:
+    """
+    Once `submit` returns, only a lost disk can lose what it accepted. Raises BacklogFull,
+    Draining, JournalUnavailable; IdempotencyMismatch.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        journal: Journal,
+        upkeep: Upkeep,
+        accepted: Callable[[Delivery], None],
+        zero_configuration: bool,
+        clock: Clock,
+    ) -> None:
+        self.draining = False
+        self.templates = Templates(Path(settings.templates) if settings.templates else None)
+        self.carriers = Carriers.read(Path(settings.carriers) if settings.carriers else None)
+        self._most = settings.max_backlog
+        self._journal = journal
+        self._upkeep = upkeep
+        self._accepted = accepted
+        self._clock = clock
+        self._admission = Admission(
+            settings,
+            templates=self.templates,
+            carriers=self.carriers,
+            # So that a first try needs nothing configured.
+            fallback_sender="notifier@localhost" if zero_configuration else None,
+        )
+        self._composer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compose")
+
+    def close(self) -> None:
+        self._composer.shutdown(wait=False, cancel_futures=True)
+
+    async def submit(
+        self,
+        messages: Sequence[Message | Rejected],
+        *,
+        key: Key | None = None,
+        idempotent: Idempotent | None = None,
+        strict: bool = True,
+    ) -> Receipt:
+        """
+        Take charge of messages, all of them in one transaction. Strict: one that cannot be
+        sent turns down all, and the first such Rejected is raised if there is but one message,
+        else InvalidMessage with each fault under its position. Otherwise the others go.
+        """
+        self._admit(len(messages))
+        now = self._clock()
+        entries = [await self._entry(each, key, now) for each in messages]
+        refused = [each for each in entries if isinstance(each, Rejected)]
+        if strict and refused:
+            raise refused[0] if len(messages) == 1 else _together(entries)
+        results = tuple(each.delivery if isinstance(each, Entry) else each for each in entries)
+        kept = [each for each in entries if isinstance(each, Entry)]
+        replayed = await self._keep(kept, _key_for(idempotent, key, results, now))
+        return Receipt(results) if replayed is None else Receipt(replayed=replayed)
+
+    async def preview(self, message: Message, *, key: Key | None = None) -> Entry:
+        """What would be sent. Raises InvalidMessage, Forbidden."""
+        entry = await self._entry(message, key, self._clock())
+        if isinstance(entry, Rejected):
+            raise entry
+        return entry
+
+    def _admit(self, count: int) -> None:
+        if self.draining:
+            raise Draining("the service is stopping", retry_after=10)
+        surplus = self._upkeep.waiting + count - self._most
+        if surplus > 0:
+            # As long as it takes, at the rate at which messages leave now, to make room.
+            wait = surplus / self._upkeep.rate if self._upkeep.rate > 0 else 60.0
+            raise BacklogFull(
+                f"{self._upkeep.waiting} messages are waiting, and {self._most} may",
+                retry_after=int(min(max(wait, 1.0), 3600.0)),
+            )
+
+    async def _entry(
+        self, message: Message | Rejected, key: Key | None, now: datetime
+    ) -> Entry | Rejected:
+        if isinstance(message, Rejected):
+            return message
+        id = new_id(now)
+        try:
+            if message.template is None and (
+                not isinstance(message, Email) or weight(message) <= HEAVY
+            ):
+                return self._admission.admit(message, id=id, key=key, now=now)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._composer,
+                lambda: self._admission.admit(message, id=id, key=key, now=now),
+            )
+        except Rejected as error:
+            return error
+
+    async def _keep(self, entries: list[Entry], kept: Idempotency | None) -> bytes | None:
+        if not entries and kept is None:
+            return None
+        try:
+            added = await self._journal.add(entries, kept)
+        except JournalUnavailable as error:
+            self._upkeep.trouble = str(error)
+            raise
+        if added.replayed is not None:
+            return added.replayed
+        self._upkeep.count(len(entries))
+        for entry in entries:
+            self._accepted(entry.delivery)
+        for superseded in added.superseded:
+            self._accepted(superseded)
+        return None
+
+
+def new_id(now: datetime) -> str:
+    """A public id that sorts by time and cannot be guessed."""
+    return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+
+
+def _key_for(
+    idempotent: Idempotent | None,
+    key: Key | None,
+    results: Sequence[Delivery | Rejected],
+    now: datetime,
+) -> Idempotency | None:
+    if idempotent is None:
+        return None
+    due = max((each.due_at for each in results if isinstance(each, Delivery)), default=now)
+    return Idempotency(
+        scope="" if key is None else key.name,
+        key=idempotent.key,
+        fingerprint=idempotent.fingerprint,
+        answer=idempotent.render(results),
+        expires_at=due + KEY_LIFETIME,
+    )
+
+
+def _together(entries: Sequence[Entry | Rejected]) -> InvalidMessage:
+    """Every fault of a batch, each under its message's position."""
+    faults = []
+    for position, entry in enumerate(entries):
+        if isinstance(entry, InvalidMessage):
+            faults += [fault.within(position) for fault in entry.faults]
+        elif isinstance(entry, Rejected):
+            faults.append(Fault(f"/{position}", str(entry)))
+    return InvalidMessage(*faults)

@@ -1,0 +1,92 @@
+"""What has to be done every now and then: figures kept fresh, old messages dropped."""
+
+import asyncio
+import contextlib
+from datetime import datetime, timedelta
+from typing import Self
+
+import structlog
+
+from notifier.dispatch import Clock
+from notifier.errors import NotifierError
+from notifier.journal import Backlog, Journal
+from notifier.settings import Settings
+
+REFRESH_SECONDS = 2.0  # how old the backlog's figures may be
+PRUNE_SECONDS = 60.0
+PRUNE_PAUSE_SECONDS = 0.05  # between portions, so that others get their turn
+
+log = structlog.get_logger()
+
+
+class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
+    """
+    Knows how many messages wait, at which rate they leave, and whether the journal can be
+    written; and prunes it. Runs between entering and leaving.
+    """
+
+    def __init__(self, journal: Journal, settings: Settings, *, clock: Clock) -> None:
+        self._journal = journal
+        self._settings = settings
+        self._clock = clock
+        self._accepted = 0  # since the figures were read
+        self._tasks: list[asyncio.Task[None]] = []
+        self.backlog = Backlog(counts={}, oldest_due_at=None)
+        self.rate = 0.0  # messages leaving the backlog, a second
+        self.trouble = ""  # why the journal cannot be written; empty: it can
+
+    async def __aenter__(self) -> Self:
+        self.backlog = await self._journal.backlog()
+        self._tasks = [
+            asyncio.create_task(self._refresh(), name="refresh"),
+            asyncio.create_task(self._prune(), name="prune"),
+        ]
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def waiting(self) -> int:
+        return self.backlog.waiting + self._accepted
+
+    def count(self, accepted: int) -> None:
+        self._accepted += accepted
+        self.trouble = ""
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                accepted, before = self._accepted, self.backlog.waiting
+                backlog = await self._journal.backlog()
+                self._accepted -= accepted
+                self.rate = max(0.0, before + accepted - backlog.waiting) / REFRESH_SECONDS
+                self.backlog = backlog
+                if self.trouble:
+                    # Whether it can be written again is only known by writing.
+                    await self._journal.put("probe", self._clock().isoformat())
+                    self.trouble = ""
+            except NotifierError as error:
+                self.trouble = str(error)
+
+    async def _prune(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_SECONDS)
+            now = self._clock()
+            with contextlib.suppress(NotifierError):
+                await self.prune(now)
+
+    async def prune(self, now: datetime) -> int:
+        """Drop what is past its retention, in portions; how many rows that were."""
+        dropped = 0
+        while portion := await self._journal.prune(
+            finished_before=now - timedelta(seconds=self._settings.retention),
+            bodies_before=now - timedelta(seconds=self._settings.body_retention),
+            now=now,
+        ):
+            dropped += portion
+            await asyncio.sleep(PRUNE_PAUSE_SECONDS)
+        return dropped
