@@ -25,7 +25,7 @@ class Guard(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
         if node.test is not None:
             # A loop whose `if` lets nothing through never comes to its body.
-            node.test = nodes.And(_call("step", nodes.Const(0)), node.test).set_lineno(node.lineno)
+            node.test = nodes.And(_step(0), node.test).set_lineno(node.lineno)
         return self._counting(node)
 
     def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
@@ -59,9 +59,17 @@ class Guard(NodeTransformer):
 
     def _counting(self, node: Any) -> nodes.Node:
         self.generic_visit(node)
-        step = nodes.ExprStmt(_call("step", nodes.Const(_text_in(node.body))))
+        step = nodes.ExprStmt(_step(_text_in(node.body)))
         node.body.insert(0, step.set_lineno(node.lineno))
         return node  # type: ignore[no-any-return] # any of the nodes that have a body
+
+
+def _step(characters: int) -> nodes.Expr:
+    """
+    A call of our environment's `step`. It is written into the code as it stands: a `nodes.Call`
+    would go by way of the sandbox, at four times the cost, once for each turn of a loop.
+    """
+    return nodes.EnvironmentAttribute(f"step({characters})")
 
 
 def _call(method: str, argument: nodes.Expr) -> nodes.Call:
