@@ -83,6 +83,14 @@ BODIES = {
     "NUL in the metadata": (in_metadata(b'"\\u0000"'), 422),
     "NUL in a key of the metadata": (in_metadata(b'{"\\u0000":1}'), 422),
     "a channel that is none": (letter(channel="pigeon"), 422),
+    "a template that is not there": (b'{"to":["ann@example.net"],"template":"../x"}', 422),
+    "deep data": (letter(data={"a": json.loads("[" * 30 + "]" * 30)}), 422),
+    "due at the end of time": (letter(send_at="9999-12-31T23:59:59Z"), 422),
+    "due past the end of time": (letter(send_at="9999-12-31T23:59:59-23:59"), 422),
+    "due without a zone": (letter(send_at="2026-01-01T00:00:00"), 422),
+    "expired at the start of time": (letter(expires_at="0001-01-01T00:00:00+23:59"), 422),
+    "a life without end": (letter(ttl=2**62), 422),
+    "no life at all": (letter(ttl=0), 422),
     "base64 that is none": (letter(attachments=[{"filename": "a", "content": "%%%"}]), 422),
 }
 
@@ -118,6 +126,9 @@ async def test_what_looks_odd_and_is_right_is_taken(client):
         letter(subject="", text=""),
         letter(to=["a@example.net"] * 25, cc=["b@example.net"] * 25),
         letter(channel="email"),
+        letter(send_at="0001-01-01T00:00:00+23:59"),
+        letter(expires_at="9999-12-31T23:59:59Z"),
+        letter(expires_at="9999-12-31T23:59:59-23:59"),
         b" \n" + letter() + b"\n ",
     ):
         answer = await client.post("/v1/messages", content=body, headers=JSON)
@@ -162,15 +173,26 @@ async def test_any_bytes_are_refused(web, body, path):
 
 
 words = st.text(max_size=30) | st.sampled_from(
-    ["ann@example.net", "Ann <ann@example.net>", "<p>x</p>", "\r\nBcc: x@example.net", "=?utf-8?q?"]
+    [
+        "2030-01-01T00:00:00Z",
+        "ann@example.net",
+        "Ann <ann@example.net>",
+        "<p>x</p>",
+        "\r\nBcc: x@example.net",
+        "=?utf-8?q?",
+    ]
 )
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | words,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
     max_leaves=8,
 )
-fields = sorted({*LETTER, "cc", "bcc", "html", "reply_to", "headers", "tags", "metadata", "channel",
-                 "user_id", "reference", "attachments", "on_uncertain"})  # fmt: skip
+fields = [
+    *LETTER,
+    *("cc", "bcc", "html", "reply_to", "headers", "attachments", "channel", "on_uncertain"),
+    *("reference", "tags", "metadata", "user_id", "collapse_key", "priority"),
+    *("template", "data", "send_at", "expires_at", "ttl"),
+]
 
 
 @fuzzing

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from notifier import web as web_package
+from notifier.service import Notifier
+from notifier.settings import Settings
 from notifier.web.pages import SWAGGER
-from tests.web_client import LETTER, serving
+from tests.web_client import LETTER, client_of, serving
 
 STATIC = Path(web_package.__file__).parent / "static"
 PAGES = ("/", "/docs", "/inbox")
@@ -220,10 +222,9 @@ async def test_what_was_not_caught_is_not_found(client, id):
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_without_the_mailbox_there_is_no_inbox(web):
-    """Where mail goes elsewhere the page would only mislead."""
-    service, client = web
-    service.mailbox = None
-    for path in ("/inbox", "/inbox/messages", "/inbox/messages/abc"):
-        assert (await client.get(path)).status_code == 404
-    assert "/inbox" not in (await client.get("/")).text
+async def test_without_the_mailbox_there_is_no_inbox(tmp_path):
+    """Before the service has opened it, say: then nothing points to it either."""
+    async with client_of(Notifier(Settings(data_dir=str(tmp_path)))) as client:
+        for path in ("/inbox", "/inbox/messages", "/inbox/messages/abc"):
+            assert (await client.get(path)).status_code == 404
+        assert "/inbox" not in (await client.get("/")).text

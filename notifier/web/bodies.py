@@ -15,10 +15,10 @@ AnyRequest: TypeAlias = Request[Any, Any, Any]  # users, auth and state are not 
 # A client that is still sending does not read: so much of a body that is too large is taken
 # in and dropped, in order that our 413 arrives. As a multiple of the limit.
 PATIENCE = 4
-# Metadata comes back in answers and goes through databases: what some of them cannot hold,
-# or what an encoder could trip over, is refused at the door.
-METADATA_DEPTH = 16
-METADATA_INTEGER = 2**63
+# What callers may fill freely comes back in answers and goes through databases: what some of
+# them cannot hold, or what an encoder could trip over, is refused at the door.
+DEEPEST = 16
+LARGEST_INTEGER = 2**63
 
 _PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`\Z")
 _FIELD = re.compile(
@@ -66,14 +66,14 @@ async def _read_on(request: AnyRequest, message: Any, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
     """The value of a body. Raises InvalidMessage where JSON is not as it should be; 400."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidMessage(fault_of(error)) from None
     except msgspec.DecodeError as error:
-        detail = f"the body is not JSON: {error}" if body.strip() else "the body is empty"
+        detail = f"the body is not JSON: {error}" if bytes(body).strip() else "the body is empty"
     except UnicodeDecodeError as error:
         detail = f"the body is not UTF-8: {error.reason}"
     except RecursionError:
@@ -102,10 +102,10 @@ def fault_of(error: msgspec.ValidationError) -> Fault:
     return Fault(pointer, text)
 
 
-def check_metadata(metadata: dict[str, Any]) -> None:
-    """Raises InvalidMessage where it could not be kept, or not be given back."""
-    level: list[Any] = [metadata]
-    for _ in range(METADATA_DEPTH):
+def check_free(pointer: str, values: dict[str, Any]) -> None:
+    """Raises InvalidMessage where a field without a schema could not be kept or given back."""
+    level: list[Any] = [values]
+    for _ in range(DEEPEST):
         deeper: list[Any] = []
         for value in level:
             if isinstance(value, dict):
@@ -114,17 +114,13 @@ def check_metadata(metadata: dict[str, Any]) -> None:
             elif isinstance(value, list):
                 deeper += value
             elif isinstance(value, str) and "\0" in value:
-                raise _bad_metadata("NUL is not allowed in it")
-            elif isinstance(value, int) and not -METADATA_INTEGER <= value < METADATA_INTEGER:
-                raise _bad_metadata("it holds an integer of more than 64 bits")
+                raise InvalidMessage(Fault(pointer, "NUL is not allowed in it"))
+            elif isinstance(value, int) and not -LARGEST_INTEGER <= value < LARGEST_INTEGER:
+                raise InvalidMessage(Fault(pointer, "it holds an integer of more than 64 bits"))
         if not deeper:
             return
         level = deeper
-    raise _bad_metadata(f"it is nested deeper than {METADATA_DEPTH} levels")
-
-
-def _bad_metadata(message: str) -> InvalidMessage:
-    return InvalidMessage(Fault("/metadata", message))
+    raise InvalidMessage(Fault(pointer, f"it is nested deeper than {DEEPEST} levels"))
 
 
 def _require_json(content_type: bytes) -> None:

@@ -63,6 +63,29 @@ EMAILS: dict[str, dict[str, Any]] = {
     },
 }
 
+TEXTS: dict[str, dict[str, Any]] = {
+    "sms": {
+        "channel": "sms",
+        "to": "+1 202 555 0123",
+        "carrier": "US Cellular",
+        "text": "Your order 1042 is on its way.",
+        "reference": "order-1042",
+    },
+}
+SOURCE = """\
+Date: Sun, 01 Mar 2026 09:30:00 +0000
+From: Shop <shop@example.org>
+To: Ann <ann@example.net>
+Subject: Your order has shipped
+Message-ID: <0195519f3d40a1b2c3d4e5f60718293a@example.org>
+MIME-Version: 1.0
+Content-Type: text/plain; charset="utf-8"
+
+Dear Ann,
+
+your order 1042 is on its way.
+"""
+
 LEGACY_EMAILS: dict[str, dict[str, Any]] = {
     "text": {
         "email_to": "ann@example.net",

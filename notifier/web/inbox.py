@@ -48,7 +48,7 @@ class InboxList(Struct, frozen=True):
 
 
 class Inbox:
-    """/inbox. Where another relay is configured there is none."""
+    """/inbox, where the mailbox is in use."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
@@ -116,7 +116,7 @@ class Inbox:
 
     def _mailbox(self) -> Mailbox:
         if self._service.mailbox is None:
-            raise NotFoundException("the built-in mailbox is not in use: there are other relays")
+            raise NotFoundException("the built-in mailbox is not in use")
         return self._service.mailbox
 
     async def _find(self, request: AnyRequest) -> InboxList:

@@ -1,35 +1,38 @@
 """Messages, as a resource: /v1/messages."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import post, route
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from notifier.deliveries import Delivery, Status
-from notifier.errors import Rejected
-from notifier.journal import Filter
-from notifier.messages import Email
+from notifier.errors import MessageNotFound, Rejected
+from notifier.messages import Message, Sms
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
 from notifier.web.auth import key_of
-from notifier.web.bodies import AnyRequest, check_metadata, decode, read_json
+from notifier.web.bodies import AnyRequest, check_free, decode, read_json
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import (
     IDEMPOTENCY_PATTERN,
+    Written,
     read_id,
     read_idempotency,
     read_query,
     refuse_cross_site,
     render,
 )
+from notifier.web.queries import MessageQuery, SendQuery, ShowQuery
 from notifier.web.resources import MessageList, MessageResource, resource
+from notifier.web.shapes import AnyMessage, read_message
+from notifier.web.waiting import PREFER, applied, read_wait
 
 TAGS = ["messages"]
+ENTITY = 2  # header fields that every answer begins with: of what kind and how long it is
 REPLAYED = (b"idempotency-replayed", b"true")
 IDEMPOTENCY = {
     "Idempotency-Key": {
@@ -38,44 +41,6 @@ IDEMPOTENCY = {
         "schema": {"type": "string", "pattern": IDEMPOTENCY_PATTERN},
     }
 }
-
-_email = msgspec.json.Decoder(Email)
-
-
-class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
-    """A query without parameters: one that is not known would otherwise be passed over."""
-
-
-Word = Annotated[str, Meta(max_length=998, pattern=r"^[^\x00]*$")]
-
-
-class MessageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which messages, and which page of them."""
-
-    status: tuple[Status, ...] = ()
-    channel: Word | None = None
-    user_id: Word | None = None
-    reference: Word | None = None
-    tag: Word | None = None
-    to: Annotated[Word, Meta(description="A recipient's whole address.")] | None = None
-    relay: Annotated[Word, Meta(description="The relay of the last attempt.")] | None = None
-    created_after: Annotated[datetime, Meta(tz=True)] | None = None
-    created_before: Annotated[datetime, Meta(tz=True)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=200)] = 50
-    cursor: Annotated[str, Meta(description="`next_cursor` of the page before.")] | None = None
-
-    def filter(self) -> Filter:
-        return Filter(
-            status=self.status,
-            channel=self.channel,
-            user_id=self.user_id,
-            reference=self.reference,
-            tag=self.tag,
-            to=self.to,
-            relay=self.relay,
-            created_after=self.created_after,
-            created_before=self.created_before,
-        )
 
 
 class IdOnly(Struct):
@@ -93,6 +58,7 @@ class Messages:
     def __init__(self, service: Notifier) -> None:
         self._service = service
         self._limit = service.settings.max_body
+        self._patience = service.settings.wait_limit
         self._base = f"{service.settings.public_path}/v1/messages/".encode()
 
     def routes(self) -> list[HTTPRouteHandler]:
@@ -110,20 +76,39 @@ class Messages:
         scope = request.scope
         headers = dict(scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
-        if scope["query_string"]:
-            read_query(request, Nothing)
-        message = decode(_email, body)
-        if message.metadata:
-            check_metadata(message.metadata)
-        idempotent = read_idempotency(request, headers, body, answer=_single)
+        dry_run = scope["query_string"] and read_query(request, SendQuery).dry_run
+        message = read_message(body)
+        if dry_run:
+            return await self._preview(request, message)
+        written = Written(_single)
         receipt = await self._service.desk.submit(
-            (message,), key=key_of(request), idempotent=idempotent
+            (message,),
+            key=key_of(request),
+            idempotent=read_idempotency(request, headers, body, answer=written),
         )
-        if receipt.replayed is not None:
+        if receipt.replayed is None:
+            id = receipt.deliveries[0].id
+            answer = self._accepted(id, written(receipt.results))
+        else:
             id = _id_of.decode(receipt.replayed).id
-            return self._accepted(id.encode(), receipt.replayed, REPLAYED)
-        (delivery,) = receipt.deliveries
-        return self._accepted(delivery.id.encode(), render(delivery))
+            answer = self._accepted(id, receipt.replayed, REPLAYED)
+        if b"prefer" in headers and (wait := read_wait(scope["headers"], most=self._patience)):
+            return await self._final(id, wait, answer)
+        return answer
+
+    async def _preview(self, request: AnyRequest, message: Message) -> Answer:
+        entry = await self._service.desk.preview(message, key=key_of(request))
+        return source(entry.content, text=isinstance(message, Sms))
+
+    async def _final(self, id: str, wait: float, accepted: Answer) -> Answer:
+        """The message once it is final or held, or else as it is after so many seconds."""
+        try:
+            delivery = await self._service.outcome(id, timeout=wait)
+        except MessageNotFound:  # a replayed one that has been pruned since
+            return accepted
+        settled = delivery.status.final or delivery.status is Status.HELD
+        headers = [*accepted.headers[ENTITY:], applied(wait)]
+        return Answer(render(delivery), status=200 if settled else 202, headers=headers)
 
     async def list(self, request: AnyRequest) -> Answer:
         query = read_query(request, MessageQuery)
@@ -134,7 +119,18 @@ class Messages:
         return Answer(encode(found), headers=[NO_STORE])
 
     async def show(self, request: AnyRequest) -> Answer:
-        return _shown(await self._service.journal.get(read_id(request)))
+        """With `wait`, once its status or the number of its attempts is not what it is now."""
+        id = read_id(request)
+        query = read_query(request, ShowQuery)
+        delivery = await self._service.journal.get(id)
+        if query.wait and not delivery.status.final:
+            seen = _progress(delivery)
+            delivery = await self._service.outcome(
+                id,
+                timeout=min(query.wait, self._patience),
+                seen=lambda now: _progress(now) == seen,
+            )
+        return _shown(delivery)
 
     async def cancel(self, request: AnyRequest) -> Answer:
         """Nothing of it has left, and nothing will."""
@@ -151,13 +147,25 @@ class Messages:
         refuse_cross_site(request)
         return _shown(await self._service.send_now(read_id(request)))
 
-    def _accepted(self, id: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
-        return Answer(body, status=202, headers=[(b"location", self._base + id), *headers])
+    def _accepted(self, id: str, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
+        location = (b"location", self._base + id.encode())
+        return Answer(body, status=202, headers=[location, *headers])
 
 
 def _single(results: Sequence[Delivery | Rejected]) -> bytes:
     (delivery,) = results
     return b"" if isinstance(delivery, Rejected) else render(delivery)
+
+
+def _progress(delivery: Delivery) -> tuple[Status, int]:
+    return delivery.status, len(delivery.attempts) + delivery.attempts_dropped
+
+
+def source(content: bytes, *, text: bool) -> Answer:
+    """What is sent: a mail; or text, where it is a text message in one mail or several."""
+    kind = b"text/plain; charset=utf-8" if text else b"message/rfc822"
+    headers = [NO_STORE, (b"x-content-type-options", b"nosniff")]
+    return Answer(content.replace(b"\0", b"\r\n"), content_type=kind, headers=headers)
 
 
 def _shown(delivery: Delivery) -> Answer:
@@ -167,20 +175,29 @@ def _shown(delivery: Delivery) -> Answer:
 Handler = Callable[[AnyRequest], Awaitable[Answer]]
 
 MESSAGE = Outcome("The message as it is now.", MessageResource, examples.SENT)
+SAYS = {
+    "Location": "Where to look at it.",
+    "Idempotency-Replayed": "`true`: given before, and nothing was added.",
+    "Preference-Applied": "`wait=10`: so long it was waited for, or less.",
+}
+MAIL = Outcome("", str, examples.SOURCE, media_type="message/rfc822")
+TEXT = Outcome("", str, examples.SOURCE, media_type="text/plain")
 SEND = Operation(
-    body=Email,
-    examples=examples.EMAILS,
-    headers=IDEMPOTENCY,
+    body=AnyMessage,
+    examples=examples.EMAILS | examples.TEXTS,
+    query=SendQuery,
+    headers=IDEMPOTENCY | PREFER,
     answers={
-        202: Outcome(
-            "It is in the journal on disk.",
+        200: Outcome(
+            "It was waited for, and is final or held. With `dry_run`: what would be sent.",
             MessageResource,
-            examples.ACCEPTED,
-            headers={
-                "Location": "Where to look at it.",
-                "Idempotency-Replayed": "`true`: given before, and nothing was added.",
-            },
-        )
+            examples.SENT,
+            headers=SAYS,
+            also=(MAIL, TEXT),
+        ),
+        202: Outcome(
+            "It is in the journal on disk.", MessageResource, examples.ACCEPTED, headers=SAYS
+        ),
     },
     problems=(400, 413, 415, 422, 429, 503),
 )
@@ -189,7 +206,7 @@ LIST = Operation(
     answers={200: Outcome("One page.", MessageList, examples.LIST)},
     problems=(422, 503),
 )
-SHOW = Operation(answers={200: MESSAGE}, problems=(404, 503))
+SHOW = Operation(query=ShowQuery, answers={200: MESSAGE}, problems=(404, 422, 503))
 ACT = Operation(answers={200: MESSAGE}, problems=(403, 404, 409, 503))
 
 

@@ -19,11 +19,17 @@ from notifier.web.problems import PROBLEM_JSON, Problem
 
 GET = [HttpMethod.GET, HttpMethod.HEAD]
 JSON = "application/json"
+USUAL_TAG = "email"  # what a message is where its channel is left out
 
 DESCRIPTION = """\
 Email over HTTP, with nothing lost: what was answered with `202` is on disk, and ends in one visible
 state with its reason. Requests and answers are JSON in UTF-8; errors are problems as RFC 9457 has
 them, and those that concern a field name it in `errors`."""
+
+
+ID: Mapping[str, Any] = {
+    "id": {"description": "The message's id.", "schema": {"type": "string"}},
+}
 
 
 class Outcome(Struct, frozen=True):
@@ -34,6 +40,7 @@ class Outcome(Struct, frozen=True):
     example: Any = None
     media_type: str = JSON
     headers: Mapping[str, str] = {}  # name: what it says
+    also: tuple["Outcome", ...] = ()  # the same status with other media types
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -45,6 +52,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     examples: Mapping[str, Any] = {}  # of the body
     query: type[Struct] | None = None
     headers: Mapping[str, Mapping[str, Any]] = {}
+    path: Mapping[str, Any] = ID  # what stands for a name in the path
 
 
 def document(routes: Iterable[BaseRoute], *, public_path: str) -> dict[str, Any]:
@@ -90,22 +98,30 @@ class _Schemas:
         types: list[Any] = [Problem]
         for operation in operations:
             types += [operation.body] if operation.body else []
-            types += [each.type for each in operation.answers.values() if each.type]
+            for answer in operation.answers.values():
+                types += [each.type for each in (answer, *answer.also) if each.type]
         tops, components = msgspec.json.schema_components(
             types, ref_template="#/components/schemas/{name}"
         )
-        self._tops = [*zip(types, tops, strict=True)]
+        self._tops = [*zip(types, map(_undiscriminated, tops), strict=True)]
         self.components = {name: _freed(schema) for name, schema in components.items()}
 
     def of(self, type: Any) -> dict[str, Any]:
         return next(top for known, top in self._tops if known is type)
 
 
+def _undiscriminated(schema: dict[str, Any]) -> dict[str, Any]:
+    """A union without its discriminator, which OpenAPI does not let anybody leave out."""
+    kept = {name: value for name, value in schema.items() if name != "discriminator"}
+    if isinstance(items := kept.get("items"), dict):
+        kept["items"] = _undiscriminated(items)
+    return kept
+
+
 def _freed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a tagged Struct, whose tag may be left out where it stands alone."""
+    """The schema of a tagged Struct, whose tag may be left out where it is the usual one."""
     for name, field in schema.get("properties", {}).items():
-        # Only a tag is an enum of one value in what msgspec writes for a body of ours.
-        if len(field.get("enum", ())) == 1 and name in schema.get("required", ()):
+        if field.get("enum") == [USUAL_TAG] and name in schema.get("required", ()):
             field["default"] = field["enum"][0]
             schema["required"].remove(name)
     return schema
@@ -138,9 +154,9 @@ def _operation(
 
 
 def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
-    if "{id}" in path:
-        id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-        yield {**id, "description": "The message's id."}
+    for name, described in operation.path.items():
+        if f"{{{name}}}" in path:
+            yield {"name": name, "in": "path", "required": True, **described}
     for name, header in operation.headers.items():
         yield {"name": name, "in": "header", "required": False, **header}
     if operation.query is not None:
@@ -179,20 +195,25 @@ def _responses(operation: Operation, schemas: _Schemas) -> Iterator[tuple[str, d
 
 
 def _answer(outcome: Outcome, schemas: _Schemas) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    if outcome.type is not None:
-        content["schema"] = schemas.of(outcome.type)
-    if outcome.example is not None:
-        content["example"] = msgspec.to_builtins(outcome.example)
     described: dict[str, Any] = {"description": outcome.description}
-    if content:
-        described["content"] = {outcome.media_type: content}
+    contents = {each.media_type: _content(each, schemas) for each in (outcome, *outcome.also)}
+    if any(contents.values()):
+        described["content"] = contents
     if outcome.headers:
         described["headers"] = {
             name: {"description": says, "schema": {"type": "string"}}
             for name, says in outcome.headers.items()
         }
     return described
+
+
+def _content(outcome: Outcome, schemas: _Schemas) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if outcome.type is not None:
+        content["schema"] = schemas.of(outcome.type)
+    if outcome.example is not None:
+        content["example"] = msgspec.to_builtins(outcome.example)
+    return content
 
 
 def _problem(status: int, schemas: _Schemas) -> dict[str, Any]:

@@ -68,8 +68,32 @@ def read_id(request: AnyRequest) -> str:
     return id
 
 
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """A query without parameters: one that is not known would otherwise be passed over."""
+
+
+class Written:
+    """A rendering that keeps what it has written, so that it need not be written twice."""
+
+    __slots__ = ("_write", "body")
+
+    def __init__(self, write: Rendering) -> None:
+        self.body: bytes | None = None
+        self._write = write
+
+    def __call__(self, results: Sequence[Delivery | Rejected]) -> bytes:
+        if self.body is None:
+            self.body = self._write(results)
+        return self.body
+
+
 def read_idempotency(
-    request: AnyRequest, headers: dict[bytes, bytes], body: bytes, *, answer: Rendering
+    request: AnyRequest,
+    headers: dict[bytes, bytes],
+    body: bytes,
+    *,
+    answer: Rendering,
+    variant: bytes = b"",
 ) -> Idempotent | None:
     """The caller's Idempotency-Key, what it stands for (this path and body), and the answer."""
     key = headers.get(b"idempotency-key")
@@ -77,8 +101,8 @@ def read_idempotency(
         return None
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise BadHeader("Idempotency-Key", "1 to 255 visible ASCII characters are allowed")
-    stands_for = blake2b(request.scope["path"].encode(), digest_size=20)
-    stands_for.update(b"\0")
+    stands_for = blake2b(request.scope["path"].rstrip("/").encode(), digest_size=20)
+    stands_for.update(b"\0" + variant)
     stands_for.update(body)
     return Idempotent(key.decode(), stands_for.digest(), answer)
 

@@ -75,11 +75,14 @@ KINDS: dict[type[errors.NotifierError], tuple[int, str, str]] = {
         "idempotency-mismatch",
         "The idempotency key belongs to another request",
     ),
+    errors.Unauthorized: (401, "unauthorized", "An API key is needed"),
+    errors.Forbidden: (403, "forbidden", "The API key does not allow it"),
     BadParameter: (422, "invalid-parameter", "A parameter cannot be taken"),
     BadHeader: (422, "invalid-header", "A header field cannot be taken"),
     NotSent: (502, "not-sent", "The message will not be sent"),
     errors.Rejected: (422, "rejected", "The request cannot be carried out as it stands"),
     errors.BacklogFull: (429, "backlog-full", "Too many messages are waiting"),
+    errors.TooMany: (429, "rate-exceeded", "The API key has used up its rate"),
     errors.Draining: (503, "draining", "The service is stopping"),
     errors.JournalUnavailable: (503, "journal-unavailable", "The journal cannot be written now"),
     errors.Unavailable: (503, "unavailable", "Not now"),
@@ -126,9 +129,18 @@ def _of_ours(error: errors.NotifierError) -> Response[bytes]:
         errors=_errors(error),
         id=error.id if isinstance(error, NotSent) else None,
     )
-    if isinstance(error, errors.Unavailable):
-        return _response(problem, {"Retry-After": str(error.retry_after)})
-    return _response(problem)
+    return _response(problem, _headers(error))
+
+
+def _headers(error: errors.NotifierError) -> dict[str, str]:
+    match error:
+        case errors.TooMany():
+            return {"Retry-After": str(error.retry_after), **error.headers}
+        case errors.Unavailable():
+            return {"Retry-After": str(error.retry_after)}
+        case errors.Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+    return {}
 
 
 def _errors(error: errors.NotifierError) -> Sequence[ProblemError]:

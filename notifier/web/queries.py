@@ -1,0 +1,68 @@
+"""What may stand in the query of calls about messages."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from notifier.deliveries import Status
+from notifier.journal import Filter
+
+Word = Annotated[str, Meta(max_length=998, pattern=r"^[^\x00]*$")]
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which messages."""
+
+    status: tuple[Status, ...] = ()
+    channel: Word | None = None
+    user_id: Word | None = None
+    reference: Word | None = None
+    tag: Word | None = None
+    to: Annotated[Word, Meta(description="A recipient's whole address.")] | None = None
+    relay: Annotated[Word, Meta(description="The relay of the last attempt.")] | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+    def filter(self) -> Filter:
+        return Filter(
+            status=self.status,
+            channel=self.channel,
+            user_id=self.user_id,
+            reference=self.reference,
+            tag=self.tag,
+            to=self.to,
+            relay=self.relay,
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+class MessageQuery(Filters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which messages, and which page of them."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(description="`next_cursor` of the page before.")] | None = None
+
+
+class SendQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to treat a message that is handed in."""
+
+    dry_run: Annotated[
+        bool, Meta(description="Do everything but accept it, and answer what would be sent.")
+    ] = False
+
+
+class ShowQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to look at one message."""
+
+    wait: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Seconds to wait for another status or attempt, where it is not final. "
+            "The service has a limit of its own, NOTIFIER_WAIT_LIMIT.",
+        ),
+    ] = 0
