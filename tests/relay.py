@@ -102,6 +102,10 @@ class ScriptedRelay:
     def release(self):
         """Give all answers that were held back, and hold back no more."""
         self._holding.clear()
+        self.let_go()
+
+    def let_go(self):
+        """Give the answers that were held back, and hold back the next ones again."""
         held, self._held = self._held, []
         for connection, verb, argument in held:
             connection.go_on(verb, argument)

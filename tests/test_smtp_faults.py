@@ -266,6 +266,44 @@ def test_f32_a_relay_that_stops_reading_never_gets_a_copy_later(run):
     run(scenario())
 
 
+@on_each_loop
+def test_f32_nor_does_one_that_hangs_up_on_its_side_and_reads_on(run):
+    """Half a FIN in the middle of the content: we hang up too, and what was left stays here."""
+
+    async def scenario():
+        async with ScriptedRelay(receive_buffer=4096) as relay, sending(relay.spec) as relays:
+            relay.answer("DATA", StopReading("354 go on"))
+            attempt = asyncio.create_task(relays.send(envelope(), LARGE))
+            await relay.until(lambda: relay.connections and relay.connections[0].stopped)
+            await asyncio.sleep(0.05)
+            relay.connections[0].transport.write_eof()
+            attempt = await attempt
+            assert attempt.relay_failed
+            assert not attempt.uncertain
+            relay.read_on()
+            await relay.until(lambda: not relay.open)
+            assert not relay.received
+
+    run(scenario())
+
+
+async def test_each_reply_to_one_flight_has_its_own_time():
+    """Recipients that are looked up one by one may take long together, if each comes in time."""
+    timeouts = Timeouts(data=0.5)
+    async with ScriptedRelay() as relay, sending(relay.spec, timeouts=timeouts) as relays:
+        relay.hold("RCPT")
+        attempt = asyncio.create_task(
+            relays.send(envelope(*(f"{n}@x.org" for n in range(4))), SOURCE)
+        )
+        for _ in range(4):
+            await relay.until_held(1)
+            await asyncio.sleep(0.3)
+            relay.let_go()
+        attempt = await attempt
+        assert len(attempt.accepted) == 4
+        assert attempt.seconds > 1.0
+
+
 async def test_a_slow_reader_gets_the_time_it_needs():
     """As long as the relay takes some of it, the upload is not given up."""
     async with (
