@@ -14,8 +14,8 @@ from notifier.messages import Message, Sms
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.auth import key_of
-from notifier.web.bodies import AnyRequest, check_free, decode, read_json
+from notifier.web.auth import key_of, narrowed
+from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import (
     IDEMPOTENCY_PATTERN,
@@ -113,7 +113,7 @@ class Messages:
     async def list(self, request: AnyRequest) -> Answer:
         query = read_query(request, MessageQuery)
         page = await self._service.journal.find(
-            query.filter(), limit=query.limit, cursor=query.cursor
+            narrowed(query.filter(), request), limit=query.limit, cursor=query.cursor
         )
         found = MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
         return Answer(encode(found), headers=[NO_STORE])

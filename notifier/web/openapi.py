@@ -15,6 +15,7 @@ from litestar.routes.base import BaseRoute
 from msgspec import Struct
 
 from notifier import __version__
+from notifier.web.access import SCHEMES, access_to, refusals, security
 from notifier.web.problems import PROBLEM_JSON, Problem
 
 GET = [HttpMethod.GET, HttpMethod.HEAD]
@@ -27,9 +28,7 @@ state with its reason. Requests and answers are JSON in UTF-8; errors are proble
 them, and those that concern a field name it in `errors`."""
 
 
-ID: Mapping[str, Any] = {
-    "id": {"description": "The message's id.", "schema": {"type": "string"}},
-}
+ID = {"description": "The message's id.", "schema": {"type": "string"}}
 
 
 class Outcome(Struct, frozen=True):
@@ -52,7 +51,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     examples: Mapping[str, Any] = {}  # of the body
     query: type[Struct] | None = None
     headers: Mapping[str, Mapping[str, Any]] = {}
-    path: Mapping[str, Any] = ID  # what stands for a name in the path
+    path: Mapping[str, Any] = {}  # what stands in it for a name other than `id`
 
 
 def document(routes: Iterable[BaseRoute], *, public_path: str) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def document(routes: Iterable[BaseRoute], *, public_path: str) -> dict[str, Any]
         "info": {"title": "notifier", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": public_path or "/"}],
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": schemas.components},
+        "components": {"schemas": schemas.components, "securitySchemes": SCHEMES},
     }
 
 
@@ -130,13 +129,21 @@ def _freed(schema: dict[str, Any]) -> dict[str, Any]:
 def _operation(
     path: str, handler: HTTPRouteHandler, operation: Operation, schemas: _Schemas
 ) -> dict[str, Any]:
+    access = access_to(handler)
     described: dict[str, Any] = {
         "operationId": handler.operation_id,
         "summary": handler.summary,
         "description": handler.fn.__doc__ or handler.summary,
         "tags": list(handler.tags or ()),
+        "security": security(access),
         "parameters": [*_parameters(path, operation)],
-        "responses": dict(_responses(operation, schemas)),
+        "responses": {
+            **{str(status): _answer(each, schemas) for status, each in operation.answers.items()},
+            **{
+                str(status): _problem(status, schemas)
+                for status in refusals(access, operation.problems)
+            },
+        },
     }
     if operation.body is not None:
         described["requestBody"] = {
@@ -154,7 +161,7 @@ def _operation(
 
 
 def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
-    for name, described in operation.path.items():
+    for name, described in {"id": ID, **operation.path}.items():
         if f"{{{name}}}" in path:
             yield {"name": name, "in": "path", "required": True, **described}
     for name, header in operation.headers.items():
@@ -187,13 +194,6 @@ def _inlined(schema: Any, components: dict[str, Any]) -> Any:
     return {name: _inlined(value, components) for name, value in schema.items()}
 
 
-def _responses(operation: Operation, schemas: _Schemas) -> Iterator[tuple[str, dict[str, Any]]]:
-    for status, outcome in operation.answers.items():
-        yield str(status), _answer(outcome, schemas)
-    for status in operation.problems:
-        yield str(status), _problem(status, schemas)
-
-
 def _answer(outcome: Outcome, schemas: _Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {"description": outcome.description}
     contents = {each.media_type: _content(each, schemas) for each in (outcome, *outcome.also)}
@@ -224,4 +224,7 @@ def _problem(status: int, schemas: _Schemas) -> dict[str, Any]:
     if status in {429, 503}:
         seconds = {"description": "Seconds.", "schema": {"type": "integer"}}
         described["headers"] = {"Retry-After": seconds}
+    if status == HTTPStatus.UNAUTHORIZED:
+        scheme = {"description": "How to show a key.", "schema": {"type": "string"}}
+        described["headers"] = {"WWW-Authenticate": scheme}
     return described

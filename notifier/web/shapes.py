@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Email, Message, Sms
-from notifier.web.bodies import check_metadata, decode
+from notifier.web.bodies import check_free, decode
 
 MOST = 1000  # messages in a batch
 
@@ -30,7 +30,9 @@ def read_message(body: bytes | msgspec.Raw) -> Message:
     """One message. Raises InvalidMessage where it is not as it should be; 400."""
     message = _read(body)
     if message.metadata:
-        check_metadata(message.metadata)
+        check_free("/metadata", message.metadata)
+    if message.data:
+        check_free("/data", message.data)
     return message
 
 
@@ -61,6 +63,6 @@ def _read(body: bytes | msgspec.Raw) -> Message:
 
 def _channel_of(body: bytes | msgspec.Raw) -> Any:
     try:
-        return _channel.decode(body).channel
-    except msgspec.ValidationError:  # it is no object
+        return decode(_channel, body).channel
+    except InvalidMessage:  # it is no object
         return "email"
