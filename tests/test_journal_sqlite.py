@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -307,9 +308,9 @@ class TestOpening:
         """F16: where SQLite would lose data it is not started, and the error says why."""
         mounts = tmp_path / "mountinfo"
         mounts.write_text(
-            "1 0 8:1 / / rw - ext4 /dev/sda rw\n"
-            f"2 1 0:2 / {str(tmp_path).replace(' ', chr(92) + '040')} rw shared:1 - {kind} x rw\n"
             f"3 1 0:3 / {tmp_path}/other rw - ext4 /dev/sdb rw\n"
+            f"2 1 0:2 / {str(tmp_path).replace(' ', chr(92) + '040')} rw shared:1 - {kind} x rw\n"
+            "1 0 8:1 / / rw - ext4 /dev/sda rw\n"
         )
         with pytest.raises(JournalFailure, match=rf"network file system \({kind}\)"):
             await SqliteJournal(str(tmp_path / "data" / "n.db"), mounts=mounts).open()
@@ -515,6 +516,38 @@ class TestLongReader:
                 await journal.expire(NOW, lambda each: each)
                 await until(lambda: wal.stat().st_size == 0)
         assert len([e for e in logs if e["event"] == "journal_wal_large"]) == 1
+
+
+async def test_what_piled_up_before_the_end_is_answered(path):
+    """Closed while the writer is busy, it still does all that was asked, and then ends."""
+    begun, gate = threading.Event(), threading.Event()
+    async with opened(path) as journal:
+        busy = journal._writes.ask(lambda db: begun.set() or gate.wait(LIMIT))
+        await until(begun.is_set)
+        asked = [asyncio.ensure_future(journal.add([each])) for each in entries(50)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(journal.close())
+        await until(lambda: journal._writes._closed)
+        gate.set()
+        async with asyncio.timeout(LIMIT):
+            await closing
+            await asyncio.gather(busy, *asked)
+    async with opened(path) as again:
+        assert (await again.backlog()).counts[Status.QUEUED] == 50
+
+
+async def test_pruning_leaves_nothing_behind(path):
+    """Once a delivery is pruned no table remembers it."""
+    async with opened(path) as journal:
+        await journal.add(entries(3, user_id="7", tags=("t",), reference="r"))
+        for claim in await journal.claim(RELAY, 3, now=NOW):
+            await journal.record(sent(claim.delivery))
+        later = NOW + timedelta(days=1)
+        await journal.prune(finished_before=later, bodies_before=later, now=later)
+        for table in ("deliveries", "contents", "terms"):
+            count = f"SELECT count(*) FROM {table}"
+            read = journal._reads.ask(lambda db, sql=count: db.execute(sql).fetchone())
+            assert await read == (0,), table
 
 
 class TestSearchesAndReads:
