@@ -360,6 +360,10 @@ def test_a_changed_folder_is_taken_up_and_a_broken_one_is_not(folder):
     clock.now += 1
     assert templates.fill("t", {}).text == "two!"
     assert [listed.name for listed in templates.all()] == ["t", "u"]
+    before = templates._now
+    clock.now += 1
+    assert templates.fill("t", {}).text == "two!"
+    assert templates._now is before, "what has not changed is not read again"
     put(folder, t_txt="{% if")
     clock.now += 1
     assert templates.fill("t", {}).text == "two!"
@@ -465,6 +469,8 @@ def test_data_may_be_called_anything(folder):
         "{% for i in range(99999) %}{{ big.count('x') }}{{ 'y' in big }}{% endfor %}",
         "{% for i in range(9999) %}" + "x" * 1000 + "{% endfor %}",
         "{% set t %}{% for i in range(99999) %}" + "x" * 1000 + "{% endfor %}{% endset %}",
+        "{% set t %}{% for i in range(99999) %}{% block b scoped %}" + "x" * 1000 + "{% endblock %}"
+        "{% endfor %}{% endset %}",
         "{% macro m(n) %}{{ m(n) }}{{ m(n) }}{% endmacro %}{{ m(1) }}",
         "{% macro m(n) %}{% if n %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}{{ m(60) }}",
         "{% include 't.txt' %}",

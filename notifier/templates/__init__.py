@@ -188,7 +188,7 @@ def _complaint(error: Exception, file: str, snapshot: Snapshot) -> str:
     at = f"{file}, line {line}" if line else file
     if isinstance(error, RecursionError):
         return f"{at}: macros, loops or files call each other without end"
-    return f"{at}: {error or type(error).__name__}"
+    return f"{at}: {str(error) or type(error).__name__}"
 
 
 def _all_missing(lacking: list[Lacking], file: str, data: Mapping[str, Any]) -> Iterator[Fault]:
