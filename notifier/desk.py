@@ -1,7 +1,7 @@
 """Where messages are handed in: judged, composed, and kept before anybody is told so."""
 
 import asyncio
-import secrets
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -17,12 +17,15 @@ from notifier.errors import (
     BacklogFull,
     Draining,
     Fault,
+    Forbidden,
     InvalidMessage,
     JournalUnavailable,
     Rejected,
+    TooMany,
 )
 from notifier.journal import Entry, Idempotency, Journal
 from notifier.keys import Key
+from notifier.limits import Limits
 from notifier.messages import Email, Message
 from notifier.settings import Settings
 from notifier.sms import Carriers
@@ -59,7 +62,7 @@ class Receipt(Struct, frozen=True):
 class Desk:
     """
     Once `submit` returns, only a lost disk can lose what it accepted. Raises BacklogFull,
-    Draining, JournalUnavailable; IdempotencyMismatch.
+    Draining, JournalUnavailable, TooMany; IdempotencyMismatch, Forbidden.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Desk:
         clock: Clock,
     ) -> None:
         self.draining = False
+        self.limits = Limits()
         self.templates = Templates(Path(settings.templates) if settings.templates else None)
         self.carriers = Carriers.read(Path(settings.carriers) if settings.carriers else None)
         self._most = settings.max_backlog
@@ -106,6 +110,24 @@ class Desk:
         else InvalidMessage with each fault under its position. Otherwise the others go.
         """
         self._admit(len(messages))
+        if key is None or (key.rate is None and key.daily is None):
+            return await self._accept(messages, key, idempotent, strict)
+        self._take(key, len(messages))
+        accepted = 0
+        try:
+            receipt = await self._accept(messages, key, idempotent, strict)
+            accepted = len(receipt.deliveries)
+            return receipt
+        finally:
+            self.limits.refund(key.name, len(messages) - accepted)
+
+    async def _accept(
+        self,
+        messages: Sequence[Message | Rejected],
+        key: Key | None,
+        idempotent: Idempotent | None,
+        strict: bool,
+    ) -> Receipt:
         now = self._clock()
         entries = [await self._entry(each, key, now) for each in messages]
         refused = [each for each in entries if isinstance(each, Rejected)]
@@ -134,6 +156,15 @@ class Desk:
                 f"{self._upkeep.waiting} messages are waiting, and {self._most} may",
                 retry_after=int(min(max(wait, 1.0), 3600.0)),
             )
+
+    def _take(self, key: Key, count: int) -> None:
+        """Of what the key has left. Raises TooMany; Forbidden where to wait would be no use."""
+        verdict = self.limits.take(key.name, rate=key.rate, daily=key.daily, n=count)
+        if verdict.allowed:
+            return
+        if not verdict.possible:
+            raise Forbidden(verdict.reason)
+        raise TooMany(verdict.reason, retry_after=verdict.retry_after, headers=verdict.headers())
 
     async def _entry(
         self, message: Message | Rejected, key: Key | None, now: datetime
@@ -174,7 +205,7 @@ class Desk:
 
 def new_id(now: datetime) -> str:
     """A public id that sorts by time and cannot be guessed."""
-    return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+    return f"{int(now.timestamp() * 1000):012x}{os.urandom(10).hex()}"
 
 
 def _key_for(

@@ -12,7 +12,7 @@ import structlog
 from notifier.deliveries import Attempt, Delivery, Envelope, Priority, Route, Status
 from notifier.errors import JournalUnavailable, NotifierError
 from notifier.feed import Feed
-from notifier.journal import Claim, Journal
+from notifier.journal import Claim, Journal, Step
 from notifier.retries import RetryPolicy
 
 POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
@@ -21,7 +21,6 @@ JOURNAL_SECONDS = 1.0  # between two tries to write to a journal that cannot be 
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
 
 log = structlog.get_logger()
-
 Clock = Callable[[], datetime]
 
 
@@ -82,11 +81,13 @@ class Dispatcher:
         workers: int,
         window: int,
         clock: Clock = utc_now,
+        expiry: Callable[[datetime], Step] = lambda now: partial(Delivery.expired, now=now),
     ) -> None:
         self._journal = journal
         self._retry = retry
         self._feed = feed
         self._clock = clock
+        self._expiry = expiry
         self._size = window
         # By priority, then in the order of claiming.
         self._window: asyncio.PriorityQueue[tuple[int, int, Claim]] = asyncio.PriorityQueue()
@@ -112,7 +113,8 @@ class Dispatcher:
 
     def wake(self, route: Route) -> None:
         """Something has been put in the journal that may be due."""
-        self._lanes[route].stir.set()
+        if lane := self._lanes.get(route):  # none: its provider is configured no more
+            lane.stir.set()
 
     @property
     def paused(self) -> bool:
@@ -140,8 +142,7 @@ class Dispatcher:
             if self.doing[number] is None:
                 worker.cancel()
         await self._give_back()
-        busy = [worker for worker in self._workers if not worker.done()]
-        if busy:
+        if busy := [worker for worker in self._workers if not worker.done()]:
             await asyncio.wait(busy, timeout=grace)
         for lane in self._lanes.values():
             lane.transport.abort_all()
@@ -167,8 +168,8 @@ class Dispatcher:
                 if wanted > 0:
                     if not await self._claim(route, lane, wanted):
                         await self._wait_until_due(route, lane)
-                elif lane.busy or lane.ahead:
-                    await lane.stir.wait()
+                elif lane.busy or lane.ahead or lane.transport.room() > 0:
+                    await lane.stir.wait()  # until the window has places again
                 else:
                     await lane.transport.wait_for_room()
             except JournalUnavailable as error:
@@ -232,7 +233,7 @@ class Dispatcher:
         self._feed.publish(delivery)
         try:
             if delivery.expires_at <= self._clock():
-                return await self._record(delivery.expired(self._clock()))
+                return await self._record(self._expiry(self._clock())(delivery))
             content = claim.content
             if content is None:
                 content = await self._journal.content(delivery.id)
@@ -279,7 +280,7 @@ class Dispatcher:
             await asyncio.sleep(EXPIRE_SECONDS)
             now = self._clock()
             with contextlib.suppress(NotifierError):
-                for delivery in await self._journal.expire(now, partial(Delivery.expired, now=now)):
+                for delivery in await self._journal.expire(now, self._expiry(now)):
                     log.warning("expired", id=delivery.id, reason=delivery.reason)
                     self._feed.publish(delivery)
 

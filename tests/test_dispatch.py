@@ -99,7 +99,7 @@ async def dispatching(journal, transport, *, workers=4, window=8, grace=1.0, **o
     feed = options.pop("feed", Feed())
     dispatcher = Dispatcher(
         journal=journal,
-        transports={Route.RELAY: transport},
+        transports={Route.RELAY: transport} | options.pop("more", {}),
         retry=options.pop("retry", RetryPolicy(schedule=(0.05,))),
         feed=feed,
         workers=workers,
@@ -349,3 +349,22 @@ async def test_a_cancelled_claim_is_not_lost(journal):
     counts = (await journal.backlog()).counts
     assert counts.get(Status.SENDING, 0) == 0
     assert counts.get(Status.QUEUED, 0) + counts.get(Status.SENT, 0) == 5
+
+
+async def test_a_window_full_of_one_route_leaves_the_loop_to_others(journal):
+    """A route that could send, but finds no place in the window, waits without spinning."""
+    stuck, free = Transport(), Transport()
+    stuck.gate.clear()
+    await journal.add([entry(n) for n in range(30)])
+
+    async def window_is_full():
+        return (await journal.backlog()).counts.get(Status.SENDING, 0) == 12
+
+    async with dispatching(
+        journal, stuck, more={Route.GATEWAY: free}, workers=4, window=8
+    ) as dispatcher:
+        await until(window_is_full)
+        dispatcher.wake(Route.GATEWAY)
+        await asyncio.sleep(0.05)  # would never return
+        stuck.gate.set()
+        await until(all_are(journal, Status.SENT, 30))
