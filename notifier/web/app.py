@@ -10,6 +10,7 @@ from notifier.web.messages import Messages
 from notifier.web.ops import Probes
 from notifier.web.pages import Pages
 from notifier.web.problems import HANDLERS
+from notifier.web.sms import Texts
 
 
 def create_app(service: Notifier) -> Litestar:
@@ -23,6 +24,7 @@ def create_app(service: Notifier) -> Litestar:
             *Messages(service).routes(),
             *Events(service).routes(),
             *Legacy(service).routes(),
+            *Texts(service).routes(),
             *Probes(service).routes(),
             *pages.routes(),
             *Inbox(service).routes(),

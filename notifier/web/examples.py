@@ -103,3 +103,31 @@ LEGACY_EMAILS: dict[str, dict[str, Any]] = {
 }
 LEGACY_QUEUED = {"result": "queued", "id": _QUEUED.id}
 LEGACY_SENT = {"result": "sent: 250 2.0.0 Ok: queued as 4c8F2k1QzN", "id": _QUEUED.id}
+
+LEGACY_TEXTS: dict[str, dict[str, Any]] = {
+    "gateway": {
+        "phone_number": "2025550123",
+        "provider": "US Cellular",
+        "message": "Your order 1042 is on its way.",
+        "user_id": 17,
+    },
+}
+CARRIERS = {
+    "items": [
+        {
+            "id": "att",
+            "names": ["AT&T", "ATT", "Cingular"],
+            "sms": "txt.att.net",
+            "mms": "mms.att.net",
+            "country": "US",
+            "status": "dead",
+            "effective": "2025-06-17",
+            "source": "AT&T support article KM1061254",
+            "checked": "2026-02-22",
+            "host": None,
+            "limit": 160,
+            "quirks": [],
+            "note": "Mail gets a permanent 550; enterprise exceptions may exist.",
+        }
+    ]
+}

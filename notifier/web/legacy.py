@@ -3,7 +3,8 @@ The addresses that clients of the replaced service call. Nothing is decided here
 translated. Fields that are not known are passed over, as they were there.
 """
 
-from typing import Annotated
+from collections.abc import Collection, Mapping
+from typing import Annotated, TypeAlias
 
 import msgspec
 from litestar import post
@@ -29,6 +30,11 @@ OneMailbox = Annotated[
 ]
 
 
+UserId: TypeAlias = (
+    Annotated[str, Meta(max_length=255)] | Annotated[int, Meta(ge=-(2**53), le=2**53)]
+)
+
+
 class LegacyEmail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An email. `message` is HTML where it contains a tag, and plain text otherwise."""
 
@@ -36,9 +42,7 @@ class LegacyEmail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     email_from: Mailbox | None = None
     subject: Line
     message: Body
-    user_id: (
-        Annotated[str, Meta(max_length=255)] | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None
-    ) = None
+    user_id: UserId | None = None
 
     def email(self) -> Email:
         html = is_html(self.message)
@@ -60,7 +64,7 @@ class LegacyAnswer(Struct, frozen=True):
 
 
 # Where our names for what is wrong are not the caller's.
-_POINTERS = {"to": "email_to", "from": "email_from", "text": "message", "html": "message"}
+_NAMES = {"to": "email_to", "from": "email_from", "text": "message", "html": "message"}
 
 _legacy = msgspec.json.Decoder(LegacyEmail)
 
@@ -95,7 +99,7 @@ class Legacy:
 
     async def send(self, request: AnyRequest) -> Answer:
         """It is on disk when the answer arrives; a worker sends it, first in, first out."""
-        return _queued(await self._submit(request))
+        return queued(await self._submit(request))
 
     async def send_and_wait(self, request: AnyRequest) -> Answer:
         """Where the relay does not answer in time the message stays queued, as in /send-email/."""
@@ -106,7 +110,7 @@ class Legacy:
             return Answer(encode(LegacyAnswer(f"sent: {reply}", delivery.id)))
         if delivery.status.final:
             raise NotSent(delivery.id, f"{delivery.status}: {reply or delivery.reason}")
-        return _queued(delivery)
+        return queued(delivery)
 
     async def _submit(self, request: AnyRequest) -> Delivery:
         headers = dict(request.scope["headers"])
@@ -115,7 +119,8 @@ class Legacy:
         try:
             receipt = await self._service.desk.submit((message.email(),), key=key_of(request))
         except InvalidMessage as error:
-            raise InvalidMessage(*(_theirs(fault, message) for fault in error.faults)) from None
+            one = isinstance(message.email_to, str)
+            raise renamed(error, _NAMES, single=("to",) if one else ()) from None
         (delivery,) = receipt.deliveries
         return delivery
 
@@ -129,18 +134,21 @@ def last_reply(delivery: Delivery) -> str:
     return last.reply if last.reply.startswith(code) else f"{code} {last.reply}"
 
 
-def _queued(delivery: Delivery) -> Answer:
+def queued(delivery: Delivery) -> Answer:
     words = f"{delivery.status}: {delivery.reason}" if delivery.reason else str(delivery.status)
     return Answer(encode(LegacyAnswer(words, delivery.id)), status=202)
 
 
-def _theirs(fault: Fault, message: LegacyEmail) -> Fault:
-    """The fault in terms of the body that the caller wrote."""
-    field, _, rest = fault.pointer.removeprefix("/").partition("/")
-    if field == "to" and isinstance(message.email_to, str):
-        rest = ""
-    pointer = "/" + _POINTERS.get(field, field) + (f"/{rest}" if rest else "")
-    return Fault(pointer, fault.message)
+def renamed(
+    error: InvalidMessage, names: Mapping[str, str], *, single: Collection[str] = ()
+) -> InvalidMessage:
+    """The faults in terms of the body that the caller wrote; `single` are lists of ours only."""
+    faults = []
+    for fault in error.faults:
+        field, _, rest = fault.pointer.removeprefix("/").partition("/")
+        steps = [names.get(field, field), *([rest] if rest and field not in single else [])]
+        faults.append(Fault("/" + "/".join(steps), fault.message))
+    return InvalidMessage(*faults)
 
 
 QUEUED = Outcome("It is in the journal on disk.", LegacyAnswer, examples.LEGACY_QUEUED)
