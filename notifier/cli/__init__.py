@@ -100,6 +100,81 @@ def check(config: Path | None) -> None:
     check(settings, say=click.echo)
 
 
+@cli.group()
+def keys() -> None:
+    """Make, list and revoke API keys. A running server takes it up within a second."""
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@keys.command("add")
+@config_option
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["send", "read", "manage"]),
+    help="What it opens; may be repeated. Default: send.",
+)
+@click.option(
+    "--sender", "senders", multiple=True, help="a@x.org, or @x.org; may be repeated. Default: any."
+)
+@click.option(
+    "--recipient-domain", "recipient_domains", multiple=True, help="May be repeated. Default: any."
+)
+@click.option(
+    "--recipient",
+    "recipients",
+    multiple=True,
+    help="Of a team key: a@x.org, or @x.org; may be repeated.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["live", "team", "test"]),
+    default="live",
+    show_default=True,
+    help="team: to --recipient only; test: to the simulator, nothing leaves.",
+)
+@click.option("--rate", type=int, help="Messages a minute.")
+@click.option("--daily", type=int, help="Messages a day.")
+@click.option("--expires", help="2027-01-31, or 2027-01-31T12:00:00Z.")
+@json_option
+def add_key(config: Path | None, as_json: bool, **terms: Any) -> None:
+    """Make a key called NAME, and print it: it is shown this once only."""
+    settings = Settings.read(os.environ, config=config)
+    from notifier.cli.keys import add, made
+
+    key, secret = add(settings, **terms)
+    click.echo(made(key, secret) if as_json else secret)
+    if not as_json:  # beside it, so that what is printed can be taken as it is
+        click.echo(f"notifier: {key.name} is made; keep it, it is not shown again", err=True)
+
+
+@keys.command("list")
+@config_option
+@json_option
+def list_keys(config: Path | None, as_json: bool) -> None:
+    """Print what each key opens. The keys themselves are not known."""
+    settings = Settings.read(os.environ, config=config)
+    from notifier.cli.keys import listed, table
+
+    click.echo(listed(settings) if as_json else table(settings))
+
+
+@keys.command("revoke")
+@config_option
+@click.argument("name")
+@json_option
+def revoke_key(config: Path | None, as_json: bool, name: str) -> None:
+    """Make the key called NAME open nothing any more."""
+    settings = Settings.read(os.environ, config=config)
+    from notifier.cli.keys import revoke
+
+    click.echo(revoke(settings, name, as_json=as_json))
+
+
 def _url(settings: Settings) -> str:
     """Where a server with these settings can be reached from here."""
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on

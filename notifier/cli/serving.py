@@ -15,6 +15,7 @@ import uvicorn
 from notifier import __version__
 from notifier.cli.listeners import CannotListen, bound, url_of
 from notifier.errors import JournalFailure, NotifierError
+from notifier.keys import Keys
 from notifier.logs import Logs
 from notifier.service import Notifier
 from notifier.settings import Settings
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 def serve(settings: Settings) -> None:
     """Run until a signal or the journal's end. Raises NotifierError."""
     faulthandler.enable()
-    settings.check_access(keys_exist=settings.keys_file.exists())
+    settings.check_access(keys_exist=Keys.read(settings.keys_file).configured)
     listeners = bound(settings.host, settings.port)
     logs = Logs(level=settings.log_level, format=settings.log_format, directory=settings.log_dir)
     with logs:
@@ -91,6 +92,7 @@ class Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         log.info("starting", version=__version__, pid=os.getpid())
+        self._tell_access()
         await self._service.__aenter__()
         watching = asyncio.create_task(self._watch(), name="watch")
         try:
@@ -118,6 +120,20 @@ class Life:
             )
         )
         await self._server.serve(self._listeners)
+
+    def _tell_access(self) -> None:
+        settings = self._settings
+        if self._service.keys.configured:
+            return
+        if settings.anonymous == "anywhere":
+            log.warning(
+                "anonymous_anywhere",
+                host=settings.host,
+                why="there is no API key, so whoever reaches this address may send and read;"
+                " `notifier keys add` makes one",
+            )
+        else:
+            log.info("anonymous", host=settings.host, why="there is no API key")
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping and number == signal.SIGINT:

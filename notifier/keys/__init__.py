@@ -200,7 +200,7 @@ def expiry(text: str) -> datetime:
 def _signature(path: Path) -> Signature | None:
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:  # whoever reads it will say what is wrong
         return None
     return Signature(status.st_mtime_ns, status.st_size, status.st_ino)
 

@@ -3,6 +3,7 @@
 from litestar import Litestar
 
 from notifier.service import Notifier
+from notifier.web.auth import Door
 from notifier.web.events import Events
 from notifier.web.inbox import Inbox
 from notifier.web.legacy import Legacy
@@ -20,15 +21,17 @@ def create_app(service: Notifier) -> Litestar:
     """
     pages = Pages(service)
     app = Litestar(
-        [
-            *Messages(service).routes(),
-            *Events(service).routes(),
-            *Legacy(service).routes(),
-            *Texts(service).routes(),
-            *Probes(service).routes(),
-            *pages.routes(),
-            *Inbox(service).routes(),
-        ],
+        Door(service).before(
+            [
+                *Messages(service).routes(),
+                *Events(service).routes(),
+                *Legacy(service).routes(),
+                *Texts(service).routes(),
+                *Probes(service).routes(),
+                *pages.routes(),
+                *Inbox(service).routes(),
+            ]
+        ),
         exception_handlers=HANDLERS,
         openapi_config=None,  # we write our own, see openapi.py
         logging_config=None,

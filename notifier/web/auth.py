@@ -1,12 +1,176 @@
-"""Who calls, and what they may."""
+"""Who calls, and whether they may."""
 
-from notifier.keys import Key
+import functools
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+
+import structlog
+from litestar.handlers import HTTPRouteHandler
+from msgspec.structs import replace
+
+from notifier.dispatch import Clock, utc_now
+from notifier.errors import ConfigurationError, Forbidden, MessageNotFound, Unauthorized
+from notifier.journal import Filter
+from notifier.keys import Key, KeyScope
+from notifier.service import Notifier
+from notifier.settings import Settings
+from notifier.web.access import Access, access_to
+from notifier.web.answers import Answer
 from notifier.web.bodies import AnyRequest
+from notifier.web.parameters import read_id
+from notifier.web.problems import WrongKey
 
 KEY = "notifier_key"  # in the request's state
+BEARER = b"bearer "
+
+Handler: TypeAlias = Callable[[AnyRequest], Awaitable[Any]]
+
+# A key's id may be logged. Whatever else stands in its place could be part of a secret.
+_ID = re.compile(r"ntf_([0-9a-f]{12})_")
+
+log = structlog.get_logger()
+
+
+class NotOwn(MessageNotFound):
+    """Whether it is another's or nobody's is not told."""
+
+    def __init__(self, id: str, key: Key) -> None:
+        super().__init__(id)
+        self.args = (
+            f"no message with the id {id!r} was sent with the key {key.name!r};"
+            " to see those of others it needs the scope 'read'",
+        )
 
 
 def key_of(request: AnyRequest) -> Key | None:
-    """The API key that the guard has let in; None: the caller is anonymous, and may be."""
+    """The API key that the door has let in; None: the caller is anonymous, and may be."""
     key: Key | None = request.scope["state"].get(KEY)
     return key
+
+
+def narrowed(which: Filter, request: AnyRequest) -> Filter:
+    """What the caller may see of it: all, or with a key that has only `send` its own."""
+    key = key_of(request)
+    return which if key is None or key.may(KeyScope.READ) else replace(which, key=key.name)
+
+
+class Door:
+    """
+    Stands before every handler that is not open. While there is no key at all, the caller may
+    be anonymous where the settings allow a server to start so; from the first key on, also one
+    that is made while we run, each call needs one. A key needs the scope of the route, except
+    that one with only `send` may look at the messages that were sent with it.
+
+    A handler is wrapped, not given to Litestar's guards: those copy the handler for each call.
+    """
+
+    def __init__(self, service: Notifier, *, clock: Clock = utc_now) -> None:
+        self._service = service
+        self._keys = service.keys
+        self._anonymous = _anonymous(service.settings)
+        self._clock = clock
+
+    def before(self, handlers: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+        """The handlers, each behind the door if it is not open."""
+        guarded = list(handlers)
+        for handler in guarded:
+            access = access_to(handler)
+            if access is not None:
+                handler(self._guarded(handler.fn, access))  # which takes the other's place
+        return guarded
+
+    def _guarded(self, handler: Handler, access: Access) -> Handler:
+        keys = self._keys
+
+        @functools.wraps(handler)
+        async def admitted(request: AnyRequest) -> Any:
+            keys.reload_if_changed()
+            if self._anonymous and not keys.configured:
+                return await handler(request)
+            key = self._key(request)
+            if not key.may(access.scope):
+                await self._check_own(request, key, access)
+            request.scope["state"][KEY] = key
+            answer = await handler(request)
+            if access.scope is KeyScope.SEND and (key.rate or key.daily):
+                self._tell_rate(answer, key)
+            return answer
+
+        return admitted
+
+    def _key(self, request: AnyRequest) -> Key:
+        """Raises Unauthorized."""
+        presented = _presented(request)
+        now = self._clock()
+        key = self._keys.authenticate(presented, now) if presented else None
+        if key is not None:
+            return key
+        if not presented:
+            error = Unauthorized(_NEEDED if self._keys.configured else _NONE)
+        else:
+            error = WrongKey(self._keys.why_not(presented, now))
+        shown = _ID.match(presented)
+        _tell_refusal(request, 401, str(error), shown[1] if shown else None)
+        raise error
+
+    async def _check_own(self, request: AnyRequest, key: Key, access: Access) -> None:
+        """Raises Forbidden; MessageNotFound where the message was not sent with the key."""
+        if not (access.own and key.may(KeyScope.SEND)):
+            objection = key.objection_to_scope(access.scope)
+            _tell_refusal(request, 403, objection, key.id)
+            raise Forbidden(objection)
+        id: str | None = request.scope["path_params"].get("id")
+        if id is None:
+            return  # a list, which is `narrowed`
+        try:
+            sender = (await self._service.journal.get(read_id(request))).key
+        except MessageNotFound:
+            sender = None
+        if sender != key.name:
+            raise NotOwn(id[:64], key)
+
+    def _tell_rate(self, answer: object, key: Key) -> None:
+        if isinstance(answer, Answer):
+            verdict = self._service.desk.limits.take(key.name, rate=key.rate, daily=key.daily, n=0)
+            answer.headers += [
+                (name.lower().encode(), value.encode()) for name, value in verdict.headers().items()
+            ]
+
+
+def _anonymous(settings: Settings) -> bool:
+    """Whether a server with these settings may start without a key."""
+    try:
+        settings.check_access(keys_exist=False)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _presented(request: AnyRequest) -> str:
+    """What the caller shows as its key. X-API-Key is ours alone, so it goes before the other."""
+    bearer = b""
+    for name, value in request.scope["headers"]:
+        if name == b"x-api-key":
+            return value.decode("latin-1").strip()
+        if name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
+            bearer = value[len(BEARER) :]
+    return bearer.decode("latin-1").strip()
+
+
+def _tell_refusal(request: AnyRequest, status: int, reason: str, key_id: str | None) -> None:
+    scope = request.scope
+    client = scope.get("client")
+    log.warning(
+        "refused",
+        status=status,
+        method=request.method,
+        path=scope["path"],
+        client=client[0] if client else None,
+        key_id=key_id,
+        reason=reason,
+    )
+
+
+_NEEDED = "an API key is needed, as `Authorization: Bearer ntf_...` or as `X-API-Key: ntf_...`"
+_NONE = f"{_NEEDED}; there is none yet, and `notifier keys add` makes one"

@@ -57,6 +57,10 @@ class BadHeader(errors.Rejected):
         self.error = ProblemError(message, header=name)
 
 
+class WrongKey(errors.Unauthorized):
+    """What was shown as an API key opens nothing."""
+
+
 class NotSent(errors.NotifierError):
     """Whoever waited for it learns that the message will not be sent."""
 
@@ -135,11 +139,13 @@ def _of_ours(error: errors.NotifierError) -> Response[bytes]:
 def _headers(error: errors.NotifierError) -> dict[str, str]:
     match error:
         case errors.TooMany():
-            return {"Retry-After": str(error.retry_after), **error.headers}
+            return error.headers
         case errors.Unavailable():
             return {"Retry-After": str(error.retry_after)}
+        case WrongKey():  # RFC 6750, section 3.1
+            return {"WWW-Authenticate": 'Bearer realm="notifier", error="invalid_token"'}
         case errors.Unauthorized():
-            return {"WWW-Authenticate": "Bearer"}
+            return {"WWW-Authenticate": 'Bearer realm="notifier"'}
     return {}
 
 

@@ -1,0 +1,130 @@
+"""`notifier keys`: make, list and revoke API keys, in the file that a server reads."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from notifier.errors import ConfigurationError
+from notifier.keys import Key, KeyKind, Keys, KeyScope, expiry, new_key
+from notifier.settings import Settings
+
+COLUMNS = ("NAME", "ID", "STATE", "KIND", "SCOPES", "LIMITS", "SENDERS", "RECIPIENTS")
+
+
+def add(
+    settings: Settings,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    senders: Sequence[str],
+    recipient_domains: Sequence[str],
+    recipients: Sequence[str],
+    kind: str,
+    rate: int | None,
+    daily: int | None,
+    expires: str | None,
+) -> tuple[Key, str]:
+    """The key, put into the file, and its secret. Raises ConfigurationError."""
+    now = datetime.now(UTC)
+    ends = expiry(expires) if expires else None
+    if ends is not None and ends <= now:
+        raise ConfigurationError(f"--expires: {expires} is past")
+    key, secret = new_key(
+        name,
+        now=now,
+        scopes=tuple(map(KeyScope, scopes)) or (KeyScope.SEND,),
+        senders=tuple(senders),
+        recipient_domains=tuple(recipient_domains),
+        recipients=tuple(recipients),
+        kind=KeyKind(kind),
+        rate=rate,
+        daily=daily,
+        expires=ends,
+    )
+    if settings.api_keys is None:  # often the first key is made before the first start
+        _make_folder(Path(settings.data_dir))
+    Keys.read(settings.keys_file).add(key)
+    return key, secret
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"NOTIFIER_DATA_DIR: {path}: {error.strerror}") from error
+
+
+def revoke(settings: Settings, name: str, *, as_json: bool) -> str:
+    """What is to be told. Raises ConfigurationError."""
+    now = datetime.now(UTC)
+    key = Keys.read(settings.keys_file).revoke(name, now)
+    return _json(_shown(key, now)) if as_json else key.lapsed(now)
+
+
+def made(key: Key, secret: str) -> str:
+    """A new key, as JSON, with its secret."""
+    return _json({**_shown(key, key.created), "key": secret})
+
+
+def listed(settings: Settings) -> str:
+    """Every key, as JSON."""
+    now = datetime.now(UTC)
+    return _json([_shown(key, now) for key in Keys.read(settings.keys_file).all()])
+
+
+def table(settings: Settings) -> str:
+    """Every key, a line each."""
+    now = datetime.now(UTC)
+    keys = Keys.read(settings.keys_file).all()
+    if not keys:
+        return f"{settings.keys_file}: no keys; `notifier keys add NAME` makes one"
+    rows = [COLUMNS, *(_row(key, now) for key in keys)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _row(key: Key, now: datetime) -> tuple[str, ...]:
+    limits = [
+        f"{quota}/{window}" for quota, window in ((key.rate, "min"), (key.daily, "day")) if quota
+    ]
+    recipients = (*key.recipients, *(f"@{domain}" for domain in key.recipient_domains))
+    return (
+        key.name,
+        key.id,
+        _state(key, now),
+        key.kind.value,
+        _scopes(key, ","),
+        ",".join(limits) or "none",
+        ",".join(key.senders) or "any",
+        ",".join(recipients) or "any",
+    )
+
+
+def _state(key: Key, now: datetime) -> str:
+    if key.revoked is not None:
+        return f"revoked {key.revoked:%Y-%m-%d}"
+    if key.expires is None:
+        return "valid"
+    return f"{'expired' if key.lapsed(now) else 'until'} {key.expires:%Y-%m-%d %H:%M}"
+
+
+def _scopes(key: Key, between: str) -> str:
+    return between.join(scope.value for scope in KeyScope if scope in key.scopes)
+
+
+def _shown(key: Key, now: datetime) -> dict[str, Any]:
+    """All but the hash, which nobody needs."""
+    shown: dict[str, Any] = msgspec.to_builtins(key)
+    del shown["sha256"]
+    scopes = [scope.value for scope in KeyScope if scope in key.scopes]
+    return shown | {"scopes": scopes, "valid": not key.lapsed(now)}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

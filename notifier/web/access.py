@@ -1,0 +1,87 @@
+"""Which scope each route needs. One that nobody thought of is closed, never open."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from notifier.keys import KeyScope
+
+READING = {"GET", "HEAD"}
+
+# Open to everybody, with keys or without.
+OPEN = {
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/static/{file:path}",
+    "/livez",
+    "/readyz",
+    "/health",
+}
+# What hands messages in, or tries that out.
+SENDING = {
+    "/v1/messages",
+    "/v1/messages/batch",
+    "/v1/templates/{name:str}/preview",
+    "/send-email",
+    "/send-async",
+    "/send-sms",
+}
+LIST = "/v1/messages"
+MESSAGE = "/v1/messages/{id:str}"
+
+
+class Access(Struct, frozen=True):
+    """
+    What a caller needs. `own`: a key that has only `send` may ask too, and sees nothing but
+    the messages that were sent with it.
+    """
+
+    scope: KeyScope
+    own: bool = False
+
+
+def access_to(handler: HTTPRouteHandler) -> Access | None:
+    """
+    By the handler's `opt={"scope": ...}`, else by its path, else by its method: to look needs
+    `read`, anything else `manage`. None: it is open.
+    """
+    said = handler.opt.get("scope")
+    if isinstance(said, KeyScope):
+        return Access(said)
+    paths = handler.paths
+    if {str(method) for method in handler.http_methods} <= READING:
+        return None if paths <= OPEN else Access(KeyScope.READ, own=all(map(_own, paths)))
+    return Access(KeyScope.SEND if paths <= SENDING else KeyScope.MANAGE)
+
+
+def _own(path: str) -> bool:
+    return path in {LIST, MESSAGE} or path.startswith(f"{MESSAGE}/")
+
+
+# As OpenAPI has them. A requirement names the scope: section 4.8.30 of OpenAPI 3.1.
+SCHEMES: dict[str, dict[str, Any]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, from `notifier keys add`. None is needed while there is none.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "The same, where `Authorization` is taken by something else.",
+    },
+}
+
+
+def security(access: Access | None) -> list[dict[str, list[str]]]:
+    """What has to be shown, in the terms of OpenAPI."""
+    return [] if access is None else [{name: [access.scope.value]} for name in SCHEMES]
+
+
+def refusals(access: Access | None, others: Iterable[int]) -> list[int]:
+    """The statuses by which a call can be refused, those of the door among them."""
+    return sorted({*others} if access is None else {*others, 401, 403})

@@ -1,0 +1,469 @@
+"""API keys over HTTP: who gets in, for what, and how much."""
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from notifier.errors import Forbidden, InvalidMessage, TooMany
+from notifier.keys import KeyKind, Keys, KeyScope, new_key
+from notifier.messages import Email
+from notifier.web.access import OPEN, SENDING, access_to
+from notifier.web.app import create_app
+from tests.relay import ScriptedRelay
+from tests.web_client import LETTER, SIMPLE, final, serving
+
+SEND, READ, MANAGE = KeyScope.SEND, KeyScope.READ, KeyScope.MANAGE
+NOWHERE = "0" * 32  # the id of no message
+
+
+def made(folder, name="billing", *scopes, **terms):
+    """A key in this folder's file, as the header fields that show it."""
+    key, secret = new_key(name, now=datetime.now(UTC), scopes=scopes or (SEND,), **terms)
+    Keys.read(folder / "keys.toml").add(key)
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def look(service):
+    """Let the service look at the file now, not only in a second."""
+    service.keys._look_at = 0.0
+
+
+def letter(**changes):
+    return LETTER | changes
+
+
+async def post(client, headers=None, path="/v1/messages", **changes):
+    return await client.post(path, json=letter(**changes), headers=headers)
+
+
+def problem_of(answer, status, type):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == f"urn:notifier:problem:{type}"
+    return problem
+
+
+def routes_of(app):
+    for route in app.routes:
+        for handler in route.route_handlers:
+            if {str(method) for method in handler.http_methods} != {"OPTIONS"}:
+                yield route.path, handler
+
+
+def concrete(path):
+    for name in ("{id:str}", "{name:str}", "{file:path}"):
+        path = path.replace(name, NOWHERE)
+    return path
+
+
+# Who gets in
+
+
+async def test_without_any_key_everybody_may(tmp_path):
+    """On a loopback address, as the server was allowed to start; a key that is shown is let be."""
+    async with serving(tmp_path) as (_, client):
+        assert (await post(client)).status_code == 202
+        assert (await post(client, {"X-API-Key": "ntf_old"})).status_code == 202
+        assert (await client.get("/v1/messages")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("terms", "status"),
+    [
+        ({"host": "0.0.0.0", "anonymous": "anywhere"}, 202),
+        ({"host": "0.0.0.0"}, 401),
+        ({"anonymous": "never"}, 401),
+        ({"host": "::1"}, 202),
+    ],
+)
+async def test_without_any_key_the_settings_say_who_may(tmp_path, terms, status):
+    """Where a server would not start without a key it does not answer without one either."""
+    async with serving(tmp_path, **terms) as (_, client):
+        answer = await post(client)
+        assert answer.status_code == status
+        if status == 401:
+            assert "`notifier keys add` makes one" in answer.json()["detail"]
+
+
+async def test_a_key_made_while_it_runs_closes_the_door_to_all_others(tmp_path):
+    """No restart: what was open a moment ago needs the key now; revoked, it opens nothing."""
+    async with serving(tmp_path) as (service, client):
+        assert (await post(client)).status_code == 202
+        headers = made(tmp_path)
+        look(service)
+        assert (await post(client)).status_code == 401
+        assert (await client.get("/v1/messages")).status_code == 401
+        assert (await post(client, headers)).status_code == 202
+        Keys.read(tmp_path / "keys.toml").revoke("billing", datetime.now(UTC))
+        look(service)
+        refused = problem_of(await post(client, headers), 401, "unauthorized")
+        assert "'billing' was revoked" in refused["detail"]
+        assert (await post(client)).status_code == 401
+
+
+async def test_every_route_is_open_on_purpose_or_closed(tmp_path):
+    """With a key in the file each call without one is a 401, but for the few that are listed."""
+    made(tmp_path)
+    async with serving(tmp_path) as (service, client):
+        opened = set()
+        for path, handler in routes_of(create_app(service)):
+            for method in map(str, handler.http_methods):
+                answer = await client.request(method, concrete(path))
+                if answer.status_code == 401:
+                    assert answer.headers["www-authenticate"] == 'Bearer realm="notifier"'
+                    assert answer.headers["cache-control"] == "no-store"
+                else:
+                    opened.add(path)
+        assert opened == OPEN
+
+
+async def test_what_hands_messages_in_is_what_needs_send(tmp_path):
+    """And whatever else changes something needs `manage`: also what nobody has thought of."""
+    async with serving(tmp_path) as (service, _):
+        needed = {}
+        for path, handler in routes_of(create_app(service)):
+            access = access_to(handler)
+            for method in map(str, handler.http_methods):
+                needed[method, path] = access and access.scope
+    sending = {path for (method, path), scope in needed.items() if scope is SEND}
+    assert sending <= SENDING
+    assert sending >= {"/v1/messages", "/send-email", "/send-async"}
+    for (method, path), scope in needed.items():
+        if method == "POST" and path not in SENDING:
+            assert scope is MANAGE, path
+        if method in ("GET", "HEAD"):
+            assert scope is (None if path in OPEN else READ), path
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda secret: {"Authorization": f"Bearer {secret}"},
+        lambda secret: {"authorization": f"bearer  {secret} "},
+        lambda secret: {"X-API-Key": secret},
+        lambda secret: {"X-API-Key": secret, "Authorization": "Bearer of.a.proxy"},
+        lambda secret: {"X-API-Key": secret, "Authorization": "Basic dTpw"},
+    ],
+)
+async def test_a_key_is_shown_in_either_field(tmp_path, written):
+    """Authorization: Bearer or X-API-Key; the second is ours alone and goes first."""
+    secret = made(tmp_path)["Authorization"].removeprefix("Bearer ")
+    async with serving(tmp_path) as (_, client):
+        assert (await post(client, written(secret))).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer ntf_000000000000_wrong"},
+        {"Authorization": "Bearer x"},
+        {"X-API-Key": "ntf_"},
+        {"X-API-Key": "ntf_\xe9\xff"},
+        {"X-API-Key": "n" * 5000},
+    ],
+)
+async def test_a_wrong_key_is_told_to_be_one(tmp_path, headers):
+    """401, and WWW-Authenticate says that the token is invalid: RFC 6750, section 3.1."""
+    made(tmp_path)
+    async with serving(tmp_path) as (_, client):
+        raw = {name: value.encode("latin-1") for name, value in headers.items()}
+        answer = await post(client, raw)
+        problem_of(answer, 401, "unauthorized")
+        assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic dTpw"}, {"X-API-Key": " "}])
+async def test_no_key_is_told_how_to_show_one(tmp_path, headers):
+    """Also where something else stands in Authorization; also on the pages."""
+    made(tmp_path)
+    async with serving(tmp_path) as (_, client):
+        for answer in (await post(client, headers), await client.get("/inbox", headers=headers)):
+            problem = problem_of(answer, 401, "unauthorized")
+            assert "Authorization: Bearer ntf_..." in problem["detail"]
+            assert "invalid_token" not in answer.headers["www-authenticate"]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(shown=st.binary(max_size=200))
+def test_no_octets_break_the_door(door, shown):
+    """Whatever stands in the field is a 401, never a 500."""
+    run, client = door
+    for headers in ({b"x-api-key": shown}, {b"authorization": b"Bearer " + shown}):
+        answer = run(client.get("/v1/messages", headers=headers))
+        assert answer.status_code == 401
+
+
+@pytest.fixture
+def door(tmp_path):
+    made(tmp_path)
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        _, client = runner.run(stack.enter_async_context(serving(tmp_path)))
+        yield runner.run, client
+        runner.run(stack.aclose())
+
+
+async def test_an_expired_key_opens_nothing(tmp_path):
+    """It opened a moment before; its holder is told since when it does not."""
+    headers = made(tmp_path, expires=datetime.now(UTC) + timedelta(days=1))
+    text = (tmp_path / "keys.toml").read_text()
+    async with serving(tmp_path) as (service, client):
+        assert (await post(client, headers)).status_code == 202
+        year = str(datetime.now(UTC).year)
+        (tmp_path / "keys.toml").write_text(
+            "\n".join(
+                line.replace("2", "1", 1) if line.startswith("expires") else line
+                for line in text.splitlines()
+            )
+        )
+        look(service)
+        problem = problem_of(await post(client, headers), 401, "unauthorized")
+        assert f"expired on 1{year[1:]}" in problem["detail"]
+
+
+async def test_a_refusal_is_logged_without_the_secret(tmp_path):
+    """Where from, for what, and the key's id alone; what cannot be an id is not logged at all."""
+    headers = made(tmp_path)
+    secret = headers["Authorization"].removeprefix("Bearer ")
+    id = secret.split("_")[1]
+    wrong = ({"X-API-Key": secret[:-1]}, {"X-API-Key": "ntf_" + secret.split("_", 2)[2]})
+    async with serving(tmp_path) as (_, client):
+        with capture_logs() as logs:
+            for shown in wrong:
+                assert (await post(client, shown)).status_code == 401
+            assert (await client.get("/inbox", headers=headers)).status_code == 403
+    told = [line for line in logs if line["event"] == "refused"]
+    assert [(line["status"], line["key_id"]) for line in told] == [
+        (401, id),
+        (401, None),
+        (403, id),
+    ]
+    assert {line["log_level"] for line in told} == {"warning"}
+    assert told[0]["path"] == "/v1/messages"
+    assert secret[-20:-1] not in str(logs)
+
+
+# What a key opens
+
+
+async def test_each_scope_opens_its_own_calls(tmp_path):
+    """send, read and manage: what one lacks is a 403 that names it; manage may read."""
+    keys = {scope: made(tmp_path, scope.value, scope) for scope in KeyScope}
+    async with serving(tmp_path) as (_, client):
+        id = (await post(client, keys[SEND])).json()["id"]
+        await final(_with(client, keys[READ]), id)
+        calls = [
+            ("POST", "/v1/messages", {SEND}),
+            ("POST", "/v1/messages?dry_run=true", {SEND}),
+            ("POST", "/send-email/", {SEND}),
+            ("POST", "/send-async/", {SEND}),
+            ("GET", "/v1/messages", {SEND, READ, MANAGE}),
+            ("GET", f"/v1/messages/{id}", {SEND, READ, MANAGE}),
+            ("HEAD", f"/v1/messages/{id}", {SEND, READ, MANAGE}),
+            ("GET", "/inbox", {READ, MANAGE}),
+            ("GET", "/inbox/messages", {READ, MANAGE}),
+            ("POST", f"/v1/messages/{id}/cancel", {MANAGE}),
+            ("POST", f"/v1/messages/{id}/retry", {MANAGE}),
+            ("POST", f"/v1/messages/{id}/send-now", {MANAGE}),
+        ]
+        for method, path, allowed in calls:
+            for scope, headers in keys.items():
+                body = SIMPLE if path.startswith("/send-") else LETTER
+                answer = await client.request(
+                    method, path, headers=headers, json=body if method == "POST" else None
+                )
+                where = f"{method} {path} {scope}: {answer.text}"
+                if scope in allowed:
+                    assert answer.status_code in (200, 202, 409), where
+                else:
+                    detail = problem_of(answer, 403, "forbidden")["detail"]
+                    assert f"the key {scope.value!r} lacks the scope" in detail, where
+
+
+def _with(client, headers):
+    client.headers.update(headers)
+    return client
+
+
+async def test_events_need_read(tmp_path):
+    """A stream tells of everybody's messages, so a key that only sends does not get it."""
+    headers = made(tmp_path)
+    async with serving(tmp_path) as (_, client):
+        answer = await client.get("/v1/events", headers=headers)
+        assert "lacks the scope 'read'" in problem_of(answer, 403, "forbidden")["detail"]
+
+
+async def test_a_key_that_only_sends_sees_its_own_messages(tmp_path):
+    """Another's message is to it as one that never was; its list holds its own alone."""
+    a, b = made(tmp_path, "a"), made(tmp_path, "b")
+    reader = made(tmp_path, "reader", READ)
+    async with serving(tmp_path) as (_, client):
+        of_a = [(await post(client, a)).json()["id"] for _ in range(3)]
+        of_b = (await post(client, b)).json()["id"]
+        assert (await client.get(f"/v1/messages/{of_b}", headers=b)).status_code == 200
+        texts = set()
+        for id in (of_b, NOWHERE, "no-id", "%00"):
+            answer = await client.get(f"/v1/messages/{id}", headers=a)
+            detail = problem_of(answer, 404, "message-not-found")["detail"]
+            texts.add(detail.replace(id, "ID").replace(repr("\0"), "'ID'"))
+        assert len(texts) == 1
+        assert "sent with the key 'a'" in texts.pop()
+        seen = (await client.get("/v1/messages", headers=a)).json()["items"]
+        assert {each["id"] for each in seen} == set(of_a)
+        page = (await client.get("/v1/messages?limit=2", headers=a)).json()
+        rest = await client.get(f"/v1/messages?cursor={page['next_cursor']}", headers=a)
+        assert len(rest.json()["items"]) == 1
+        everything = (await client.get("/v1/messages", headers=reader)).json()["items"]
+        assert {each["id"] for each in everything} == {*of_a, of_b}
+
+
+async def test_a_key_sends_as_whom_and_to_whom_it_may(tmp_path):
+    """Senders, recipient domains and a team's list are held to; the default sender is the key's."""
+    bound = made(tmp_path, "bound", senders=("me@example.org",), recipient_domains=("example.net",))
+    team = made(tmp_path, "team", kind=KeyKind.TEAM, recipients=("ann@example.net",))
+    async with serving(tmp_path) as (service, client):
+        assert (await post(client, bound)).status_code == 202
+        for changes, objection in (
+            ({"from": "you@example.org"}, "may not send as you@example.org"),
+            ({"to": ["ann@example.com"]}, "recipient_domains are example.net"),
+            ({"bcc": ["ann@example.com"]}, "recipient_domains are example.net"),
+        ):
+            answer = await post(client, bound, **changes)
+            assert objection in problem_of(answer, 403, "forbidden")["detail"]
+        id = (await post(client, bound, **{"from": None})).json()["id"]
+        assert (await service.journal.get(id)).sender == "me@example.org"
+        assert (await post(client, team)).status_code == 202
+        answer = await post(client, team, to=["bob@example.net"])
+        assert "'team'" in problem_of(answer, 403, "forbidden")["detail"]
+        for headers in (bound, team):
+            answer = await post(client, headers, to=["success@simulator.notifier"])
+            assert answer.status_code == 202
+
+
+async def test_a_test_key_ends_at_the_simulator(tmp_path):
+    """It goes all the way, is `sent`, and the relay has never heard of it."""
+    headers = made(tmp_path, "ci", SEND, kind=KeyKind.TEST)
+    live = made(tmp_path, "live")
+    async with ScriptedRelay() as relay, serving(tmp_path, relays=(relay.spec,)) as (_, client):
+        tried = (await post(client, headers)).json()["id"]
+        sent = (await post(client, live, to=["bob@example.net"])).json()["id"]
+        simulated = await client.post("/send-async/", json=SIMPLE, headers=headers)
+        assert simulated.json()["result"].startswith("sent: 250")
+        assert (await final(_with(client, headers), tried))["status"] == "sent"
+        assert (await final(_with(client, live), sent))["status"] == "sent"
+        assert [recipients for _, recipients, _ in relay.received] == [("bob@example.net",)]
+        assert len(relay.connections) == 1
+
+
+async def test_one_idempotency_key_of_two_callers_is_two(tmp_path):
+    """Each API key has idempotency keys of its own."""
+    a, b = made(tmp_path, "a"), made(tmp_path, "b")
+    async with serving(tmp_path) as (_, client):
+        ids = []
+        for headers in (a, a, b, b):
+            answer = await post(client, headers | {"Idempotency-Key": "1"})
+            assert answer.status_code == 202
+            ids.append(answer.json()["id"])
+        assert ids[0] == ids[1] != ids[2] == ids[3]
+
+
+# How much
+
+
+async def test_a_rate_is_told_and_held_to(tmp_path):
+    """RateLimit fields with each message taken; past it 429, when to come again, and no message."""
+    headers = made(tmp_path, rate=2, daily=100)
+    async with serving(tmp_path) as (_, client):
+        for left in (1, 0):
+            answer = await post(client, headers)
+            assert answer.status_code == 202
+            assert f'"minute";r={left};' in answer.headers["ratelimit"]
+            assert answer.headers["ratelimit-policy"].startswith('"minute";q=2;w=60, "day";q=100')
+            assert "retry-after" not in answer.headers
+        answer = await post(client, headers)
+        problem = problem_of(answer, 429, "rate-exceeded")
+        assert "2 messages a minute" in problem["detail"]
+        assert 1 <= int(answer.headers["retry-after"]) <= 30
+        assert '"minute";r=0;' in answer.headers["ratelimit"]
+        legacy = await client.post("/send-email/", json=SIMPLE, headers=headers)
+        assert legacy.status_code == 429
+        listed = await client.get("/v1/messages", headers=headers)
+        assert len(listed.json()["items"]) == 2
+        assert "ratelimit" not in listed.headers
+
+
+async def test_what_is_not_accepted_costs_nothing(tmp_path):
+    """Refused, forbidden, tried out or answered before: the key's rate is as it was."""
+    headers = made(tmp_path, rate=2, senders=("me@example.org",))
+    once = headers | {"Idempotency-Key": "1"}
+    async with serving(tmp_path) as (_, client):
+        assert (await post(client, once)).status_code == 202
+        for _ in range(3):
+            assert (await post(client, headers, to=["nobody"])).status_code == 422
+            assert (await post(client, headers, **{"from": "you@x.org"})).status_code == 403
+            dry = await post(client, headers, "/v1/messages?dry_run=true")
+            assert dry.status_code == 200
+            replayed = await post(client, once)
+            assert replayed.headers["idempotency-replayed"] == "true"
+            assert '"minute";r=1;' in replayed.headers["ratelimit"]
+            assert (await post(client, once, subject="Other")).status_code == 422
+        assert (await post(client, headers)).status_code == 202
+        assert (await post(client, headers)).status_code == 429
+
+
+async def test_a_key_without_a_rate_gets_no_fields(tmp_path):
+    """There is nothing to be told."""
+    headers = made(tmp_path)
+    async with serving(tmp_path) as (_, client):
+        answer = await post(client, headers)
+        assert not [name for name in answer.headers if name.startswith("ratelimit")]
+
+
+async def test_a_batch_counts_each_message(tmp_path):
+    """Whole or not at all; what was refused in it is given back; past the quota no wait helps."""
+    headers = made(tmp_path, "batches", SEND, rate=10)
+    async with serving(tmp_path) as (service, client):
+        await post(client, headers)
+        key = service.keys.all()[0]
+        good = Email(to=("ann@example.net",), sender="me@example.org", text="x")
+        bad = Email(to=("nobody",), sender="me@example.org", text="x")
+        desk = service.desk
+        with pytest.raises(TooMany) as refused:
+            await desk.submit([good] * 10, key=key)
+        assert refused.value.retry_after >= 1
+        with pytest.raises(InvalidMessage):
+            await desk.submit([good] * 8 + [bad], key=key)
+        receipt = await desk.submit([good] * 5 + [bad] * 4, key=key, strict=False)
+        assert len(receipt.deliveries) == 5
+        with pytest.raises(Forbidden, match="11 at once are more than the key may ever send"):
+            await desk.submit([good] * 11, key=key)
+        answer = await post(client, headers)
+        assert '"minute";r=3;' in answer.headers["ratelimit"]
+
+
+async def test_a_full_backlog_of_one_does_not_hold_up_another(tmp_path):
+    """Behind 500 messages of one key the one of another is among the next to leave."""
+    many, one = made(tmp_path, "many"), made(tmp_path, "one")
+    small = {"workers": 2, "queue_size": 4}
+    async with (
+        ScriptedRelay() as relay,
+        serving(tmp_path, relays=(relay.spec,), **small) as (_, client),
+    ):
+        relay.hold("MAIL")
+        await asyncio.gather(*(post(client, many) for _ in range(500)))
+        await relay.until_held(1)
+        id = (await post(client, one, to=["bob@example.net"])).json()["id"]
+        relay.release()
+        assert (await final(_with(client, one), id))["status"] == "sent"
+        recipients = [each for _, each, _ in relay.received]
+        assert recipients.index(("bob@example.net",)) <= 12
