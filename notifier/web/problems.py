@@ -120,12 +120,13 @@ HANDLERS: ExceptionHandlersMap = {
 }
 
 
-def _of_ours(error: errors.NotifierError) -> Response[bytes]:
+def problem_of(error: errors.NotifierError) -> Problem:
+    """What a caller is told of it."""
     status, name, title = next(
         (problem for kind, problem in KINDS.items() if isinstance(error, kind)),
         (500, "internal", "Internal Server Error"),
     )
-    problem = Problem(
+    return Problem(
         type=f"urn:notifier:problem:{name}",
         title=title,
         status=status,
@@ -133,7 +134,10 @@ def _of_ours(error: errors.NotifierError) -> Response[bytes]:
         errors=_errors(error),
         id=error.id if isinstance(error, NotSent) else None,
     )
-    return _response(problem, _headers(error))
+
+
+def _of_ours(error: errors.NotifierError) -> Response[bytes]:
+    return _response(problem_of(error), _headers(error))
 
 
 def _headers(error: errors.NotifierError) -> dict[str, str]:
@@ -183,11 +187,14 @@ def _response(problem: Problem, headers: dict[str, str] | None = None) -> Respon
 def _methods(request: AnyRequest) -> set[str]:
     """What the path can be asked with. Litestar does not say it in a 405, RFC 9110 wants it."""
     steps = [step for step in request.scope["path"].split("/") if step]
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, HTTPRoute) and _leads_to(route.path_components, steps):
-            found.update(route.methods)
-    return found
+    routes = [
+        route
+        for route in request.app.routes
+        if isinstance(route, HTTPRoute) and _leads_to(route.path_components, steps)
+    ]
+    # A path that is written out goes before one with a place in it, as in /v1/messages/batch.
+    plain = [route for route in routes if not route.path_parameters]
+    return {str(method) for route in plain or routes for method in route.methods}
 
 
 def _leads_to(components: Sequence[Any], steps: Sequence[str]) -> bool:
