@@ -4,6 +4,7 @@ from litestar import Litestar
 
 from notifier.service import Notifier
 from notifier.web.auth import Door
+from notifier.web.batch import Batches
 from notifier.web.events import Events
 from notifier.web.inbox import Inbox
 from notifier.web.legacy import Legacy
@@ -24,6 +25,7 @@ def create_app(service: Notifier) -> Litestar:
         Door(service).before(
             [
                 *Messages(service).routes(),
+                *Batches(service).routes(),
                 *Events(service).routes(),
                 *Legacy(service).routes(),
                 *Texts(service).routes(),

@@ -72,6 +72,7 @@ TEXTS: dict[str, dict[str, Any]] = {
         "reference": "order-1042",
     },
 }
+BATCHES = {"two": [EMAILS["text"], TEXTS["sms"]]}
 SOURCE = """\
 Date: Sun, 01 Mar 2026 09:30:00 +0000
 From: Shop <shop@example.org>
@@ -130,4 +131,26 @@ CARRIERS = {
             "note": "Mail gets a permanent 550; enterprise exceptions may exist.",
         }
     ]
+}
+CONVERSATION = {
+    "id": _QUEUED.id,
+    "attempts": [
+        {
+            "relay": "smtp.example.org:587",
+            "started_at": "2026-03-01T09:30:00.004000Z",
+            "seconds": 0.031,
+            "stage": "dot",
+            "code": 250,
+            "reply": "2.0.0 Ok: queued as 4c8F2k1QzN",
+            "conversation": ["C: MAIL FROM:<shop@example.org>", "S: 250 2.1.0 Ok"],
+        }
+    ],
+    "attempts_dropped": 0,
+}
+EXPLANATION = {
+    "id": _QUEUED.id,
+    "status": "deferred",
+    "explanation": "1 attempt so far, the last one at smtp.example.org:587 ended at rcpt with 451 "
+    "4.7.1 Greylisted. It is tried again at 2026-03-01 09:35:00 UTC.",
+    "next_step_at": "2026-03-01T09:35:00Z",
 }
