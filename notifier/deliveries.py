@@ -192,11 +192,16 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return tried.expired(now)
         return replace(tried, status=Status.DEFERRED, due_at=retry_at, reason=attempt.reply)
 
-    def expired(self, now: datetime) -> "Delivery":
-        """The delivery when it is too old. Recipients that have it already make it `sent`."""
+    def expired(self, now: datetime, trouble: str = "") -> "Delivery":
+        """
+        The delivery when it is too old, because of `trouble` if it was never tried. Recipients
+        that have it already make it `sent`.
+        """
         reason = "expired before a relay took it"
         if self.attempts:
             reason = f"{reason}; last reply: {self.attempts[-1].reply}"
+        elif trouble:
+            reason = f"{reason}: {trouble}"
         given_up = tuple(
             replace(each, status=RecipientStatus.REFUSED, reply=each.reply or reason)
             if each.status is RecipientStatus.PENDING

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -23,13 +22,12 @@ from notifier.errors import (
     Rejected,
     TooMany,
 )
+from notifier.fittings import Fittings
 from notifier.journal import Entry, Idempotency, Journal
 from notifier.keys import Key
 from notifier.limits import Limits
 from notifier.messages import Email, Message
 from notifier.settings import Settings
-from notifier.sms import Carriers
-from notifier.templates import Templates
 from notifier.upkeep import Upkeep
 
 HEAVY = 256 * 1024  # octets: composing more than this would stall the loop
@@ -68,6 +66,7 @@ class Desk:
     def __init__(
         self,
         settings: Settings,
+        fittings: Fittings,
         *,
         journal: Journal,
         upkeep: Upkeep,
@@ -77,8 +76,8 @@ class Desk:
     ) -> None:
         self.draining = False
         self.limits = Limits()
-        self.templates = Templates(Path(settings.templates) if settings.templates else None)
-        self.carriers = Carriers.read(Path(settings.carriers) if settings.carriers else None)
+        self.templates = fittings.templates
+        self.carriers = fittings.carriers
         self._most = settings.max_backlog
         self._journal = journal
         self._upkeep = upkeep

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from notifier.capture import Capture, Mailbox, Simulator
 from notifier.deliveries import Route
@@ -13,15 +13,21 @@ from notifier.settings import CAPTURE, Settings
 from notifier.sms import Parts
 from notifier.smtp import Relay, Relays
 
+if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
+    from notifier.sms.provider import Provider
+    from notifier.sms.providerspec import ProviderSpec
+
 
 class Routes(contextlib.AbstractAsyncContextManager["Routes"]):
     """One transport for each route, open between entering and leaving."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, provider: "ProviderSpec | None") -> None:
         self._settings = settings
+        self._provider_spec = provider
         self._parts = contextlib.AsyncExitStack()
         self.mailbox: Mailbox | None = None
         self.relays: Relays
+        self.provider: Provider | None = None
         self.transports: Mapping[Route, Transport]
 
     @property
@@ -42,34 +48,44 @@ class Routes(contextlib.AbstractAsyncContextManager["Routes"]):
             transports: dict[Route, Transport] = {
                 Route.RELAY: self.relays,
                 Route.GATEWAY: Parts(self.relays),
-                Route.SIMULATOR: simulated,
+                Route.SIMULATOR: Parts(simulated),
             }
-            self.transports = transports | self._provider(parts)
+            self.transports = transports | self._provided(parts)
             self._parts = parts.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._parts.aclose()
 
+    def trouble(self, route: Route) -> str:
+        """Why nothing leaves by this route now; empty: it does, as far as is known."""
+        if route is Route.SIMULATOR:
+            return ""
+        if route not in self.transports:
+            return "there is no SMS provider any more (NOTIFIER_SMS_PROVIDER)"
+        states: list[tuple[str, str, str]]
+        if route is Route.PROVIDER and self.provider is not None:
+            states = [(each.name, each.state, each.reason) for each in self.provider.states()]
+        else:
+            relays = self.relays.states()
+            states = [(it.name, it.state, it.trouble.text if it.trouble else "") for it in relays]
+        if any(state == "closed" for _, state, _ in states):
+            return ""
+        return "; ".join(
+            f"{name} is {state}: {reason}" if reason else f"{name} is {state}"
+            for name, state, reason in states
+        )
+
     def _relays_to(self, capture: Capture) -> Relays:
         specs: tuple[RelaySpec, ...] = self._settings.relays or (CAPTURE,)
         self.mailbox = capture.mailbox
         return Relays([Relay(capture.spec if spec == CAPTURE else spec) for spec in specs])
 
-    def _provider(self, parts: contextlib.AsyncExitStack) -> dict[Route, Transport]:
-        settings = self._settings
-        if settings.sms_provider is None:
+    def _provided(self, parts: contextlib.AsyncExitStack) -> dict[Route, Transport]:
+        if self._provider_spec is None:
             return {}
-        # The HTTP client takes its time to load, and few need it.
         from notifier.sms.provider import Provider
-        from notifier.sms.providerspec import read_provider
 
-        spec = read_provider(
-            settings.sms_provider,
-            body=settings.sms_provider_body,
-            headers=settings.sms_provider_headers,
-            idempotency_header=settings.sms_provider_idempotency_header,
-        )
-        provider = Provider(spec)
-        parts.push_async_callback(provider.close)
-        return {Route.PROVIDER: provider}
+        self.provider = Provider(self._provider_spec)
+        parts.push_async_callback(self.provider.close)
+        return {Route.PROVIDER: self.provider}

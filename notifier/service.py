@@ -16,8 +16,8 @@ from notifier.desk import Desk, Idempotent, Receipt
 from notifier.dispatch import Clock, Dispatcher, utc_now
 from notifier.errors import Rejected
 from notifier.feed import Feed
-from notifier.journal import Backlog, Filter, journal_at
-from notifier.keys import Keys
+from notifier.fittings import Fittings
+from notifier.journal import Backlog, Filter, Step
 from notifier.retries import RetryPolicy
 from notifier.routes import Routes
 from notifier.settings import Settings
@@ -50,11 +50,13 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     """
 
     def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
+        """Raises ConfigurationError with every fault of what the settings point at."""
         self.settings = settings
         self.feed = Feed()
-        self.journal = journal_at(settings.journal, data_dir=settings.data_dir)
-        self.keys = Keys.read(settings.keys_file)
-        self.routes = Routes(settings)
+        self._fittings = Fittings.read(settings)
+        self.journal = self._fittings.journal
+        self.keys = self._fittings.keys
+        self.routes = Routes(settings, provider=self._fittings.provider)
         self.draining = False
         self._clock = clock
         self._draining: asyncio.Task[None] | None = None
@@ -74,6 +76,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 workers=settings.workers,
                 window=settings.queue_size,
                 clock=self._clock,
+                expiry=self._expiry,
             )
             await self._recover()
             await self._remember_pauses()
@@ -81,6 +84,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await parts.enter_async_context(self.upkeep)
             self.desk = Desk(
                 settings,
+                self._fittings,
                 journal=self.journal,
                 upkeep=self.upkeep,
                 accepted=self._accepted,
@@ -114,6 +118,10 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     def _accepted(self, delivery: Delivery) -> None:
         self.dispatcher.wake(delivery.route)
         self.feed.publish(delivery)
+
+    def _expiry(self, now: datetime) -> Step:
+        trouble = {route: self.routes.trouble(route) for route in Route}
+        return lambda delivery: delivery.expired(now, trouble[delivery.route])
 
     async def _stop(self) -> None:
         self.drain()

@@ -5,6 +5,7 @@ seconds must not load a web framework.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,17 @@ def serve(config: Path | None, host: str | None, port: str | None) -> None:
     """Run the service until SIGTERM."""
     given = {"NOTIFIER_HOST": host, "NOTIFIER_PORT": port}
     environ = {**os.environ, **{name: text for name, text in given.items() if text is not None}}
-    settings = Settings.read(environ, config=config)
+    settings = Settings.read(environ, config=config, further=_unfit_to_serve)
     from notifier.cli.serving import serve
 
     serve(settings)
+
+
+def _unfit_to_serve(settings: Settings) -> Sequence[str]:
+    """What else is wrong, where something is."""
+    from notifier.cli.serving import faults_of
+
+    return faults_of(settings)
 
 
 @cli.command()

@@ -14,8 +14,7 @@ import uvicorn
 
 from notifier import __version__
 from notifier.cli.listeners import CannotListen, bound, url_of
-from notifier.errors import JournalFailure, NotifierError
-from notifier.keys import Keys
+from notifier.errors import ConfigurationError, JournalFailure, NotifierError
 from notifier.logs import Logs
 from notifier.service import Notifier
 from notifier.settings import Settings
@@ -30,19 +29,47 @@ log = structlog.get_logger()
 def serve(settings: Settings) -> None:
     """Run until a signal or the journal's end. Raises NotifierError."""
     faulthandler.enable()
-    settings.check_access(keys_exist=Keys.read(settings.keys_file).configured)
+    service = prepared(settings)
     listeners = bound(settings.host, settings.port)
     logs = Logs(level=settings.log_level, format=settings.log_format, directory=settings.log_dir)
     with logs:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(Life(settings, listeners, logs).run())
+                runner.run(Life(service, listeners, logs).run())
         except NotifierError:
             raise
         except Exception:
             log.exception("crashed")
             sys.exit(1)
         log.info("stopped")
+
+
+def prepared(settings: Settings) -> Notifier:
+    """The service, before it is opened. Raises ConfigurationError with all that is wrong."""
+    faults: list[str] = []
+    service = None
+    keys_exist = settings.keys_file.exists()
+    try:
+        service = Notifier(settings)
+        keys_exist = service.keys.configured
+    except ConfigurationError as error:
+        faults += error.faults
+    try:
+        settings.check_access(keys_exist=keys_exist)
+    except ConfigurationError as error:
+        faults += error.faults
+    if faults or service is None:
+        raise ConfigurationError(*faults)
+    return service
+
+
+def faults_of(settings: Settings) -> Sequence[str]:
+    """What keeps these settings from being served."""
+    try:
+        prepared(settings)
+    except ConfigurationError as error:
+        return error.faults
+    return ()
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
@@ -77,11 +104,11 @@ class Life:
     no more than a crash does.
     """
 
-    def __init__(self, settings: Settings, listeners: Sequence[socket.socket], logs: Logs) -> None:
-        self._settings = settings
+    def __init__(self, service: Notifier, listeners: Sequence[socket.socket], logs: Logs) -> None:
+        self._service = service
+        self._settings = service.settings
         self._listeners = list(listeners)
         self._logs = logs
-        self._service = Notifier(settings)
         self._server: Server | None = None
         self._stopping = False
         self._fatal: BaseException | None = None

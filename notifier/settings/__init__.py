@@ -1,7 +1,7 @@
 """Every setting, read once from a file and the environment; whatever is wrong is told at once."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
@@ -30,7 +30,7 @@ from notifier.settings.kinds import (
 from notifier.settings.relays import CAPTURE, RELAYS
 from notifier.settings.sources import Sources, variable
 
-__all__ = ["CAPTURE", "FIELDS", "Settings"]
+__all__ = ["CAPTURE", "FIELDS", "Settings", "variable"]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -153,10 +153,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = ""
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], *, config: Path | None = None) -> Self:
+    def read(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        config: Path | None = None,
+        further: Callable[[Self], Sequence[str]] = lambda _: (),
+    ) -> Self:
         """
         Defaults, then the TOML file (`config`, or the one that NOTIFIER_CONFIG names), then
-        files of secrets and the environment. Raises ConfigurationError with every fault.
+        files of secrets and the environment. Raises ConfigurationError with every fault, and with
+        those that `further` finds in the others, so that a person need not start twice.
         """
         sources = Sources(
             [field.name for field in FIELDS], [field.name for field in FIELDS if field.kind.secret]
@@ -170,7 +177,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         values, faults = _read(sources)
         faults += _contradictions(values)
         if faults:
-            raise ConfigurationError(*faults)
+            raise ConfigurationError(*faults, *further(cls(**values)))
         return cls(**values)
 
     @property

@@ -1,0 +1,92 @@
+"""What the settings point at: read before anything is opened, all faults told together."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+
+from notifier.compose import address
+from notifier.errors import ConfigurationError
+from notifier.journal import Journal, journal_at
+from notifier.keys import Keys
+from notifier.settings import Settings, variable
+from notifier.sms import Carriers
+from notifier.smtp import Relay
+from notifier.templates import Templates
+
+if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
+    from notifier.sms.providerspec import ProviderSpec
+
+T = TypeVar("T")
+
+
+class Fittings(Struct, frozen=True):
+    """Files and URLs of the operator's, each found to be good."""
+
+    journal: Journal
+    keys: Keys
+    templates: Templates
+    carriers: Carriers
+    provider: "ProviderSpec | None"  # None: there is no SMS provider
+
+    @classmethod
+    def read(cls, settings: Settings) -> "Fittings":
+        """Raises ConfigurationError with every fault of every one."""
+        faults: list[str] = []
+        _senders(settings, faults)
+        _certificates(settings, faults)
+        found = (
+            _try(faults, lambda: journal_at(settings.journal, data_dir=settings.data_dir)),
+            _try(faults, lambda: Keys.read(settings.keys_file), variable("api_keys")),
+            _try(faults, lambda: Templates(_path(settings.templates)), variable("templates")),
+            _try(faults, lambda: Carriers.read(_path(settings.carriers))),
+        )
+        provider = _try(faults, lambda: _provider(settings))
+        journal, keys, templates, carriers = found
+        if faults or journal is None or keys is None or templates is None or carriers is None:
+            raise ConfigurationError(*faults)
+        return cls(journal, keys, templates, carriers, provider)
+
+
+def _try(faults: list[str], read: Callable[[], T], setting: str = "") -> T | None:
+    """What was read; None: its faults, which name the setting, are among the others now."""
+    try:
+        return read()
+    except ConfigurationError as error:
+        faults += [f"{setting}: {fault}" if setting else fault for fault in error.faults]
+        return None
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _senders(settings: Settings, faults: list[str]) -> None:
+    """As strictly as in a message, which would else be refused for what it does not say."""
+    for name, sender in (("default_from", settings.default_from), ("sms_from", settings.sms_from)):
+        try:
+            if sender is not None:
+                address(sender)
+        except ValueError as error:
+            faults.append(f"{variable(name)}: {error}")
+
+
+def _certificates(settings: Settings, faults: list[str]) -> None:
+    for spec in settings.relays:
+        if spec.ca is not None:
+            _try(faults, partial(Relay, spec))
+
+
+def _provider(settings: Settings) -> "ProviderSpec | None":
+    if settings.sms_provider is None:
+        return None
+    from notifier.sms.providerspec import read_provider
+
+    return read_provider(
+        settings.sms_provider,
+        body=settings.sms_provider_body,
+        headers=settings.sms_provider_headers,
+        idempotency_header=settings.sms_provider_idempotency_header,
+    )
