@@ -1,0 +1,370 @@
+"""When a message leaves, in which order, and what a person may still do about it: end to end."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from notifier.deliveries import OnUncertain, Status
+from notifier.errors import WrongState
+from notifier.journal import Filter
+from notifier.messages import Urgency
+from tests.notifying import (
+    email,
+    ended,
+    notifying,
+    now,
+    subjects,
+    submit,
+    submit_one,
+    until,
+    until_status,
+)
+from tests.relay import CUT, FIN, ScriptedRelay
+
+
+@pytest.fixture
+async def relay():
+    async with ScriptedRelay() as relay:
+        yield relay
+
+
+# --- due later, too late ------------------------------------------------------------------------
+
+
+async def test_a_scheduled_message_leaves_when_it_is_due_and_not_before(relay, tmp_path):
+    """It is `scheduled` till then, and is sent by itself."""
+    due_at = now() + timedelta(seconds=0.4)
+    async with notifying(tmp_path, relay) as service:
+        id = await submit_one(service, email(send_at=due_at))
+        assert (await service.journal.get(id)).status is Status.SCHEDULED
+        sent = await ended(service, id)
+    assert sent.status is Status.SENT
+    assert sent.attempts[0].started_at >= due_at
+    assert sent.attempts[0].started_at - due_at < timedelta(seconds=1)
+    assert len(relay.received) == 1
+
+
+async def test_send_now_sends_what_is_scheduled_at_once(relay, tmp_path):
+    """A month ahead, it leaves today; once sent it can be hurried no more."""
+    async with notifying(tmp_path, relay) as service:
+        id = await submit_one(service, email(send_at=now() + timedelta(days=30)))
+        assert (await service.send_now(id)).status is Status.QUEUED
+        assert (await ended(service, id)).status is Status.SENT
+        with pytest.raises(WrongState):
+            await service.send_now(id)
+    assert len(relay.received) == 1
+
+
+async def test_what_is_cancelled_before_it_is_due_never_leaves(relay, tmp_path):
+    """F44: cancelled, with no mail also when its time has come."""
+    async with notifying(tmp_path, relay) as service:
+        soon = now() + timedelta(seconds=0.2)
+        id, other = await submit(service, email(send_at=soon), email("bob@example.org"))
+        assert (await service.cancel(id)).status is Status.CANCELLED
+        behind = await submit_one(service, email("eve@example.org", send_at=soon))
+        await ended(service, other)
+        assert (await ended(service, behind)).status is Status.SENT
+        assert (await service.journal.get(id)).status is Status.CANCELLED
+    assert {recipients for _, recipients, _ in relay.received} == {
+        ("bob@example.org",),
+        ("eve@example.org",),
+    }
+
+
+async def test_f48_what_expires_while_the_relay_is_down_is_never_sent_later(relay, tmp_path):
+    """It ends visibly with what the relay said last, and stays at home when that works again."""
+    relay.answer("GREETING", "421 4.3.2 closed for today")
+    async with notifying(tmp_path, relay) as service:
+        id = await submit_one(service, email(ttl=2))
+        expired = await ended(service, id)
+        assert expired.status is Status.EXPIRED
+        assert "closed for today" in expired.reason
+        assert expired.tries == 0
+        relay.answer("GREETING", None)
+        await service.resume("first")
+        later = await submit_one(service, email("bob@example.org"))
+        await ended(service, later)
+        assert (await service.journal.get(id)).status is Status.EXPIRED
+    assert [recipients for _, recipients, _ in relay.received] == [("bob@example.org",)]
+
+
+async def test_f48_what_was_never_tried_also_tells_why_no_relay_took_it(relay, tmp_path):
+    """With the breaker open nothing is offered; the reason still names the relay's trouble."""
+    relay.answer("GREETING", "421 4.3.2 closed for today")
+    async with notifying(tmp_path, relay) as service:
+        tried = await submit(service, *[email()] * 4)
+        await until(lambda: service.routes.relays.states()[0].state == "open")
+        id = await submit_one(service, email(expires_at=now() + timedelta(seconds=0.3)))
+        expired = await ended(service, id)
+        assert len(tried) == 4
+    assert expired.status is Status.EXPIRED
+    assert not expired.attempts
+    assert "closed for today" in expired.reason
+
+
+async def test_a_scheduled_message_may_expire_before_anybody_resumes_the_queue(relay, tmp_path):
+    """Paused past its `ttl`, it ends as expired; resuming does not send it."""
+    async with notifying(tmp_path, relay) as service:
+        await service.pause()
+        id = await submit_one(service, email(expires_at=now() + timedelta(seconds=0.3)))
+        assert (await ended(service, id)).status is Status.EXPIRED
+        await service.resume()
+        await ended(service, await submit_one(service, email("bob@example.org")))
+    assert [recipients for _, recipients, _ in relay.received] == [("bob@example.org",)]
+
+
+# --- newer ones, urgent ones --------------------------------------------------------------------
+
+
+async def test_a_newer_message_supersedes_those_that_wait_and_not_those_on_their_way(
+    relay, tmp_path
+):
+    """Of one collapse key: the one at the dot is sent, the waiting one never, the newest is."""
+    relay.hold("DOT")
+    async with notifying(tmp_path, relay, workers=1, queue_size=1) as service:
+        sending = await submit_one(service, email(subject="1", collapse_key="k"))
+        await relay.until_held(1)
+        waiting, other = await submit(
+            service,
+            email(subject="2", collapse_key="k", send_at=now() + timedelta(seconds=0.3)),
+            email(subject="other", collapse_key="else"),
+        )
+        newest = await submit_one(service, email(subject="3", collapse_key="k"))
+        superseded = await service.journal.get(waiting)
+        assert superseded.status is Status.SUPERSEDED
+        assert newest in superseded.reason
+        relay.release()
+        for id in (sending, other, newest):
+            assert (await ended(service, id)).status is Status.SENT
+        last = await submit_one(service, email(subject="4", send_at=now() + timedelta(seconds=0.4)))
+        await ended(service, last)
+    assert sorted(subjects(relay)) == ["1", "3", "4", "other"]
+
+
+async def test_urgent_overtakes_a_bulk_backlog(relay, tmp_path):
+    """All that stands before it is what had been claimed already."""
+    relay.hold("DOT")
+    async with notifying(tmp_path, relay, workers=2, queue_size=2) as service:
+        bulk = await submit(
+            service, *[email(subject=f"b{n}", priority=Urgency.BULK) for n in range(30)]
+        )
+        await relay.until_held(1)
+        normal = await submit_one(service, email(subject="normal"))
+        urgent = await submit_one(service, email(subject="urgent", priority=Urgency.URGENT))
+        relay.release()
+        for id in (*bulk, normal, urgent):
+            await ended(service, id)
+    order = subjects(relay)
+    assert order.index("urgent") <= 5
+    assert order.index("normal") <= 6
+    assert len(order) == 32
+
+
+async def test_bulk_never_takes_the_last_worker(relay, tmp_path):
+    """With bulk stuck at the dot on every worker that it may have, an urgent one is sent."""
+    relay.hold("DOT")
+    async with notifying(tmp_path, relay, workers=3) as service:
+        bulk = await submit(
+            service, *[email(subject=f"b{n}", priority=Urgency.BULK) for n in range(12)]
+        )
+        await relay.until_held(2)
+        urgent = await submit_one(service, email(subject="urgent", priority=Urgency.URGENT))
+        await relay.until_held(3)
+        assert subjects(relay)[2] == "urgent"
+        assert (await service.journal.get(urgent)).status is Status.SENDING
+        relay.release()
+        for id in (*bulk, urgent):
+            assert (await ended(service, id)).status is Status.SENT
+
+
+# --- uncertain ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [CUT, FIN])
+async def test_an_uncertain_message_is_held_where_its_sender_wants_no_second_copy(
+    how, relay, tmp_path
+):
+    """`on_uncertain: hold` holds this one; the next with the default is sent again, flagged."""
+    relay.answer("DOT", how, times=2)
+    async with notifying(tmp_path, relay, workers=1) as service:
+        careful = await submit_one(service, email(subject="careful", on_uncertain=OnUncertain.HOLD))
+        held = await ended(service, careful)
+        usual = await ended(service, await submit_one(service, email(subject="usual")))
+        assert (held.status, held.uncertain) == (Status.HELD, 1)
+        assert "on_uncertain is hold" in held.reason
+        assert (usual.status, usual.uncertain) == (Status.SENT, 1)
+        assert (await service.journal.get(careful)).status is Status.HELD
+    assert subjects(relay) == ["careful", "usual", "usual"]
+    assert relay.received[1] == relay.received[2]
+
+
+async def test_a_relay_that_never_answers_the_dot_gets_three_copies_and_no_more(relay, tmp_path):
+    """Then the message waits for a person, who may have it tried again."""
+    relay.answer("DOT", CUT, times=3)
+    async with notifying(tmp_path, relay) as service:
+        id = await submit_one(service)
+        held = await ended(service, id)
+        assert (held.status, held.uncertain) == (Status.HELD, 3)
+        assert len(relay.received) == 3
+        await service.retry(id)
+        assert (await ended(service, id)).status is Status.SENT
+    assert len(relay.received) == 4
+
+
+# --- what a person may do -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["MAIL", "DATA", "DOT"])
+async def test_f44_what_is_on_its_way_cannot_be_cancelled(verb, relay, tmp_path):
+    """From the claim on it is too late, whatever the stage; it is sent once."""
+    relay.hold(verb)
+    async with notifying(tmp_path, relay) as service:
+        id = await submit_one(service)
+        await relay.until_held(1)
+        with pytest.raises(WrongState, match="sending"):
+            await service.cancel(id)
+        relay.release()
+        assert (await ended(service, id)).status is Status.SENT
+        with pytest.raises(WrongState, match="sent"):
+            await service.cancel(id)
+    assert len(relay.received) == 1
+
+
+async def test_f44_cancelling_while_sending_starts_has_one_outcome_each(relay, tmp_path):
+    """Raced against the workers: whoever was told `cancelled` gets no mail, all others one."""
+    async with notifying(tmp_path, relay) as service:
+        ids = await submit(service, *[email(f"n{n}@example.org") for n in range(60)])
+        results = await asyncio.gather(
+            *(service.cancel(id) for id in reversed(ids)), return_exceptions=True
+        )
+        found = [await ended(service, id) for id in ids]
+    reached = {recipients[0] for _, recipients, _ in relay.received}
+    told = {r.recipients[0].address for r in results if not isinstance(r, WrongState)}
+    assert told == {d.recipients[0].address for d in found if d.status is Status.CANCELLED}
+    assert reached == {d.recipients[0].address for d in found if d.status is Status.SENT}
+    assert len(relay.received) == len(reached)
+    assert len(told) + len(reached) == 60
+
+
+async def test_a_failed_message_can_be_retried(relay, tmp_path):
+    """Its lost recipient is forgiven, and its earlier attempt is kept."""
+    relay.answer("RCPT", "550 5.1.1 nobody here", times=1)
+    async with notifying(tmp_path, relay) as service:
+        id = await submit_one(service)
+        failed = await ended(service, id)
+        assert (failed.status, failed.reason) == (Status.FAILED, "550 5.1.1 nobody here")
+        assert (await service.retry(id)).status is Status.QUEUED
+        sent = await ended(service, id)
+        assert (sent.status, sent.reason) == (Status.SENT, "")
+        assert [attempt.code for attempt in sent.attempts] == [550, 250]
+        with pytest.raises(WrongState):
+            await service.retry(id)
+
+
+async def test_an_expired_message_that_is_retried_gets_its_lifetime_anew(relay, tmp_path):
+    """Retried after its end it is sent, rather than found expired at once."""
+    async with notifying(tmp_path, relay) as service:
+        await service.pause()
+        id = await submit_one(service, email(expires_at=now() + timedelta(seconds=0.5)))
+        assert (await ended(service, id)).status is Status.EXPIRED
+        await service.resume()
+        await service.retry(id)
+        assert (await ended(service, id)).status is Status.SENT
+
+
+async def test_a_partly_sent_message_is_retried_for_the_others_alone(relay, tmp_path):
+    """Whoever has it is never asked again."""
+    relay.answer("RCPT", "550 5.1.1 nobody here", to="bob@example.org", times=1)
+    async with notifying(tmp_path, relay) as service:
+        message = email(to="ann@example.org", cc=("bob@example.org",))
+        id = await submit_one(service, message)
+        partial = await ended(service, id)
+        assert partial.status is Status.SENT
+        assert partial.partial
+        await service.retry(id)
+        sent = await until_status(service, id, Status.SENT)
+        assert not sent.partial
+    assert [recipients for _, recipients, _ in relay.received] == [
+        ("ann@example.org",),
+        ("bob@example.org",),
+    ]
+
+
+async def test_a_deferred_message_can_be_hurried(relay, tmp_path):
+    """Its next try would be in an hour; `send-now` makes it now."""
+    relay.answer("DOT", "451 4.3.0 later", times=1)
+    async with notifying(tmp_path, relay, retry_schedule=(3600.0,)) as service:
+        id = await submit_one(service)
+        deferred = await until_status(service, id, Status.DEFERRED)
+        assert deferred.due_at > now() + timedelta(seconds=1800)
+        await service.send_now(id)
+        sent = await ended(service, id)
+    assert (sent.status, sent.tries) == (Status.SENT, 2)
+
+
+async def test_all_that_match_are_changed_at_once(relay, tmp_path):
+    """By tag, by user, by state; what does not allow it is left out of the count."""
+    later = now() + timedelta(days=1)
+    async with notifying(tmp_path, relay) as service:
+        ids = await submit(
+            service,
+            email(subject="a", send_at=later, tags=("x",)),
+            email(subject="b", send_at=later, tags=("x", "y")),
+            email(subject="c", send_at=later, user_id=7),
+            email(subject="d", tags=("x",)),
+        )
+        assert (await ended(service, ids[3])).status is Status.SENT
+        assert await service.change_all("cancel", Filter(tag="y")) == 1
+        assert await service.change_all("send-now", Filter(tag="x")) == 1
+        assert await service.change_all("send-now", Filter(user_id="7")) == 1
+        states = [(await ended(service, id)).status for id in ids]
+        assert states == [Status.SENT, Status.CANCELLED, Status.SENT, Status.SENT]
+        assert await service.change_all("retry", Filter(status=(Status.CANCELLED,))) == 1
+        assert (await ended(service, ids[1])).status is Status.SENT
+        assert await service.change_all("cancel", Filter(tag="nobody")) == 0
+    assert sorted(subjects(relay)) == ["a", "b", "c", "d"]
+
+
+async def test_a_paused_queue_stays_paused_over_a_restart(relay, tmp_path):
+    """Messages are taken meanwhile; after `resume`, also over another restart, they go."""
+    async with notifying(tmp_path, relay) as service:
+        await service.pause()
+        id = await submit_one(service)
+        assert service.health().paused
+    async with notifying(tmp_path, relay) as service:
+        assert service.health().paused
+        other = await submit_one(service, email("bob@example.org"))
+        assert (await service.journal.get(id)).status is Status.QUEUED
+        assert not relay.received
+        await service.resume()
+        for each in (id, other):
+            assert (await ended(service, each)).status is Status.SENT
+    async with notifying(tmp_path, relay) as service:
+        assert not service.health().paused
+        assert (await ended(service, await submit_one(service))).status is Status.SENT
+
+
+async def test_a_paused_relay_stays_paused_over_a_restart(tmp_path):
+    """The other one takes all, until the first is resumed."""
+    async with ScriptedRelay() as first, ScriptedRelay() as second:
+        async with notifying(tmp_path, first, second) as service:
+            await service.pause("first")
+            await ended(service, await submit_one(service))
+        async with notifying(tmp_path, first, second) as service:
+            assert service.health().relays[0].state == "paused"
+            await ended(service, await submit_one(service))
+            assert (len(first.received), len(second.received)) == (0, 2)
+            await service.resume("first")
+            sent = await ended(service, await submit_one(service))
+            assert sent.attempts[-1].relay == "first"
+        assert (len(first.received), len(second.received)) == (1, 2)
+
+
+async def test_a_relay_that_is_configured_no_more_is_forgotten(relay, tmp_path):
+    """That it was paused does not keep the service from starting without it."""
+    async with ScriptedRelay() as second:
+        async with notifying(tmp_path, relay, second) as service:
+            await service.pause("second")
+        async with notifying(tmp_path, relay) as service:
+            assert (await ended(service, await submit_one(service))).status is Status.SENT
