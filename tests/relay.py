@@ -392,7 +392,7 @@ def _address(argument):
 
 async def _serve(port):
     async with ScriptedRelay(port=port) as relay:
-        print(relay.port, flush=True)  # noqa: T201 - whoever started it reads the port
+        print(relay.port, flush=True)
         await asyncio.Event().wait()
 
 

@@ -19,7 +19,7 @@ from notifier.smtp import Rests, State, Timeouts
 from notifier.smtp.resolver import Resolver
 from tests.process import free_port
 from tests.relay import CUT, FEATURES, FIN, SILENCE, ScriptedRelay, StopReading
-from tests.sending import ANN, BOB, SHORT, SOURCE, copies, envelope, sending
+from tests.sending import ANN, BOB, SHORT, SHORT_DOT, SOURCE, copies, envelope, sending
 
 PLAIN = tuple(feature for feature in FEATURES if feature != "PIPELINING")
 both_ways = pytest.mark.parametrize("features", [FEATURES, PLAIN], ids=["pipelined", "one by one"])
@@ -31,6 +31,13 @@ async def until(condition, limit=10.0):
     async with asyncio.timeout(limit):
         while not condition():  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.01)
+
+
+async def until_accepted(relays, limit=10.0):
+    """Try until one gets through."""
+    async with asyncio.timeout(limit):
+        while not (await relays.send(envelope(), SOURCE)).accepted:
+            await relays.wait_for_room()
 
 
 def ports_in_use():
@@ -65,7 +72,7 @@ async def test_f20_a_relay_that_refuses_connections_rests():
 async def test_f21_an_unknown_name():
     """A name that does not exist is the relay's trouble."""
     spec = RelaySpec(name="relay", host="relay.invalid", port=25)
-    async with sending(spec, timeouts=Timeouts()) as relays:
+    async with sending(spec, timeouts=SHORT) as relays:
         attempt = await relays.send(envelope(), SOURCE)
     assert attempt.failures[ANN].name in ("dns_failed", "connect_timeout")
     assert not attempt.charged
@@ -91,7 +98,7 @@ async def test_f21_a_lookup_that_hangs_harms_nobody(monkeypatch):
         hung = RelaySpec(name="hung", host="hung.example", port=25, connections=20)
         resolver = Resolver()
         async with (
-            sending(hung, resolver=resolver) as relays,
+            sending(hung, resolver=resolver, timeouts=SHORT) as relays,
             sending(relay.spec, resolver=resolver) as others,
         ):
             sends = [asyncio.create_task(relays.send(envelope(), SOURCE)) for _ in range(10)]
@@ -119,8 +126,8 @@ async def test_f22_a_relay_that_is_stopped():
     try:
         port = int(await process.stdout.readline())
         spec = RelaySpec(name="relay", host="127.0.0.1", port=port)
-        async with sending(spec) as relays:
-            assert (await relays.send(envelope(), SOURCE)).accepted
+        async with sending(spec, timeouts=SHORT) as relays:
+            await until_accepted(relays)
             process.send_signal(signal.SIGSTOP)
             attempt = await relays.send(envelope(), SOURCE)
             assert attempt.relay_failed
@@ -180,7 +187,11 @@ async def test_f26_a_storm_of_421_makes_few_connections():
 @pytest.mark.parametrize("how", [CUT, FIN, SILENCE, "421 4.4.2 idle too long"])
 async def test_f30_a_used_connection_that_breaks_costs_nothing(features, verb, how):
     """It goes again at once on a fresh one: one copy, one attempt, no failure."""
-    async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:
+    timeouts = SHORT if how == SILENCE else Timeouts()
+    async with (
+        ScriptedRelay(features=features) as relay,
+        sending(relay.spec, timeouts=timeouts) as relays,
+    ):
         await relays.send(envelope(BOB), SOURCE)
         relay.answer(verb, how, times=1)
         attempt = await relays.send(envelope(), SOURCE)
@@ -196,7 +207,11 @@ async def test_f30_a_used_connection_that_breaks_costs_nothing(features, verb, h
 @pytest.mark.parametrize("how", [CUT, FIN, SILENCE])
 async def test_f30_a_fresh_connection_that_breaks_is_the_relays_fault(features, verb, how):
     """Not charged, not sent, told by its stage; and the next try makes exactly one copy."""
-    async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:
+    timeouts = SHORT if how == SILENCE else Timeouts()
+    async with (
+        ScriptedRelay(features=features) as relay,
+        sending(relay.spec, timeouts=timeouts) as relays,
+    ):
         relay.answer(verb, how, times=1)
         attempt = await relays.send(envelope(), SOURCE)
         assert attempt.relay_failed
@@ -232,7 +247,11 @@ def test_f31_after_the_dot_nobody_knows(features, how, run):
     """The relay has it and cannot say so: uncertain, charged, and not sent again by us."""
 
     async def scenario():
-        async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:
+        timeouts = SHORT if how == SILENCE else Timeouts()
+        async with (
+            ScriptedRelay(features=features) as relay,
+            sending(relay.spec, timeouts=timeouts) as relays,
+        ):
             await relays.send(envelope(BOB), SOURCE)
             relay.answer("DOT", how, times=1)
             attempt = await relays.send(envelope(), SOURCE)
@@ -252,7 +271,10 @@ def test_f32_a_relay_that_stops_reading_never_gets_a_copy_later(run):
     """What has not left us has certainly not arrived: not sent; and it stays that way."""
 
     async def scenario():
-        async with ScriptedRelay(receive_buffer=4096) as relay, sending(relay.spec) as relays:
+        async with (
+            ScriptedRelay(receive_buffer=4096) as relay,
+            sending(relay.spec, timeouts=SHORT_DOT) as relays,
+        ):
             relay.answer("DATA", StopReading("354 go on"))
             attempt = await relays.send(envelope(), LARGE)
             assert attempt.stage is Stage.DOT
@@ -310,15 +332,21 @@ async def test_a_slow_reader_gets_the_time_it_needs():
         ScriptedRelay(receive_buffer=4096) as relay,
         sending(relay.spec, timeouts=Timeouts(block=0.4, dot=5.0)) as relays,
     ):
+        relay.hold("DATA")
         relay.answer("DATA", StopReading("354 go on"))
         attempt = asyncio.create_task(relays.send(envelope(), LARGE))
-        await relay.until(lambda: relay.connections and relay.connections[0].stopped)
+        await relay.until_held(1)
+        # The kernel would take megabytes at a time, and our view be as coarse.
+        (session,) = relays._relays[0]._pool._busy
+        sock = session._below.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+        relay.release()
         (connection,) = relay.connections
         begun = asyncio.get_running_loop().time()
         connection.stopped = False
         while asyncio.get_running_loop().time() - begun < 1.2:  # three times `block`
             connection.transport.resume_reading()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.005)
             connection.transport.pause_reading()
             await asyncio.sleep(0.1)
         assert not attempt.done()
@@ -420,7 +448,7 @@ async def test_f33_a_stray_reply_after_the_dot_is_not_taken_for_the_next(stray):
 
 async def test_f35_a_reset_that_hangs_does_not_hide_the_refusal():
     """550 is told at once; the next message waits for RSET no longer than its limit."""
-    async with ScriptedRelay() as relay, sending(relay.spec) as relays:
+    async with ScriptedRelay() as relay, sending(relay.spec, timeouts=SHORT) as relays:
         relay.answer("RCPT", "550 5.1.1 nobody", to=ANN)
         relay.answer("RSET", SILENCE)
         attempt = await relays.send(envelope(), SOURCE)

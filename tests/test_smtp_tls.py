@@ -13,7 +13,7 @@ from notifier.deliveries import Stage
 from notifier.relayspec import Tls
 from notifier.smtp import Rests, State
 from tests.relay import FEATURES, SILENCE, ScriptedRelay, StopReading
-from tests.sending import ANN, BOB, SOURCE, copies, envelope, sending
+from tests.sending import ANN, BOB, SHORT, SHORT_DOT, SOURCE, copies, envelope, sending
 
 LOGIN = {"username": "ann", "password": "hüsh"}
 PLAIN_TOKEN = base64.b64encode("\0ann\0hüsh".encode()).decode()
@@ -182,7 +182,7 @@ def test_f32_under_tls_too_what_has_not_left_us_is_not_sent(tls, run, good, trus
     async def scenario():
         async with (
             ScriptedRelay(tls=tls, context=good, receive_buffer=4096) as relay,
-            sending(relay.spec, changes=trusted) as relays,
+            sending(relay.spec, changes=trusted, timeouts=SHORT_DOT) as relays,
         ):
             relay.answer("DATA", StopReading("354 go on"))
             attempt = await relays.send(envelope(), large)
@@ -276,6 +276,8 @@ async def test_a_relay_that_says_more_than_it_was_asked_at_the_handshake(verb):
         attempt = await relays.send(envelope(), SOURCE)
         # Swallowed between two commands it does no harm; kept, it would answer the next one.
         assert attempt.accepted or attempt.relay_failed
+        if verb == "AUTH":
+            assert attempt.failures[ANN].name == "stray_reply"
         await asyncio.wait_for(relays.wait_for_room(), 2)
         assert (await relays.send(envelope(BOB), SOURCE)).accepted
         assert copies(relay)[BOB] == 1
@@ -287,7 +289,7 @@ async def test_a_handshake_that_hangs_ends_in_time(tls, good, trusted):
     """Silence at TLS or at the greeting: the stage is named."""
     async with (
         ScriptedRelay(tls=tls, context=good) as relay,
-        sending(relay.spec, changes=trusted) as relays,
+        sending(relay.spec, changes=trusted, timeouts=SHORT) as relays,
     ):
         relay.answer("STARTTLS" if tls is Tls.STARTTLS else "GREETING", SILENCE)
         attempt = await relays.send(envelope(), SOURCE)

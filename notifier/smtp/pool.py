@@ -154,10 +154,8 @@ class Pool:
 
 def _worn_out(outcome: Outcome) -> bool:
     """Whether a connection broke with the message's dot not sent."""
-    return (
-        not outcome.uncertain
-        and outcome.stage is not Stage.DOT
-        and any(failure.name in WORN_OUT for failure in outcome.failures.values())
+    return outcome.stage is not Stage.DOT and any(
+        failure.name in WORN_OUT for failure in outcome.failures.values()
     )
 
 
