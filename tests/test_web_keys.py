@@ -365,6 +365,32 @@ async def test_a_test_key_ends_at_the_simulator(tmp_path):
         assert len(relay.connections) == 1
 
 
+@pytest.mark.parametrize("provider", [None, "twilio://AC1:token@?from=+12025550100"])
+async def test_a_text_of_a_test_key_ends_at_the_simulator(tmp_path, provider):
+    """Short or of several parts, by a gateway or a provider: `sent`, and nothing leaves."""
+    headers = made(tmp_path, "ci", SEND, kind=KeyKind.TEST)
+    texts = {"default_from": "us@example.org", "sms_provider": provider}
+    async with ScriptedRelay() as relay, serving(tmp_path, relays=(relay.spec,), **texts) as (_, c):
+        for text in ("Hello.", "Hello. " * 60):
+            body = {"channel": "sms", "to": "+12025550123", "carrier": "verizon", "text": text}
+            id = (await c.post("/v1/messages", json=body, headers=headers)).json()["id"]
+            message = await final(_with(c, headers), id)
+            assert message["status"] == "sent", message
+            assert {each["relay"] for each in message["attempts"]} == {"simulator"}
+        assert not relay.connections
+
+
+async def test_an_allow_list_holds_for_each_part_of_a_text(tmp_path):
+    """A long text goes to its gateway in parts, and they are to one address."""
+    headers = made(tmp_path, recipient_domains=("vtext.com",))
+    async with serving(tmp_path, default_from="us@example.org") as (_, client):
+        for carrier, status in (("verizon", 202), ("uscellular", 403)):
+            body = {"channel": "sms", "to": "+12025550123", "carrier": carrier, "text": "x" * 400}
+            answer = await client.post("/v1/messages", json=body, headers=headers)
+            assert answer.status_code == status, answer.text
+            assert answer.text.count("recipient_domains") == (status == 403)
+
+
 async def test_one_idempotency_key_of_two_callers_is_two(tmp_path):
     """Each API key has idempotency keys of its own."""
     a, b = made(tmp_path, "a"), made(tmp_path, "b")
@@ -467,3 +493,28 @@ async def test_a_full_backlog_of_one_does_not_hold_up_another(tmp_path):
         assert (await final(_with(client, one), id))["status"] == "sent"
         recipients = [each for _, each, _ in relay.received]
         assert recipients.index(("bob@example.net",)) <= 12
+
+
+# The document
+
+
+async def test_the_document_says_which_scope_each_call_needs(tmp_path):
+    """Both ways to show a key, the scope of each call, and how it can be refused."""
+    async with serving(tmp_path) as (_, client):
+        document = (await client.get("/openapi.json")).json()
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["bearer"].items() >= {"type": "http", "scheme": "bearer"}.items()
+    assert schemes["apiKey"].items() >= {"in": "header", "name": "X-API-Key"}.items()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            needed = operation["security"]
+            refusals = {"401", "403"} & operation["responses"].keys()
+            if path in OPEN:
+                assert needed == []
+                assert refusals == set()
+                continue
+            scope = "read" if method == "get" else "send" if path in SENDING else "manage"
+            assert needed == [{"bearer": [scope]}, {"apiKey": [scope]}], path
+            assert refusals == {"401", "403"}
+            assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
+            assert ("429" in operation["responses"]) >= (scope == "send")
