@@ -5,6 +5,7 @@ from litestar import Litestar
 from notifier.service import Notifier
 from notifier.web.auth import Door
 from notifier.web.batch import Batches
+from notifier.web.bulk import Bulk
 from notifier.web.events import Events
 from notifier.web.inbox import Inbox
 from notifier.web.legacy import Legacy
@@ -13,6 +14,7 @@ from notifier.web.ops import Probes
 from notifier.web.pages import Pages
 from notifier.web.problems import HANDLERS
 from notifier.web.sms import Texts
+from notifier.web.views import Views
 
 
 def create_app(service: Notifier) -> Litestar:
@@ -26,6 +28,8 @@ def create_app(service: Notifier) -> Litestar:
             [
                 *Messages(service).routes(),
                 *Batches(service).routes(),
+                *Bulk(service).routes(),
+                *Views(service).routes(),
                 *Events(service).routes(),
                 *Legacy(service).routes(),
                 *Texts(service).routes(),

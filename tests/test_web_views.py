@@ -1,0 +1,374 @@
+"""A closer look at one message: its conversation, its source, and why it is where it is."""
+
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+
+import pytest
+from msgspec.structs import replace
+
+from notifier.deliveries import Attempt, Delivery, Failure, Recipient, Route, Scope, Stage, Status
+from notifier.relayspec import Tls
+from notifier.smtp import RelayState, State, Trouble
+from notifier.web.explaining import Situation, explain
+from tests.web_client import LETTER, serving
+
+TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
+
+
+@pytest.fixture
+async def web(tmp_path):
+    async with serving(tmp_path, wait_limit=5.0, retry_schedule=(0.1,)) as (service, client):
+        yield service, client
+
+
+@pytest.fixture
+def client(web):
+    return web[1]
+
+
+async def settled(client, **changes):
+    answer = await client.post("/v1/messages", json=LETTER | changes, headers={"Prefer": "wait=5"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+# Conversation
+
+
+async def test_the_conversation_of_each_attempt_is_shown(client):
+    """Both sides' lines, up to the relay's last word, attempt by attempt."""
+    message = await settled(client, to=["temp-fail@simulator.notifier"])
+    answer = await client.get(f"/v1/messages/{message['id']}/conversation")
+    assert answer.status_code == 200
+    first, second = answer.json()["attempts"]
+    assert (first["code"], second["code"]) == (451, 250)
+    assert first["stage"] == "dot"
+    for each, code in ((first, "451"), (second, "250")):
+        lines = each["conversation"]
+        assert any(line.startswith("C: MAIL FROM:<me@example.org>") for line in lines)
+        assert any(line.startswith(f"S: {code}") for line in lines)
+        assert not any("Hello." in line for line in lines)
+    assert answer.json()["attempts_dropped"] == 0
+
+
+async def test_before_the_first_attempt_nothing_was_said(web):
+    """An empty list, not an error."""
+    service, client = web
+    await service.pause()
+    id = (await client.post("/v1/messages", json=LETTER)).json()["id"]
+    answer = await client.get(f"/v1/messages/{id}/conversation/")
+    assert answer.json() == {"id": id, "attempts": [], "attempts_dropped": 0}
+
+
+# Source
+
+
+async def test_the_source_is_what_was_sent(web):
+    """The very bytes that the relay got, for an email."""
+    service, client = web
+    message = await settled(client)
+    answer = await client.get(f"/v1/messages/{message['id']}/source")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "message/rfc822"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.content == await service.journal.content(message["id"])
+    (caught,) = await service.mailbox.list()
+    received = message_from_bytes(await service.mailbox.source(caught.id))
+    assert received["Message-ID"] == message_from_bytes(answer.content)["Message-ID"]
+
+
+async def test_the_source_of_a_text_message_is_shown_as_text(client):
+    """The mails to the gateway, one after the other."""
+    long = TEXT | {"text": "0123456789 " * 30}
+    id = (await client.post("/v1/messages", json=long)).json()["id"]
+    answer = await client.get(f"/v1/messages/{id}/source")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert [answer.text.count(f"({n}/3)") for n in (1, 2, 3)] == [1, 1, 1]
+
+
+async def test_a_source_that_has_been_pruned_is_a_problem(web):
+    """404 saying why, while the message itself is still there."""
+    service, client = web
+    message = await settled(client)
+    later = datetime.now(UTC) + timedelta(days=8)
+    assert await service.upkeep.prune(later)
+    answer = await client.get(f"/v1/messages/{message['id']}/source")
+    assert answer.status_code == 404
+    assert "NOTIFIER_BODY_RETENTION" in answer.json()["detail"]
+    assert (await client.get(f"/v1/messages/{message['id']}")).status_code == 200
+
+
+@pytest.mark.parametrize("view", ["conversation", "source", "explain"])
+@pytest.mark.parametrize("id", ["nothing", "%00", "a" * 65])
+async def test_what_is_not_there_has_no_views(client, view, id):
+    """404 as for the message."""
+    answer = await client.get(f"/v1/messages/{id}/{view}")
+    assert answer.status_code == 404
+    assert answer.json()["type"].endswith(":message-not-found")
+
+
+@pytest.mark.parametrize("view", ["conversation", "source", "explain"])
+async def test_a_view_can_be_asked_for_without_its_body(client, view):
+    """HEAD tells the length, and nothing is to be stored."""
+    message = await settled(client)
+    path = f"/v1/messages/{message['id']}/{view}"
+    head, full = await client.head(path), await client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(full.content))
+    assert head.headers["cache-control"] == "no-store"
+
+
+# Explanations
+
+NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+SOON = NOW + timedelta(minutes=5)
+LATER = NOW + timedelta(minutes=20)
+QUEUED = Delivery(
+    id="0195519f3d40",
+    channel="email",
+    subject="Hi",
+    sender="me@example.org",
+    recipients=(Recipient("ann@example.net"), Recipient("bob@example.net")),
+    size=100,
+    created_at=NOW,
+    due_at=NOW,
+    expires_at=NOW + timedelta(hours=48),
+)
+WORKING = RelayState(
+    name="mx",
+    host="mx.example.org",
+    port=587,
+    tls=Tls.STARTTLS,
+    state=State.CLOSED,
+    busy=0,
+    idle=0,
+    limit=4,
+    trouble=None,
+    opens_at=None,
+    sent=0,
+    failed=0,
+)
+RESTING = replace(
+    WORKING,
+    state=State.OPEN,
+    trouble=Trouble("tcp_refused", "connection refused.", NOW),
+    opens_at=LATER,
+)
+OUT = replace(WORKING, name="spare", state=State.PAUSED)
+PROBING = replace(RESTING, state=State.PROBING, opens_at=None)
+
+
+def refused(*, relay=False, code=451, reply="4.7.1 Greylisted.", permanent=False):
+    failure = Failure(
+        scope=Scope.RELAY if relay else Scope.RECIPIENT,
+        permanent=permanent,
+        stage=Stage.RCPT,
+        reply=reply,
+        code=code,
+    )
+    return Attempt(
+        relay="mx",
+        started_at=NOW,
+        seconds=0.1,
+        stage=Stage.RCPT,
+        reply=reply,
+        code=code,
+        failures=dict.fromkeys(("ann@example.net", "bob@example.net"), failure),
+    )
+
+
+def taken(*accepted):
+    return Attempt(
+        relay="mx",
+        started_at=NOW,
+        seconds=0.1,
+        stage=Stage.DOT,
+        reply="2.0.0 Ok.",
+        code=250,
+        accepted=accepted,
+        failures={
+            each.address: Failure(
+                scope=Scope.RECIPIENT, permanent=True, stage=Stage.RCPT, reply="5.1.1 No", code=550
+            )
+            for each in QUEUED.recipients
+            if each.address not in accepted
+        },
+    )
+
+
+def after(attempt):
+    return QUEUED.after(attempt, retry_at=SOON, now=NOW)
+
+
+DEFERRED = after(refused())
+CASES = {
+    "scheduled": (
+        replace(QUEUED, status=Status.SCHEDULED, due_at=SOON),
+        {},
+        ["wants it to be sent at 2026-03-01 09:35:00 UTC", "It is tried at 2026-03-01 09:35:00"],
+        SOON,
+    ),
+    "queued": (QUEUED, {}, ["has not been tried yet", "as soon as those before it"], NOW),
+    "paused": (QUEUED, {"paused": True}, ["queue is paused", "POST /v1/queue/resume"], None),
+    "draining": (QUEUED, {"draining": True}, ["service is stopping"], None),
+    "trouble": (QUEUED, {"trouble": "disk full"}, ["cannot be written: disk full."], None),
+    "resting": (
+        QUEUED,
+        {"relays": (RESTING,)},
+        ["No relay can be used now: mx failed (tcp_refused: connection refused)", "09:50:00 UTC"],
+        LATER,
+    ),
+    "resting, with a spare": (QUEUED, {"relays": (RESTING, WORKING)}, ["as soon as those"], NOW),
+    "resting, the spare paused": (
+        QUEUED,
+        {"relays": (RESTING, OUT)},
+        ["mx failed (tcp_refused", "spare is paused", "The next try is at"],
+        LATER,
+    ),
+    "probing": (QUEUED, {"relays": (PROBING,)}, ["mx failed", "is being tried"], None),
+    "every relay paused": (
+        QUEUED,
+        {"relays": (OUT,)},
+        ["Every relay is paused: spare", "POST /v1/relays/{name}/resume"],
+        None,
+    ),
+    "simulated while relays rest": (
+        replace(QUEUED, route=Route.SIMULATOR),
+        {"relays": (RESTING,)},
+        ["as soon as those before it"],
+        NOW,
+    ),
+    "by a gateway while relays rest": (
+        replace(QUEUED, route=Route.GATEWAY),
+        {"relays": (RESTING,)},
+        ["No relay can be used"],
+        LATER,
+    ),
+    "deferred": (
+        DEFERRED,
+        {},
+        ["1 attempt so far", "at mx ended at rcpt with 451 4.7.1 Greylisted.", "tried again at"],
+        SOON,
+    ),
+    "deferred by the relay's fault": (
+        after(refused(relay=True)),
+        {},
+        ["the relay's fault and does not count"],
+        SOON,
+    ),
+    "deferred, and the relay rests longer": (
+        DEFERRED,
+        {"relays": (RESTING,)},
+        ["The next try is at 2026-03-01 09:50:00 UTC"],
+        LATER,
+    ),
+    "many attempts": (
+        after(refused()).after(refused(), retry_at=SOON, now=NOW),
+        {},
+        ["2 attempts so far"],
+        SOON,
+    ),
+    "expires first": (
+        replace(DEFERRED, expires_at=NOW + timedelta(minutes=1)),
+        {},
+        ["It expires before it can be tried, at 2026-03-01 09:31:00 UTC"],
+        NOW + timedelta(minutes=1),
+    ),
+    "paused until it expires": (
+        QUEUED,
+        {"paused": True},
+        ["It expires at 2026-03-03 09:30:00 UTC"],
+        None,
+    ),
+    "sending": (replace(QUEUED, status=Status.SENDING), {}, ["A worker is sending it"], None),
+    "held": (
+        QUEUED.held("the outcome was uncertain 3 times"),
+        {},
+        [
+            "waits for a person: the outcome was uncertain 3 times.",
+            "POST /v1/messages/0195519f3d40/retry",
+            "POST /v1/messages/0195519f3d40/cancel",
+        ],
+        None,
+    ),
+    "sent": (
+        after(taken("ann@example.net", "bob@example.net")),
+        {"paused": True},
+        ["handed to mx at 2026-03-01 09:30:00 UTC, which said 2.0.0 Ok.", "Nothing more is done"],
+        None,
+    ),
+    "partial": (
+        after(taken("ann@example.net")),
+        {},
+        ["Refused: bob@example.net (5.1.1 No).", "/retry"],
+        None,
+    ),
+    "by a gateway": (
+        replace(after(taken("ann@example.net", "bob@example.net")), handed_to="gateway"),
+        {},
+        ["carrier's gateway", "is unknown"],
+        None,
+    ),
+    "failed": (
+        after(refused(permanent=True, code=550, reply="5.1.1 No such user")),
+        {},
+        ["given up at 2026-03-01", "with 550 5.1.1 No such user.", "/retry"],
+        None,
+    ),
+    "expired": (
+        DEFERRED.expired(NOW),
+        {},
+        ["expired before a relay took it; last reply: 4.7.1 Greylisted", "/retry"],
+        None,
+    ),
+    "cancelled": (QUEUED.cancelled(NOW), {}, ["called off at 2026-03-01 09:30:00 UTC"], None),
+    "superseded": (QUEUED.superseded(NOW, "abc"), {}, ["It was superseded by abc at"], None),
+    "in doubt": (replace(QUEUED, uncertain=2), {}, ["2 times nobody", "second copy"], NOW),
+    "words on several lines": (
+        after(refused(reply="4.7.1 Come\r\nlater..")),
+        {},
+        ["451 4.7.1 Come later. It is tried"],
+        SOON,
+    ),
+    "not a word": (after(refused(reply="", code=None)), {}, ["with no words."], SOON),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_explanation_says_what_to_expect_and_what_to_do(name):
+    """The reason, the next step, and its time where it comes without anybody's doing."""
+    delivery, knowing, words, at = CASES[name]
+    told = explain(delivery, Situation(**{"now": NOW, "relays": (WORKING,)} | knowing))
+    for each in words:
+        assert each in told.explanation
+    assert told.next_step_at == at
+    assert (told.id, told.status) == (delivery.id, delivery.status)
+    assert told.explanation.endswith((".", ")"))
+    assert "  " not in told.explanation
+    assert ".." not in told.explanation
+
+
+def test_every_status_is_explained():
+    """None is forgotten in the table above."""
+    assert {delivery.status for delivery, *_ in CASES.values()} == set(Status)
+
+
+async def test_the_service_tells_what_it_knows(web):
+    """Paused queue, paused relay, and the end, each told of the real thing."""
+    service, client = web
+    await service.pause()
+    id = (await client.post("/v1/messages", json=LETTER)).json()["id"]
+
+    async def told():
+        return (await client.get(f"/v1/messages/{id}/explain")).json()
+
+    assert "queue is paused" in (await told())["explanation"]
+    await service.pause(service.routes.relays.states()[0].name)
+    await service.resume()
+    assert "Every relay is paused: capture" in (await told())["explanation"]
+    await service.resume("capture")
+    await client.get(f"/v1/messages/{id}?wait=5")
+    await service.outcome(id, timeout=5)
+    end = await told()
+    assert (end["status"], end["next_step_at"]) == ("sent", None)
+    assert "handed to capture" in end["explanation"]
