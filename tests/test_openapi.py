@@ -13,7 +13,11 @@ from tests.web_client import JSON, serving
 
 @pytest.fixture
 async def web(tmp_path):
-    async with serving(tmp_path, wait_limit=10.0) as (service, client):
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "shipped.txt").write_text("Dear {{ name }}, your order {{ order }} is on its way.")
+    settings = {"wait_limit": 10.0, "templates": str(folder)}
+    async with serving(tmp_path / "data", **settings) as (service, client):
         yield service, client
 
 
@@ -42,6 +46,15 @@ def nodes(value) -> Iterator[dict]:
     if not isinstance(value, str) and hasattr(value, "__iter__"):
         for each in value:
             yield from nodes(each)
+
+
+def filled(path, operation, **values):
+    """The path with these values in it, and otherwise with the examples of the document."""
+    for each in operation["parameters"]:
+        if each["in"] == "path":
+            value = values.get(each["name"], each.get("example"))
+            path = path.replace(f"{{{each['name']}}}", str(value))
+    return path
 
 
 def answers_of(operation):
@@ -83,11 +96,27 @@ async def test_every_operation_of_the_service_is_there(document):
         ("post", "/v1/messages"),
         ("get", "/v1/messages"),
         ("get", "/v1/messages/{id}"),
+        ("post", "/v1/messages/batch"),
+        ("get", "/v1/messages/{id}/conversation"),
+        ("get", "/v1/messages/{id}/source"),
+        ("get", "/v1/messages/{id}/explain"),
         ("post", "/v1/messages/{id}/cancel"),
         ("post", "/v1/messages/{id}/retry"),
         ("post", "/v1/messages/{id}/send-now"),
         ("post", "/send-email"),
         ("post", "/send-async"),
+        ("post", "/send-sms"),
+        *(("post", f"/v1/messages/{verb}") for verb in ("cancel", "retry", "send-now")),
+        ("get", "/v1/events"),
+        ("get", "/v1/carriers"),
+        ("get", "/v1/stats"),
+        ("get", "/v1/relays"),
+        ("post", "/v1/relays/{name}/pause"),
+        ("post", "/v1/relays/{name}/resume"),
+        ("post", "/v1/queue/pause"),
+        ("post", "/v1/queue/resume"),
+        ("get", "/v1/templates"),
+        ("post", "/v1/templates/{name}/preview"),
         ("get", "/livez"),
         ("get", "/readyz"),
         ("get", "/health"),
@@ -100,7 +129,7 @@ async def test_every_example_of_a_body_is_taken_for_real(client, document):
     for path, method, operation in operations(document):
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         for name, example in body.get("examples", {}).items():
-            answer = await client.request(method, path, json=example["value"])
+            answer = await client.request(method, filled(path, operation), json=example["value"])
             assert 200 <= answer.status_code < 300, f"{path} {name}: {answer.text}"
             assert str(answer.status_code) in operation["responses"]
             sent += 1
@@ -132,7 +161,7 @@ async def test_every_call_answers_with_what_is_written_down(web, document):
     for id in (accepted.json()["id"], "nothing"):
         for path, method, operation in bodiless:
             if (path, method, operation) not in streams:
-                await answers_as_listed(client, path.replace("{id}", id), method, operation)
+                await answers_as_listed(client, filled(path, operation, id=id), method, operation)
     service.drain()  # which ends them
     for path, method, operation in streams:
         await answers_as_listed(client, path, method, operation)

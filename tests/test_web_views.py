@@ -151,7 +151,7 @@ WORKING = RelayState(
 RESTING = replace(
     WORKING,
     state=State.OPEN,
-    trouble=Trouble("tcp_refused", "connection refused.", NOW),
+    trouble=Trouble("connection_refused", "connection refused.", NOW),
     opens_at=LATER,
 )
 OUT = replace(WORKING, name="spare", state=State.PAUSED)
@@ -215,14 +215,14 @@ CASES = {
     "resting": (
         QUEUED,
         {"relays": (RESTING,)},
-        ["No relay can be used now: mx failed (tcp_refused: connection refused)", "09:50:00 UTC"],
+        ["No relay can be used now: mx failed (connection_refused: connection refused)", "09:50:00 UTC"],
         LATER,
     ),
     "resting, with a spare": (QUEUED, {"relays": (RESTING, WORKING)}, ["as soon as those"], NOW),
     "resting, the spare paused": (
         QUEUED,
         {"relays": (RESTING, OUT)},
-        ["mx failed (tcp_refused", "spare is paused", "The next try is at"],
+        ["mx failed (connection_refused", "spare is paused", "The next try is at"],
         LATER,
     ),
     "probing": (QUEUED, {"relays": (PROBING,)}, ["mx failed", "is being tried"], None),

@@ -9,11 +9,13 @@ from notifier.web.bulk import Bulk
 from notifier.web.events import Events
 from notifier.web.inbox import Inbox
 from notifier.web.legacy import Legacy
+from notifier.web.levers import Levers
 from notifier.web.messages import Messages
 from notifier.web.ops import Probes
 from notifier.web.pages import Pages
 from notifier.web.problems import HANDLERS
 from notifier.web.sms import Texts
+from notifier.web.templates import TemplateViews
 from notifier.web.views import Views
 
 
@@ -33,6 +35,8 @@ def create_app(service: Notifier) -> Litestar:
                 *Events(service).routes(),
                 *Legacy(service).routes(),
                 *Texts(service).routes(),
+                *TemplateViews(service).routes(),
+                *Levers(service).routes(),
                 *Probes(service).routes(),
                 *pages.routes(),
                 *Inbox(service).routes(),

@@ -154,3 +154,43 @@ EXPLANATION = {
     "4.7.1 Greylisted. It is tried again at 2026-03-01 09:35:00 UTC.",
     "next_step_at": "2026-03-01T09:35:00Z",
 }
+RELAY = {
+    "name": "smtp.example.org:587",
+    "host": "smtp.example.org",
+    "port": 587,
+    "tls": "starttls",
+    "state": "open",
+    "busy": 0,
+    "idle": 0,
+    "limit": 1,
+    "trouble": {
+        "name": "connection_refused",
+        "text": "connection refused",
+        "at": "2026-03-01T09:30:00Z",
+    },
+    "opens_at": "2026-03-01T09:30:05Z",
+    "sent": 17,
+    "failed": 3,
+}
+STATS = {
+    "paused": False,
+    "waiting": 1,
+    "rate": 12.5,
+    "oldest_due_at": "2026-03-01T09:30:00Z",
+    "counts": {"queued": 1, "sending": 1, "sent": 17},
+    "workers": [
+        {"message": _QUEUED.id, "route": "relay", "recipients": 1},
+        {"message": None, "route": None, "recipients": 0},
+    ],
+}
+TEMPLATES = {
+    "items": [{"name": "shipped", "parts": ["subject", "text"], "variables": ["name", "order"]}],
+    "faults": [],
+}
+TRIALS: dict[str, dict[str, Any]] = {"shipped": {"data": {"name": "Ann", "order": 1042}}}
+PREVIEW: dict[str, Any] = {
+    "subject": "Your order has shipped",
+    "text": "Dear Ann,\n\nyour order 1042 is on its way.\n",
+    "html": None,
+    "faults": [],
+}

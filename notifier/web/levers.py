@@ -1,0 +1,186 @@
+"""The operator's figures and levers: /v1/stats, /v1/relays, /v1/queue."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from litestar import post, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from notifier.deliveries import Delivery, Route, Status
+from notifier.service import Notifier
+from notifier.smtp import RelayState
+from notifier.web import examples
+from notifier.web.answers import NO_STORE, Answer, encode
+from notifier.web.bodies import AnyRequest
+from notifier.web.openapi import GET, Operation, Outcome
+from notifier.web.parameters import Nothing, read_query, refuse_cross_site
+
+TAGS = ["operation"]
+
+
+class Worker(Struct, frozen=True):
+    """What one worker is doing. No message: it waits for one."""
+
+    message: str | None
+    route: Route | None
+    recipients: int
+
+
+class Stats(Struct, frozen=True, kw_only=True):
+    """The backlog, at most two seconds old, and the workers just now."""
+
+    paused: bool
+    waiting: int
+    rate: float  # messages leaving the backlog, a second
+    oldest_due_at: datetime | None
+    counts: Mapping[Status, int]
+    workers: tuple[Worker, ...]
+
+
+class RelayList(Struct, frozen=True):
+    """The relays, in the order in which they are asked."""
+
+    items: tuple[RelayState, ...]
+
+
+class Queue(Struct, frozen=True):
+    """Whether anything is sent."""
+
+    paused: bool
+
+
+class Levers:
+    """Figures, and what an operator can stop and start again."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._service = service
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            _look("/v1/stats", "getStats", "See the figures", STATS)(self.stats),
+            _look("/v1/relays", "listRelays", "List the relays", RELAYS)(self.relays),
+            _pull("/v1/relays/{name:str}/pause", "pauseRelay", "Send nothing to a relay", RELAY)(
+                self.pause_relay
+            ),
+            _pull("/v1/relays/{name:str}/resume", "resumeRelay", "Use a relay again", RELAY)(
+                self.resume_relay
+            ),
+            _pull("/v1/queue/pause", "pauseQueue", "Send nothing", QUEUE)(self.pause),
+            _pull("/v1/queue/resume", "resumeQueue", "Go on sending", QUEUE)(self.resume),
+        ]
+
+    async def stats(self, request: AnyRequest) -> Answer:
+        """How much waits, since when, at which rate it leaves, and what each worker does."""
+        read_query(request, Nothing)
+        health = self._service.health()
+        body = Stats(
+            paused=health.paused,
+            waiting=self._service.upkeep.waiting,
+            rate=self._service.upkeep.rate,
+            oldest_due_at=health.oldest_due_at,
+            counts=health.counts,
+            workers=tuple(map(_worker, self._service.dispatcher.doing)),
+        )
+        return _answer(body)
+
+    async def relays(self, request: AnyRequest) -> Answer:
+        """How each is: whether it rests, why and until when, and what it has done so far."""
+        read_query(request, Nothing)
+        return _answer(RelayList(tuple(self._service.routes.relays.states())))
+
+    async def pause_relay(self, request: AnyRequest) -> Answer:
+        """Until it is resumed, also after a restart. What is under way goes on."""
+        name = self._name(request)
+        await self._service.pause(name)
+        return _answer(self._named(name))
+
+    async def resume_relay(self, request: AnyRequest) -> Answer:
+        """Messages go to it again, as far as it is fit."""
+        name = self._name(request)
+        await self._service.resume(name)
+        return _answer(self._named(name))
+
+    async def pause(self, request: AnyRequest) -> Answer:
+        """Messages are accepted and kept, also after a restart. What is under way goes on."""
+        refuse_cross_site(request)
+        await self._service.pause()
+        return self._queue()
+
+    async def resume(self, request: AnyRequest) -> Answer:
+        """What has become due meanwhile goes first."""
+        refuse_cross_site(request)
+        await self._service.resume()
+        return self._queue()
+
+    def _queue(self) -> Answer:
+        return _answer(Queue(self._service.dispatcher.paused))
+
+    def _name(self, request: AnyRequest) -> str:
+        refuse_cross_site(request)
+        name: str = request.scope["path_params"]["name"]
+        return self._named(name).name
+
+    def _named(self, name: str) -> RelayState:
+        states = self._service.routes.relays.states()
+        for state in states:
+            if state.name == name:
+                return state
+        known = ", ".join(state.name for state in states)
+        raise NotFoundException(f"no relay has the name {name[:100]!r}; known: {known}")
+
+
+def _worker(delivery: Delivery | None) -> Worker:
+    if delivery is None:
+        return Worker(None, None, 0)
+    return Worker(delivery.id, delivery.route, len(delivery.pending.recipients))
+
+
+def _answer(body: Struct) -> Answer:
+    return Answer(encode(body), headers=[NO_STORE])
+
+
+RELAY_NAME: dict[str, Any] = {
+    "name": {
+        "description": "The relay's name, as NOTIFIER_RELAYS or `GET /v1/relays` has it.",
+        "schema": {"type": "string"},
+        "example": "capture",
+    }
+}
+STATS = Operation(answers={200: Outcome("Now.", Stats, examples.STATS)}, problems=(422,))
+RELAYS = Operation(
+    answers={200: Outcome("Now.", RelayList, {"items": [examples.RELAY]})}, problems=(422,)
+)
+RELAY = Operation(
+    path=RELAY_NAME,
+    answers={200: Outcome("The relay as it is now.", RelayState, examples.RELAY)},
+    problems=(403, 404, 503),
+)
+QUEUE = Operation(
+    answers={200: Outcome("The queue as it is now.", Queue, Queue(paused=True))},
+    problems=(403, 503),
+)
+
+
+def _look(path: str, id: str, summary: str, operation: Operation) -> Any:
+    return route(
+        path,
+        http_method=GET,
+        operation_id=id,
+        summary=summary,
+        tags=TAGS,
+        opt={"operation": operation},
+    )
+
+
+def _pull(path: str, id: str, summary: str, operation: Operation) -> Any:
+    return post(
+        path,
+        status_code=200,
+        operation_id=id,
+        summary=summary,
+        tags=TAGS,
+        opt={"operation": operation},
+    )

@@ -1,0 +1,109 @@
+"""The operator's templates: what there are, and how one comes out."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from litestar import post, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from notifier.service import Notifier
+from notifier.templates import Listed, Preview
+from notifier.web import examples
+from notifier.web.answers import NO_STORE, Answer, encode
+from notifier.web.bodies import AnyRequest, check_free, decode, read_json
+from notifier.web.openapi import GET, Operation, Outcome
+from notifier.web.parameters import Nothing, read_query
+
+TAGS = ["templates"]
+
+
+class TemplateList(Struct, frozen=True):
+    """What can be named as `template` in a message; `faults`: why the newest are not in use."""
+
+    items: tuple[Listed, ...]
+    faults: tuple[str, ...]
+
+
+class Trial(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to fill a template with."""
+
+    data: Annotated[dict[str, Any], Meta(max_length=200)] = {}
+
+
+_trial = msgspec.json.Decoder(Trial)
+
+
+class TemplateViews:
+    """/v1/templates."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._service = service
+        self._limit = service.settings.max_body
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            route(
+                "/v1/templates",
+                http_method=GET,
+                operation_id="listTemplates",
+                summary="List the templates",
+                tags=TAGS,
+                opt={"operation": LIST},
+            )(self.list),
+            post(
+                "/v1/templates/{name:str}/preview",
+                status_code=200,
+                operation_id="previewTemplate",
+                summary="See how a template comes out",
+                tags=TAGS,
+                opt={"operation": PREVIEW},
+            )(self.preview),
+        ]
+
+    async def list(self, request: AnyRequest) -> Answer:
+        """Each with its parts, and the variables that it may use."""
+        read_query(request, Nothing)
+        templates = self._service.desk.templates
+        body = TemplateList(templates.all(), templates.faults)
+        return Answer(encode(body), headers=[NO_STORE])
+
+    async def preview(self, request: AnyRequest) -> Answer:
+        """Nothing is sent. What is missing or wrong stands in `faults`, beside what came out."""
+        headers = dict(request.scope["headers"])
+        body = await read_json(request, headers, limit=self._limit)
+        data = decode(_trial, body).data
+        check_free("/data", data)
+        name = self._name(request)
+        # A template may calculate for a while, which nobody else should have to wait for.
+        filled = await asyncio.to_thread(self._service.desk.templates.preview, name, data)
+        return Answer(encode(filled), headers=[NO_STORE])
+
+    def _name(self, request: AnyRequest) -> str:
+        name: str = request.scope["path_params"]["name"]
+        known = [each.name for each in self._service.desk.templates.all()]
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise NotFoundException(f"there is no template {name[:100]!r}; known: {listed}")
+        return name
+
+
+NAME: dict[str, Any] = {
+    "name": {
+        "description": "The template's name.",
+        "schema": {"type": "string"},
+        "example": "shipped",
+    }
+}
+LIST = Operation(
+    answers={200: Outcome("All of them.", TemplateList, examples.TEMPLATES)}, problems=(422,)
+)
+PREVIEW = Operation(
+    body=Trial,
+    examples=examples.TRIALS,
+    path=NAME,
+    answers={200: Outcome("As far as it could be filled in.", Preview, examples.PREVIEW)},
+    problems=(400, 404, 413, 415, 422),
+)
