@@ -82,6 +82,8 @@ BODIES = {
     "NUL in a subject": (letter(subject="\0"), 422),
     "NUL in the metadata": (in_metadata(b'"\\u0000"'), 422),
     "NUL in a key of the metadata": (in_metadata(b'{"\\u0000":1}'), 422),
+    "a line end after a reference": (letter(reference="x\n"), 422),
+    "a line end after a tag": (letter(tags=["x\n"]), 422),
     "a channel that is none": (letter(channel="pigeon"), 422),
     "a template that is not there": (b'{"to":["ann@example.net"],"template":"../x"}', 422),
     "deep data": (letter(data={"a": json.loads("[" * 30 + "]" * 30)}), 422),
@@ -347,6 +349,50 @@ async def test_a_client_that_is_still_sending_gets_its_413(web):
         writer.write(HEAD % (len(body), b"") + body)
         assert (await reader.readline()).split()[1] == b"413"
         writer.close()
+
+
+async def asked(app, method, path, *messages):
+    """What the application itself sends, with no server or client to put it right."""
+    answers, left = [], list(messages)
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "http_version": "1.1",
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 9),
+        "state": {},
+        "headers": [(b"host", b"notifier.test"), (b"content-type", b"application/json")],
+    }
+
+    async def receive():
+        return left.pop(0)
+
+    async def send(message):
+        answers.append(message)
+
+    await app(scope, receive, send)
+    return answers[0]["status"], b"".join(each["body"] for each in answers[1:])
+
+
+async def test_a_body_without_an_end_is_no_body(web):
+    """What came before the client went is not looked at."""
+    part = {"type": "http.request", "body": letter(), "more_body": True}
+    app = create_app(web[0])
+    for path in POSTS:
+        status, _ = await asked(app, "POST", path, part, {"type": "http.disconnect"})
+        assert status == 400
+
+
+async def test_head_is_answered_without_a_body(web):
+    """RFC 9110, section 9.3.2, whatever the server does with one."""
+    app = create_app(web[0])
+    for path in ("/livez", "/readyz", "/v1/messages", "/docs"):
+        assert await asked(app, "HEAD", path) == (200, b"")
 
 
 async def test_a_client_that_goes_in_the_middle_leaves_nothing(web):
