@@ -76,6 +76,10 @@ class Routes(contextlib.AbstractAsyncContextManager["Routes"]):
             for name, state, reason in states
         )
 
+    def named(self, name: str) -> "Relays | Provider":
+        """Whoever can pause what has this name; the relays where nobody has it."""
+        return self.provider if self.provider and self.provider.name == name else self.relays
+
     def _relays_to(self, capture: Capture) -> Relays:
         specs: tuple[RelaySpec, ...] = self._settings.relays or (CAPTURE,)
         self.mailbox = capture.mailbox

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Self
 
@@ -14,7 +14,7 @@ from notifier.capture import Mailbox
 from notifier.deliveries import Delivery, Route, Status
 from notifier.desk import Desk, Idempotent, Receipt
 from notifier.dispatch import Clock, Dispatcher, utc_now
-from notifier.errors import Rejected
+from notifier.errors import Rejected, WrongState
 from notifier.feed import Feed
 from notifier.fittings import Fittings
 from notifier.journal import Backlog, Filter, Step
@@ -178,10 +178,16 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     def _step(self, verb: str) -> Callable[[Delivery], Delivery]:
         steps = {
             "cancel": Delivery.cancelled,
-            "retry": Delivery.again,
+            "retry": self._again,
             "send-now": Delivery.hurried,
         }
         return partial(steps[verb], now=self._clock())
+
+    def _again(self, delivery: Delivery, now: datetime) -> Delivery:
+        kept = timedelta(seconds=self.settings.body_retention)
+        if delivery.finished_at is not None and delivery.finished_at + kept <= now:
+            raise WrongState("its content is not kept any more (NOTIFIER_BODY_RETENTION)")
+        return delivery.again(now)
 
     async def _amend(self, id: str, step: Callable[[Delivery], Delivery]) -> Delivery:
         delivery = await self.journal.amend(id, step)
@@ -200,7 +206,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         if name is None:
             self.dispatcher.resume()
         else:
-            self.routes.relays.resume(name)
+            self.routes.named(name).resume(name)
         await self.journal.put(PAUSED + (name or QUEUE), "")
         log.warning("resumed", relay=name or "all")
 
@@ -208,7 +214,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         if name is None:
             self.dispatcher.pause()
         else:
-            self.routes.relays.pause(name)
+            self.routes.named(name).pause(name)
 
     async def _remember_pauses(self) -> None:
         for word, value in (await self.journal.kept()).items():

@@ -25,16 +25,17 @@ def specs_of(*relays):
 
 
 @contextlib.asynccontextmanager
-async def notifying(folder, *relays, **changes):
+async def notifying(folder, *relays, clock=now, **changes):
     """The service on this folder, with scripted relays in order of fail-over."""
     given = {"retry_schedule": (0.05,), "grace": 1.0, "workers": 4} | changes
     settings = Settings(data_dir=str(folder), relays=specs_of(*relays), **given)
-    async with Notifier(settings) as service:
+    async with Notifier(settings, clock=clock) as service:
         yield service
 
 
-def email(to="ann@example.org", **changes):
-    return Email(**({"to": (to,), "sender": SENDER, "subject": "Hello", "text": "Hi."} | changes))
+def email(*to, **changes):
+    to = to or ("ann@example.org",)
+    return Email(**({"to": to, "sender": SENDER, "subject": "Hello", "text": "Hi."} | changes))
 
 
 async def submit(service, *messages):
