@@ -9,6 +9,7 @@ from notifier.errors import IdempotencyMismatch
 from notifier.journal import Added, Entry, Idempotency
 from notifier.journal.sqlite import rows
 from notifier.journal.sqlite.books import Books
+from notifier.journal.sqlite.inserts import insert
 from notifier.journal.sqlite.rows import micros
 
 WAITING_ALIKE = """
@@ -49,25 +50,21 @@ class Addition:
         superseded: list[Delivery] = []
         for entry, row in zip(self.entries, self.deliveries, strict=True):
             superseded += _supersede(db, self._books, entry.delivery)
-            db.execute(rows.INSERT, row)
+            insert(db, rows.INTO, [row])
         _insert_what_belongs(db, self._books, [self])
         return Added(superseded=tuple(superseded))
 
     @staticmethod
     def insert_plain(db: sqlite3.Connection, books: Books, additions: list["Addition"]) -> Added:
         """All of these at once; the answer is the same for each."""
-        db.executemany(rows.INSERT, [row for each in additions for row in each.deliveries])
+        insert(db, rows.INTO, [row for each in additions for row in each.deliveries])
         _insert_what_belongs(db, books, additions)
         return Added()
 
 
 def _insert_what_belongs(db: sqlite3.Connection, books: Books, additions: list[Addition]) -> None:
-    db.executemany(
-        "INSERT INTO contents VALUES (?, ?)", [row for each in additions for row in each.contents]
-    )
-    db.executemany(
-        "INSERT INTO terms VALUES (?, ?, ?)", [row for each in additions for row in each.terms]
-    )
+    insert(db, "INSERT INTO contents", [row for each in additions for row in each.contents])
+    insert(db, "INSERT INTO terms", [row for each in additions for row in each.terms])
     for addition in additions:
         for entry in addition.entries:
             books.move(None, entry.delivery.status)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from notifier.deliveries import Priority, Route, Status
 from notifier.journal import Claim
 from notifier.journal.sqlite.books import Books
+from notifier.journal.sqlite.inserts import for_each
 from notifier.journal.sqlite.rows import decode
 
 AHEAD_BYTES = 64 * 1024  # a larger content is read when it is sent
@@ -52,7 +53,7 @@ DUE = """
 MARK = """
     UPDATE deliveries
     SET status = 'sending', due_at = NULL, expires_at = NULL, collapse_key = NULL
-    WHERE seq = ?
+    WHERE seq IN
 """
 
 Row: TypeAlias = tuple[int, bytes, bytes | None]  # seq, record, content
@@ -74,7 +75,7 @@ class Claims:
         for lane, places in self._shares(route, limit, list(lanes)):
             if room := min(places, limit - len(claims)):
                 rows = self._fair(db, (route, lane), lanes[lane], room, now)
-                db.executemany(MARK, [(row[0],) for row in rows])
+                for_each(db, MARK, [row[0] for row in rows])
                 claims += [self._claim(record, content) for _, record, content in rows]
         claims.sort(key=_lane)  # stable: within a lane the turns stay
         return claims

@@ -17,11 +17,11 @@ decode = msgspec.json.Decoder(Delivery).decode
 
 BUCKET_BITS = 10  # see schema.sql
 
-INSERT = """
+INTO = """
     INSERT INTO deliveries (
         status, relay, due_at, expires_at, collapse_key, finished_at, record,
         id, key, route, priority, channel, created_at, seq
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    )
 """
 # What changes in the course of a delivery's life; `row` begins with it.
 SET = """
@@ -43,7 +43,7 @@ def moment(at: int) -> datetime:
 
 
 def inserted(delivery: Delivery, seq: int) -> tuple[Value, ...]:
-    """The values of INSERT."""
+    """The values for INTO."""
     return (
         *changed(delivery),
         delivery.id,
