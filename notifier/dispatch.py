@@ -5,14 +5,14 @@ import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 import structlog
 
-from notifier.deliveries import Attempt, Delivery, Envelope, Priority, Route, Status
+from notifier.deliveries import Attempt, Delivery, Priority, Route, Status
 from notifier.errors import JournalUnavailable, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Claim, Journal, Step
+from notifier.lanes import Lane, Transport
 from notifier.retries import RetryPolicy
 
 POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
@@ -21,47 +21,12 @@ JOURNAL_SECONDS = 1.0  # between two tries to write to a journal that cannot be 
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
 
 log = structlog.get_logger()
+
 Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-class Transport(Protocol):
-    """Whatever can offer an envelope to somebody, and say what came of it."""
-
-    def room(self) -> int:
-        """How many more sends may start now. 0: all places are taken, or it rests."""
-        ...
-
-    async def wait_for_room(self) -> None: ...
-
-    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
-        """Offer it once. Trouble is told in the attempt, not raised."""
-        ...
-
-    def abort_all(self) -> None:
-        """Cut off every send under way, so that it returns what is known of it."""
-        ...
-
-
-class _Lane:
-    """What is claimed for one route: waiting in the window, and under way."""
-
-    def __init__(self, transport: Transport) -> None:
-        self.transport = transport
-        self.ahead = 0
-        self.busy = 0
-        self.stir = asyncio.Event()  # something has changed: look again
-
-    def appetite(self, free: int) -> int:
-        """How many to claim, given so many free places in the window."""
-        room = self.transport.room()
-        capacity = room + self.busy
-        if capacity <= 1:  # resting, or probing with one message
-            return min(free, room - self.ahead)
-        return min(free, 2 * capacity - self.busy - self.ahead)
 
 
 class Dispatcher:
@@ -92,7 +57,7 @@ class Dispatcher:
         # By priority, then in the order of claiming.
         self._window: asyncio.PriorityQueue[tuple[int, int, Claim]] = asyncio.PriorityQueue()
         self._claimed = 0
-        self._lanes = {route: _Lane(transport) for route, transport in transports.items()}
+        self._lanes = {route: Lane(transport) for route, transport in transports.items()}
         self._bulk = 0  # claimed of the slowest lane
         self._running = asyncio.Event()  # cleared while the queue is paused
         self._running.set()
@@ -176,8 +141,12 @@ class Dispatcher:
                 log.warning("claim_failed", route=route, reason=str(error))
                 await asyncio.sleep(JOURNAL_SECONDS)
 
-    async def _claim(self, route: Route, lane: _Lane, wanted: int) -> int:
-        bulk_left = max(1, len(self.doing) - 1) - self._bulk  # one worker is never given to bulk
+    def _bulk_left(self) -> int:
+        """How many more of the slowest lane may be claimed: it never gets the last worker."""
+        return max(1, len(self.doing) - 1) - self._bulk
+
+    async def _claim(self, route: Route, lane: Lane, wanted: int) -> int:
+        bulk_left = self._bulk_left()
         claiming = asyncio.ensure_future(
             self._journal.claim(
                 route,
@@ -195,7 +164,7 @@ class Dispatcher:
         self._take_in(lane, claims)
         return len(claims)
 
-    def _take_in(self, lane: _Lane, claims: list[Claim]) -> None:
+    def _take_in(self, lane: Lane, claims: list[Claim]) -> None:
         for claim in claims:
             priority = claim.delivery.priority
             self._claimed += 1
@@ -203,8 +172,10 @@ class Dispatcher:
             lane.ahead += 1
             self._window.put_nowait((priority, self._claimed, claim))
 
-    async def _wait_until_due(self, route: Route, lane: _Lane) -> None:
-        due = await self._journal.next_due(route)
+    async def _wait_until_due(self, route: Route, lane: Lane) -> None:
+        # What may not be claimed now is nothing to wait for: whoever makes room for it stirs.
+        slowest = Priority.BULK if self._bulk_left() > 0 else Priority.NORMAL
+        due = await self._journal.next_due(route, slowest=slowest)
         wait = POLL_SECONDS
         if due is not None:
             wait = min(wait, max(0.0, (due - self._clock()).total_seconds()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from notifier.capture import Capture, Mailbox, Simulator
 from notifier.deliveries import Route
-from notifier.dispatch import Transport
+from notifier.lanes import Transport
 from notifier.relayspec import RelaySpec
 from notifier.settings import CAPTURE, Settings
 from notifier.sms import Parts

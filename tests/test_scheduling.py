@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from notifier.deliveries import OnUncertain, Status
-from notifier.errors import WrongState
+from notifier.errors import InvalidMessage, WrongState
 from notifier.journal import Filter
 from notifier.messages import Urgency
 from tests.notifying import (
@@ -114,6 +114,28 @@ async def test_a_scheduled_message_may_expire_before_anybody_resumes_the_queue(r
     assert [recipients for _, recipients, _ in relay.received] == [("bob@example.org",)]
 
 
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"send_at": timedelta(days=400)}, "/send_at"),
+        ({"expires_at": timedelta(seconds=-1)}, "/expires_at"),
+        ({"expires_at": timedelta(hours=1), "send_at": timedelta(hours=2)}, "/expires_at"),
+        ({"expires_at": timedelta(hours=1), "ttl": 60}, "/ttl"),
+    ],
+)
+async def test_terms_that_cannot_be_kept_are_refused(changes, pointer, relay, tmp_path):
+    """With the field named: too far ahead, over before it begins, said twice."""
+    at = now()
+    given = {
+        name: at + value if isinstance(value, timedelta) else value
+        for name, value in changes.items()
+    }
+    async with notifying(tmp_path, relay) as service:
+        with pytest.raises(InvalidMessage) as caught:
+            await submit_one(service, email(**given))
+    assert [fault.pointer for fault in caught.value.faults] == [pointer]
+
+
 # --- newer ones, urgent ones --------------------------------------------------------------------
 
 
@@ -176,6 +198,28 @@ async def test_bulk_never_takes_the_last_worker(relay, tmp_path):
         relay.release()
         for id in (*bulk, urgent):
             assert (await ended(service, id)).status is Status.SENT
+
+
+async def test_a_bulk_backlog_that_has_to_wait_costs_nothing_and_hides_nothing(relay, tmp_path):
+    """Bulk stuck at its limit is not asked for over and over; an urgent one leaves when due."""
+    relay.hold("DOT")
+    async with notifying(tmp_path, relay, workers=3) as service:
+        await submit(service, *[email(subject=f"b{n}", priority=Urgency.BULK) for n in range(40)])
+        await relay.until_held(2)
+        claims, claim = [], service.journal.claim
+
+        async def counted(*args, **kwargs):
+            claims.append(args)
+            return await claim(*args, **kwargs)
+
+        service.journal.claim = counted
+        due_at = now() + timedelta(seconds=0.4)
+        await submit_one(service, email(subject="u", priority=Urgency.URGENT, send_at=due_at))
+        await relay.until_held(3)
+        assert now() - due_at < timedelta(seconds=1)
+        assert subjects(relay)[2] == "u"
+        assert len(claims) < 20
+        relay.release()
 
 
 # --- uncertain ----------------------------------------------------------------------------------

@@ -138,8 +138,8 @@ class Journal(Protocol):
         """Take up to `limit` waiting deliveries that are past their time a step further."""
         ...
 
-    async def next_due(self, route: Route) -> datetime | None:
-        """When the next waiting delivery of this route is due; it may be past."""
+    async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
+        """When the next waiting delivery that could be claimed so is due; it may be past."""
         ...
 
     async def get(self, id: str) -> Delivery:

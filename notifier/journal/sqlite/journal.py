@@ -154,9 +154,10 @@ class SqliteJournal:
         portion = await self._writes.ask(self._stepped(EXPIRED, (micros(now), limit), step))
         return [delivery for _, delivery in portion]
 
-    async def next_due(self, route: Route) -> datetime | None:
+    async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
         heads = await self._reads.ask(lambda db: db.execute(HEADS, (route.value,)).fetchall())
-        return moment(min(due_at for _, _, due_at in heads)) if heads else None
+        due = [due_at for priority, _, due_at in heads if priority <= slowest]
+        return moment(min(due)) if due else None
 
     async def get(self, id: str) -> Delivery:
         row = await self._row("SELECT status, record FROM deliveries WHERE id = ?", id)

@@ -1,0 +1,42 @@
+"""The ways that deliveries can go, and how much of the window each may have."""
+
+import asyncio
+from typing import Protocol
+
+from notifier.deliveries import Attempt, Envelope
+
+
+class Transport(Protocol):
+    """Whatever can offer an envelope to somebody, and say what came of it."""
+
+    def room(self) -> int:
+        """How many more sends may start now. 0: all places are taken, or it rests."""
+        ...
+
+    async def wait_for_room(self) -> None: ...
+
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
+        """Offer it once. Trouble is told in the attempt, not raised."""
+        ...
+
+    def abort_all(self) -> None:
+        """Cut off every send under way, so that it returns what is known of it."""
+        ...
+
+
+class Lane:
+    """What is claimed for one route: waiting in the window, and under way."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.ahead = 0
+        self.busy = 0
+        self.stir = asyncio.Event()  # something has changed: look again
+
+    def appetite(self, free: int) -> int:
+        """How many to claim, given so many free places in the window."""
+        room = self.transport.room()
+        capacity = room + self.busy
+        if capacity <= 1:  # resting, or probing with one message
+            return min(free, room - self.ahead)
+        return min(free, 2 * capacity - self.busy - self.ahead)
