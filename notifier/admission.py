@@ -88,7 +88,7 @@ class Admission:
         faults = []
         due_at = now if message.send_at is None else max(now, message.send_at)
         if due_at - now > LATEST:
-            faults.append(Fault("/send_at", f"is more than {LATEST.days} days ahead"))
+            raise InvalidMessage(Fault("/send_at", f"is more than {LATEST.days} days ahead"))
         expires_at = due_at + timedelta(seconds=self._settings.expire_after)
         if message.ttl is not None:
             expires_at = due_at + timedelta(seconds=message.ttl)
@@ -98,6 +98,9 @@ class Admission:
             expires_at = message.expires_at
             if expires_at <= due_at:
                 faults.append(Fault("/expires_at", "is not after the time when it is due"))
+            if expires_at - due_at > LATEST:
+                days = LATEST.days
+                faults.append(Fault("/expires_at", f"is over {days} days after it is due"))
         if faults:
             raise InvalidMessage(*faults)
         return Term(due_at, expires_at)

@@ -390,18 +390,19 @@ async def test_a_resting_or_paused_first_is_not_asked(pair):
         assert (await relays.send(envelope(), SOURCE)).relay == "second"
 
 
-async def test_the_second_helps_when_the_first_has_all_it_can_carry(pair):
-    """Room is that of both."""
+async def test_the_second_is_left_alone_while_the_first_works(pair):
+    """A relay that is busy is waited for: the order is for failures, not for sharing the load."""
     first, second, specs = pair
     async with sending(*specs, changes={"connections": 2}) as relays:
-        assert relays.room() == 4
+        assert relays.room() == 2
         first.hold("DOT")
         sends = [asyncio.create_task(relays.send(envelope(), SOURCE)) for _ in range(3)]
         await first.until_held(2)
-        await second.until(lambda: second.received)
+        assert relays.room() == 0
         first.release()
         used = [(await send).relay for send in sends]
-    assert used == ["first", "first", "second"]
+    assert used == ["first"] * 3
+    assert not second.connections
 
 
 async def test_a_message_that_one_relay_never_takes_does_not_rest_it():

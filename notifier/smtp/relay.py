@@ -97,6 +97,11 @@ class Relay:
         """Whether it is worth offering it a message."""
         return not self.paused and self._breaker.fit
 
+    @property
+    def working(self) -> bool:
+        """Whether it is in use, and has not failed of late."""
+        return not self.paused and self._breaker.state is State.CLOSED
+
     def room(self) -> int:
         """How many further sends may start now."""
         breaker = self._breaker

@@ -18,7 +18,8 @@ class Relays:
     """
     A message goes to one relay after the other, in their configured order, until one of them
     has answered for it. It never goes on from a relay that may have taken it, nor from one
-    that has refused it for good. Where the first has all that it can carry, the next helps.
+    that has refused it for good. One that works and is
+    busy is waited for: those behind it are for when it fails.
     """
 
     def __init__(self, relays: Sequence[Relay]) -> None:
@@ -29,10 +30,16 @@ class Relays:
 
     def room(self) -> int:
         """
-        How many further sends may start now, over all relays. 0: all places are taken, or
-        all rest, are paused, or have had their share of messages for now.
+        How many further sends may start now: with the first relay that works, and with those
+        before it that are being tried again. 0: all places are taken, or all rest, are paused,
+        or have had their share of messages for now.
         """
-        return sum([relay.room() for relay in self._relays])
+        room = 0
+        for relay in self._relays:
+            room += relay.room()
+            if relay.working:
+                break
+        return room
 
     async def wait_for_room(self) -> None:
         while self.room() <= 0:
@@ -69,12 +76,9 @@ class Relays:
         return _as_one(passed)
 
     def _first(self) -> Relay:
-        """In order: one that has room, else one that works at all, else whichever."""
+        """In order: one that works, or that is to be tried again; else whichever."""
         relays = self._relays
-        for relay in relays:
-            if relay.room() > 0:
-                return relay
-        return next((relay for relay in relays if relay.fit), relays[0])
+        return next((each for each in relays if each.working or each.room() > 0), relays[0])
 
     def states(self) -> list[RelayState]:
         return [relay.state() for relay in self._relays]
