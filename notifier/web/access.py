@@ -76,6 +76,12 @@ SCHEMES: dict[str, dict[str, Any]] = {
     },
 }
 
+# Header fields of draft-ietf-httpapi-ratelimit-headers; also where a message was taken.
+RATE: dict[str, dict[str, Any]] = {
+    name: {"description": f"{says}, where the key has a rate.", "schema": {"type": "string"}}
+    for name, says in (("RateLimit", "What is left"), ("RateLimit-Policy", "What there is"))
+}
+
 
 def security(access: Access | None) -> list[dict[str, list[str]]]:
     """What has to be shown, in the terms of OpenAPI."""

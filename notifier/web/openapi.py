@@ -15,7 +15,7 @@ from litestar.routes.base import BaseRoute
 from msgspec import Struct
 
 from notifier import __version__
-from notifier.web.access import SCHEMES, access_to, refusals, security
+from notifier.web.access import RATE, SCHEMES, access_to, refusals, security
 from notifier.web.problems import PROBLEM_JSON, Problem
 
 GET = [HttpMethod.GET, HttpMethod.HEAD]
@@ -224,6 +224,8 @@ def _problem(status: int, schemas: _Schemas) -> dict[str, Any]:
     if status in {429, 503}:
         seconds = {"description": "Seconds.", "schema": {"type": "integer"}}
         described["headers"] = {"Retry-After": seconds}
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        described["headers"] |= RATE
     if status == HTTPStatus.UNAUTHORIZED:
         scheme = {"description": "How to show a key.", "schema": {"type": "string"}}
         described["headers"] = {"WWW-Authenticate": scheme}
