@@ -123,6 +123,9 @@ async def test_without_a_filter_nothing_is_changed(client, verb, query):
         ("tag=t&limit=1", "limit"),
         ("tag=t&cursor=x", "cursor"),
         ("status=lost", "status"),
+        ("created_before=0.5", "created_before"),
+        ("created_before=1e9", "created_before"),
+        ("created_before=null", "created_before"),
     ],
 )
 async def test_a_parameter_that_is_none_changes_nothing(client, query, name):
@@ -132,6 +135,13 @@ async def test_a_parameter_that_is_none_changes_nothing(client, query, name):
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["parameter"] == name
     assert await states(client) == {"r": "queued"}
+
+
+async def test_null_is_a_word_like_any_other(client):
+    """As in the list: it does not stand for no filter."""
+    await post(client, reference="r", tags=["t"])
+    assert await change(client, "cancel", "tag=t&reference=null") == {"count": 0}
+    assert await change(client, "cancel", "tag=t&user_id=null") == {"count": 0}
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])

@@ -283,3 +283,12 @@ async def test_nothing_is_accepted_while_the_service_stops(web):
     answer = await web[1].post("/v1/messages", json=TEXT)
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
+
+
+async def test_what_a_path_can_be_asked_with_is_told_whole(client):
+    """OPTIONS and 405 name the same methods, also where handlers share a path."""
+    for path in ("/v1/messages", "/v1/messages/abc", "/v1/messages/batch", "/v1/stats"):
+        answers = [await client.options(path), await client.delete(path)]
+        assert [each.status_code for each in answers] == [204, 405]
+        told = {each.headers["allow"] for each in answers}
+        assert len(told) == 1, told

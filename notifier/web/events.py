@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar import route
 from litestar.enums import HttpMethod
@@ -29,6 +29,13 @@ class EventQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which events."""
 
     message: Annotated[Id | None, Meta(description="Only those of this message.")] = None
+
+
+class Event(Struct, frozen=True):
+    """One event of the stream. `data` is JSON: a message, or numbers by status."""
+
+    event: Literal["message", "queue", "closing"]
+    data: str
 
 
 class Events:
@@ -128,8 +135,8 @@ EVENTS = Operation(
     answers={
         200: Outcome(
             "A stream that goes on until one side ends it.",
-            str,
-            'event: queue\ndata: {"sent": 17}\n',
+            Event,
+            Event("queue", '{"sent": 17}'),
             media_type="text/event-stream",
         )
     },

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from litestar import post, route
+from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
@@ -63,6 +64,8 @@ class Messages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
+            # First: Litestar's own would know only the methods of the handler that comes next.
+            route("/v1/messages", http_method=[HttpMethod.OPTIONS])(self.options),
             _sending(self.send),
             _reading("/v1/messages", self.list, "listMessages", "List messages", LIST),
             _reading("/v1/messages/{id:str}", self.show, "getMessage", "Look at a message", SHOW),
@@ -71,6 +74,11 @@ class Messages:
             _acting(self.send_now, "send-now", "Send now what waits"),
         ]
 
+    async def options(self, request: AnyRequest) -> Answer:  # noqa: ARG002 - Litestar calls it by name
+        answer = Answer(b"", status=204)
+        answer.headers = [(b"allow", b"GET, HEAD, OPTIONS, POST")]  # RFC 9110, section 8.6
+        return answer
+
     async def send(self, request: AnyRequest) -> Answer:
         """It is on disk, and in our care, when the answer arrives."""
         scope = request.scope
@@ -78,13 +86,12 @@ class Messages:
         body = await read_json(request, headers, limit=self._limit)
         dry_run = scope["query_string"] and read_query(request, SendQuery).dry_run
         message = read_message(body)
+        written = Written(_single)
+        idempotent = read_idempotency(request, headers, body, answer=written)
         if dry_run:
             return await self._preview(request, message)
-        written = Written(_single)
         receipt = await self._service.desk.submit(
-            (message,),
-            key=key_of(request),
-            idempotent=read_idempotency(request, headers, body, answer=written),
+            (message,), key=key_of(request), idempotent=idempotent
         )
         if receipt.replayed is None:
             id = receipt.deliveries[0].id

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
@@ -39,12 +40,24 @@ def read_query(request: AnyRequest, kind: type[Query]) -> Query:
         )
     except ValueError:
         raise BadParameter("*", f"there are more than {MAX_PARAMETERS} parameters") from None
+    values = _gathered(pairs, kind)
     try:
-        return msgspec.convert(_gathered(pairs, kind), kind, strict=False)
+        query = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         fault = fault_of(error)
         name = fault.pointer.split("/")[1]
         raise BadParameter(name, fault.message.replace("field", "parameter")) from None
+    for name, value in values.items():
+        _check_literal(name, value, getattr(query, name))
+    return query
+
+
+def _check_literal(name: str, given: Any, read: Any) -> None:
+    """Raises BadParameter where msgspec has read more into a text than the document says."""
+    if read is None:
+        raise BadParameter(name, f"{given[:100]!r} is no value")
+    if isinstance(read, datetime) and ":" not in given:
+        raise BadParameter(name, "a number is no time; write it as RFC 3339 has it")
 
 
 def _gathered(pairs: list[tuple[str, str]], kind: type[Struct]) -> dict[str, Any]:

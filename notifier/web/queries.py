@@ -43,7 +43,9 @@ class MessageQuery(Filters, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Which messages, and which page of them."""
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
-    cursor: Annotated[str, Meta(description="`next_cursor` of the page before.")] | None = None
+    cursor: (
+        Annotated[str, Meta(min_length=1, description="`next_cursor` of the page before.")] | None
+    ) = None
 
 
 class SendQuery(Struct, frozen=True, forbid_unknown_fields=True):
