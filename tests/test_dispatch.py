@@ -16,7 +16,7 @@ from notifier.journal.sqlite import SqliteJournal
 from notifier.retries import RetryPolicy
 from tests.test_deliveries import delivery
 
-LIMIT = 5.0  # seconds that a test waits for what must happen
+LIMIT = 15.0  # seconds that a test waits for what must happen
 
 
 class Transport:

@@ -22,7 +22,7 @@ from notifier.journal.sqlite.lock import Lock
 from notifier.journal.sqlite.reader import Reader
 from notifier.journal.sqlite.rows import micros, moment
 from notifier.journal.sqlite.storage import Storage
-from notifier.journal.sqlite.threads import Desk
+from notifier.journal.sqlite.threads import Clerk
 from notifier.journal.sqlite.writer import Commit, StepRaised, Writer, commit
 
 BATCH = 1000  # pieces of work in one transaction
@@ -70,9 +70,9 @@ class SqliteJournal:
             wal=self._path.with_name(self._path.name + "-wal"), commit=commit,
         )  # fmt: skip
         reader = Reader(lambda: opening.connect_reader(self._path))
-        self._writes = Desk("journal-writes", writer, batch=BATCH, on_end=self._fail)
-        self._reads = Desk("journal-reads", reader, batch=1, on_end=self._fail)
-        self._searches = Desk("journal-searches", reader, batch=1, on_end=self._fail)
+        self._writes = Clerk("journal-writes", writer, batch=BATCH, on_end=self._fail)
+        self._reads = Clerk("journal-reads", reader, batch=1, on_end=self._fail)
+        self._searches = Clerk("journal-searches", reader, batch=1, on_end=self._fail)
 
     async def open(self) -> None:
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()

@@ -39,7 +39,7 @@ class Server(Protocol):
     def disconnect(self, db: sqlite3.Connection) -> None: ...
 
 
-class Desk:
+class Clerk:
     """
     Answers in order, all of a batch by one call into the loop. Whatever happens, whoever
     waits is answered: once the server has raised, everybody gets JournalUnavailable.
@@ -77,7 +77,7 @@ class Desk:
             await self._ended
 
     def end(self, error: BaseException) -> None:
-        """Take nothing more, because of what happened here or at another desk."""
+        """Take nothing more, because of what happened here or with another clerk."""
         self._over = error
 
     def ask(self, work: Work[T], *, vital: bool = True) -> "asyncio.Future[T]":
