@@ -9,11 +9,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.compose import compose
-from notifier.deliveries import Delivery, Priority, Recipient, Route, Status
+from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import Fault, Forbidden, InvalidMessage
 from notifier.journal import Entry
 from notifier.keys import Key, KeyKind
 from notifier.messages import Email, Message, Sms, Urgency
+from notifier.recipients import Recipient
 from notifier.settings import Settings
 from notifier.sms import Carriers, addresses, admit, join, to_emails, to_text
 from notifier.templates import Templates

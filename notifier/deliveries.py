@@ -19,27 +19,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Envelope, Failure, Scope, Stage
+from notifier.attempts import Attempt, Envelope
 from notifier.errors import WrongState
 from notifier.recipients import Recipient, RecipientStatus
-
-__all__ = [
-    "FINAL",
-    "WAITING",
-    "Attempt",
-    "Delivery",
-    "Envelope",
-    "Event",
-    "Failure",
-    "OnUncertain",
-    "Priority",
-    "Recipient",
-    "RecipientStatus",
-    "Route",
-    "Scope",
-    "Stage",
-    "Status",
-]
 
 # How often a relay's silence after the final dot, or our own death there, may be answered
 # by sending again. Past it a person has to look.

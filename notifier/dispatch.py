@@ -8,7 +8,8 @@ from functools import partial
 
 import structlog
 
-from notifier.deliveries import Attempt, Delivery, Priority, Route, Status
+from notifier.attempts import Attempt
+from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import JournalUnavailable, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Claim, Journal, Step

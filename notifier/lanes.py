@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from notifier.deliveries import Attempt, Envelope
+from notifier.attempts import Attempt, Envelope
 
 
 class Transport(Protocol):

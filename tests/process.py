@@ -23,9 +23,7 @@ def free_port():
 
 def environment(**settings):
     """The environment of a bare machine, with these settings (`relays` is NOTIFIER_RELAYS)."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
     return kept | {f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()}
 
 

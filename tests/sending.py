@@ -5,7 +5,7 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from notifier.deliveries import Envelope
+from notifier.attempts import Envelope
 from notifier.smtp import Relay, Relays, Rests, Timeouts
 from notifier.smtp.relay import USUAL_TIMEOUTS
 

@@ -234,18 +234,18 @@ async def test_f08_past_the_grace_the_doubt_is_on_record(relay, tmp_path):
 
 async def test_sigterm_does_not_wait_for_open_streams(relay, tmp_path):
     """A page that follows the events is told good-bye; the process ends at once, with 0."""
-    async with server_for(relay, tmp_path) as server:
-        async with (
-            client_of(server) as client,
-            client.stream("GET", "/v1/events", timeout=30) as stream,
-        ):
-            lines = stream.aiter_lines()
-            await anext(lines)
-            async with asyncio.timeout(5):
-                server.terminate()
-                async for _ in lines:
-                    pass
-                assert await server.stop() == 0
+    async with (
+        server_for(relay, tmp_path) as server,
+        client_of(server) as client,
+        client.stream("GET", "/v1/events", timeout=30) as stream,
+    ):
+        lines = stream.aiter_lines()
+        await anext(lines)
+        async with asyncio.timeout(5):
+            server.terminate()
+            async for _ in lines:
+                pass
+            assert await server.stop() == 0
 
 
 async def test_f09_a_client_that_leaves_while_it_waits_loses_nothing(relay, tmp_path):
@@ -297,5 +297,3 @@ async def test_f17_a_second_process_on_the_journal_is_refused(relay, tmp_path):
         said = (tmp_path / "second" / "log.jsonl").read_text()
         assert f"in use by pid {server.process.pid}" in said
         await server.until_ready()
-
-

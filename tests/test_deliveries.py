@@ -5,21 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
+from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import (
     ATTEMPTS_KEPT_FIRST,
     ATTEMPTS_KEPT_LAST,
     MAX_UNCERTAIN,
-    Attempt,
     Delivery,
-    Failure,
     OnUncertain,
-    Recipient,
-    RecipientStatus,
-    Scope,
-    Stage,
     Status,
 )
 from notifier.errors import WrongState
+from notifier.recipients import Recipient, RecipientStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from notifier.deliveries import Attempt, Failure, Priority, Route, Scope, Stage, Status
+from notifier.attempts import Attempt, Failure, Scope, Stage
+from notifier.deliveries import Priority, Route, Status
 from notifier.dispatch import Dispatcher
 from notifier.errors import JournalUnavailable
 from notifier.feed import Feed

@@ -11,18 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from notifier.deliveries import (
-    Attempt,
-    Delivery,
-    Event,
-    Failure,
-    Priority,
-    Recipient,
-    Route,
-    Scope,
-    Stage,
-    Status,
-)
+from notifier.attempts import Attempt, Failure, Scope, Stage
+from notifier.deliveries import Delivery, Event, Priority, Route, Status
 from notifier.errors import (
     IdempotencyMismatch,
     JournalUnavailable,
@@ -33,6 +23,7 @@ from notifier.errors import (
 )
 from notifier.journal import Entry, Filter, Idempotency
 from notifier.journal.sqlite import SqliteJournal
+from notifier.recipients import Recipient
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 RELAY = Route.RELAY

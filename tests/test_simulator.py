@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from notifier.capture import Simulator
-from notifier.deliveries import OnUncertain, Priority, RecipientStatus, Status
+from notifier.deliveries import OnUncertain, Priority, Status
 from notifier.errors import InvalidMessage
 from notifier.messages import Urgency
+from notifier.recipients import RecipientStatus
 from tests.notifying import email, ended, notifying, submit, submit_one, until_status
 from tests.relay import ScriptedRelay
 

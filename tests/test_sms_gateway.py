@@ -9,21 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.attempts import Attempt, Envelope, Failure, Scope, Stage
 from notifier.capture import Capture
 from notifier.compose import compose
-from notifier.deliveries import (
-    Attempt,
-    Delivery,
-    Envelope,
-    Failure,
-    Recipient,
-    RecipientStatus,
-    Scope,
-    Stage,
-    Status,
-)
+from notifier.deliveries import Delivery, Status
 from notifier.errors import InvalidMessage
 from notifier.messages import Email, Long, Sms
+from notifier.recipients import Recipient, RecipientStatus
 from notifier.sms import Carriers, Parts, addresses, admit, count, join, to_emails, to_text
 from notifier.smtp import Relay, Relays
 

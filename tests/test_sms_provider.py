@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 import trustme
 
-from notifier.deliveries import Envelope, Scope, Stage
+from notifier.attempts import Envelope, Scope, Stage
 from notifier.errors import Rejected
 from notifier.sms.provider import Provider, content
 from notifier.sms.providerspec import read_provider

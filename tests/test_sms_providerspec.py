@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.deliveries import Scope
+from notifier.attempts import Scope
 from notifier.errors import ConfigurationError
 from notifier.sms.answers import TWILIO, Answer, Codes, Meaning, judge
 from notifier.sms.bodies import Text, template

@@ -8,7 +8,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifier.deliveries import Scope, Stage
+from notifier.attempts import Scope, Stage
 from notifier.errors import ConfigurationError, Rejected
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp import Relay, State, Timeouts

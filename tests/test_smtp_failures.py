@@ -8,7 +8,7 @@ from socket import EAI_NONAME, gaierror
 import aiosmtplib
 import pytest
 
-from notifier.deliveries import Scope, Stage
+from notifier.attempts import Scope, Stage
 from notifier.smtp.failures import asks_for_less, classify, refusal
 from notifier.smtp.replies import Reply
 from tests.relay import FEATURES, ScriptedRelay

@@ -13,7 +13,7 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from notifier.deliveries import Scope, Stage
+from notifier.attempts import Scope, Stage
 from notifier.relayspec import RelaySpec
 from notifier.smtp import Rests, State, Timeouts
 from notifier.smtp.resolver import Resolver

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from notifier.deliveries import Failure, Scope, Stage
+from notifier.attempts import Failure, Scope, Stage
 from notifier.smtp import Rests, State
 from notifier.smtp.breaker import AT_FIRST, REGROW_SECONDS, Breaker
 from notifier.smtp.pace import Pace

@@ -9,7 +9,7 @@ import pytest
 import trustme
 import uvloop
 
-from notifier.deliveries import Stage
+from notifier.attempts import Stage
 from notifier.relayspec import Tls
 from notifier.smtp import Rests, State
 from tests.relay import FEATURES, SILENCE, ScriptedRelay, StopReading

@@ -8,9 +8,10 @@ import re
 
 import pytest
 
-from notifier.deliveries import RecipientStatus, Status
+from notifier.deliveries import Status
 from notifier.errors import InvalidMessage
 from notifier.messages import Long, Sms
+from notifier.recipients import RecipientStatus
 from tests.notifying import ended, notifying, submit_one, until, until_status
 from tests.relay import CUT, ScriptedRelay
 from tests.test_sms_provider import ACCEPTED, BROKEN, DROP, INVALID, TOO_MANY, Site

@@ -103,6 +103,20 @@ async def test_a_paused_relay_gets_nothing(client):
     assert (relay["name"], relay["sent"], relay["failed"]) == ("capture", 2, 0)
 
 
+async def test_a_provider_is_one_of_them(tmp_path):
+    """It can be paused by its name, and stands behind the relays."""
+    async with serving(tmp_path, sms_provider="https://127.0.0.1:1/") as (_, client):
+        items = (await got(client, "/v1/relays"))["items"]
+        assert [each["kind"] for each in items] == ["smtp", "provider"]
+        name = items[1]["name"]
+        assert (await pulled(client, f"/v1/relays/{name}/pause"))["state"] == "paused"
+        assert [each["state"] for each in (await got(client, "/v1/relays"))["items"]] == [
+            "closed",
+            "paused",
+        ]
+        assert (await pulled(client, f"/v1/relays/{name}/resume"))["state"] == "closed"
+
+
 async def test_a_relay_tells_its_trouble(tmp_path):
     """What it failed with, and when it is tried again."""
     dead = RelaySpec(name="dead", host="127.0.0.1", port=free_port())

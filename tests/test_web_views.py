@@ -6,10 +6,13 @@ from email import message_from_bytes
 import pytest
 from msgspec.structs import replace
 
-from notifier.deliveries import Attempt, Delivery, Failure, Recipient, Route, Scope, Stage, Status
+from notifier.attempts import Attempt, Failure, Scope, Stage
+from notifier.deliveries import Delivery, Route, Status
+from notifier.recipients import Recipient
 from notifier.relayspec import Tls
-from notifier.smtp import RelayState, State, Trouble
+from notifier.smtp import State
 from notifier.web.explaining import Situation, explain
+from notifier.web.relays import RelayResource, TroubleResource
 from tests.web_client import LETTER, serving
 
 TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
@@ -134,14 +137,14 @@ QUEUED = Delivery(
     due_at=NOW,
     expires_at=NOW + timedelta(hours=48),
 )
-WORKING = RelayState(
+WORKING = RelayResource(
     name="mx",
+    kind="smtp",
     host="mx.example.org",
     port=587,
     tls=Tls.STARTTLS,
     state=State.CLOSED,
     busy=0,
-    idle=0,
     limit=4,
     trouble=None,
     opens_at=None,
@@ -151,7 +154,7 @@ WORKING = RelayState(
 RESTING = replace(
     WORKING,
     state=State.OPEN,
-    trouble=Trouble("connection_refused", "connection refused.", NOW),
+    trouble=TroubleResource("connection_refused", "connection refused.", NOW),
     opens_at=LATER,
 )
 OUT = replace(WORKING, name="spare", state=State.PAUSED)
@@ -215,7 +218,10 @@ CASES = {
     "resting": (
         QUEUED,
         {"relays": (RESTING,)},
-        ["No relay can be used now: mx failed (connection_refused: connection refused)", "09:50:00 UTC"],
+        [
+            "No relay can be used now: mx failed (connection_refused: connection refused)",
+            "09:50:00 UTC",
+        ],
         LATER,
     ),
     "resting, with a spare": (QUEUED, {"relays": (RESTING, WORKING)}, ["as soon as those"], NOW),
@@ -232,16 +238,10 @@ CASES = {
         ["Every relay is paused: spare", "POST /v1/relays/{name}/resume"],
         None,
     ),
-    "simulated while relays rest": (
-        replace(QUEUED, route=Route.SIMULATOR),
-        {"relays": (RESTING,)},
-        ["as soon as those before it"],
-        NOW,
-    ),
-    "by a gateway while relays rest": (
-        replace(QUEUED, route=Route.GATEWAY),
-        {"relays": (RESTING,)},
-        ["No relay can be used"],
+    "the provider rests": (
+        replace(QUEUED, channel="sms", route=Route.PROVIDER),
+        {"relays": (replace(RESTING, name="twilio", trouble=TroubleResource("", "429", None)),)},
+        ["No relay can be used now: twilio failed (429)."],
         LATER,
     ),
     "deferred": (
@@ -372,3 +372,23 @@ async def test_the_service_tells_what_it_knows(web):
     end = await told()
     assert (end["status"], end["next_step_at"]) == ("sent", None)
     assert "handed to capture" in end["explanation"]
+
+
+async def test_only_what_a_message_can_go_to_is_in_its_way(tmp_path):
+    """A paused relay does not hold up what is simulated or goes by the provider."""
+    settings = {"sms_provider": "https://127.0.0.1:1/", "sms_region": "US"}
+    async with serving(tmp_path, **settings) as (service, client):
+        for relay in (await client.get("/v1/relays")).json()["items"]:
+            await service.pause(relay["name"])
+        await service.resume("capture")
+        waiting = {}
+        for name, body in {
+            "relay": LETTER,
+            "provider": TEXT | {"carrier": None},
+            "simulator": LETTER | {"to": ["success@simulator.notifier"]},
+        }.items():
+            later = body | {"send_at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+            id = (await client.post("/v1/messages", json=later)).json()["id"]
+            waiting[name] = (await client.get(f"/v1/messages/{id}/explain")).json()
+        paused = [name for name, told in waiting.items() if "paused" in told["explanation"]]
+        assert paused == ["provider"]

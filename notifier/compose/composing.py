@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from notifier.attempts import Envelope
 from notifier.compose.addresses import Address, address, address_field
 from notifier.compose.custom import custom_field
 from notifier.compose.headers import date, require_text, text_field
@@ -20,7 +21,6 @@ from notifier.compose.mime import (
     text_part,
 )
 from notifier.compose.text import text_of
-from notifier.deliveries import Envelope
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Attachment, Email
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from notifier.deliveries import Failure, Scope, Stage
+from notifier.attempts import Failure, Scope, Stage
 
 LONGEST_REPLY = 300  # characters
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from notifier.deliveries import Stage
+from notifier.attempts import Stage
 from notifier.sms.answers import Answer, Verdict, judge, silence
 from notifier.sms.providerspec import ProviderSpec
 

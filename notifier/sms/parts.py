@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from notifier.deliveries import Attempt, Envelope, Failure
+from notifier.attempts import Attempt, Envelope, Failure
 
 LINES_KEPT = 120  # of the conversations; the last ones
 _BETWEEN = b"\0"  # no mail contains it: RFC 5322, section 2.2 and RFC 2045, section 2.7

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from notifier.deliveries import Attempt, Envelope, Stage
+from notifier.attempts import Attempt, Envelope, Stage
 from notifier.errors import Rejected
 from notifier.sms.answers import Answer, Meaning, Verdict
 from notifier.sms.bodies import Text

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from notifier.deliveries import Failure
+from notifier.attempts import Failure
 from notifier.smtp.failures import ABOUT_LOGIN, BETWEEN_US, HOPELESS, OURS
 
 FAILURES = 3  # in a row that make it rest

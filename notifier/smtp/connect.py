@@ -7,7 +7,7 @@ import ssl
 from aiosmtplib import SMTP, SMTPConnectResponseError, SMTPHeloError, SMTPResponse
 from aiosmtplib.protocol import SMTPProtocol
 
-from notifier.deliveries import Stage
+from notifier.attempts import Stage
 from notifier.errors import ConfigurationError
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.failures import Unfit

@@ -33,7 +33,7 @@ from socket import gaierror
 
 import aiosmtplib as smtp
 
-from notifier.deliveries import Failure, Scope, Stage
+from notifier.attempts import Failure, Scope, Stage
 from notifier.smtp.replies import CLOSING, KEPT, Reply
 
 NOT_TRUSTED = frozenset({530, 534, 535, 538})  # the relay wants a login, or a better one

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from notifier.deliveries import Envelope, Failure, Stage
+from notifier.attempts import Envelope, Failure, Stage
 from notifier.smtp.connect import Opening
 from notifier.smtp.failures import OURS, WORN_OUT, classify, relay_failure
 from notifier.smtp.session import Session

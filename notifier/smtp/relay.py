@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from msgspec import Struct
 
-from notifier.deliveries import Attempt, Envelope, Scope, Stage
+from notifier.attempts import Attempt, Envelope, Scope, Stage
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.breaker import Breaker, Rests, State
 from notifier.smtp.connect import Opening, tls_context

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from notifier.deliveries import Attempt, Envelope, Scope
+from notifier.attempts import Attempt, Envelope, Scope
 from notifier.errors import Rejected
 from notifier.smtp.failures import OURS
 from notifier.smtp.relay import Relay, RelayState

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from notifier.deliveries import Envelope, Failure, Scope, Stage
+from notifier.attempts import Envelope, Failure, Scope, Stage
 from notifier.smtp.failures import OUT_OF_STEP, refusal, relay_failure, unsendable
 from notifier.smtp.replies import CLOSING, KEPT, Reply
 from notifier.smtp.session import Breach, Features, Session

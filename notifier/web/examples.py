@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from notifier.deliveries import Attempt, Delivery, Recipient, Stage
+from notifier.attempts import Attempt, Stage
+from notifier.deliveries import Delivery
+from notifier.recipients import Recipient
 from notifier.web.resources import MessageList, resource
 
 _AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -156,12 +158,12 @@ EXPLANATION = {
 }
 RELAY = {
     "name": "smtp.example.org:587",
+    "kind": "smtp",
     "host": "smtp.example.org",
     "port": 587,
     "tls": "starttls",
     "state": "open",
     "busy": 0,
-    "idle": 0,
     "limit": 1,
     "trouble": {
         "name": "connection_refused",

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from notifier.deliveries import Attempt, Delivery, RecipientStatus, Route, Status
+from notifier.attempts import Attempt
+from notifier.deliveries import Delivery, Route, Status
+from notifier.recipients import RecipientStatus
 from notifier.smtp import RelayState, State
 
 RELAYED = {Route.RELAY, Route.GATEWAY}  # what leaves by the configured relays
@@ -18,7 +20,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     """What the service knows beyond the message itself."""
 
     now: datetime
-    relays: Sequence[RelayState] = ()
+    relays: Sequence[RelayResource] = ()  # that the message can go to
     paused: bool = False
     draining: bool = False
     trouble: str = ""  # why the journal cannot be written
@@ -96,8 +98,7 @@ def _next(delivery: Delivery, situation: Situation) -> Step:
         return Step(
             "The queue is paused: nothing is sent until someone resumes it (POST /v1/queue/resume)."
         )
-    relays = situation.relays if delivery.route in RELAYED else ()
-    if relays and (obstacle := _obstacle(relays, due_at)):
+    if situation.relays and (obstacle := _obstacle(situation.relays, due_at)):
         return obstacle
     if delivery.due_at > situation.now:
         return Step(
@@ -110,7 +111,7 @@ def _next(delivery: Delivery, situation: Situation) -> Step:
     )
 
 
-def _obstacle(relays: Sequence[RelayState], due_at: datetime) -> Step | None:
+def _obstacle(relays: Sequence[RelayResource], due_at: datetime) -> Step | None:
     """Why no relay takes a message now; None: one does."""
     if any(each.state is State.CLOSED for each in relays):
         return None
@@ -129,12 +130,13 @@ def _obstacle(relays: Sequence[RelayState], due_at: datetime) -> Step | None:
     return Step(f"{words} The next try is at {_time(at)}.", at)
 
 
-def _troubled(relay: RelayState) -> str:
+def _troubled(relay: RelayResource) -> str:
     if relay.state is State.PAUSED:
         return f"{relay.name} is paused"
     if relay.trouble is None:
         return f"{relay.name} rests"
-    return f"{relay.name} failed ({relay.trouble.name}: {_quoted(relay.trouble.text)})"
+    fault = f"{relay.trouble.name}: " if relay.trouble.name else ""
+    return f"{relay.name} failed ({fault}{_quoted(relay.trouble.text)})"
 
 
 def _unless_expired(delivery: Delivery, step: Step) -> Step:

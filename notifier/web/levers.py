@@ -11,12 +11,12 @@ from msgspec import Struct
 
 from notifier.deliveries import Delivery, Route, Status
 from notifier.service import Notifier
-from notifier.smtp import RelayState
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import Nothing, read_query, refuse_cross_site
+from notifier.web.relays import RelayResource, relays_of
 
 TAGS = ["operation"]
 
@@ -41,9 +41,9 @@ class Stats(Struct, frozen=True, kw_only=True):
 
 
 class RelayList(Struct, frozen=True):
-    """The relays, in the order in which they are asked."""
+    """The relays, in the order in which they are asked, and the SMS provider."""
 
-    items: tuple[RelayState, ...]
+    items: tuple[RelayResource, ...]
 
 
 class Queue(Struct, frozen=True):
@@ -89,7 +89,7 @@ class Levers:
     async def relays(self, request: AnyRequest) -> Answer:
         """How each is: whether it rests, why and until when, and what it has done so far."""
         read_query(request, Nothing)
-        return _answer(RelayList(tuple(self._service.routes.relays.states())))
+        return _answer(RelayList(relays_of(self._service.routes)))
 
     async def pause_relay(self, request: AnyRequest) -> Answer:
         """Until it is resumed, also after a restart. What is under way goes on."""
@@ -123,12 +123,12 @@ class Levers:
         name: str = request.scope["path_params"]["name"]
         return self._named(name).name
 
-    def _named(self, name: str) -> RelayState:
-        states = self._service.routes.relays.states()
-        for state in states:
-            if state.name == name:
-                return state
-        known = ", ".join(state.name for state in states)
+    def _named(self, name: str) -> RelayResource:
+        relays = relays_of(self._service.routes)
+        for relay in relays:
+            if relay.name == name:
+                return relay
+        known = ", ".join(relay.name for relay in relays)
         raise NotFoundException(f"no relay has the name {name[:100]!r}; known: {known}")
 
 
@@ -144,7 +144,7 @@ def _answer(body: Struct) -> Answer:
 
 RELAY_NAME: dict[str, Any] = {
     "name": {
-        "description": "The relay's name, as NOTIFIER_RELAYS or `GET /v1/relays` has it.",
+        "description": "Its name, as `GET /v1/relays` has it.",
         "schema": {"type": "string"},
         "example": "capture",
     }
@@ -155,7 +155,7 @@ RELAYS = Operation(
 )
 RELAY = Operation(
     path=RELAY_NAME,
-    answers={200: Outcome("The relay as it is now.", RelayState, examples.RELAY)},
+    answers={200: Outcome("The relay as it is now.", RelayResource, examples.RELAY)},
     problems=(403, 404, 503),
 )
 QUEUE = Operation(

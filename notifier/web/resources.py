@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from notifier.deliveries import Attempt, Delivery, Recipient, RecipientStatus, Stage, Status
+from notifier.attempts import Attempt, Stage
+from notifier.deliveries import Delivery, Status
+from notifier.recipients import Recipient, RecipientStatus
 
 
 class AttemptResource(Struct, frozen=True):

@@ -8,7 +8,7 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from notifier.deliveries import Attempt, Stage
+from notifier.attempts import Attempt, Stage
 from notifier.dispatch import utc_now
 from notifier.errors import MessageNotFound
 from notifier.service import Notifier
@@ -19,6 +19,7 @@ from notifier.web.explaining import Explanation, Situation, explain
 from notifier.web.messages import MAIL, TAGS, TEXT, source
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import read_id
+from notifier.web.relays import relays_for
 
 
 class Talk(Struct, frozen=True):
@@ -78,13 +79,15 @@ class Views:
     async def explain(self, request: AnyRequest) -> Answer:
         """What stands in its way, when it goes on by itself, and what a person can do."""
         delivery = await self._service.journal.get(read_id(request))
-        return Answer(encode(explain(delivery, self._situation())), headers=[NO_STORE])
+        return Answer(
+            encode(explain(delivery, self._situation(delivery.route))), headers=[NO_STORE]
+        )
 
-    def _situation(self) -> Situation:
+    def _situation(self, route: Route) -> Situation:
         service = self._service
         return Situation(
             now=utc_now(),
-            relays=service.routes.relays.states(),
+            relays=relays_for(service.routes, route),
             paused=service.dispatcher.paused,
             draining=service.draining,
             trouble=service.upkeep.trouble,
