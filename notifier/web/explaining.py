@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from notifier.attempts import Attempt
-from notifier.deliveries import Delivery, Route, Status
+from notifier.deliveries import Delivery, Status
 from notifier.recipients import RecipientStatus
-from notifier.smtp import RelayState, State
-
-RELAYED = {Route.RELAY, Route.GATEWAY}  # what leaves by the configured relays
+from notifier.smtp import State
+from notifier.web.relays import RelayResource
 
 RETRY = "POST /v1/messages/{id}/retry"
 CANCEL = "POST /v1/messages/{id}/cancel"

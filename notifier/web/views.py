@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from notifier.attempts import Attempt, Stage
+from notifier.deliveries import Route
 from notifier.dispatch import utc_now
 from notifier.errors import MessageNotFound
 from notifier.service import Notifier
