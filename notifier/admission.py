@@ -99,9 +99,6 @@ class Admission:
             expires_at = message.expires_at
             if expires_at <= due_at:
                 faults.append(Fault("/expires_at", "is not after the time when it is due"))
-            if expires_at - due_at > LATEST:
-                days = LATEST.days
-                faults.append(Fault("/expires_at", f"is over {days} days after it is due"))
         if faults:
             raise InvalidMessage(*faults)
         return Term(due_at, expires_at)

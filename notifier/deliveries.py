@@ -12,7 +12,7 @@ Everything here is a value: a step in a delivery's life makes a new `Delivery`
 from the old one, and touches neither clock, network nor disk.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -26,6 +26,8 @@ from notifier.recipients import Recipient, RecipientStatus
 # How often a relay's silence after the final dot, or our own death there, may be answered
 # by sending again. Past it a person has to look.
 MAX_UNCERTAIN = 3
+# What a retried message is given at most; one that was to live for ever keeps its time.
+LONGEST_SECOND_LIFE = timedelta(days=366)
 # A delivery keeps its first attempts and its last ones; between them the count is kept.
 ATTEMPTS_KEPT_FIRST = 3
 ATTEMPTS_KEPT_LAST = 17
@@ -231,7 +233,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             each if each.status is RecipientStatus.ACCEPTED else Recipient(each.address)
             for each in self.recipients
         )
-        lifetime = self.expires_at - self.created_at
+        lifetime = min(self.expires_at - self.created_at, LONGEST_SECOND_LIFE)
         return replace(
             self,
             status=Status.QUEUED,

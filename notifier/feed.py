@@ -52,6 +52,11 @@ class Feed:
             for subscription in self._by_id.get(delivery.id, ()):
                 subscription.put(delivery)
 
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The messages that somebody waits for, by id."""
+        return tuple(self._by_id)
+
     @contextlib.contextmanager
     def subscribe(self, only: str | None = None) -> Iterator[Subscription]:
         """All that is published from here on, of one message or of every one."""

@@ -14,7 +14,7 @@ from notifier.capture import Mailbox
 from notifier.deliveries import Delivery, Route, Status
 from notifier.desk import Desk, Idempotent, Receipt
 from notifier.dispatch import Clock, Dispatcher, utc_now
-from notifier.errors import Rejected, WrongState
+from notifier.errors import MessageNotFound, Rejected, WrongState
 from notifier.feed import Feed
 from notifier.fittings import Fittings
 from notifier.journal import Backlog, Filter, Step
@@ -170,6 +170,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     async def change_all(self, verb: str, which: Filter) -> int:
         """`cancel`, `retry` or `send-now` whatever matches and allows it; how many that were."""
         changed = await self.journal.amend_all(which, self._step(verb))
+        for id in self.feed.followed:  # who waits for one of them; a million are not told
+            with contextlib.suppress(MessageNotFound):
+                self.feed.publish(await self.journal.get(id))
         for route in Route:
             self.dispatcher.wake(route)
         log.info("changed_all", verb=verb, count=changed)

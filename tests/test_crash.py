@@ -62,6 +62,18 @@ async def states(server, ids):
     return [answer.json() for answer in answers]
 
 
+async def until_nothing_is_under_way(server):
+    """The relay rests, so that nothing is claimed for a while."""
+    async with client_of(server) as client, asyncio.timeout(LIMIT):
+        while True:
+            health = (await client.get("/health")).json()
+            resting = health["relays"][0]["state"] == "open"
+            sending = (await client.get("/v1/messages?status=sending")).json()["items"]
+            if resting and not sending:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def until_all(server, ids, *statuses):
     async with asyncio.timeout(LIMIT):
         while True:
@@ -90,6 +102,7 @@ async def test_fifty_accepted_messages_survive_sigkill(relay, tmp_path):
         async with client_of(server) as client:
             await asyncio.gather(*(sets.send(client, number) for number in range(50)))
         assert len(sets.acknowledged) == 50
+        await until_nothing_is_under_way(server)
         await server.kill()
         relay.answer("GREETING", None)
         await server.start()

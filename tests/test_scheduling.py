@@ -238,7 +238,7 @@ async def test_an_uncertain_message_is_held_where_its_sender_wants_no_second_cop
         assert (held.status, held.uncertain) == (Status.HELD, 1)
         assert "on_uncertain is hold" in held.reason
         assert (usual.status, usual.uncertain) == (Status.SENT, 1)
-        assert (await service.journal.get(careful)).status is Status.HELD
+        assert (await service.cancel(careful)).status is Status.CANCELLED
     assert subjects(relay) == ["careful", "usual", "usual"]
     assert relay.received[1] == relay.received[2]
 
@@ -368,6 +368,26 @@ async def test_all_that_match_are_changed_at_once(relay, tmp_path):
         assert (await ended(service, ids[1])).status is Status.SENT
         assert await service.change_all("cancel", Filter(tag="nobody")) == 0
     assert sorted(subjects(relay)) == ["a", "b", "c", "d"]
+
+
+async def test_who_waits_for_a_message_learns_that_it_was_changed_with_others(relay, tmp_path):
+    """`Prefer: wait` returns as soon as its message is cancelled by a filter."""
+    async with notifying(tmp_path, relay) as service:
+        id = await submit_one(service, email(send_at=now() + timedelta(days=1), tags=("x",)))
+        waiting = asyncio.create_task(service.outcome(id, timeout=60))
+        await until(lambda: service.feed.followed == (id,))
+        assert await service.change_all("cancel", Filter(tag="x")) == 1
+        async with asyncio.timeout(5):
+            assert (await waiting).status is Status.CANCELLED
+
+
+async def test_a_batch_supersedes_also_within_itself(relay, tmp_path):
+    """Of three with one collapse key the last is sent."""
+    async with notifying(tmp_path, relay) as service:
+        ids = await submit(service, *[email(subject=n, collapse_key="k") for n in "abc"])
+        states = [(await ended(service, id)).status for id in ids]
+    assert states == [Status.SUPERSEDED, Status.SUPERSEDED, Status.SENT]
+    assert subjects(relay) == ["c"]
 
 
 async def test_a_paused_queue_stays_paused_over_a_restart(relay, tmp_path):

@@ -267,7 +267,8 @@ def test_stopping_cuts_every_send_short_and_says_what_is_known(run):
         async with (
             ScriptedRelay() as relay,
             ScriptedRelay() as other,
-            sending(relay.spec, other.spec, changes={"connections": 2}) as relays,
+            sending(relay.spec, changes={"connections": 2}) as relays,
+            sending(other.spec, changes={"connections": 2}) as others,
         ):
             await relays.send(envelope(), SOURCE)
             relay.hold("DOT")
@@ -277,9 +278,10 @@ def test_stopping_cuts_every_send_short_and_says_what_is_known(run):
             at_mail = asyncio.create_task(relays.send(envelope(BOB), SOURCE))
             await relay.until_held(2)
             other.hold("GREETING")
-            greeted = [asyncio.create_task(relays.send(envelope(EVE), SOURCE)) for _ in range(3)]
+            greeted = [asyncio.create_task(others.send(envelope(EVE), SOURCE)) for _ in range(3)]
             await other.until_held(2)
             relays.abort_all()
+            others.abort_all()
             async with asyncio.timeout(1):
                 dot, mail = await at_dot, await at_mail
                 rest = [await send for send in greeted]
@@ -290,7 +292,8 @@ def test_stopping_cuts_every_send_short_and_says_what_is_known(run):
             assert mail.stage is Stage.MAIL
             assert mail.relay_failed
             assert all(each.relay_failed and not each.charged for each in rest)
-            assert {each.state for each in relays.states()} == {State.CLOSED}
+            states = [*relays.states(), *others.states()]
+            assert {each.state for each in states} == {State.CLOSED}
 
     run(scenario())
 
