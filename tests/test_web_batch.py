@@ -133,7 +133,7 @@ async def test_a_thousand_are_the_most(client):
         (b'[{"to": ["ann@example.net"], "subject": "\xff"}]', 400),
         (b'[{"to": Infinity}]', 400),
         (b"[" * 100_000, 400),
-        (b"[" + b'{"metadata": ' * 2000 + b"1" + b"}" * 2000 + b"]", 400),
+        (b"[" + b'{"metadata": ' * 100_000 + b"1" + b"}" * 100_000 + b"]", 400),
         (b"{}", 422),
         (b"null", 422),
         (b"[null]", 422),

@@ -4,7 +4,10 @@ import asyncio
 from email import message_from_bytes
 
 import pytest
+from msgspec.structs import replace
 
+from notifier.deliveries import Status
+from notifier.web.messages import progress
 from tests.web_client import JSON, LETTER, serving
 
 TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
@@ -207,6 +210,18 @@ async def test_an_attempt_is_a_change(web):
             seen.append((message["status"], len(message["attempts"])))
     assert seen[-1] == ("sent", 2)
     assert ("deferred", 1) in seen
+
+
+async def test_an_attempt_that_nobody_saw_begin_is_a_change(web):
+    """Tried and deferred again between two looks at the journal: that is told, too."""
+    service, client = web
+    id = (await client.post("/v1/messages?", json=LETTER)).json()["id"]
+    sent = await service.outcome(id, timeout=5)
+    tried = replace(sent, status=Status.DEFERRED, finished_at=None)
+    again = replace(tried, attempts=tried.attempts * 2)
+    dropped = replace(tried, attempts_dropped=1)
+    assert progress(tried) not in (progress(again), progress(dropped))
+    assert progress(tried) == progress(replace(tried, reason="other"))
 
 
 async def test_what_is_final_is_answered_at_once(client):

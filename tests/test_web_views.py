@@ -380,7 +380,6 @@ async def test_only_what_a_message_can_go_to_is_in_its_way(tmp_path):
     async with serving(tmp_path, **settings) as (service, client):
         for relay in (await client.get("/v1/relays")).json()["items"]:
             await service.pause(relay["name"])
-        await service.resume("capture")
         waiting = {}
         for name, body in {
             "relay": LETTER,
@@ -391,4 +390,5 @@ async def test_only_what_a_message_can_go_to_is_in_its_way(tmp_path):
             id = (await client.post("/v1/messages", json=later)).json()["id"]
             waiting[name] = (await client.get(f"/v1/messages/{id}/explain")).json()
         paused = [name for name, told in waiting.items() if "paused" in told["explanation"]]
-        assert paused == ["provider"]
+        assert paused == ["relay", "provider"]
+        assert "capture" not in waiting["provider"]["explanation"]

@@ -131,11 +131,11 @@ class Messages:
         query = read_query(request, ShowQuery)
         delivery = await self._service.journal.get(id)
         if query.wait and not delivery.status.final:
-            seen = _progress(delivery)
+            seen = progress(delivery)
             delivery = await self._service.outcome(
                 id,
                 timeout=min(query.wait, self._patience),
-                seen=lambda now: _progress(now) == seen,
+                seen=lambda now: progress(now) == seen,
             )
         return _shown(delivery)
 
@@ -164,7 +164,8 @@ def _single(results: Sequence[Delivery | Rejected]) -> bytes:
     return b"" if isinstance(delivery, Rejected) else render(delivery)
 
 
-def _progress(delivery: Delivery) -> tuple[Status, int]:
+def progress(delivery: Delivery) -> tuple[Status, int]:
+    """What a long poll waits to see changed."""
     return delivery.status, len(delivery.attempts) + delivery.attempts_dropped
 
 
