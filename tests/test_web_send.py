@@ -215,7 +215,7 @@ async def test_an_attempt_is_a_change(web):
 async def test_an_attempt_that_nobody_saw_begin_is_a_change(web):
     """Tried and deferred again between two looks at the journal: that is told, too."""
     service, client = web
-    id = (await client.post("/v1/messages?", json=LETTER)).json()["id"]
+    id = (await client.post("/v1/messages", json=LETTER)).json()["id"]
     sent = await service.outcome(id, timeout=5)
     tried = replace(sent, status=Status.DEFERRED, finished_at=None)
     again = replace(tried, attempts=tried.attempts * 2)
