@@ -69,7 +69,7 @@ async def until_status(service, id, *statuses):
 async def until(condition):
     """Wait until it is so; that it never is is a failure."""
     async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110 - whatever it is, it need not tell us
+        while not condition():
             await asyncio.sleep(0.005)
 
 

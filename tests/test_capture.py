@@ -345,7 +345,7 @@ async def test_a_client_that_gives_up_leaves_the_mail_counted(mailbox):
     with pytest.raises(asyncio.CancelledError):
         await putting
     async with asyncio.timeout(5):
-        while not await mailbox.count():  # noqa: ASYNC110  nobody is told of it otherwise
+        while not await mailbox.count():
             await asyncio.sleep(0.001)
     [caught] = await mailbox.list()
     assert caught.subject == "Hello"

@@ -102,7 +102,7 @@ def process(path, what):
 async def until(condition):
     """Wait for what must happen."""
     async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110  what is waited for is outside of this process
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -29,7 +29,7 @@ LARGE = b"Subject: large\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") 
 
 async def until(condition, limit=10.0):
     async with asyncio.timeout(limit):
-        while not condition():  # noqa: ASYNC110 - nobody tells us
+        while not condition():
             await asyncio.sleep(0.01)
 
 

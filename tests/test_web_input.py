@@ -317,7 +317,7 @@ async def listening(service):
     server.capture_signals = contextlib.nullcontext  # they are pytest's
     running = asyncio.create_task(server.serve())
     async with asyncio.timeout(10):
-        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        while not server.started:
             await asyncio.sleep(0.005)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
