@@ -1,0 +1,128 @@
+"""Postfix as a durable queue, with a configuration and a queue of its own; and its bare limits."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.benchmarks.figures import Figures
+from tests.benchmarks.peers import Peer, listens
+from tests.benchmarks.processes import until
+from tests.process import free_port
+
+PACKAGE = "postfix (Debian)"
+SBIN = ("/usr/sbin", "/usr/lib/postfix/sbin", "/usr/libexec/postfix")
+SETTINGS = """
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/maillog
+maillog_file_prefixes = {folder}
+myhostname = queue.example.org
+mydestination =
+local_recipient_maps =
+alias_maps =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_peername_lookup = no
+disable_dns_lookups = yes
+relayhost = [127.0.0.1]:{relay}
+# Mail may come in faster than it leaves, without being slowed down.
+in_flow_delay = 0
+"""
+# service, type, private, unprivileged, chroot, wake-up, processes, command
+SERVICES = """
+127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+class Postfix(Peer):
+    """Handed in by SMTP over kept connections; every mail is fsynced to its queue before `250`."""
+
+    name = "Postfix as a queue"
+    share = 0.3
+    smtp = True
+
+    @classmethod
+    def missing(cls):
+        if program("postfix") is None:
+            return PACKAGE
+        return "" if os.geteuid() == 0 else f"{PACKAGE} starts as root only"
+
+    def start(self):
+        self.folder.chmod(0o711)  # its daemons run as users of their own
+        for name in ("config", "queue", "data"):
+            (self.folder / name).mkdir()
+        shutil.chown(self.folder / "data", "postfix")
+        relay = self.relay.rpartition(":")[2]
+        config = self.folder / "config"
+        (config / "main.cf").write_text(SETTINGS.format(folder=self.folder, relay=relay))
+        (config / "master.cf").write_text(SERVICES.format(port=self.port))
+        self.control("start")
+        pid_file = self.folder / "queue/pid/master.pid"
+        until(lambda: pid_file.exists() and listens(self.port), self.told)
+        self.family.roots.append(psutil.Process(int(pid_file.read_text())))
+
+    def control(self, verb):
+        with self.log.open("ab") as log:
+            command = [program("postfix"), "-c", self.folder / "config", verb]
+            subprocess.run(command, check=True, stdout=log, stderr=log, timeout=30)
+
+    def __exit__(self, *exc_info):
+        self.control("stop")
+        self.family.end()
+
+
+def limit(count):
+    """What smtp-source can hand to smtp-sink: Figures, or what is missing."""
+    sink, source = program("smtp-sink"), program("smtp-source")
+    if sink is None or source is None:
+        return f"not installed: {PACKAGE}"
+    port = free_port()
+    # Root is asked to name a user to run as.
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    process = psutil.Popen([sink, *user, "-c", f"127.0.0.1:{port}", "1024"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        until(lambda: listens(port), "smtp-sink does not listen")
+        begun = time.monotonic()
+        load = ["-s", "16", "-l", "600", "-m", str(count), "-d"]
+        load += ["-f", "us@example.org", "-t", "ann@example.org"]
+        subprocess.run([source, *load, f"127.0.0.1:{port}"], check=True, timeout=60)
+        rate = count / (time.monotonic() - begun)
+    finally:
+        process.terminate()
+        process.wait(10)
+    return Figures(accepted=rate, delivered=rate)
+
+
+def program(name):
+    """Where it is, also where only the administrator looks."""
+    places = [shutil.which(name), *(str(Path(folder) / name) for folder in SBIN)]
+    return next((each for each in places if each and os.access(each, os.X_OK)), None)

@@ -1,0 +1,127 @@
+"""What stays the same while messages pile up: memory, accepting, claiming, listing, restarting."""
+
+import contextlib
+import json
+import signal
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from tests.benchmarks.figures import percentile
+from tests.benchmarks.load import Sink, client
+from tests.benchmarks.peers import Notifier, NotifierBatch
+from tests.benchmarks.processes import ROOT
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+SINGLES = 2_000  # posts by which the rate of accepting is measured
+CLAIM_SECONDS = 3.0
+CALLS = 20  # of each list
+BODY = (
+    '{"from": "us@example.org", "to": ["nNUMBER@example.org"], "subject": "Message NUMBER",'
+    ' "text": "Hello, this is number NUMBER. It says little, in a line or two, as most do.",'
+    ' "reference": "rNUMBER", "tags": ["orders"]}'
+)
+LISTS = {
+    "newest": "",
+    "by status": "status=queued",
+    "by tag": "tag=orders",
+    "by address": "to=n00000007@example.org",
+    "nothing found": "tag=none",
+    "failed": "status=failed",
+    "by reference, deep": "reference=r00000001",
+    "by time": "created_after=2020-01-01T00:00:00Z&created_before=2020-01-02T00:00:00Z",
+}
+HEAD = (
+    "waiting", "batch accept/s", "accept/s", "claim and deliver/s", "RSS MB", "ready s",
+    "after kill -9 s", *(f"{name} ms" for name in LISTS),
+)  # fmt: skip
+
+
+class Heap:
+    """A server whose queue is paused, on a journal that outlives it."""
+
+    def __init__(self, folder, sink):
+        self.folder, self.sink = folder, sink
+        self.count = 0
+
+    def start(self):
+        self.server = NotifierBatch(self.folder, self.sink, max_backlog=2_000_000)
+        self.server.body = BODY
+        self.server.__enter__()
+
+    def call(self, path, method="GET"):
+        request = urllib.request.Request(self.server.at(path), method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def fill(self, size):
+        """The rate at which it took what was missing."""
+        report = client(self.server, count=size - self.count, first=self.count)
+        self.count = size
+        return report["accepted_per_second"]
+
+    def take_singly(self):
+        self.server.batch, self.server.path = 0, Notifier.path
+        report = client(self.server, count=SINGLES, first=80_000_000 + self.count)
+        self.server.batch, self.server.path = NotifierBatch.batch, NotifierBatch.path
+        return report["accepted_per_second"]
+
+    def deliver_some(self):
+        """Messages a second that leave while the queue runs."""
+        self.sink.ask("reset")
+        self.call("/v1/queue/resume", "POST")
+        time.sleep(CLAIM_SECONDS)
+        self.call("/v1/queue/pause", "POST")
+        time.sleep(0.5)
+        return self.sink.ask("report")["per_second"] or 0.0
+
+    def list_times(self):
+        for query in LISTS.values():
+            times = []
+            for _ in range(CALLS):
+                begun = time.monotonic()
+                self.call(f"/v1/messages?limit=50&{query}")
+                times.append((time.monotonic() - begun) * 1000)
+            yield percentile(sorted(times), 0.5)
+
+    def restart(self, number):
+        """Seconds from starting it again to ready."""
+        process = self.server.family.roots[0]
+        process.send_signal(number)
+        process.wait(30)
+        self.start()
+        return self.server.start_seconds
+
+    def stop(self):
+        with contextlib.suppress(AttributeError):
+            self.server.__exit__()
+
+    def row(self, size):
+        filled, singly = self.fill(size), self.take_singly()
+        rss = self.server.family.rss()
+        lists = [*self.list_times()]
+        rss = max(rss, self.server.family.rss())
+        ready, after_kill = self.restart(signal.SIGTERM), self.restart(signal.SIGKILL)
+        delivered = self.deliver_some()
+        rss = max(rss, self.server.family.rss())
+        return [size, filled, singly, delivered, rss, ready, after_kill, *lists]
+
+
+def waiting(sizes=SIZES):
+    """The curve from a thousand to a million."""
+    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name, Sink() as sink:
+        heap = Heap(Path(name), sink)
+        try:
+            heap.start()
+            heap.call("/v1/queue/pause", "POST")
+            for size in sizes:
+                print(_line(heap.row(size)), flush=True)
+        finally:
+            heap.stop()
+
+
+def _line(values):
+    cells = (f"{value:,.0f}" if value >= 100 else f"{value:.2f}" for value in values)
+    return f"| {' | '.join(cells)} |"
