@@ -17,6 +17,7 @@ from notifier.dispatch import Clock, Dispatcher, utc_now
 from notifier.errors import MessageNotFound, Rejected, WrongState
 from notifier.feed import Feed
 from notifier.fittings import Fittings
+from notifier.history import History
 from notifier.journal import Backlog, Filter, Step
 from notifier.retries import RetryPolicy
 from notifier.routes import Routes
@@ -82,6 +83,11 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await self._remember_pauses()
             self.upkeep = Upkeep(self.journal, settings, clock=self._clock)
             await parts.enter_async_context(self.upkeep)
+            self.history = History(
+                self.journal, waiting=lambda: self.upkeep.waiting, clock=self._clock
+            )
+            await parts.enter_async_context(self.history)
+            self.feed.listen(self.history.count)
             self.desk = Desk(
                 settings,
                 self._fittings,

@@ -36,7 +36,17 @@ TOOLS = {
     "capture",
     "metrics",
 }
-MACHINE = ["lanes", "dispatch", "upkeep", "fittings", "admission", "desk", "routes", "service"]
+MACHINE = [
+    "lanes",
+    "dispatch",
+    "upkeep",
+    "history",
+    "fittings",
+    "admission",
+    "desk",
+    "routes",
+    "service",
+]
 EDGES = ["web", "cli", "__main__"]
 # Words, the machine and the edges know one another downwards, in this order.
 LAYERS = [*({word} for word in WORDS), TOOLS, *({part} for part in (*MACHINE, *EDGES))]
@@ -53,7 +63,8 @@ OWNERS = {
     "uvicorn": {"cli"},
     "uvloop": {"cli"},
     "click": {"cli"},
-    "jinja2": {"templates"},
+    "jinja2": {"templates", "web"},
+    "markdown_it": {"web"},
     "email_validator": {"compose"},
     "turbohtml": {"compose"},
     "phonenumbers": {"sms"},

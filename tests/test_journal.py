@@ -588,8 +588,18 @@ FILTERS = {
         created_after=NOW,
     ),
     "side by side": Filter(tag="1", to="user1@example.org", channel="email", relay="a"),
+    "a word": Filter(q="d12"),
+    "words": Filter(q="USER1@example D1", status=(Status.SENT, Status.QUEUED)),
+    "a tag and a word": Filter(q="@example", tag="1"),
     "nobody": Filter(user_id="nobody"),
 }
+
+
+def says(one, word):
+    """What a person would look at."""
+    addresses = [recipient.address for recipient in one.recipients]
+    fields = [one.subject, one.sender, one.reference, one.user_id, one.reason, one.id]
+    return any(word.lower() in text.lower() for text in (*fields, *addresses, *one.tags))
 
 
 def fits(one, which):
@@ -607,6 +617,7 @@ def fits(one, which):
         and which.key in (None, one.key)
         and (which.created_after is None or one.created_at >= which.created_after)
         and (which.created_before is None or one.created_at < which.created_before)
+        and all(says(one, word) for word in (which.q or "").split())
     )
 
 
@@ -649,6 +660,29 @@ class TestFind:
             pages = await all_pages(journal, which, limit=37)
             assert [id for page in pages for id in page] == wanted, name
             assert all(len(page) == 37 for page in pages[:-1]), name
+            assert await journal.count(which, most=1000) == len(wanted), name
+            assert await journal.count(which, most=5) == min(5, len(wanted)), name
+
+    @pytest.mark.parametrize(
+        ("q", "found"),
+        [
+            ("say", True),
+            ('"hi\\', True),
+            ("SAY sHOP", True),
+            ("Grüße", True),
+            ("full", True),
+            ("say nothing", False),
+            ("address", False),
+            ("queued", False),
+            ("%", False),
+            (" ", True),
+        ],
+    )
+    async def test_words_are_looked_for_where_a_person_would(self, journal, q, found):
+        """In the texts, whatever they hold; not in the names and marks of the record."""
+        words = {"subject": 'Say "hi\\" Grüße', "sender": "shop@example.org"}
+        await journal.add([entry(**words, reason="552 mailbox full")])
+        assert bool((await journal.find(Filter(q=q))).deliveries) is found
 
     async def test_an_empty_filter_is_none(self, journal, deliveries):
         """Empty says as little as None."""

@@ -24,7 +24,7 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, journal_at
-from notifier.journal.sqlite import SqliteJournal, storage
+from notifier.journal.sqlite import SqliteJournal, searches, storage
 from notifier.journal.sqlite.writer import commit
 from tests.test_journal import NOW, delivery, entries, entry, idempotency, ids, sent
 
@@ -162,6 +162,22 @@ class TestCommits:
         found = ids((await journal.find(Filter())).deliveries)
         assert sorted(found) == sorted(id for id, kept in added.items() if kept)
         assert sum((await journal.backlog()).counts.values()) == len(found)
+
+
+async def test_a_search_for_words_stops_and_says_where(path, monkeypatch):
+    """It reads through so many rows for one page, and the cursor leads to the next ones."""
+    monkeypatch.setattr(searches, "READ_THROUGH_ROWS", 10)
+    async with opened(path) as journal:
+        await journal.add(
+            [entry(f"d{number}", subject="yes" if number == 2 else "no") for number in range(25)]
+        )
+        pages, cursor = [], None
+        while True:
+            page = await journal.find(Filter(q="yes"), limit=5, cursor=cursor)
+            pages.append(ids(page.deliveries))
+            if (cursor := page.next_cursor) is None:
+                break
+        assert pages == [[], [], ["d2"]]
 
 
 class TestCrashes:

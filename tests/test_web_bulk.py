@@ -151,3 +151,14 @@ async def test_a_page_of_another_site_changes_nothing(client, site):
     answer = await client.post("/v1/messages/cancel?tag=t", headers={"Sec-Fetch-Site": site})
     assert answer.status_code == 403
     assert await states(client) == {"r": "queued"}
+
+
+async def test_what_matches_can_be_counted_first(client):
+    """By any filter, words among them; so that a person knows what a call would be about."""
+    for number in range(3):
+        await post(client, reference=f"a{number}", subject=f"Invoice no-{number}")
+    await post(client, subject="Else")
+    for query, count in (("q=invoice", 3), ("q=INVOICE+NO-2", 1), ("", 4), ("status=held", 0)):
+        answer = await client.get(f"/v1/messages/count?{query}")
+        assert answer.json() == {"count": count, "more": False}, query
+    assert await change(client, "cancel", "q=invoice") == {"count": 3}

@@ -162,7 +162,7 @@ async def test_a_lever_is_not_pulled_by_looking(client, path):
 async def test_the_figures_tell_what_waits_and_what_is_done(client):
     """Counts by status, how much waits, and one line for each worker."""
     stats = await got(client, "/v1/stats")
-    idle = {"message": None, "route": None, "recipients": 0}
+    idle = {"message": None, "route": None, "recipients": 0, "subject": ""}
     assert stats == {
         "paused": False,
         "waiting": 0,
@@ -187,7 +187,21 @@ async def test_a_busy_worker_tells_what_it_has(client):
     body = LETTER | {"to": ["slow@simulator.notifier", "success@simulator.notifier"]}
     id = (await client.post("/v1/messages", json=body)).json()["id"]
     stats = await until(client, "/v1/stats", lambda found: any(busy_of(found)))
-    assert busy_of(stats) == [{"message": id, "route": "simulator", "recipients": 2}]
+    busy = {"message": id, "route": "simulator", "recipients": 2, "subject": LETTER["subject"]}
+    assert busy_of(stats) == [busy]
+
+
+async def test_the_last_minutes_are_told(client):
+    """Up to this one, as many as were asked for, with what has happened in them."""
+    await client.post("/v1/messages", json=LETTER)
+    found = await until(client, "/v1/stats/minutes?last=2", lambda found: _sent(found) == 1)
+    assert len(found["items"]) == 2
+    assert sum(each["accepted"] for each in found["items"]) == 1
+    assert len((await got(client, "/v1/stats/minutes"))["items"]) == 60
+
+
+def _sent(found):
+    return sum(each["sent"] for each in found["items"])
 
 
 @pytest.mark.parametrize("path", ["/v1/stats", "/v1/relays", "/v1/templates"])

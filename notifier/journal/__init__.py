@@ -56,6 +56,7 @@ class Filter(Struct, frozen=True, kw_only=True):
     to: str | None = None  # an address, whole
     relay: str | None = None  # of the last attempt
     key: str | None = None  # the API key's name
+    q: str | None = None  # words, each of which must occur in what a person would look at
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -152,9 +153,13 @@ class Journal(Protocol):
 
     async def find(self, which: Filter, *, limit: int = 50, cursor: str | None = None) -> Page:
         """
-        One page of what matches. Cursors stay right while rows arrive. Raises Rejected on a
-        cursor that is none.
+        One page of what matches. Cursors stay right while rows arrive. With words to look for,
+        a page may hold less than there is further on. Raises Rejected on a cursor that is none.
         """
+        ...
+
+    async def count(self, which: Filter, *, most: int) -> int:
+        """How many match, up to `most`."""
         ...
 
     async def backlog(self) -> Backlog: ...

@@ -30,6 +30,7 @@ SENDING = {
     "/send-sms",
 }
 LIST = "/v1/messages"
+COUNT = "/v1/messages/count"
 MESSAGE = "/v1/messages/{id:str}"
 
 
@@ -58,7 +59,7 @@ def access_to(handler: HTTPRouteHandler) -> Access | None:
 
 
 def _own(path: str) -> bool:
-    return path in {LIST, MESSAGE} or path.startswith(f"{MESSAGE}/")
+    return path in {LIST, COUNT, MESSAGE} or path.startswith(f"{MESSAGE}/")
 
 
 # As OpenAPI has them. A requirement names the scope: section 4.8.30 of OpenAPI 3.1.

@@ -1,20 +1,23 @@
-"""Change the course of all messages that match a filter: /v1/messages/cancel and its like."""
+"""All messages that match a filter: how many, and to change their course."""
 
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from litestar import post
+from litestar import post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from notifier.errors import Rejected
 from notifier.service import Notifier
 from notifier.web.answers import NO_STORE, Answer, encode
+from notifier.web.auth import narrowed
 from notifier.web.bodies import AnyRequest
 from notifier.web.messages import TAGS
-from notifier.web.openapi import Operation, Outcome
+from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import read_query, refuse_cross_site
 from notifier.web.queries import Filters
+
+MOST_COUNTED = 10_000
 
 
 class NoFilter(Rejected):
@@ -31,20 +34,35 @@ class Changed(Struct, frozen=True):
     count: int
 
 
+class Counted(Struct, frozen=True):
+    """How many messages match. `more`: and there are others, which nobody has counted."""
+
+    count: int
+    more: bool
+
+
 class Bulk:
-    """Cancel, retry or hurry all messages that match."""
+    """Count, cancel, retry or hurry all messages that match."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
+            _count(self.count),
             _all("cancel", "cancelMessages", "Call off all that match and wait")(self.cancel),
             _all("retry", "retryMessages", "Send again all that match and failed or were held")(
                 self.retry
             ),
             _all("send-now", "sendMessagesNow", "Send now all that match and wait")(self.send_now),
         ]
+
+    async def count(self, request: AnyRequest) -> Answer:
+        """Up to ten thousand. To know what a call that changes them would be about."""
+        which = narrowed(read_query(request, Filters).filter(), request)
+        count = await self._service.journal.count(which, most=MOST_COUNTED + 1)
+        body = Counted(min(count, MOST_COUNTED), count > MOST_COUNTED)
+        return Answer(encode(body), headers=[NO_STORE])
 
     async def cancel(self, request: AnyRequest) -> Answer:
         """Those that are on their way or at their end already are passed over."""
@@ -73,6 +91,12 @@ CHANGE = Operation(
     problems=(403, 422, 503),
 )
 
+COUNT = Operation(
+    query=Filters,
+    answers={200: Outcome("So many match.", Counted, Counted(17, more=False))},
+    problems=(422, 503),
+)
+
 Handler = Callable[[AnyRequest], Awaitable[Answer]]
 
 
@@ -85,3 +109,14 @@ def _all(verb: str, id: str, summary: str) -> Callable[[Handler], HTTPRouteHandl
         tags=TAGS,
         opt={"operation": CHANGE},
     )
+
+
+def _count(handler: Handler) -> HTTPRouteHandler:
+    return route(
+        "/v1/messages/count",
+        http_method=GET,
+        operation_id="countMessages",
+        summary="Count all that match",
+        tags=TAGS,
+        opt={"operation": COUNT},
+    )(handler)

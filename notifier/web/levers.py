@@ -1,15 +1,16 @@
 """The operator's figures and levers: /v1/stats, /v1/relays, /v1/queue."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from litestar import post, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from notifier.deliveries import Delivery, Route, Status
+from notifier.history import KEPT_MINUTES, Minute
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
@@ -27,6 +28,7 @@ class Worker(Struct, frozen=True):
     message: str | None
     route: Route | None
     recipients: int
+    subject: str = ""
 
 
 class Stats(Struct, frozen=True, kw_only=True):
@@ -38,6 +40,18 @@ class Stats(Struct, frozen=True, kw_only=True):
     oldest_due_at: datetime | None
     counts: Mapping[Status, int]
     workers: tuple[Worker, ...]
+
+
+class MinutesQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far back."""
+
+    last: Annotated[int, Meta(ge=1, le=KEPT_MINUTES, description="So many minutes.")] = 60
+
+
+class Minutes(Struct, frozen=True):
+    """Minute by minute, the oldest first. The last one is not over yet."""
+
+    items: list[Minute]
 
 
 class RelayList(Struct, frozen=True):
@@ -61,6 +75,9 @@ class Levers:
     def routes(self) -> list[HTTPRouteHandler]:
         return [
             _look("/v1/stats", "getStats", "See the figures", STATS)(self.stats),
+            _look("/v1/stats/minutes", "getMinutes", "See the last day's figures", MINUTES)(
+                self.minutes
+            ),
             _look("/v1/relays", "listRelays", "List the relays", RELAYS)(self.relays),
             _pull("/v1/relays/{name:str}/pause", "pauseRelay", "Send nothing to a relay", RELAY)(
                 self.pause_relay
@@ -85,6 +102,11 @@ class Levers:
             workers=tuple(map(_worker, self._service.dispatcher.doing)),
         )
         return _answer(body)
+
+    async def minutes(self, request: AnyRequest) -> Answer:
+        """How many were accepted, sent and given up, and how many waited; also before a restart."""
+        last = read_query(request, MinutesQuery).last
+        return _answer(Minutes(self._service.history.last(last)))
 
     async def relays(self, request: AnyRequest) -> Answer:
         """How each is: whether it rests, why and until when, and what it has done so far."""
@@ -135,7 +157,8 @@ class Levers:
 def _worker(delivery: Delivery | None) -> Worker:
     if delivery is None:
         return Worker(None, None, 0)
-    return Worker(delivery.id, delivery.route, len(delivery.pending.recipients))
+    recipients = len(delivery.pending.recipients)
+    return Worker(delivery.id, delivery.route, recipients, delivery.subject)
 
 
 def _answer(body: Struct) -> Answer:
@@ -150,6 +173,12 @@ RELAY_NAME: dict[str, Any] = {
     }
 }
 STATS = Operation(answers={200: Outcome("Now.", Stats, examples.STATS)}, problems=(422,))
+_MINUTE = Minute(datetime(2026, 3, 1, 9, 30, tzinfo=UTC), 17, 16, 1, 3)
+MINUTES = Operation(
+    query=MinutesQuery,
+    answers={200: Outcome("Up to now.", Minutes, Minutes([_MINUTE]))},
+    problems=(422,),
+)
 RELAYS = Operation(
     answers={200: Outcome("Now.", RelayList, {"items": [examples.RELAY]})}, problems=(422,)
 )

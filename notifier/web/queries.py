@@ -24,6 +24,17 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     relay: Annotated[Word, Meta(description="The relay of the last attempt.")] | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
+    q: (
+        Annotated[
+            Word,
+            Meta(
+                description="Words that occur, each of them, in subject, sender, recipients, "
+                "reference, user id, tags, id or reason. No index helps with it: a page may hold "
+                "less than `limit`, and `next_cursor` leads on."
+            ),
+        ]
+        | None
+    ) = None
 
     def filter(self) -> Filter:
         return Filter(
@@ -36,6 +47,7 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             relay=self.relay,
             created_after=self.created_after,
             created_before=self.created_before,
+            q=(self.q and self.q.strip()) or None,
         )
 
 

@@ -179,6 +179,9 @@ class SqliteJournal:
             lambda db: searches.find(db, which, limit=limit, cursor=cursor)
         )
 
+    async def count(self, which: Filter, *, most: int) -> int:
+        return await self._searches.ask(lambda db: len(searches.matching(db, which, limit=most)))
+
     async def backlog(self) -> Backlog:
         oldest = [due_at for route in Route if (due_at := await self.next_due(route)) is not None]
         counts = dict.fromkeys(Status, 0) | self._books.counts

@@ -13,6 +13,7 @@ from notifier.deliveries import Status
 from notifier.errors import Rejected
 from notifier.journal import Filter, Page
 from notifier.journal.sqlite.rows import BUCKET_BITS, Value, delivery, micros
+from notifier.journal.sqlite.wording import mentions
 
 # Deliveries arrive very nearly in the order of their creation: what was being composed at the
 # same time may be this many rows away from its place.
@@ -20,6 +21,9 @@ UNORDERED_ROWS = 2_000
 
 # So many rows are looked through in no time.
 FEW_ROWS = 2_000
+
+# No index knows the words of a subject: so many rows are read through for one page.
+READ_THROUGH_ROWS = 50_000
 
 Row: TypeAlias = tuple[int, str, bytes]  # seq, status, record
 Term: TypeAlias = tuple[str, tuple[str, ...]]  # the name of a filter, and what it allows
@@ -48,20 +52,24 @@ class _Sieve(Struct, frozen=True):
 
 
 def find(db: sqlite3.Connection, which: Filter, *, limit: int, cursor: str | None) -> Page:
-    rows = matching(db, which, limit=limit + 1, before=None if cursor is None else _seq(cursor))
-    more = len(rows) > limit
-    del rows[limit:]
-    return Page(
-        tuple(delivery(status, record) for _, status, record in rows),
-        _cursor(rows[-1][0]) if more else None,
-    )
+    span = first, past = _span(db, which, None if cursor is None else _seq(cursor))
+    if which.q:
+        span = max(first, past - READ_THROUGH_ROWS), past
+    rows = _within(db, which, span, limit + 1)
+    page = tuple(delivery(status, record) for _, status, record in rows[:limit])
+    if len(rows) > limit:
+        return Page(page, _cursor(rows[limit - 1][0]))
+    return Page(page, _cursor(span[0]) if span[0] > first else None)
 
 
 def matching(
     db: sqlite3.Connection, which: Filter, *, limit: int, before: int | None = None
 ) -> list[Row]:
     """Rows with seq below `before`, the newest first."""
-    span = _span(db, which, before)
+    return _within(db, which, _span(db, which, before), limit)
+
+
+def _within(db: sqlite3.Connection, which: Filter, span: tuple[int, int], limit: int) -> list[Row]:
     terms = _by_telling(db, _terms(which))
     sieve = _sieve(which, terms[1:])
     if not terms:
@@ -128,6 +136,9 @@ def _sieve(which: Filter, terms: list[Term]) -> _Sieve:
         sieve = sieve.under("d.created_at >= ?", micros(which.created_after))
     if which.created_before is not None:
         sieve = sieve.under("d.created_at < ?", micros(which.created_before))
+    if which.q:
+        where, values = mentions(which.q)
+        return _Sieve((*sieve.where, *where), (*sieve.values, *values))
     return sieve
 
 
