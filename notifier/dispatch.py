@@ -62,6 +62,9 @@ class Dispatcher:
         self._bulk = 0  # claimed of the slowest lane
         self._running = asyncio.Event()  # cleared while the queue is paused
         self._running.set()
+        self._recording = asyncio.Event()  # cleared while what was sent cannot be recorded
+        self._recording.set()
+        self.trouble = ""  # why it cannot; empty: it can
         self._stopping = False
         self._fillers: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
@@ -202,6 +205,8 @@ class Dispatcher:
 
     async def _deliver(self, transport: Transport, claim: Claim) -> None:
         delivery = claim.delivery
+        if self.trouble:  # what would leave now could not be recorded either
+            await self._recording.wait()
         self._feed.publish(delivery)
         try:
             if delivery.expires_at <= self._clock():
@@ -239,9 +244,14 @@ class Dispatcher:
                 ours = await self._journal.record(delivery)
             except JournalUnavailable as error:
                 log.error("record_failed", id=delivery.id, reason=str(error))  # noqa: TRY400  the reason is all there is to know
+                self.trouble = f"what was sent cannot be recorded: {error}"
+                self._recording.clear()
                 await asyncio.sleep(JOURNAL_SECONDS)
             else:
                 break
+        if self.trouble:
+            self.trouble = ""
+            self._recording.set()
         if ours:
             self._feed.publish(delivery)
             if delivery.status is Status.DEFERRED:

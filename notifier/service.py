@@ -234,8 +234,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 log.warning("still_paused", relay="all" if name == QUEUE else name)
 
     def health(self) -> Health:
-        trouble = self.upkeep.trouble
-        reasons = tuple(each for each in ("draining" if self.draining else "", trouble) if each)
+        states = "draining" if self.draining else "", self.upkeep.trouble, self.dispatcher.trouble
+        reasons = tuple(each for each in states if each)
         backlog: Backlog = self.upkeep.backlog
         return Health(
             ready=not reasons,

@@ -2,17 +2,23 @@
 
 import asyncio
 import contextlib
+import time
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Self
 
 import structlog
+from msgspec.structs import replace
 
+from notifier.deliveries import Delivery, Status
 from notifier.dispatch import Clock
-from notifier.errors import NotifierError
-from notifier.journal import Backlog, Journal
+from notifier.errors import NotifierError, WrongState
+from notifier.journal import Backlog, Filter, Journal
 from notifier.settings import Settings
 
 REFRESH_SECONDS = 2.0  # how old the backlog's figures may be
+CLOCK_SECONDS = 1.0  # between two looks at whether the wall clock has been set back,
+SET_BACK_SECONDS = 2.0  # by at least so much
 PRUNE_SECONDS = 60.0
 PRUNE_PAUSE_SECONDS = 0.05  # between portions, so that others get their turn
 
@@ -22,7 +28,8 @@ log = structlog.get_logger()
 class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
     """
     Knows how many messages wait, at which rate they leave, and whether the journal can be
-    written; and prunes it. Runs between entering and leaving.
+    written; prunes it, and keeps it right when the clock is set back. Runs between entering
+    and leaving.
     """
 
     def __init__(self, journal: Journal, settings: Settings, *, clock: Clock) -> None:
@@ -40,6 +47,7 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
         self._tasks = [
             asyncio.create_task(self._refresh(), name="refresh"),
             asyncio.create_task(self._prune(), name="prune"),
+            asyncio.create_task(self._watch_clock(), name="clock"),
         ]
         return self
 
@@ -72,6 +80,25 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
             except NotifierError as error:
                 self.trouble = str(error)
 
+    async def _watch_clock(self) -> None:
+        """What waits for its next try must not wait longer because the clock was set back."""
+        ahead = self._ahead()
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            now = self._ahead()
+            if (by := ahead - now) >= timedelta(seconds=SET_BACK_SECONDS):
+                log.warning("clock_set_back", seconds=round(by.total_seconds(), 1))
+                step = partial(_set_back, by=by, now=self._clock())
+                try:
+                    await self._journal.amend_all(Filter(status=_ON_THE_WAY), step)
+                except NotifierError:
+                    continue  # seen again at the next look
+            ahead = now
+
+    def _ahead(self) -> datetime:
+        """Of a clock that nobody sets."""
+        return self._clock() - timedelta(seconds=time.monotonic())
+
     async def _prune(self) -> None:
         while True:
             await asyncio.sleep(PRUNE_SECONDS)
@@ -90,3 +117,13 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
             dropped += portion
             await asyncio.sleep(PRUNE_PAUSE_SECONDS)
         return dropped
+
+
+# What is scheduled waits for a time of day, and leaves when the clock shows it.
+_ON_THE_WAY = (Status.QUEUED, Status.DEFERRED)
+
+
+def _set_back(delivery: Delivery, *, by: timedelta, now: datetime) -> Delivery:
+    if delivery.status not in _ON_THE_WAY or delivery.due_at <= now:
+        raise WrongState("it does not wait for a time to come")
+    return replace(delivery, due_at=max(now, delivery.due_at - by))

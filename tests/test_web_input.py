@@ -99,7 +99,7 @@ BODIES = {
 
 @pytest.mark.parametrize(("body", "status"), BODIES.values(), ids=BODIES.keys())
 async def test_a_bad_body_is_refused_with_a_problem(client, body, status):
-    """400 where it is not JSON, 422 where what it says cannot be; the field is named."""
+    """F38: 400 where it is not JSON, 422 where what it says cannot be; the field is named."""
     answer = await client.post("/v1/messages", content=body, headers=JSON)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"

@@ -14,6 +14,7 @@ import structlog
 import uvicorn
 
 from notifier import __version__
+from notifier.cli.clients import Client, look_at
 from notifier.cli.listeners import CannotListen, bound, url_of
 from notifier.errors import ConfigurationError, JournalFailure, NotifierError
 from notifier.logs import Logs
@@ -23,6 +24,7 @@ from notifier.web.app import create_app
 
 GC_THRESHOLD = (50_000, 20, 50)  # new objects before a collection, and of which age
 REQUEST_SECONDS = 2  # given to requests under way when we stop; their clients can repeat them
+LOOK_TICKS = 5  # of 0.1 s, between two looks at who keeps us waiting
 CLOSE_SECONDS = 5.0  # given to the parts to close, beyond the grace
 
 log = structlog.get_logger()
@@ -98,6 +100,11 @@ class Server(uvicorn.Server):
         for listener in sockets or ():
             log.info("listening", url=url_of(listener))
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % LOOK_TICKS == 0:
+            look_at(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
 
 class Life:
     """
@@ -143,7 +150,7 @@ class Life:
         self._server = Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Client,
                 ws="none",
                 lifespan="on",
                 log_config=None,

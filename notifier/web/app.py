@@ -14,6 +14,7 @@ from notifier.web.messages import Messages
 from notifier.web.ops import Probes
 from notifier.web.pages import Pages
 from notifier.web.problems import HANDLERS
+from notifier.web.room import Room
 from notifier.web.sms import Texts
 from notifier.web.templates import TemplateViews
 from notifier.web.views import Views
@@ -25,22 +26,25 @@ def create_app(service: Notifier) -> Litestar:
     a request waits. The service is opened and closed by the caller.
     """
     pages = Pages(service)
+    room = Room(largest=service.settings.max_body)
     app = Litestar(
         Door(service).before(
-            [
-                *Messages(service).routes(),
-                *Batches(service).routes(),
-                *Bulk(service).routes(),
-                *Views(service).routes(),
-                *Events(service).routes(),
-                *Legacy(service).routes(),
-                *Texts(service).routes(),
-                *TemplateViews(service).routes(),
-                *Levers(service).routes(),
-                *Probes(service).routes(),
-                *pages.routes(),
-                *Inbox(service).routes(),
-            ]
+            room.around(
+                [
+                    *Messages(service).routes(),
+                    *Batches(service).routes(),
+                    *Bulk(service).routes(),
+                    *Views(service).routes(),
+                    *Events(service).routes(),
+                    *Legacy(service).routes(),
+                    *Texts(service).routes(),
+                    *TemplateViews(service).routes(),
+                    *Levers(service).routes(),
+                    *Probes(service).routes(),
+                    *pages.routes(),
+                    *Inbox(service).routes(),
+                ]
+            )
         ),
         exception_handlers=HANDLERS,
         openapi_config=None,  # we write our own, see openapi.py
