@@ -195,7 +195,7 @@ async def test_f11_an_answer_that_nobody_reads_is_given_up(tmp_path, monkeypatch
         ) as other:
             kept = await other.post("/v1/messages", json=LETTER | {"text": text}, timeout=30)
         source = f"/v1/messages/{kept.json()['id']}/source"
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(f"GET {source} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await until(lambda: not any(each.status == "ESTABLISHED" for each in served(port)))
         writer.close()
