@@ -211,6 +211,9 @@ class Dispatcher:
         try:
             if delivery.expires_at <= self._clock():
                 return await self._record(self._expiry(self._clock())(delivery))
+            if not await self._journal.holds(delivery):
+                log.warning("claim_lost", id=delivery.id)
+                return None
             content = claim.content
             if content is None:
                 content = await self._journal.content(delivery.id)

@@ -46,11 +46,20 @@ class Feed:
     def publish(self, delivery: Delivery) -> None:
         for listener in self._listeners:
             listener(delivery)
+        self.forward(delivery)
+
+    def forward(self, delivery: Delivery) -> None:
+        """What another replica has done: for subscribers alone. Listeners count what is ours."""
         for subscription in self._everything:
             subscription.put(delivery)
         if self._by_id:
             for subscription in self._by_id.get(delivery.id, ()):
                 subscription.put(delivery)
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody follows every message."""
+        return bool(self._everything)
 
     @property
     def followed(self) -> tuple[str, ...]:

@@ -38,7 +38,12 @@ class Fittings(Struct, frozen=True):
         _senders(settings, faults)
         _certificates(settings, faults)
         found = (
-            _try(faults, lambda: journal_at(settings.journal, data_dir=settings.data_dir)),
+            _try(
+                faults,
+                partial(
+                    journal_at, settings.journal, data_dir=settings.data_dir, lease=settings.lease
+                ),
+            ),
             _try(faults, lambda: Keys.read(settings.keys_file), variable("api_keys")),
             _try(faults, lambda: Templates(_path(settings.templates)), variable("templates")),
             _try(faults, lambda: Carriers.read(_path(settings.carriers))),

@@ -19,6 +19,7 @@ from notifier.feed import Feed
 from notifier.fittings import Fittings
 from notifier.history import History
 from notifier.journal import Backlog, Filter, Step
+from notifier.replicas import Replicas
 from notifier.retries import RetryPolicy
 from notifier.routes import Routes
 from notifier.settings import Settings
@@ -59,6 +60,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.keys = self._fittings.keys
         self.routes = Routes(settings, provider=self._fittings.provider)
         self.draining = False
+        self._paused: set[str] = set()  # by name
         self._clock = clock
         self._draining: asyncio.Task[None] | None = None
         self._parts = contextlib.AsyncExitStack()
@@ -80,7 +82,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 expiry=self._expiry,
             )
             await self._recover()
-            await self._remember_pauses()
+            await self._heed_pauses()
             self.upkeep = Upkeep(self.journal, settings, clock=self._clock)
             await parts.enter_async_context(self.upkeep)
             self.history = History(
@@ -98,6 +100,14 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 clock=self._clock,
             )
             parts.callback(self.desk.close)
+            replicas = Replicas(
+                self.journal,
+                self.feed,
+                wake=self.dispatcher.wake,
+                take_over=self._recover,
+                heed_words=self._heed_pauses,
+            )
+            await parts.enter_async_context(replicas)
             self.dispatcher.start()
             parts.push_async_callback(self._stop)
             self._parts = parts.pop_all()
@@ -120,6 +130,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 status=delivery.status,
                 uncertain=delivery.uncertain,
             )
+            self._accepted(delivery)
 
     def _accepted(self, delivery: Delivery) -> None:
         self.dispatcher.wake(delivery.route)
@@ -206,32 +217,37 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
 
     async def pause(self, name: str | None = None) -> None:
         """Send nothing more, or nothing to the relay of this name; also after a restart."""
-        self._pause(name)
-        await self.journal.put(PAUSED + (name or QUEUE), "yes")
+        await self._switch(name, paused=True)
         log.warning("paused", relay=name or "all")
 
     async def resume(self, name: str | None = None) -> None:
         """Go on."""
-        if name is None:
-            self.dispatcher.resume()
-        else:
-            self.routes.named(name).resume(name)
-        await self.journal.put(PAUSED + (name or QUEUE), "")
+        await self._switch(name, paused=False)
         log.warning("resumed", relay=name or "all")
 
-    def _pause(self, name: str | None) -> None:
-        if name is None:
-            self.dispatcher.pause()
-        else:
-            self.routes.named(name).pause(name)
+    async def _switch(self, name: str | None, *, paused: bool) -> None:
+        self._apply(name, paused=paused)
+        await self.journal.put(PAUSED + (name or QUEUE), "yes" if paused else "")
+        self._apply(name, paused=paused)  # what was read meanwhile was the word before
 
-    async def _remember_pauses(self) -> None:
+    def _apply(self, name: str | None, *, paused: bool) -> None:
+        if name is None:
+            (self.dispatcher.pause if paused else self.dispatcher.resume)()
+        else:
+            relays = self.routes.named(name)
+            (relays.pause if paused else relays.resume)(name)
+        (self._paused.add if paused else self._paused.discard)(name or QUEUE)
+
+    async def _heed_pauses(self) -> None:
+        """As the journal has it: from before a restart, or said to another replica."""
         for word, value in (await self.journal.kept()).items():
-            if word.startswith(PAUSED) and value:
-                name = word.removeprefix(PAUSED)
-                with contextlib.suppress(Rejected):  # a relay that is not configured any more
-                    self._pause(None if name == QUEUE else name)
-                log.warning("still_paused", relay="all" if name == QUEUE else name)
+            name = word.removeprefix(PAUSED)
+            if word == name or bool(value) == (name in self._paused):
+                continue
+            with contextlib.suppress(Rejected):  # a relay that is not configured any more
+                self._apply(None if name == QUEUE else name, paused=bool(value))
+            event = "still_paused" if value else "resumed"
+            log.warning(event, relay="all" if name == QUEUE else name)
 
     def health(self) -> Health:
         states = "draining" if self.draining else "", self.upkeep.trouble, self.dispatcher.trouble

@@ -40,6 +40,7 @@ MACHINE = [
     "lanes",
     "dispatch",
     "upkeep",
+    "replicas",
     "history",
     "fittings",
     "admission",

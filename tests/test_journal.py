@@ -21,7 +21,7 @@ from notifier.errors import (
     Rejected,
     WrongState,
 )
-from notifier.journal import Entry, Filter, Idempotency
+from notifier.journal import Entry, Filter, Idempotency, journal_at
 from notifier.journal.sqlite import SqliteJournal
 from notifier.recipients import Recipient
 
@@ -99,13 +99,13 @@ async def all_pages(journal, which, *, limit):
             return found
 
 
-@pytest.fixture(params=["sqlite"])
-def journal_here(request, tmp_path):
+@pytest.fixture(params=["sqlite", "postgres"])
+async def journal_here(request, tmp_path):
     """Makes another journal object, on the same journal each time."""
-    match request.param:
-        case "sqlite":
-            return lambda: SqliteJournal(str(tmp_path / "journal" / "notifier.db"))
-    raise AssertionError(request.param)
+    if request.param == "sqlite":
+        return lambda: SqliteJournal(str(tmp_path / "journal" / "notifier.db"))
+    url = await request.getfixturevalue("postgres").database()
+    return lambda: journal_at(url, data_dir="")
 
 
 @pytest.fixture

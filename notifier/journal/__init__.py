@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -79,6 +80,15 @@ class Backlog(Struct, frozen=True):
         return sum(count for status, count in self.counts.items() if status.waiting)
 
 
+class News(Struct, frozen=True, omit_defaults=True):
+    """What other replicas have done."""
+
+    routes: tuple[Route, ...] = ()  # something was put there that may be due
+    changed: tuple[str, ...] = ()  # ids of deliveries, new or in another state now
+    words: bool = False  # some word was put
+    missed: bool = False  # nobody told us for a while: any delivery may have changed
+
+
 class Journal(Protocol):
     """
     What the rest of notifier asks of a journal. When a call that writes returns, what it
@@ -116,6 +126,10 @@ class Journal(Protocol):
         """
         ...
 
+    async def holds(self, delivery: Delivery) -> bool:
+        """Whether a claimed delivery is still ours, so that it may be sent."""
+        ...
+
     async def record(self, delivery: Delivery) -> bool:
         """Keep what has become of a claimed delivery. False: it is not ours any more."""
         ...
@@ -132,7 +146,14 @@ class Journal(Protocol):
         ...
 
     async def recover(self, step: Step) -> list[Delivery]:
-        """Take whatever a dead process left `sending` a step further."""
+        """
+        Take whatever a dead process left `sending` a step further. To be asked now and then:
+        what this object or another living replica has claimed is left alone.
+        """
+        ...
+
+    async def news(self) -> News:
+        """Wait until other replicas have done something, and say what; alone: for ever."""
         ...
 
     async def expire(self, now: datetime, step: Step, *, limit: int = 500) -> list[Delivery]:
@@ -182,11 +203,22 @@ class Journal(Protocol):
         ...
 
 
-def journal_at(url: str, *, data_dir: str) -> Journal:
+def journal_at(url: str, *, data_dir: str, lease: float = 15.0) -> Journal:
     """The journal that a URL names. Drivers are imported only when they are used."""
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite":
         from notifier.journal.sqlite import SqliteJournal
 
         return SqliteJournal(rest or f"{data_dir}/notifier.db")
-    raise ConfigurationError(f"NOTIFIER_JOURNAL: {scheme!r} is no journal; write sqlite:PATH")
+    if scheme in ("postgresql", "postgres"):
+        if find_spec("asyncpg") is None:
+            raise ConfigurationError(
+                "NOTIFIER_JOURNAL: postgresql:// needs asyncpg, which is not installed;"
+                " pip install 'notifier[postgres]'"
+            )
+        from notifier.journal.postgres import PostgresJournal
+
+        return PostgresJournal(url, lease=lease)
+    raise ConfigurationError(
+        f"NOTIFIER_JOURNAL: {scheme!r} is no journal; write sqlite:PATH or postgresql://..."
+    )

@@ -57,8 +57,21 @@ class Settings(Struct, frozen=True, kw_only=True):
         str, LINE, Meta(description="Folder of the journal, its lock and captured mail.")
     ] = "./data"
     journal: Annotated[
-        str, JOURNAL, Meta(description="Where the journal is; `sqlite:` is a file in the data dir.")
+        str,
+        JOURNAL,
+        Meta(
+            description="Where the journal is: `sqlite:` is a file in the data dir, "
+            "`postgresql://user:password@host/database` is for several replicas."
+        ),
     ] = "sqlite:"
+    lease: Annotated[
+        float,
+        DURATION,
+        Meta(
+            description="How long a replica on PostgreSQL may be silent before the others take "
+            "over what it was sending."
+        ),
+    ] = 15.0
     workers: Annotated[
         int, whole(1, 1000), Meta(description="Coroutines that send, at most so many at a time.")
     ] = 16

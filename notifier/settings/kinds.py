@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from email.utils import parseaddr
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -117,13 +118,23 @@ def _read_address(text: str) -> str:
 
 
 def _read_journal(text: str) -> str:
-    if text.startswith(("sqlite:", "postgresql://")):
+    if text.startswith("sqlite:") or (text.startswith("postgresql://") and _is_whole(text)):
         return _read_line(text)
     raise ValueError("write sqlite:, sqlite:PATH or postgresql://USER@HOST/DATABASE")
 
 
+def _is_whole(url: str) -> bool:
+    """Whether it names a database, and a port that is one where it names a port."""
+    try:
+        parts = urlsplit(url)
+        return len(parts.path) > 1 and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _write_journal(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
+    url = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)
 
 
 def _read_public_path(text: str) -> str:

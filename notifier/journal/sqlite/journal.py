@@ -12,7 +12,7 @@ import structlog
 
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import MessageNotFound, NotifierError, Rejected
-from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, Page, Step
+from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
 from notifier.journal.sqlite import opening, prunes, rows, searches
 from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.books import Books
@@ -65,6 +65,7 @@ class SqliteJournal:
         self._books = Books()
         self._claims = Claims(self._books)
         self._seq = 0  # of the newest delivery
+        self._recovered = False
         writer = Writer(
             self._connect, books=self._books, storage=self._storage,
             wal=self._path.with_name(self._path.name + "-wal"), commit=commit,
@@ -110,6 +111,9 @@ class SqliteJournal:
 
         return await self._writes.ask(lambda db: self._claims.take(db, route, limit, at, slowest))
 
+    async def holds(self, delivery: Delivery) -> bool:  # noqa: ARG002  nobody else could have it
+        return True
+
     async def record(self, delivery: Delivery) -> bool:
         values = (*rows.changed(delivery), delivery.id)
 
@@ -142,13 +146,20 @@ class SqliteJournal:
 
     async def recover(self, step: Step) -> list[Delivery]:
         recovered: list[Delivery] = []
+        if self._recovered:
+            return recovered
         seq = 0
         while True:
             portion = await self._writes.ask(self._stepped(RECOVERABLE, (seq, PORTION), step))
             recovered += (delivery for _, delivery in portion)
             if len(portion) < PORTION:
+                self._recovered = True  # whatever is `sending` from here on is ours
                 return recovered
             seq = portion[-1][0]
+
+    async def news(self) -> News:
+        await asyncio.get_running_loop().create_future()  # there is nobody else
+        raise AssertionError
 
     async def expire(self, now: datetime, step: Step, *, limit: int = 500) -> list[Delivery]:
         portion = await self._writes.ask(self._stepped(EXPIRED, (micros(now), limit), step))

@@ -1,0 +1,179 @@
+"""New deliveries, and the answers that repeated requests get."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from notifier.deliveries import Delivery
+from notifier.errors import IdempotencyMismatch
+from notifier.journal import Added, Entry, Idempotency
+from notifier.journal.postgres import rows, steps
+from notifier.journal.postgres.opening import Connection
+from notifier.journal.postgres.rows import micros
+
+_TYPES, _NAMES = rows.arrays(rows.CHANGING, rows.LASTING, {"content": "bytea"})
+_WIDTH = len(rows.CHANGING) + len(rows.LASTING) + 1
+_COLUMNS = ", ".join((*rows.CHANGING, *rows.LASTING))
+ADD = f"""
+    WITH given AS MATERIALIZED (
+        SELECT nextval('deliveries_seq') AS seq, given.*
+        FROM unnest({_TYPES}) WITH ORDINALITY AS given ({_NAMES}, place)
+    ), added AS (
+        INSERT INTO deliveries (seq, {_COLUMNS}) SELECT seq, {_COLUMNS} FROM given
+    ), kept AS (
+        INSERT INTO contents SELECT seq, content FROM given
+    )
+    INSERT INTO terms SELECT found.term, given.seq
+    FROM unnest(${_WIDTH + 1}::bigint[], ${_WIDTH + 2}::text[]) AS found (place, term)
+    JOIN given USING (place)
+"""  # noqa: S608  constant
+# In the order of the keys: two replicas that take several of them then never wait for each
+# other in a circle. A key that is being taken elsewhere is waited for.
+TAKE_KEYS = """
+    INSERT INTO idempotency AS kept (scope, key, fingerprint, answer, asked_at, expires_at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[],
+        $6::bigint[]) AS asked (scope, key, fingerprint, answer, asked_at, expires_at)
+    ORDER BY scope, key
+    ON CONFLICT (scope, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+        answer = excluded.answer, asked_at = excluded.asked_at, expires_at = excluded.expires_at
+        WHERE kept.expires_at <= excluded.asked_at
+    RETURNING scope, key
+"""
+KEPT = """
+    SELECT scope, key, fingerprint, answer FROM idempotency
+    JOIN unnest($1::text[], $2::text[]) AS asked (scope, key) USING (scope, key)
+"""
+WAITING_ALIKE = """
+    SELECT seq, status, record FROM deliveries
+    WHERE key = $1 AND collapse_key = $2 ORDER BY seq FOR UPDATE
+"""
+
+KeyName: TypeAlias = tuple[str, str]  # scope, key
+
+
+class Addition(Struct, gc=False, eq=False):
+    """What one call adds, and who waits for the answer."""
+
+    entries: Sequence[Entry]
+    idempotency: Idempotency | None
+    future: "asyncio.Future[Added]"
+
+    @property
+    def collapses(self) -> bool:
+        return any(entry.delivery.collapse_key for entry in self.entries)
+
+
+async def add_all(db: Connection, additions: Sequence[Addition]) -> list[Added | Exception]:
+    """What becomes of each, in one transaction: the caller's. Nothing is written for a refusal."""
+    await _lock(db, additions)
+    answers = await _answers(db, additions)
+    new = [each for each, answer in zip(additions, answers, strict=True) if answer is None]
+    await _insert(db, [entry for each in new if not each.collapses for entry in each.entries])
+    return [
+        answer if answer is not None else await _collapse(db, each)
+        for each, answer in zip(additions, answers, strict=True)
+    ]
+
+
+async def _lock(db: Connection, additions: Sequence[Addition]) -> None:
+    """Of those that come at the same time under one collapse key, one must see the other."""
+    names = {
+        f"{entry.delivery.key}\n{entry.delivery.collapse_key}"
+        for each in additions
+        for entry in each.entries
+        if entry.delivery.collapse_key
+    }
+    if names:
+        locks = sorted(_lock_number(name) for name in names)
+        await db.execute("SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) AS n", locks)
+
+
+def _lock_number(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+async def _answers(db: Connection, additions: Sequence[Addition]) -> list[Added | Exception | None]:
+    """What is known already of requests that are repeated; None: it is new, and is to be added."""
+    first: dict[KeyName, Idempotency] = {}
+    for each in additions:
+        if each.idempotency is not None:
+            first.setdefault(_name(each.idempotency), each.idempotency)
+    if not first:
+        return [None] * len(additions)
+    taken = await _take(db, first, _asked_at(additions))
+    kept = {name: (asked.fingerprint, asked.answer) for name, asked in first.items()}
+    if earlier := [name for name in first if name not in taken]:
+        for scope, key, fingerprint, answer in await db.fetch(KEPT, *rows.turned(earlier, 2)):
+            kept[scope, key] = fingerprint, answer
+    answers: list[Added | Exception | None] = []
+    for each in additions:
+        asked = each.idempotency
+        if asked is None or (asked is first[_name(asked)] and _name(asked) in taken):
+            answers.append(None)
+        else:
+            answers.append(_replay(asked, *kept[_name(asked)]))
+    return answers
+
+
+async def _take(
+    db: Connection, first: dict[KeyName, Idempotency], asked_at: dict[KeyName, int]
+) -> set[KeyName]:
+    """The keys that were free, and are ours from here on."""
+    values = [
+        (*name, asked.fingerprint, asked.answer, asked_at[name], micros(asked.expires_at))
+        for name, asked in first.items()
+    ]
+    return {(scope, key) for scope, key in await db.fetch(TAKE_KEYS, *rows.turned(values, 6))}
+
+
+def _asked_at(additions: Sequence[Addition]) -> dict[KeyName, int]:
+    times: dict[KeyName, int] = {}
+    for each in additions:
+        if each.idempotency is not None:
+            now = each.entries[0].delivery.created_at if each.entries else datetime.now(UTC)
+            times.setdefault(_name(each.idempotency), micros(now))
+    return times
+
+
+def _name(asked: Idempotency) -> KeyName:
+    return asked.scope, asked.key
+
+
+def _replay(asked: Idempotency, fingerprint: bytes, answer: bytes) -> Added | Exception:
+    if fingerprint != asked.fingerprint:
+        return IdempotencyMismatch(
+            f"the idempotency key {asked.key!r} was used for a different request"
+        )
+    return Added(answer)
+
+
+async def _insert(db: Connection, entries: Sequence[Entry]) -> None:
+    if not entries:
+        return
+    values = [
+        (*rows.changed(each.delivery), *rows.lasting(each.delivery), each.content)
+        for each in entries
+    ]
+    terms = [
+        (place, term) for place, each in enumerate(entries, 1) for term in rows.terms(each.delivery)
+    ]
+    await db.execute(ADD, *rows.turned(values, _WIDTH), *rows.turned(terms, 2))
+
+
+async def _collapse(db: Connection, addition: Addition) -> Added:
+    """One after the other: within one call, too, the last takes the place of the others."""
+    superseded: list[Delivery] = []
+    for entry in addition.entries if addition.collapses else ():
+        new = entry.delivery
+        if new.collapse_key:
+            found = await db.fetch(WAITING_ALIKE, new.key, new.collapse_key)
+            step = partial(Delivery.superseded, now=new.created_at, by=new.id)
+            superseded += await steps.step_all(db, found, step)
+        await _insert(db, [entry])
+    return Added(superseded=tuple(superseded))

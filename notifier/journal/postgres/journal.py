@@ -1,0 +1,293 @@
+"""PostgresJournal: what is asked of a journal, in SQL."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from itertools import count
+
+import structlog
+
+from notifier.deliveries import Delivery, Event, Priority, Route, Status
+from notifier.errors import JournalUnavailable, MessageNotFound
+from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
+from notifier.journal.postgres import prunes, searches, steps
+from notifier.journal.postgres.additions import Addition
+from notifier.journal.postgres.claims import HEADS, Claims
+from notifier.journal.postgres.faults import TROUBLE, told
+from notifier.journal.postgres.lease import Lease
+from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, opened
+from notifier.journal.postgres.rows import delivery as read
+from notifier.journal.postgres.rows import micros, moment
+from notifier.journal.postgres.writer import Held, Piece, Record, Word, Writer
+
+LEASE_SECONDS = 15.0
+PORTION = 500  # deliveries in one transaction of those that touch many
+NEWS_KEPT = 1_000  # ids; whoever reads the news later than that has missed some
+
+# Not while all have been kept from renewing by the server itself: they get their time first.
+DROP_LEASES = """
+    DELETE FROM leases WHERE id <> $1 AND expires_at < clock_timestamp()
+        AND pg_postmaster_start_time() < clock_timestamp() - $2::interval
+"""
+ABANDONED = """
+    SELECT seq, status, record FROM deliveries
+    WHERE status = 'sending'
+        AND NOT EXISTS (SELECT FROM leases WHERE leases.id = deliveries.lease)
+    ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED
+"""
+UNANSWERED = """
+    SELECT seq, status, record FROM deliveries
+    WHERE status = 'sending' AND lease = $1 AND claim = $2 FOR UPDATE
+"""
+EXPIRED = """
+    SELECT seq, status, record FROM deliveries
+    WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+"""
+ONE = "SELECT seq, status, record FROM deliveries WHERE id = $1"
+CONTENT = "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = $1"
+SUM_UP = """
+    WITH old AS (DELETE FROM tallies RETURNING status, moved)
+    INSERT INTO tallies SELECT status, sum(moved) FROM old GROUP BY status
+"""
+
+log = structlog.get_logger()
+
+
+class PostgresJournal:
+    """
+    For several replicas. What is added and recorded at the same time shares one transaction.
+    What is claimed is ours as long as our lease is renewed in time: after that the others
+    take it over, and what we record of it is refused.
+    """
+
+    def __init__(self, url: str, *, lease: float = LEASE_SECONDS) -> None:
+        self._url = url
+        self._lease_seconds = lease
+        self._claims = Claims()
+        self._calls = count(time.time_ns())  # so that each claim has a number of its own
+        # What we hold: under what, and what had happened to it by then.
+        self._held: dict[str, tuple[Held, tuple[Event, ...]]] = {}
+        self._unanswered: list[Held] = []  # claims of which we do not know whether they are made
+        self._news = News()
+        self._closed = True
+
+    async def open(self) -> None:
+        self._stir = asyncio.Event()
+        self._pool = await opened(self._url)
+        self._lease = Lease(self._url, self._pool, seconds=self._lease_seconds, hear=self._hear)
+        with told():
+            await self._lease.open()
+        self._writer = Writer(self._pool, tell=self._tell)
+        self._closed = False
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await self._writer.close()
+            await self._lease.close()
+            with contextlib.suppress(TimeoutError, *TROUBLE):
+                await asyncio.wait_for(self._pool.close(), CONNECT_SECONDS)
+
+    async def failed(self) -> BaseException:
+        await asyncio.get_running_loop().create_future()  # a database may come back
+        raise AssertionError
+
+    async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
+        self._check()
+        return await self._writer.add(entries, idempotency)
+
+    async def claim(
+        self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
+    ) -> list[Claim]:
+        await self._give_back()
+        held = Held(self._lease.id, next(self._calls))
+        try:
+            async with self._connection() as db:
+                claims = await self._claims.take(db, route, limit, micros(now), slowest, held)
+        except BaseException:
+            self._unanswered.append(held)
+            raise
+        for claim in claims:
+            self._held[claim.delivery.id] = held, claim.delivery.events
+        return claims
+
+    async def holds(self, delivery: Delivery) -> bool:
+        if not self._lease.fresh:
+            with told():
+                await self._lease.renew()
+        held = self._held_for(delivery)
+        if held is not None and held.lease == self._lease.id:
+            return True
+        if held is not None:
+            del self._held[delivery.id]
+        return False
+
+    async def record(self, delivery: Delivery) -> bool:
+        held = self._held_for(delivery)
+        if held is None:
+            return False
+        del self._held[delivery.id]
+        try:
+            return await asyncio.shield(self._writer.record(delivery, held))
+        except JournalUnavailable:
+            self._held.setdefault(delivery.id, (held, delivery.events))  # to be tried again
+            raise
+
+    async def amend(self, id: str, step: Step) -> Delivery:
+        async with self._transaction() as db:
+            row = await db.fetchrow(f"{ONE} FOR UPDATE", id)
+            if row is None:
+                raise MessageNotFound(id)
+            before = read(row["status"], row["record"])
+            after = step(before)
+            if after is not before:
+                await steps.update(db, [(row["seq"], after)])
+                await self._lease.tell(db, [after])
+            return after
+
+    async def amend_all(self, which: Filter, step: Step) -> int:
+        changed, before = 0, None
+        while True:
+            async with self._transaction() as db:
+                found = await searches.matching(db, which, limit=PORTION, before=before, lock=True)
+                after = await steps.step_all(db, found, step)
+                await self._lease.tell(db, after)
+            changed += len(after)
+            if len(found) < PORTION:
+                return changed
+            before = found[-1]["seq"]
+
+    async def recover(self, step: Step) -> list[Delivery]:
+        recovered: list[Delivery] = []
+        lease = timedelta(seconds=self._lease_seconds)
+        async with self._connection() as db:
+            await db.execute(DROP_LEASES, self._lease.id, lease)
+        while True:
+            portion = await self._stepped(ABANDONED, (PORTION,), step)
+            recovered += portion
+            if len(portion) < PORTION:
+                return recovered
+
+    async def expire(self, now: datetime, step: Step, *, limit: int = 500) -> list[Delivery]:
+        return await self._stepped(EXPIRED, (micros(now), limit), step)
+
+    async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
+        async with self._connection() as db:
+            heads = await db.fetch(HEADS, route.value)
+        due = [head["due_at"] for head in heads if head["priority"] <= slowest]
+        return moment(min(due)) if due else None
+
+    async def get(self, id: str) -> Delivery:
+        async with self._connection() as db:
+            row = await db.fetchrow(ONE, id)
+        if row is None:
+            raise MessageNotFound(id)
+        return read(row["status"], row["record"])
+
+    async def content(self, id: str) -> bytes:
+        async with self._connection() as db:
+            content: bytes | None = await db.fetchval(CONTENT, id)
+        if content is None:
+            raise MessageNotFound(id)
+        return content
+
+    async def find(self, which: Filter, *, limit: int = 50, cursor: str | None = None) -> Page:
+        async with self._connection() as db:
+            return await searches.find(db, which, limit=limit, cursor=cursor)
+
+    async def count(self, which: Filter, *, most: int) -> int:
+        async with self._connection() as db:
+            return len(await searches.matching(db, which, limit=most))
+
+    async def backlog(self) -> Backlog:
+        async with self._transaction() as db:
+            if await db.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('notifier.tallies'))"):
+                await db.execute(SUM_UP)
+            found = await db.fetch("SELECT status, sum(moved)::bigint FROM tallies GROUP BY status")
+            counts = dict.fromkeys(Status, 0) | {Status(status): moved for status, moved in found}
+            heads = [head for route in Route for head in await db.fetch(HEADS, route.value)]
+        oldest = min((head["due_at"] for head in heads), default=None)
+        return Backlog(counts, None if oldest is None else moment(oldest))
+
+    async def put(self, name: str, value: str) -> None:
+        self._check()
+        await self._writer.put(name, value)
+
+    async def kept(self) -> dict[str, str]:
+        async with self._connection() as db:
+            return dict(await db.fetch("SELECT name, value FROM words"))
+
+    async def prune(
+        self, *, finished_before: datetime, bodies_before: datetime, now: datetime, limit: int = 500
+    ) -> int:
+        async with self._transaction() as db:
+            return await prunes.prune(
+                db,
+                limit,
+                finished_before=micros(finished_before),
+                bodies_before=micros(bodies_before),
+                now=micros(now),
+            )
+
+    async def news(self) -> News:
+        await self._stir.wait()
+        self._stir.clear()
+        news, self._news = self._news, News()
+        return news
+
+    def _hear(self, said: News) -> None:
+        before = self._news
+        self._news = News(
+            routes=tuple({*before.routes, *said.routes}),
+            changed=(*before.changed, *said.changed)[:NEWS_KEPT],
+            words=before.words or said.words,
+            missed=before.missed or said.missed or len(before.changed) >= NEWS_KEPT,
+        )
+        self._stir.set()
+
+    async def _tell(self, db: Connection, batch: Sequence[Piece]) -> None:
+        changed = [each.delivery for each in batch if isinstance(each, Record)]
+        for each in batch:
+            if isinstance(each, Addition):
+                changed += (entry.delivery for entry in each.entries)
+        words = any(isinstance(each, Word) for each in batch)
+        await self._lease.tell(db, changed, words=words)
+
+    def _held_for(self, delivery: Delivery) -> Held | None:
+        """
+        Under what we hold it. What was taken from us and has come back to us since is another
+        matter: that it was found is among its events, and not among those of the old claim.
+        """
+        held, events = self._held.get(delivery.id, (None, ()))
+        return held if delivery.events == events else None
+
+    async def _give_back(self) -> None:
+        """What was claimed by a call that was never answered has not been sent."""
+        while self._unanswered:
+            held = self._unanswered[-1]
+            await self._stepped(UNANSWERED, (held.lease, held.claim), Delivery.released)
+            self._unanswered.remove(held)
+
+    async def _stepped(self, sql: str, values: tuple[int, ...], step: Step) -> list[Delivery]:
+        async with self._transaction() as db:
+            after = await steps.step_all(db, await db.fetch(sql, *values), step)
+            await self._lease.tell(db, after)
+            return after
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        self._check()
+        with told():
+            async with self._pool.acquire(timeout=CONNECT_SECONDS) as db:
+                yield db
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        async with self._connection() as db, db.transaction():
+            yield db
+
+    def _check(self) -> None:
+        if self._closed:
+            raise JournalUnavailable("the journal is closed")

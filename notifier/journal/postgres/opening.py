@@ -1,0 +1,115 @@
+"""What must be true of a database before it is used: it is there, ours, and of our version."""
+
+import asyncio
+import time
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+import asyncpg
+import structlog
+
+from notifier.errors import ConfigurationError, JournalFailure, JournalUnavailable
+from notifier.journal.postgres.faults import TROUBLE, told
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+CONNECTIONS = 8  # of a replica at most, and one more for its lease
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 20.0  # for one statement, whatever has become of the server
+OPEN_SECONDS = 20.0  # given to a server that is just starting, too
+LOCK = 0x6E6F7469666965  # the advisory lock under which the schema is made
+SESSION = {
+    "search_path": "notifier",
+    "application_name": "notifier",
+    "synchronous_commit": "on",  # a 202 means on disk, whatever the server's default is
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    # A replica that is stopped in the middle of a transaction must not hold up the others.
+    "idle_in_transaction_session_timeout": "10s",
+    "jit": "off",
+}
+# Each takes the schema from one version to the next. What has been released is not changed.
+MIGRATIONS = (files(__package__).joinpath("schema.sql").read_text("utf-8"),)
+
+log = structlog.get_logger()
+
+
+async def connect(url: str) -> Connection:
+    return await asyncpg.connect(
+        url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS, server_settings=SESSION
+    )
+
+
+async def opened(url: str) -> Pool:
+    """A pool on a database that is ready. Raises ConfigurationError, JournalFailure."""
+    db = await _first(url)
+    try:
+        with told():
+            await _check(db)
+            await _migrate(db)
+        return await asyncpg.create_pool(
+            url, min_size=2, max_size=CONNECTIONS, timeout=CONNECT_SECONDS, reset=_as_it_is,
+            command_timeout=COMMAND_SECONDS, server_settings=SESSION,
+        )  # fmt: skip
+    except (JournalUnavailable, *TROUBLE) as error:
+        raise JournalFailure(f"NOTIFIER_JOURNAL: the database cannot be used: {error}") from error
+    finally:
+        await db.close()
+
+
+async def _as_it_is(_: Any) -> None:
+    """Nothing of ours outlives a transaction: there is nothing to reset."""
+
+
+async def _first(url: str) -> Connection:
+    """The first connection: a server that is just starting is waited for."""
+    until = time.monotonic() + OPEN_SECONDS
+    while True:
+        try:
+            return await connect(url)
+        except (
+            asyncpg.InvalidAuthorizationSpecificationError,
+            asyncpg.InvalidCatalogNameError,
+            asyncpg.ClientConfigurationError,
+        ) as error:
+            raise ConfigurationError(f"NOTIFIER_JOURNAL: {error}") from error
+        except TROUBLE as error:
+            if time.monotonic() > until:
+                raise JournalFailure(
+                    f"NOTIFIER_JOURNAL: the database cannot be reached: {error}"
+                ) from error
+            log.warning("journal_awaited", reason=str(error) or type(error).__name__)
+            await asyncio.sleep(0.5)
+
+
+async def _check(db: Connection) -> None:
+    encoding = await db.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"NOTIFIER_JOURNAL: the database's encoding is {encoding}, not UTF8"
+        )
+    for name in ("fsync", "full_page_writes"):
+        if await db.fetchval(f"SHOW {name}") == "off":
+            log.warning("journal_not_durable", why=f"{name} is off: a power cut may lose messages")
+
+
+async def _migrate(db: Connection) -> None:
+    """One replica makes the schema, or takes it to our version; the others wait for it."""
+    await db.execute("SET lock_timeout = 0; SET statement_timeout = 0")
+    await db.execute(f"SELECT pg_advisory_lock({LOCK})", timeout=600)
+    await db.execute(
+        "CREATE SCHEMA IF NOT EXISTS notifier;"
+        "CREATE TABLE IF NOT EXISTS versions (version INTEGER PRIMARY KEY, made_at TIMESTAMPTZ)"
+    )
+    found = await db.fetchval("SELECT coalesce(max(version), 0) FROM versions")
+    if found > len(MIGRATIONS):
+        raise JournalFailure(
+            f"NOTIFIER_JOURNAL: its schema is of version {found}, made by a newer notifier;"
+            f" this one knows up to {len(MIGRATIONS)}"
+        )
+    for version, migration in enumerate(MIGRATIONS[found:], found + 1):
+        async with db.transaction():
+            await db.execute(migration, timeout=600)
+            await db.execute("INSERT INTO versions VALUES ($1, now())", version)
+        log.info("journal_migrated", version=version)

@@ -1,0 +1,122 @@
+"""Pages of what matches a filter, newest first."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from notifier.deliveries import Status
+from notifier.errors import Rejected
+from notifier.journal import Filter, Page
+from notifier.journal.postgres.opening import Connection
+from notifier.journal.postgres.rows import delivery, micros, small
+
+MOST_WORDS = 8  # the rest of a search is left aside
+# No index knows the words of a subject: so many rows are read through for one page.
+READ_THROUGH_ROWS = 50_000
+
+_BY_TERM = "EXISTS (SELECT FROM terms WHERE term = {} AND terms.seq = d.seq)"
+
+
+class _Sieve:
+    """Conditions, with the values that they name by number."""
+
+    def __init__(self) -> None:
+        self.where: list[str] = []
+        self.values: list[Any] = []
+
+    def under(self, condition: str, *values: Any) -> None:
+        numbers = range(len(self.values) + 1, len(self.values) + len(values) + 1)
+        self.where.append(condition.format(*(f"${number}" for number in numbers)))
+        self.values += values
+
+
+class _Span(Struct, frozen=True):
+    """Rows from `first`, and before `past`; `more`: there are older ones yet."""
+
+    first: int
+    past: int | None
+    more: bool = False
+
+
+async def find(db: Connection, which: Filter, *, limit: int, cursor: str | None) -> Page:
+    span = _Span(0, None if cursor is None else _seq(cursor))
+    if which.q:
+        span = await _readable(db, span.past)
+    rows = await _within(db, which, span, limit + 1)
+    page = tuple(delivery(row["status"], row["record"]) for row in rows[:limit])
+    if len(rows) > limit:
+        return Page(page, _cursor(rows[limit - 1]["seq"]))
+    return Page(page, _cursor(span.first) if span.more else None)
+
+
+async def matching(
+    db: Connection, which: Filter, *, limit: int, before: int | None = None, lock: bool = False
+) -> Sequence[Any]:
+    """Rows with seq below `before`, the newest first; locked, in this order."""
+    return await _within(db, which, _Span(0, before), limit, lock=lock)
+
+
+async def _readable(db: Connection, past: int | None) -> _Span:
+    newest = await db.fetchval("SELECT coalesce(max(seq), 0) FROM deliveries")
+    oldest = await db.fetchval("SELECT coalesce(min(seq), 0) FROM deliveries")
+    first = (newest + 1 if past is None else past) - READ_THROUGH_ROWS
+    return _Span(max(first, oldest), past, more=first > oldest)
+
+
+async def _within(
+    db: Connection, which: Filter, span: _Span, limit: int, *, lock: bool = False
+) -> Sequence[Any]:
+    sieve = _sieve(which)
+    if any("\0" in value for value in sieve.values if isinstance(value, str)):
+        return []  # PostgreSQL's text holds no NUL
+    sieve.under("d.seq >= {}", span.first)
+    if span.past is not None:
+        sieve.under("d.seq < {}", span.past)
+    # Made of constant pieces, with every value apart.
+    sql = (
+        "SELECT d.seq, d.status, d.record FROM deliveries AS d"  # noqa: S608  no piece is a caller's
+        f" WHERE {' AND '.join(sieve.where)} ORDER BY d.seq DESC LIMIT {int(limit)}"
+        f"{' FOR UPDATE' if lock else ''}"
+    )
+    found: Sequence[Any] = await db.fetch(sql, *sieve.values)
+    return found
+
+
+def _sieve(which: Filter) -> _Sieve:
+    sieve = _Sieve()
+    if which.status:
+        # In words, so that the index of all but what is sent can be seen to be enough.
+        words = ", ".join(f"'{Status(status).value}'" for status in dict.fromkeys(which.status))
+        sieve.under(f"d.status IN ({words})")
+    for name in ("reference", "user_id", "tag", "to"):
+        if value := getattr(which, name):
+            sieve.under(_BY_TERM, f"{name}:{value.lower() if name == 'to' else value}")
+    for name in ("relay", "channel"):
+        if value := getattr(which, name):
+            sieve.under(f"d.{name} = {{}}", value)
+    if which.key:
+        sieve.under("d.key <> '' AND d.key = {}", which.key)
+    if which.created_after is not None:
+        sieve.under("d.created_at >= {}", micros(which.created_after))
+    if which.created_before is not None:
+        sieve.under("d.created_at < {}", micros(which.created_before))
+    for word in (which.q or "").split()[:MOST_WORDS]:
+        sieve.under("strpos(d.said, {}) > 0", small(word))
+    return sieve
+
+
+def _cursor(seq: int) -> str:
+    return base64.urlsafe_b64encode(seq.to_bytes(8, "big")).decode().rstrip("=")
+
+
+def _seq(cursor: str) -> int:
+    try:
+        seq = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        seq = b""
+    if len(seq) != 8 or seq[0] > 0x7F:
+        raise Rejected("cursor: is none that a list has returned")
+    return int.from_bytes(seq, "big")

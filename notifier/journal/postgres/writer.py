@@ -1,0 +1,166 @@
+"""What is new and what has ended: all that has piled up is one transaction."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import structlog
+from msgspec import Struct
+
+from notifier.deliveries import Delivery
+from notifier.errors import JournalUnavailable
+from notifier.journal import Added, Entry, Idempotency
+from notifier.journal.postgres import rows
+from notifier.journal.postgres.additions import Addition, add_all
+from notifier.journal.postgres.faults import COLLIDED, TROUBLE, explained, is_unkeepable
+from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, Pool
+
+BATCH = 500  # calls in one transaction
+BATCH_BYTES = 16 * 1024 * 1024
+
+_TYPES, _NAMES = rows.arrays(
+    {"id": "text", "held_lease": "bigint", "held_claim": "bigint"}, rows.CHANGING
+)
+RECORD = f"""
+    UPDATE deliveries SET {rows.SET} FROM unnest({_TYPES}) AS changed ({_NAMES})
+    WHERE deliveries.id = changed.id AND deliveries.status = 'sending'
+        AND deliveries.lease = changed.held_lease AND deliveries.claim = changed.held_claim
+    RETURNING deliveries.id
+"""  # noqa: S608  constant
+PUT = "INSERT INTO words VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+log = structlog.get_logger()
+
+
+class Held(Struct, frozen=True):
+    """Under what a delivery is claimed."""
+
+    lease: int
+    claim: int
+
+
+class Record(Struct, gc=False, eq=False):
+    """What has become of one delivery, and who waits to hear whether it still was ours."""
+
+    delivery: Delivery
+    held: Held
+    future: "asyncio.Future[bool]"
+
+
+class Word(Struct, gc=False, eq=False):
+    name: str
+    value: str
+    future: "asyncio.Future[None]"
+
+
+Piece: TypeAlias = Addition | Record | Word
+Answer: TypeAlias = tuple[Piece, Any]
+
+
+class Writer:
+    """
+    Where any piece of a transaction fails, each is done again in one of its own, so that none
+    harms another. Whatever happens, whoever waits is answered; `tell` is what has been done.
+    """
+
+    def __init__(self, pool: Pool, *, tell: Callable[[Connection, Sequence[Piece]], Any]) -> None:
+        self._pool = pool
+        self._tell = tell
+        self._waiting: deque[Piece] = deque()
+        self._stir = asyncio.Event()
+        self._closed = False
+        self._running = asyncio.create_task(self._run(), name="journal-writes")
+
+    def add(
+        self, entries: Sequence[Entry], idempotency: Idempotency | None
+    ) -> "asyncio.Future[Added]":
+        return self._ask(lambda future: Addition(entries, idempotency, future))
+
+    def record(self, delivery: Delivery, held: Held) -> "asyncio.Future[bool]":
+        return self._ask(lambda future: Record(delivery, held, future))
+
+    def put(self, name: str, value: str) -> "asyncio.Future[None]":
+        return self._ask(lambda future: Word(name, value, future))
+
+    async def close(self) -> None:
+        """Answer what was asked, then end."""
+        self._closed = True
+        self._stir.set()
+        await self._running
+
+    def _ask(self, piece: Callable[["asyncio.Future[Any]"], Piece]) -> "asyncio.Future[Any]":
+        """Taken in hand at once: a caller who stops waiting undoes nothing."""
+        if self._closed:
+            raise JournalUnavailable("the journal is closed")
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(piece(future))
+        self._stir.set()
+        return future
+
+    async def _run(self) -> None:
+        while not (self._closed and not self._waiting):
+            if not self._waiting:
+                self._stir.clear()
+                await self._stir.wait()
+            elif batch := self._take():
+                for piece, answer in await self._done(batch):
+                    _answer(piece.future, answer)
+
+    def _take(self) -> list[Piece]:
+        batch: list[Piece] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH and size < BATCH_BYTES:
+            piece = self._waiting.popleft()
+            batch.append(piece)
+            if isinstance(piece, Addition):
+                size += sum(len(entry.content) for entry in piece.entries)
+        return batch
+
+    async def _done(self, batch: list[Piece]) -> list[Answer]:
+        try:
+            return await self._together(batch)
+        except (*TROUBLE, UnicodeError) as error:
+            alone = len(batch) > 1 and (is_unkeepable(error) or isinstance(error, COLLIDED))
+            if not alone:
+                return [(piece, explained(error)) for piece in batch]
+        except Exception as error:
+            log.exception("journal_write_failed")
+            told = JournalUnavailable(f"the journal could not write it: {error!r}")
+            return [(piece, told) for piece in batch]
+        return [answer for piece in batch for answer in await self._done([piece])]
+
+    async def _together(self, batch: list[Piece]) -> list[Answer]:
+        additions = [piece for piece in batch if isinstance(piece, Addition)]
+        records = [piece for piece in batch if isinstance(piece, Record)]
+        words = [piece for piece in batch if isinstance(piece, Word)]
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as db, db.transaction():
+            answers: list[Answer] = []
+            if additions:
+                answers += zip(additions, await add_all(db, additions), strict=True)
+            if records:
+                answers += zip(records, await _record_all(db, records), strict=True)
+            for word in words:
+                await db.execute(PUT, word.name, word.value)
+                answers.append((word, None))
+            await self._tell(db, batch)
+        return answers
+
+
+async def _record_all(db: Connection, records: Sequence[Record]) -> list[bool]:
+    values = [
+        (each.delivery.id, each.held.lease, each.held.claim, *rows.changed(each.delivery))
+        for each in records
+    ]
+    found = await db.fetch(RECORD, *rows.turned(values, len(rows.CHANGING) + 3))
+    ours = {row["id"] for row in found}
+    return [each.delivery.id in ours for each in records]
+
+
+def _answer(future: "asyncio.Future[Any]", answer: Any) -> None:
+    with contextlib.suppress(asyncio.InvalidStateError):  # nobody waits any more
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

@@ -1,0 +1,82 @@
+"""What other replicas on the same journal do: their news, and what dead ones have left."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+from notifier.deliveries import Route
+from notifier.errors import MessageNotFound, NotifierError
+from notifier.feed import Feed
+from notifier.journal import Journal, News
+
+RECOVER_SECONDS = 1.0  # how long what a dead replica has left may lie there
+GATHER_SECONDS = 0.02  # news that come so close together are taken in hand at once
+FORWARDED = 200  # changes at once that whoever follows everything is shown
+
+
+class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
+    """
+    Wakes us for what others have accepted, ends the wait of those who ask us for what another
+    has sent, and takes over from the dead. Runs between entering and leaving; a journal that
+    is for one process alone has nothing to tell.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        feed: Feed,
+        *,
+        wake: Callable[[Route], None],
+        take_over: Callable[[], Awaitable[None]],
+        heed_words: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._journal = journal
+        self._feed = feed
+        self._wake = wake
+        self._take_over = take_over
+        self._heed_words = heed_words
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="news"),
+            asyncio.create_task(self._keep_taking_over(), name="take-over"),
+        ]
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep_taking_over(self) -> None:
+        while True:
+            await asyncio.sleep(RECOVER_SECONDS)
+            with contextlib.suppress(NotifierError):
+                await self._take_over()
+
+    async def _listen(self) -> None:
+        while True:
+            news = await self._journal.news()
+            with contextlib.suppress(NotifierError):  # once it can be reached, all is told again
+                await self._heed(news)
+            await asyncio.sleep(GATHER_SECONDS)
+
+    async def _heed(self, news: News) -> None:
+        for route in news.routes:
+            self._wake(route)
+        if news.words:
+            await self._heed_words()
+        for id in self._asked_for(news):
+            with contextlib.suppress(MessageNotFound):
+                self._feed.forward(await self._journal.get(id))
+
+    def _asked_for(self, news: News) -> list[str]:
+        followed = self._feed.followed
+        if news.missed:
+            return list(followed)
+        wanted = set(followed)
+        ids = dict.fromkeys(news.changed)
+        others = [id for id in ids if id not in wanted] if self._feed.watched else []
+        return [id for id in ids if id in wanted] + others[-FORWARDED:]
