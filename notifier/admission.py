@@ -3,7 +3,8 @@ From what a caller asks for to what the journal keeps. Whatever could fail later
 the message's content is refused here, with the field named; its bytes are fixed here, once.
 """
 
-from datetime import datetime, timedelta
+import contextlib
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -90,13 +91,14 @@ class Admission:
         due_at = now if message.send_at is None else max(now, message.send_at)
         if due_at - now > LATEST:
             raise InvalidMessage(Fault("/send_at", f"is more than {LATEST.days} days ahead"))
+        due_at = _utc(due_at)
         expires_at = due_at + timedelta(seconds=self._settings.expire_after)
         if message.ttl is not None:
             expires_at = due_at + timedelta(seconds=message.ttl)
             if message.expires_at is not None:
                 faults.append(Fault("/ttl", "give one of ttl and expires_at, not both"))
         elif message.expires_at is not None:
-            expires_at = message.expires_at
+            expires_at = _utc(message.expires_at)
             if expires_at <= due_at:
                 faults.append(Fault("/expires_at", "is not after the time when it is due"))
         if faults:
@@ -185,6 +187,13 @@ class Admission:
             warnings=warnings,
             handed_to="provider",
         )
+
+
+def _utc(at: datetime) -> datetime:
+    """As all other times are shown; what would leave the calendar stays as it was written."""
+    with contextlib.suppress(OverflowError):
+        return at.astimezone(UTC)
+    return at
 
 
 def _stand_in(

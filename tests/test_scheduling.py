@@ -1,7 +1,7 @@
 """When a message leaves, in which order, and what a person may still do about it: end to end."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, timedelta, timezone
 
 import pytest
 
@@ -43,6 +43,17 @@ async def test_a_scheduled_message_leaves_when_it_is_due_and_not_before(relay, t
     assert sent.attempts[0].started_at >= due_at
     assert sent.attempts[0].started_at - due_at < timedelta(seconds=1)
     assert len(relay.received) == 1
+
+
+async def test_times_of_another_zone_are_shown_as_all_others(relay, tmp_path):
+    """Whatever the offset, a message is due and expires at the same moments, in UTC."""
+    due_at = (now() + timedelta(days=1)).astimezone(timezone(timedelta(hours=9)))
+    expires_at = due_at + timedelta(days=1)
+    async with notifying(tmp_path, relay) as service:
+        id = await submit_one(service, email(send_at=due_at, expires_at=expires_at))
+        found = await service.journal.get(id)
+    assert (found.due_at, found.expires_at) == (due_at, expires_at)
+    assert {found.due_at.tzinfo, found.expires_at.tzinfo} == {UTC}
 
 
 async def test_send_now_sends_what_is_scheduled_at_once(relay, tmp_path):

@@ -23,7 +23,7 @@ UNORDERED_ROWS = 2_000
 FEW_ROWS = 2_000
 
 # No index knows the words of a subject: so many rows are read through for one page.
-READ_THROUGH_ROWS = 50_000
+READ_THROUGH_ROWS = 10_000
 
 Row: TypeAlias = tuple[int, str, bytes]  # seq, status, record
 Term: TypeAlias = tuple[str, tuple[str, ...]]  # the name of a filter, and what it allows
