@@ -48,12 +48,14 @@ class Dispatcher:
         window: int,
         clock: Clock = utc_now,
         expiry: Callable[[datetime], Step] = lambda now: partial(Delivery.expired, now=now),
+        attempted: Callable[[Delivery, Attempt], None] = lambda *_: None,
     ) -> None:
         self._journal = journal
         self._retry = retry
         self._feed = feed
         self._clock = clock
         self._expiry = expiry
+        self._attempted = attempted  # told of each, once it is on disk; must be quick
         self._size = window
         # By priority, then in the order of claiming.
         self._window: asyncio.PriorityQueue[tuple[int, int, Claim]] = asyncio.PriorityQueue()
@@ -235,6 +237,7 @@ class Dispatcher:
         settled = delivery.after(attempt, retry_at=retry_at, now=now)
         await self._record(settled)
         _log_attempt(settled, attempt)
+        self._attempted(settled, attempt)
 
     async def _record(self, delivery: Delivery) -> None:
         """

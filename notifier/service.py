@@ -10,6 +10,7 @@ from typing import Self
 import structlog
 from msgspec import Struct
 
+from notifier.attempts import Attempt
 from notifier.capture import Mailbox
 from notifier.deliveries import Delivery, Route, Status
 from notifier.desk import Desk, Idempotent, Receipt
@@ -19,6 +20,7 @@ from notifier.feed import Feed
 from notifier.fittings import Fittings
 from notifier.history import History
 from notifier.journal import Backlog, Filter, Step
+from notifier.metrics import LoopLag, Tally
 from notifier.replicas import Replicas
 from notifier.retries import RetryPolicy
 from notifier.routes import Routes
@@ -55,6 +57,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         """Raises ConfigurationError with every fault of what the settings point at."""
         self.settings = settings
         self.feed = Feed()
+        self.tally = Tally()
+        self.lag = LoopLag()
+        self.feed.listen(self.tally.count)
         self._fittings = Fittings.read(settings)
         self.journal = self._fittings.journal
         self.keys = self._fittings.keys
@@ -70,6 +75,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         async with contextlib.AsyncExitStack() as parts:
             await self.journal.open()
             parts.push_async_callback(self.journal.close)
+            await parts.enter_async_context(self.lag)
             await parts.enter_async_context(self.routes)
             self.dispatcher = Dispatcher(
                 journal=self.journal,
@@ -80,6 +86,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 window=settings.queue_size,
                 clock=self._clock,
                 expiry=self._expiry,
+                attempted=self._attempted,
             )
             await self._recover()
             await self._heed_pauses()
@@ -135,6 +142,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     def _accepted(self, delivery: Delivery) -> None:
         self.dispatcher.wake(delivery.route)
         self.feed.publish(delivery)
+
+    def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:  # noqa: ARG002
+        self.tally.count_attempt(attempt)
 
     def _expiry(self, now: datetime) -> Step:
         trouble = {route: self.routes.trouble(route) for route in Route}

@@ -67,18 +67,22 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            try:
-                accepted, before = self._accepted, self.backlog.waiting
-                backlog = await self._journal.backlog()
-                self._accepted -= accepted
-                self.rate = max(0.0, before + accepted - backlog.waiting) / REFRESH_SECONDS
-                self.backlog = backlog
-                if self.trouble:
-                    # Whether it can be written again is only known by writing.
-                    await self._journal.put("probe", self._clock().isoformat())
-                    self.trouble = ""
-            except NotifierError as error:
-                self.trouble = str(error)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Read the figures anew, as is done every other second."""
+        try:
+            accepted, before = self._accepted, self.backlog.waiting
+            backlog = await self._journal.backlog()
+            self._accepted -= accepted
+            self.rate = max(0.0, before + accepted - backlog.waiting) / REFRESH_SECONDS
+            self.backlog = backlog
+            if self.trouble:
+                # Whether it can be written again is only known by writing.
+                await self._journal.put("probe", self._clock().isoformat())
+                self.trouble = ""
+        except NotifierError as error:
+            self.trouble = str(error)
 
     async def _watch_clock(self) -> None:
         """What waits for its next try must not wait longer because the clock was set back."""

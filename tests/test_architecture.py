@@ -16,6 +16,7 @@ PACKAGE = ROOT / "notifier"
 WORDS = [
     "errors",
     "relayspec",
+    "histogram",
     "attempts",
     "recipients",
     "deliveries",

@@ -141,7 +141,7 @@ class Life:
             raise JournalFailure(f"the journal is lost: {self._fatal}") from self._fatal
 
     async def _answer(self) -> None:
-        app = create_app(self._service)
+        app = create_app(self._service, log_drops=lambda: self._logs.dropped)
         # What exists now stays for good. Without this the collector goes through all of it
         # again and again under load, a tenth of what a message costs.
         gc.collect()

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
+from notifier.journal.commits import Commits
 
 # One step in a delivery's life, told what it is now. Raises Rejected to leave it as it is. It
 # may run in another thread, and twice for one change, so it must do nothing else.
@@ -94,6 +95,8 @@ class Journal(Protocol):
     What the rest of notifier asks of a journal. When a call that writes returns, what it
     wrote survives a crash and a power cut. Any call may raise JournalUnavailable.
     """
+
+    commits: Commits
 
     async def open(self) -> None:
         """Raises JournalInUse, JournalFailure."""

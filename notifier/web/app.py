@@ -1,7 +1,10 @@
 """The Litestar application around a service."""
 
+from collections.abc import Callable
+
 from litestar import Litestar
 
+from notifier.metrics import Requests
 from notifier.service import Notifier
 from notifier.web.auth import Door
 from notifier.web.batch import Batches
@@ -11,6 +14,7 @@ from notifier.web.inbox import Inbox
 from notifier.web.legacy import Legacy
 from notifier.web.levers import Levers
 from notifier.web.messages import Messages
+from notifier.web.metrics import Counted, Metrics
 from notifier.web.ops import Probes
 from notifier.web.pages import Pages
 from notifier.web.problems import HANDLERS
@@ -20,12 +24,13 @@ from notifier.web.templates import TemplateViews
 from notifier.web.views import Views
 
 
-def create_app(service: Notifier) -> Litestar:
+def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -> Litestar:
     """
     Handlers are methods of objects that know the service: no dependency is looked up while
     a request waits. The service is opened and closed by the caller.
     """
     pages = Pages(service)
+    requests = Requests()
     room = Room(largest=service.settings.max_body)
     app = Litestar(
         Door(service).before(
@@ -41,6 +46,7 @@ def create_app(service: Notifier) -> Litestar:
                     *TemplateViews(service).routes(),
                     *Levers(service).routes(),
                     *Probes(service).routes(),
+                    *Metrics(service, requests, log_drops=log_drops).routes(),
                     *pages.routes(),
                     *Inbox(service).routes(),
                 ]
@@ -52,4 +58,6 @@ def create_app(service: Notifier) -> Litestar:
         request_max_body_size=None,  # bodies.py has the limit
     )
     pages.describe(app.routes)
+    # Around all of it, so that what no handler answers is counted too.
+    app.asgi_handler = Counted(app.asgi_handler, requests)
     return app

@@ -12,6 +12,7 @@ import structlog
 from notifier.deliveries import Delivery, Event, Priority, Route, Status
 from notifier.errors import JournalUnavailable, MessageNotFound
 from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
+from notifier.journal.commits import Commits
 from notifier.journal.postgres import prunes, searches, steps
 from notifier.journal.postgres.additions import Addition
 from notifier.journal.postgres.claims import HEADS, Claims
@@ -64,6 +65,7 @@ class PostgresJournal:
 
     def __init__(self, url: str, *, lease: float = LEASE_SECONDS) -> None:
         self._url = url
+        self.commits = Commits()
         self._lease_seconds = lease
         self._claims = Claims()
         self._calls = count(time.time_ns())  # so that each claim has a number of its own
@@ -79,7 +81,7 @@ class PostgresJournal:
         self._lease = Lease(self._url, self._pool, seconds=self._lease_seconds, hear=self._hear)
         with told():
             await self._lease.open()
-        self._writer = Writer(self._pool, tell=self._tell)
+        self._writer = Writer(self._pool, tell=self._tell, commits=self.commits)
         self._closed = False
 
     async def close(self) -> None:

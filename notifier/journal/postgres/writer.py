@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -12,6 +13,7 @@ from msgspec import Struct
 from notifier.deliveries import Delivery
 from notifier.errors import JournalUnavailable
 from notifier.journal import Added, Entry, Idempotency
+from notifier.journal.commits import Commits
 from notifier.journal.postgres import rows
 from notifier.journal.postgres.additions import Addition, add_all
 from notifier.journal.postgres.faults import COLLIDED, TROUBLE, explained, is_unkeepable
@@ -65,9 +67,16 @@ class Writer:
     harms another. Whatever happens, whoever waits is answered; `tell` is what has been done.
     """
 
-    def __init__(self, pool: Pool, *, tell: Callable[[Connection, Sequence[Piece]], Any]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        tell: Callable[[Connection, Sequence[Piece]], Any],
+        commits: Commits,
+    ) -> None:
         self._pool = pool
         self._tell = tell
+        self._commits = commits
         self._waiting: deque[Piece] = deque()
         self._stir = asyncio.Event()
         self._closed = False
@@ -135,6 +144,7 @@ class Writer:
         additions = [piece for piece in batch if isinstance(piece, Addition)]
         records = [piece for piece in batch if isinstance(piece, Record)]
         words = [piece for piece in batch if isinstance(piece, Word)]
+        begun = time.perf_counter()
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as db, db.transaction():
             answers: list[Answer] = []
             if additions:
@@ -145,6 +155,7 @@ class Writer:
                 await db.execute(PUT, word.name, word.value)
                 answers.append((word, None))
             await self._tell(db, batch)
+        self._commits.observe(time.perf_counter() - begun, len(batch))
         return answers
 
 

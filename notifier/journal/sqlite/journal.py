@@ -70,6 +70,7 @@ class SqliteJournal:
             self._connect, books=self._books, storage=self._storage,
             wal=self._path.with_name(self._path.name + "-wal"), commit=commit,
         )  # fmt: skip
+        self.commits = writer.commits
         reader = Reader(lambda: opening.connect_reader(self._path))
         self._writes = Clerk("journal-writes", writer, batch=BATCH, on_end=self._fail)
         self._reads = Clerk("journal-reads", reader, batch=1, on_end=self._fail)

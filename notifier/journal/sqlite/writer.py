@@ -1,12 +1,14 @@
 """The one thread that writes: shared commits, and what to do when the disk is full."""
 
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from notifier.errors import NotifierError
+from notifier.journal.commits import Commits
 from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.faults import UNBINDABLE, explained, is_fatal, is_full
@@ -54,6 +56,7 @@ class Writer:
         self._storage = storage
         self._wal = wal
         self._commit = commit
+        self.commits = Commits()
         self._alarmed = False
 
     def serve(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
@@ -109,7 +112,9 @@ class Writer:
                 if db.total_changes != before:
                     raise  # half done: it must be undone, and the rest done again
                 answers.append((piece.future, told(error)))
+        begun = time.perf_counter()
         self._commit(db)
+        self.commits.observe(time.perf_counter() - begun, len(batch))
         self._books.keep()
         return answers
 

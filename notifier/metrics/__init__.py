@@ -1,0 +1,114 @@
+"""
+What is counted while messages pass, in plain integers: to count costs a microsecond or two
+a message, and only who asks for the figures pays for their form (`web/metrics.py`).
+
+`dashboard.json` is for Grafana, `alerts.yaml` for Prometheus.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from datetime import datetime
+from importlib.resources import files
+from typing import Self, TypeAlias
+
+from notifier.attempts import Attempt, Stage
+from notifier.deliveries import Delivery, Status
+from notifier.histogram import Histogram
+
+__all__ = ["LoopLag", "Requests", "Tally", "shipped"]
+
+# Seconds. From a message that leaves at once to one that has waited for a relay for a day.
+WAIT_BOUNDS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    *(60.0, 300.0, 1800.0, 7200.0, 28800.0, 86400.0),
+)
+ATTEMPT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
+REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+LAG_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+LAG_SECONDS = 0.5  # between two looks
+
+ARRIVED = frozenset({Status.QUEUED, Status.SCHEDULED})
+
+Tried: TypeAlias = tuple[str, Stage, int | None]  # relay, stage, reply code
+
+
+class Tally:
+    """What became of messages since the process began."""
+
+    def __init__(self) -> None:
+        self.accepted: Counter[str] = Counter()  # by channel
+        self.ended: Counter[tuple[str, Status]] = Counter()  # by channel and outcome
+        self.attempts: Counter[Tried] = Counter()
+        self.uncertain = 0
+        self.attempt_seconds: dict[str, Histogram] = {}  # by relay
+        self.wait_seconds = Histogram(WAIT_BOUNDS)
+
+    def count(self, delivery: Delivery) -> None:
+        """Take note of one step in a delivery's life. Called for each, so it is quick."""
+        status = delivery.status
+        if status is Status.SENT:
+            self.ended[delivery.channel, status] += 1
+            if delivery.finished_at is not None:
+                waited = delivery.finished_at - _begun(delivery)
+                self.wait_seconds.observe(waited.total_seconds())
+        elif status in ARRIVED:
+            if not delivery.attempts and not delivery.events:
+                self.accepted[delivery.channel] += 1
+        elif status.final:
+            self.ended[delivery.channel, status] += 1
+
+    def count_attempt(self, attempt: Attempt) -> None:
+        """Take note of one attempt."""
+        relay = attempt.relay
+        self.attempts[relay, attempt.stage, attempt.code] += 1
+        self.uncertain += attempt.uncertain
+        if (seconds := self.attempt_seconds.get(relay)) is None:
+            seconds = self.attempt_seconds[relay] = Histogram(ATTEMPT_BOUNDS)
+        seconds.observe(attempt.seconds)
+
+
+def _begun(delivery: Delivery) -> datetime:
+    """When it was accepted; or due, where it was to leave later and did so at the first try."""
+    return delivery.due_at if len(delivery.attempts) == 1 else delivery.created_at
+
+
+class Requests:
+    """Requests by method, path as the routes have it, and status."""
+
+    def __init__(self) -> None:
+        self.answered: Counter[tuple[str, str, int]] = Counter()
+        self.seconds: dict[str, Histogram] = {}  # by path
+
+    def count(self, method: str, path: str, status: int, seconds: float) -> None:
+        self.answered[method, path, status] += 1
+        if (taken := self.seconds.get(path)) is None:
+            taken = self.seconds[path] = Histogram(REQUEST_BOUNDS)
+        taken.observe(seconds)
+
+
+class LoopLag(contextlib.AbstractAsyncContextManager["LoopLag"]):
+    """How late the event loop comes to what is due: how long everybody else waits, too."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(LAG_BOUNDS)
+
+    async def __aenter__(self) -> Self:
+        self._looking = asyncio.create_task(self._look(), name="loop-lag")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._looking.cancel()
+        await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
+            self.seconds.observe(max(0.0, loop.time() - due))
+
+
+def shipped(name: str) -> str:
+    """The text of `dashboard.json` or `alerts.yaml`."""
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")

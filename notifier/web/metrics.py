@@ -1,0 +1,266 @@
+"""/metrics: the figures in Prometheus's form, made when they are asked for."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from litestar import route
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from notifier import __version__
+from notifier.histogram import Histogram
+from notifier.metrics import Requests
+from notifier.service import Notifier
+from notifier.web.answers import NO_STORE, Answer
+from notifier.web.bodies import AnyRequest
+from notifier.web.openapi import GET
+
+if TYPE_CHECKING:  # loaded by the first who asks for figures
+    from prometheus_client.metrics_core import Metric
+
+RELAY_STATES = ("closed", "probing", "open", "paused")
+UNKNOWN = "(none)"  # the path of a request that no route answers
+
+
+class Counted:
+    """Counts what goes through an application. Paths are those of routes, so they are few."""
+
+    def __init__(self, app: ASGIApp, requests: Requests) -> None:
+        self._app = app
+        self._requests = requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            return await self._app(scope, receive, send)
+        begun = time.perf_counter()
+        method = scope["method"]
+        status = 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            path: str = scope.get("path_template") or UNKNOWN
+            self._requests.count(method, path, status, time.perf_counter() - begun)
+
+
+class Metrics:
+    """/metrics. With API keys it takes one with `read`, as all that only looks."""
+
+    def __init__(
+        self, service: Notifier, requests: Requests, *, log_drops: Callable[[], int]
+    ) -> None:
+        self._service = service
+        self._requests = requests
+        self._log_drops = log_drops
+        self._registry: Any = None
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [route("/metrics", http_method=GET)(self.metrics)]
+
+    async def metrics(self, request: AnyRequest) -> Answer:
+        """Plain text, or OpenMetrics to whoever accepts that."""
+        from prometheus_client.exposition import choose_encoder
+
+        write, content_type = choose_encoder(request.headers.get("accept", ""))
+        body: bytes = write(self._registered())
+        return Answer(body, content_type=content_type.encode(), headers=[NO_STORE])
+
+    def _registered(self) -> Any:
+        if self._registry is None:
+            from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+
+            self._registry = CollectorRegistry(auto_describe=False)
+            ProcessCollector(registry=self._registry)
+            GCCollector(registry=self._registry)
+            self._registry.register(self)
+        return self._registry
+
+    def collect(self) -> Iterator["Metric"]:
+        """As prometheus_client asks for them."""
+        yield _gauge("notifier_info", "Which version runs.", [((__version__,), 1)], "version")
+        yield from self._messages()
+        yield from self._backlog()
+        yield from self._relays()
+        yield from self._inside()
+        yield from self._http()
+
+    def _messages(self) -> Iterator["Metric"]:
+        tally = self._service.tally
+        yield _counter(
+            "notifier_messages_accepted",
+            "Messages accepted, by channel.",
+            [((channel,), count) for channel, count in tally.accepted.items()],
+            "channel",
+        )
+        yield _counter(
+            "notifier_messages_finished",
+            "Messages that came to their end, by channel and outcome.",
+            [((channel, status.value), n) for (channel, status), n in tally.ended.items()],
+            "channel", "outcome",
+        )  # fmt: skip
+        attempts: dict[tuple[str, ...], int] = {}
+        for (relay, stage, code), count in tally.attempts.items():
+            labels = (relay, stage.value, f"{code // 100}xx" if code else "none")
+            attempts[labels] = attempts.get(labels, 0) + count
+        yield _counter(
+            "notifier_attempts",
+            "Attempts by relay, stage reached, and class of the last reply.",
+            attempts.items(),
+            "relay", "stage", "reply",
+        )  # fmt: skip
+        yield _counter(
+            "notifier_uncertain",
+            "Attempts of which nobody can know whether the relay took the message.",
+            [((), tally.uncertain)],
+        )
+        yield _histogram(
+            "notifier_attempt_seconds",
+            "How long an attempt took.",
+            [((relay,), seconds) for relay, seconds in tally.attempt_seconds.items()],
+            "relay",
+        )
+        yield _histogram(
+            "notifier_accept_to_sent_seconds",
+            "From a message's acceptance, or when it was due, to the relay's word that it has it.",
+            [((), tally.wait_seconds)],
+        )
+
+    def _backlog(self) -> Iterator["Metric"]:
+        service = self._service
+        health = service.health()
+        yield _gauge(
+            "notifier_messages",
+            "Messages in the journal by status; at most two seconds old.",
+            [((status.value,), count) for status, count in health.counts.items()],
+            "status",
+        )
+        yield _gauge("notifier_queue_depth", "Messages that wait.", [((), service.upkeep.waiting)])
+        age = 0.0
+        if health.oldest_due_at is not None:
+            age = max(0.0, (datetime.now(UTC) - health.oldest_due_at).total_seconds())
+        yield _gauge(
+            "notifier_oldest_waiting_seconds",
+            "How long the oldest message that is due has been waiting.",
+            [((), age)],
+        )
+        yield _gauge(
+            "notifier_queue_paused", "1: a person has stopped the queue.", [((), health.paused)]
+        )
+        yield _gauge(
+            "notifier_ready", "1: messages are accepted; see /readyz.", [((), health.ready)]
+        )
+        busy = sum(each is not None for each in service.dispatcher.doing)
+        yield _gauge("notifier_workers_busy", "Workers with a message in hand.", [((), busy)])
+        yield _gauge("notifier_workers", "Workers.", [((), len(service.dispatcher.doing))])
+
+    def _relays(self) -> Iterator["Metric"]:
+        relays = self._service.health().relays
+        yield _gauge(
+            "notifier_relay_state",
+            "1 for the state that a relay is in: closed (it works), open (it rests), "
+            "probing, paused.",
+            [
+                ((relay.name, state), relay.state == state)
+                for relay in relays
+                for state in RELAY_STATES
+            ],
+            "relay", "state",
+        )  # fmt: skip
+        yield _counter(
+            "notifier_relay_messages",
+            "Offers to each relay, those that it was passed over with included.",
+            [
+                ((relay.name, outcome), count)
+                for relay in relays
+                for outcome, count in (("sent", relay.sent), ("failed", relay.failed))
+            ],
+            "relay", "outcome",
+        )  # fmt: skip
+        yield _gauge(
+            "notifier_relay_connections",
+            "Connections that are busy with a message.",
+            [((relay.name,), relay.busy) for relay in relays],
+            "relay",
+        )
+
+    def _inside(self) -> Iterator["Metric"]:
+        service = self._service
+        yield _histogram(
+            "notifier_journal_commit_seconds",
+            "How long a commit took, its fsync included.",
+            [((), service.journal.commits.seconds)],
+        )
+        yield _histogram(
+            "notifier_journal_batch_size",
+            "How many pieces of work shared a commit.",
+            [((), service.journal.commits.sizes)],
+        )
+        yield _counter(
+            "notifier_log_dropped_lines",
+            "Lines of the log lost, because nobody read them fast enough.",
+            [((), self._log_drops())],
+        )
+        yield _histogram(
+            "notifier_loop_lag_seconds",
+            "How late the event loop came to what was due.",
+            [((), service.lag.seconds)],
+        )
+
+    def _http(self) -> Iterator["Metric"]:
+        yield _counter(
+            "notifier_http_requests",
+            "Requests by method, path as the routes have it, and status.",
+            [
+                ((method, path, str(status)), count)
+                for (method, path, status), count in self._requests.answered.items()
+            ],
+            "method", "path", "status",
+        )  # fmt: skip
+        yield _histogram(
+            "notifier_http_request_seconds",
+            "How long a request took.",
+            [((path,), seconds) for path, seconds in self._requests.seconds.items()],
+            "path",
+        )
+
+
+def _gauge(
+    name: str, help: str, values: Iterable[tuple[tuple[str, ...], float]], *labels: str
+) -> "Metric":
+    from prometheus_client.metrics_core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(name, help, labels=labels)
+    for labelled, value in list(values):
+        family.add_metric(labelled, float(value))
+    return family
+
+
+def _counter(
+    name: str, help: str, values: Iterable[tuple[tuple[str, ...], float]], *labels: str
+) -> "Metric":
+    from prometheus_client.metrics_core import CounterMetricFamily
+
+    family = CounterMetricFamily(name, help, labels=labels)
+    for labelled, value in list(values):
+        family.add_metric(labelled, float(value))
+    return family
+
+
+def _histogram(
+    name: str, help: str, values: Iterable[tuple[tuple[str, ...], Histogram]], *labels: str
+) -> "Metric":
+    from prometheus_client.metrics_core import HistogramMetricFamily
+
+    family = HistogramMetricFamily(name, help, labels=labels)
+    for labelled, value in list(values):
+        family.add_metric(labelled, value.buckets(), value.total)
+    return family
