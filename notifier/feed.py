@@ -2,19 +2,34 @@
 
 import asyncio
 import contextlib
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from notifier.deliveries import Delivery
+
+ROUND_SECONDS = 0.01  # between two rounds of turns
+# What a round may cost, in news: so much is written in less than a tenth of the time.
+ROUND_COST = 256
+TURN_COST = 20  # of a turn itself, beside each of its news
 
 Listener: TypeAlias = Callable[[Delivery], None]
 
 
-class Subscription:
-    """News since it began, the oldest lost first where its reader falls behind."""
+class News(Struct, gc=False):
+    """A delivery as it was then. Whoever writes it first keeps the words for the others."""
 
-    def __init__(self, *, only: str | None, backlog: int) -> None:
-        self.only = only
+    delivery: Delivery
+    words: bytes = b""
+
+
+class Subscription:
+    """News of one message since it began, the oldest lost first where its reader falls behind."""
+
+    def __init__(self, *, backlog: int) -> None:
         self._news: asyncio.Queue[Delivery | None] = asyncio.Queue(backlog)
 
     def put(self, news: Delivery | None) -> None:
@@ -27,18 +42,120 @@ class Subscription:
         return await self._news.get()
 
 
-class Feed:
+class Gallery:
     """
-    Listeners are called at once and must be quick; subscribers read at their own pace.
-    Neither can hold up a delivery.
+    Everybody who follows everything. All share the latest news, and take turns to read them: to
+    publish costs the same for one as for thousands, and with these it is the news that wait.
     """
 
-    def __init__(self, *, backlog: int = 256) -> None:
+    def __init__(self, *, backlog: int, quiet: float) -> None:
+        self.published = 0
+        self.closed = False
+        self._quiet = quiet
+        self._size = 0
+        self._latest: deque[News] = deque(maxlen=backlog)
+        # Who waits for a turn, and since when. Whoever is in front has also read the least.
+        self._waiting: OrderedDict[asyncio.Future[None], tuple[int, float]] = OrderedDict()
+        self._round: asyncio.TimerHandle | None = None
+        self._round_at = 0.0  # when the latest was
+
+    def enter(self) -> None:
+        self._size += 1
+
+    def leave(self) -> None:
+        self._size -= 1
+        if not self._size:
+            self._latest.clear()
+
+    def publish(self, delivery: Delivery) -> None:
+        self.published += 1
+        if self._size:
+            self._latest.append(News(delivery))
+            self._plan()
+
+    def since(self, seen: int) -> list[News]:
+        """The news after so many, as far as they are still there."""
+        missed = min(self.published - seen, len(self._latest))
+        return list(islice(self._latest, len(self._latest) - missed, None))
+
+    async def turn(self, seen: int) -> None:
+        """Wait until there are news after so many, or it has been quiet for long; and in line."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._waiting[future] = seen, loop.time()
+        self._plan()
+        try:
+            await future
+        finally:
+            self._waiting.pop(future, None)
+
+    def close(self) -> None:
+        self.closed = True
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _plan(self) -> None:
+        """See to it that whoever is in front gets a turn when it is time."""
+        if not self._waiting:
+            return
+        seen, since = next(iter(self._waiting.values()))
+        at = self._round_at + ROUND_SECONDS if seen < self.published else since + self._quiet
+        if self._round is not None:
+            if self._round.when() <= at:
+                return
+            self._round.cancel()
+        self._round = asyncio.get_running_loop().call_at(at, self._give_turns)
+
+    def _give_turns(self) -> None:
+        self._round = None
+        self._round_at = now = asyncio.get_running_loop().time()
+        cost = 0
+        while cost < ROUND_COST and self._waiting:
+            future, (seen, since) = next(iter(self._waiting.items()))
+            if seen == self.published and now < since + self._quiet:
+                break
+            del self._waiting[future]
+            if not future.done():
+                future.set_result(None)
+                cost += TURN_COST + min(self.published - seen, len(self._latest))
+        self._plan()
+
+
+class Following:
+    """All that is published since it began, in portions; of what waits too long the newest."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._seen = gallery.published
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self._gallery.closed and self._seen == self._gallery.published
+
+    async def next(self) -> list[News]:
+        """What is new. Nothing: it is quiet, or over."""
+        gallery = self._gallery
+        if not gallery.closed:
+            await gallery.turn(self._seen)
+        news = gallery.since(self._seen)
+        self._seen = gallery.published
+        return news
+
+
+class Feed:
+    """
+    Listeners are called at once and must be quick; whoever subscribes or follows reads at
+    their own pace. None of them can hold up a delivery.
+    """
+
+    def __init__(self, *, backlog: int = 256, quiet: float = 5.0) -> None:
+        """Followers get a turn after `quiet` seconds, even where there is nothing to tell."""
         self._backlog = backlog
         self._listeners: list[Listener] = []
-        self._everything: set[Subscription] = set()
+        self._gallery = Gallery(backlog=backlog, quiet=quiet)
         self._by_id: dict[str, set[Subscription]] = {}
-        self._closed = False
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -50,8 +167,7 @@ class Feed:
 
     def forward(self, delivery: Delivery) -> None:
         """What another replica has done: for subscribers alone. Listeners count what is ours."""
-        for subscription in self._everything:
-            subscription.put(delivery)
+        self._gallery.publish(delivery)
         if self._by_id:
             for subscription in self._by_id.get(delivery.id, ()):
                 subscription.put(delivery)
@@ -67,22 +183,32 @@ class Feed:
         return tuple(self._by_id)
 
     @contextlib.contextmanager
-    def subscribe(self, only: str | None = None) -> Iterator[Subscription]:
-        """All that is published from here on, of one message or of every one."""
-        subscription = Subscription(only=only, backlog=self._backlog)
-        group = self._everything if only is None else self._by_id.setdefault(only, set())
+    def follow(self) -> Iterator[Following]:
+        """All that is published from here on, of every message."""
+        self._gallery.enter()
+        try:
+            yield Following(self._gallery)
+        finally:
+            self._gallery.leave()
+
+    @contextlib.contextmanager
+    def subscribe(self, id: str) -> Iterator[Subscription]:
+        """All that is published from here on of one message."""
+        subscription = Subscription(backlog=self._backlog)
+        group = self._by_id.setdefault(id, set())
         group.add(subscription)
-        if self._closed:
+        if self._gallery.closed:
             subscription.put(None)
         try:
             yield subscription
         finally:
             group.discard(subscription)
-            if only is not None and not group:
-                self._by_id.pop(only, None)
+            if not group:
+                self._by_id.pop(id, None)
 
     def close(self) -> None:
         """End every subscription, so that a server can stop with pages still open."""
-        self._closed = True
-        for subscription in (*self._everything, *(s for g in self._by_id.values() for s in g)):
-            subscription.put(None)
+        self._gallery.close()
+        for group in self._by_id.values():
+            for subscription in group:
+                subscription.put(None)

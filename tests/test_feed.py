@@ -1,15 +1,23 @@
 """Who is told what becomes of deliveries."""
 
-from notifier.feed import Feed
+import asyncio
+
+from notifier.feed import ROUND_COST, TURN_COST, Feed
 from tests.test_deliveries import delivery
 
 
-async def test_a_subscriber_hears_what_is_published_after_it_came():
-    """A subscription begins at once, not at the first read."""
+def ids(portion):
+    return [news.delivery.id for news in portion]
+
+
+async def test_a_follower_hears_what_is_published_after_it_came():
+    """It begins at once, not at the first read; what came before is not told."""
     feed = Feed()
-    with feed.subscribe() as news:
-        feed.publish(delivery())
-        assert (await news.next()).id == "d1"
+    with feed.follow():
+        feed.publish(delivery(id="before"))
+        with feed.follow() as following:
+            feed.publish(delivery())
+            assert ids(await following.next()) == ["d1"]
 
 
 async def test_one_message_can_be_followed():
@@ -25,18 +33,80 @@ async def test_one_message_can_be_followed():
 async def test_a_slow_reader_loses_the_oldest():
     """A reader that falls behind holds nobody up."""
     feed = Feed(backlog=2)
-    with feed.subscribe() as news:
-        for number in range(3):
-            feed.publish(delivery(id=str(number)))
-        assert [(await news.next()).id, (await news.next()).id] == ["1", "2"]
+    with feed.follow() as following, feed.subscribe("d1") as news:
+        for tries in range(3):
+            feed.publish(delivery(uncertain=tries))
+        assert [each.delivery.uncertain for each in await following.next()] == [1, 2]
+        assert [(await news.next()).uncertain, (await news.next()).uncertain] == [1, 2]
+
+
+async def test_to_publish_does_nothing_for_each_follower():
+    """However many follow, they are served in rounds of bounded cost; each gets all of it."""
+    feed, heard = Feed(), []
+    rounds = []
+
+    async def follow(number):
+        with feed.follow() as following:
+            heard.append((number, ids(await following.next())))
+            rounds.append(feed._gallery._round_at)
+
+    count = 5 * ROUND_COST // TURN_COST
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(follow(number))
+        await asyncio.sleep(0)
+        feed.publish(delivery())
+        assert not heard
+    assert heard == [(number, ["d1"]) for number in range(count)]
+    assert len(set(rounds)) >= 5
+    assert max(map(rounds.count, rounds)) <= ROUND_COST // TURN_COST + 1
+
+
+async def test_what_comes_between_two_turns_is_told_together():
+    """All share the same news; who is served later gets more at once, and misses nothing."""
+    feed = Feed()
+    with feed.follow() as one, feed.follow() as other:
+        feed.publish(delivery(id="1"))
+        first = await one.next()
+        feed.publish(delivery(id="2"))
+        both = await other.next()
+        assert (ids(first), ids(both), ids(await one.next())) == (["1"], ["1", "2"], ["2"])
+        assert first[0] is both[0]
+
+
+async def test_a_follower_that_leaves_gives_its_turn_to_the_next():
+    """Cancelled while it waits, it stands in nobody's way."""
+    feed = Feed()
+    with feed.follow() as gone, feed.follow() as here:
+        waiting = asyncio.create_task(gone.next())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        reading = asyncio.create_task(here.next())
+        await asyncio.sleep(0)
+        feed.publish(delivery())
+        assert ids(await reading) == ["d1"]
+    assert not feed._gallery._waiting
+
+
+async def test_a_quiet_feed_gives_turns_nevertheless():
+    """So that a stream can say that it is still there."""
+    feed = Feed(quiet=0.02)
+    with feed.follow() as following:
+        async with asyncio.timeout(5):
+            assert await following.next() == []
+        assert not following.over
 
 
 async def test_closing_ends_every_subscription():
     """Those open and those opened later are told that nothing more comes."""
     feed = Feed()
-    with feed.subscribe() as all_news, feed.subscribe("d1") as news:
+    with feed.follow() as following, feed.subscribe("d1") as news:
+        waiting = asyncio.create_task(following.next())
+        await asyncio.sleep(0)
         feed.close()
-        assert await all_news.next() is None
+        assert await waiting == []
+        assert following.over
         assert await news.next() is None
-    with feed.subscribe() as late:
+    with feed.subscribe("d1") as late, feed.follow() as later:
         assert await late.next() is None
+        assert later.over

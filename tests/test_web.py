@@ -290,9 +290,9 @@ async def test_send_async_that_will_not_be_sent_is_a_problem_with_its_reason(tmp
     """502 says what became of it, and of which message."""
     async with serving(tmp_path, wait_limit=10.0) as (service, client):
         await service.dispatcher.stop(grace=1.0)
-        with service.feed.subscribe() as news:
+        with service.feed.follow() as following:
             waiting = asyncio.create_task(client.post("/send-async/", json=SIMPLE))
-            accepted = await news.next()
+            (accepted,) = [news.delivery for news in await following.next()]
         await service.cancel(accepted.id)
         problem = problem_of(await waiting, 502)
     assert problem["id"] == accepted.id

@@ -10,15 +10,15 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 from msgspec import Meta, Struct
 
-from notifier.deliveries import Delivery
+from notifier.deliveries import Delivery, Status
+from notifier.feed import News
 from notifier.service import Notifier
 from notifier.web.answers import encode
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import Operation, Outcome
 from notifier.web.parameters import read_query, render
 
-# The figures are looked at so often; a quiet stream gets a comment, so that proxies keep it.
-FIGURES_SECONDS = 5.0
+QUIET_SECONDS = 5.0  # then a stream gets a comment, so that proxies keep it
 KEEP_ALIVE = b": still here\n\n"
 
 
@@ -43,6 +43,7 @@ class Events:
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
+        self._figures = Figures(service)
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
@@ -61,14 +62,32 @@ class Events:
         `event: message` with the message as it is now, whenever that changes; `event: queue` with
         the number of messages by status; `event: closing` when the service stops.
         """
-        return Stream(self._service, read_query(request, EventQuery).message)
+        return Stream(self._service, self._figures, read_query(request, EventQuery).message)
+
+
+class Figures:
+    """How many messages there are by status, written once for everybody."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._service = service
+        self._counts: dict[Status, int] | None = None
+        self._words = b""
+
+    def words(self) -> bytes:
+        """The event; the same object as long as nothing has changed."""
+        counts = self._service.upkeep.backlog.counts
+        if counts != self._counts:
+            self._counts = counts
+            self._words = _event(b"queue", encode({str(k): n for k, n in counts.items()}))
+        return self._words
 
 
 class Stream:
     """One reader's stream, until it leaves or the service stops."""
 
-    def __init__(self, service: Notifier, only: str | None) -> None:
+    def __init__(self, service: Notifier, figures: Figures, only: str | None) -> None:
         self._service = service
+        self._figures = figures
         self._only = only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
@@ -92,20 +111,33 @@ class Stream:
             await asyncio.gather(telling, leaving, return_exceptions=True)
 
     async def _tell(self, send: Send) -> None:
-        figures: dict[str, int] | None = None
-        with self._service.feed.subscribe(self._only) as news:
+        if self._only is None:
+            await self._tell_all(send)
+        else:
+            await self._tell_of(self._only, send)
+        await _write(send, _event(b"closing", b"{}"), last=True)
+
+    async def _tell_all(self, send: Send) -> None:
+        told = self._figures.words()
+        await _write(send, told)
+        with self._service.feed.follow() as following:
+            while not following.over:
+                pieces = [_words(news) for news in await following.next()]
+                figures = self._figures.words()
+                if figures is not told:
+                    told = figures
+                    pieces.append(figures)
+                await _write(send, b"".join(pieces) or KEEP_ALIVE)
+
+    async def _tell_of(self, id: str, send: Send) -> None:
+        with self._service.feed.subscribe(id) as news:
             while True:
-                now = {str(k): n for k, n in self._service.health().counts.items()}
-                if self._only is None and now != figures:
-                    figures = now
-                    await _write(send, _event(b"queue", encode(figures)))
-                else:
-                    await _write(send, KEEP_ALIVE)
+                await _write(send, KEEP_ALIVE)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(FIGURES_SECONDS):
+                    async with asyncio.timeout(QUIET_SECONDS):
                         while (delivery := await news.next()) is not None:
                             await _write(send, _told(delivery))
-                        return await _write(send, _event(b"closing", b"{}"), last=True)
+                        return
 
 
 async def _gone(receive: Receive) -> None:
@@ -120,6 +152,12 @@ async def _write(send: Send, data: bytes, *, last: bool = False) -> None:
         "more_body": not last,
     }
     await send(body)
+
+
+def _words(news: News) -> bytes:
+    if not news.words:
+        news.words = _told(news.delivery)
+    return news.words
 
 
 def _told(delivery: Delivery) -> bytes:
