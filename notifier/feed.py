@@ -56,7 +56,8 @@ class Gallery:
         self._latest: deque[News] = deque(maxlen=backlog)
         # Who waits for a turn, and since when. Whoever is in front has also read the least.
         self._waiting: OrderedDict[asyncio.Future[None], tuple[int, float]] = OrderedDict()
-        self._round: asyncio.TimerHandle | None = None
+        self._round: asyncio.Handle | None = None  # the next one, and
+        self._due = 0.0  # when it is
         self._round_at = 0.0  # when the latest was
 
     def enter(self) -> None:
@@ -102,9 +103,10 @@ class Gallery:
         seen, since = next(iter(self._waiting.values()))
         at = self._round_at + ROUND_SECONDS if seen < self.published else since + self._quiet
         if self._round is not None:
-            if self._round.when() <= at:
+            if self._due <= at:
                 return
             self._round.cancel()
+        self._due = at
         self._round = asyncio.get_running_loop().call_at(at, self._give_turns)
 
     def _give_turns(self) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import uvloop
+
 from notifier.feed import ROUND_COST, TURN_COST, Feed
 from tests.test_deliveries import delivery
 
@@ -110,3 +112,19 @@ async def test_closing_ends_every_subscription():
     with feed.subscribe("d1") as late, feed.follow() as later:
         assert await late.next() is None
         assert later.over
+
+
+def test_turns_come_in_time_on_the_loop_that_serves():
+    """On uvloop, whose timers differ, turns that are long due come at once, and quiet ones too."""
+
+    async def follow():
+        feed = Feed(quiet=0.05)
+        with feed.follow() as quiet, feed.follow() as busy:
+            waiting = asyncio.create_task(quiet.next())
+            await asyncio.sleep(0.01)  # longer than a round: what comes now is overdue
+            for number in range(3):
+                feed.publish(delivery(id=str(number)))
+            assert ids(await waiting) == ids(await busy.next()) == ["0", "1", "2"]
+            assert await quiet.next() == []
+
+    uvloop.run(asyncio.wait_for(follow(), 5))

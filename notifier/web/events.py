@@ -108,7 +108,9 @@ class Stream:
         finally:
             telling.cancel()
             leaving.cancel()
-            await asyncio.gather(telling, leaving, return_exceptions=True)
+            told, _ = await asyncio.gather(telling, leaving, return_exceptions=True)
+        if isinstance(told, Exception):
+            raise told
 
     async def _tell(self, send: Send) -> None:
         if self._only is None:

@@ -111,6 +111,13 @@ def warm_up(peer, sink):
     sink.ask("reset")
 
 
+def times_of(sink, folder):
+    """When each message arrived, in order."""
+    sink.ask(f"times {folder / 'arrived'}")
+    lines = (folder / "arrived").read_text().splitlines()
+    return sorted(float(line.split()[1]) for line in lines)
+
+
 def _waits(folder):
     """Milliseconds from POST to final dot, in order."""
     sent = {}

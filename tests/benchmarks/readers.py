@@ -25,21 +25,24 @@ IDLE_SECONDS = 10
 def idle_readers(count=READERS):
     """The same load without and with them."""
     for path in ("/v1/events?message=none", "/v1/events"):
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name, Sink() as sink:
-            with Notifier(Path(name), sink) as server:
-                warm_up(server, sink)
-                print(f"{path}: without readers {_loaded(server, sink, 0)}")
-                before = server.family.roots[0].memory_info().rss
-                with _Readers(server, path, count):
-                    grown = server.family.roots[0].memory_info().rss - before
-                    spent = server.family.cpu()
-                    time.sleep(IDLE_SECONDS)
-                    idle = (server.family.cpu() - spent) / IDLE_SECONDS * 100
-                    print(f"{count:,} readers: {grown / count / 1000:.1f} kB each; while nothing"
-                          f" happens {idle:.0f} % of a core")  # fmt: skip
-                    loaded = _loaded(server, sink, 1)
-                    print(f"{path}: with {count:,} readers {loaded};"
-                          f" peak RSS {server.family.rss():.0f} MB", flush=True)  # fmt: skip
+        with (
+            tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name,
+            Sink() as sink,
+            Notifier(Path(name), sink) as server,
+        ):
+            warm_up(server, sink)
+            print(f"{path}: without readers {_loaded(server, sink, 0)}")
+            before = server.family.roots[0].memory_info().rss
+            with _Readers(server, path, count):
+                grown = server.family.roots[0].memory_info().rss - before
+                spent = server.family.cpu()
+                time.sleep(IDLE_SECONDS)
+                idle = (server.family.cpu() - spent) / IDLE_SECONDS * 100
+                print(f"{count:,} readers: {grown / count / 1000:.1f} kB each; while nothing"
+                      f" happens {idle:.0f} % of a core")  # fmt: skip
+                loaded = _loaded(server, sink, 1)
+                print(f"{path}: with {count:,} readers {loaded};"
+                      f" peak RSS {server.family.rss():.0f} MB", flush=True)  # fmt: skip
 
 
 def _loaded(server, sink, number):

@@ -64,11 +64,14 @@ def spread(times):
 
 def large_messages():
     """How long a probe waits while messages of 10 MB come in and go out, and the small ones."""
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name, Sink() as sink:
-        with Notifier(Path(name), sink) as server:
-            warm_up(server, sink)
-            quiet = asyncio.run(_probed(server, sink, large=0))
-            loud = asyncio.run(_probed(server, sink, large=LARGE))
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name,
+        Sink() as sink,
+        Notifier(Path(name), sink) as server,
+    ):
+        warm_up(server, sink)
+        quiet = asyncio.run(_probed(server, sink, large=0))
+        loud = asyncio.run(_probed(server, sink, large=LARGE))
     print(f"/livez, small messages alone:    {spread(quiet)}")
     print(f"/livez, with {LARGE} messages of 10 MB: {spread(loud)}")
 

@@ -1,0 +1,54 @@
+"""
+How much leaves towards a relay that is far away.
+
+A message costs two round trips where the relay takes pipelined commands: one for MAIL, RCPT and
+DATA, one for the content. So `connections / (2 x round trip)` messages leave a second, until the
+processor is what limits.
+"""
+
+import tempfile
+from pathlib import Path
+
+from tests.benchmarks.figures import percentile
+from tests.benchmarks.load import Sink, client, times_of, warm_up
+from tests.benchmarks.peers import NotifierBatch
+from tests.benchmarks.processes import ROOT, until
+
+ROUND_TRIP = 0.050  # seconds to the relay and back
+TRIPS = 2  # a message
+CONNECTIONS = (1, 4, 8, 16, 32, 64)
+SECONDS = 5  # of each run, as computed
+MOST = 10_000  # messages a run
+
+
+def round_trips(connections=CONNECTIONS):
+    print("| workers = connections | computed/s | delivered/s | of it | µs CPU/message |")
+    print("|---|---|---|---|---|")
+    for each in connections:
+        computed = each / (TRIPS * ROUND_TRIP)
+        delivered, cpu = _delivered(each, min(MOST, round(computed * SECONDS / 100 + 1) * 100))
+        share = delivered / computed
+        print(
+            f"| {each} | {computed:,.0f} | {delivered:,.0f} | {share:.0%} | {cpu:.0f} |", flush=True
+        )
+
+
+def _delivered(connections, count):
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name,
+        Sink("--delay", str(ROUND_TRIP * 1000)) as sink,
+    ):
+        relay = f"smtp://127.0.0.1:{sink.port}?connections={connections}"
+        relay += "&messages_per_connection=100000"
+        with NotifierBatch(
+            Path(name), sink, workers=connections, queue_size=2 * connections, relays=relay
+        ) as server:
+            warm_up(server, sink)  # connections are open then
+            before = server.family.cpu()
+            client(server, count=count)
+            until(lambda: sink.has(count), server.told, seconds=60)
+            spent = server.family.cpu() - before
+            arrivals = times_of(sink, Path(name))
+    # Of the middle, where all of them are at work.
+    first, last = (percentile(arrivals, share) for share in (0.1, 0.9))
+    return 0.8 * len(arrivals) / (last - first), spent / count * 1e6
