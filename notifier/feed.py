@@ -52,7 +52,7 @@ class Gallery:
         self.published = 0
         self.closed = False
         self._quiet = quiet
-        self._size = 0
+        self.size = 0
         self._latest: deque[News] = deque(maxlen=backlog)
         # Who waits for a turn, and since when. Whoever is in front has also read the least.
         self._waiting: OrderedDict[asyncio.Future[None], tuple[int, float]] = OrderedDict()
@@ -61,16 +61,16 @@ class Gallery:
         self._round_at = 0.0  # when the latest was
 
     def enter(self) -> None:
-        self._size += 1
+        self.size += 1
 
     def leave(self) -> None:
-        self._size -= 1
-        if not self._size:
+        self.size -= 1
+        if not self.size:
             self._latest.clear()
 
     def publish(self, delivery: Delivery) -> None:
         self.published += 1
-        if self._size:
+        if self.size:
             self._latest.append(News(delivery))
             self._plan()
 
@@ -177,7 +177,7 @@ class Feed:
     @property
     def watched(self) -> bool:
         """Whether somebody follows every message."""
-        return bool(self._everything)
+        return self._gallery.size > 0
 
     @property
     def followed(self) -> tuple[str, ...]:
