@@ -12,6 +12,8 @@ from typing import Any
 import click
 
 from notifier import __version__
+from notifier.cli.messaging import messages
+from notifier.cli.options import config_option, json_option, server_url
 from notifier.errors import (
     ConfigurationError,
     JournalFailure,
@@ -22,12 +24,6 @@ from notifier.settings import Settings
 
 # sysexits.h has no name for the last one; it is free there.
 EXIT_CODES = {ConfigurationError: 2, JournalFailure: 74, JournalInUse: 75}
-
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A TOML file of settings; instead of NOTIFIER_CONFIG.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,7 +69,7 @@ def healthcheck(config: Path | None, url: str | None, timeout: float) -> None:
     """Exit with 0 if a running server can take messages. For containers without curl."""
     from notifier.cli.client import Client
 
-    client = Client(url or _url(Settings.read(os.environ, config=config)), timeout=timeout)
+    client = Client(url or server_url(Settings.read(os.environ, config=config)), timeout=timeout)
     click.echo(client.ready())
 
 
@@ -94,7 +90,7 @@ def send(config: Path | None, url: str | None, api_key: str | None, **given: Any
     from notifier.cli.client import Client
     from notifier.cli.sending import send
 
-    client = Client(url or _url(Settings.read(os.environ, config=config)), api_key=api_key)
+    client = Client(url or server_url(Settings.read(os.environ, config=config)), api_key=api_key)
     click.echo(send(client, **given))
 
 
@@ -111,9 +107,6 @@ def check(config: Path | None) -> None:
 @cli.group()
 def keys() -> None:
     """Make, list and revoke API keys. A running server takes it up within a second."""
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @keys.command("add")
@@ -183,11 +176,28 @@ def revoke_key(config: Path | None, as_json: bool, name: str) -> None:
     click.echo(revoke(settings, name, as_json=as_json))
 
 
-def _url(settings: Settings) -> str:
-    """Where a server with these settings can be reached from here."""
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
-    host = anywhere.get(settings.host, settings.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+@cli.command()
+@config_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def backup(config: Path | None, file: Path) -> None:
+    """Copy the journal to a new FILE, also while the server runs."""
+    settings = Settings.read(os.environ, config=config)
+    from notifier.cli.journalling import backup
+
+    click.echo(backup(settings, file))
+
+
+@cli.command()
+@config_option
+def prune(config: Path | None) -> None:
+    """Drop what is past its retention. A running server does it by itself."""
+    settings = Settings.read(os.environ, config=config)
+    from notifier.cli.journalling import prune
+
+    click.echo(prune(settings))
+
+
+cli.add_command(messages)
 
 
 def main() -> None:

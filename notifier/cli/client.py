@@ -23,7 +23,7 @@ class Client:
     def __init__(self, url: str, *, api_key: str | None = None, timeout: float = 10.0) -> None:
         if not url.startswith(("http://", "https://")):
             raise RequestFailed(f"{url!r} is no URL of a server; write http://127.0.0.1:8014")
-        self._url = url.rstrip("/")
+        self.url = self._url = url.rstrip("/")
         self._timeout = timeout
         self._key = _key(api_key)
         # No proxies: whoever runs this may have one set for the world outside.
@@ -33,6 +33,35 @@ class Client:
         """That the server can take messages."""
         self._call(Request(f"{self._url}/readyz"), self._timeout)  # noqa: S310 - http, see above
         return "ready"
+
+    def answers(self) -> bool:
+        """Whether a server is there, fit or not."""
+        try:
+            self._call(Request(f"{self._url}/livez"), self._timeout)  # noqa: S310 - http, see above
+        except RequestFailed:
+            return False
+        return True
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON object at a path."""
+        return self._object(Request(f"{self._url}{path}", headers=self._proof()))  # noqa: S310 - http, see above
+
+    def post(self, path: str) -> dict[str, Any]:
+        """What the server answers to a POST without a body."""
+        return self._object(
+            Request(f"{self._url}{path}", headers=self._proof(), method="POST")  # noqa: S310 - http, see above
+        )
+
+    def _proof(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key}"} if self._key else {}
+
+    def _object(self, request: Request) -> dict[str, Any]:
+        answer = self._call(request, self._timeout)
+        with contextlib.suppress(ValueError):
+            found = json.loads(answer)
+            if isinstance(found, dict):
+                return found
+        raise RequestFailed(f"{self._url} did not answer with an object; is it notifier?")
 
     def post_message(self, body: dict[str, Any], *, wait: int | None) -> dict[str, Any]:
         """The message resource."""

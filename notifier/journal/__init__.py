@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -206,13 +207,35 @@ class Journal(Protocol):
         ...
 
 
+def backup_of(url: str, target: Path, *, data_dir: str) -> int:
+    """
+    Copy a journal into a new file, also while a server writes it; how many messages are in it.
+    Raises FileExistsError, JournalFailure; ConfigurationError where its database has a way of
+    its own.
+    """
+    if not url.startswith("sqlite:"):
+        raise ConfigurationError("NOTIFIER_JOURNAL: this one is backed up by pg_dump")
+    from notifier.journal.sqlite.backup import backup
+
+    return backup(_sqlite_path(url, data_dir), target)
+
+
+def journal_exists(url: str, *, data_dir: str) -> bool:
+    """Whether there is a journal to look into, as far as that is known without connecting."""
+    return not url.startswith("sqlite:") or _sqlite_path(url, data_dir).exists()
+
+
+def _sqlite_path(url: str, data_dir: str) -> Path:
+    return Path(url.removeprefix("sqlite:") or f"{data_dir}/notifier.db")
+
+
 def journal_at(url: str, *, data_dir: str, lease: float = 15.0) -> Journal:
     """The journal that a URL names. Drivers are imported only when they are used."""
-    scheme, _, rest = url.partition(":")
+    scheme, _, _ = url.partition(":")
     if scheme == "sqlite":
         from notifier.journal.sqlite import SqliteJournal
 
-        return SqliteJournal(rest or f"{data_dir}/notifier.db")
+        return SqliteJournal(str(_sqlite_path(url, data_dir)))
     if scheme in ("postgresql", "postgres"):
         if find_spec("asyncpg") is None:
             raise ConfigurationError(

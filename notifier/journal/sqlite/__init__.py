@@ -11,6 +11,7 @@ The journal in a SQLite file.
     searches.py   pages of what matches a filter
     prunes.py     dropping the old, a little at a time
     rows.py       Delivery <-> row
+    backup.py     a copy while it is in use
     books.py      how many there are by status, without counting
     opening.py    what must be true of a file before it is used
     lock.py       one process at a time

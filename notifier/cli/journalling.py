@@ -1,0 +1,44 @@
+"""`notifier backup` and `notifier prune`: the journal's file, looked after from outside."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+from notifier.errors import JournalInUse, NotifierError
+from notifier.journal import backup_of, journal_at
+from notifier.logs import Logs
+from notifier.settings import Settings
+from notifier.upkeep import Upkeep
+
+
+class BackupFailed(NotifierError):
+    """No copy was made."""
+
+
+def backup(settings: Settings, target: Path) -> str:
+    """What is to be told. Raises BackupFailed, ConfigurationError, JournalFailure."""
+    try:
+        count = backup_of(settings.journal, target, data_dir=settings.data_dir)
+    except FileExistsError:
+        raise BackupFailed(f"{target} exists, and is not overwritten") from None
+    return f"{target}: {count} messages, {target.stat().st_size} bytes; checked, and on disk"
+
+
+def prune(settings: Settings) -> str:
+    """What is to be told. Raises JournalInUse, JournalFailure."""
+    with Logs(level="warning"):
+        return asyncio.run(_prune(settings))
+
+
+async def _prune(settings: Settings) -> str:
+    journal = journal_at(settings.journal, data_dir=settings.data_dir)
+    try:
+        await journal.open()
+    except JournalInUse as error:
+        raise JournalInUse(f"{error}; a server prunes by itself, every minute") from None
+    try:
+        now = datetime.now(UTC)
+        dropped = await Upkeep(journal, settings, clock=lambda: now).prune(now)
+    finally:
+        await journal.close()
+    return f"{dropped} rows dropped: messages, contents and idempotency keys past their time"

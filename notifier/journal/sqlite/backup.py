@@ -1,0 +1,67 @@
+"""A copy of the file while it is in use, by a connection that cannot write it."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from notifier.errors import JournalFailure
+
+
+def backup(path: Path, target: Path) -> int:
+    """
+    Write a copy to `target`, as all was at one moment; how many messages are in it. What was
+    pruned is not. It is on disk when this returns. Raises JournalFailure, and then there is no
+    file; FileExistsError.
+
+    The connection is read-only, so that it can neither write nor checkpoint: those are the
+    server's alone, whose commits go on meanwhile.
+    """
+    if not path.exists():
+        raise JournalFailure(f"there is no journal {path}")
+    if target.exists():  # to be told now; that it is not there below is what counts
+        raise FileExistsError(str(target))
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _copy(path, partial)
+        count = _check(partial)
+        _sync(partial)
+        target.hardlink_to(partial)  # unlike a rename it replaces nothing
+        _sync(target.parent)
+    except FileExistsError:
+        raise
+    except (OSError, sqlite3.Error) as error:
+        raise JournalFailure(f"the journal {path} cannot be copied to {target}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _copy(path: Path, partial: Path) -> None:
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        db.execute("PRAGMA busy_timeout = 10000")
+        db.execute("VACUUM INTO ?", (str(partial),))
+    finally:
+        db.close()
+
+
+def _check(copy: Path) -> int:
+    """How many messages are in it. Raises sqlite3.Error where it is not whole."""
+    db = sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+        count: int = db.execute("SELECT count(*) FROM deliveries").fetchone()[0]
+        return count
+    finally:
+        db.close()
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
