@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from notifier.admission import Admission
 from notifier.compose import weight
@@ -102,6 +103,7 @@ class Desk:
         key: Key | None = None,
         idempotent: Idempotent | None = None,
         strict: bool = True,
+        traceparent: str = "",
     ) -> Receipt:
         """
         Take charge of messages, all of them in one transaction. Strict: one that cannot be
@@ -110,11 +112,11 @@ class Desk:
         """
         self._admit(len(messages))
         if key is None or (key.rate is None and key.daily is None):
-            return await self._accept(messages, key, idempotent, strict)
+            return await self._accept(messages, key, idempotent, strict, traceparent)
         self._take(key, len(messages))
         accepted = 0
         try:
-            receipt = await self._accept(messages, key, idempotent, strict)
+            receipt = await self._accept(messages, key, idempotent, strict, traceparent)
             accepted = len(receipt.deliveries)
             return receipt
         finally:
@@ -126,9 +128,12 @@ class Desk:
         key: Key | None,
         idempotent: Idempotent | None,
         strict: bool,
+        traceparent: str,
     ) -> Receipt:
         now = self._clock()
         entries = [await self._entry(each, key, now) for each in messages]
+        if traceparent:
+            entries = [_traced(each, traceparent) for each in entries]
         refused = [each for each in entries if isinstance(each, Rejected)]
         if strict and refused:
             raise refused[0] if len(messages) == 1 else _together(entries)
@@ -200,6 +205,12 @@ class Desk:
         for superseded in added.superseded:
             self._accepted(superseded)
         return None
+
+
+def _traced(entry: Entry | Rejected, traceparent: str) -> Entry | Rejected:
+    if isinstance(entry, Rejected):
+        return entry
+    return replace(entry, delivery=replace(entry.delivery, traceparent=traceparent))
 
 
 def new_id(now: datetime) -> str:

@@ -285,4 +285,5 @@ def _log_attempt(delivery: Delivery, attempt: Attempt) -> None:
         reply=attempt.reply,
         seconds=round(attempt.seconds, 4),
         uncertain=attempt.uncertain,
+        **({"trace_id": delivery.traceparent[3:35]} if delivery.traceparent else {}),
     )

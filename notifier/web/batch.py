@@ -15,7 +15,7 @@ from notifier.web.auth import key_of
 from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.messages import IDEMPOTENCY, REPLAYED, SAYS, TAGS
 from notifier.web.openapi import Operation, Outcome
-from notifier.web.parameters import Nothing, Written, read_idempotency, read_query
+from notifier.web.parameters import Nothing, Written, read_idempotency, read_query, read_traceparent
 from notifier.web.problems import BadHeader, Problem, problem_of
 from notifier.web.resources import MessageResource, resource
 from notifier.web.shapes import Batch, read_batch
@@ -82,7 +82,11 @@ class Batches:
         )
         try:
             receipt = await self._service.desk.submit(
-                messages, key=key_of(request), idempotent=idempotent, strict=strict
+                messages,
+                key=key_of(request),
+                traceparent=read_traceparent(headers),
+                idempotent=idempotent,
+                strict=strict,
             )
         except InvalidMessage as error:
             # Of one alone the desk does not say which it was.

@@ -21,6 +21,7 @@ from notifier.web.answers import Answer, encode
 from notifier.web.auth import key_of
 from notifier.web.bodies import AnyRequest, decode, read_json
 from notifier.web.openapi import Operation, Outcome
+from notifier.web.parameters import read_traceparent
 from notifier.web.problems import NotSent
 
 # As Mailbox. Its pattern is left to `compose`, which refuses more: msgspec 0.22 corrupts the heap
@@ -117,7 +118,9 @@ class Legacy:
         body = await read_json(request, headers, limit=self._limit)
         message = decode(_legacy, body)
         try:
-            receipt = await self._service.desk.submit((message.email(),), key=key_of(request))
+            receipt = await self._service.desk.submit(
+                (message.email(),), key=key_of(request), traceparent=read_traceparent(headers)
+            )
         except InvalidMessage as error:
             one = isinstance(message.email_to, str)
             raise renamed(error, _NAMES, single=("to",) if one else ()) from None

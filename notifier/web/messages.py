@@ -24,6 +24,7 @@ from notifier.web.parameters import (
     read_id,
     read_idempotency,
     read_query,
+    read_traceparent,
     refuse_cross_site,
     render,
 )
@@ -91,7 +92,10 @@ class Messages:
         if dry_run:
             return await self._preview(request, message)
         receipt = await self._service.desk.submit(
-            (message,), key=key_of(request), idempotent=idempotent
+            (message,),
+            key=key_of(request),
+            traceparent=read_traceparent(headers),
+            idempotent=idempotent,
         )
         if receipt.replayed is None:
             id = receipt.deliveries[0].id

@@ -28,6 +28,12 @@ IDEMPOTENCY_PATTERN = r"^[!-~]{1,255}$"
 _IDEMPOTENCY_KEY = re.compile(rb"[!-~]{1,255}")
 MAX_PARAMETERS = 100
 
+# Later versions may have more to say behind it.
+_TRACEPARENT = re.compile(
+    rb"([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
+TRACEPARENT_LENGTH = 55
+
 
 def read_query(request: AnyRequest, kind: type[Query]) -> Query:
     """The query as a Struct. A tuple's values may be repeated or separated by commas."""
@@ -118,6 +124,20 @@ def read_idempotency(
     stands_for.update(b"\0" + variant)
     stands_for.update(body)
     return Idempotent(key.decode(), stands_for.digest(), answer)
+
+
+def read_traceparent(headers: dict[bytes, bytes]) -> str:
+    """
+    The caller's `traceparent`; empty where it has sent none that is valid, which is passed
+    over as W3C Trace Context says it must be (section 3.2).
+    """
+    given = headers.get(b"traceparent")
+    if given is None:
+        return ""
+    match = _TRACEPARENT.fullmatch(given)
+    if match is None or match[1] == b"ff" or (match[1] == b"00" and match[2]):
+        return ""
+    return given[:TRACEPARENT_LENGTH].decode()
 
 
 def render(delivery: Delivery) -> bytes:

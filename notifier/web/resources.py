@@ -67,6 +67,9 @@ class MessageResource(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     metadata: dict[str, Any]
     user_id: str | None
+    traceparent: Annotated[
+        str | None, Meta(description="W3C Trace Context of the request that it came with.")
+    ]
     timeline: tuple[Happening, ...]
 
 
@@ -100,6 +103,7 @@ def resource(delivery: Delivery) -> MessageResource:
         tags=delivery.tags,
         metadata=delivery.metadata,
         user_id=delivery.user_id or None,
+        traceparent=delivery.traceparent or None,
         timeline=_timeline(delivery),
     )
 

@@ -18,6 +18,7 @@ from notifier.web.auth import key_of
 from notifier.web.bodies import AnyRequest, decode, read_json
 from notifier.web.legacy import QUEUED, UserId, queued, renamed
 from notifier.web.openapi import GET, Operation, Outcome
+from notifier.web.parameters import read_traceparent
 
 # What is wrong with them is said by the same words as at /v1/messages.
 Number = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])", max_length=64)]
@@ -96,7 +97,9 @@ class Texts:
         body = await read_json(request, headers, limit=self._limit)
         message = decode(_legacy, body).sms()
         try:
-            receipt = await self._service.desk.submit((message,), key=key_of(request))
+            receipt = await self._service.desk.submit(
+                (message,), key=key_of(request), traceparent=read_traceparent(headers)
+            )
         except InvalidMessage as error:
             raise renamed(error, _NAMES) from None
         (delivery,) = receipt.deliveries
