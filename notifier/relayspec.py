@@ -22,7 +22,9 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     tls: Tls = Tls.NONE
     username: str | None = None
     password: str | None = None
-    connections: int = 16  # at most so many at a time
+    # At most so many at a time. A message costs two round trips, so 16 carry 160 a second to a
+    # relay that is 50 ms away, and as many as the processor allows to one that is near.
+    connections: int = 16
     rate: float | None = None  # messages a second; None: as fast as it takes them
     messages_per_connection: int = 100
     ca: str | None = None  # a file of certificates to trust instead of the system's
