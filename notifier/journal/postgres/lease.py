@@ -26,6 +26,7 @@ RENEW = """
     SELECT (SELECT count(*) FROM mine) AS mine,
         (SELECT count(*) FROM leases WHERE id <> $1 AND expires_at > clock_timestamp()) AS others
 """
+SAY = "SELECT pg_notify($1, said) FROM unnest($2::text[]) AS said"
 
 EVERYTHING = News(routes=tuple(Route), words=True, missed=True)
 
@@ -89,7 +90,7 @@ class Lease:
 
     async def tell(self, db: Any, changed: Sequence[Delivery], *, words: bool = False) -> None:
         """Tell the others, where there are any, once the transaction is committed."""
-        if not self.others or not (changed or words):
+        if not words and not (changed and self.others):
             return
         routes = tuple({each.route for each in changed if each.status.waiting})
         news = [
@@ -97,10 +98,11 @@ class Lease:
             for start in range(0, len(changed), NEWS_IDS)
         ]
         news.append(News(routes=routes, words=words))
+        await self._say(db, news)
+
+    async def _say(self, db: Any, news: Sequence[News]) -> None:
         said = [msgspec.json.encode(Said(self.id, each)).decode() for each in news]
-        await db.execute(
-            "SELECT pg_notify($1, each) FROM unnest($2::text[]) AS each", CHANNEL, said
-        )
+        await db.execute(SAY, CHANNEL, said)
 
     async def _open(self, db: Any) -> None:
         begun = time.monotonic()
@@ -130,6 +132,7 @@ class Lease:
             self._db = await connect(self._url)
             await self._db.add_listener(CHANNEL, self._heard)
             self._hear(EVERYTHING)  # whatever was said meanwhile we have missed
+            await self._say(self._db, [News()])  # so that the others know of us
         return self._db
 
     async def _disconnect(self) -> None:
@@ -141,4 +144,5 @@ class Lease:
         with contextlib.suppress(msgspec.DecodeError):
             said = msgspec.json.decode(payload, type=Said)
             if said.by != self.id:
+                self.others = max(self.others, 1)
                 self._hear(said.news)

@@ -1,0 +1,241 @@
+"""What only the journal in PostgreSQL promises: leases, fences, news, a server that goes away."""
+
+import asyncio
+import contextlib
+import importlib.util
+
+import pytest
+from msgspec.structs import replace
+
+from notifier.deliveries import Status
+from notifier.errors import (
+    ConfigurationError,
+    JournalFailure,
+    JournalUnavailable,
+    MessageNotFound,
+    Rejected,
+)
+from notifier.journal import Filter, journal_at
+from tests.test_journal import NOW, RELAY, delivery, entries, entry, idempotency, ids, sent
+
+LIMIT = 20  # seconds for what must happen
+LEASE = 0.4  # seconds
+
+
+@pytest.fixture
+async def url(postgres):
+    return await postgres.database()
+
+
+@contextlib.asynccontextmanager
+async def opened(url, *, count=2, lease=15.0):
+    """Several replicas' journals on one database."""
+    journals = [journal_at(url, data_dir="", lease=lease) for _ in range(count)]
+    await asyncio.gather(*(each.open() for each in journals))
+    try:
+        yield journals
+    finally:
+        for each in journals:
+            await each.close()
+
+
+async def until(condition):
+    async with asyncio.timeout(LIMIT):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+def recovered(one):
+    return one.recovered(NOW)
+
+
+async def silence(journal):
+    """As if its process were stopped: it renews its lease no more."""
+    journal._lease._keeping.cancel()
+    await asyncio.gather(journal._lease._keeping, return_exceptions=True)
+
+
+class TestOpening:
+    async def test_one_makes_the_schema_for_all(self, url):
+        """Replicas that are started at the same time on an empty database all find one schema."""
+        async with opened(url, count=5) as journals:
+            await journals[0].add([entry()])
+            assert await journals[4].get("d1") == delivery()
+
+    async def test_a_newer_schema_is_left_alone(self, url, postgres):
+        """A database that a newer notifier has migrated is refused in words."""
+        async with opened(url, count=1):
+            pass
+        await postgres.execute("INSERT INTO notifier.versions VALUES (999)", url=url)
+        with pytest.raises(JournalFailure, match="version 999"):
+            await journal_at(url, data_dir="").open()
+
+    async def test_a_database_that_is_not_there_is_named(self, postgres):
+        """An unknown database is a wrong setting, told by its name."""
+        with pytest.raises(ConfigurationError, match=r"NOTIFIER_JOURNAL.*nowhere"):
+            await journal_at(postgres.url("nowhere"), data_dir="").open()
+
+    def test_a_missing_driver_is_told_in_words(self, monkeypatch):
+        """Without asyncpg the error says how to install it."""
+        monkeypatch.setattr("notifier.journal.find_spec", lambda name: None)
+        with pytest.raises(ConfigurationError, match=r"pip install 'notifier\[postgres\]'"):
+            journal_at("postgresql://u@h/d", data_dir="")
+        assert importlib.util.find_spec("asyncpg") is not None
+
+
+class TestTogether:
+    async def test_a_claim_is_for_one_replica_alone(self, url):
+        """However many replicas claim at once, each delivery goes to one of them."""
+        async with opened(url, count=3) as journals:
+            await journals[0].add(entries(200))
+            claims = await asyncio.gather(
+                *(each.claim(RELAY, 10, now=NOW) for each in journals for _ in range(10))
+            )
+            claimed = [id for each in claims for id in ids(each)]
+        assert sorted(claimed) == ids(each.delivery for each in entries(200))
+
+    async def test_fifty_at_once_on_three_replicas_are_one(self, url):
+        """F43 across replicas: one of fifty equal requests is added, and all get its answer."""
+        async with opened(url, count=3) as journals:
+            added = await asyncio.gather(
+                *(
+                    journals[number % 3].add(
+                        [entry(f"d{number}")], idempotency(answer=b"%d" % number)
+                    )
+                    for number in range(50)
+                )
+            )
+            [first] = [number for number, each in enumerate(added) if each.replayed is None]
+            assert {each.replayed for each in added} == {None, b"%d" % first}
+            found = await journals[2].find(Filter())
+        assert ids(found.deliveries) == [f"d{first}"]
+
+    async def test_a_newer_one_takes_the_place_of_what_waits_elsewhere(self, url):
+        """Of many at once under one collapse key, on three replicas, one remains."""
+        async with opened(url, count=3) as journals:
+            await asyncio.gather(
+                *(journals[n % 3].add([entry(f"d{n}", collapse_key="c")]) for n in range(30))
+            )
+            counts = (await journals[1].backlog()).counts
+        assert (counts[Status.QUEUED], counts[Status.SUPERSEDED]) == (1, 29)
+
+    async def test_what_one_does_the_others_hear(self, url):
+        """A new delivery wakes them, and its end is told by its id."""
+        async with opened(url) as (one, other):
+            await one._lease.renew()  # it knows of the other from here on
+            heard = await asyncio.wait_for(other.news(), LIMIT)  # that it has just begun to listen
+            assert heard.missed
+            await one.add([entry()])
+            news = await asyncio.wait_for(other.news(), LIMIT)
+            while "d1" not in news.changed or not news.routes:
+                more = await asyncio.wait_for(other.news(), LIMIT)
+                news = replace(more, changed=news.changed + more.changed,
+                               routes=news.routes + more.routes)  # fmt: skip
+            assert news.routes == (RELAY,)
+            await one.put("paused:queue", "yes")
+            while not (await asyncio.wait_for(other.news(), LIMIT)).words:
+                pass
+
+
+class TestLease:
+    async def test_what_a_living_replica_has_is_left_alone(self, url):
+        """`recover` takes nothing from others that are alive, nor from ourselves."""
+        async with opened(url) as (one, other):
+            await one.add(entries(2))
+            await one.claim(RELAY, 1, now=NOW)
+            await other.claim(RELAY, 1, now=NOW)
+            assert await one.recover(recovered) == []
+            assert await other.recover(recovered) == []
+
+    async def test_what_a_silent_one_has_is_taken_over_and_its_record_refused(self, url):
+        """F45: after the lease another sends it, flagged; what the first one records is refused."""
+        async with opened(url, lease=LEASE) as (one, other):
+            await one.add([entry()])
+            [claim] = await one.claim(RELAY, 1, now=NOW)
+            assert await one.holds(claim.delivery)
+            await silence(one)
+
+            async def taken_over():
+                return ids(await other.recover(recovered)) == ["d1"]
+
+            await until(taken_over)
+            [again] = await other.claim(RELAY, 1, now=NOW)
+            assert again.delivery.uncertain == 1
+            assert not await one.record(sent(claim.delivery))
+            assert not await one.holds(claim.delivery)
+            assert await other.record(sent(again.delivery))
+            assert (await one.get("d1")).uncertain == 1
+
+    async def test_a_late_record_is_refused_also_where_it_came_back_to_us(self, url):
+        """Lost, and claimed again by the same replica: the old claim is not the new one."""
+        async with opened(url, lease=LEASE) as (one, other):
+            await one.add([entry()])
+            [old] = await one.claim(RELAY, 1, now=NOW)
+            await silence(one)
+
+            async def taken_over():
+                return await other.recover(recovered)
+
+            await until(taken_over)
+            await one._lease.renew()
+            [new] = await one.claim(RELAY, 1, now=NOW)
+            assert not await one.record(sent(old.delivery))
+            assert not await one.holds(old.delivery)
+            assert await one.holds(new.delivery)
+            assert await one.record(sent(new.delivery))
+
+    async def test_a_claim_that_was_never_answered_is_given_back_unsent(self, url, monkeypatch):
+        """The server did it, and the answer was lost: nothing is uncertain, nothing is stuck."""
+        async with opened(url, count=1) as (one,):
+            await one.add([entry()])
+            take = one._claims.take
+
+            async def lost(*arguments):
+                await take(*arguments)
+                raise ConnectionResetError
+
+            monkeypatch.setattr(one._claims, "take", lost)
+            with pytest.raises(JournalUnavailable):
+                await one.claim(RELAY, 1, now=NOW)
+            assert (await one.get("d1")).status is Status.SENDING
+            monkeypatch.undo()
+            [claim] = await one.claim(RELAY, 1, now=NOW)
+            assert claim.delivery.uncertain == 0
+
+
+class TestTrouble:
+    async def test_a_server_that_restarts_is_unavailable_and_then_there_again(self, url, postgres):
+        """F46: meanwhile every call is JournalUnavailable; what was there before is there after."""
+        async with opened(url, count=1) as (one,):
+            await one.add(entries(3))
+            [claim, *_] = await one.claim(RELAY, 1, now=NOW)
+            postgres.down()
+            try:
+                calls = (one.add([entry("x")]), one.claim(RELAY, 1, now=NOW), one.backlog(),
+                         one.record(sent(claim.delivery)), one.get("d00001"))  # fmt: skip
+                for call in calls:
+                    with pytest.raises(JournalUnavailable):
+                        await call
+            finally:
+                postgres.up()
+
+            async def there():
+                with contextlib.suppress(JournalUnavailable):
+                    return await one.record(sent(claim.delivery))
+
+            await until(there)
+            assert (await one.backlog()).counts[Status.SENT] == 1
+            with pytest.raises(MessageNotFound):
+                await one.get("x")
+            assert ids(await one.claim(RELAY, 9, now=NOW)) == ["d00001", "d00002"]
+
+    async def test_a_text_with_nul_is_refused_alone(self, url):
+        """PostgreSQL's text holds no NUL: whoever brings one is refused, and nobody else."""
+        async with opened(url, count=1) as (one,):
+            bad, good = await asyncio.gather(
+                one.add([entry("bad", reference="a\0b")]), one.add([entry("good")]),
+                return_exceptions=True,
+            )  # fmt: skip
+            assert isinstance(bad, Rejected)
+            assert good.replayed is None
+            assert (await one.find(Filter(reference="a\0b"))).deliveries == ()

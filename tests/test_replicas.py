@@ -1,0 +1,241 @@
+"""
+Several replicas on one PostgreSQL, as real processes, killed, stopped and restarted under
+load. Each test ends with what was *acknowledged* with a 2xx and what was *received*.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import signal
+
+import httpx2
+import pytest
+
+from notifier.deliveries import Status
+from tests.notifying import ended, notifying, submit_one, until
+from tests.process import Server, message
+from tests.relay import ScriptedRelay
+from tests.test_crash import Sets, client_of, states, until_all
+
+LEASE = 1.0
+WORKERS = 4
+LIMIT = 40.0
+
+
+@pytest.fixture
+async def relay():
+    async with ScriptedRelay() as relay:
+        yield relay
+
+
+@pytest.fixture
+async def url(postgres):
+    return await postgres.database()
+
+
+def replica(relay, url, folder, name, **settings):
+    (folder / name).mkdir()
+    given = {"workers": WORKERS, "lease": f"{LEASE}s", "retry_schedule": "200ms"} | settings
+    return Server(folder / name, relays=f"smtp://{relay.host}:{relay.port}", journal=url, **given)
+
+
+@contextlib.asynccontextmanager
+async def replicas(relay, url, folder, count, **settings):
+    servers = [replica(relay, url, folder, f"r{number}", **settings) for number in range(count)]
+    async with contextlib.AsyncExitStack() as stack:
+        for server in servers:
+            stack.push_async_exit(server)
+        await asyncio.gather(*(server.start() for server in servers))
+        yield servers
+
+
+class Caller:
+    """
+    A client that tries the next replica where one cannot be reached or asks to be asked
+    later, with an Idempotency-Key, for as long as its patience lasts.
+    """
+
+    def __init__(self, servers):
+        self._servers = servers
+        self.sets = Sets()
+        self.answers = []  # every status that any replica gave
+        self._numbers = itertools.count()
+        self._stopped = False
+
+    async def send(self):
+        number = next(self._numbers)
+        self.sets.attempted.add(number)
+        turn = itertools.cycle(self._servers[number % 3 :] + self._servers[: number % 3])
+        async with asyncio.timeout(LIMIT):
+            while number not in self.sets.acknowledged:
+                await self._try(next(turn), number)
+
+    async def _try(self, server, number):
+        try:
+            answer = await self._client.post(
+                f"{server.url}/v1/messages",
+                json=message(number),
+                headers={"Idempotency-Key": f"n{number}"},
+            )
+        except httpx2.TransportError:
+            await asyncio.sleep(0.05)
+            return
+        self.answers.append(answer.status_code)
+        if answer.status_code == 202:
+            self.sets.acknowledged[number] = answer.json()["id"]
+        else:
+            assert answer.headers["Retry-After"], answer.text
+            await asyncio.sleep(0.05)
+
+    async def _keep_sending(self):
+        while not self._stopped:
+            await self.send()
+
+    async def reach(self, count):
+        """Until so many more have been acknowledged."""
+        goal = len(self.sets.acknowledged) + count
+        async with asyncio.timeout(LIMIT):
+            while len(self.sets.acknowledged) < goal:
+                await asyncio.sleep(0.01)
+
+    async def __aenter__(self):
+        self._client = httpx2.AsyncClient(timeout=2, trust_env=False)
+        self._sending = [asyncio.create_task(self._keep_sending()) for _ in range(8)]
+        return self
+
+    async def __aexit__(self, *exc_info):
+        self._stopped = True
+        await asyncio.gather(*self._sending)
+        await self._client.aclose()
+
+
+def check(relay, found, acknowledged, *, most):
+    """Nothing is lost; what came more than once is flagged, and is not more than `most`."""
+    received = Sets().received(relay)
+    assert set(acknowledged) - set(received) == set()
+    flagged = {
+        number for number, each in zip(acknowledged, found, strict=True) if each["uncertain"] > 0
+    }
+    copied = {number for number, count in received.items() if count > 1 and number in acknowledged}
+    assert copied <= flagged
+    assert sum(received[number] - 1 for number in copied) <= most
+
+
+async def test_f45_a_stopped_replica_is_taken_over_and_its_record_refused(relay, url, tmp_path):
+    """SIGSTOP past the lease: the other sends; what wakes up records nothing and sends no more."""
+    relay.hold("DOT")
+    async with replicas(relay, url, tmp_path, 1) as [stale]:
+        sets = Sets()
+        async with client_of(stale) as client:
+            await asyncio.gather(*(sets.send(client, number) for number in range(12)))
+        await until(lambda: relay.heard.count("DATA") == WORKERS)
+        stale.process.send_signal(signal.SIGSTOP)
+        async with replica(relay, url, tmp_path, "other") as other:
+            relay.release()
+            found = await until_all(other, sets.acknowledged.values(), "sent")
+            stale.process.send_signal(signal.SIGCONT)
+            await until(lambda: any(line.get("event") == "lease_lost" for line in stale.log))
+            assert await stale.stop() == 0
+            assert await states(other, sets.acknowledged.values()) == found
+    assert {len(each["attempts"]) for each in found} == {1}
+    check(relay, found, sets.acknowledged, most=WORKERS)
+
+
+async def test_f46_a_database_that_restarts_loses_nothing(relay, url, tmp_path, postgres):
+    """Meanwhile 503 with Retry-After, and unready; then it goes on by itself."""
+    async with replicas(relay, url, tmp_path, 2) as servers:
+        caller = Caller(servers)
+        async with caller, httpx2.AsyncClient(trust_env=False) as client:
+            await caller.reach(50)
+            postgres.down()
+            try:
+                await until(lambda: 503 in caller.answers)
+                async with asyncio.timeout(LIMIT):
+                    while (await client.get(f"{servers[0].url}/readyz")).status_code != 503:
+                        await asyncio.sleep(0.05)
+            finally:
+                postgres.up()
+            await caller.reach(50)
+            await servers[0].until_ready()
+        acknowledged = caller.sets.acknowledged
+        found = await until_all(servers[1], acknowledged.values(), "sent")
+        assert [server.process.returncode for server in servers] == [None, None]
+    assert set(caller.answers) == {202, 503}
+    check(relay, found, acknowledged, most=2 * WORKERS)
+
+
+async def test_three_replicas_lose_nothing_whatever_happens(relay, url, tmp_path, postgres):
+    """Under load one is killed, one stopped past its lease, and the database restarted."""
+    async with replicas(relay, url, tmp_path, 3) as servers:
+        killed, stopped, steady = servers
+        caller = Caller(servers)
+        async with caller:
+            await caller.reach(60)
+            await killed.kill()
+            await caller.reach(60)
+            stopped.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(2 * LEASE)  # what is tested is that this time passes
+            await caller.reach(20)
+            postgres.down()
+            await until(lambda: 503 in caller.answers)
+            postgres.up()
+            await caller.reach(20)
+            stopped.process.send_signal(signal.SIGCONT)
+            await killed.start()
+            await caller.reach(60)
+        acknowledged = caller.sets.acknowledged
+        found = await until_all(steady, acknowledged.values(), "sent")
+    check(relay, found, acknowledged, most=3 * WORKERS * 3)
+
+
+async def test_a_rolling_restart_is_not_noticed(relay, url, tmp_path):
+    """One after the other is stopped and started again: no copy, and no 5xx but 503."""
+    async with replicas(relay, url, tmp_path, 3) as servers:
+        caller = Caller(servers)
+        async with caller:
+            for server in servers:
+                await caller.reach(30)
+                assert await server.stop() == 0
+                await server.start()
+        acknowledged = caller.sets.acknowledged
+        found = await until_all(servers[0], acknowledged.values(), "sent")
+    assert set(caller.answers) <= {202, 503}
+    assert {each["uncertain"] for each in found} == {0}
+    check(relay, found, acknowledged, most=0)
+
+
+async def test_a_wait_on_one_ends_by_what_another_sends(relay, url, tmp_path):
+    """Whoever waits at a replica that sends nothing is answered as soon as another has sent."""
+    async with (
+        notifying(tmp_path / "a", relay, journal=url) as here,
+        notifying(tmp_path / "b", relay, journal=url),
+    ):
+        here.dispatcher.pause()  # this one alone: the journal is not told
+        with here.feed.subscribe() as everything:
+            id = await submit_one(here)
+            assert (await ended(here, id)).status is Status.SENT
+            async with asyncio.timeout(LIMIT):
+                while (await everything.next()).status is not Status.SENT:
+                    pass
+
+
+async def test_a_pause_holds_for_every_replica(relay, url, tmp_path):
+    """The queue and a relay, paused and resumed at one, are so at the other."""
+    async with (
+        notifying(tmp_path / "a", relay, journal=url) as here,
+        notifying(tmp_path / "b", relay, journal=url) as there,
+    ):
+
+        def states():
+            return [each.state for each in there.routes.relays.states()]
+
+        before = states()
+        await here.pause()
+        await until(lambda: there.dispatcher.paused)
+        await here.pause("first")
+        await until(lambda: states() != before)
+        await there.resume()
+        await until(lambda: not here.dispatcher.paused)
+        await there.resume("first")
+        id = await submit_one(here)
+        assert (await ended(there, id)).status is Status.SENT
