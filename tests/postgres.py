@@ -29,7 +29,8 @@ def binaries():
 class Cluster:
     """One server on a loopback port; each test gets a database of its own."""
 
-    def __init__(self):
+    def __init__(self, *, durable=False):
+        self._durable = durable  # as an operator would have it; else as quick as can be
         self._bin = binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="notifier-postgres-"))
         self._data = self._folder / "data"
@@ -48,9 +49,10 @@ class Cluster:
             conf.write(
                 f"port = {self.port}\nlisten_addresses = '127.0.0.1'\n"
                 f"unix_socket_directories = '{self._folder}'\nmax_connections = 100\n"
-                # A process that is killed loses nothing by this; a power cut would.
-                "fsync = off\nfull_page_writes = off\nshared_buffers = 64MB\n"
             )
+            # A process that is killed loses nothing by this; a power cut would.
+            if not self._durable:
+                conf.write("fsync = off\nfull_page_writes = off\nshared_buffers = 64MB\n")
         self.up()
 
     def up(self):
@@ -63,6 +65,12 @@ class Cluster:
         with contextlib.suppress(subprocess.SubprocessError):
             self.down()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def pid(self):
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
+    def new_database(self):
+        return asyncio.run(self.database())
 
     async def database(self):
         """The URL of a new, empty database."""
