@@ -69,6 +69,19 @@ class Server:
                         return
                 await asyncio.sleep(0.02)
 
+    async def run(self, *arguments):
+        """What another command prints, with this server's settings."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            env=environment(**self.settings),
+            cwd=Path(__file__).parents[1],
+            stdout=asyncio.subprocess.PIPE,
+        )
+        printed, _ = await process.communicate()
+        assert process.returncode == 0
+        return printed.decode().strip()
+
     async def kill(self):
         """SIGKILL: no chance to tidy up."""
         if self.process.returncode is None:

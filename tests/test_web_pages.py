@@ -12,11 +12,12 @@ import pytest
 from notifier import web as web_package
 from notifier.service import Notifier
 from notifier.settings import Settings
-from notifier.web.pages import SWAGGER
+from notifier.web.files import SWAGGER
 from tests.web_client import LETTER, client_of, serving
 
 STATIC = Path(web_package.__file__).parent / "static"
-PAGES = ("/", "/docs", "/inbox")
+TESTS = Path(__file__).parent
+PAGES = ("/", "/docs", "/inbox", "/monitor", "/monitor/messages/abc", "/sign-in")
 EVIL = "<script>alert(1)</script>\"'&amp;"
 
 
@@ -25,7 +26,7 @@ class Reader(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.links, self.inline, self._script = [], [], [], None
+        self.tags, self.links, self.loads, self.inline, self._script = [], [], [], [], None
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -33,6 +34,8 @@ class Reader(HTMLParser):
         self.tags.append(tag)
         self._script = tag if tag in {"script", "style"} else None
         self.links += [value for name, value in attrs if name in {"src", "href", "data-document"}]
+        if tag != "a":
+            self.loads += [value for name, value in attrs if name in {"src", "href"}]
         self.inline += [name for name in attributes if name.startswith("on") or name == "style"]
 
     def handle_data(self, data):
@@ -71,7 +74,8 @@ async def test_pages_load_nothing_from_elsewhere(client):
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         page = Reader(answer.text)
         assert not page.inline, path
-        for link in page.links:
+        assert page.loads
+        for link in page.loads:
             assert link.startswith("/"), f"{path}: {link}"
             assert not link.startswith("//")
             assert (await client.get(link)).status_code == 200, link
@@ -103,6 +107,8 @@ async def test_a_prefix_stands_before_every_link(tmp_path):
         assert accepted.headers["location"].startswith("/mail/v1/messages/")
         for path in PAGES:
             for link in Reader((await client.get(path)).text).links:
+                if link.startswith(("#", "http://notifier.test/mail/")):
+                    continue  # within the README
                 assert link.startswith("/mail/"), f"{path}: {link}"
                 assert (await client.get(link.removeprefix("/mail"))).status_code == 200, link
 
@@ -110,7 +116,19 @@ async def test_a_prefix_stands_before_every_link(tmp_path):
 async def test_the_index_says_how_to_call_under_the_name_it_was_called_by(client):
     """Its example can be copied."""
     text = (await client.get("/", headers={"Host": "mail.example.org:8014"})).text
-    assert "curl -X POST http://mail.example.org:8014/v1/messages" in text
+    assert "curl -s http://mail.example.org:8014/v1/messages" in text
+    assert "127.0.0.1:8014" not in text
+
+
+async def test_the_index_is_the_readme(client):
+    """Rendered, with an anchor for each section; and no host's name becomes a tag."""
+    assert "<i>" not in (await client.get("/", headers={"Host": "a<i>b"})).text
+    text = (await client.get("/")).text
+    page = Reader(text)
+    assert {"table", "pre", "h2"} <= set(page.tags)
+    anchors = [link for link in page.links if link.startswith("#") and link != "#main"]
+    assert len(anchors) > 5
+    assert all(f'id="{anchor[1:]}"' in text for anchor in anchors)
 
 
 # Files
@@ -143,9 +161,10 @@ async def test_nothing_but_static_files_is_served(client, path):
     assert (await client.get(f"/static/{path}")).status_code == 404
 
 
-def test_what_others_wrote_is_what_they_wrote():
+@pytest.mark.parametrize("folder", [STATIC, TESTS], ids=["package", "tests"])
+def test_what_others_wrote_is_what_they_wrote(folder):
     """Every vendored file has its sum in the manifest, and each package its licence."""
-    manifest = tomllib.loads((STATIC / "vendor/MANIFEST.toml").read_text())
+    manifest = tomllib.loads((folder / "vendor/MANIFEST.toml").read_text())
     listed = set()
     for package in manifest["package"]:
         assert package["name"]
@@ -153,17 +172,25 @@ def test_what_others_wrote_is_what_they_wrote():
         assert package["version"] in package["folder"]
         assert "LICENSE" in package["sha256"]
         for name, expected in package["sha256"].items():
-            path = STATIC / "vendor" / package["folder"] / name
+            path = folder / "vendor" / package["folder"] / name
             assert hashlib.sha256(path.read_bytes()).hexdigest() == expected, name
             listed.add(path)
-    assert listed == {path for path in (STATIC / "vendor").glob("*/*") if path.is_file()}
+    assert listed == {path for path in (folder / "vendor").glob("*/*") if path.is_file()}
 
 
 def test_our_own_files_name_no_other_host():
     """Neither scripts nor styles of ours could load anything from elsewhere."""
-    for path in STATIC.glob("*.*"):
+    for path in [*STATIC.glob("*.*"), *STATIC.glob("js/*.js")]:
+        if path.suffix in {".png", ".webp"}:
+            continue
         for url in re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"')]*", path.read_text()):
             assert url == "http://www.w3.org/2000/svg", path.name
+
+
+def test_scripts_fit_on_a_few_screens():
+    """As modules of ours in Python do."""
+    for path in STATIC.glob("js/*.js"):
+        assert len(path.read_text().splitlines()) < 300, path.name
 
 
 # The inbox
@@ -174,8 +201,8 @@ async def test_the_inbox_shows_what_was_caught(client):
     found = await caught(client, LETTER | {"subject": "Grüße", "html": "<b>Hi</b>"})
     assert found["subject"] == "Grüße"
     assert found["recipients"] == ["ann@example.net"]
-    assert "Grüße" in (await client.get("/inbox")).text
-    assert "Hello." in (await client.get(f"/inbox/view/{found['id']}")).text
+    assert (await client.get("/inbox/messages?q=grüße")).json()["items"] == [found]
+    assert (await client.get("/inbox/messages?q=nowhere")).json()["items"] == []
     assert (await client.get(f"/inbox/messages/{found['id']}")).json() == found
     source = await client.get(f"/inbox/messages/{found['id']}/source")
     assert source.headers["content-type"].startswith("text/plain")
@@ -194,29 +221,67 @@ async def test_the_inbox_goes_page_by_page(client):
     assert len(first["items"]) == 2
     assert len(rest["items"]) == 1
     assert rest["next_before"] is None
-    assert 'href="/inbox?before=' not in (await client.get("/inbox")).text
+    assert first["total"] == rest["total"] == 3
+    assert (await client.delete("/inbox/messages")).json() == {"count": 3}
+    assert (await client.get("/inbox/messages")).json()["items"] == []
 
 
-async def test_a_strangers_text_stays_text(client):
-    """Nothing in a mail becomes a tag of our pages; its HTML is shown in a sandbox."""
-    body = LETTER | {"to": ['"<i>x" <ann@example.net>'], "subject": EVIL, "text": EVIL}
-    found = await caught(client, body | {"html": f"<p>{EVIL}</p>"})
-    for path in ("/inbox", f"/inbox/view/{found['id']}"):
-        page = Reader((await client.get(path)).text)
-        assert "script" not in page.tags
-        assert "i" not in page.tags
-    text = (await client.get(f"/inbox/view/{found['id']}")).text
-    assert re.search(r'<iframe sandbox [^>]*src="/inbox/messages/\w+/html"', text)
-    html = await client.get(f"/inbox/messages/{found['id']}/html")
+@pytest.mark.parametrize("kind", ["inbox", "monitor"])
+async def test_a_strangers_html_is_locked_up(client, kind):
+    """No scripts, no forms, no network, an origin of its own: the policy that goes with it."""
+    sent = LETTER | {"html": f"<p>{EVIL}</p>"}
+    found = await caught(client, sent)
+    id = (await client.get("/v1/messages")).json()["items"][0]["id"]
+    path = {"inbox": f"/inbox/messages/{found['id']}", "monitor": f"/monitor/messages/{id}"}[kind]
+    html = await client.get(f"{path}/html")
+    assert EVIL in html.text
     policy = html.headers["content-security-policy"]
     assert policy.startswith("sandbox; default-src 'none'; ")
     assert "script" not in policy
+    assert "form-action 'none'" in policy
+
+
+@pytest.mark.parametrize("kind", ["inbox", "monitor"])
+async def test_an_attachment_is_only_handed_over(client, kind):
+    """Never opened in place, whatever it says that it is; a picture is shown where it belongs."""
+    files = [
+        {"filename": 'a"b;\u20ac.html', "content_type": "text/html", "content": "PGI+"},
+        {"filename": "p.png", "content_type": "image/png", "content": "UE5H", "content_id": "pic"},
+    ]
+    sent = {"html": '<img src="cid:pic"><img src="cid:other">', "attachments": files}
+    found = await caught(client, LETTER | sent)
+    id = (await client.get("/v1/messages")).json()["items"][0]["id"]
+    path = {"inbox": f"/inbox/messages/{found['id']}", "monitor": f"/monitor/messages/{id}"}[kind]
+    numbers = {each["name"]: each["number"] for each in found["attachments"]}
+    html = next(number for name, number in numbers.items() if name.endswith(".html"))
+    answer = await client.get(f"{path}/attachments/{html}")
+    assert answer.content == b"<b>"
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"].startswith('attachment; filename="a_b__.html"; ')
+    assert "sandbox" in answer.headers["content-security-policy"]
+    for nowhere in ("7", "x", "-1", "\u0663", "9" * 400):
+        assert (await client.get(f"{path}/attachments/{nowhere}")).status_code == 404
+    shown = (await client.get(f"{path}/html")).text
+    assert '<img src="data:image/png;base64,UE5H">' in shown
+    assert '<img src="cid:other">' in shown
+
+
+async def test_the_monitor_takes_a_message_apart(client):
+    """Texts and headers of a mail; of a text message what is sent."""
+    await caught(client, LETTER | {"html": "<b>Hi</b>"})
+    id = (await client.get("/v1/messages")).json()["items"][0]["id"]
+    content = (await client.get(f"/monitor/messages/{id}/content")).json()
+    assert content["text"] == "Hello.\n"
+    assert content["has_html"]
+    assert ["Subject", "Hi"] in content["headers"]
+    for path in ("content", "html", "attachments/0"):
+        assert (await client.get(f"/monitor/messages/nothing/{path}")).status_code == 404
 
 
 @pytest.mark.parametrize("id", ["nothing", "..%2f..%2fnotifier.db", "%00", "\u00fc", "a" * 500])
 async def test_what_was_not_caught_is_not_found(client, id):
     """Whatever is written there; it never names a file."""
-    for path in ("view/{}", "messages/{}", "messages/{}/source", "messages/{}/html"):
+    for path in ("messages/{}", "messages/{}/source", "messages/{}/html"):
         answer = await client.get("/inbox/" + path.format(id))
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"
@@ -227,4 +292,4 @@ async def test_without_the_mailbox_there_is_no_inbox(tmp_path):
     async with client_of(Notifier(Settings(data_dir=str(tmp_path)))) as client:
         for path in ("/inbox", "/inbox/messages", "/inbox/messages/abc"):
             assert (await client.get(path)).status_code == 404
-        assert "/inbox" not in (await client.get("/")).text
+        assert 'href="/inbox' not in (await client.get("/sign-in")).text

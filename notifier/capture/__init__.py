@@ -4,8 +4,16 @@ real SMTP on loopback, so that trying notifier out runs the code that production
 """
 
 from notifier.capture.mailbox import Mailbox
-from notifier.capture.reading import Caught, CaughtAttachment
+from notifier.capture.reading import Caught, CaughtAttachment, attachment, read
 from notifier.capture.server import Capture
 from notifier.capture.simulator import Simulator
 
-__all__ = ["Capture", "Caught", "CaughtAttachment", "Mailbox", "Simulator"]
+__all__ = [
+    "Capture",
+    "Caught",
+    "CaughtAttachment",
+    "Mailbox",
+    "Simulator",
+    "attachment",
+    "read",
+]

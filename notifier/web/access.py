@@ -14,12 +14,18 @@ READING = {"GET", "HEAD"}
 OPEN = {
     "/",
     "/docs",
+    "/monitor",  # frames alone: what they show they ask for with the visitor's key
+    "/monitor/messages/{id:str}",
+    "/inbox",
+    "/sign-in",
     "/openapi.json",
     "/static/{file:path}",
     "/livez",
     "/readyz",
     "/health",
 }
+# To sign in and out: whoever may is told by the key, not by the door.
+OPEN_ACTS = {"/sign-in", "/sign-out"}
 # What hands messages in, or tries that out.
 SENDING = {
     "/v1/messages",
@@ -55,6 +61,8 @@ def access_to(handler: HTTPRouteHandler) -> Access | None:
     paths = handler.paths
     if {str(method) for method in handler.http_methods} <= READING:
         return None if paths <= OPEN else Access(KeyScope.READ, own=all(map(_own, paths)))
+    if paths <= OPEN_ACTS:
+        return None
     return Access(KeyScope.SEND if paths <= SENDING else KeyScope.MANAGE)
 
 

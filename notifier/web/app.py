@@ -9,7 +9,9 @@ from notifier.service import Notifier
 from notifier.web.auth import Door
 from notifier.web.batch import Batches
 from notifier.web.bulk import Bulk
+from notifier.web.contents import Contents
 from notifier.web.events import Events
+from notifier.web.files import Files
 from notifier.web.inbox import Inbox
 from notifier.web.legacy import Legacy
 from notifier.web.levers import Levers
@@ -19,6 +21,8 @@ from notifier.web.ops import Probes
 from notifier.web.pages import Pages
 from notifier.web.problems import HANDLERS
 from notifier.web.room import Room
+from notifier.web.shell import Shell
+from notifier.web.signing import Signing
 from notifier.web.sms import Texts
 from notifier.web.templates import TemplateViews
 from notifier.web.views import Views
@@ -29,11 +33,13 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
     Handlers are methods of objects that know the service: no dependency is looked up while
     a request waits. The service is opened and closed by the caller.
     """
-    pages = Pages(service)
+    door = Door(service)
+    shell = Shell(service, door)
+    pages = Pages(service, shell)
     requests = Requests()
     room = Room(largest=service.settings.max_body)
     app = Litestar(
-        Door(service).before(
+        door.before(
             room.around(
                 [
                     *Messages(service).routes(),
@@ -48,7 +54,10 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
                     *Probes(service).routes(),
                     *Metrics(service, requests, log_drops=log_drops).routes(),
                     *pages.routes(),
-                    *Inbox(service).routes(),
+                    *Contents(service).routes(),
+                    *Inbox(service, shell).routes(),
+                    *Signing(service, door, shell).routes(),
+                    *Files().routes(),
                 ]
             )
         ),

@@ -4,9 +4,12 @@ import functools
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import structlog
+from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.dispatch import Clock, utc_now
@@ -23,6 +26,8 @@ from notifier.web.problems import WrongKey
 
 KEY = "notifier_key"  # in the request's state
 BEARER = b"bearer "
+COOKIE = "notifier_key"
+SAFE = {"GET", "HEAD", "OPTIONS"}
 
 Handler: TypeAlias = Callable[[AnyRequest], Awaitable[Any]]
 
@@ -53,6 +58,24 @@ def narrowed(which: Filter, request: AnyRequest) -> Filter:
     """What the caller may see of it: all, or with a key that has only `send` its own."""
     key = key_of(request)
     return which if key is None or key.may(KeyScope.READ) else replace(which, key=key.name)
+
+
+class Visitor(Struct, frozen=True):
+    """Who looks at a page: whether a key is needed, and the one that was shown, if it opens."""
+
+    needs_key: bool
+    key: Key | None = None
+
+    def may(self, scope: KeyScope) -> bool:
+        return self.key.may(scope) if self.key else not self.needs_key
+
+    @property
+    def manages(self) -> bool:
+        return self.may(KeyScope.MANAGE)
+
+    @property
+    def reads(self) -> bool:
+        return self.may(KeyScope.READ)
 
 
 class Door:
@@ -99,9 +122,28 @@ class Door:
 
         return admitted
 
+    def visitor(self, request: AnyRequest) -> Visitor:
+        """Who asks for a page that is open to everybody. Raises nothing."""
+        self._keys.reload_if_changed()
+        if self._anonymous and not self._keys.configured:
+            return Visitor(needs_key=False)
+        presented = _presented(request) or cookie_of(request)
+        return Visitor(needs_key=True, key=self._keys.authenticate(presented, self._clock()))
+
+    def key_named(self, presented: str) -> Key:
+        """The key that somebody signs in with. Raises Unauthorized."""
+        self._keys.reload_if_changed()
+        now = self._clock()
+        key = self._keys.authenticate(presented, now)
+        if key is None:
+            raise WrongKey(self._keys.why_not(presented, now))
+        return key
+
     def _key(self, request: AnyRequest) -> Key:
         """Raises Unauthorized."""
         presented = _presented(request)
+        if not presented and (presented := cookie_of(request)) and request.method not in SAFE:
+            refuse_other_origin(request)  # a browser sends the cookie along, whoever asked it to
         now = self._clock()
         key = self._keys.authenticate(presented, now) if presented else None
         if key is not None:
@@ -156,6 +198,24 @@ def _presented(request: AnyRequest) -> str:
         if name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
             bearer = value[len(BEARER) :]
     return bearer.decode("latin-1").strip()
+
+
+def cookie_of(request: AnyRequest) -> str:
+    """The key that a browser has kept since somebody signed in; empty: none."""
+    for pair in request.headers.get("cookie", "").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
+
+
+def refuse_other_origin(request: AnyRequest) -> None:
+    """What a browser does must come from a page of ours. Raises 403. RFC 6454, section 7."""
+    site = request.headers.get("sec-fetch-site")
+    origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
+    if site not in {None, "same-origin"} or (urlsplit(origin).netloc != host and site is None):
+        detail = f"the page's origin, {origin[:100] or 'none'}, is not this service, {host[:100]}"
+        raise HTTPException(status_code=403, detail=detail)
 
 
 def _tell_refusal(request: AnyRequest, status: int, reason: str, key_id: str | None) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Annotated, Literal
 
 from litestar import route
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
+from litestar.types import Send
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Delivery, Status
@@ -17,9 +18,10 @@ from notifier.web.answers import encode
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import Operation, Outcome
 from notifier.web.parameters import read_query, render
+from notifier.web.sse import KEEP_ALIVE, Stream, event, write
 
 QUIET_SECONDS = 5.0  # then a stream gets a comment, so that proxies keep it
-KEEP_ALIVE = b": still here\n\n"
+DIGEST_SECONDS = 1.0  # between two digests, at least
 
 
 Id = Annotated[str, Meta(max_length=64)]
@@ -29,12 +31,19 @@ class EventQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which events."""
 
     message: Annotated[Id | None, Meta(description="Only those of this message.")] = None
+    digest: Annotated[
+        bool,
+        Meta(
+            description="Of all: once a second the ids of what has changed, the latest alone where "
+            "much has, instead of every message each time. For those who show it to people."
+        ),
+    ] = False
 
 
 class Event(Struct, frozen=True):
-    """One event of the stream. `data` is JSON: a message, or numbers by status."""
+    """One event of the stream. `data` is JSON: a message, ids of messages, or numbers by status."""
 
-    event: Literal["message", "queue", "closing"]
+    event: Literal["message", "changed", "queue", "closing"]
     data: str
 
 
@@ -57,12 +66,59 @@ class Events:
             )(self.follow)
         ]
 
-    async def follow(self, request: AnyRequest) -> "Stream":
+    async def follow(self, request: AnyRequest) -> Stream:
         """
-        `event: message` with the message as it is now, whenever that changes; `event: queue` with
-        the number of messages by status; `event: closing` when the service stops.
+        `event: message` with the message as it is now, whenever that changes, or with `digest`
+        `event: changed` with ids; `event: queue` with the number of messages by status;
+        `event: closing` when the service stops.
         """
-        return Stream(self._service, self._figures, read_query(request, EventQuery).message)
+        query = read_query(request, EventQuery)
+        return Stream(partial(self._tell, query))
+
+    async def _tell(self, query: EventQuery, send: Send) -> None:
+        if query.message is not None:
+            await self._tell_of(query.message, send)
+        elif query.digest:
+            await self._tell_ids(send)
+        else:
+            await self._tell_all(send)
+        await write(send, event(b"closing", b"{}"), last=True)
+
+    async def _tell_all(self, send: Send) -> None:
+        told = self._figures.words()
+        await write(send, told)
+        with self._service.feed.follow() as following:
+            while not following.over:
+                pieces = [_words(news) for news in await following.next()]
+                figures = self._figures.words()
+                if figures is not told:
+                    told = figures
+                    pieces.append(figures)
+                await write(send, b"".join(pieces) or KEEP_ALIVE)
+
+    async def _tell_ids(self, send: Send) -> None:
+        told = self._figures.words()
+        await write(send, told)
+        with self._service.feed.follow() as following:
+            while not following.over:
+                ids = dict.fromkeys(news.delivery.id for news in await following.next())
+                pieces = [event(b"changed", encode(list(ids)))] if ids else []
+                figures = self._figures.words()
+                if figures is not told:
+                    told = figures
+                    pieces.append(figures)
+                await write(send, b"".join(pieces) or KEEP_ALIVE)
+                await asyncio.sleep(DIGEST_SECONDS)
+
+    async def _tell_of(self, id: str, send: Send) -> None:
+        with self._service.feed.subscribe(id) as news:
+            while True:
+                await write(send, KEEP_ALIVE)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(QUIET_SECONDS):
+                        while (delivery := await news.next()) is not None:
+                            await write(send, _told(delivery))
+                        return
 
 
 class Figures:
@@ -78,82 +134,8 @@ class Figures:
         counts = self._service.upkeep.backlog.counts
         if counts != self._counts:
             self._counts = counts
-            self._words = _event(b"queue", encode({str(k): n for k, n in counts.items()}))
+            self._words = event(b"queue", encode({str(k): n for k, n in counts.items()}))
         return self._words
-
-
-class Stream:
-    """One reader's stream, until it leaves or the service stops."""
-
-    def __init__(self, service: Notifier, figures: Figures, only: str | None) -> None:
-        self._service = service
-        self._figures = figures
-        self._only = only
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        start: HTTPResponseStartEvent = {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [
-                (b"content-type", b"text/event-stream; charset=utf-8"),
-                (b"cache-control", b"no-store"),
-                (b"x-accel-buffering", b"no"),
-            ],
-        }
-        await send(start)
-        telling = asyncio.ensure_future(self._tell(send))
-        leaving = asyncio.ensure_future(_gone(receive))
-        try:
-            await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            telling.cancel()
-            leaving.cancel()
-            told, _ = await asyncio.gather(telling, leaving, return_exceptions=True)
-        if isinstance(told, Exception):
-            raise told
-
-    async def _tell(self, send: Send) -> None:
-        if self._only is None:
-            await self._tell_all(send)
-        else:
-            await self._tell_of(self._only, send)
-        await _write(send, _event(b"closing", b"{}"), last=True)
-
-    async def _tell_all(self, send: Send) -> None:
-        told = self._figures.words()
-        await _write(send, told)
-        with self._service.feed.follow() as following:
-            while not following.over:
-                pieces = [_words(news) for news in await following.next()]
-                figures = self._figures.words()
-                if figures is not told:
-                    told = figures
-                    pieces.append(figures)
-                await _write(send, b"".join(pieces) or KEEP_ALIVE)
-
-    async def _tell_of(self, id: str, send: Send) -> None:
-        with self._service.feed.subscribe(id) as news:
-            while True:
-                await _write(send, KEEP_ALIVE)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(QUIET_SECONDS):
-                        while (delivery := await news.next()) is not None:
-                            await _write(send, _told(delivery))
-                        return
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _write(send: Send, data: bytes, *, last: bool = False) -> None:
-    body: HTTPResponseBodyEvent = {
-        "type": "http.response.body",
-        "body": data,
-        "more_body": not last,
-    }
-    await send(body)
 
 
 def _words(news: News) -> bytes:
@@ -163,11 +145,7 @@ def _words(news: News) -> bytes:
 
 
 def _told(delivery: Delivery) -> bytes:
-    return _event(b"message", render(delivery))
-
-
-def _event(name: bytes, data: bytes) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (name, data)
+    return event(b"message", render(delivery))
 
 
 EVENTS = Operation(

@@ -1,12 +1,14 @@
-"""What the built-in mailbox caught: as pages, and as JSON for tests of whoever uses notifier."""
+"""What the built-in mailbox caught: as a page, and as JSON for tests of whoever uses notifier."""
 
+import asyncio
 import re
-from html import escape
+from functools import partial
 from typing import Annotated
 
-from litestar import route
+from litestar import delete, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import Send
 from msgspec import Meta, Struct
 
 from notifier.capture import Caught, Mailbox
@@ -14,23 +16,17 @@ from notifier.service import Notifier
 from notifier.web.answers import NO_STORE, Answer, encode
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import GET
-from notifier.web.pages import HTML, PAGE, SECURE, page
-from notifier.web.parameters import read_query
+from notifier.web.parameters import read_query, refuse_cross_site
+from notifier.web.queries import Word
+from notifier.web.shell import SECURE, Shell
+from notifier.web.sse import KEEP_ALIVE, Stream, event, write
+from notifier.web.strangers import download, framed, number_of
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
-# A stranger's HTML: no scripts, no forms, nothing from the network, an origin of its own; and
-# only our own page may frame it.
-STRANGER = (
-    *SECURE,
-    NO_STORE,
-    (
-        b"content-security-policy",
-        b"sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        b"frame-ancestors 'self'",
-    ),
-)
 PRIVATE = (*SECURE, NO_STORE)
+QUIET_SECONDS = 15.0  # between two signs of life
+DRAINING_SECONDS = 1.0  # how late a reader may learn that we stop
 
 
 class InboxQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,64 +34,60 @@ class InboxQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     before: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
+    q: Word = ""
 
 
 class InboxList(Struct, frozen=True):
-    """One page of what was caught, newest first."""
+    """One page of what was caught, newest first, and how much there is in all."""
 
     items: tuple[Caught, ...]
     next_before: str | None
+    total: int
+
+
+class Deleted(Struct, frozen=True):
+    """How many mails are gone."""
+
+    count: int
 
 
 class Inbox:
     """/inbox, where the mailbox is in use."""
 
-    def __init__(self, service: Notifier) -> None:
+    def __init__(self, service: Notifier, shell: Shell) -> None:
         self._service = service
-        self._base = escape(service.settings.public_path)
-        self._list = page("inbox.html")
-        self._caught = page("caught.html")
+        self._shell = shell
 
     def routes(self) -> list[HTTPRouteHandler]:
+        mail = "/inbox/messages/{id:str}"
         return [
-            route("/inbox", http_method=GET)(self.list_page),
-            route("/inbox/view/{id:str}", http_method=GET)(self.caught_page),
+            route("/inbox", http_method=GET)(self.page),
+            route("/inbox/events", http_method=["GET"])(self.follow),
             route("/inbox/messages", http_method=GET)(self.list),
-            route("/inbox/messages/{id:str}", http_method=GET)(self.show),
-            route("/inbox/messages/{id:str}/source", http_method=GET)(self.source),
-            route("/inbox/messages/{id:str}/html", http_method=GET)(self.html),
+            delete("/inbox/messages", status_code=200)(self.delete_all),
+            route(mail, http_method=GET)(self.show),
+            route(f"{mail}/source", http_method=GET)(self.source),
+            route(f"{mail}/html", http_method=GET)(self.html),
+            route(f"{mail}/attachments/{{number:str}}", http_method=GET)(self.attachment),
         ]
 
-    async def list_page(self, request: AnyRequest) -> Answer:
-        found = await self._find(request)
-        older = ""
-        if found.next_before:
-            href = f"{self._base}/inbox?before={escape(found.next_before)}"
-            older = f'<a href="{href}">Older</a>'
-        rows = "\n".join(_row(caught, self._base) for caught in found.items)
-        text = self._list.substitute(
-            base=self._base,
-            rows=rows or '<tr><td colspan="5">Nothing yet.</td></tr>',
-            older=older,
-        )
-        return Answer(text.encode("utf-8", "replace"), content_type=HTML, headers=PAGE)
-
-    async def caught_page(self, request: AnyRequest) -> Answer:
-        caught = await self._get(request)
-        text = self._caught.substitute(
-            base=self._base,
-            id=escape(caught.id),
-            at=f"{caught.at:%Y-%m-%d %H:%M:%S %Z}",
-            subject=escape(caught.subject) or "(no subject)",
-            sender=escape(caught.sender),
-            recipients=escape(", ".join(caught.recipients)),
-            size=caught.size,
-            parts=_parts(caught, self._base),
-        )
-        return Answer(text.encode("utf-8", "replace"), content_type=HTML, headers=PAGE)
+    async def page(self, request: AnyRequest) -> Answer:
+        self._mailbox()
+        return self._shell.private(request, "inbox.html")
 
     async def list(self, request: AnyRequest) -> Answer:
-        return Answer(encode(await self._find(request)), headers=PRIVATE)
+        mailbox = self._mailbox()
+        query = read_query(request, InboxQuery)
+        found = await mailbox.list(limit=query.limit + 1, before=query.before, q=query.q.strip())
+        shown = tuple(found[: query.limit])
+        older = shown[-1].id if len(found) > query.limit else None
+        body = InboxList(shown, older, await mailbox.count())
+        return Answer(encode(body), headers=PRIVATE)
+
+    async def delete_all(self, request: AnyRequest) -> Answer:
+        """For good: they are copies of what was sent, which the journal knows without them."""
+        refuse_cross_site(request)
+        return Answer(encode(Deleted(await self._mailbox().delete_all())), headers=PRIVATE)
 
     async def show(self, request: AnyRequest) -> Answer:
         return Answer(encode(await self._get(request)), headers=PRIVATE)
@@ -111,20 +103,42 @@ class Inbox:
         caught = await self._get(request)
         if not caught.html:
             raise NotFoundException("the message has no HTML")
-        text = caught.html.encode("utf-8", "replace")
-        return Answer(text, content_type=HTML, headers=STRANGER)
+        return await framed(caught.html, caught.attachments, partial(self._part, caught.id))
+
+    async def attachment(self, request: AnyRequest) -> Answer:
+        part = await self._mailbox().attachment(_id(request), number_of(request))
+        if part is None:
+            raise NotFoundException("the message has no such attachment")
+        name, _, content = part
+        return download(name, content)
+
+    async def follow(self, request: AnyRequest) -> Stream:  # noqa: ARG002 - Litestar calls it by name
+        """`event: mail` with the id of each that arrives, or with "" when all were deleted."""
+        return Stream(partial(self._tell, self._mailbox()))
+
+    async def _tell(self, mailbox: Mailbox, send: Send) -> None:
+        news: asyncio.Queue[str] = asyncio.Queue()
+        stop = mailbox.listen(news.put_nowait)
+        quiet = 0.0
+        await write(send, KEEP_ALIVE)
+        try:
+            while not self._service.draining:
+                try:
+                    async with asyncio.timeout(DRAINING_SECONDS):
+                        await write(send, event(b"mail", encode(await news.get())))
+                except TimeoutError:
+                    quiet += DRAINING_SECONDS
+                if quiet >= QUIET_SECONDS:
+                    quiet = 0.0
+                    await write(send, KEEP_ALIVE)
+            await write(send, event(b"closing", b"{}"), last=True)
+        finally:
+            stop()
 
     def _mailbox(self) -> Mailbox:
         if self._service.mailbox is None:
             raise NotFoundException("the built-in mailbox is not in use")
         return self._service.mailbox
-
-    async def _find(self, request: AnyRequest) -> InboxList:
-        mailbox = self._mailbox()
-        query = read_query(request, InboxQuery)
-        found = await mailbox.list(limit=query.limit + 1, before=query.before)
-        shown = tuple(found[: query.limit])
-        return InboxList(shown, shown[-1].id if len(found) > query.limit else None)
 
     async def _get(self, request: AnyRequest) -> Caught:
         caught = await self._mailbox().get(_id(request))
@@ -132,28 +146,13 @@ class Inbox:
             raise NotFoundException("the mailbox has no such message")
         return caught
 
+    async def _part(self, id: str, number: int) -> bytes | None:
+        part = await self._mailbox().attachment(id, number)
+        return None if part is None else part[2]
+
 
 def _id(request: AnyRequest) -> str:
     id: str = request.scope["path_params"]["id"]
     if not _ID.fullmatch(id):  # it names a file
         raise NotFoundException("the mailbox has no such message")
     return id
-
-
-def _row(caught: Caught, base: str) -> str:
-    return (
-        f"<tr><td>{caught.at:%Y-%m-%d %H:%M:%S}</td><td>{escape(caught.sender)}</td>"
-        f"<td>{escape(', '.join(caught.recipients))}</td>"
-        f'<td><a href="{base}/inbox/view/{escape(caught.id)}">'
-        f"{escape(caught.subject) or '(no subject)'}</a></td><td>{caught.size}</td></tr>"
-    )
-
-
-def _parts(caught: Caught, base: str) -> str:
-    parts = []
-    if caught.text:
-        parts.append(f'<h2>Text</h2>\n<pre class="text">{escape(caught.text)}</pre>')
-    if caught.html:
-        source = f"{base}/inbox/messages/{escape(caught.id)}/html"
-        parts.append(f'<h2>HTML</h2>\n<iframe sandbox title="HTML" src="{source}"></iframe>')
-    return "\n".join(parts)

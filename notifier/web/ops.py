@@ -40,6 +40,7 @@ class Summary(Struct, frozen=True):
     counts: dict[str, int]
     oldest_due_at: datetime | None
     relays: tuple[dict[str, Any], ...]
+    sent_today: int = 0
 
 
 class Probes:
@@ -80,6 +81,7 @@ class Probes:
             counts={status.value: count for status, count in health.counts.items()},
             oldest_due_at=health.oldest_due_at,
             relays=_relays(health),
+            sent_today=self._service.history.sent_today(),
         )
         text = msgspec.json.format(encode(body), indent=2)
         return Answer(text, status=_status(health), headers=[NO_STORE])

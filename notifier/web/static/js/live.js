@@ -1,0 +1,75 @@
+// Server-sent events that rest while nobody looks: no stream is kept by a hidden page.
+import { base } from "./api.js";
+import { $, say } from "./dom.js";
+
+const AGAIN = 3000; // milliseconds
+
+// `on` has a function for each event's name; `fresh` runs whenever the stream begins (again).
+export function follow(path, on, fresh) {
+  const sign = $("#live");
+  let source = null;
+  let timer = null;
+
+  const show = (state, words) => {
+    sign.dataset.state = state;
+    say(sign, words);
+  };
+
+  function open() {
+    clearTimeout(timer);
+    if (source || document.hidden) return;
+    source = new EventSource(base + path);
+    source.addEventListener("open", () => {
+      show("live", "live");
+      fresh();
+    });
+    source.addEventListener("error", () => lost("not connected"));
+    source.addEventListener("closing", () => lost("the service is stopping"));
+    for (const [name, act] of Object.entries(on)) {
+      source.addEventListener(name, (event) => act(JSON.parse(event.data)));
+    }
+  }
+
+  function close() {
+    source?.close();
+    source = null;
+  }
+
+  function lost(words) {
+    close();
+    show("lost", words);
+    timer = setTimeout(open, AGAIN);
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      close();
+      show("resting", "paused while hidden");
+    } else {
+      open();
+    }
+  });
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", (event) => event.persisted && open());
+  open();
+}
+
+// Runs `work` every so often while somebody looks, and never twice at the same time.
+export function regularly(milliseconds, work) {
+  let running = false;
+  const turn = async () => {
+    if (document.hidden || running) return;
+    running = true;
+    try {
+      await work();
+    } catch {
+      // The sign of the stream says that the service does not answer.
+    } finally {
+      running = false;
+    }
+  };
+  setInterval(turn, milliseconds);
+  document.addEventListener("visibilitychange", turn);
+  turn();
+  return turn;
+}
