@@ -117,7 +117,7 @@ async def test_the_index_says_how_to_call_under_the_name_it_was_called_by(client
     """Its example can be copied."""
     text = (await client.get("/", headers={"Host": "mail.example.org:8014"})).text
     assert "curl -s http://mail.example.org:8014/v1/messages" in text
-    assert "127.0.0.1:8014" not in text
+    assert "http://127.0.0.1:8014" not in text
 
 
 async def test_the_index_is_the_readme(client):
