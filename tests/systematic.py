@@ -1,0 +1,370 @@
+"""
+Every place where something can go wrong, one after the other, as SQLite's own tests do it: the
+scenario is run with the first of them failing, then the second, until one run is untouched.
+
+    python -m tests.systematic FOLDER PORT SCENARIO N    die by SIGKILL at the N-th place
+
+What is counted: each commit of the journal, before and after; each piece that the relay gets
+from us, and each that we get from it; each await of whoever hands a message in.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import sys
+from collections import Counter
+from pathlib import Path
+from unittest import mock
+
+import structlog
+from msgspec.structs import replace
+
+from notifier.deliveries import Delivery
+from notifier.errors import Unavailable
+from notifier.relayspec import RelaySpec
+from notifier.service import Notifier
+from notifier.settings import Settings
+from notifier.smtp.session import Session
+from tests import relay as scripted
+from tests.notifying import email, ended
+
+SCENARIOS = {
+    "one message": [("ann",)],
+    "three recipients, one of them refused": [("ann", "bob", "eve")],
+    "twenty messages": [(f"n{number}",) for number in range(20)],
+}
+REFUSED = "bob"
+PROCESS_SECONDS = 60
+
+
+class Places:
+    """Counts the places that are passed, and says when it is the n-th."""
+
+    def __init__(self, n):
+        self.n = n
+        self.passed = 0
+
+    def here(self):
+        self.passed += 1
+        return self.passed == self.n
+
+    @property
+    def reached(self):
+        return self.passed >= self.n
+
+
+class Sets:
+    """The four sets of Jepsen's queue tests, by recipient."""
+
+    def __init__(self):
+        self.attempted = set()
+        self.acknowledged = {}  # id -> recipients
+
+    async def submit(self, service, scenario):
+        """Hand in all messages of a scenario at once, as so many clients would."""
+        await asyncio.gather(*(self._submit(service, each) for each in SCENARIOS[scenario]))
+
+    async def _submit(self, service, names):
+        with contextlib.suppress(Unavailable, asyncio.CancelledError):
+            await self.hand_in(service, names)
+
+    async def hand_in(self, service, names):
+        self.attempted.update(names)
+        message = email(*(f"{name}@example.org" for name in names))
+        receipt = await service.desk.submit([message])
+        (delivery,) = receipt.deliveries
+        self.acknowledged[delivery.id] = names
+        return delivery.id
+
+    async def check(self, service, relay):
+        """Nothing lost, nothing unexpected, nothing sent again without a flag."""
+        doubt = {}
+        for id, names in self.acknowledged.items():
+            delivery = await ended(service, id)
+            assert delivery.status == "sent", (delivery.status, delivery.reason)
+            doubt.update(dict.fromkeys(names, delivery.uncertain))
+        copies = Counter(
+            address.partition("@")[0]
+            for _, recipients, _ in relay.received
+            for address in recipients
+        )
+        for name in doubt:
+            assert (copies[name] == 0) == (name == REFUSED), f"lost: {name}"
+        assert copies.keys() <= self.attempted, "unexpected"
+        recovered = copies.keys() - doubt.keys()
+        for name, count in copies.items():
+            if name not in recovered:
+                assert count <= 1 + doubt[name], f"{name} came {count} times, unflagged"
+        return recovered
+
+
+class Relay(scripted.ScriptedRelay):
+    """Refuses one recipient for good; cuts the connection at the places that it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.answer("RCPT", "550 5.1.1 no such user", to=f"{REFUSED}@example.org")
+        self.got = self.gives = Places(0)
+
+
+class Connection(scripted.Connection):
+    def data_received(self, data):
+        if self.relay.got.here():
+            return self.end(scripted.CUT)
+        return super().data_received(data)
+
+    def flush(self):
+        if self.out and self.relay.gives.here():
+            self.out.clear()
+            return self.end(scripted.CUT)
+        return super().flush()
+
+
+@contextlib.contextmanager
+def hasty():
+    """Waits that a person would not notice are cut short."""
+    with (
+        mock.patch("notifier.dispatch.JOURNAL_SECONDS", 0.02),
+        mock.patch.object(Delivery, "patience", 0.02),
+        mock.patch.object(scripted, "Connection", Connection),
+    ):
+        yield
+
+
+def settings(folder, port):
+    spec = RelaySpec(name="relay", host="127.0.0.1", port=port)
+    return Settings(
+        data_dir=str(folder), relays=(spec,), workers=4, retry_schedule=(0.02,), grace=2.0
+    )
+
+
+def commits(service, places, *, error=None, act=None):
+    """At the n-th commit (the places before and after it count as two) fail, or act."""
+    writer = service.journal._writes._server
+    usual = writer._commit
+
+    def commit(db):
+        if places.here():
+            if error is not None:
+                raise error
+            act()
+        usual(db)
+        if act is not None and places.here():
+            act()
+
+    writer._commit = commit
+
+
+def full():
+    error = sqlite3.OperationalError("disk is full")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+    return error
+
+
+async def commit_fails(folder, scenario, n):
+    """The n-th commit finds the disk full."""
+    places, sets = Places(n), Sets()
+    async with Relay() as relay, Notifier(settings(folder, relay.port)) as service:
+        commits(service, places, error=full())
+        await sets.submit(service, scenario)
+        await sets.check(service, relay)
+    return places.reached
+
+
+async def write_fails(folder, scenario, n):
+    """The relay is gone when we write for the n-th time."""
+    return await _link_fails(folder, scenario, Places(n), Places(0))
+
+
+async def read_fails(folder, scenario, n):
+    """The relay is gone when we would read for the n-th time."""
+    return await _link_fails(folder, scenario, Places(0), Places(n))
+
+
+async def _link_fails(folder, scenario, got, gives):
+    sets = Sets()
+    async with Relay() as relay:
+        relay.got, relay.gives = got, gives
+        async with Notifier(settings(folder, relay.port)) as service:
+            await sets.submit(service, scenario)
+            await sets.check(service, relay)
+    return max(got, gives, key=lambda places: places.n).reached
+
+
+async def caller_cancelled(folder, scenario, n):
+    """Whoever hands a message in is cancelled at its n-th await."""
+    sets, reached = Sets(), False
+    async with Relay() as relay, Notifier(settings(folder, relay.port)) as service:
+        for names in SCENARIOS[scenario]:
+            steps = Steps(sets.hand_in(service, names), n)
+            with contextlib.suppress(asyncio.CancelledError):
+                await steps
+            reached = reached or steps.reached
+        # Whether a cancelled one was kept nobody was told; kept, it is sent like any other.
+        await sets.hand_in(service, ("last",))
+        await sets.check(service, relay)
+    return reached
+
+
+class Steps:
+    """A coroutine that is cancelled at its n-th await."""
+
+    def __init__(self, coroutine, n):
+        self._coroutine = coroutine
+        self._places = Places(n)
+
+    @property
+    def reached(self):
+        return self._places.reached
+
+    def __await__(self):
+        waits = self._coroutine.send(None)
+        while True:
+            if self._places.here():
+                return self._coroutine.throw(asyncio.CancelledError())
+            try:
+                got = yield waits
+            except BaseException as error:  # noqa: BLE001 - it goes on where it belongs
+                waits = self._coroutine.throw(error)
+                continue
+            try:
+                waits = self._coroutine.send(got)
+            except StopIteration as end:
+                return end.value
+
+
+async def stopped(folder, scenario, n):
+    """The service is told to stop at the n-th commit; another one goes on where it was."""
+    places, sets = Places(n), Sets()
+    async with Relay() as relay:
+        async with Notifier(settings(folder, relay.port)) as service:
+            loop = asyncio.get_running_loop()
+            commits(service, places, act=lambda: loop.call_soon_threadsafe(service.drain))
+            await sets.submit(service, scenario)
+            await _until_stopped(service, sets.check(service, relay))
+        async with Notifier(settings(folder, relay.port)) as service:
+            await sets.check(service, relay)
+    return places.reached
+
+
+async def aborted(folder, scenario, n):
+    """Past its grace the service breaks off all sends, at the n-th reply of the relay."""
+    sets = Sets()
+    async with Relay() as relay:
+        relay.gives = places = Stopper(n)
+        short = replace(settings(folder, relay.port), grace=0.0)
+        async with Notifier(short) as service:
+            places.stop = service.drain
+            await sets.submit(service, scenario)
+            await _until_stopped(service, sets.check(service, relay))
+        async with Notifier(settings(folder, relay.port)) as service:
+            await sets.check(service, relay)
+    return places.reached
+
+
+async def _until_stopped(service, check):
+    """Carry out a check, unless the service is stopped before it has come to its end."""
+    checking = asyncio.ensure_future(check)
+    while not (checking.done() or service.draining):
+        await asyncio.sleep(0.002)
+    if not service.draining:
+        return await checking
+    checking.cancel()
+    with contextlib.suppress(asyncio.CancelledError, AssertionError):
+        await checking
+    return None
+
+
+class Stopper(Places):
+    """Does not fail, but stops somebody."""
+
+    def here(self):
+        if super().here():
+            self.stop()
+        return False
+
+
+async def killed(folder, scenario, n):
+    """The process dies by SIGKILL at the n-th place; another one goes on where it was."""
+    sets = Sets()
+    async with Relay() as relay:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.systematic", folder, str(relay.port), scenario, str(n)),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[1],
+        )
+        async with asyncio.timeout(PROCESS_SECONDS):
+            said, _ = await child.communicate()
+        assert child.returncode in (0, -signal.SIGKILL)
+        for line in said.decode().split("\n")[:-1]:
+            id, _, names = line.partition(" ")
+            sets.acknowledged[id] = tuple(names.split(","))
+        sets.attempted = {name for names in SCENARIOS[scenario] for name in names}
+        async with Notifier(settings(folder, relay.port)) as service:
+            await sets.check(service, relay)
+    return child.returncode != 0
+
+
+FAULTS = (commit_fails, write_fails, read_fails, caller_cancelled, stopped, aborted, killed)
+
+
+async def go_through(fault, scenario, folder, *, begin=1, stride=1):
+    """Run a scenario with each n-th place failing, until a run is untouched; how many that were."""
+    runs = 0
+    n = begin
+    with hasty():
+        while True:
+            runs += 1
+            place = folder / f"{fault.__name__}-{n}"
+            async with asyncio.timeout(PROCESS_SECONDS):
+                try:
+                    reached = await fault(place, scenario, n)
+                except BaseException as error:
+                    error.add_note(f"{fault.__name__} at place {n} of {scenario!r}")
+                    raise
+            if not reached:
+                return runs
+            n += stride
+
+
+async def _live(folder, port, scenario, n):
+    """Hand in a scenario, say what was acknowledged, and die at the n-th place."""
+    places, sets = Places(n), Sets()
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    received, exchange = Session.data_received, Session._exchange
+
+    def data_received(self, data):
+        if places.here():
+            die()
+        received(self, data)
+
+    def write_first(self, *args):
+        if places.here():
+            die()
+        return exchange(self, *args)
+
+    Session.data_received, Session._exchange = data_received, write_first
+    async with Notifier(settings(folder, port)) as service:
+        commits(service, places, act=die)
+
+        async def hand_in(names):
+            id = await sets.hand_in(service, names)
+            os.write(1, f"{id} {','.join(names)}\n".encode())
+            if places.here():
+                die()
+            return id
+
+        ids = await asyncio.gather(*(hand_in(names) for names in SCENARIOS[scenario]))
+        for id in ids:
+            await ended(service, id)
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    with hasty():
+        asyncio.run(_live(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
