@@ -18,7 +18,7 @@ async def test_whatever_fails_nothing_is_lost(fault, scenario, tmp_path):
     """Until a run is untouched: no message lost, none sent twice without being flagged."""
     stride = 1
     if fault is killed:
-        stride = 23 if scenario == MANY else 4
+        stride = 31 if scenario == MANY else 5
     elif scenario == MANY:
         stride = 5
     runs = await go_through(fault, scenario, tmp_path, stride=stride)

@@ -77,10 +77,25 @@ def value(rng, depth=0):
     return {rng.choice(FIELDS + WORDS): value(rng, depth + 1) for _ in range(rng.randrange(4))}
 
 
-def body(rng):
+SIMPLE = {
+    "email_to": "a@example.org",
+    "email_from": "b@example.org",
+    "subject": "s",
+    "message": "m",
+}
+RIGHT = {
+    "/send-sms/": {"phone_number": "+12025550123", "provider": "verizon", "message": "m"},
+    "/send-email/": SIMPLE,
+    "/send-async/": SIMPLE,
+}
+MAIL = {"to": ["a@example.org"], "from": "b@example.org", "subject": "s", "text": "t"}
+
+
+def body(rng, path):
     """A body: nearly right, anything, cut off, or no JSON at all."""
-    right = {"to": ["a@example.org"], "from": "b@example.org", "subject": "s", "text": "t"}
-    made = right | {rng.choice(FIELDS): value(rng) for _ in range(rng.randrange(4))}
+    right = RIGHT.get(path, MAIL)
+    names = [*right] if rng.random() < 0.7 else FIELDS
+    made = right | {rng.choice(names): value(rng) for _ in range(rng.randrange(3))}
     kind = rng.randrange(10)
     content = json.dumps([made] if kind == 0 else value(rng) if kind == 1 else made).encode()
     if kind == 2:
@@ -103,7 +118,7 @@ def request(rng):
         rng.choice(("status", "limit", "cursor", "dry_run", "q", "to")): rng.choice(WORDS[:10])
     }
     given = params if rng.random() < 0.2 else None
-    return method, path, headers, given, body(rng)
+    return method, path, headers, given, body(rng, path)
 
 
 async def requests(cases, seed):
