@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Self
 
 import structlog
-from msgspec import Struct
 
+from notifier.alerts import Alerts
 from notifier.attempts import Attempt
 from notifier.capture import Mailbox
 from notifier.deliveries import Delivery, Route, Status
@@ -18,6 +18,7 @@ from notifier.dispatch import Clock, Dispatcher, utc_now
 from notifier.errors import MessageNotFound, Rejected, WrongState
 from notifier.feed import Feed
 from notifier.fittings import Fittings
+from notifier.health import Health
 from notifier.history import History
 from notifier.journal import Backlog, Filter, Step
 from notifier.metrics import LoopLag, Tally
@@ -25,7 +26,6 @@ from notifier.replicas import Replicas
 from notifier.retries import RetryPolicy
 from notifier.routes import Routes
 from notifier.settings import Settings
-from notifier.smtp import RelayState
 from notifier.upkeep import Upkeep
 
 __all__ = ["Health", "Idempotent", "Notifier", "Receipt"]
@@ -34,17 +34,6 @@ PAUSED = "paused:"  # before the name, in the words that the journal keeps
 QUEUE = "queue"
 
 log = structlog.get_logger()
-
-
-class Health(Struct, frozen=True):
-    """Whether the service can accept messages, and how it fares."""
-
-    ready: bool
-    reasons: tuple[str, ...]
-    relays: tuple[RelayState, ...]
-    counts: Mapping[Status, int]
-    oldest_due_at: datetime | None
-    paused: bool
 
 
 class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
@@ -115,6 +104,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 heed_words=self._heed_pauses,
             )
             await parts.enter_async_context(replicas)
+            await parts.enter_async_context(
+                Alerts(settings, self.routes.relays, health=self.health, clock=self._clock)
+            )
             self.dispatcher.start()
             parts.push_async_callback(self._stop)
             self._parts = parts.pop_all()

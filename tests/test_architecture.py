@@ -46,6 +46,8 @@ MACHINE = [
     "fittings",
     "admission",
     "desk",
+    "health",
+    "alerts",
     "routes",
     "service",
 ]

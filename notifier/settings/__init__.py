@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from notifier.errors import ConfigurationError
 from notifier.relayspec import RelaySpec
 from notifier.retries import RetryPolicy
+from notifier.settings.contradictions import contradictions
 from notifier.settings.kinds import (
     ADDRESS,
     DURATION,
@@ -23,6 +24,7 @@ from notifier.settings.kinds import (
     SCHEDULE,
     SECRET,
     SIZE,
+    WEB_ADDRESS,
     Kind,
     choice,
     whole,
@@ -161,6 +163,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     sms_provider_idempotency_header: Annotated[
         str | None, LINE, Meta(description="Field by which the provider knows a repeated request.")
     ] = None
+    alert_url: Annotated[
+        str | None, WEB_ADDRESS, Meta(description="Where alerts are posted to, as JSON.")
+    ] = None
+    alert_to: Annotated[
+        str | None, ADDRESS, Meta(description="Whom alerts are mailed to, past the queue.")
+    ] = None
+    alert_after: Annotated[
+        float, DURATION, Meta(description="How long a relay may rest, or a due message wait.")
+    ] = 600.0
     public_path: Annotated[
         str, PUBLIC_PATH, Meta(description="Path prefix behind a reverse proxy, `/notifier`.")
     ] = ""
@@ -188,7 +199,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             sources.read_toml(Path(named), named_by="NOTIFIER_CONFIG")
         sources.read_environment(environ)
         values, faults = _read(sources)
-        faults += _contradictions(values)
+        faults += contradictions(values)
         if faults:
             raise ConfigurationError(*faults, *further(cls(**values)))
         return cls(**values)
@@ -261,29 +272,6 @@ def _hint(text: str) -> str:
     if text.startswith("tcp://"):
         return " (Kubernetes sets it for a service of this name; see enableServiceLinks)"
     return ""
-
-
-def _contradictions(values: dict[str, Any]) -> list[str]:
-    faults = []
-    relays: tuple[RelaySpec, ...] = values.get("relays", ())
-    password = values.get("relay_password")
-    bare = [relay for relay in relays if relay.username and not relay.password]
-    if bare and password is None:
-        names = ", ".join(relay.name for relay in bare)
-        faults.append(
-            f"{variable('relays')}: {names} has a user but no password; write user:password@host, "
-            f"or set {variable('relay_password')} or {variable('relay_password')}_FILE"
-        )
-    values["relays"] = tuple(
-        msgspec.structs.replace(relay, password=password) if relay in bare else relay
-        for relay in relays
-    )
-    if values.get("body_retention", 0.0) > values.get("retention", float("inf")):
-        faults.append(
-            f"{variable('body_retention')} is longer than {variable('retention')}; "
-            "contents go with their messages"
-        )
-    return faults
 
 
 def _is_loopback(host: str) -> bool:

@@ -144,6 +144,12 @@ def _read_public_path(text: str) -> str:
     return path
 
 
+def _read_web_address(text: str) -> str:
+    if re.fullmatch(r"https?://[^/\s]+\S*", _read_line(text)):
+        return text
+    raise ValueError("it is no address of a web page; write https://HOST/PATH")
+
+
 def _write_optional(text: str | None) -> str:
     return text or ""
 
@@ -168,4 +174,5 @@ JOURNAL = Kind(_read_journal, _write_journal, secret=True)
 PUBLIC_PATH = Kind(_read_public_path)
 REGION = Kind(_read_region, _write_optional)
 SECRET = Kind(_read_line, _struck_out, secret=True)
+WEB_ADDRESS = Kind(_read_web_address, _struck_out, secret=True)
 PASSWORD = Kind(_read_line, _struck_out, secret=True)

@@ -1,0 +1,20 @@
+"""How the service fares, at a glance."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from notifier.deliveries import Status
+from notifier.smtp import RelayState
+
+
+class Health(Struct, frozen=True):
+    """Whether the service can accept messages, and how it fares."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+    relays: tuple[RelayState, ...]
+    counts: Mapping[Status, int]
+    oldest_due_at: datetime | None
+    paused: bool
