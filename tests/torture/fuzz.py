@@ -20,6 +20,7 @@ from notifier.messages import Email
 from notifier.smtp.replies import MAX_LINE, MAX_REPLY, ReplyReader
 from tests.process import Server
 from tests.relay import ScriptedRelay
+from tests.test_security import smuggle
 
 CLIENTS = 8
 PATHS = [
@@ -196,6 +197,8 @@ async def fuzz(cases, seed):
         compose_any(rng)
         parse_any(rng)
     print(f"{cases} mails composed, {cases} conversations read")
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"{await smuggle(folder, cases // 5, seed)} bodies full of dots and line ends sent")
     statuses, wrong = await requests(cases, seed)
     print(f"{statuses.total()} requests: {dict(sorted(statuses.items()))}")
     for each in wrong[:5]:
