@@ -1,8 +1,11 @@
 """A closer look at one message: its conversation, its source, and why it is where it is."""
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 
+import httpx2
 import pytest
 from msgspec.structs import replace
 
@@ -13,6 +16,7 @@ from notifier.relayspec import Tls
 from notifier.smtp import State
 from notifier.web.explaining import Situation, explain
 from notifier.web.relays import RelayResource, TroubleResource
+from tests.process import Server
 from tests.web_client import LETTER, serving
 
 TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
@@ -392,3 +396,20 @@ async def test_only_what_a_message_can_go_to_is_in_its_way(tmp_path):
         paused = [name for name, told in waiting.items() if "paused" in told["explanation"]]
         assert paused == ["relay", "provider"]
         assert "capture" not in waiting["provider"]["explanation"]
+
+
+async def test_a_digest_tells_ids_alone(tmp_path):
+    """For pages: first the figures, then what has changed, once for all of a second."""
+    async with (
+        Server(tmp_path) as server,
+        httpx2.AsyncClient(trust_env=False, base_url=server.url) as client,
+        client.stream("GET", "/v1/events?digest=true", timeout=30) as stream,
+    ):
+        lines = stream.aiter_lines()
+        assert await anext(lines) == "event: queue"
+        posted = [(await client.post("/v1/messages", json=LETTER)).json() for _ in range(3)]
+        told = set()
+        async with asyncio.timeout(20):
+            while told < {each["id"] for each in posted}:
+                if await anext(lines) == "event: changed":
+                    told |= set(json.loads((await anext(lines)).removeprefix("data: ")))
