@@ -70,7 +70,12 @@ def _path(text: str | None) -> Path | None:
 
 def _senders(settings: Settings, faults: list[str]) -> None:
     """As strictly as in a message, which would else be refused for what it does not say."""
-    for name, sender in (("default_from", settings.default_from), ("sms_from", settings.sms_from)):
+    addresses = {
+        "default_from": settings.default_from,
+        "sms_from": settings.sms_from,
+        "alert_to": settings.alert_to,
+    }
+    for name, sender in addresses.items():
         try:
             if sender is not None:
                 address(sender)

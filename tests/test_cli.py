@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.server
 import json
+import re
 import signal
 import socket
 import ssl
@@ -279,6 +280,7 @@ async def test_check_goes_through_a_good_relay(authority, authority_file):
     assert told == [["ok", step] for step in steps]
     verbs = [line.split()[0] for line in relay.heard]
     assert verbs == ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL", "RSET", "QUIT"]
+    assert re.search(r"STARTTLS: protected by \S+; certificate until \d{4}-\d\d-\d\d", done.stdout)
     assert "MAIL FROM:<us@example.org>" in relay.heard
     assert "hush" not in done.stdout + done.stderr
 

@@ -127,3 +127,16 @@ async def test_prune_drops_what_is_past_its_time(server):
     assert not done.stdout.startswith("0 rows")
     shown = await run_async("messages", "show", id, **server.settings)
     assert "no message has the id" in shown.stderr
+
+
+async def test_check_tells_machines_what_each_step_has_shown():
+    """As JSON, and by the exit code."""
+    async with ScriptedRelay() as relay:
+        relay.answer("MAIL", "550 not you")
+        url = f"smtp://127.0.0.1:{relay.port}?name=ours"
+        done = await run_async("check", "--json", relays=url, default_from="us@example.org")
+    (look,) = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert look["relay"] == "ours"
+    assert [each["ok"] for each in look["findings"]] == [True, True, True, True, False]
+    assert look["findings"][-1]["said"] == "550 not you"

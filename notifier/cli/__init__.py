@@ -96,12 +96,13 @@ def send(config: Path | None, url: str | None, api_key: str | None, **given: Any
 
 @cli.command()
 @config_option
-def check(config: Path | None) -> None:
+@json_option
+def check(config: Path | None, as_json: bool) -> None:
     """Connect to each relay, and say what is wrong and what to do."""
     settings = Settings.read(os.environ, config=config)
     from notifier.cli.checking import check
 
-    check(settings, say=click.echo)
+    check(settings, say=click.echo, as_json=as_json)
 
 
 @cli.group()

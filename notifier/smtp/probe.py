@@ -6,6 +6,7 @@ import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 from typing import Any
 
@@ -18,6 +19,7 @@ from notifier.smtp.connect import tls_context
 from notifier.smtp.remedies import CERTIFICATES, REMEDIES
 
 SECONDS = 10.0  # for one step
+EXPIRING = timedelta(days=21)  # a certificate with less than that wants to be looked after
 
 
 class Finding(Struct, frozen=True):
@@ -117,7 +119,7 @@ class _Look:
             timeout=self._seconds,
         )
         try:
-            return _line(await self._smtp.connect())
+            return _line(await self._smtp.connect()) + self._certificate()
         except SMTPConnectTimeoutError as error:
             raise _Failed("it does not say anything", REMEDIES["greeting_silent"]) from error
         except SMTPResponseException as error:
@@ -164,7 +166,17 @@ class _Look:
         with _told(REMEDIES["ehlo"]):
             await smtp.ehlo()
         cipher = smtp.get_transport_info("cipher")
-        return f"protected by {cipher[1]}" if cipher else "protected"
+        protected = f"protected by {cipher[1]}" if cipher else "protected"
+        return protected + self._certificate()
+
+    def _certificate(self) -> str:
+        """Until when the relay's certificate is good; empty where there is none."""
+        found = self._open.get_transport_info("peercert")
+        if not found or "notAfter" not in found:
+            return ""
+        ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(found["notAfter"]), UTC)
+        soon = ends - datetime.now(UTC) < EXPIRING
+        return f"; certificate until {ends:%Y-%m-%d}" + (", which is soon" if soon else "")
 
     async def login(self) -> str:
         smtp = self._open
