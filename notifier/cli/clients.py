@@ -3,9 +3,11 @@ One client's connection: uvicorn's, with an end to its patience. uvicorn itself 
 for the rest of a request, takes a header of any length, and for ever for its answer to be read.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -14,6 +16,35 @@ HEAD_BYTES = 64 * 1024  # and what came in one piece with the last of them
 BODY_SECONDS = 30.0  # for its body, and a second more for each so many octets that have come:
 BODY_RATE = 16 * 1024
 UNREAD_SECONDS = 60.0  # without the client reading any of its answer
+
+
+class Corked:
+    """
+    A transport that sends what is written in one turn of the loop as one piece: uvicorn writes
+    the head of an answer and then its body, and each would wake the client.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._pieces:
+            self._loop.call_soon(self._flush)
+        self._pieces.append(data)
+
+    def _flush(self) -> None:
+        if pieces := self._pieces:
+            self._pieces = []
+            self._transport.write(b"".join(pieces))
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Client(HttpToolsProtocol):
@@ -29,7 +60,7 @@ class Client(HttpToolsProtocol):
     _unread_since: float | None = None
 
     def connection_made(self, transport: object) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn wants less than it is given
+        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]  # uvicorn wants less than it is given
         self._began = self.loop.time()
 
     def data_received(self, data: bytes) -> None:

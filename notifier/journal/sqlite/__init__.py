@@ -7,6 +7,7 @@ The journal in a SQLite file.
     writer.py     the one that writes: shared commits, what to do when the disk is full
     reader.py     those that only read
     additions.py  new deliveries, and the answers that repeated requests get
+    recordings.py what has become of claimed deliveries
     claims.py     which deliveries are next: lanes, fair shares
     searches.py   pages of what matches a filter
     prunes.py     dropping the old, a little at a time

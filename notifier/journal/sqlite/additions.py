@@ -31,7 +31,7 @@ class Addition:
         self.deliveries: list[tuple[rows.Value, ...]] = []
         self.contents: list[tuple[int, bytes]] = []
         self.terms: list[tuple[int, str, int]] = []
-        self._books = books
+        self.books = books
         self._idempotency = idempotency
         collapses = False
         for number, entry in enumerate(entries, seq):
@@ -49,25 +49,25 @@ class Addition:
                 return Added(answer)
         superseded: list[Delivery] = []
         for entry, row in zip(self.entries, self.deliveries, strict=True):
-            superseded += _supersede(db, self._books, entry.delivery)
+            superseded += _supersede(db, self.books, entry.delivery)
             insert(db, rows.INTO, [row])
-        _insert_what_belongs(db, self._books, [self])
+        _insert_what_belongs(db, [self])
         return Added(superseded=tuple(superseded))
 
     @staticmethod
-    def insert_plain(db: sqlite3.Connection, books: Books, additions: list["Addition"]) -> Added:
+    def together(db: sqlite3.Connection, additions: "Sequence[Addition]") -> Added:
         """All of these at once; the answer is the same for each."""
         insert(db, rows.INTO, [row for each in additions for row in each.deliveries])
-        _insert_what_belongs(db, books, additions)
+        _insert_what_belongs(db, additions)
         return Added()
 
 
-def _insert_what_belongs(db: sqlite3.Connection, books: Books, additions: list[Addition]) -> None:
+def _insert_what_belongs(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
     insert(db, "INSERT INTO contents", [row for each in additions for row in each.contents])
     insert(db, "INSERT INTO terms", [row for each in additions for row in each.terms])
     for addition in additions:
         for entry in addition.entries:
-            books.move(None, entry.delivery.status)
+            addition.books.move(None, entry.delivery.status)
 
 
 def _supersede(db: sqlite3.Connection, books: Books, new: Delivery) -> list[Delivery]:

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 # So that only a few different statements are made, and sqlite3's cache holds them prepared.
-CHUNKS = (64, 16, 4, 1)
+CHUNKS = (64, 32, 16, 8, 4, 2, 1)
 
 
 def insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:

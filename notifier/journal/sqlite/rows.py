@@ -31,6 +31,14 @@ SET = """
 """
 UPDATE = f"{SET} WHERE seq = ?"
 RECORD = f"{SET} WHERE id = ? AND status = 'sending'"
+# The same for many: `settled` has the values of RECORD, a row for each.
+RECORD_ALL = """
+    UPDATE deliveries SET
+        status = column1, relay = column2, due_at = column3, expires_at = column4,
+        collapse_key = column5, finished_at = column6, record = column7
+    FROM (VALUES {}) AS settled
+    WHERE deliveries.id = column8 AND deliveries.status = 'sending'
+"""
 
 
 def micros(at: datetime) -> int:

@@ -5,6 +5,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -43,13 +44,23 @@ class Clerk:
     """
     Answers in order, all of a batch by one call into the loop. Whatever happens, whoever
     waits is answered: once the server has raised, everybody gets JournalUnavailable.
+
+    As long as several ask at a time it waits `gather` seconds for those who ask next: what
+    a batch costs is then shared by more. Who asks alone is answered at once.
     """
 
     def __init__(
-        self, name: str, server: Server, *, batch: int, on_end: Callable[[BaseException], None]
+        self,
+        name: str,
+        server: Server,
+        *,
+        batch: int,
+        gather: float = 0.0,
+        on_end: Callable[[BaseException], None],
     ) -> None:
         self._server = server
         self._batch = batch
+        self._gather = gather
         self._on_end = on_end
         self._inbox: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -105,6 +116,8 @@ class Clerk:
         while batch := self._take():
             try:
                 self._tell(self._server.serve(db, batch))
+                if self._gather and len(batch) > 1:
+                    time.sleep(self._gather)
                 if self._inbox.empty():
                     self._server.rest(db)
             except BaseException as error:  # noqa: BLE001  a dead thread with a living API is the worst state

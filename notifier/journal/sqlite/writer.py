@@ -1,9 +1,11 @@
 """The one thread that writes: shared commits, and what to do when the disk is full."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
@@ -13,12 +15,15 @@ from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.faults import UNBINDABLE, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
+from notifier.journal.sqlite.recordings import Recording
 from notifier.journal.sqlite.storage import Storage
 from notifier.journal.sqlite.threads import Answer, Piece
 
 WAL_BYTES = 64 * 1024 * 1024  # past it the WAL is cut when there is a moment
 
+W = TypeVar("W")
 Commit = Callable[[sqlite3.Connection], object]
+Asked: TypeAlias = tuple["asyncio.Future[Any]", W]  # who waits, and for what
 
 log = structlog.get_logger()
 
@@ -101,10 +106,15 @@ class Writer:
 
     def _together(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
         db.execute("BEGIN IMMEDIATE")
-        answers = self._add(db, batch)
-        for piece in batch:
-            if _plain(piece) is not None:
-                continue
+        answers: list[Answer] = []
+        additions, recordings, others = _sorted(batch)
+        if additions:
+            added = Addition.together(db, [work for _, work in additions])
+            answers += [(future, added) for future, _ in additions]
+        if recordings:
+            Recording.together(db, [work for _, work in recordings])
+            answers += [(future, True) for future, _ in recordings]
+        for piece in others:
             before = db.total_changes
             try:
                 answers.append((piece.future, piece.work(db)))
@@ -117,14 +127,6 @@ class Writer:
         self.commits.observe(time.perf_counter() - begun, len(batch))
         self._books.keep()
         return answers
-
-    def _add(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
-        """What is new goes first: all of it at once costs less than one by one."""
-        plain = [(piece.future, new) for piece in batch if (new := _plain(piece)) is not None]
-        if not plain:
-            return []
-        answer = Addition.insert_plain(db, self._books, [new for _, new in plain])
-        return [(future, answer) for future, _ in plain]
 
     def _alone(self, db: sqlite3.Connection, piece: Piece) -> Answer:
         try:
@@ -151,6 +153,19 @@ def told(error: Exception) -> Exception:
     return error.error if isinstance(error, StepRaised) else explained(error)
 
 
-def _plain(piece: Piece) -> Addition | None:
-    work = piece.work
-    return work if isinstance(work, Addition) and work.plain else None
+def _sorted(
+    batch: list[Piece],
+) -> tuple[list[Asked[Addition]], list[Asked[Recording]], list[Piece]]:
+    """What is alike goes first: all of it at once costs less than one by one."""
+    additions: list[Asked[Addition]] = []
+    recordings: list[Asked[Recording]] = []
+    others: list[Piece] = []
+    for piece in batch:
+        match piece.work:
+            case Addition(plain=True) as addition:
+                additions.append((piece.future, addition))
+            case Recording() as recording if len(batch) > 1:
+                recordings.append((piece.future, recording))
+            case _:
+                others.append(piece)
+    return additions, recordings, others
