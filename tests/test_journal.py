@@ -65,10 +65,10 @@ def attempt(*, relay="main", accepted=("ann@example.org",), failures=None):
     )
 
 
-def idempotency(fingerprint=b"f", *, answer=b"answer", scope="app", hours=24):
+def idempotency(fingerprint=b"f", *, answer=b"answer", scope="app", key="k", hours=24):
     return Idempotency(
         scope=scope,
-        key="k",
+        key=key,
         fingerprint=fingerprint,
         answer=answer,
         expires_at=NOW + timedelta(hours=hours),
@@ -225,6 +225,20 @@ class TestIdempotency:
         [first] = [number for number, each in enumerate(added) if each.replayed is None]
         assert {each.replayed for each in added} == {None, b"%d" % first}
         assert ids((await journal.find(Filter())).deliveries) == [f"d{first}"]
+
+    async def test_new_and_repeated_requests_at_once_each_get_their_own(self, journal):
+        """Requests that are kept together do not hide which of them were made before."""
+        keys = [f"k{number}" for number in range(40)]
+        for key in keys[::3]:
+            await journal.add([entry(f"first-{key}")], idempotency(answer=b"first", key=key))
+        added = await asyncio.gather(
+            *(journal.add([entry(key)], idempotency(answer=b"second", key=key)) for key in keys)
+        )
+        assert [each.replayed for each in added] == [
+            b"first" if key in keys[::3] else None for key in keys
+        ]
+        found = {each.id for each in (await journal.find(Filter(), limit=100)).deliveries}
+        assert found == {f"first-{key}" for key in keys[::3]} | {*keys} - {*keys[::3]}
 
     async def test_a_key_past_its_time_is_free(self, journal):
         """An expired key counts as absent, whether or not it has been pruned."""
@@ -386,6 +400,16 @@ class TestRecord:
         assert not await journal.record(sent(delivery()))
         assert not await journal.record(sent(delivery("unknown")))
         assert await journal.get("d1") == delivery()
+
+    async def test_one_that_is_not_ours_does_not_take_the_others_along(self, journal):
+        """Of many records at once each is told for itself whether it was kept."""
+        await journal.add(entries(70))
+        claims = await journal.claim(RELAY, 70, now=NOW)
+        recorded = [sent(claim.delivery) for claim in claims]
+        assert await journal.record(recorded[30])
+        kept = await asyncio.gather(*map(journal.record, recorded))
+        assert kept == [number != 30 for number in range(70)]
+        assert (await journal.backlog()).counts[Status.SENT] == 70
 
     async def test_deferred_comes_back_when_it_is_due(self, journal):
         """A deferred delivery is claimed again at its new time."""

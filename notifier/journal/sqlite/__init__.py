@@ -6,7 +6,8 @@ The journal in a SQLite file.
     threads.py    a thread with a connection of its own, and how it answers
     writer.py     the one that writes: shared commits, what to do when the disk is full
     reader.py     those that only read
-    additions.py  new deliveries, and the answers that repeated requests get
+    additions.py  new deliveries
+    repeats.py    idempotency keys, and the answers that repeated requests get
     recordings.py what has become of claimed deliveries
     claims.py     which deliveries are next: lanes, fair shares
     searches.py   pages of what matches a filter

@@ -1,16 +1,14 @@
-"""New deliveries, and the answers that repeated requests get."""
+"""New deliveries."""
 
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from notifier.deliveries import Delivery
-from notifier.errors import IdempotencyMismatch
 from notifier.journal import Added, Entry, Idempotency
-from notifier.journal.sqlite import rows
+from notifier.journal.sqlite import repeats, rows
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.inserts import insert
-from notifier.journal.sqlite.rows import micros
 
 WAITING_ALIKE = """
     SELECT seq, status, record FROM deliveries INDEXED BY deliveries_collapse
@@ -32,7 +30,7 @@ class Addition:
         self.contents: list[tuple[int, bytes]] = []
         self.terms: list[tuple[int, str, int]] = []
         self.books = books
-        self._idempotency = idempotency
+        self.idempotency = idempotency
         collapses = False
         for number, entry in enumerate(entries, seq):
             delivery = entry.delivery
@@ -40,12 +38,12 @@ class Addition:
             self.contents.append((number, entry.content))
             self.terms += rows.terms(delivery, number)
             collapses = collapses or bool(delivery.collapse_key)
-        self.plain = not collapses and idempotency is None
+        self.plain = not collapses
 
     def __call__(self, db: sqlite3.Connection) -> Added:
-        if self._idempotency is not None:
+        if self.idempotency is not None:
             now = self.entries[0].delivery.created_at if self.entries else datetime.now(UTC)
-            if (answer := _replayed(db, self._idempotency, now)) is not None:
+            if (answer := repeats.replayed(db, self.idempotency, now)) is not None:
                 return Added(answer)
         superseded: list[Delivery] = []
         for entry, row in zip(self.entries, self.deliveries, strict=True):
@@ -54,11 +52,22 @@ class Addition:
         _insert_what_belongs(db, [self])
         return Added(superseded=tuple(superseded))
 
+    def is_first(self, seen: set[repeats.Pair]) -> bool:
+        """Whether nobody has used its idempotency key, if it has one; from here on it is seen."""
+        if self.idempotency is None:
+            return True
+        pair = repeats.pair(self.idempotency)
+        if pair in seen:
+            return False
+        seen.add(pair)
+        return True
+
     @staticmethod
     def together(db: sqlite3.Connection, additions: "Sequence[Addition]") -> Added:
-        """All of these at once; the answer is the same for each."""
+        """All of these at once, their keys new; the answer is the same for each."""
         insert(db, rows.INTO, [row for each in additions for row in each.deliveries])
         _insert_what_belongs(db, additions)
+        repeats.keep(db, [each.idempotency for each in additions if each.idempotency is not None])
         return Added()
 
 
@@ -81,25 +90,3 @@ def _supersede(db: sqlite3.Connection, books: Books, new: Delivery) -> list[Deli
         books.move(before.status, after.status)
         superseded.append(after)
     return superseded
-
-
-def _replayed(db: sqlite3.Connection, asked: Idempotency, now: datetime) -> bytes | None:
-    """The answer kept under the key; None: the key is new, and is ours from here on."""
-    row = db.execute(
-        "SELECT fingerprint, answer FROM idempotency"
-        " WHERE scope = ? AND key = ? AND expires_at > ?",
-        (asked.scope, asked.key, micros(now)),
-    ).fetchone()
-    if row is None:
-        db.execute(
-            "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)",
-            (asked.scope, asked.key, asked.fingerprint, asked.answer, micros(asked.expires_at)),
-        )
-        return None
-    fingerprint, answer = row
-    if fingerprint != asked.fingerprint:
-        raise IdempotencyMismatch(
-            f"the idempotency key {asked.key!r} was used for a different request"
-        )
-    kept: bytes = answer
-    return kept

@@ -26,6 +26,15 @@ def for_each(db: sqlite3.Connection, statement: str, values: Sequence[Any]) -> N
         db.execute(_with_list(statement, len(chunk)), chunk)
 
 
+def found_among(
+    db: sqlite3.Connection, select: str, rows: Sequence[tuple[Any, ...]]
+) -> Iterator[Any]:
+    """What a statement that ends in `IN` selects, of all these rows."""
+    for chunk in _chunks(rows):
+        within = _with_rows(select, len(chunk), len(chunk[0]))
+        yield from db.execute(within, [*chain.from_iterable(chunk)]).fetchall()
+
+
 def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
     begin = 0
     for size in CHUNKS:
@@ -38,6 +47,11 @@ def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
 def _with_values(into: str, rows: int, width: int) -> str:
     row = f"({', '.join('?' * width)})"
     return f"{into} VALUES {', '.join([row] * rows)}"
+
+
+@cache
+def _with_rows(select: str, rows: int, width: int) -> str:
+    return _with_values(f"{select} (", rows, width) + ")"
 
 
 @cache

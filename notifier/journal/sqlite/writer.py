@@ -11,6 +11,7 @@ import structlog
 
 from notifier.errors import NotifierError
 from notifier.journal.commits import Commits
+from notifier.journal.sqlite import repeats
 from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.faults import UNBINDABLE, explained, is_fatal, is_full
@@ -107,7 +108,7 @@ class Writer:
     def _together(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
         db.execute("BEGIN IMMEDIATE")
         answers: list[Answer] = []
-        additions, recordings, others = _sorted(batch)
+        additions, recordings, others = _sorted(db, batch)
         if additions:
             added = Addition.together(db, [work for _, work in additions])
             answers += [(future, added) for future, _ in additions]
@@ -154,15 +155,17 @@ def told(error: Exception) -> Exception:
 
 
 def _sorted(
-    batch: list[Piece],
+    db: sqlite3.Connection, batch: list[Piece]
 ) -> tuple[list[Asked[Addition]], list[Asked[Recording]], list[Piece]]:
     """What is alike goes first: all of it at once costs less than one by one."""
     additions: list[Asked[Addition]] = []
     recordings: list[Asked[Recording]] = []
     others: list[Piece] = []
+    asked = [piece.work.idempotency for piece in batch if isinstance(piece.work, Addition)]
+    seen = repeats.known(db, filter(None, asked))
     for piece in batch:
         match piece.work:
-            case Addition(plain=True) as addition:
+            case Addition(plain=True) as addition if addition.is_first(seen):
                 additions.append((piece.future, addition))
             case Recording() as recording if len(batch) > 1:
                 recordings.append((piece.future, recording))
