@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -16,6 +16,19 @@ SENDER = "us@example.org"
 
 def now():
     return datetime.now(UTC)
+
+
+class Clock:
+    """The wall clock, and by how much somebody has set it."""
+
+    def __init__(self):
+        self.shift = timedelta()
+
+    def __call__(self):
+        return now() + self.shift
+
+    def set(self, at):
+        self.shift = at - now()
 
 
 def specs_of(*relays):

@@ -29,10 +29,10 @@ from notifier.journal import Filter
 from notifier.web.app import create_app
 from tests.notifying import (
     LIMIT,
+    Clock,
     email,
     ended,
     notifying,
-    now,
     submit,
     submit_one,
     until,
@@ -316,16 +316,6 @@ async def test_f14_a_failed_fsync_ends_the_process_with_74(
 
 
 # F37: the clock is set
-
-
-class Clock:
-    """The wall clock, and by how much somebody has set it."""
-
-    def __init__(self):
-        self.shift = timedelta()
-
-    def __call__(self):
-        return now() + self.shift
 
 
 @pytest.mark.parametrize("hours", [-1, 1])

@@ -14,7 +14,7 @@ LEVERS = ["/v1/queue/pause", "/v1/queue/resume", "/v1/relays/capture/pause",
 
 @pytest.fixture
 async def web(tmp_path):
-    async with serving(tmp_path, wait_limit=5.0, workers=4, grace=0.1) as (service, client):
+    async with serving(tmp_path, wait_limit=30.0, workers=4, grace=0.1) as (service, client):
         yield service, client
 
 
@@ -37,15 +37,21 @@ async def pulled(client, path):
 
 
 async def until(client, path, fits):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not fits(found := await got(client, path)):
             await asyncio.sleep(0.01)
     return found
 
 
-async def sent(client, **changes):
-    answer = await client.post("/v1/messages", json=LETTER | changes, headers={"Prefer": "wait=1"})
-    return answer.json()["status"]
+async def posted(client, *, wait):
+    """The message once it has been sent, or as it is after so many seconds."""
+    answer = await client.post("/v1/messages", json=LETTER, headers={"Prefer": f"wait={wait}"})
+    return answer.json()
+
+
+async def sent(client):
+    """What has become of a message, of which nothing else than that it is sent is expected."""
+    return (await posted(client, wait=30))["status"]
 
 
 # The queue
@@ -95,9 +101,11 @@ async def test_relays_are_listed_in_their_order(tmp_path):
 async def test_a_paused_relay_gets_nothing(client):
     """The answer is the relay as it is now, and so is the list."""
     assert (await pulled(client, "/v1/relays/capture/pause"))["state"] == "paused"
-    assert await sent(client) == "queued"
+    waiting = await posted(client, wait=1)
+    assert waiting["status"] == "queued"
     assert (await pulled(client, "/v1/relays/capture/resume"))["state"] == "closed"
     assert await sent(client) == "sent"
+    await until(client, f"/v1/messages/{waiting['id']}", lambda found: found["status"] == "sent")
     (relay,) = (await got(client, "/v1/relays"))["items"]
     assert (relay["name"], relay["sent"], relay["failed"]) == ("capture", 2, 0)
 
