@@ -27,7 +27,7 @@ from notifier.journal.sqlite.threads import Clerk
 from notifier.journal.sqlite.writer import Commit, StepRaised, Writer, commit
 
 BATCH = 1000  # pieces of work in one transaction
-GATHER_SECONDS = 0.001  # between two transactions under load: a fifth less CPU a message
+GATHER_SECONDS = 0.002  # between two transactions under load: a fifth less CPU a message
 PORTION = 500  # deliveries in one transaction of those that touch many
 MIN_FREE_BYTES = 64 * 1024 * 1024
 MOUNTS = Path("/proc/self/mountinfo")
