@@ -99,12 +99,14 @@ class Site:
 
 
 class Watch:
-    """A clock that goes only when it is told to."""
+    """A clock that goes only when it is told to, or by one step with each look."""
 
     def __init__(self):
         self.now = 1000.0
+        self.step = 0.0
 
     def __call__(self):
+        self.now += self.step
         return self.now
 
 
@@ -420,6 +422,18 @@ async def test_waiting_for_room_ends_with_the_rest():
     async with _asking(LOGIN) as (_, provider):
         await _send(provider)
         provider._breaker._until = asyncio.get_running_loop().time() + 0.1
+        await provider.wait_for_room()
+        assert provider.room() == 1
+
+
+async def test_a_rest_that_ends_while_one_looks_is_not_waited_for():
+    """Between two looks at the clock is where it ends, sooner or later."""
+    watch = Watch()
+    async with _asking(LOGIN, clock=watch) as (_, provider):
+        await _send(provider)
+        left = provider._breaker.left(watch.now)
+        watch.now += left - 0.75
+        watch.step = 0.5  # 0.25 s before its end, then 0.25 s after it
         await provider.wait_for_room()
         assert provider.room() == 1
 

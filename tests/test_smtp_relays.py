@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from notifier.attempts import Failure, Scope, Stage
-from notifier.smtp import Rests, State
+from notifier.smtp import Relay, Rests, State
 from notifier.smtp.breaker import AT_FIRST, REGROW_SECONDS, Breaker
 from notifier.smtp.pace import Pace
 from tests.relay import CUT, ScriptedRelay
@@ -15,12 +15,14 @@ from tests.sending import ANN, BOB, EVE, SOURCE, copies, envelope, sending
 
 
 class Clock:
-    """Stands until it is told to go on."""
+    """Stands until it is told to go on, or goes by one step with each look."""
 
     def __init__(self):
         self.now = 1000.0
+        self.step = 0.0
 
     def __call__(self):
+        self.now += self.step
         return self.now
 
 
@@ -261,6 +263,35 @@ async def test_a_resting_relay_has_room_for_one_when_it_has_rested():
         relay.release()
         assert (await probe).accepted
         assert relays.room() == 1
+
+
+@pytest.mark.parametrize("greeting", ["220 hello", "421 no"])
+async def test_room_that_comes_while_one_looks_is_not_waited_for(greeting):
+    """By its pace or by the end of its rest: that falls between two looks, sooner or later."""
+    clock, rests = Clock(), Rests(first=2, spread=0)
+    async with (
+        ScriptedRelay() as relay,
+        sending(relay.spec, rests=rests, changes={"rate": 0.5}, clock=clock) as relays,
+    ):
+        relay.answer("GREETING", greeting, times=1)
+        await relays.send(envelope(), SOURCE)
+        clock.now += 1.25
+        clock.step = 0.5  # 0.25 s before, then 0.25 s after
+        await asyncio.wait_for(relays.wait_for_room(), 2)
+        assert relays.room() == 1
+
+
+async def test_a_relay_that_has_rested_is_not_tried_beyond_its_pace():
+    """Nor is it asked over and over meanwhile whether it has room."""
+    clock, rests = Clock(), Rests(first=5, spread=0)
+    async with ScriptedRelay() as scripted:
+        scripted.answer("GREETING", "421 no")
+        relay = Relay(replace(scripted.spec, rate=0.01), clock=clock, rests=rests)
+        await relay.send(envelope(), SOURCE)
+        clock.now += 10
+        assert relay.room() == 0
+        assert relay.wait() == pytest.approx(90)
+        await relay.close()
 
 
 async def test_resuming_a_resting_relay_tries_it_at_once():

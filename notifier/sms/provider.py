@@ -95,16 +95,19 @@ class Provider:
         await self._client.aclose()
 
     def room(self) -> int:
-        now = self._clock()
+        return self._room(self._clock())
+
+    def _room(self, now: float) -> int:
         if self._paused or self._breaker.resting(now):
             return 0
         places = 1 if self._breaker.probing(now) else CONNECTIONS
         return max(0, places - self._busy)
 
     async def wait_for_room(self) -> None:
-        while not self.room():
+        # One look at the clock: a rest that ends between two would be waited for in vain.
+        while not self._room(now := self._clock()):
             self._stir.clear()
-            left = self._breaker.left(self._clock())
+            left = self._breaker.left(now)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left or None):
                     await self._stir.wait()

@@ -112,11 +112,14 @@ class Relay:
 
     def wait(self) -> float | None:
         """Seconds until there is room without anything happening. None: something has to."""
-        if self.paused or self._breaker.state is State.PROBING:
+        breaker = self._breaker
+        if self.paused or breaker.state is State.PROBING:
             return None
-        if self._breaker.state is State.OPEN:
-            return max(0.0, self._breaker.rests_until - self._clock())
-        return self._pace.wait() if self._pace.room < 1 else None
+        rest = breaker.rests_until - self._clock() if breaker.state is State.OPEN else 0.0
+        if (wait := max(rest, self._pace.wait())) > 0:
+            return wait
+        # What has come between two looks at the clock must not be waited for any more.
+        return 0.0 if self.room() > 0 else None
 
     async def send(self, envelope: Envelope, content: bytes) -> Attempt:
         """Offer a message once, when its turn has come."""
