@@ -165,7 +165,8 @@ class Dispatcher:
             claims = await asyncio.shield(claiming)
         except asyncio.CancelledError:
             # The journal has marked them as ours: whoever stops us gives them back.
-            self._take_in(lane, await claiming)
+            with contextlib.suppress(JournalUnavailable):  # else we would go on, and never stop
+                self._take_in(lane, await claiming)
             raise
         self._take_in(lane, claims)
         return len(claims)

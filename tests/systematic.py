@@ -4,25 +4,30 @@ scenario is run with the first of them failing, then the second, until one run i
 
     python -m tests.systematic FOLDER PORT SCENARIO N    die by SIGKILL at the N-th place
 
-What is counted: each commit of the journal, before and after; each piece that the relay gets
-from us, and each that we get from it; each await of whoever hands a message in.
+What is counted: each commit of the journal, before and after; each call of the journal; each piece
+that the relay gets from us, and each that we get from it; each await of whoever hands a message
+in, and of the workers.
 """
 
 import asyncio
 import contextlib
+import inspect
 import os
 import signal
 import sqlite3
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import structlog
 from msgspec.structs import replace
 
-from notifier.deliveries import Delivery
-from notifier.errors import Unavailable
+from notifier.deliveries import Delivery, Status
+from notifier.dispatch import Dispatcher
+from notifier.errors import JournalUnavailable, Unavailable
+from notifier.journal import Journal
 from notifier.relayspec import RelaySpec
 from notifier.service import Notifier
 from notifier.settings import Settings
@@ -193,46 +198,112 @@ async def _link_fails(folder, scenario, got, gives):
     return max(got, gives, key=lambda places: places.n).reached
 
 
+async def journal_fails(folder, scenario, n):
+    """The n-th call of the journal, whatever it asks for, finds it unavailable."""
+    places, sets = Places(n), Sets()
+    async with Relay() as relay:
+        service = Notifier(settings(folder, relay.port))
+        calls(service.journal, places)
+        with contextlib.suppress(JournalUnavailable):  # it does not start; the next one does
+            async with service:
+                await sets.submit(service, scenario)
+                await sets.check(service, relay)
+                return places.reached
+        async with Notifier(settings(folder, relay.port)) as service:
+            await sets.submit(service, scenario)
+            await sets.check(service, relay)
+    return places.reached
+
+
+CALLS = [
+    name
+    for name, call in vars(Journal).items()
+    if inspect.iscoroutinefunction(call) and name not in ("open", "close", "failed", "news")
+]
+
+
+def calls(journal, places):
+    """At the n-th call it is unavailable, but not for this test's own looking."""
+    us = asyncio.current_task()
+
+    def failing(usual):
+        async def call(*args, **options):
+            if asyncio.current_task() is not us and places.here():
+                raise JournalUnavailable("not now")
+            return await usual(*args, **options)
+
+        return call
+
+    for name in CALLS:
+        setattr(journal, name, failing(getattr(journal, name)))
+
+
 async def caller_cancelled(folder, scenario, n):
     """Whoever hands a message in is cancelled at its n-th await."""
     sets, reached = Sets(), False
     async with Relay() as relay, Notifier(settings(folder, relay.port)) as service:
         for names in SCENARIOS[scenario]:
-            steps = Steps(sets.hand_in(service, names), n)
-            with contextlib.suppress(asyncio.CancelledError):
-                await steps
-            reached = reached or steps.reached
+            places = Places(n)
+            handing_in = asyncio.ensure_future(_await(Steps(sets.hand_in(service, names), places)))
+            await asyncio.wait([handing_in])
+            assert handing_in.cancelled() or handing_in.result()
+            reached = reached or places.reached
         # Whether a cancelled one was kept nobody was told; kept, it is sent like any other.
         await sets.hand_in(service, ("last",))
         await sets.check(service, relay)
     return reached
 
 
+async def worker_cancelled(folder, scenario, n):
+    """A worker is cancelled at the n-th await of any; the others go on, and the next process."""
+    places, sets, work = Places(n), Sets(), Dispatcher._work
+    async with Relay() as relay:
+        with mock.patch.object(
+            Dispatcher, "_work", lambda *args: _await(Steps(work(*args), places))
+        ):
+            async with Notifier(settings(folder, relay.port)) as service:
+                await sets.submit(service, scenario)
+                await _until_idle(service, places)
+        async with Notifier(settings(folder, relay.port)) as service:
+            await sets.check(service, relay)
+    return places.reached
+
+
+async def _until_idle(service, places):
+    """Nothing waits, no worker has anything, and only who was cancelled has left something."""
+    dispatcher = service.dispatcher
+    while True:
+        backlog = await service.journal.backlog()
+        done = places.reached or not backlog.counts[Status.SENDING]
+        if done and not (backlog.waiting or any(dispatcher.doing) or dispatcher._window.qsize()):
+            return
+        await asyncio.sleep(0.002)
+
+
+async def _await(steps):
+    return await steps
+
+
 class Steps:
-    """A coroutine that is cancelled at its n-th await."""
+    """A coroutine whose task is cancelled at the n-th await, as Task.cancel does it."""
 
-    def __init__(self, coroutine, n):
+    def __init__(self, coroutine, places):
         self._coroutine = coroutine
-        self._places = Places(n)
-
-    @property
-    def reached(self):
-        return self._places.reached
+        self._places = places
 
     def __await__(self):
-        waits = self._coroutine.send(None)
+        go_on = partial(self._coroutine.send, None)
         while True:
-            if self._places.here():
-                return self._coroutine.throw(asyncio.CancelledError())
             try:
-                got = yield waits
-            except BaseException as error:  # noqa: BLE001 - it goes on where it belongs
-                waits = self._coroutine.throw(error)
-                continue
-            try:
-                waits = self._coroutine.send(got)
+                waits = go_on()
             except StopIteration as end:
                 return end.value
+            if self._places.here():
+                asyncio.current_task().cancel()
+            try:
+                go_on = partial(self._coroutine.send, (yield waits))
+            except BaseException as error:  # noqa: BLE001 - it goes on where it belongs
+                go_on = partial(self._coroutine.throw, error)
 
 
 async def stopped(folder, scenario, n):
@@ -307,7 +378,10 @@ async def killed(folder, scenario, n):
     return child.returncode != 0
 
 
-FAULTS = (commit_fails, write_fails, read_fails, caller_cancelled, stopped, aborted, killed)
+FAULTS = (
+    *(commit_fails, journal_fails, write_fails, read_fails),
+    *(caller_cancelled, worker_cancelled, stopped, aborted, killed),
+)
 
 
 async def go_through(fault, scenario, folder, *, begin=1, stride=1):

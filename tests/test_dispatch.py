@@ -352,6 +352,21 @@ async def test_a_cancelled_claim_is_not_lost(journal):
     assert counts.get(Status.QUEUED, 0) + counts.get(Status.SENT, 0) == 5
 
 
+async def test_a_claim_that_fails_while_stopping_does_not_hold_up_the_stop(journal):
+    """Told to stop in the middle of claiming, of a journal that then cannot be written."""
+    begun, failing = asyncio.Event(), asyncio.Event()
+
+    async def fail(*args, **kwargs):
+        begun.set()
+        await failing.wait()
+        raise JournalUnavailable("full")
+
+    journal.claim = fail
+    async with asyncio.timeout(LIMIT), dispatching(journal, Transport()):
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.05, failing.set)
+
+
 async def test_a_window_full_of_one_route_leaves_the_loop_to_others(journal):
     """A route that could send, but finds no place in the window, waits without spinning."""
     stuck, free = Transport(), Transport()

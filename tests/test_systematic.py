@@ -20,6 +20,6 @@ async def test_whatever_fails_nothing_is_lost(fault, scenario, tmp_path):
     if fault is killed:
         stride = 31 if scenario == MANY else 5
     elif scenario == MANY:
-        stride = 5
+        stride = 7
     runs = await go_through(fault, scenario, tmp_path, stride=stride)
     assert runs > 1, "no place was reached"

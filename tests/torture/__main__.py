@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import structlog
+
 from tests.process import Server
 from tests.relay import CUT, FIN, ScriptedRelay
 from tests.systematic import FAULTS, SCENARIOS, go_through
@@ -147,7 +149,10 @@ async def systematic():
             begun = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
                 runs = await go_through(fault, scenario, Path(folder))
-            print(f"{fault.__name__}, {scenario}: {runs} runs, {time.monotonic() - begun:.0f} s")
+            print(
+                f"{fault.__name__}, {scenario}: {runs} runs, {time.monotonic() - begun:.0f} s",
+                flush=True,
+            )
     return []
 
 
@@ -160,6 +165,7 @@ def main():
     parser.add_argument("--fuzz", type=int, metavar="CASES")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     if given.systematic:
         faults = asyncio.run(systematic())
     elif given.fuzz is not None:
