@@ -2,6 +2,7 @@
 
 import contextlib
 from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -149,6 +150,17 @@ def test_an_operator_changes_and_extends_the_map_field_by_field(tmp_path):
     assert acme.quirks == (Quirk.ADDRESS_COUNTS,)
     assert acme.status is GatewayStatus.UNKNOWN
     assert len(carriers.all()) == len(KNOWN.all()) + 1
+
+
+def test_the_file_that_the_readme_shows_is_one(tmp_path):
+    """It changes one carrier and adds another, field by field."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("`NOTIFIER_CARRIERS` names a file")[2]
+    carriers = Carriers.read(_written(tmp_path, shown.split("```")[1].removeprefix("toml\n")))
+    changed = carriers.find("T-Mobile")
+    assert changed.status is GatewayStatus.DEAD
+    assert changed.sms == KNOWN.find("T-Mobile").sms
+    assert carriers.find("acme").sms == "sms.acme.example"
 
 
 def test_all_faults_of_an_operators_file_are_told_at_once(tmp_path):
