@@ -281,6 +281,24 @@ async def test_room_that_comes_while_one_looks_is_not_waited_for(greeting):
         assert relays.room() == 1
 
 
+async def test_the_first_relays_pace_is_waited_for_without_looking_at_the_second():
+    """One that works and is busy is waited for; that another is idle is no reason to look again."""
+    clock = Clock()
+    async with (
+        ScriptedRelay() as first,
+        ScriptedRelay() as second,
+        sending(first.spec, second.spec, changes={"rate": 0.5}, clock=clock) as relays,
+    ):
+        await relays.send(envelope(), SOURCE)
+        looks = []
+        relays.room = lambda: looks.append(1) or 0
+        waiting = asyncio.create_task(relays.wait_for_room())
+        await asyncio.wait([waiting], timeout=0.05)
+        assert len(looks) == 1
+        waiting.cancel()
+    assert not second.connections
+
+
 async def test_a_relay_that_has_rested_is_not_tried_beyond_its_pace():
     """Nor is it asked over and over meanwhile whether it has room."""
     clock, rests = Clock(), Rests(first=5, spread=0)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -34,20 +34,22 @@ class Relays:
         before it that are being tried again. 0: all places are taken, or all rest, are paused,
         or have had their share of messages for now.
         """
-        room = 0
-        for relay in self._relays:
-            room += relay.room()
-            if relay.working:
-                break
-        return room
+        return sum(relay.room() for relay in self._next())
 
     async def wait_for_room(self) -> None:
         while self.room() <= 0:
             self._changed.clear()
-            waits = [wait for relay in self._relays if (wait := relay.wait()) is not None]
+            waits = [wait for relay in self._next() if (wait := relay.wait()) is not None]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(waits, default=None)):
                     await self._changed.wait()
+
+    def _next(self) -> Iterator[Relay]:
+        """Up to the first that works: those behind it are for when it fails."""
+        for relay in self._relays:
+            yield relay
+            if relay.working:
+                break
 
     def next_probe_at(self) -> datetime | None:
         """When the first resting relay is tried again. None: one is in use, or none rests."""
