@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
+from msgspec.structs import replace
 
 from notifier.attempts import Attempt
 from notifier.deliveries import Delivery, Priority, Route, Status
-from notifier.errors import JournalUnavailable, NotifierError
+from notifier.errors import JournalUnavailable, NotifierError, Rejected
 from notifier.feed import Feed
 from notifier.journal import Claim, Journal, Step
 from notifier.lanes import Lane, Transport
@@ -32,9 +33,9 @@ def utc_now() -> datetime:
 
 class Dispatcher:
     """
-    The window is filled only by claiming. So there is one way in, whether a delivery is
-    new, deferred, left over from a crash or retried by hand; and a backlog costs disk,
-    not memory. What was claimed is recorded or given back, also when we are told to stop.
+    The window is filled only by claiming. So there is one way in, whether a delivery is new,
+    deferred, left over from a crash or retried by hand; and a backlog costs disk, not memory.
+    What was claimed is recorded or given back, also when we are told to stop.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Dispatcher:
     async def _give_back(self) -> None:
         while not self._window.empty():
             claim = self._window.get_nowait()[2]
-            with contextlib.suppress(JournalUnavailable):
+            with contextlib.suppress(NotifierError):
                 await self._journal.record(claim.delivery.released())
 
     async def _fill(self, route: Route) -> None:
@@ -213,7 +214,7 @@ class Dispatcher:
         self._feed.publish(delivery)
         try:
             if delivery.expires_at <= self._clock():
-                return await self._record(self._expiry(self._clock())(delivery))
+                return await self._record(self._expiry(self._clock())(delivery), delivery)
             if not await self._journal.holds(delivery):
                 log.warning("claim_lost", id=delivery.id)
                 return None
@@ -222,11 +223,11 @@ class Dispatcher:
                 content = await self._journal.content(delivery.id)
             attempt = await transport.send(delivery.pending, content)
         except JournalUnavailable:
-            return await self._record(delivery.released())
+            return await self._record(delivery.released(), delivery)
         except Exception as error:
             # A fault of ours. It must not be retried for ever, nor be lost: a person decides.
             log.exception("delivery_crashed", id=delivery.id)
-            return await self._record(delivery.held(f"internal error: {error!r}"))
+            return await self._record(delivery.held(f"internal error: {error!r}"), delivery)
         return await self._settle(delivery, attempt)
 
     async def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
@@ -236,15 +237,15 @@ class Dispatcher:
         else:
             retry_at = self._retry.next_try(tries=delivery.tries + 1, now=now)
         settled = delivery.after(attempt, retry_at=retry_at, now=now)
-        await self._record(settled)
+        await self._record(settled, delivery)
         _log_attempt(settled, attempt)
         self._attempted(settled, attempt)
 
-    async def _record(self, delivery: Delivery) -> None:
+    async def _record(self, delivery: Delivery, claimed: Delivery | None) -> None:
         """
-        Keep at it until it is on disk: to send anything more before would be to risk a
-        second copy that nobody could explain. The journal takes the record in hand before
-        its first await, so that a cancellation cannot undo it.
+        Keep at it until it is on disk: to send anything more before would be to risk a second
+        copy that nobody could explain. The journal takes the record in hand before its first
+        await: a cancellation cannot undo it. What it will never take is held as it was claimed.
         """
         while True:
             try:
@@ -254,6 +255,14 @@ class Dispatcher:
                 self.trouble = f"what was sent cannot be recorded: {error}"
                 self._recording.clear()
                 await asyncio.sleep(JOURNAL_SECONDS)
+            except Rejected:
+                log.exception("record_refused", id=delivery.id, status=delivery.status)
+                if claimed is None:  # not even that: it is found, as uncertain, after a restart
+                    ours = False
+                    break
+                why = f"it came out as {delivery.status}, which cannot be recorded; see the log"
+                delivery = replace(claimed.held(why), uncertain=claimed.uncertain + 1)
+                claimed = None
             else:
                 break
         if self.trouble:

@@ -5,12 +5,13 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 from msgspec.structs import replace
 
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import Priority, Route, Status
 from notifier.dispatch import Dispatcher
-from notifier.errors import JournalUnavailable
+from notifier.errors import JournalUnavailable, Rejected
 from notifier.feed import Feed
 from notifier.journal import Entry
 from notifier.journal.sqlite import SqliteJournal
@@ -329,6 +330,44 @@ async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkey
     async with dispatching(journal, transport, workers=1):
         await until(all_are(journal, Status.SENT, 2))
     assert len(transport.sent) == 2
+
+
+async def test_an_outcome_that_cannot_be_kept_is_held_and_its_worker_goes_on(journal):
+    """What the journal refuses to record is held, as uncertain; the same worker goes on."""
+    transport = Transport()
+    transport.answer = lambda envelope: replace(
+        attempt(*envelope.recipients), reply="250 \udcff" if len(transport.sent) == 1 else "250 ok"
+    )
+    await journal.add([entry(1), entry(2)])
+    with structlog.testing.capture_logs() as lines:
+        async with dispatching(journal, transport, workers=1):
+            await until(all_are(journal, Status.HELD, 1))
+            await until(all_are(journal, Status.SENT, 1))
+    held = await journal.get("d1")
+    assert (held.uncertain, held.attempts) == (1, ())
+    assert "sent" in held.reason
+    assert [line["id"] for line in lines if line["event"] == "record_refused"] == ["d1"]
+
+
+async def test_what_cannot_even_be_held_stops_no_worker(journal, monkeypatch):
+    """A delivery that the journal takes in no shape stays `sending`; the next one is sent."""
+    monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
+    record = journal.record
+
+    unavailable = iter(["then it is there again"])
+
+    async def refusing(settled):
+        if settled.id == "d1":
+            if next(unavailable, None):
+                raise JournalUnavailable("not now")
+            raise Rejected("the journal cannot keep it")
+        return await record(settled)
+
+    journal.record = refusing
+    await journal.add([entry(1), entry(2)])
+    async with dispatching(journal, Transport(), workers=1):
+        await until(all_are(journal, Status.SENT, 1))
+    assert (await journal.get("d1")).status is Status.SENDING
 
 
 async def test_a_cancelled_claim_is_not_lost(journal):

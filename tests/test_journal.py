@@ -411,6 +411,21 @@ class TestRecord:
         assert kept == [number != 30 for number in range(70)]
         assert (await journal.backlog()).counts[Status.SENT] == 70
 
+    async def test_what_cannot_be_kept_is_refused_alone_and_is_ours_still(self, journal):
+        """Of what is recorded or added at once only that is refused; another record may follow."""
+        await journal.add(entries(2))
+        bad, good = [claim.delivery for claim in await journal.claim(RELAY, 2, now=NOW)]
+        refused, kept, none, added = await asyncio.gather(
+            journal.record(bad.held("\udcff")), journal.record(sent(good)),
+            journal.add([entry("bad", subject="\udcff")]), journal.add([entry("good")]),
+            return_exceptions=True,
+        )  # fmt: skip
+        assert [type(refused), type(none)] == [Rejected, Rejected]
+        assert kept is True
+        assert added.replayed is None
+        assert await journal.record(bad.held("?"))
+        assert (await journal.get(bad.id)).status is Status.HELD
+
     async def test_deferred_comes_back_when_it_is_due(self, journal):
         """A deferred delivery is claimed again at its new time."""
         await journal.add([entry()])

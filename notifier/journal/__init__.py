@@ -135,7 +135,10 @@ class Journal(Protocol):
         ...
 
     async def record(self, delivery: Delivery) -> bool:
-        """Keep what has become of a claimed delivery. False: it is not ours any more."""
+        """
+        Keep what has become of a claimed delivery. False: it is not ours any more. Raises
+        Rejected where it cannot be kept as it is; the claim then stands.
+        """
         ...
 
     async def amend(self, id: str, step: Step) -> Delivery:

@@ -17,7 +17,9 @@ def is_unkeepable(error: BaseException) -> bool:
     """Whether the database cannot hold it, whoever asks and whenever."""
     if isinstance(error, asyncpg.InterfaceError):
         return isinstance(error, ValueError)  # the driver could not even send it
-    return isinstance(error, (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError))
+    return isinstance(
+        error, (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, UnicodeError)
+    )
 
 
 def explained(error: BaseException) -> BaseException:

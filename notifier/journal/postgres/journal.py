@@ -10,7 +10,7 @@ from itertools import count
 import structlog
 
 from notifier.deliveries import Delivery, Event, Priority, Route, Status
-from notifier.errors import JournalUnavailable, MessageNotFound
+from notifier.errors import JournalUnavailable, MessageNotFound, Rejected
 from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
 from notifier.journal.commits import Commits
 from notifier.journal.postgres import prunes, searches, steps
@@ -133,8 +133,8 @@ class PostgresJournal:
         del self._held[delivery.id]
         try:
             return await asyncio.shield(self._writer.record(delivery, held))
-        except JournalUnavailable:
-            self._held.setdefault(delivery.id, (held, delivery.events))  # to be tried again
+        except (JournalUnavailable, Rejected):  # it is ours still: to be tried again
+            self._held.setdefault(delivery.id, (held, delivery.events))
             raise
 
     async def amend(self, id: str, step: Step) -> Delivery:

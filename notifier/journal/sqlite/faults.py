@@ -1,6 +1,8 @@
 """Which SQLite errors mean what."""
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 
 from notifier.errors import JournalFailure, JournalUnavailable, NotifierError, Rejected
 
@@ -53,6 +55,15 @@ def explained(error: Exception) -> NotifierError:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
         return JournalUnavailable("the search takes too long: narrow it by another filter")
     return JournalUnavailable(f"the journal cannot do it now: {error}")
+
+
+@contextlib.contextmanager
+def keepable() -> Iterator[None]:
+    """Raises Rejected where a row cannot even be made of what is to be kept."""
+    try:
+        yield
+    except UNBINDABLE as error:
+        raise explained(error) from error
 
 
 def failure(path: object, error: BaseException) -> JournalFailure:

@@ -17,7 +17,7 @@ from notifier.journal.sqlite import opening, prunes, rows, searches
 from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.claims import HEADS, Claims
-from notifier.journal.sqlite.faults import failure
+from notifier.journal.sqlite.faults import failure, keepable
 from notifier.journal.sqlite.lock import Lock
 from notifier.journal.sqlite.reader import Reader
 from notifier.journal.sqlite.recordings import Recording
@@ -105,7 +105,8 @@ class SqliteJournal:
 
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
         self._storage.check()
-        addition = Addition(entries, self._seq + 1, self._books, idempotency)
+        with keepable():
+            addition = Addition(entries, self._seq + 1, self._books, idempotency)
         self._seq += len(entries)
         return await self._writes.ask(addition, vital=False)
 
@@ -120,7 +121,9 @@ class SqliteJournal:
         return True
 
     async def record(self, delivery: Delivery) -> bool:
-        return await self._writes.ask(Recording(delivery, self._books))
+        with keepable():
+            recording = Recording(delivery, self._books)
+        return await self._writes.ask(recording)
 
     async def amend(self, id: str, step: Step) -> Delivery:
         def work(db: sqlite3.Connection) -> Delivery:
