@@ -5,6 +5,7 @@ What notifier does in a second, what a message costs, and how that compares.
     python -m tests.benchmarks --peers         beside what people would use instead
     python -m tests.benchmarks --scale         a million waiting, 10 MB, pruning, 5,000 readers
     python -m tests.benchmarks --round-trips   a relay that is 50 ms away
+    python -m tests.benchmarks --replicas      one, two and three replicas on PostgreSQL
     python -m tests.benchmarks --costs         where the microseconds of a message go
 
 Everything is started here on loopback, as processes of its own, and ended again. A peer that is
@@ -16,7 +17,7 @@ import argparse
 import os
 import sys
 
-from tests.benchmarks import comparison
+from tests.benchmarks import comparison, replicas
 from tests.benchmarks.costs import costs
 from tests.benchmarks.readers import idle_readers
 from tests.benchmarks.round_trips import round_trips
@@ -50,6 +51,7 @@ def parsed():
     )
     parser.add_argument("--round-trips", action="store_true")
     parser.add_argument("--costs", action="store_true")
+    parser.add_argument("--replicas", action="store_true")
     return parser.parse_args()
 
 
@@ -63,6 +65,8 @@ def main():
     elif arguments.scale is not None:
         for name in arguments.scale or SCALE:
             SCALE[name]()
+    elif arguments.replicas:
+        replicas.compare(**load)
     elif arguments.round_trips:
         round_trips()
     elif arguments.costs:

@@ -1,0 +1,95 @@
+"""What one, two and three replicas on one PostgreSQL do, with clients that go round them."""
+
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+
+from tests.benchmarks.load import LIMIT_SECONDS, Sink, client, warm_up
+from tests.benchmarks.peers import Notifier, NotifierBatch
+from tests.benchmarks.processes import ROOT, until
+from tests.postgres import Cluster, missing
+
+COUNTS = (1, 2, 3)
+HEAD = "| replicas | load | accepted/s | delivered/s | CPU µs/message: replicas | PostgreSQL |"
+
+
+def compare(*, count, runs):
+    """A row for each number of replicas; what bounds them here is that all share the cores."""
+    if why := missing():
+        raise SystemExit(why)
+    print(f"{HEAD}\n{'|---' * 6}|", flush=True)
+    cluster = Cluster(durable=True)
+    try:
+        cluster.start()
+        for kind in (Notifier, NotifierBatch):
+            for replicas in COUNTS:
+                found = [_run(kind, cluster, replicas, count) for _ in range(runs)]
+                median = sorted(found)[len(found) // 2]
+                cells = " | ".join(f"{value:,.0f}" for value in median)
+                load = f"batches of {kind.batch}" if kind.batch else "single posts"
+                print(f"| {replicas} | {load} | {cells} |", flush=True)
+    finally:
+        cluster.remove()
+
+
+def _run(kind, cluster, replicas, count):
+    """accepted/s, delivered/s, µs of the replicas and of PostgreSQL for each message."""
+    url = cluster.new_database()
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name, Sink() as sink:
+        peers = []
+        try:
+            for number in range(replicas):
+                folder = Path(name) / str(number)
+                folder.mkdir()
+                peers.append(kind(folder, sink, journal=url).__enter__())
+            for peer in peers:
+                warm_up(peer, sink)
+            return _loaded(peers, sink, cluster, count)
+        finally:
+            for peer in peers:
+                peer.__exit__(None, None, None)
+
+
+def _loaded(peers, sink, cluster, count):
+    whole = max(1, peers[0].batch)  # requests, so that no two clients send the same number
+    share = count // len(peers) // whole * whole
+    before = [peer.family.cpu() for peer in peers]
+    database = _cpu(cluster.pid())
+    with ThreadPoolExecutor(len(peers)) as threads:
+        reports = [
+            *threads.map(
+                lambda peer: client(
+                    peer, count=share, first=peers.index(peer) * share,
+                    connections=64 // len(peers),
+                ),
+                peers,
+            )
+        ]  # fmt: skip
+    total = share * len(peers)
+    until(lambda: sink.has(total), peers[0].told, seconds=LIMIT_SECONDS, pause=0.05)
+    time.sleep(0.5)  # for the last records
+    arrived = sink.ask(f"times {peers[0].folder / 'arrived'}")
+    if arrived["distinct"] != total or arrived["duplicates"]:
+        raise SystemExit(f"not each was delivered once: {arrived}")
+    spent = sum(peer.family.cpu() - was for peer, was in zip(peers, before, strict=True))
+    return (
+        sum(report["accepted_per_second"] for report in reports),
+        total / (arrived["last"] - min(report["begun"] for report in reports)),
+        spent / total * 1e6,
+        (_cpu(cluster.pid()) - database) / total * 1e6,
+    )
+
+
+def _cpu(pid):
+    """Seconds of a server and of those that it has started."""
+    root = psutil.Process(pid)
+    total = 0.0
+    for each in (root, *root.children(recursive=True)):
+        try:
+            total += sum(each.cpu_times()[:2])
+        except psutil.NoSuchProcess:
+            continue
+    return total
