@@ -182,6 +182,26 @@ class TestLease:
             assert await one.holds(new.delivery)
             assert await one.record(sent(new.delivery))
 
+    async def test_a_record_made_again_is_not_that_of_the_next_claim(self, url, monkeypatch):
+        """Kept though the answer was lost, and claimed anew by us: the new claim is left alone."""
+        async with opened(url, count=1) as (one,):
+            await one.add([entry()])
+            [old] = await one.claim(RELAY, 1, now=NOW)
+            record = one._writer.record
+
+            async def lost(*arguments):
+                await record(*arguments)
+                raise JournalUnavailable("the connection is lost")
+
+            monkeypatch.setattr(one._writer, "record", lost)
+            with pytest.raises(JournalUnavailable):
+                await one.record(old.delivery.released())
+            monkeypatch.undo()
+            [new] = await one.claim(RELAY, 1, now=NOW)
+            assert not await one.record(old.delivery.released())
+            assert await one.holds(new.delivery)
+            assert await one.record(sent(new.delivery))
+
     async def test_a_claim_that_was_never_answered_is_given_back_unsent(self, url, monkeypatch):
         """The server did it, and the answer was lost: nothing is uncertain, nothing is stuck."""
         async with opened(url, count=1) as (one,):

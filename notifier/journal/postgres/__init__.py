@@ -7,6 +7,7 @@ The journal in a PostgreSQL database, for several replicas at once.
     writer.py     what is new and what has ended: shared commits
     additions.py  new deliveries, and the answers that repeated requests get
     claims.py     which deliveries are next: lanes, fair shares; SKIP LOCKED
+    holdings.py   what we have claimed, and under what
     lease.py      who we are to the others, as long as we say so in time; their news
     searches.py   pages of what matches a filter
     steps.py      deliveries taken a step further, many at a time

@@ -9,7 +9,7 @@ from itertools import count
 
 import structlog
 
-from notifier.deliveries import Delivery, Event, Priority, Route, Status
+from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import JournalUnavailable, MessageNotFound, Rejected
 from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
 from notifier.journal.commits import Commits
@@ -17,6 +17,7 @@ from notifier.journal.postgres import prunes, searches, steps
 from notifier.journal.postgres.additions import Addition
 from notifier.journal.postgres.claims import HEADS, Claims
 from notifier.journal.postgres.faults import TROUBLE, told
+from notifier.journal.postgres.holdings import Holdings
 from notifier.journal.postgres.lease import Lease
 from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, opened
 from notifier.journal.postgres.rows import delivery as read
@@ -69,8 +70,7 @@ class PostgresJournal:
         self._lease_seconds = lease
         self._claims = Claims()
         self._calls = count(time.time_ns())  # so that each claim has a number of its own
-        # What we hold: under what, and what had happened to it by then.
-        self._held: dict[str, tuple[Held, tuple[Event, ...]]] = {}
+        self._held = Holdings()
         self._unanswered: list[Held] = []  # claims of which we do not know whether they are made
         self._news = News()
         self._closed = True
@@ -111,30 +111,30 @@ class PostgresJournal:
         except BaseException:
             self._unanswered.append(held)
             raise
-        for claim in claims:
-            self._held[claim.delivery.id] = held, claim.delivery.events
+        self._held.take(claims, held)
         return claims
 
     async def holds(self, delivery: Delivery) -> bool:
         if not self._lease.fresh:
             with told():
                 await self._lease.renew()
-        held = self._held_for(delivery)
+        held = self._held.under(delivery)
         if held is not None and held.lease == self._lease.id:
             return True
-        if held is not None:
-            del self._held[delivery.id]
+        self._held.let_go(delivery)
         return False
 
     async def record(self, delivery: Delivery) -> bool:
-        held = self._held_for(delivery)
+        held = self._held.let_go(delivery)
         if held is None:
             return False
-        del self._held[delivery.id]
         try:
             return await asyncio.shield(self._writer.record(delivery, held))
-        except (JournalUnavailable, Rejected):  # it is ours still: to be tried again
-            self._held.setdefault(delivery.id, (held, delivery.events))
+        except JournalUnavailable:
+            self._held.unanswered(delivery, held)
+            raise
+        except Rejected:
+            self._held.refused(delivery, held)
             raise
 
     async def amend(self, id: str, step: Step) -> Delivery:
@@ -256,14 +256,6 @@ class PostgresJournal:
                 changed += (entry.delivery for entry in each.entries)
         words = any(isinstance(each, Word) for each in batch)
         await self._lease.tell(db, changed, words=words)
-
-    def _held_for(self, delivery: Delivery) -> Held | None:
-        """
-        Under what we hold it. What was taken from us and has come back to us since is another
-        matter: that it was found is among its events, and not among those of the old claim.
-        """
-        held, events = self._held.get(delivery.id, (None, ()))
-        return held if delivery.events == events else None
 
     async def _give_back(self) -> None:
         """What was claimed by a call that was never answered has not been sent."""
