@@ -74,13 +74,15 @@ async def until_nothing_is_under_way(server):
             await asyncio.sleep(0.02)
 
 
-async def until_all(server, ids, *statuses):
-    async with asyncio.timeout(LIMIT):
-        while True:
-            found = await states(server, ids)
-            if all(each["status"] in statuses for each in found):
-                return found
-            await asyncio.sleep(0.05)
+async def until_all(server, ids, *statuses, limit=LIMIT):
+    """What has become of them, once each has such a status; only the others are asked for again."""
+    there = {}
+    async with asyncio.timeout(limit):
+        while left := [id for id in ids if id not in there]:
+            found = await states(server, left)
+            there |= {each["id"]: each for each in found if each["status"] in statuses}
+            await asyncio.sleep(0.02)
+    return [there[id] for id in ids]
 
 
 @pytest.fixture

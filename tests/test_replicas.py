@@ -6,20 +6,26 @@ load. Each test ends with what was *acknowledged* with a 2xx and what was *recei
 import asyncio
 import contextlib
 import itertools
+import re
 import signal
+import time
 
 import httpx2
 import pytest
 
 from notifier.deliveries import Status
 from tests.notifying import ended, notifying, submit_one, until
-from tests.process import Server, message
+from tests.process import Server, free_port, message
+from tests.proxy import CONFIGURATION, Proxy
 from tests.relay import ScriptedRelay
 from tests.test_crash import Sets, client_of, states, until_all
 
-LEASE = 1.0
+LEASE = 1.5  # where a lease must run out; elsewhere the default, so that a slow machine loses none
 WORKERS = 4
-LIMIT = 40.0
+LIMIT = 60.0  # seconds for any one wait: nothing here is about speed
+SHUNNED = 0.5  # seconds for which a caller leaves alone what did not answer
+
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ async def url(postgres):
 
 def replica(relay, url, folder, name, **settings):
     (folder / name).mkdir()
-    given = {"workers": WORKERS, "lease": f"{LEASE}s", "retry_schedule": "200ms"} | settings
+    given = {"workers": WORKERS, "retry_schedule": "200ms"} | settings
     return Server(folder / name, relays=f"smtp://{relay.host}:{relay.port}", journal=url, **given)
 
 
@@ -49,10 +55,24 @@ async def replicas(relay, url, folder, count, **settings):
         yield servers
 
 
+@contextlib.contextmanager
+def outage(postgres):
+    """The database is gone meanwhile, and back afterwards, whatever has failed."""
+    postgres.down()
+    try:
+        yield
+    finally:
+        postgres.up()
+
+
+async def settled(server, caller):
+    return await until_all(server, caller.sets.acknowledged.values(), "sent", limit=LIMIT)
+
+
 class Caller:
     """
-    A client that tries the next replica where one cannot be reached or asks to be asked
-    later, with an Idempotency-Key, for as long as its patience lasts.
+    Eight clients that go round the replicas, and on to the next one where one cannot be reached
+    or asks to be asked later, with an Idempotency-Key, for as long as their patience lasts.
     """
 
     def __init__(self, servers):
@@ -60,15 +80,23 @@ class Caller:
         self.sets = Sets()
         self.answers = []  # every status that any replica gave
         self._numbers = itertools.count()
+        self._turns = itertools.cycle(servers)
+        self._shunned = {}  # server -> until when
         self._stopped = False
 
     async def send(self):
         number = next(self._numbers)
         self.sets.attempted.add(number)
-        turn = itertools.cycle(self._servers[number % 3 :] + self._servers[: number % 3])
         async with asyncio.timeout(LIMIT):
             while number not in self.sets.acknowledged:
-                await self._try(next(turn), number)
+                await self._try(self._next(), number)
+
+    def _next(self):
+        now = time.monotonic()
+        for server in itertools.islice(self._turns, len(self._servers)):
+            if self._shunned.get(server, 0) < now:
+                return server
+        return next(self._turns)
 
     async def _try(self, server, number):
         try:
@@ -78,6 +106,7 @@ class Caller:
                 headers={"Idempotency-Key": f"n{number}"},
             )
         except httpx2.TransportError:
+            self._shunned[server] = time.monotonic() + SHUNNED
             await asyncio.sleep(0.05)
             return
         self.answers.append(answer.status_code)
@@ -96,6 +125,8 @@ class Caller:
         goal = len(self.sets.acknowledged) + count
         async with asyncio.timeout(LIMIT):
             while len(self.sets.acknowledged) < goal:
+                for failed in filter(asyncio.Task.done, self._sending):
+                    failed.result()
                 await asyncio.sleep(0.01)
 
     async def __aenter__(self):
@@ -124,15 +155,16 @@ def check(relay, found, acknowledged, *, most):
 async def test_f45_a_stopped_replica_is_taken_over_and_its_record_refused(relay, url, tmp_path):
     """SIGSTOP past the lease: the other sends; what wakes up records nothing and sends no more."""
     relay.hold("DOT")
-    async with replicas(relay, url, tmp_path, 1) as [stale]:
+    lease = {"lease": f"{LEASE}s"}
+    async with replicas(relay, url, tmp_path, 1, **lease) as [stale]:
         sets = Sets()
         async with client_of(stale) as client:
             await asyncio.gather(*(sets.send(client, number) for number in range(12)))
         await until(lambda: relay.heard.count("DATA") == WORKERS)
         stale.process.send_signal(signal.SIGSTOP)
-        async with replica(relay, url, tmp_path, "other") as other:
+        async with replica(relay, url, tmp_path, "other", **lease) as other:
             relay.release()
-            found = await until_all(other, sets.acknowledged.values(), "sent")
+            found = await until_all(other, sets.acknowledged.values(), "sent", limit=LIMIT)
             stale.process.send_signal(signal.SIGCONT)
             await until(lambda: any(line.get("event") == "lease_lost" for line in stale.log))
             assert await stale.stop() == 0
@@ -146,46 +178,40 @@ async def test_f46_a_database_that_restarts_loses_nothing(relay, url, tmp_path, 
     async with replicas(relay, url, tmp_path, 2) as servers:
         caller = Caller(servers)
         async with caller, httpx2.AsyncClient(trust_env=False) as client:
-            await caller.reach(50)
-            postgres.down()
-            try:
+            await caller.reach(30)
+            with outage(postgres):
                 await until(lambda: 503 in caller.answers)
                 async with asyncio.timeout(LIMIT):
                     while (await client.get(f"{servers[0].url}/readyz")).status_code != 503:
                         await asyncio.sleep(0.05)
-            finally:
-                postgres.up()
-            await caller.reach(50)
+            await caller.reach(30)
             await servers[0].until_ready()
-        acknowledged = caller.sets.acknowledged
-        found = await until_all(servers[1], acknowledged.values(), "sent")
+        found = await settled(servers[1], caller)
         assert [server.process.returncode for server in servers] == [None, None]
     assert set(caller.answers) == {202, 503}
-    check(relay, found, acknowledged, most=2 * WORKERS)
+    check(relay, found, caller.sets.acknowledged, most=2 * WORKERS)
 
 
 async def test_three_replicas_lose_nothing_whatever_happens(relay, url, tmp_path, postgres):
     """Under load one is killed, one stopped past its lease, and the database restarted."""
-    async with replicas(relay, url, tmp_path, 3) as servers:
+    async with replicas(relay, url, tmp_path, 3, lease=f"{LEASE}s") as servers:
         killed, stopped, steady = servers
         caller = Caller(servers)
         async with caller:
-            await caller.reach(60)
+            await caller.reach(30)
             await killed.kill()
-            await caller.reach(60)
+            await caller.reach(30)
             stopped.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(2 * LEASE)  # what is tested is that this time passes
             await caller.reach(20)
-            postgres.down()
-            await until(lambda: 503 in caller.answers)
-            postgres.up()
+            with outage(postgres):
+                await until(lambda: 503 in caller.answers)
             await caller.reach(20)
             stopped.process.send_signal(signal.SIGCONT)
             await killed.start()
-            await caller.reach(60)
-        acknowledged = caller.sets.acknowledged
-        found = await until_all(steady, acknowledged.values(), "sent")
-    check(relay, found, acknowledged, most=3 * WORKERS * 3)
+            await caller.reach(30)
+        found = await settled(steady, caller)
+    check(relay, found, caller.sets.acknowledged, most=3 * WORKERS * 3)
 
 
 async def test_a_rolling_restart_is_not_noticed(relay, url, tmp_path):
@@ -194,14 +220,66 @@ async def test_a_rolling_restart_is_not_noticed(relay, url, tmp_path):
         caller = Caller(servers)
         async with caller:
             for server in servers:
-                await caller.reach(30)
+                await caller.reach(20)
                 assert await server.stop() == 0
                 await server.start()
-        acknowledged = caller.sets.acknowledged
-        found = await until_all(servers[0], acknowledged.values(), "sent")
+        found = await settled(servers[0], caller)
     assert set(caller.answers) <= {202, 503}
     assert {each["uncertain"] for each in found} == {0}
-    check(relay, found, acknowledged, most=0)
+    check(relay, found, caller.sets.acknowledged, most=0)
+
+
+async def test_behind_a_proxy_they_are_one_service(relay, url, tmp_path):
+    """Each gets its turn; killed in the middle, one is passed over: 202 or 503, nothing lost."""
+    async with (
+        replicas(relay, url, tmp_path, 3, lease=f"{LEASE}s") as servers,
+        Proxy(tmp_path, [server.port for server in servers]) as proxy,
+        httpx2.AsyncClient(base_url=proxy.url, timeout=LIMIT, trust_env=False) as client,
+        client.stream("GET", "/v1/events") as stream,
+    ):
+        events = stream.aiter_lines()
+        caller = Caller([proxy])
+        async with caller:
+            async with asyncio.timeout(LIMIT):  # news are not kept back until a buffer is full
+                while '"status":"sent"' not in await anext(events):
+                    pass
+            await until_each_has_accepted(servers)
+            await servers[0].kill()
+            await caller.reach(30)
+        found = await settled(proxy, caller)
+    assert set(caller.answers) <= {202, 503}
+    check(relay, found, caller.sets.acknowledged, most=WORKERS)
+
+
+async def until_each_has_accepted(servers):
+    async with httpx2.AsyncClient(trust_env=False) as client, asyncio.timeout(LIMIT):
+        for server in servers:
+            told = ""
+            while 'notifier_messages_accepted_total{channel="email"}' not in told:
+                told = (await client.get(f"{server.url}/metrics")).text
+
+
+async def test_the_proxy_hands_a_post_to_one_replica_alone(relay, url, tmp_path):
+    """One that takes a POST and hangs up may have kept it: the caller is told, no other gets it."""
+    taken = []
+
+    async def hang_up(reader, writer):
+        taken.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    async with (
+        await asyncio.start_server(hang_up, "127.0.0.1", 0) as broken,
+        replicas(relay, url, tmp_path, 1) as [good],
+        Proxy(tmp_path, [broken.sockets[0].getsockname()[1], good.port, free_port()]) as proxy,
+        client_of(proxy) as client,
+    ):
+        answers = [await client.post("/v1/messages", json=message(n)) for n in range(6)]
+        refused = [answer for answer in answers if answer.status_code == 503]
+        count = (await client.get("/v1/messages/count")).json()
+    assert len(refused) == len(taken) > 0
+    assert all(answer.headers["Retry-After"] for answer in refused)
+    assert {answer.headers["Content-Type"] for answer in refused} == {"application/problem+json"}
+    assert count["count"] == len(answers) - len(refused)
 
 
 async def test_a_wait_on_one_ends_by_what_another_sends(relay, url, tmp_path):
@@ -211,11 +289,11 @@ async def test_a_wait_on_one_ends_by_what_another_sends(relay, url, tmp_path):
         notifying(tmp_path / "b", relay, journal=url),
     ):
         here.dispatcher.pause()  # this one alone: the journal is not told
-        with here.feed.subscribe() as everything:
+        with here.feed.follow() as everything:
             id = await submit_one(here)
             assert (await ended(here, id)).status is Status.SENT
             async with asyncio.timeout(LIMIT):
-                while (await everything.next()).status is not Status.SENT:
+                while Status.SENT not in [each.delivery.status for each in await everything.next()]:
                     pass
 
 
@@ -239,3 +317,12 @@ async def test_a_pause_holds_for_every_replica(relay, url, tmp_path):
         await there.resume("first")
         id = await submit_one(here)
         assert (await ended(there, id)).status is Status.SENT
+
+
+def test_compose_has_every_replica_that_its_proxy_names():
+    """The profile `replicas` brings up what the proxy's configuration sends requests to."""
+    compose = (CONFIGURATION.parent / "compose.yaml").read_text()
+    named = re.findall(r"server (\S+):8014", CONFIGURATION.read_text())
+    assert len(named) == 3
+    assert all(f"\n  {name}:" in compose for name in named)
+    assert f"./{CONFIGURATION.name}:/etc/nginx/nginx.conf:ro" in compose
