@@ -426,6 +426,18 @@ class TestRecord:
         assert await journal.record(bad.held("?"))
         assert (await journal.get(bad.id)).status is Status.HELD
 
+    async def test_two_records_of_one_at_once_are_one(self, journal):
+        """The first among them is kept, and the second told that it came too late."""
+        await journal.add(entries(20))
+        claims = await journal.claim(RELAY, 20, now=NOW)
+        first = [sent(claim.delivery) for claim in claims]
+        again = [first[7].held("came second")]
+        kept = await asyncio.gather(*map(journal.record, first + again))
+        assert kept == [True] * 20 + [False]
+        assert await journal.get(first[7].id) == first[7]
+        counts = (await journal.backlog()).counts
+        assert (counts[Status.SENT], counts.get(Status.SENDING, 0)) == (20, 0)
+
     async def test_deferred_comes_back_when_it_is_due(self, journal):
         """A deferred delivery is claimed again at its new time."""
         await journal.add([entry()])

@@ -9,15 +9,19 @@ import random
 import subprocess
 import sys
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 
 import httpx2
 import pytest
 
 from notifier.errors import Rejected
 from notifier.keys import Keys
-from tests.notifying import email, ended, notifying, submit_one
+from notifier.web.app import create_app
+from tests.notifying import SENDER, email, ended, notifying, submit_one
 from tests.process import Server, environment, message
 from tests.relay import ScriptedRelay
+from tests.test_web_keys import NOWHERE, concrete, routes_of
+from tests.web_client import serving
 
 SMUGGLED = "MAIL FROM:<eve@example.net>"
 PIECES = [
@@ -140,3 +144,60 @@ async def test_a_sender_cannot_be_spoofed_past_its_key(tmp_path):
         assert not relay.received
         id = await submit_one(service)
         assert (await ended(service, id)).status == "sent"
+
+
+async def test_keys_are_compared_in_constant_time(tmp_path, monkeypatch):
+    """Right, wrong and unknown ones alike: two digests are compared, and what that says holds."""
+    compared = []
+
+    def compare(given, expected):
+        compared.append((type(given), len(given), type(expected), len(expected)))
+        return False
+
+    secret = new_key(data_dir=tmp_path)
+    keys = Keys.read(tmp_path / "keys.toml")
+    assert keys.authenticate(secret, datetime.now(UTC))
+    monkeypatch.setattr("notifier.keys.hmac.compare_digest", compare)
+    for presented in (secret, f"{secret[:-1]}!", "ntf_unknown_secret", "no key at all", ""):
+        assert keys.authenticate(presented, datetime.now(UTC)) is None
+    assert compared == [(bytes, 32, bytes, 32)] * 5
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_no_form_of_another_site_changes_anything(tmp_path, kind):
+    """Every route that acts, also one that nobody has thought of: refused by origin or by type."""
+    async with serving(tmp_path) as (service, client):
+        await service.pause()
+        id = await submit_one(service)
+        headers = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
+        acting = 0
+        for path, handler in routes_of(create_app(service)):
+            for method in {*map(str, handler.http_methods)} - {"GET", "HEAD", "OPTIONS"}:
+                acting += 1
+                answer = await client.request(
+                    method,
+                    concrete(path).replace(f"/messages/{NOWHERE}/", f"/messages/{id}/"),
+                    content=b'{"key": "x"}',
+                    headers=headers | {"Content-Type": kind},
+                )
+                assert answer.status_code in (403, 415), (method, path, answer.text)
+        assert acting > 15
+        assert (await service.journal.get(id)).status == "queued"
+        assert service.dispatcher.paused
+
+
+async def test_what_callers_write_is_no_template(tmp_path):
+    """Template code in a message, or in the data of one, leaves as it was written."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "t.subject.txt").write_text("To {{ name }}")
+    (tmp_path / "templates" / "t.txt").write_text("Dear {{ name }}")
+    code = "{{ 7 * 7 }}{% for x in [1] %}{{ config }}{% endfor %}"
+    async with serving(tmp_path, templates=str(tmp_path / "templates")) as (_, client):
+        plain = message(1, subject=code, text=code)
+        filled = {"from": SENDER, "to": ["a@example.org"], "template": "t", "data": {"name": code}}
+        for body in (plain, filled):
+            answer = await client.post("/v1/messages?dry_run=true", json=body)
+            assert answer.status_code == 200
+            read = message_from_bytes(answer.content, policy=policy.default)
+            assert code in read["subject"]
+            assert code in read.get_content()
