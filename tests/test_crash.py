@@ -38,10 +38,10 @@ class Sets:
 
     def received(self, relay):
         """How often each number came, and each Message-ID with its distinct contents."""
-        return Counter(_number(recipients[0]) for _, recipients, _ in relay.received)
+        return Counter(number_of(recipients[0]) for _, recipients, _ in relay.received)
 
 
-def _number(address):
+def number_of(address):
     return int(re.match(r"n(\d+)@", address)[1])
 
 
@@ -131,7 +131,7 @@ async def test_f02_an_answer_lost_on_the_way_costs_no_second_mail(relay, tmp_pat
 
 
 def sets_received(relay):
-    return Counter(_number(recipients[0]) for _, recipients, _ in relay.received)
+    return Counter(number_of(recipients[0]) for _, recipients, _ in relay.received)
 
 
 async def test_f04_killed_before_the_dot_it_sends_once_and_says_that_it_cannot_know(
