@@ -203,9 +203,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def released(self) -> "Delivery":
         """The delivery given back unsent by a worker that had claimed it."""
-        if self.attempts:
-            return replace(self, status=Status.DEFERRED)
-        return replace(self, status=Status.QUEUED)
+        return replace(self, status=Status.DEFERRED if self.attempts else Status.QUEUED)
 
     def recovered(self, now: datetime) -> "Delivery":
         """The delivery found `sending` after a crash: nobody knows whether it left."""

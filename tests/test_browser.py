@@ -160,6 +160,7 @@ async def test_the_queue_is_paused_and_resumed(server, visit):
     """Nothing goes out meanwhile, which the page says; saying no changes nothing."""
     page = await visit.go("/monitor")
     await page.get_by_role("button", name="Pause queue").click()
+    await page.get_by_role("dialog").wait_for()
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Pause queue").click()
     await agree(page, "wait now.")

@@ -202,3 +202,12 @@ def test_what_is_under_way_or_done_is_not_touched(status, change):
     """F44: once it is on its way nobody can call it off, hurry it or repeat it."""
     with pytest.raises(WrongState):
         getattr(delivery(status=status), change)(NOW)
+
+
+def test_each_further_life_is_as_long_as_the_first():
+    """A message that is retried again and again does not live longer each time."""
+    life, now = delivery(), NOW
+    for _ in range(5):
+        now = life.expires_at
+        life = life.expired(now).again(now)
+        assert life.expires_at == now + timedelta(hours=1)

@@ -138,9 +138,9 @@ async def test_f11_a_client_that_does_not_come_to_an_end_gets_408(what, tmp_path
         ) as other:
             assert (await other.post("/v1/messages", json=LETTER)).status_code == 202
         async with asyncio.timeout(LIMIT):
-            said = await reader.read()
+            said = await reader.read(12)  # not to the end: what still drips resets the connection
         dripping.cancel()
-        assert said.startswith(b"HTTP/1.1 408 ")
+        assert said == b"HTTP/1.1 408"
         assert time.monotonic() - begun > (0.8 if "\r\n\r\n" in begin.decode() else 0.4)
         writer.close()
         assert len((await service.journal.find(Filter())).deliveries) == 1
