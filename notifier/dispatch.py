@@ -200,6 +200,8 @@ class Dispatcher:
             lane.busy += 1
             try:
                 await self._deliver(lane.transport, claim)
+            except Exception:  # a dead worker that nobody misses would be worse
+                log.exception("worker_stumbled", id=claim.delivery.id)
             finally:
                 self.doing[number] = None
                 lane.busy -= 1
@@ -218,9 +220,7 @@ class Dispatcher:
             if not await self._journal.holds(delivery):
                 log.warning("claim_lost", id=delivery.id)
                 return None
-            content = claim.content
-            if content is None:
-                content = await self._journal.content(delivery.id)
+            content = claim.content or await self._journal.content(delivery.id)
             attempt = await transport.send(delivery.pending, content)
         except JournalUnavailable:
             return await self._record(delivery.released(), delivery)

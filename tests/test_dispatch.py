@@ -313,6 +313,17 @@ async def test_a_fault_of_ours_holds_the_message_and_spares_the_worker(journal):
     assert "ZeroDivisionError" in (await journal.get("d1")).reason
 
 
+async def test_a_fault_of_ours_after_the_record_spares_the_worker_too(journal):
+    """Whoever is told of attempts may raise: it is logged, and the only worker goes on."""
+
+    def attempted(delivery, attempt):
+        raise ZeroDivisionError
+
+    await journal.add([entry(n) for n in range(3)])
+    async with dispatching(journal, Transport(), workers=1, attempted=attempted):
+        await until(all_are(journal, Status.SENT, 3))
+
+
 async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkeypatch):
     """F13: a record that fails is tried until it is written, by a worker that waits for it."""
     monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
