@@ -12,39 +12,39 @@ from tests.benchmarks.peers import Notifier, NotifierBatch
 from tests.benchmarks.processes import ROOT, until
 from tests.postgres import Cluster, missing
 
-COUNTS = (1, 2, 3)
-HEAD = "| replicas | load | accepted/s | delivered/s | CPU µs/message: replicas | PostgreSQL |"
+SETS = ((1, 16), (1, 64), (2, 16), (3, 16))  # replicas, and the workers of each
+HEAD = "| replicas | workers | load | accepted/s | delivered/s | CPU µs/message | PostgreSQL's |"
 
 
 def compare(*, count, runs):
-    """A row for each number of replicas; what bounds them here is that all share the cores."""
+    """A row for each set of replicas: what their workers wait for, and that all share the cores."""
     if why := missing():
         raise SystemExit(why)
-    print(f"{HEAD}\n{'|---' * 6}|", flush=True)
+    print(f"{HEAD}\n{'|---' * 7}|", flush=True)
     cluster = Cluster(durable=True)
     try:
         cluster.start()
         for kind in (Notifier, NotifierBatch):
-            for replicas in COUNTS:
-                found = [_run(kind, cluster, replicas, count) for _ in range(runs)]
-                median = sorted(found)[len(found) // 2]
+            for replicas, workers in SETS:
+                found = [_run(kind, cluster, replicas, workers, count) for _ in range(runs)]
+                median = sorted(found, key=lambda each: each[1])[len(found) // 2]
                 cells = " | ".join(f"{value:,.0f}" for value in median)
                 load = f"batches of {kind.batch}" if kind.batch else "single posts"
-                print(f"| {replicas} | {load} | {cells} |", flush=True)
+                print(f"| {replicas} | {workers} | {load} | {cells} |", flush=True)
     finally:
         cluster.remove()
 
 
-def _run(kind, cluster, replicas, count):
+def _run(kind, cluster, replicas, workers, count):
     """accepted/s, delivered/s, µs of the replicas and of PostgreSQL for each message."""
-    url = cluster.new_database()
+    settings = {"journal": cluster.new_database(), "workers": workers, "queue_size": 2 * workers}
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name, Sink() as sink:
         peers = []
         try:
             for number in range(replicas):
                 folder = Path(name) / str(number)
                 folder.mkdir()
-                peers.append(kind(folder, sink, journal=url).__enter__())
+                peers.append(kind(folder, sink, **settings).__enter__())
             for peer in peers:
                 warm_up(peer, sink)
             return _loaded(peers, sink, cluster, count)
