@@ -231,7 +231,8 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             each if each.status is RecipientStatus.ACCEPTED else Recipient(each.address)
             for each in self.recipients
         )
-        lifetime = min(self.expires_at - self.created_at, LONGEST_SECOND_LIFE)
+        begun = max((e.at for e in self.events if e.what == "retried"), default=self.created_at)
+        lifetime = min(self.expires_at - begun, LONGEST_SECOND_LIFE)
         return replace(
             self,
             status=Status.QUEUED,

@@ -138,7 +138,7 @@ class Dispatcher:
             try:
                 wanted = lane.appetite(self._size - self._window.qsize())
                 if wanted > 0:
-                    if not await self._claim(route, lane, wanted):
+                    if await self._claim_all_due(route, lane, wanted):
                         await self._wait_until_due(route, lane)
                 elif lane.busy or lane.ahead or lane.transport.room() > 0:
                     await lane.stir.wait()  # until the window has places again
@@ -152,16 +152,13 @@ class Dispatcher:
         """How many more of the slowest lane may be claimed: it never gets the last worker."""
         return max(1, len(self.doing) - 1) - self._bulk
 
-    async def _claim(self, route: Route, lane: Lane, wanted: int) -> int:
+    async def _claim_all_due(self, route: Route, lane: Lane, wanted: int) -> bool:
+        """Claim so many, if there are. True: nothing else is due that may be claimed now."""
         bulk_left = self._bulk_left()
-        claiming = asyncio.ensure_future(
-            self._journal.claim(
-                route,
-                min(wanted, bulk_left) if bulk_left > 0 else wanted,
-                now=self._clock(),
-                slowest=Priority.BULK if bulk_left > 0 else Priority.NORMAL,
-            )
-        )
+        limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
+        slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
+        claim = self._journal.claim(route, limit, now=self._clock(), slowest=slowest)
+        claiming = asyncio.ensure_future(claim)
         try:
             claims = await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -170,7 +167,7 @@ class Dispatcher:
                 self._take_in(lane, await claiming)
             raise
         self._take_in(lane, claims)
-        return len(claims)
+        return len(claims) < limit
 
     def _take_in(self, lane: Lane, claims: list[Claim]) -> None:
         for claim in claims:
