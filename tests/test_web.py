@@ -134,6 +134,13 @@ async def test_a_key_that_is_none_is_refused_by_its_name(client, key):
     assert only_error(answer)["header"] == "Idempotency-Key"
 
 
+async def test_two_keys_for_one_request_are_none(client):
+    """Which of them stands for it, nobody could say."""
+    keys = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = await client.post("/v1/messages", json=LETTER, headers=keys)
+    assert only_error(answer) == {"message": "it is given twice", "header": "Idempotency-Key"}
+
+
 # Looking
 
 
