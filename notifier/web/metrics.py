@@ -1,12 +1,11 @@
 """/metrics: the figures in Prometheus's form, made when they are asked for."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from litestar import route
-from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,30 +25,28 @@ UNKNOWN = "(none)"  # the path of a request that no route answers
 
 
 class Counted:
-    """Counts what goes through an application. Paths are those of routes, so they are few."""
+    """
+    Counts what an application answers, and how long it took until the answer began. Paths are
+    those of routes, so they are few. Nothing here is a coroutine: it only hands on the
+    application's own, and so costs a call instead of a frame that each wake-up goes through.
+    """
 
     def __init__(self, app: ASGIApp, requests: Requests) -> None:
         self._app = app
         self._requests = requests
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            return await self._app(scope, receive, send)
-        begun = time.perf_counter()
-        method = scope["method"]
-        status = 0
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        begun = perf_counter()
+        count = self._requests.count
 
-        async def noted(message: Message) -> None:
-            nonlocal status
+        def noted(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+                path: str = scope.get("path_template") or UNKNOWN
+                method: str = scope["method"]  # type: ignore[typeddict-item]  # it is HTTP's
+                count(method, path, message["status"], perf_counter() - begun)
+            return send(message)
 
-        try:
-            await self._app(scope, receive, noted)
-        finally:
-            path: str = scope.get("path_template") or UNKNOWN
-            self._requests.count(method, path, status, time.perf_counter() - begun)
+        return self._app(scope, receive, noted)
 
 
 class Metrics:
@@ -104,12 +101,12 @@ class Metrics:
         yield _counter(
             "notifier_messages_finished",
             "Messages that came to their end, by channel and outcome.",
-            [((channel, status.value), n) for (channel, status), n in tally.ended.items()],
+            tally.ended.items(),
             "channel", "outcome",
         )  # fmt: skip
         attempts: dict[tuple[str, ...], int] = {}
         for (relay, stage, code), count in tally.attempts.items():
-            labels = (relay, stage.value, f"{code // 100}xx" if code else "none")
+            labels = (relay, stage, f"{code // 100}xx" if code else "none")
             attempts[labels] = attempts.get(labels, 0) + count
         yield _counter(
             "notifier_attempts",
@@ -227,7 +224,7 @@ class Metrics:
         )  # fmt: skip
         yield _histogram(
             "notifier_http_request_seconds",
-            "How long a request took.",
+            "How long a request took until its answer began.",
             [((path,), seconds) for path, seconds in self._requests.seconds.items()],
             "path",
         )
