@@ -98,9 +98,6 @@ class Dispatcher:
 
     def resume(self) -> None:
         self._running.set()
-        self._stir()
-
-    def _stir(self) -> None:
         for lane in self._lanes.values():
             lane.stir.set()
 
@@ -141,7 +138,7 @@ class Dispatcher:
                     if await self._claim_all_due(route, lane, wanted):
                         await self._wait_until_due(route, lane)
                 elif lane.busy or lane.ahead or lane.transport.room() > 0:
-                    await lane.stir.wait()  # until the window has places again
+                    await lane.wait_for_places()
                 else:
                     await lane.transport.wait_for_room()
             except JournalUnavailable as error:
@@ -203,8 +200,13 @@ class Dispatcher:
                 self.doing[number] = None
                 lane.busy -= 1
                 self._bulk -= priority == Priority.BULK
-                if self._window.qsize() <= self._size // 2:  # claim in portions, not one by one
-                    self._stir()
+                self._tell_of_room(priority)
+
+    def _tell_of_room(self, priority: int) -> None:
+        """To claim where nothing was due would be in vain: only who waits for room looks again."""
+        for lane in self._lanes.values():
+            if lane.full or priority == Priority.BULK:  # of which only so many may be claimed
+                lane.stir.set()
 
     async def _deliver(self, transport: Transport, claim: Claim) -> None:
         delivery = claim.delivery

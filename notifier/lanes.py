@@ -31,7 +31,14 @@ class Lane:
         self.transport = transport
         self.ahead = 0
         self.busy = 0
+        self.full = False  # it waits for places to be free again
         self.stir = asyncio.Event()  # something has changed: look again
+
+    async def wait_for_places(self) -> None:
+        """Until some that are under way are done, or something else has changed."""
+        self.full = True
+        await self.stir.wait()
+        self.full = False
 
     def appetite(self, free: int) -> int:
         """How many to claim, given so many free places in the window."""
@@ -39,4 +46,6 @@ class Lane:
         capacity = room + self.busy
         if capacity <= 1:  # resting, or probing with one message
             return min(free, room - self.ahead)
+        if self.ahead > capacity // 2:  # claim in portions, not one by one
+            return 0
         return min(free, 2 * capacity - self.busy - self.ahead)
