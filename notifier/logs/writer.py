@@ -16,7 +16,7 @@ from notifier.logs.files import Files
 ROOM = 50_000  # lines that may wait, and then debug and info are dropped
 RESERVE = 10_000  # more lines, for warnings and errors
 BATCH = 1000  # lines in one write
-GATHER_SECONDS = 0.002  # how long a line may wait for company
+GATHER_SECONDS = 0.02  # how long a line may wait for company
 PATIENCE_SECONDS = 0.05  # how long a warning waits for room, and its caller with it
 FLUSH_SECONDS = 2.0  # given to the last lines when the process ends
 
