@@ -301,11 +301,14 @@ async def test_f10_a_client_that_leaves_in_the_middle_of_its_body_stores_nothing
     assert not relay.received
 
 
-async def test_f17_a_second_process_on_the_journal_is_refused(relay, tmp_path):
+@pytest.mark.parametrize("where", ["on its port too", "on another port"])
+async def test_f17_a_second_process_on_the_journal_is_refused(relay, tmp_path, where):
     """The second one exits with 75 and names the first; the first goes on."""
     async with server_for(relay, tmp_path) as server:
         (tmp_path / "second").mkdir()
         second = server_for(relay, tmp_path / "second", data_dir=tmp_path / "data")
+        if where == "on its port too":
+            second.settings["port"] = server.port
         await second.start(ready=False)
         async with asyncio.timeout(LIMIT):
             assert await second.process.wait() == 75

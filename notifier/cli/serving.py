@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import structlog
 import uvicorn
@@ -16,7 +17,8 @@ import uvicorn
 from notifier import __version__
 from notifier.cli.clients import Client, look_at
 from notifier.cli.listeners import CannotListen, bound, url_of
-from notifier.errors import ConfigurationError, JournalFailure, NotifierError
+from notifier.errors import ConfigurationError, JournalFailure, JournalInUse, NotifierError
+from notifier.journal import Journal
 from notifier.logs import Logs
 from notifier.service import Notifier
 from notifier.settings import Settings
@@ -34,7 +36,12 @@ def serve(settings: Settings) -> None:
     """Run until a signal or the journal's end. Raises NotifierError."""
     faulthandler.enable()
     service = prepared(settings)
-    listeners = bound(settings.host, settings.port)
+    try:
+        listeners = bound(settings.host, settings.port)
+    except CannotListen:
+        if Path(settings.data_dir).exists():  # nobody is at a journal that would have to be made
+            asyncio.run(_tell_whether_in_use(service.journal))
+        raise
     logs = Logs(level=settings.log_level, format=settings.log_format, directory=settings.log_dir)
     with logs:
         try:
@@ -46,6 +53,20 @@ def serve(settings: Settings) -> None:
             log.exception("crashed")
             sys.exit(1)
         log.info("stopped")
+
+
+async def _tell_whether_in_use(journal: Journal) -> None:
+    """
+    Who has our port may be a server on our journal: that is the more telling fault. Raises
+    JournalInUse.
+    """
+    try:
+        await journal.open()
+    except JournalInUse:
+        raise
+    except NotifierError:
+        return
+    await journal.close()
 
 
 def prepared(settings: Settings) -> Notifier:
