@@ -190,8 +190,7 @@ class Dispatcher:
             priority, _, claim = await self._window.get()
             lane = self._lanes[claim.delivery.route]
             self.doing[number] = claim.delivery
-            lane.ahead -= 1
-            lane.busy += 1
+            lane.take()
             try:
                 await self._deliver(lane.transport, claim)
             except Exception:  # a dead worker that nobody misses would be worse
