@@ -190,7 +190,9 @@ class Dispatcher:
             priority, _, claim = await self._window.get()
             lane = self._lanes[claim.delivery.route]
             self.doing[number] = claim.delivery
-            lane.take()
+            lane.ahead -= 1
+            lane.busy += 1
+            self._tell_of_room()
             try:
                 await self._deliver(lane.transport, claim)
             except Exception:  # a dead worker that nobody misses would be worse
@@ -199,12 +201,12 @@ class Dispatcher:
                 self.doing[number] = None
                 lane.busy -= 1
                 self._bulk -= priority == Priority.BULK
-                self._tell_of_room(priority)
+                self._tell_of_room(bulk=priority == Priority.BULK)
 
-    def _tell_of_room(self, priority: int) -> None:
+    def _tell_of_room(self, *, bulk: bool = False) -> None:
         """To claim where nothing was due would be in vain: only who waits for room looks again."""
         for lane in self._lanes.values():
-            if lane.full or priority == Priority.BULK:  # of which only so many may be claimed
+            if lane.full or bulk:  # of which only so many may be claimed
                 lane.stir.set()
 
     async def _deliver(self, transport: Transport, claim: Claim) -> None:
@@ -268,7 +270,7 @@ class Dispatcher:
             self._recording.set()
         if ours:
             self._feed.publish(delivery)
-            if delivery.status is Status.DEFERRED:
+            if delivery.status.waiting:
                 self._lanes[delivery.route].stir.set()
 
     async def _expire(self) -> None:

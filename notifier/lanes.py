@@ -34,13 +34,6 @@ class Lane:
         self.full = False  # it waits for places to be free again
         self.stir = asyncio.Event()  # something has changed: look again
 
-    def take(self) -> None:
-        """One that was waiting in the window is under way."""
-        self.ahead -= 1
-        self.busy += 1
-        if self.full:
-            self.stir.set()
-
     async def wait_for_places(self) -> None:
         """Until some that were claimed have begun or are done, or something else has changed."""
         self.full = True
