@@ -105,7 +105,13 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             )
             await parts.enter_async_context(replicas)
             await parts.enter_async_context(
-                Alerts(settings, self.routes.relays, health=self.health, clock=self._clock)
+                Alerts(
+                    settings,
+                    self.routes.relays,
+                    self.journal,
+                    health=self.health,
+                    clock=self._clock,
+                )
             )
             self.dispatcher.start()
             parts.push_async_callback(self._stop)

@@ -1,13 +1,27 @@
 """Alerts: trouble is told by another road, once, and so is its end."""
 
+import contextlib
 import json
 import threading
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import AsyncMock
 
 import pytest
 
 from notifier import alerts
-from tests.notifying import ended, notifying, subjects, submit_one, until
+from notifier.alerts import watch
+from notifier.errors import JournalUnavailable
+from tests.notifying import (
+    Clock,
+    email,
+    ended,
+    notifying,
+    subjects,
+    submit,
+    submit_one,
+    until,
+)
 from tests.relay import ScriptedRelay
 
 
@@ -31,8 +45,15 @@ class Posts(BaseHTTPRequestHandler):
 def chat(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(alerts, "LOOK_SECONDS", 0.02)
+    look = watch.Watch.look
+
+    def counted(self, health):
+        server.looks += 1
+        return look(self, health)
+
+    monkeypatch.setattr(watch.Watch, "look", counted)
     with ThreadingHTTPServer(("127.0.0.1", 0), Posts) as server:
-        server.posted, server.status, server.refused = [], 200, 0
+        server.posted, server.status, server.refused, server.looks = [], 200, 0, 0
         server.url = f"http://127.0.0.1:{server.server_port}/hook"
         serving = threading.Thread(target=server.serve_forever, args=(0.01,))
         serving.start()
@@ -72,12 +93,12 @@ async def test_a_road_that_is_closed_is_tried_again(tmp_path, chat):
     """The disk is low, and whoever takes alerts is down just then."""
     chat.status = 503
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alerts, "LOW_DISK_BYTES", 2**62)
+        patch.setattr(watch, "LOW_DISK_BYTES", 2**62)
         async with ScriptedRelay() as relay, notifying(tmp_path, relay, alert_url=chat.url):
             await until(lambda: chat.refused >= 2)
             chat.status = 200
             await until(lambda: told(chat) == [("disk_low", "raised", str(tmp_path))])
-            patch.setattr(alerts, "LOW_DISK_BYTES", 0)
+            patch.setattr(watch, "LOW_DISK_BYTES", 0)
             await until(lambda: told(chat)[1:] == [("disk_low", "over", str(tmp_path))])
 
 
@@ -93,3 +114,103 @@ async def test_a_message_that_waits_too_long_is_told(tmp_path, chat):
             await service.upkeep.refresh()
             await until(lambda: told(chat) == [("messages_wait", "raised", "queue")])
             relay.release()
+
+
+async def nothing_told(chat, *, looks=3):
+    """It has been looked so often since, and there was nothing to tell."""
+    before, enough = list(chat.posted), chat.looks + looks
+    await until(lambda: chat.looks >= enough)
+    assert chat.posted == before
+
+
+def relay_state(service):
+    return service.routes.relays.states()[0].state
+
+
+async def test_a_restart_tells_nothing_twice_and_tells_the_end(tmp_path, chat):
+    """
+    A relay is down before and after it. It is not known to work until it has taken a message:
+    then its end is told, with the time when it began.
+    """
+    clock = Clock()
+    raised = {("relay_down", "raised", "first"), ("messages_wait", "raised", "queue")}
+    over = {("relay_down", "over", "first"), ("messages_wait", "over", "queue")}
+    async with ScriptedRelay() as relay:
+        relay.answer("GREETING", "554 closed")
+        options = {"clock": clock, "alert_url": chat.url, "alert_after": 600}
+        async with notifying(tmp_path, relay, **options) as service:
+            id = await submit_one(service)
+            await until(lambda: relay_state(service) == "open")
+            await nothing_told(chat)
+            clock.shift += timedelta(seconds=601)
+            await until(lambda: set(told(chat)) == raised)
+            await nothing_told(chat)
+        async with notifying(tmp_path, relay, **options) as service:
+            await nothing_told(chat)
+            await until(lambda: relay_state(service) == "open")
+            await nothing_told(chat)
+            relay.answer("GREETING", None)
+            await service.resume("first")
+            await ended(service, id)
+            await until(lambda: set(told(chat)[2:]) == over)
+            await nothing_told(chat)
+        async with notifying(tmp_path, relay, **options):
+            await nothing_told(chat)
+    began = {each["alert"]: each["since"] for each in chat.posted[:2]}
+    assert {each["alert"]: each["since"] for each in chat.posted[2:]} == began
+
+
+async def test_what_ended_while_the_service_was_down_is_told(tmp_path, chat):
+    """The disk was low at its death, and is not at its next start."""
+    low, over = ("disk_low", "raised", str(tmp_path)), ("disk_low", "over", str(tmp_path))
+    async with ScriptedRelay() as relay:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(watch, "LOW_DISK_BYTES", 2**62)
+            async with notifying(tmp_path, relay, alert_url=chat.url):
+                await until(lambda: told(chat) == [low])
+                await nothing_told(chat)
+        async with notifying(tmp_path, relay, alert_url=chat.url):
+            await until(lambda: told(chat) == [low, over])
+    assert "there is room" in chat.posted[1]["text"]
+
+
+async def test_what_cannot_be_kept_is_told_once_all_the_same(tmp_path, chat, monkeypatch):
+    """A full disk may keep the journal from knowing what was told of it, for a while."""
+    monkeypatch.setattr(watch, "LOW_DISK_BYTES", 2**62)
+    low = ("disk_low", "raised", str(tmp_path))
+    async with ScriptedRelay() as relay:
+        async with notifying(tmp_path, relay, alert_url=chat.url) as service:
+            refused = AsyncMock(side_effect=JournalUnavailable("the disk is full"))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(service.journal, "put", refused)
+                await until(lambda: told(chat) == [low])
+                await nothing_told(chat)
+            await nothing_told(chat)  # it is kept meanwhile
+        async with notifying(tmp_path, relay, alert_url=chat.url):
+            await nothing_told(chat)
+
+
+async def test_of_replicas_one_tells_what_all_see(tmp_path, chat, postgres):
+    """Three find the same messages waiting, and one of them says so; so with their end."""
+    url = await postgres.database()
+    clock = Clock()
+    options = {"clock": clock, "alert_url": chat.url, "alert_after": 600, "journal": url}
+    waits = ("messages_wait", "raised", "queue")
+    async with ScriptedRelay() as relay, contextlib.AsyncExitStack() as stack:
+        replicas = [
+            await stack.enter_async_context(
+                notifying(tmp_path / str(port), relay, port=port, **options)
+            )
+            for port in (1, 2, 3)
+        ]
+        relay.hold("DOT")
+        await submit(replicas[0], *(email() for _ in range(40)))
+        await until(lambda: all(each.dispatcher.doing[0] for each in replicas))
+        clock.shift += timedelta(seconds=601)
+        for each in replicas:
+            await each.upkeep.refresh()
+        await until(lambda: told(chat) == [waits])
+        await nothing_told(chat, looks=9)
+        relay.release()
+        await until(lambda: told(chat) == [waits, ("messages_wait", "over", "queue")])
+        await nothing_told(chat, looks=9)

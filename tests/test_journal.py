@@ -840,6 +840,17 @@ class TestWords:
         await journal.put("b", "")
         assert await journal.kept() == {"a": "2", "b": ""}
 
+    async def test_whoever_is_alone_may_be_so_again(self, journal):
+        """Under each name, and also after a failure."""
+        async with journal.alone("a") as here, journal.alone("b") as there:
+            assert here
+            assert there
+        with pytest.raises(ZeroDivisionError):
+            async with journal.alone("a"):
+                raise ZeroDivisionError
+        async with journal.alone("a") as again:
+            assert again
+
 
 class TestClose:
     async def test_what_was_asked_is_done_first(self, journal, journal_here):

@@ -54,6 +54,31 @@ async def silence(journal):
     await asyncio.gather(journal._lease._keeping, return_exceptions=True)
 
 
+class TestAlone:
+    async def test_one_replica_at_a_time_is_alone(self, url, postgres):
+        """By one name; whose connection to the database breaks is so no more."""
+        async with opened(url) as (here, there):
+            async with here.alone("a") as first, there.alone("a") as second:
+                assert (first, second) == (True, False)
+                async with there.alone("b") as other:
+                    assert other
+            lost = here.alone("a")
+            assert await lost.__aenter__()
+            await postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON oid = database"
+                " WHERE locktype = 'advisory' AND datname = current_database()",
+                url=url,
+            )
+
+            async def taken():
+                async with there.alone("a") as second:
+                    return second
+
+            await until(taken)
+            with pytest.raises(JournalUnavailable):
+                await lost.__aexit__(None, None, None)
+
+
 class TestOpening:
     async def test_one_makes_the_schema_for_all(self, url):
         """Replicas that are started at the same time on an empty database all find one schema."""

@@ -1,6 +1,7 @@
 """Where deliveries are kept, so that no accepted message is ever lost."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -198,6 +199,13 @@ class Journal(Protocol):
 
     async def kept(self) -> dict[str, str]:
         """Every word that was put."""
+        ...
+
+    def alone(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """
+        Whether no other replica is in here by this name until we leave; one whose connection
+        to the database breaks has left.
+        """
         ...
 
     async def prune(

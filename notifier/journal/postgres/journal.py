@@ -49,6 +49,7 @@ EXPIRED = """
 """
 ONE = "SELECT seq, status, record FROM deliveries WHERE id = $1"
 CONTENT = "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = $1"
+NAMED = "hashtext('notifier.' || $1)"  # an advisory lock
 SUM_UP = """
     WITH old AS (DELETE FROM tallies RETURNING status, moved)
     INSERT INTO tallies SELECT status, sum(moved) FROM old GROUP BY status
@@ -220,6 +221,16 @@ class PostgresJournal:
     async def kept(self) -> dict[str, str]:
         async with self._connection() as db:
             return dict(await db.fetch("SELECT name, value FROM words"))
+
+    @contextlib.asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[bool]:
+        async with self._connection() as db:  # whose end is the lock's, too
+            alone = await db.fetchval(f"SELECT pg_try_advisory_lock({NAMED})", name)
+            try:
+                yield alone
+            finally:
+                if alone:
+                    await db.execute(f"SELECT pg_advisory_unlock({NAMED})", name)
 
     async def prune(
         self, *, finished_before: datetime, bodies_before: datetime, now: datetime, limit: int = 500

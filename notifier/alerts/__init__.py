@@ -1,0 +1,121 @@
+"""Tell a person of trouble by another road than the queue that may be stuck."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Self
+
+import structlog
+from msgspec.structs import replace
+
+from notifier.alerts.roads import Alert, Road, roads_of
+from notifier.alerts.told import Told
+from notifier.alerts.watch import ENDS, SHARED, Name, Watch
+from notifier.dispatch import Clock
+from notifier.errors import JournalUnavailable
+from notifier.health import Health
+from notifier.journal import Journal
+from notifier.settings import Settings
+from notifier.smtp import Relays
+
+__all__ = ["Alert", "Alerts"]
+
+LOOK_SECONDS = 5.0
+TELL_SECONDS = 60.0  # for one alert on one road
+
+log = structlog.get_logger()
+
+
+class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
+    """
+    Says what is wrong once on each road, and again when it is over, whatever restarts come
+    between (but for a death just after telling, before the journal knows of it). A road that is
+    closed is tried until it is open; what is over by then is not told on it at all. Of several
+    replicas each tells what is wrong with itself, and one of them what is wrong with all.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        relays: Relays,
+        journal: Journal,
+        *,
+        health: Callable[[], Health],
+        clock: Clock,
+    ) -> None:
+        self._watch = Watch(settings, clock=clock)
+        self._health = health
+        self._roads = roads_of(settings, relays, clock=clock)
+        self._journal = journal
+        self._host = socket.gethostname()
+        # A journal in a file is one process's, which may have another host name the next time.
+        alone = settings.journal.startswith("sqlite:")
+        self._us = "" if alone else f"{self._host}:{settings.port}"
+        self._looking: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._looking = [
+            asyncio.create_task(self._look(road), name=f"alerts-{road.name}")
+            for road in self._roads
+        ]
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for task in self._looking:
+            task.cancel()
+        await asyncio.gather(*self._looking, return_exceptions=True)
+
+    async def _look(self, road: Road) -> None:
+        told = Told(self._journal, road.name, us=self._us)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self._tell_news(road, told)
+            except Exception:  # nobody would miss a road on which nothing is told any more
+                log.exception("alerts_stumbled", road=road.name)
+
+    async def _tell_news(self, road: Road, told: Told) -> None:
+        if not await told.refresh():  # what was told before us is not known yet
+            return
+        for alert in list(self._untold(told, self._health())):
+            if alert.alert in SHARED:
+                await self._tell_for_all(road, told, alert)
+            else:
+                await self._tell(road, told, alert)
+
+    async def _tell_for_all(self, road: Road, told: Told, alert: Alert) -> None:
+        """Nobody else has told it, nor seen its end since we looked."""
+        with contextlib.suppress(JournalUnavailable):  # then at another look
+            async with self._journal.alone(f"alerts-{road.name}") as alone:
+                if alone and await told.refresh():
+                    oldest = (await self._journal.backlog()).oldest_due_at
+                    health = replace(self._health(), oldest_due_at=oldest)
+                    for each in self._untold(told, health):
+                        if (each.alert, each.state) == (alert.alert, alert.state):
+                            await self._tell(road, told, each)
+
+    def _untold(self, told: Told, health: Health) -> Iterator[Alert]:
+        seen = self._watch.look(health)
+        for name, (since, words) in seen.wrong.items():
+            if told.since(name) is None:
+                yield self._alert(name, "raised", since, words, seen.at)
+        for name, since in told.all():
+            if name not in seen.wrong and name not in seen.unclear:
+                yield self._alert(name, "over", since, ENDS[name[0]].format(name[1]), seen.at)
+
+    def _alert(self, name: Name, state: str, since: datetime, words: str, at: datetime) -> Alert:
+        text = f"notifier on {self._host}: {words}"
+        return Alert(name[0], state, name[1], since, at, self._host, text)
+
+    async def _tell(self, road: Road, told: Told, alert: Alert) -> None:
+        try:
+            async with asyncio.timeout(TELL_SECONDS):
+                await road.tell(alert)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            log.warning("alert_failed", alert=alert.alert, road=road.name, reason=str(error))
+            return
+        log.warning("alert", alert=alert.alert, state=alert.state, subject=alert.subject)
+        name = alert.alert, alert.subject
+        await told.note(name, alert.since if alert.state == "raised" else None)

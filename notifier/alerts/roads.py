@@ -1,0 +1,127 @@
+"""The ways by which a person can be told: an HTTP POST, and mail past the queue."""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import msgspec
+from msgspec import Struct
+
+from notifier.compose import compose
+from notifier.dispatch import Clock
+from notifier.messages import Email
+from notifier.settings import Settings
+from notifier.smtp import Relays
+
+
+class Alert(Struct, frozen=True):
+    """What is posted. `text` says it all in a sentence, as chat services show it."""
+
+    alert: str  # relay_down, messages_wait, disk_low
+    state: str  # raised, over
+    subject: str
+    since: datetime
+    at: datetime
+    host: str
+    text: str
+
+
+class Road(Protocol):
+    """One way to a person. `name` is that in the journal, where what was told is kept."""
+
+    name: str
+
+    async def tell(self, alert: Alert) -> None:
+        """Raises whatever keeps it from being told."""
+        ...
+
+
+def roads_of(settings: Settings, relays: Relays, *, clock: Clock) -> list[Road]:
+    """Those that are configured."""
+    roads: list[Road] = []
+    if settings.alert_url:
+        roads.append(ByPost(settings.alert_url))
+    if settings.alert_to:
+        sender = settings.default_from or settings.alert_to
+        roads.append(ByMail(settings.alert_to, sender, relays, clock))
+    return roads
+
+
+class ByPost:
+    """To a URL, as JSON."""
+
+    name = "url"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def tell(self, alert: Alert) -> None:
+        request = Request(  # noqa: S310 - http, the settings have seen to it
+            self._url, msgspec.json.encode(alert), {"Content-Type": "application/json"}
+        )
+        await _in_thread(lambda: _request(request))
+
+
+class ByMail:
+    """To an address, by a relay that works, and not through the queue."""
+
+    name = "mail"
+
+    def __init__(self, to: str, sender: str, relays: Relays, clock: Clock) -> None:
+        self._to = to
+        self._sender = sender
+        self._relays = relays
+        self._clock = clock
+
+    async def tell(self, alert: Alert) -> None:
+        email = Email(
+            to=(self._to,),
+            subject=f"notifier: {alert.alert} {alert.state}: {alert.subject}",
+            text=f"{alert.text}\n\nSince {alert.since:%c} UTC",
+        )
+        id = os.urandom(12).hex()
+        made = compose(email, id=id, sender=self._sender, now=self._clock())
+        attempt = await self._relays.send(made.envelope, made.content)
+        if not attempt.accepted and not attempt.uncertain:
+            raise ConnectionError(attempt.reply)
+
+
+def _request(request: Request) -> None:
+    """Raises OSError where it is not taken."""
+    try:
+        urlopen(request, timeout=10.0).close()  # noqa: S310 - http, the settings have seen to it
+    except HTTPError as error:
+        with error:  # it holds the connection
+            raise ConnectionError(f"{error.code} {error.reason}") from None
+
+
+async def _in_thread(call: Callable[[], None]) -> None:
+    """In a thread of its own, which may hang without holding up anybody, nor our end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        error = None
+        try:
+            call()
+        except Exception as trouble:  # noqa: BLE001 - whoever waits is told
+            error = trouble
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=run, name="alert", daemon=True).start()
+    await done
