@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import os
@@ -25,6 +26,8 @@ from notifier.settings import Settings
 from notifier.web.app import create_app
 
 GC_THRESHOLD = (50_000, 20, 50)  # new objects before a collection, and of which age
+M_MMAP_THRESHOLD = -3  # mallopt(3)
+LARGE_BLOCK = 1024 * 1024  # octets
 REQUEST_SECONDS = 2  # given to requests under way when we stop; their clients can repeat them
 LOOK_TICKS = 5  # of 0.1 s, between two looks at who keeps us waiting
 CLOSE_SECONDS = 5.0  # given to the parts to close, beyond the grace
@@ -35,6 +38,7 @@ log = structlog.get_logger()
 def serve(settings: Settings) -> None:
     """Run until a signal or the journal's end. Raises NotifierError."""
     faulthandler.enable()
+    _give_large_blocks_back()
     service = prepared(settings)
     try:
         listeners = bound(settings.host, settings.port)
@@ -53,6 +57,15 @@ def serve(settings: Settings) -> None:
             log.exception("crashed")
             sys.exit(1)
         log.info("stopped")
+
+
+def _give_large_blocks_back() -> None:
+    """
+    Large messages leave no memory behind. After the first large block that is freed, glibc takes
+    the next ones from its heaps, where holes stay: unless it is told not to.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such call
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 async def _tell_whether_in_use(journal: Journal) -> None:
