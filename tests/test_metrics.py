@@ -104,7 +104,7 @@ async def test_dashboard_and_alerts_name_what_is_measured(tmp_path):
         known = {name for name, *_ in await scraped(client)}
     panels = json.loads(shipped("dashboard.json"))["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
-    queries += re.findall(r"expr: (?:>-\n\s+)?(.+(?:\n\s+>.+)?)", shipped("alerts.yaml"))
+    queries += re.findall(r"expr: (.+?)\n +(?:for|labels):", shipped("alerts.yaml"), re.DOTALL)
     named = {name for query in queries for name in NAME.findall(query)}
     assert len(named) > 15
     assert named <= known

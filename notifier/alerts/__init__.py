@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from notifier.alerts.roads import Alert, Road, roads_of
 from notifier.alerts.told import Told
-from notifier.alerts.watch import ENDS, SHARED, Name, Watch
+from notifier.alerts.watch import ENDS, SHARED, Name, Watch, free_bytes
 from notifier.dispatch import Clock
 from notifier.errors import JournalUnavailable
 from notifier.health import Health
@@ -20,7 +20,7 @@ from notifier.journal import Journal
 from notifier.settings import Settings
 from notifier.smtp import Relays
 
-__all__ = ["Alert", "Alerts"]
+__all__ = ["Alert", "Alerts", "free_bytes"]
 
 LOOK_SECONDS = 5.0
 TELL_SECONDS = 60.0  # for one alert on one road

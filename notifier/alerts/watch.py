@@ -82,7 +82,7 @@ class Watch:
             seen.unclear.add(name)
 
     def _look_at_disk(self, seen: Seen) -> None:
-        name, free = ("disk_low", self._folder), _free(self._folder)
+        name, free = ("disk_low", self._folder), free_bytes(self._folder)
         if free is not None and free < LOW_DISK_BYTES:
             self._low_since = self._low_since or seen.at
             words = f"{self._folder}: {free // 2**20} MiB are left on its disk"
@@ -93,7 +93,8 @@ class Watch:
             self._low_since = None
 
 
-def _free(folder: str) -> int | None:
+def free_bytes(folder: str) -> int | None:
+    """Left for us on a folder's disk, as far as that can be found out."""
     with contextlib.suppress(OSError):
         found = os.statvfs(folder)
         return found.f_bavail * found.f_frsize

@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from notifier import __version__
+from notifier.alerts import free_bytes
 from notifier.histogram import Histogram
 from notifier.metrics import Requests
 from notifier.service import Notifier
@@ -154,6 +155,12 @@ class Metrics:
         )
         yield _gauge(
             "notifier_ready", "1: messages are accepted; see /readyz.", [((), health.ready)]
+        )
+        free = free_bytes(service.settings.data_dir)
+        yield _gauge(
+            "notifier_disk_free_bytes",
+            "Left on the disk of the data directory.",
+            [] if free is None else [((), free)],
         )
         busy = sum(each is not None for each in service.dispatcher.doing)
         yield _gauge("notifier_workers_busy", "Workers with a message in hand.", [((), busy)])
