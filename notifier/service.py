@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
@@ -27,6 +27,9 @@ from notifier.retries import RetryPolicy
 from notifier.routes import Routes
 from notifier.settings import Settings
 from notifier.upkeep import Upkeep
+
+if TYPE_CHECKING:  # an extra
+    from notifier.tracing.spans import Spans
 
 __all__ = ["Health", "Idempotent", "Notifier", "Receipt"]
 
@@ -56,6 +59,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.draining = False
         self._paused: set[str] = set()  # by name
         self._clock = clock
+        self._spans: Spans | None = None
         self._draining: asyncio.Task[None] | None = None
         self._parts = contextlib.AsyncExitStack()
 
@@ -141,8 +145,15 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.dispatcher.wake(delivery.route)
         self.feed.publish(delivery)
 
-    def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:  # noqa: ARG002
+    def trace(self, spans: "Spans") -> None:
+        """Have spans made of what happens from here on."""
+        self._spans = spans
+        self.feed.listen(spans.ended)
+
+    def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:
         self.tally.count_attempt(attempt)
+        if self._spans is not None:
+            self._spans.attempted(delivery, attempt)
 
     def _expiry(self, now: datetime) -> Step:
         trouble = {route: self.routes.trouble(route) for route in Route}

@@ -23,7 +23,8 @@ def free_port():
 
 def environment(**settings):
     """The environment of a bare machine, with these settings (`relays` is NOTIFIER_RELAYS)."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
+    ours = ("NOTIFIER_", "OTEL_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | {f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()}
 
 
@@ -35,6 +36,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = {"data_dir": folder / "data", "port": self.port} | settings
+        self.variables = {}  # of the environment, besides the settings
         self.process = None
 
     @property
@@ -50,7 +52,7 @@ class Server:
                 "-m",
                 "notifier",
                 "serve",
-                env=environment(**self.settings),
+                env=environment(**self.settings) | self.variables,
                 cwd=Path(__file__).parents[1],
                 stdout=log,
                 stderr=log,

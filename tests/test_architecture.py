@@ -36,6 +36,7 @@ TOOLS = {
     "journal",
     "capture",
     "metrics",
+    "tracing",
 }
 MACHINE = [
     "lanes",
@@ -74,6 +75,7 @@ OWNERS = {
     "phonenumbers": {"sms"},
     "httpx2": {"sms"},
     "prometheus_client": {"web"},
+    "opentelemetry": {"tracing"},
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc"}
 # Named as modules of the standard library, they would be read as those.

@@ -27,8 +27,9 @@ def asked_for(name):
     """What pyproject.toml asks for, for the lock file of that name."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = pyproject["project"]
+    extras = project["optional-dependencies"]
     asked = {
-        "container": project["dependencies"] + project["optional-dependencies"]["postgres"],
+        "container": project["dependencies"] + extras["postgres"] + extras["otel"],
         "build": pyproject["build-system"]["requires"],
     }
     return map(Requirement, asked[name])

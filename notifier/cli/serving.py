@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from notifier import __version__
+from notifier import __version__, tracing
 from notifier.cli.clients import Client, look_at
 from notifier.cli.listeners import CannotListen, bound, url_of
 from notifier.errors import ConfigurationError, JournalFailure, JournalInUse, NotifierError
@@ -31,6 +31,7 @@ LARGE_BLOCK = 1024 * 1024  # octets
 REQUEST_SECONDS = 2  # given to requests under way when we stop; their clients can repeat them
 LOOK_TICKS = 5  # of 0.1 s, between two looks at who keeps us waiting
 CLOSE_SECONDS = 5.0  # given to the parts to close, beyond the grace
+SPANS_SECONDS = 3.0  # given to the last spans, or the grace if that is less
 
 log = structlog.get_logger()
 
@@ -163,6 +164,8 @@ class Life:
             loop.add_signal_handler(number, self._on_signal, number)
         log.info("starting", version=__version__, pid=os.getpid())
         self._tell_access()
+        if spans := tracing.begin(os.environ, self._settings.relays):
+            self._service.trace(spans)
         await self._service.__aenter__()
         watching = asyncio.create_task(self._watch(), name="watch")
         try:
@@ -171,6 +174,9 @@ class Life:
         finally:
             watching.cancel()
             await self._close()
+            if spans is not None and self._fatal is None:
+                seconds = min(SPANS_SECONDS, self._settings.grace)
+                await asyncio.to_thread(spans.close, seconds)
         if self._fatal is not None:
             raise JournalFailure(f"the journal is lost: {self._fatal}") from self._fatal
 

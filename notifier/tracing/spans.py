@@ -1,0 +1,237 @@
+"""
+What happened to messages, as spans: made when it is over, from what the journal has of it, so
+that whoever has not asked for them pays nothing.
+
+A span `message` lasts from acceptance to the end, whoever began it; one `attempt` for each try
+hangs under it. Its id follows from the message's: attempts of before a restart, or of another
+replica, are its children, too. Addresses, subjects, contents and what relays say are left out.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec
+
+import structlog
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
+
+from notifier import __version__
+from notifier.attempts import Attempt
+from notifier.deliveries import Delivery, Route, Status
+from notifier.relayspec import RelaySpec
+from notifier.tracing.exporting import Exporter
+
+LOW_64_BITS = 0xFFFF_FFFF_FFFF_FFFF
+NANOSECONDS = 1_000_000_000
+SAMPLE = Decision.RECORD_AND_SAMPLE
+SAMPLED, NOT_SAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
+IN_VAIN = frozenset({Status.FAILED, Status.EXPIRED})
+
+P = ParamSpec("P")
+
+log = structlog.get_logger()
+
+
+def _harmless(
+    make: Callable[Concatenate["Spans", Delivery, P], None],
+) -> Callable[Concatenate["Spans", Delivery, P], None]:
+    """Whoever tells of a delivery goes on with it, whatever becomes of the span."""
+
+    def made(spans: "Spans", delivery: Delivery, /, *rest: P.args, **more: P.kwargs) -> None:
+        try:
+            make(spans, delivery, *rest, **more)
+        except Exception:  # the SDK's, or ours
+            log.exception("span_not_made", id=delivery.id)
+
+    return made
+
+
+class Ids(RandomIdGenerator):
+    """Random ids, but for those that are laid down."""
+
+    def __init__(self) -> None:
+        self.laid_down: SpanContext | None = None
+
+    def generate_trace_id(self) -> int:
+        return self.laid_down.trace_id if self.laid_down else super().generate_trace_id()
+
+    def generate_span_id(self) -> int:
+        return self.laid_down.span_id if self.laid_down else super().generate_span_id()
+
+
+class Spans:
+    """
+    Makes spans on the caller's thread, in some tens of microseconds; they leave by another. What
+    a collector does not take in time is lost: at most a queue of them waits in memory.
+    """
+
+    def __init__(self, exporter: SpanExporter, relays: Sequence[RelaySpec] = ()) -> None:
+        """Raises whatever the SDK raises on variables that it does not understand."""
+        self._ids = Ids()
+        self._provider = TracerProvider(
+            resource=_resource(), id_generator=self._ids, shutdown_on_exit=False
+        )
+        self._exporter = Exporter(exporter)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
+        self._tracer = self._provider.get_tracer("notifier", __version__)
+        self._made = 0
+        self._servers: dict[str, dict[str, str | int]] = {
+            relay.name: {"server.address": relay.host, "server.port": relay.port}
+            for relay in relays
+        }
+
+    @classmethod
+    def to_collector(cls, relays: Sequence[RelaySpec]) -> "Spans":
+        """To whom the environment names, by OTLP over HTTP."""
+        return cls(OTLPSpanExporter(), relays)
+
+    def close(self, seconds: float) -> None:
+        """Send what is left, as far as it goes in so many seconds."""
+        # It would wait half a minute for a collector that hangs.
+        closing = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
+        closing.start()
+        closing.join(seconds)
+        if lost := self._made - self._exporter.taken:
+            log.warning("spans_lost", n=lost)
+
+    @_harmless
+    def ended(self, delivery: Delivery) -> None:
+        """A delivery has taken a step; if it was the last, there is a span of its whole life."""
+        if not delivery.status.final:
+            return
+        caller, own = self._place(delivery)
+        if not own.trace_flags.sampled:
+            return
+        self._ids.laid_down = own
+        try:
+            span = self._tracer.start_span(
+                "message",
+                caller,
+                SpanKind.CONSUMER,
+                _of_message(delivery),
+                start_time=_nanoseconds(_begun(delivery)),
+            )
+        finally:
+            self._ids.laid_down = None
+        for event in delivery.events:
+            span.add_event(event.what, timestamp=_nanoseconds(event.at))
+        if delivery.status in IN_VAIN:
+            span.set_status(StatusCode.ERROR, delivery.status)
+        self._end(span, _nanoseconds(delivery.finished_at or _begun(delivery)))
+
+    @_harmless
+    def attempted(self, delivery: Delivery, attempt: Attempt) -> None:
+        """An attempt has been made, after which the delivery is as it is given here."""
+        _, message = self._place(delivery)
+        if not message.trace_flags.sampled:
+            return
+        start = _nanoseconds(attempt.started_at)
+        span = self._tracer.start_span(
+            "attempt",
+            set_span_in_context(NonRecordingSpan(message), Context()),
+            SpanKind.CLIENT,
+            _of_attempt(delivery, attempt) | self._servers.get(attempt.relay, {}),
+            start_time=start,
+        )
+        if fault := _fault(attempt):
+            span.set_attribute("error.type", fault)
+            span.set_status(StatusCode.ERROR, f"{fault} at {attempt.stage}")
+        self._end(span, start + int(attempt.seconds * NANOSECONDS))
+
+    def _end(self, span: Span, at: int) -> None:
+        self._made += span.is_recording()
+        span.end(at)
+
+    def _place(self, delivery: Delivery) -> tuple[Context, SpanContext]:
+        """
+        The caller's span, and the message's under it. A message that nobody traced begins a
+        trace, whose id is its own: both are 128 bits, of which the last 80 are random. Each
+        time that it is retried after its end it lives again, in a span of its own.
+        """
+        caller = Context()
+        trace_id = number = int(delivery.id, 16)
+        if delivery.traceparent:
+            _, trace, span, flags = delivery.traceparent.split("-")
+            trace_id = int(trace, 16)
+            parent = SpanContext(
+                trace_id, int(span, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16))
+            )
+            caller = set_span_in_context(NonRecordingSpan(parent), caller)
+        chosen = self._provider.sampler.should_sample(
+            caller, trace_id, "message", SpanKind.CONSUMER
+        )
+        own = SpanContext(
+            trace_id,
+            (number & LOW_64_BITS) ^ len(_retried_at(delivery)) or 1,  # 0 would be no id
+            is_remote=False,
+            trace_flags=SAMPLED if chosen.decision is SAMPLE else NOT_SAMPLED,
+        )
+        return caller, own
+
+
+def _resource() -> Resource:
+    found = Resource.create({"service.version": __version__})
+    if str(found.attributes[SERVICE_NAME]).startswith("unknown_service"):  # nobody has named it
+        found = found.merge(Resource({SERVICE_NAME: "notifier"}))
+    return found
+
+
+def _of_message(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "notifier.message.id": delivery.id,
+        "notifier.channel": delivery.channel,
+        "notifier.status": delivery.status.value,
+        "notifier.recipients": len(delivery.recipients),
+        "notifier.attempts": len(delivery.attempts) + delivery.attempts_dropped,
+        "notifier.uncertain": delivery.uncertain,
+    }
+
+
+def _of_attempt(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
+    """As in the line of the log. `notifier.status` is what became of the message thereby."""
+    attributes = {
+        "notifier.message.id": delivery.id,
+        "notifier.relay": attempt.relay,
+        "notifier.stage": attempt.stage.value,
+        "notifier.status": delivery.status.value,
+        "notifier.recipients.accepted": len(attempt.accepted),
+        "notifier.recipients.refused": len(attempt.failures),
+        "network.protocol.name": "http" if delivery.route is Route.PROVIDER else "smtp",
+    }
+    return attributes if attempt.code is None else attributes | {"notifier.code": attempt.code}
+
+
+def _fault(attempt: Attempt) -> str:
+    """What went wrong, in a word or a reply code; empty: nothing."""
+    if attempt.uncertain:
+        return "uncertain"
+    for failure in attempt.failures.values():
+        return failure.name or str(failure.code or failure.scope)
+    return ""
+
+
+def _retried_at(delivery: Delivery) -> list[datetime]:
+    return [event.at for event in delivery.events if event.what == "retried"]
+
+
+def _begun(delivery: Delivery) -> datetime:
+    return max(_retried_at(delivery), default=delivery.created_at)
+
+
+def _nanoseconds(at: datetime) -> int:
+    return round(at.timestamp() * 1_000_000) * 1000
