@@ -13,6 +13,7 @@ SECRETS = frozenset(
 )  # fmt: skip
 # A Message-ID looks like an address and is none; one looks for it in the logs of the relay.
 UNTOUCHED = frozenset({"message_id"})
+COLLECTIONS = (list, tuple, set, frozenset, dict)
 
 _ADDRESS = re.compile(r"([^\s<>\"()\[\],;:@/\\=])[^\s<>\"()\[\],;:@/\\=]{0,255}@(?=[^\s@])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -31,7 +32,7 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
         elif isinstance(value, str):
             if "@" in value and key not in UNTOUCHED:
                 event[key] = shorten(value)
-        elif isinstance(value, list | tuple | set | frozenset | dict):
+        elif isinstance(value, COLLECTIONS):
             event[key] = _redacted(value)
     return event
 

@@ -1,13 +1,15 @@
 """
 Where the microseconds of a message go: py-spy samples the server under full load, and each sample
-counts for the outermost function of ours that it lies in, or for the library around it.
+counts for the innermost of our functions that it lies in, or for the library around it. What the
+samples of a thread are worth is the thread's own CPU time: one that waits is sampled, too.
 """
 
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from tests.benchmarks.load import Sink, client, warm_up
@@ -19,6 +21,7 @@ RATE = 250  # samples a second
 STEPS = {
     "uvicorn/": "HTTP: uvicorn",
     "litestar/": "HTTP: Litestar",
+    "notifier/cli/clients.py": "HTTP: reading and writing",
     "notifier/web/": "HTTP: our handlers, the answer",
     "notifier/keys/": "keys and limits",
     "notifier/limits.py": "keys and limits",
@@ -53,9 +56,10 @@ def costs(count):
     ):
         warm_up(server, sink)
         stacks = Path(name) / "stacks"
-        command = [pyspy, "record", "--pid", str(server.family.roots[0].pid), "--format", "raw"]
+        process = server.family.roots[0]
+        command = [pyspy, "record", "--pid", str(process.pid), "--format", "raw", "--threads"]
         command += ["--rate", str(RATE), "--duration", "60", "--full-filenames"]
-        before = server.family.cpu()
+        before = cpu_by_thread(process)
         sampling = subprocess.Popen(
             [*command, "--output", str(stacks)],
             stdout=subprocess.DEVNULL,
@@ -67,20 +71,32 @@ def costs(count):
         finally:
             sampling.send_signal(2)  # it writes what it has
             sampling.wait(30)
-        spent = (server.family.cpu() - before) / count * 1e6
+        spent = {
+            thread: (seconds - before.get(thread, 0.0)) / count * 1e6
+            for thread, seconds in cpu_by_thread(process).items()
+        }
         tell(stacks.read_text().splitlines(), spent)
 
 
+def cpu_by_thread(process):
+    """Seconds."""
+    return {each.id: each.user_time + each.system_time for each in process.threads()}
+
+
 def tell(stacks, spent):
-    """A table of the steps, given all the CPU of a message."""
-    samples = Counter()
+    """A table of the steps, given the CPU of a message by thread."""
+    samples = defaultdict(Counter)
     for line in stacks:
         stack, _, number = line.rpartition(" ")
-        samples[step_of(stack.split(";"))] += int(number)
-    total = sum(samples.values())
-    print(f"| step | µs CPU/message, of {spent:.0f} |\n|---|---|")
-    for step, number in samples.most_common():
-        print(f"| {step} | {spent * number / total:.0f} |")
+        thread, *frames = stack.split(";")
+        samples[int(re.search(r"\d+", thread)[0])][step_of(frames)] += int(number)
+    steps = Counter()
+    for thread, counted in samples.items():
+        for step, number in counted.items():
+            steps[step] += spent.get(thread, 0.0) * number / counted.total()
+    print(f"| step | µs CPU/message, of {sum(spent.values()):.0f} |\n|---|---|")
+    for step, worth in steps.most_common():
+        print(f"| {step} | {worth:.0f} |")
 
 
 def step_of(frames):
