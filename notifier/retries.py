@@ -1,10 +1,13 @@
-"""When to try again."""
+"""When to try again, and whether that is possible."""
 
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+
+from notifier.deliveries import Delivery
+from notifier.errors import WrongState
 
 
 class RetryPolicy(Struct, frozen=True):
@@ -22,3 +25,13 @@ class RetryPolicy(Struct, frozen=True):
         """The time of the try after this many charged ones."""
         wait = self.schedule[min(max(tries, 1), len(self.schedule)) - 1]
         return now + timedelta(seconds=wait * (1 + self.spread * (2 * self.random() - 1)))
+
+
+def again(delivery: Delivery, now: datetime, *, kept: timedelta) -> Delivery:
+    """
+    The delivery put back in the queue by a person, where its content, which is kept for so
+    long after the end, is there. Raises WrongState.
+    """
+    if delivery.finished_at is not None and delivery.finished_at + kept <= now:
+        raise WrongState("its content is not kept any more (NOTIFIER_BODY_RETENTION)")
+    return delivery.again(now)

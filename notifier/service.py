@@ -15,7 +15,7 @@ from notifier.capture import Mailbox
 from notifier.deliveries import Delivery, Route, Status
 from notifier.desk import Desk, Idempotent, Receipt
 from notifier.dispatch import Clock, Dispatcher, utc_now
-from notifier.errors import MessageNotFound, Rejected, WrongState
+from notifier.errors import MessageNotFound, Rejected
 from notifier.feed import Feed
 from notifier.fittings import Fittings
 from notifier.health import Health
@@ -23,7 +23,7 @@ from notifier.history import History
 from notifier.journal import Backlog, Filter, Step
 from notifier.metrics import LoopLag, Tally
 from notifier.replicas import Replicas
-from notifier.retries import RetryPolicy
+from notifier.retries import RetryPolicy, again
 from notifier.routes import Routes
 from notifier.settings import Settings
 from notifier.upkeep import Upkeep
@@ -215,18 +215,13 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         return changed
 
     def _step(self, verb: str) -> Callable[[Delivery], Delivery]:
-        steps = {
+        kept = timedelta(seconds=self.settings.body_retention)
+        steps: dict[str, Callable[..., Delivery]] = {
             "cancel": Delivery.cancelled,
-            "retry": self._again,
+            "retry": partial(again, kept=kept),
             "send-now": Delivery.hurried,
         }
         return partial(steps[verb], now=self._clock())
-
-    def _again(self, delivery: Delivery, now: datetime) -> Delivery:
-        kept = timedelta(seconds=self.settings.body_retention)
-        if delivery.finished_at is not None and delivery.finished_at + kept <= now:
-            raise WrongState("its content is not kept any more (NOTIFIER_BODY_RETENTION)")
-        return delivery.again(now)
 
     async def _amend(self, id: str, step: Callable[[Delivery], Delivery]) -> Delivery:
         delivery = await self.journal.amend(id, step)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Self
@@ -110,8 +111,11 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
             with contextlib.suppress(NotifierError):
                 await self.prune(now)
 
-    async def prune(self, now: datetime) -> int:
-        """Drop what is past its retention, in portions; how many rows that were."""
+    async def prune(self, now: datetime, *, told: Callable[[int], None] | None = None) -> int:
+        """
+        Drop what is past its retention, in portions; how many rows that were. `told` hears
+        how many it is after each portion.
+        """
         dropped = 0
         while portion := await self._journal.prune(
             finished_before=now - timedelta(seconds=self._settings.retention),
@@ -119,6 +123,8 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
             now=now,
         ):
             dropped += portion
+            if told is not None:
+                told(dropped)
             await asyncio.sleep(PRUNE_PAUSE_SECONDS)
         return dropped
 

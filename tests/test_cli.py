@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -259,9 +260,9 @@ def authority_file(authority, tmp_path):
     return path
 
 
-def certified(authority, name):
+def certified(authority, name, **terms):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(context)
+    authority.issue_cert(name, **terms).configure_cert(context)
     return context
 
 
@@ -274,14 +275,19 @@ async def test_check_goes_through_a_good_relay(authority, authority_file):
     async with Relay(starttls=tls, AUTH="235 welcome", **AUTH, STARTTLS="220 go") as relay:
         url = f"smtp+starttls://user:hush@localhost:{relay.port}?ca={authority_file}"
         done = await run_async("check", relays=url, default_from="Us <us@example.org>")
+        verbs = [line.split()[0] for line in relay.heard]
+        as_json = await run_async("check", "--json", relays=url)
     assert done.returncode == 0, done.stdout + done.stderr
     told = [line.split()[:2] for line in done.stdout.splitlines()[1:]]
     steps = ["DNS:", "TCP:", "greeting:", "EHLO:", "STARTTLS:", "login:", "sender:"]
     assert told == [["ok", step] for step in steps]
-    verbs = [line.split()[0] for line in relay.heard]
     assert verbs == ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL", "RSET", "QUIT"]
     assert re.search(r"STARTTLS: protected by \S+; certificate until \d{4}-\d\d-\d\d", done.stdout)
     assert "MAIL FROM:<us@example.org>" in relay.heard
+    (look,) = json.loads(as_json.stdout)
+    ends = {each["step"]: each["certificate_ends_at"] for each in look["findings"]}
+    assert datetime.fromisoformat(ends.pop("STARTTLS")) > datetime.now(UTC)
+    assert set(ends.values()) == {None}
     assert "hush" not in done.stdout + done.stderr
 
 
@@ -312,7 +318,15 @@ async def test_check_says_what_is_wrong_and_what_to_do(replies, url, told, remed
 
 
 async def test_check_knows_bad_certificates(authority, authority_file):
-    """Unknown authority and wrong name are told apart."""
+    """Unknown authority, wrong name and one that has expired are told apart."""
+    then = datetime.now(UTC) - timedelta(days=2)
+    old = certified(authority, "localhost", not_before=then - timedelta(days=9), not_after=then)
+    async with Relay(starttls=old, STARTTLS="220 go", **AUTH) as relay:
+        url = f"smtp+starttls://u:p@localhost:{relay.port}?ca={authority_file}"
+        expired = await run_async("check", relays=url)
+    assert "FAIL  STARTTLS: the certificate is not good: certificate has expired" in expired.stdout
+    assert "must renew it" in expired.stdout
+    assert not any(line.startswith("AUTH") for line in relay.heard)
     async with Relay(tls=certified(authority, "other.example")) as relay:
         url = f"smtps://localhost:{relay.port}"
         unknown = await run_async("check", relays=url)

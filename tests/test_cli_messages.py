@@ -1,16 +1,22 @@
 """`notifier messages`, `backup` and `prune`: with a server, and without one."""
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
+import re
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
 
-from tests.process import Server, message
+from tests.process import Server, environment, message
 from tests.relay import ScriptedRelay
-from tests.test_cli import run, run_async
+from tests.test_cli import LIMIT, run, run_async
 
 
 async def post(server, number, **changes):
@@ -26,9 +32,10 @@ async def server(tmp_path):
         yield server
 
 
-async def later(server, number):
+async def later(server, number, **changes):
     """A message that waits for an hour."""
-    return await post(server, number, send_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    due = datetime.now(UTC) + timedelta(hours=1)
+    return await post(server, number, send_at=due.isoformat(), **changes)
 
 
 async def test_messages_are_seen_and_changed_with_and_without_a_server(server):
@@ -39,7 +46,7 @@ async def test_messages_are_seen_and_changed_with_and_without_a_server(server):
             assert await server.stop() == 0
         listed = await run_async("messages", "list", "--json", **server.settings)
         assert ("from the server" in listed.stderr) is running
-        assert ("no server runs" in listed.stderr) is not running
+        assert ("as no server answers at" in listed.stderr) is not running
         assert [each["id"] for each in json.loads(listed.stdout)["items"]] == [second, first]
         id = first if running else second
         done = await run_async("messages", "cancel", id, **server.settings)
@@ -56,6 +63,76 @@ async def test_messages_are_seen_and_changed_with_and_without_a_server(server):
     unknown = await run_async("messages", "show", "0" * 32, **server.settings)
     assert unknown.returncode == 1
     assert "no message has the id" in unknown.stderr
+
+
+async def test_each_of_several_is_told_whatever_became_of_the_others(server):
+    """What cannot be done stops nothing else; with --json each is a line."""
+    ids = [await later(server, number) for number in range(3)]
+    for running in (True, False):
+        if not running:
+            assert await server.stop() == 0
+        verb, status = ("cancel", "cancelled") if running else ("retry", "queued")
+        done = await run_async("messages", verb, *ids, ids[0], "abc", "--json", **server.settings)
+        assert done.returncode == 1
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(each["id"], each["status"]) for each in lines] == [(id, status) for id in ids]
+        _, again, unknown = done.stderr.splitlines()
+        assert again.startswith(f"notifier: {ids[0]}: ")
+        assert again.endswith(
+            f"a message that is {status} cannot be {'cancelled' if running else 'retried'}"
+        )
+        assert unknown.startswith("notifier: abc: ")
+
+
+OURS = ("--tag", "ours", "--yes")
+
+
+async def test_all_that_match_are_changed_with_and_without_a_server(server):
+    """By the filters of the list, where somebody has said yes; those of another tag are not."""
+    for number in range(3):
+        await later(server, number, tags=["ours"])
+    other = await later(server, 9, tags=["theirs"])
+    for running in (True, False):
+        if not running:
+            assert await server.stop() == 0
+        unasked = await run_async("messages", "cancel", "--tag", "ours", **server.settings)
+        assert unasked.returncode == 2
+        assert "say --yes" in unasked.stderr
+        verb, done = ("cancel", "cancelled") if running else ("retry", "retried")
+        changed = await run_async("messages", verb, *OURS, **server.settings)
+        assert (changed.returncode, changed.stdout) == (0, f"3 {done}\n")
+        none = await run_async("messages", verb, *OURS, "--json", **server.settings)
+        assert json.loads(none.stdout) == {"count": 0}
+    shown = await run_async("messages", "show", other, "--json", **server.settings)
+    assert json.loads(shown.stdout)["status"] == "scheduled"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("cancel",), "by their ids, or by what they match"),
+        (("retry", "abc", "--tag", "x"), "by their ids, or by what they match"),
+        (("list", "--status", "faild"), "'faild' is not one of 'scheduled'"),
+    ],
+)
+def test_which_messages_must_be_said_well(arguments, told):
+    """As wrong usage, before anything is asked or opened."""
+    done = run("messages", *arguments, port=1)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+async def test_a_filter_that_is_none_is_named(server):
+    """In the same words by HTTP and from the journal."""
+    for running in (True, False):
+        if not running:
+            assert await server.stop() == 0
+        asked = ("messages", "list", "--created-after", "yesterday")
+        done = await run_async(*asked, **server.settings)
+        assert done.returncode == 1
+        assert "created_after" in done.stderr
+        assert "RFC3339" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_without_server_and_journal_it_says_so(tmp_path):
@@ -129,14 +206,61 @@ async def test_prune_drops_what_is_past_its_time(server):
     assert "no message has the id" in shown.stderr
 
 
+def on_a_terminal(*arguments, stdin="", **settings):
+    """A command whose stdin and stderr are a terminal: its exit code, and what stands there."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, stdin.encode())
+        process = subprocess.Popen(
+            [sys.executable, "-m", "notifier", *arguments],
+            env=environment(**settings) | {"COLUMNS": "80"},
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # at its end
+            while piece := os.read(ours, 65536):
+                shown += piece
+        printed, _ = process.communicate(timeout=LIMIT)
+    finally:
+        os.close(ours)
+    return process.returncode, printed.decode(), shown.decode()
+
+
+async def test_a_terminal_is_shown_how_far_it_is(server, tmp_path):
+    """Of a copy, of what is dropped and changed; whoever is no terminal sees none of it."""
+    for number in range(3):
+        await later(server, number, tags=["ours"])
+    await server.stop()
+    copy, other = tmp_path / "copy.db", tmp_path / "other.db"
+    code, printed, shown = on_a_terminal("backup", str(copy), **server.settings)
+    assert (code, printed.startswith(f"{copy}: 3 messages")) == (0, True)
+    assert re.search(r"copying .*100%.*checking", shown, re.DOTALL)
+    assert run("backup", str(other), **server.settings).stderr == ""
+    cancel = ("messages", "cancel", "--tag", "ours")
+    code, printed, shown = on_a_terminal(*cancel, stdin="n\n", **server.settings)
+    assert (code, printed) == (130, "")
+    assert "3 messages match. Cancel them?" in shown
+    code, printed, shown = on_a_terminal(*cancel, stdin="y\n", **server.settings)
+    assert (code, printed) == (0, "3 cancelled\n")
+    assert "3/3" in shown
+    short = server.settings | {"retention": "1ms", "body_retention": "1ms"}
+    code, printed, shown = on_a_terminal("prune", **short)
+    assert (code, "rows dropped" in printed) == (0, True)
+    assert "dropping rows" in shown
+    assert run("prune", **short).stderr == ""
+
+
 async def test_check_tells_machines_what_each_step_has_shown():
     """As JSON, and by the exit code."""
     async with ScriptedRelay() as relay:
         relay.answer("MAIL", "550 not you")
-        url = f"smtp://127.0.0.1:{relay.port}?name=ours"
+        url = f"smtp://127.0.0.1:{relay.port}?name=ours,capture:"
         done = await run_async("check", "--json", relays=url, default_from="us@example.org")
     (look,) = json.loads(done.stdout)
     assert done.returncode == 1
-    assert look["relay"] == "ours"
+    assert (look["relay"], look["port"], look["ok"]) == ("ours", relay.port, False)
     assert [each["ok"] for each in look["findings"]] == [True, True, True, True, False]
     assert look["findings"][-1]["said"] == "550 not you"

@@ -206,8 +206,7 @@ def main() -> None:
     try:
         code = cli(standalone_mode=False)
     except NotifierError as error:
-        faults = error.faults if isinstance(error, ConfigurationError) else [str(error)]
-        for fault in faults:
+        for fault in str(error).splitlines():
             click.echo(f"notifier: {fault}", err=True)
         code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
     except click.ClickException as error:

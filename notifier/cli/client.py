@@ -17,6 +17,10 @@ class RequestFailed(NotifierError):
     """The server cannot be reached, or said no."""
 
 
+class Refused(RequestFailed):
+    """The server said no."""
+
+
 class Client:
     """Calls the server at `url`. Raises RequestFailed."""
 
@@ -46,17 +50,16 @@ class Client:
         """The JSON object at a path."""
         return self._object(Request(f"{self._url}{path}", headers=self._proof()))  # noqa: S310 - http, see above
 
-    def post(self, path: str) -> dict[str, Any]:
+    def post(self, path: str, *, timeout: float | None = None) -> dict[str, Any]:
         """What the server answers to a POST without a body."""
-        return self._object(
-            Request(f"{self._url}{path}", headers=self._proof(), method="POST")  # noqa: S310 - http, see above
-        )
+        request = Request(f"{self._url}{path}", headers=self._proof(), method="POST")  # noqa: S310 - http, see above
+        return self._object(request, timeout=timeout)
 
     def _proof(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key}"} if self._key else {}
 
-    def _object(self, request: Request) -> dict[str, Any]:
-        answer = self._call(request, self._timeout)
+    def _object(self, request: Request, *, timeout: float | None = None) -> dict[str, Any]:
+        answer = self._call(request, timeout or self._timeout)
         with contextlib.suppress(ValueError):
             found = json.loads(answer)
             if isinstance(found, dict):
@@ -87,9 +90,10 @@ class Client:
                 return content
         except HTTPError as error:
             with error:
-                raise RequestFailed(_in_words(error.code, error.read())) from None
+                raise Refused(_in_words(error.code, error.read())) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
+            reason = getattr(reason, "strerror", None) or reason
             raise RequestFailed(f"cannot reach {self._url}: {reason}") from None
 
 
@@ -102,12 +106,17 @@ def _key(given: str | None) -> str:
         raise RequestFailed(f"--api-key: cannot read {given[1:]}: {error}") from error
 
 
+def _fault(error: dict[str, str]) -> str:
+    where = error.get("pointer") or error.get("parameter") or error.get("header")
+    return f"{where}: {error['message']}" if where else error["message"]
+
+
 def _in_words(code: int, content: bytes) -> str:
     """What a problem (RFC 9457) says, with the fields that it names."""
     try:
         problem = json.loads(content)
         said = [problem.get("detail") or problem.get("title") or ""]
-        said += [f"{each['pointer']}: {each['message']}" for each in problem.get("errors", ())]
+        said += [_fault(each) for each in problem.get("errors", ())]
         said += problem.get("reasons", ())  # a probe's
         return f"{code}: {'; '.join(dict.fromkeys(filter(None, said)))}"
     except (ValueError, AttributeError, KeyError, TypeError):

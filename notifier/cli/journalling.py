@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
+from notifier.cli.progress import Progress
 from notifier.errors import JournalInUse, NotifierError
 from notifier.journal import backup_of, journal_at
 from notifier.logs import Logs
@@ -18,7 +19,8 @@ class BackupFailed(NotifierError):
 def backup(settings: Settings, target: Path) -> str:
     """What is to be told. Raises BackupFailed, ConfigurationError, JournalFailure."""
     try:
-        count = backup_of(settings.journal, target, data_dir=settings.data_dir)
+        with Progress() as told:
+            count = backup_of(settings.journal, target, data_dir=settings.data_dir, told=told)
     except FileExistsError:
         raise BackupFailed(f"{target} exists, and is not overwritten") from None
     return f"{target}: {count} messages, {target.stat().st_size} bytes; checked, and on disk"
@@ -38,7 +40,9 @@ async def _prune(settings: Settings) -> str:
         raise JournalInUse(f"{error}; a server prunes by itself, every minute") from None
     try:
         now = datetime.now(UTC)
-        dropped = await Upkeep(journal, settings, clock=lambda: now).prune(now)
+        with Progress(counted=True) as told:
+            upkeep = Upkeep(journal, settings, clock=lambda: now)
+            dropped = await upkeep.prune(now, told=lambda rows: told("dropping rows", rows))
     finally:
         await journal.close()
     return f"{dropped} rows dropped: messages, contents and idempotency keys past their time"

@@ -1,37 +1,39 @@
 """`notifier messages`: of a running server by HTTP; without one, of the journal itself."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
-import click
 import msgspec
 
-from notifier.cli.client import Client, RequestFailed
+from notifier.cli.client import Client, Refused, RequestFailed
+from notifier.cli.display import Resource, story, table
+from notifier.cli.progress import Progress
 from notifier.deliveries import Delivery
-from notifier.errors import JournalInUse, MessageNotFound, WrongState
-from notifier.journal import Journal, journal_at, journal_exists
+from notifier.errors import JournalInUse, NotifierError, Rejected
+from notifier.journal import Journal, Step, journal_at, journal_exists
 from notifier.logs import Logs
+from notifier.retries import again
 from notifier.settings import Settings
-from notifier.web.queries import MessageQuery
+from notifier.web.queries import Filters, MessageQuery
 from notifier.web.resources import MessageList, resource
 
 T = TypeVar("T")
-Resource = dict[str, Any]
+F = TypeVar("F", bound=Filters)
 
-COLUMNS = ("ID", "STATUS", "TO", "CREATED", "SUBJECT", "REASON")
-WIDEST = 40  # characters of a column
-COLOURS = {
-    "sent": "green",
-    "failed": "red",
-    "expired": "red",
-    "held": "magenta",
-    "deferred": "yellow",
-    "sending": "cyan",
-}
+MOST_COUNTED = 10_000  # further nobody counts
+ALL_SECONDS = 600.0  # given to a server to change all that match
+
+
+class NotDone(NotifierError):
+    """Some messages are as they were, and why."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("\n".join(f"{id}: {reason}" for id, reason in reasons.items()))
 
 
 class Source(Protocol):
@@ -45,6 +47,14 @@ class Source(Protocol):
 
     def act(self, verb: str, id: str) -> Resource: ...
 
+    def count(self, query: Mapping[str, Any]) -> int:
+        """How many match; more than MOST_COUNTED: so many, or more."""
+        ...
+
+    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:
+        """How many were changed, of about so many that match."""
+        ...
+
 
 def source_of(settings: Settings, client: Client, *, named: bool) -> Source:
     """The server, if it runs or was named; else the journal. Raises RequestFailed."""
@@ -52,7 +62,7 @@ def source_of(settings: Settings, client: Client, *, named: bool) -> Source:
         return ByHttp(client)
     if not journal_exists(settings.journal, data_dir=settings.data_dir):
         raise RequestFailed(f"no server answers at {client.url}, and there is no journal here")
-    return ByJournal(settings)
+    return ByJournal(settings, client.url)
 
 
 class ByHttp:
@@ -71,16 +81,24 @@ class ByHttp:
     def act(self, verb: str, id: str) -> Resource:
         return self._client.post(f"/v1/messages/{id}/{verb}")
 
+    def count(self, query: Mapping[str, Any]) -> int:
+        found = self._client.get(f"/v1/messages/count?{urlencode(query, doseq=True)}")
+        return MOST_COUNTED + 1 if found["more"] else int(found["count"])
+
+    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:  # noqa: ARG002 - it does not say how far it is
+        path = f"/v1/messages/{verb}?{urlencode(query, doseq=True)}"
+        return int(self._client.post(path, timeout=ALL_SECONDS)["count"])
+
 
 class ByJournal:
     """The journal's, which no server has open. Raises JournalInUse, Rejected."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.said = "from the journal: no server runs"
+    def __init__(self, settings: Settings, url: str) -> None:
+        self.said = f"from the journal, as no server answers at {url}"
         self._settings = settings
 
     def list(self, query: Mapping[str, Any]) -> Resource:
-        asked = msgspec.convert(query, MessageQuery, strict=False)
+        asked = _read(query, MessageQuery)
         page = self._do(lambda it: it.find(asked.filter(), limit=asked.limit, cursor=asked.cursor))
         found = MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
         return _plain(found)
@@ -89,7 +107,30 @@ class ByJournal:
         return _plain(resource(self._do(lambda it: it.get(id))))
 
     def act(self, verb: str, id: str) -> Resource:
-        return _plain(resource(self._do(partial(_amend, verb, id))))
+        step = self._step(verb)
+        return _plain(resource(self._do(lambda it: it.amend(id, step))))
+
+    def count(self, query: Mapping[str, Any]) -> int:
+        which = _read(query, Filters).filter()
+        return self._do(lambda it: it.count(which, most=MOST_COUNTED + 1))
+
+    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:
+        which, step, done = _read(query, Filters).filter(), self._step(verb), itertools.count(1)
+        whole = count if count <= MOST_COUNTED else 0
+        with Progress(counted=True) as told:
+
+            def shown(delivery: Delivery) -> Delivery:
+                changed = step(delivery)
+                told(f"{verb}: messages", next(done), whole)
+                return changed
+
+            return self._do(lambda it: it.amend_all(which, shown))
+
+    def _step(self, verb: str) -> Step:
+        now = datetime.now(UTC)
+        if verb == "cancel":
+            return partial(Delivery.cancelled, now=now)
+        return partial(again, now=now, kept=timedelta(seconds=self._settings.body_retention))
 
     def _do(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
         with Logs(level="warning"):
@@ -107,16 +148,11 @@ class ByJournal:
             await journal.close()
 
 
-async def _amend(verb: str, id: str, journal: Journal) -> Delivery:
-    now = datetime.now(UTC)
-    if verb == "cancel":
-        return await journal.amend(id, partial(Delivery.cancelled, now=now))
-    await journal.get(id)
+def _read(query: Mapping[str, Any], kind: type[F]) -> F:
     try:
-        await journal.content(id)
-    except MessageNotFound:
-        raise WrongState("its content is not kept any more (NOTIFIER_BODY_RETENTION)") from None
-    return await journal.amend(id, partial(Delivery.again, now=now))
+        return msgspec.convert(query, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Rejected(str(error)) from None
 
 
 def _plain(value: msgspec.Struct) -> Resource:
@@ -141,58 +177,32 @@ def shown(message: Resource, *, as_json: bool) -> str:
 
 
 def acted(source: Source, verb: str, ids: Sequence[str], *, as_json: bool) -> Iterator[str]:
-    """What became of each. Raises at the first that cannot be done."""
+    """What became of each, a line of its own. Raises NotDone once all have been tried."""
+    failed = {}
     for id in ids:
-        message = source.act(verb, id)
-        yield _json(message) if as_json else f"{message['id']} {message['status']}"
+        try:
+            message = source.act(verb, id)
+        except (Refused, Rejected) as error:
+            failed[id] = str(error)
+            continue
+        yield msgspec.json.encode(message).decode() if as_json else _changed(message)
+    if failed:
+        raise NotDone(failed)
+
+
+def acted_on_all(
+    source: Source, verb: str, query: Mapping[str, Any], count: int, *, as_json: bool
+) -> str:
+    """How many were changed, of about so many that match."""
+    changed = source.act_all(verb, query, count)
+    if as_json:
+        return msgspec.json.encode({"count": changed}).decode()
+    return f"{changed} {'retried' if verb == 'retry' else 'cancelled'}"
+
+
+def _changed(message: Resource) -> str:
+    return f"{message['id']} {message['status']}"
 
 
 def _json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-
-
-def table(messages: Sequence[Resource]) -> str:
-    """A line each; a terminal shows the state in colour."""
-    rows = [COLUMNS, *map(_row, messages)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_line(row, widths) for row in rows)
-
-
-def _row(message: Resource) -> tuple[str, ...]:
-    to = [each["address"] for each in message["recipients"]]
-    more = f" +{len(to) - 1}" if len(to) > 1 else ""
-    cells = (
-        f"{to[0] if to else ''}{more}",
-        message["created_at"][:19].replace("T", " "),
-        message["subject"],
-        message["reason"] or "",
-    )
-    return message["id"], message["status"], *map(_cell, cells)
-
-
-def _cell(text: str) -> str:
-    shown = "".join(each if each.isprintable() else " " for each in text)
-    return shown if len(shown) <= WIDEST else f"{shown[: WIDEST - 1]}…"
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-    cells[1] = click.style(cells[1], fg=COLOURS.get(row[1]))
-    return "  ".join(cells).rstrip()
-
-
-def story(message: Resource) -> str:
-    """One message in lines: where it is, for whom, and what has happened."""
-    status = click.style(message["status"], fg=COLOURS.get(message["status"]))
-    lines = [f"{message['id']}  {status}", f"subject   {_cell(message['subject'])}"]
-    lines += [f"reason    {message['reason']}"] if message["reason"] else []
-    lines += [
-        f"{each['status']:9} {each['address']}  {each['reply']}".rstrip()
-        for each in message["recipients"]
-    ]
-    lines += [
-        f"{each['at'][:19].replace('T', ' ')}  {each['what']}  {each['detail']}".rstrip()
-        for each in message["timeline"]
-    ]
-    shown = ("".join(c if c.isprintable() or c == "\x1b" else " " for c in each) for each in lines)
-    return "\n".join(shown)

@@ -1,13 +1,15 @@
 """The commands of `notifier messages`; what they do is in `messages.py`."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.deliveries import Status
 from notifier.settings import Settings
 
 if TYPE_CHECKING:  # a healthcheck must not load it
@@ -19,17 +21,34 @@ def messages() -> None:
     """Look at messages, try them again, call them off; also while no server runs."""
 
 
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say which messages."""
+    options = [
+        click.option(
+            "--status",
+            type=click.Choice([status.value for status in Status]),
+            multiple=True,
+            help="May be repeated.",
+        ),
+        click.option("--to", help="A recipient's whole address."),
+        click.option("--reference", help="As the caller gave it."),
+        click.option("--tag", help="One of its tags."),
+        click.option("--relay", help="The relay of the last attempt."),
+        click.option("--created-after", help="2026-12-24T18:00:00Z"),
+        click.option("--created-before", help="2026-12-24T18:00:00Z"),
+        click.option("--q", help="Words in subject, addresses, tags, reason."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @messages.command("list")
 @config_option
 @url_option
 @key_option
 @json_option
-@click.option("--status", multiple=True, help="Such as failed; may be repeated.")
-@click.option("--to", help="A recipient's whole address.")
-@click.option("--reference", help="As the caller gave it.")
-@click.option("--tag", help="One of its tags.")
-@click.option("--relay", help="The relay of the last attempt.")
-@click.option("--q", help="Words in subject, addresses, tags, reason.")
+@_filters
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
 @click.option("--cursor", help="`next_cursor` of the page before.")
 def list_messages(
@@ -39,7 +58,7 @@ def list_messages(
     from notifier.cli.messages import listed
 
     source = _messages(config, url, api_key)
-    click.echo(listed(source, {k: v for k, v in query.items() if v}, as_json=as_json))
+    click.echo(listed(source, _given(query), as_json=as_json))
 
 
 @messages.command("show")
@@ -63,18 +82,55 @@ def _acting(verb: str, help: str) -> None:
     @url_option
     @key_option
     @json_option
-    @click.argument("ids", nargs=-1, required=True)
+    @_filters
+    @click.option("--yes", is_flag=True, help="Do not ask whether all that match are meant.")
+    @click.argument("ids", nargs=-1)
     def act(
-        config: Path | None, url: str | None, api_key: str | None, as_json: bool, ids: Sequence[str]
+        config: Path | None,
+        url: str | None,
+        api_key: str | None,
+        as_json: bool,
+        ids: Sequence[str],
+        yes: bool,
+        **query: Any,
     ) -> None:
-        from notifier.cli.messages import acted
+        from notifier.cli.messages import acted, acted_on_all
 
-        for line in acted(_messages(config, url, api_key), verb, ids, as_json=as_json):
-            click.echo(line)
+        which = _given(query)
+        if bool(ids) == bool(which):
+            raise click.UsageError("Say which messages: by their ids, or by what they match.")
+        if which and not yes and not sys.stdin.isatty():
+            raise click.UsageError(
+                "Nobody can be asked whether all that match are meant: say --yes."
+            )
+        source = _messages(config, url, api_key)
+        if ids:
+            for line in acted(source, verb, ids, as_json=as_json):
+                click.echo(line)
+        else:
+            count = source.count(which)
+            if count and not yes:
+                _ask(verb, count)
+            click.echo(acted_on_all(source, verb, which, count, as_json=as_json))
 
 
-_acting("retry", "Send again what failed or was held, to those who do not have it.")
-_acting("cancel", "Call off messages that wait.")
+def _ask(verb: str, count: int) -> None:
+    """Raises Abort where they are not meant."""
+    from notifier.cli.messages import MOST_COUNTED
+
+    many = f"{count:,}" if count <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"
+    click.confirm(f"{many} messages match. {verb.capitalize()} them?", abort=True, err=True)
+
+
+def _given(query: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value}
+
+
+_acting(
+    "retry",
+    "Send again what failed or was held, to those who do not have it. Say which by IDS or options.",
+)
+_acting("cancel", "Call off messages that wait. Say which by IDS or options.")
 
 
 def _messages(config: Path | None, url: str | None, api_key: str | None) -> "Source":

@@ -218,9 +218,12 @@ class Journal(Protocol):
         ...
 
 
-def backup_of(url: str, target: Path, *, data_dir: str) -> int:
+def backup_of(
+    url: str, target: Path, *, data_dir: str, told: Callable[[str, int, int], None]
+) -> int:
     """
     Copy a journal into a new file, also while a server writes it; how many messages are in it.
+    `told` hears what is being done, how much of it is, and of how much; 0: nobody knows.
     Raises FileExistsError, JournalFailure; ConfigurationError where its database has a way of
     its own.
     """
@@ -228,7 +231,7 @@ def backup_of(url: str, target: Path, *, data_dir: str) -> int:
         raise ConfigurationError("NOTIFIER_JOURNAL: this one is backed up by pg_dump")
     from notifier.journal.sqlite.backup import backup
 
-    return backup(_sqlite_path(url, data_dir), target)
+    return backup(_sqlite_path(url, data_dir), target, told=told)
 
 
 def journal_exists(url: str, *, data_dir: str) -> bool:

@@ -29,6 +29,7 @@ class Finding(Struct, frozen=True):
     ok: bool
     said: str
     remedy: str = ""
+    certificate_ends_at: datetime | None = None  # of the certificate that was shown in it
 
 
 class _Failed(Exception):
@@ -57,7 +58,8 @@ async def probe(
     try:
         for step, act in steps.items():
             try:
-                yield Finding(step, True, await act())
+                said = await act()
+                yield Finding(step, True, said, certificate_ends_at=look.take_certificate_end())
             except _Failed as failure:
                 yield Finding(step, False, str(failure), failure.remedy)
                 return
@@ -74,6 +76,12 @@ class _Look:
         self._addresses: list[tuple[int, Any]] = []  # by family; what an address holds differs
         self._socket: socket.socket | None = None
         self._smtp: SMTP | None = None
+        self._certificate_ends_at: datetime | None = None
+
+    def take_certificate_end(self) -> datetime | None:
+        """Of the certificate seen since this was asked the last time."""
+        ends, self._certificate_ends_at = self._certificate_ends_at, None
+        return ends
 
     async def resolve(self) -> str:
         loop = asyncio.get_running_loop()
@@ -175,6 +183,7 @@ class _Look:
         if not found or "notAfter" not in found:
             return ""
         ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(found["notAfter"]), UTC)
+        self._certificate_ends_at = ends
         soon = ends - datetime.now(UTC) < EXPIRING
         return f"; certificate until {ends:%Y-%m-%d}" + (", which is soon" if soon else "")
 

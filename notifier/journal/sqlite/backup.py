@@ -1,17 +1,24 @@
 """A copy of the file while it is in use, by a connection that cannot write it."""
 
+import itertools
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from notifier.errors import JournalFailure
 
+Told: TypeAlias = Callable[[str, int, int], None]
 
-def backup(path: Path, target: Path) -> int:
+STEPS = 100_000  # of SQLite's machine, between two words on how far it is: some milliseconds
+
+
+def backup(path: Path, target: Path, *, told: Told) -> int:
     """
     Write a copy to `target`, as all was at one moment; how many messages are in it. What was
     pruned is not. It is on disk when this returns. Raises JournalFailure, and then there is no
-    file; FileExistsError.
+    file; FileExistsError. `told` is the contract's, see `backup_of`.
 
     The connection is read-only, so that it can neither write nor checkpoint: those are the
     server's alone, whose commits go on meanwhile.
@@ -23,8 +30,8 @@ def backup(path: Path, target: Path) -> int:
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        _copy(path, partial)
-        count = _check(partial)
+        _copy(path, partial, told)
+        count = _check(partial, told)
         _sync(partial)
         target.hardlink_to(partial)  # unlike a rename it replaces nothing
         _sync(target.parent)
@@ -37,19 +44,34 @@ def backup(path: Path, target: Path) -> int:
     return count
 
 
-def _copy(path: Path, partial: Path) -> None:
+def _copy(path: Path, partial: Path, told: Told) -> None:
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         db.execute("PRAGMA busy_timeout = 10000")
+        whole = _size(db)
+        told("copying", 0, whole)
+        db.set_progress_handler(lambda: told("copying", partial.stat().st_size, whole), STEPS)
         db.execute("VACUUM INTO ?", (str(partial),))
     finally:
         db.close()
 
 
-def _check(copy: Path) -> int:
+def _size(db: sqlite3.Connection) -> int:
+    """In bytes, of what a copy will hold."""
+    pages, free, size = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * size
+
+
+def _check(copy: Path, told: Told) -> int:
     """How many messages are in it. Raises sqlite3.Error where it is not whole."""
     db = sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
+        looks = itertools.count(1)
+        told("checking", 0, 0)
+        db.set_progress_handler(lambda: told("checking", next(looks), 0), STEPS)
         (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
             raise sqlite3.DatabaseError(found)
