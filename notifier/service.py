@@ -81,6 +81,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 expiry=self._expiry,
                 attempted=self._attempted,
             )
+            self.journal.arriving = self.dispatcher.wake
             await self._recover()
             await self._heed_pauses()
             self.upkeep = Upkeep(self.journal, settings, clock=self._clock)
@@ -95,7 +96,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 self._fittings,
                 journal=self.journal,
                 upkeep=self.upkeep,
-                accepted=self._accepted,
+                accepted=self.feed.publish,
                 zero_configuration=self.routes.zero_configuration,
                 clock=self._clock,
             )

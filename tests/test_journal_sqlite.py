@@ -107,6 +107,22 @@ async def until(condition):
 
 
 class TestCommits:
+    async def test_what_arrives_can_be_claimed_in_the_commit_that_adds_it(self, path):
+        """A worker that is idle does not wait for a second one."""
+        go_on, commits, claiming = threading.Event(), Commits(), []
+        async with opened(path, commit=commits) as journal:
+            before = journal._writes.ask(lambda _: go_on.wait(LIMIT))
+            await until(lambda: journal._writes._inbox.empty())  # the writer is busy
+            journal.arriving = lambda route: claiming.append(
+                asyncio.ensure_future(journal.claim(route, 10, now=NOW))
+            )
+            adding = asyncio.create_task(journal.add([entry()]))
+            await until(lambda: claiming)
+            go_on.set()
+            await asyncio.gather(before, adding)
+            assert ids(await claiming[0]) == ["d1"]
+        assert commits.count == 2
+
     async def test_all_that_is_asked_at_once_shares_a_commit(self, path):
         """A thousand calls at once need a few transactions, not a thousand."""
         commits = Commits()

@@ -99,6 +99,9 @@ class Journal(Protocol):
     """
 
     commits: Commits
+    # Told the route of something new, at once when a claim that is asked for next finds it: which
+    # may be before it is on disk, where the claim becomes a part of the same transaction.
+    arriving: Callable[[Route], None]
 
     async def open(self) -> None:
         """Raises JournalInUse, JournalFailure."""

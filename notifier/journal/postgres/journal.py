@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -68,6 +68,7 @@ class PostgresJournal:
     def __init__(self, url: str, *, lease: float = LEASE_SECONDS) -> None:
         self._url = url
         self.commits = Commits()
+        self.arriving: Callable[[Route], None] = lambda _: None
         self._lease_seconds = lease
         self._claims = Claims()
         self._calls = count(time.time_ns())  # so that each claim has a number of its own
@@ -99,7 +100,10 @@ class PostgresJournal:
 
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
         self._check()
-        return await self._writer.add(entries, idempotency)
+        added = await self._writer.add(entries, idempotency)
+        for route in {entry.delivery.route for entry in entries}:
+            self.arriving(route)
+        return added
 
     async def claim(
         self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
@@ -235,14 +239,9 @@ class PostgresJournal:
     async def prune(
         self, *, finished_before: datetime, bodies_before: datetime, now: datetime, limit: int = 500
     ) -> int:
+        times = map(micros, (finished_before, bodies_before, now))
         async with self._transaction() as db:
-            return await prunes.prune(
-                db,
-                limit,
-                finished_before=micros(finished_before),
-                bodies_before=micros(bodies_before),
-                now=micros(now),
-            )
+            return await prunes.prune(db, limit, *times)
 
     async def news(self) -> News:
         await self._stir.wait()

@@ -29,7 +29,7 @@ KEYS = """
 
 
 async def prune(
-    db: Connection, limit: int, *, finished_before: int, bodies_before: int, now: int
+    db: Connection, limit: int, finished_before: int, bodies_before: int, now: int
 ) -> int:
     """How many rows went, in the caller's transaction. Times in microseconds."""
     ended = await db.fetch(ENDED, finished_before, limit)

@@ -73,6 +73,7 @@ class SqliteJournal:
             wal=self._path.with_name(self._path.name + "-wal"), commit=commit,
         )  # fmt: skip
         self.commits = writer.commits
+        self.arriving: Callable[[Route], None] = lambda _: None
         reader = Reader(lambda: opening.connect_reader(self._path))
         self._writes = Clerk(
             "journal-writes", writer, batch=BATCH, gather=GATHER_SECONDS, on_end=self._fail
@@ -108,7 +109,11 @@ class SqliteJournal:
         with keepable():
             addition = Addition(entries, self._seq + 1, self._books, idempotency)
         self._seq += len(entries)
-        return await self._writes.ask(addition, vital=False)
+        added = self._writes.ask(addition, vital=False)
+        # The writer does not claim before it has added what was asked for earlier.
+        for route in {entry.delivery.route for entry in entries}:
+            self.arriving(route)
+        return await added
 
     async def claim(
         self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
