@@ -30,16 +30,20 @@ class Subscription:
     """News of one message since it began, the oldest lost first where its reader falls behind."""
 
     def __init__(self, *, backlog: int) -> None:
-        self._news: asyncio.Queue[Delivery | None] = asyncio.Queue(backlog)
+        self._news: deque[Delivery | None] = deque(maxlen=backlog)
+        self._waiting: asyncio.Future[None] | None = None
 
     def put(self, news: Delivery | None) -> None:
-        if self._news.full():
-            self._news.get_nowait()
-        self._news.put_nowait(news)
+        self._news.append(news)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def next(self) -> Delivery | None:
         """The next news; None: the feed has closed."""
-        return await self._news.get()
+        if not self._news:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        return self._news.popleft()
 
 
 class Gallery:

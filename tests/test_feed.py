@@ -91,7 +91,7 @@ async def test_a_follower_that_leaves_gives_its_turn_to_the_next():
 
 
 async def test_a_quiet_feed_gives_turns_nevertheless():
-    """So that a stream can say that it is still there."""
+    """So that a stream can look whether there is something else to tell."""
     feed = Feed(quiet=0.02)
     with feed.follow() as following:
         async with asyncio.timeout(5):

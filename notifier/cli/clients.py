@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Iterable
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,6 +17,7 @@ HEAD_BYTES = 64 * 1024  # and what came in one piece with the last of them
 BODY_SECONDS = 30.0  # for its body, and a second more for each so many octets that have come:
 BODY_RATE = 16 * 1024
 UNREAD_SECONDS = 60.0  # without the client reading any of its answer
+LOOK_TURNS = 10  # in which all clients have been looked at
 
 
 class Corked:
@@ -89,31 +91,33 @@ class Client(HttpToolsProtocol):
         self._body = None
         self._whole = True
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread_since = None
+
     def look(self, now: float) -> None:
-        """Give up a client that has kept us waiting for too long. To be called again and again."""
-        self._look_at_answer(now)
-        if self.transport.is_closing():
-            return
-        if self._whole:
-            if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+        """
+        Give up a client that has kept us waiting for too long. To be called again and again,
+        so it must be quick with those, maybe thousands, who wait for us.
+        """
+        if self._unread_since is not None and now - self._unread_since > UNREAD_SECONDS:
+            self.transport.abort()
+        elif self._whole:
+            if self.timeout_keep_alive_task is None and self.cycle.response_complete:
                 # Something has come that is not the begin of a request, an empty line say.
                 self._whole, self._began = False, now
         elif self.flow.read_paused:
             self._began = now  # it is we who do not read
-        elif now - self._began > self._patience:
+        elif now - self._began > self._patience and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     @property
     def _patience(self) -> float:
         return HEAD_SECONDS if self._body is None else BODY_SECONDS + self._body / BODY_RATE
-
-    def _look_at_answer(self, now: float) -> None:
-        if not self.flow.write_paused:
-            self._unread_since = None
-        elif self._unread_since is None:
-            self._unread_since = now
-        elif now - self._unread_since > UNREAD_SECONDS:
-            self.transport.abort()
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer in the application's place, unless it has begun to, and hang up."""
@@ -126,9 +130,12 @@ class Client(HttpToolsProtocol):
         self.transport.close()
 
 
-def look_at(clients: Iterable[object], now: float) -> None:
-    """Look at each of a server's connections."""
-    for client in [*clients]:
+def look_at(clients: Iterable[object], now: float, turn: int) -> None:
+    """
+    Look at one in ten of a server's connections, in the next turn at others: at thousands in
+    one go would hold up the loop.
+    """
+    for client in [*islice(clients, turn % LOOK_TURNS, None, LOOK_TURNS)]:
         if isinstance(client, Client):
             client.look(now)
 

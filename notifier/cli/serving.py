@@ -29,7 +29,6 @@ GC_THRESHOLD = (50_000, 20, 50)  # new objects before a collection, and of which
 M_MMAP_THRESHOLD = -3  # mallopt(3)
 LARGE_BLOCK = 1024 * 1024  # octets
 REQUEST_SECONDS = 2  # given to requests under way when we stop; their clients can repeat them
-LOOK_TICKS = 5  # of 0.1 s, between two looks at who keeps us waiting
 CLOSE_SECONDS = 5.0  # given to the parts to close, beyond the grace
 SPANS_SECONDS = 3.0  # given to the last spans, or the grace if that is less
 
@@ -136,8 +135,7 @@ class Server(uvicorn.Server):
             log.info("listening", url=url_of(listener))
 
     async def on_tick(self, counter: int) -> bool:
-        if counter % LOOK_TICKS == 0:
-            look_at(self.server_state.connections, asyncio.get_running_loop().time())
+        look_at(self.server_state.connections, asyncio.get_running_loop().time(), counter)
         return await super().on_tick(counter)
 
 

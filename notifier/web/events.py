@@ -1,14 +1,12 @@
 """What happens, as it happens: server-sent events at /v1/events."""
 
 import asyncio
-import contextlib
 from functools import partial
 from typing import Annotated, Literal
 
 from litestar import route
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import Send
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Delivery, Status
@@ -17,10 +15,9 @@ from notifier.service import Notifier
 from notifier.web.answers import encode
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import Operation, Outcome
-from notifier.web.parameters import read_query, render
-from notifier.web.sse import KEEP_ALIVE, Stream, event, write
+from notifier.web.parameters import checked_id, read_query, render
+from notifier.web.sse import KeepAlive, Stream, event
 
-QUIET_SECONDS = 5.0  # then a stream gets a comment, so that proxies keep it
 DIGEST_SECONDS = 1.0  # between two digests, at least
 
 
@@ -53,6 +50,7 @@ class Events:
     def __init__(self, service: Notifier) -> None:
         self._service = service
         self._figures = Figures(service)
+        self._keep_alive = KeepAlive()
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
@@ -70,23 +68,23 @@ class Events:
         """
         `event: message` with the message as it is now, whenever that changes, or with `digest`
         `event: changed` with ids; `event: queue` with the number of messages by status;
-        `event: closing` when the service stops.
+        `event: closing` when the service stops. Of one message: first as it is already.
         """
         query = read_query(request, EventQuery)
-        return Stream(partial(self._tell, query))
+        return Stream(partial(self._tell, query), self._keep_alive)
 
-    async def _tell(self, query: EventQuery, send: Send) -> None:
+    async def _tell(self, query: EventQuery, stream: Stream) -> None:
         if query.message is not None:
-            await self._tell_of(query.message, send)
+            await self._tell_of(query.message, stream)
         elif query.digest:
-            await self._tell_ids(send)
+            await self._tell_ids(stream)
         else:
-            await self._tell_all(send)
-        await write(send, event(b"closing", b"{}"), last=True)
+            await self._tell_all(stream)
+        await stream.write(event(b"closing", b"{}"), last=True)
 
-    async def _tell_all(self, send: Send) -> None:
+    async def _tell_all(self, stream: Stream) -> None:
         told = self._figures.words()
-        await write(send, told)
+        await stream.write(told)
         with self._service.feed.follow() as following:
             while not following.over:
                 pieces = [_words(news) for news in await following.next()]
@@ -94,11 +92,12 @@ class Events:
                 if figures is not told:
                     told = figures
                     pieces.append(figures)
-                await write(send, b"".join(pieces) or KEEP_ALIVE)
+                if pieces:
+                    await stream.write(b"".join(pieces))
 
-    async def _tell_ids(self, send: Send) -> None:
+    async def _tell_ids(self, stream: Stream) -> None:
         told = self._figures.words()
-        await write(send, told)
+        await stream.write(told)
         with self._service.feed.follow() as following:
             while not following.over:
                 ids = dict.fromkeys(news.delivery.id for news in await following.next())
@@ -107,18 +106,16 @@ class Events:
                 if figures is not told:
                     told = figures
                     pieces.append(figures)
-                await write(send, b"".join(pieces) or KEEP_ALIVE)
+                if pieces:
+                    await stream.write(b"".join(pieces))
                 await asyncio.sleep(DIGEST_SECONDS)
 
-    async def _tell_of(self, id: str, send: Send) -> None:
+    async def _tell_of(self, id: str, stream: Stream) -> None:
+        """Raises MessageNotFound, before the stream has begun."""
         with self._service.feed.subscribe(id) as news:
-            while True:
-                await write(send, KEEP_ALIVE)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(QUIET_SECONDS):
-                        while (delivery := await news.next()) is not None:
-                            await write(send, _told(delivery))
-                        return
+            await stream.write(_told(await self._service.journal.get(checked_id(id))))
+            while (delivery := await news.next()) is not None:
+                await stream.write(_told(delivery))
 
 
 class Figures:
@@ -158,5 +155,5 @@ EVENTS = Operation(
             media_type="text/event-stream",
         )
     },
-    problems=(422,),
+    problems=(404, 422, 503),
 )

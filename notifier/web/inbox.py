@@ -1,6 +1,7 @@
 """What the built-in mailbox caught: as a page, and as JSON for tests of whoever uses notifier."""
 
 import asyncio
+import contextlib
 import re
 from functools import partial
 from typing import Annotated
@@ -8,7 +9,6 @@ from typing import Annotated
 from litestar import delete, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import Send
 from msgspec import Meta, Struct
 
 from notifier.capture import Caught, Mailbox
@@ -19,13 +19,12 @@ from notifier.web.openapi import GET
 from notifier.web.parameters import read_query, refuse_cross_site
 from notifier.web.queries import Word
 from notifier.web.shell import SECURE, Shell
-from notifier.web.sse import KEEP_ALIVE, Stream, event, write
+from notifier.web.sse import KEEP_ALIVE, KeepAlive, Stream, event
 from notifier.web.strangers import download, framed, number_of
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 PRIVATE = (*SECURE, NO_STORE)
-QUIET_SECONDS = 15.0  # between two signs of life
 DRAINING_SECONDS = 1.0  # how late a reader may learn that we stop
 
 
@@ -57,6 +56,7 @@ class Inbox:
     def __init__(self, service: Notifier, shell: Shell) -> None:
         self._service = service
         self._shell = shell
+        self._keep_alive = KeepAlive()
 
     def routes(self) -> list[HTTPRouteHandler]:
         mail = "/inbox/messages/{id:str}"
@@ -114,24 +114,18 @@ class Inbox:
 
     async def follow(self, request: AnyRequest) -> Stream:  # noqa: ARG002 - Litestar calls it by name
         """`event: mail` with the id of each that arrives, or with "" when all were deleted."""
-        return Stream(partial(self._tell, self._mailbox()))
+        return Stream(partial(self._tell, self._mailbox()), self._keep_alive)
 
-    async def _tell(self, mailbox: Mailbox, send: Send) -> None:
+    async def _tell(self, mailbox: Mailbox, stream: Stream) -> None:
         news: asyncio.Queue[str] = asyncio.Queue()
         stop = mailbox.listen(news.put_nowait)
-        quiet = 0.0
-        await write(send, KEEP_ALIVE)
         try:
+            await stream.write(KEEP_ALIVE)
             while not self._service.draining:
-                try:
-                    async with asyncio.timeout(DRAINING_SECONDS):
-                        await write(send, event(b"mail", encode(await news.get())))
-                except TimeoutError:
-                    quiet += DRAINING_SECONDS
-                if quiet >= QUIET_SECONDS:
-                    quiet = 0.0
-                    await write(send, KEEP_ALIVE)
-            await write(send, event(b"closing", b"{}"), last=True)
+                with contextlib.suppress(TimeoutError):
+                    id = await asyncio.wait_for(news.get(), DRAINING_SECONDS)
+                    await stream.write(event(b"mail", encode(id)))
+            await stream.write(event(b"closing", b"{}"), last=True)
         finally:
             stop()
 

@@ -80,8 +80,12 @@ def _gathered(pairs: list[tuple[str, str]], kind: type[Struct]) -> dict[str, Any
 
 
 def read_id(request: AnyRequest) -> str:
-    """The id in the path. What cannot be one is the id of no message."""
-    id: str = request.scope["path_params"]["id"]
+    """The id in the path. Raises MessageNotFound."""
+    return checked_id(request.scope["path_params"]["id"])
+
+
+def checked_id(id: str) -> str:
+    """What cannot be an id is that of no message. Raises MessageNotFound."""
     if not (id.isascii() and id.isalnum() and len(id) <= 64):
         raise MessageNotFound(id[:64])
     return id

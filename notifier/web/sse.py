@@ -1,55 +1,126 @@
 """Server-sent events: a stream to one reader, until it leaves or we stop."""
 
 import asyncio
+import contextlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from itertools import islice
+from typing import TypeAlias
 
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
-KEEP_ALIVE = b": still here\n\n"  # so that proxies keep a quiet stream
+# Proxies give up a connection that is silent for 30 to 60 seconds. As the HTML standard advises
+# in section 9.2.7.
+QUIET_SECONDS = 15.0
+# Of the comments that are due at the same time, so many are written in one turn of the loop,
+PORTION = 20
+PAUSE_SECONDS = 0.01  # and so much later the next.
 
-Tell = Callable[[Send], Awaitable[None]]
+START: HTTPResponseStartEvent = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+    ],
+}
+KEEP_ALIVE = b": still here\n\n"
+
+Tell: TypeAlias = "Callable[[Stream], Awaitable[None]]"
+
+
+class KeepAlive:
+    """
+    Writes a comment to each stream that has been silent for long, so that proxies keep it and
+    we learn of readers that are gone. One timer serves all, and what is due is written in
+    portions, so that thousands of streams hold up nobody.
+    """
+
+    def __init__(self, *, quiet: float = QUIET_SECONDS) -> None:
+        self._quiet = quiet
+        self._due: OrderedDict[Stream, float] = OrderedDict()  # by the loop's clock, the next first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put_off(self, stream: "Stream") -> None:
+        """It is not silent now."""
+        loop = asyncio.get_running_loop()
+        self._due[stream] = due = loop.time() + self._quiet
+        self._due.move_to_end(stream)
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._write)
+
+    def leave(self, stream: "Stream") -> None:
+        self._due.pop(stream, None)
+
+    def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        portion = islice(self._due.items(), PORTION)
+        for stream in [stream for stream, due in portion if due <= now]:
+            stream.comment()
+            self.put_off(stream)
+        self._timer = None
+        if self._due:
+            due = next(iter(self._due.values()))
+            self._timer = loop.call_at(max(due, now + PAUSE_SECONDS), self._write)
 
 
 class Stream:
-    """An answer that goes on. `tell` is cancelled once its reader has gone."""
+    """
+    An answer that goes on while `tell` writes to it, which is cancelled once its reader has
+    gone. It begins with what is written first: what `tell` raises before is answered as it is
+    elsewhere.
+    """
 
-    def __init__(self, tell: Tell) -> None:
+    __slots__ = ("_begun", "_keep_alive", "_send", "_tell")
+
+    def __init__(self, tell: Tell, keep_alive: KeepAlive) -> None:
         self._tell = tell
+        self._keep_alive = keep_alive
+        self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        start: HTTPResponseStartEvent = {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [
-                (b"content-type", b"text/event-stream; charset=utf-8"),
-                (b"cache-control", b"no-store"),
-                (b"x-accel-buffering", b"no"),
-            ],
-        }
-        await send(start)
-        telling = asyncio.ensure_future(self._tell(send))
+        self._send = send
+        telling = asyncio.ensure_future(self._tell(self))
         leaving = asyncio.ensure_future(_gone(receive))
+        leaving.add_done_callback(lambda _: telling.cancel())
         try:
-            await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await telling
+        except asyncio.CancelledError:
+            if not leaving.done():
+                raise
         finally:
-            telling.cancel()
+            self._keep_alive.leave(self)
             leaving.cancel()
-            told, _ = await asyncio.gather(telling, leaving, return_exceptions=True)
-        if isinstance(told, Exception):
-            raise told
+            await asyncio.gather(leaving, return_exceptions=True)
 
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        """Whole events. Waits while the reader has too much to read already."""
+        if not self._begun:
+            self._begun = True
+            await self._send(START)
+        if last:
+            self._keep_alive.leave(self)
+        else:
+            self._keep_alive.put_off(self)
+        await self._send(_piece(data, last=last))
 
-async def write(send: Send, data: bytes, *, last: bool = False) -> None:
-    body: HTTPResponseBodyEvent = {
-        "type": "http.response.body",
-        "body": data,
-        "more_body": not last,
-    }
-    await send(body)
+    def comment(self) -> None:
+        """
+        Write that we are still here; or nothing, where the reader has not taken what was
+        written before. That is why nobody waits for it, and it needs no task.
+        """
+        with contextlib.closing(self._send(_piece(KEEP_ALIVE)).__await__()) as sending:
+            next(sending, None)
 
 
 def event(name: bytes, data: bytes) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name, data)
+
+
+def _piece(data: bytes, *, last: bool = False) -> HTTPResponseBodyEvent:
+    return {"type": "http.response.body", "body": data, "more_body": not last}
 
 
 async def _gone(receive: Receive) -> None:

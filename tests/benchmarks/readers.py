@@ -4,10 +4,13 @@ import argparse
 import asyncio
 import contextlib
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uvloop
@@ -19,39 +22,69 @@ from tests.benchmarks.processes import PYTHON, ROOT, until
 READERS = 5_000
 AT_ONCE = 200  # connecting
 POSTED = 5_000
-IDLE_SECONDS = 10
+ROUNDS = 5  # of so many messages, without and with readers
+IDLE_SECONDS = 20
+WAITS = {
+    "from": "us@example.org",
+    "to": ["later@example.org"],
+    "subject": "Later",
+    "text": "This one waits, and nothing happens to it.",
+}
 
 
 def idle_readers(count=READERS):
-    """The same load without and with them."""
-    for path in ("/v1/events?message=none", "/v1/events"):
+    """The same load without and with those who follow one message that waits, or all."""
+    for path in ("/v1/events?message={id}", "/v1/events"):
         with (
             tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name,
             Sink() as sink,
             Notifier(Path(name), sink) as server,
         ):
             warm_up(server, sink)
-            print(f"{path}: without readers {_loaded(server, sink, 0)}")
-            before = server.family.roots[0].memory_info().rss
-            with _Readers(server, path, count):
-                grown = server.family.roots[0].memory_info().rss - before
-                spent = server.family.cpu()
-                time.sleep(IDLE_SECONDS)
-                idle = (server.family.cpu() - spent) / IDLE_SECONDS * 100
-                print(f"{count:,} readers: {grown / count / 1000:.1f} kB each; while nothing"
-                      f" happens {idle:.0f} % of a core")  # fmt: skip
-                loaded = _loaded(server, sink, 1)
-                print(f"{path}: with {count:,} readers {loaded};"
-                      f" peak RSS {server.family.rss():.0f} MB", flush=True)  # fmt: skip
+            _compare(server, sink, path.format(id=_waiting(server)), count)
 
 
-def _loaded(server, sink, number):
+def _compare(server, sink, path, count):
+    print(f"{path}: without readers {_loaded(server, sink, 0)}")
+    before = server.family.roots[0].memory_info().rss
+    with _Readers(server, path, count):
+        grown = server.family.roots[0].memory_info().rss - before
+        spent = server.family.cpu()
+        time.sleep(IDLE_SECONDS)
+        idle = (server.family.cpu() - spent) / IDLE_SECONDS * 100
+        print(f"{count:,} readers: {grown / count / 1000:.1f} kB each; while nothing"
+              f" happens {idle:.1f} % of a core")  # fmt: skip
+        loaded = _loaded(server, sink, ROUNDS)
+        print(f"{path}: with {count:,} readers {loaded};"
+              f" peak RSS {server.family.rss():.0f} MB", flush=True)  # fmt: skip
+
+
+def _waiting(server):
+    """The id of a message that will not be sent today."""
+    later = datetime.now(UTC) + timedelta(days=1)
+    body = json.dumps(WAITS | {"send_at": later.isoformat()}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(server.at("/v1/messages"), body, headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)["id"]
+
+
+def _loaded(server, sink, first):
+    """What is done in a second, the median of some rounds."""
+    rounds = [_round(server, sink, first + each) for each in range(ROUNDS)]
+    delivered, cpu, p99 = (statistics.median(each) for each in zip(*rounds, strict=True))
+    return (f"{delivered:,.0f} delivered/s, {cpu:.0f} µs CPU a message,"
+            f" accepted within p99 {p99:.0f} ms")  # fmt: skip
+
+
+def _round(server, sink, number):
     sink.ask("reset")
+    spent = server.family.cpu()
     report = client(server, count=POSTED, first=number * POSTED)
     until(lambda: sink.has(POSTED), server.told, seconds=90)
     seconds = sink.ask("report")["last"] - report["begun"]
-    waits = report["accept_ms"]
-    return f"{POSTED / seconds:,.0f} delivered/s, accepted within p99 {waits['p99']:.0f} ms"
+    cpu = (server.family.cpu() - spent) / POSTED * 1e6
+    return POSTED / seconds, cpu, report["accept_ms"]["p99"]
 
 
 class _Readers:

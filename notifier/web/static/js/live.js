@@ -5,7 +5,7 @@ import { $, say } from "./dom.js";
 const AGAIN = 3000; // milliseconds
 
 // `on` has a function for each event's name; `fresh` runs whenever the stream begins (again).
-export function follow(path, on, fresh) {
+export function follow(path, on, fresh = () => {}) {
   const sign = $("#live");
   let source = null;
   let timer = null;

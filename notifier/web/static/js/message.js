@@ -110,4 +110,6 @@ async function startViews() {
 // Back to the list as it was left.
 $("#to-list").href += sessionStorage.getItem("monitor") ?? "";
 
-follow(`/v1/events?message=${id}`, { message: refresh }, refresh);
+// The stream begins with the message as it is; that there is none only an answer can say.
+await refresh();
+if (message) follow(`/v1/events?message=${id}`, { message: refresh });
