@@ -1,4 +1,4 @@
-"""A real nginx with the configuration that compose.yaml gives the proxy before the replicas."""
+"""A real nginx, such as with the configuration of the proxy before compose.yaml's replicas."""
 
 import asyncio
 import contextlib
@@ -14,18 +14,14 @@ CONFIGURATION = Path(__file__).parents[1] / ".nginx.conf"
 LIMIT = 15.0  # seconds for its start and its end
 
 
-class Proxy:
-    """The file as it is, but for the addresses and the folder it writes to."""
+class Nginx:
+    """With this configuration, which listens on `port` and writes to `folder` alone."""
 
-    def __init__(self, folder, ports):
+    def __init__(self, folder, port, configuration):
         self._folder = folder
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        told = CONFIGURATION.read_text()
-        for number, port in enumerate(ports, 1):
-            told = _put(told, f"replica-{number}:8014", f"127.0.0.1:{port}")
-        told = _put(told, "listen 8014;", f"listen 127.0.0.1:{self.port};")
-        (folder / "nginx.conf").write_text(_put(told, "/tmp/", f"{folder}/"))
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        (folder / "nginx.conf").write_text(configuration)
 
     async def __aenter__(self):
         # As root it would otherwise give up its rights, and with them pytest's folder.
@@ -51,6 +47,18 @@ class Proxy:
         if self._process.returncode is None:
             self._process.terminate()
         await asyncio.wait_for(self._process.wait(), LIMIT)
+
+
+class Proxy(Nginx):
+    """The file as it is, but for the addresses and the folder it writes to."""
+
+    def __init__(self, folder, ports):
+        port = free_port()
+        told = CONFIGURATION.read_text()
+        for number, each in enumerate(ports, 1):
+            told = _put(told, f"replica-{number}:8014", f"127.0.0.1:{each}")
+        told = _put(told, "listen 8014;", f"listen 127.0.0.1:{port};")
+        super().__init__(folder, port, _put(told, "/tmp/", f"{folder}/"))
 
 
 def _put(text, old, new):

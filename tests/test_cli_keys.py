@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import sys
 import tomllib
@@ -17,6 +18,9 @@ from tests.test_cli import LIMIT, run_async
 from tests.web_client import LETTER
 
 SECRET = re.compile(r"ntf_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
+
+
+NOBODY = 65534  # the service's user, as far as this is concerned
 
 
 class Done(NamedTuple):
@@ -282,3 +286,13 @@ async def test_send_shows_its_key(tmp_path):
             done = await send(*arguments)
             assert done.returncode == 1
             assert told in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_what_root_makes_is_the_service_s(keys, tmp_path):
+    """The file is its folder's owner's at first, and stays whose it is."""
+    os.chown(tmp_path, NOBODY, NOBODY)
+    assert keys("add", "first").returncode == 0
+    assert keys("add", "second").returncode == 0
+    status = (tmp_path / "keys.toml").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (NOBODY, NOBODY, 0o600)

@@ -46,7 +46,7 @@ async def test_messages_are_seen_and_changed_with_and_without_a_server(server):
             assert await server.stop() == 0
         listed = await run_async("messages", "list", "--json", **server.settings)
         assert ("from the server" in listed.stderr) is running
-        assert ("as no server answers at" in listed.stderr) is not running
+        assert ("no server answers at" in listed.stderr) is not running
         assert [each["id"] for each in json.loads(listed.stdout)["items"]] == [second, first]
         id = first if running else second
         done = await run_async("messages", "cancel", id, **server.settings)
@@ -135,11 +135,26 @@ async def test_a_filter_that_is_none_is_named(server):
         assert "Traceback" not in done.stderr
 
 
+async def test_a_copy_is_looked_into_while_the_server_runs(server, tmp_path):
+    """As a restore is rehearsed: what is called off there is not here."""
+    id = await later(server, 1)
+    (tmp_path / "restored").mkdir()
+    await run_async("backup", str(tmp_path / "restored/notifier.db"), **server.settings)
+    there = server.settings | {"data_dir": tmp_path / "restored"}
+    done = await run_async("messages", "cancel", "--offline", id, **there)
+    assert (done.returncode, done.stdout) == (0, f"{id} cancelled\n")
+    assert f"from the journal in {tmp_path / 'restored'}" in done.stderr
+    shown = await run_async("messages", "show", id, "--json", **there)
+    assert json.loads(shown.stdout)["status"] == "scheduled"
+    refused = await run_async("messages", "list", "--offline", **server.settings)
+    assert refused.returncode == 75
+
+
 def test_without_server_and_journal_it_says_so(tmp_path):
     """And makes none, which would look like one without messages."""
     done = run("messages", "list", data_dir=tmp_path / "none", port=1)
     assert done.returncode == 1
-    assert "there is no journal" in done.stderr
+    assert f"there is no journal in {tmp_path / 'none'}" in done.stderr
     assert not (tmp_path / "none").exists()
 
 

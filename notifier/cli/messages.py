@@ -56,13 +56,14 @@ class Source(Protocol):
         ...
 
 
-def source_of(settings: Settings, client: Client, *, named: bool) -> Source:
+def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
     """The server, if it runs or was named; else the journal. Raises RequestFailed."""
-    if named or client.answers():
+    if named or (not offline and client.answers()):
         return ByHttp(client)
+    why = "no server was to be asked" if offline else f"no server answers at {client.url}"
     if not journal_exists(settings.journal, data_dir=settings.data_dir):
-        raise RequestFailed(f"no server answers at {client.url}, and there is no journal here")
-    return ByJournal(settings, client.url)
+        raise RequestFailed(f"{why}, and there is no journal in {settings.data_dir}")
+    return ByJournal(settings, why)
 
 
 class ByHttp:
@@ -93,8 +94,8 @@ class ByHttp:
 class ByJournal:
     """The journal's, which no server has open. Raises JournalInUse, Rejected."""
 
-    def __init__(self, settings: Settings, url: str) -> None:
-        self.said = f"from the journal, as no server answers at {url}"
+    def __init__(self, settings: Settings, why: str) -> None:
+        self.said = f"from the journal in {settings.data_dir}: {why}"
         self._settings = settings
 
     def list(self, query: Mapping[str, Any]) -> Resource:

@@ -78,6 +78,7 @@ def write(path: Path, keys: tuple[Key, ...]) -> None:
     try:
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            _hand_over(file.fileno(), target)
             file.write(_HEAD.encode() + b"".join(map(_written, keys)))
             file.flush()
             os.fsync(file.fileno())
@@ -87,6 +88,13 @@ def write(path: Path, keys: tuple[Key, ...]) -> None:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _hand_over(descriptor: int, target: Path) -> None:
+    """What root makes must be readable for the service, whose the file or the folder is."""
+    if os.geteuid() == 0:
+        owner = (target if target.exists() else target.parent).stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _sync_folder(folder: Path) -> None:
