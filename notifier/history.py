@@ -18,8 +18,9 @@ SAVE_SECONDS = 10.0  # what a kill may cost, of figures alone
 MINUTE_SECONDS = 60
 WORD = "minute:"  # before its place in the ring, in the words that the journal keeps
 
-ARRIVED = frozenset({Status.QUEUED, Status.SCHEDULED})
-GIVEN_UP = frozenset({Status.FAILED, Status.EXPIRED})
+# Bound once: Python 3.11 takes a tenth of a microsecond to find a member in its enum.
+QUEUED, SCHEDULED, SENDING = Status.QUEUED, Status.SCHEDULED, Status.SENDING
+SENT, FAILED, EXPIRED = Status.SENT, Status.FAILED, Status.EXPIRED
 
 
 class Minute(Struct):
@@ -63,12 +64,15 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
     def count(self, delivery: Delivery) -> None:
         """Take note of one step in a delivery's life. Called for each, so it is quick."""
         status = delivery.status
-        if status is Status.SENT:
+        if status is SENDING:
+            return
+        if status is QUEUED or status is SCHEDULED:
+            if not delivery.attempts and not delivery.events:
+                self._now().accepted += 1
+        elif status is SENT:
             self._now().sent += 1
-        elif status in GIVEN_UP:
+        elif status is FAILED or status is EXPIRED:
             self._now().failed += 1
-        elif status in ARRIVED and not delivery.attempts and not delivery.events:
-            self._now().accepted += 1
 
     def last(self, minutes: int) -> list[Minute]:
         """So many, the oldest first, also those in which nothing happened."""

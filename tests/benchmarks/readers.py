@@ -45,7 +45,8 @@ def idle_readers(count=READERS):
 
 
 def _compare(server, sink, path, count):
-    print(f"{path}: without readers {_loaded(server, sink, 0)}")
+    _loaded(server, sink, 0)  # a new journal and new connections are slower for some seconds
+    print(f"{path}: without readers {_loaded(server, sink, ROUNDS)}")
     before = server.family.roots[0].memory_info().rss
     with _Readers(server, path, count):
         grown = server.family.roots[0].memory_info().rss - before
@@ -54,7 +55,7 @@ def _compare(server, sink, path, count):
         idle = (server.family.cpu() - spent) / IDLE_SECONDS * 100
         print(f"{count:,} readers: {grown / count / 1000:.1f} kB each; while nothing"
               f" happens {idle:.1f} % of a core")  # fmt: skip
-        loaded = _loaded(server, sink, ROUNDS)
+        loaded = _loaded(server, sink, 2 * ROUNDS)
         print(f"{path}: with {count:,} readers {loaded};"
               f" peak RSS {server.family.rss():.0f} MB", flush=True)  # fmt: skip
 
