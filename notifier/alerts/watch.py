@@ -52,34 +52,35 @@ class Watch:
 
     def look(self, health: Health) -> Seen:
         seen = Seen(self._clock(), {}, set())
-        for relay in health.relays:
-            self._look_at_relay(relay, seen)
-        self._look_at_queue(health, seen)
+        works = [self._look_at_relay(relay, seen) for relay in health.relays]
+        self._look_at_queue(health, seen, works=any(works))
         self._look_at_disk(seen)
         return seen
 
-    def _look_at_relay(self, relay: RelayState, seen: Seen) -> None:
+    def _look_at_relay(self, relay: RelayState, seen: Seen) -> bool:
+        """Whether it is known to work."""
         name = "relay_down", relay.name
         if relay.state == "closed":
             self._resting.pop(relay.name, None)
             if relay.sent or seen.at - self._begun >= self._patience:
-                return
+                return True
         elif relay.state != "paused" and relay.trouble is not None:
             since = self._resting.setdefault(relay.name, seen.at)
             if seen.at - since >= self._patience:
                 words = f"the relay {relay.name} does not take mail: {relay.trouble.text}"
                 seen.wrong[name] = since, words
-                return
+                return False
         seen.unclear.add(name)
+        return False
 
-    def _look_at_queue(self, health: Health, seen: Seen) -> None:
+    def _look_at_queue(self, health: Health, seen: Seen, *, works: bool) -> None:
         name, due = ("messages_wait", "queue"), health.oldest_due_at
         if health.paused:
             seen.unclear.add(name)
         elif due is not None and seen.at - due >= self._patience:
             seen.wrong[name] = due, f"the oldest message has been due since {due:%c} UTC"
-        elif due is not None and seen.at - due >= self._patience / 2:
-            seen.unclear.add(name)
+        elif due is not None and (seen.at - due >= self._patience / 2 or not works):
+            seen.unclear.add(name)  # without a relay it is put off, which is no end
 
     def _look_at_disk(self, seen: Seen) -> None:
         name, free = ("disk_low", self._folder), free_bytes(self._folder)
