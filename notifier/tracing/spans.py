@@ -10,7 +10,7 @@ replica, are its children, too. Addresses, subjects, contents and what relays sa
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 import structlog
 from opentelemetry.context import Context
@@ -32,7 +32,7 @@ from opentelemetry.trace import (
 
 from notifier import __version__
 from notifier.attempts import Attempt
-from notifier.deliveries import Delivery, Route, Status
+from notifier.deliveries import Delivery, Status
 from notifier.relayspec import RelaySpec
 from notifier.tracing.exporting import Exporter
 
@@ -191,18 +191,18 @@ def _resource() -> Resource:
     return found
 
 
-def _of_message(delivery: Delivery) -> dict[str, Any]:
-    return {
+def _of_message(delivery: Delivery) -> dict[str, str | int]:
+    attributes = {
         "notifier.message.id": delivery.id,
         "notifier.channel": delivery.channel,
         "notifier.status": delivery.status.value,
         "notifier.recipients": len(delivery.recipients),
         "notifier.attempts": len(delivery.attempts) + delivery.attempts_dropped,
-        "notifier.uncertain": delivery.uncertain,
     }
+    return attributes | ({"notifier.uncertain": delivery.uncertain} if delivery.uncertain else {})
 
 
-def _of_attempt(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
+def _of_attempt(delivery: Delivery, attempt: Attempt) -> dict[str, str | int]:
     """As in the line of the log. `notifier.status` is what became of the message thereby."""
     attributes = {
         "notifier.message.id": delivery.id,
@@ -210,10 +210,12 @@ def _of_attempt(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
         "notifier.stage": attempt.stage.value,
         "notifier.status": delivery.status.value,
         "notifier.recipients.accepted": len(attempt.accepted),
-        "notifier.recipients.refused": len(attempt.failures),
-        "network.protocol.name": "http" if delivery.route is Route.PROVIDER else "smtp",
     }
-    return attributes if attempt.code is None else attributes | {"notifier.code": attempt.code}
+    if attempt.code is not None:
+        attributes["notifier.code"] = attempt.code
+    if attempt.failures:
+        attributes["notifier.recipients.refused"] = len(attempt.failures)
+    return attributes
 
 
 def _fault(attempt: Attempt) -> str:
