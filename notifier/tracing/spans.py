@@ -154,7 +154,7 @@ class Spans:
         self._end(span, start + int(attempt.seconds * NANOSECONDS))
 
     def _end(self, span: Span, at: int) -> None:
-        self._made += span.is_recording()
+        self._made += 1
         span.end(at)
 
     def _place(self, delivery: Delivery) -> tuple[Context, SpanContext]:
