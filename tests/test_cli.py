@@ -193,7 +193,7 @@ def test_send_posts_a_message(web, tmp_path):
             {"detail": "cannot be sent", "errors": [{"pointer": "/to/0", "message": "no address"}]},
             "notifier: 422: cannot be sent; /to/0: no address",
         ),
-        (401, {"title": "no key"}, "notifier: 401: no key"),
+        (401, {"title": "no key"}, "notifier: 401: no key; say --api-key KEY, or --api-key @FILE"),
         (202, {"id": "m1", "status": "failed", "reason": "550 no"}, "notifier: m1 failed: 550 no"),
     ],
 )

@@ -156,6 +156,14 @@ def test_without_server_and_journal_it_says_so(tmp_path):
     assert done.returncode == 1
     assert f"there is no journal in {tmp_path / 'none'}" in done.stderr
     assert not (tmp_path / "none").exists()
+    for command in (("prune",), ("backup", str(tmp_path / "copy.db"))):
+        done = run(*command, data_dir=tmp_path / "none")
+        assert done.returncode == 74
+        assert "there is no journal" in done.stderr
+    assert not (tmp_path / "none").exists()
+    astray = run("backup", str(tmp_path / "nowhere/copy.db"), data_dir=tmp_path)
+    assert astray.returncode == 1
+    assert f"there is no folder {tmp_path / 'nowhere'}" in astray.stderr
 
 
 async def test_a_backup_under_load_holds_what_was_acknowledged(tmp_path):

@@ -90,7 +90,8 @@ class Client:
                 return content
         except HTTPError as error:
             with error:
-                raise Refused(_in_words(error.code, error.read())) from None
+                hint = "; say --api-key KEY, or --api-key @FILE" if error.code == 401 else ""
+                raise Refused(_in_words(error.code, error.read()) + hint) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             reason = getattr(reason, "strerror", None) or reason

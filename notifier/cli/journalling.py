@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from notifier.cli.progress import Progress
-from notifier.errors import JournalInUse, NotifierError
-from notifier.journal import backup_of, journal_at
+from notifier.errors import JournalFailure, JournalInUse, NotifierError
+from notifier.journal import backup_of, journal_at, journal_exists
 from notifier.logs import Logs
 from notifier.settings import Settings
 from notifier.upkeep import Upkeep
@@ -18,6 +18,8 @@ class BackupFailed(NotifierError):
 
 def backup(settings: Settings, target: Path) -> str:
     """What is to be told. Raises BackupFailed, ConfigurationError, JournalFailure."""
+    if not target.parent.is_dir():
+        raise BackupFailed(f"{target}: there is no folder {target.parent}")
     try:
         with Progress() as told:
             count = backup_of(settings.journal, target, data_dir=settings.data_dir, told=told)
@@ -28,6 +30,8 @@ def backup(settings: Settings, target: Path) -> str:
 
 def prune(settings: Settings) -> str:
     """What is to be told. Raises JournalInUse, JournalFailure."""
+    if not journal_exists(settings.journal, data_dir=settings.data_dir):
+        raise JournalFailure(f"there is no journal in {settings.data_dir}")
     with Logs(level="warning"):
         return asyncio.run(_prune(settings))
 
