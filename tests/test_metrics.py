@@ -37,6 +37,10 @@ async def test_messages_attempts_and_relays_are_counted(tmp_path):
             await until(lambda: service.tally.attempts.total() == 2)  # the last that it counts
             figures = await scraped(client)
     assert figures["notifier_messages_accepted_total", ("channel", "email")] == 2
+    # Others are there from the beginning, so that the first one is seen to be more than none.
+    assert figures["notifier_messages_accepted_total", ("channel", "sms")] == 0
+    expired = ("channel", "email"), ("outcome", "expired")
+    assert figures["notifier_messages_finished_total", *expired] == 0
     for outcome in ("sent", "failed"):
         labels = ("channel", "email"), ("outcome", outcome)
         assert figures["notifier_messages_finished_total", *labels] == 1

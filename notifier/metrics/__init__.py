@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Self, TypeAlias
 
 from notifier.attempts import Attempt
-from notifier.deliveries import Delivery, Status
+from notifier.deliveries import FINAL, Delivery, Status
 from notifier.histogram import Histogram
 
 __all__ = ["LoopLag", "Requests", "Tally", "shipped"]
@@ -32,6 +32,8 @@ LAG_SECONDS = 0.5  # between two looks
 QUEUED, SCHEDULED = Status.QUEUED, Status.SCHEDULED
 SENDING, SENT = Status.SENDING, Status.SENT
 
+CHANNELS = ("email", "sms")
+
 Tried: TypeAlias = tuple[str, str, int | None]  # relay, stage, reply code
 Ended: TypeAlias = tuple[str, str]  # channel, outcome
 
@@ -40,8 +42,11 @@ class Tally:
     """What became of messages since the process began."""
 
     def __init__(self) -> None:
-        self.accepted: Counter[str] = Counter()  # by channel
-        self.ended: Counter[Ended] = Counter()
+        # From zero on: Prometheus does not see a first one that comes with its series.
+        self.accepted = Counter(dict.fromkeys(CHANNELS, 0))
+        self.ended: Counter[Ended] = Counter(
+            {(channel, status.value): 0 for channel in CHANNELS for status in FINAL}
+        )
         self.attempts: Counter[Tried] = Counter()
         self.uncertain = 0
         self.attempt_seconds: dict[str, Histogram] = {}  # by relay
