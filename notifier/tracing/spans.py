@@ -111,7 +111,10 @@ class Spans:
 
     @_harmless
     def ended(self, delivery: Delivery) -> None:
-        """A delivery has taken a step; if it was the last, there is a span of its whole life."""
+        """
+        A delivery has taken a step; if it was the last, there is a span of its whole life. (Of
+        many that are cancelled at once, the feed tells only of those that somebody waits for.)
+        """
         if not delivery.status.final:
             return
         caller, own = self._place(delivery)
