@@ -9,7 +9,9 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
 import pytest
@@ -229,8 +231,11 @@ async def test_prune_drops_what_is_past_its_time(server):
     assert "no message has the id" in shown.stderr
 
 
-def on_a_terminal(*arguments, stdin="", **settings):
-    """A command whose stdin and stderr are a terminal: its exit code, and what stands there."""
+def on_a_terminal(*arguments, stdin="", watch=lambda shown: None, **settings):
+    """
+    A command whose stdin and stderr are a terminal: its exit code, what it printed, and what
+    stands there, which `watch` is told whenever there is more of it.
+    """
     ours, theirs = pty.openpty()
     try:
         os.write(ours, stdin.encode())
@@ -246,6 +251,7 @@ def on_a_terminal(*arguments, stdin="", **settings):
         with contextlib.suppress(OSError):  # at its end
             while piece := os.read(ours, 65536):
                 shown += piece
+                watch(shown.decode(errors="replace"))
         printed, _ = process.communicate(timeout=LIMIT)
     finally:
         os.close(ours)
@@ -274,6 +280,41 @@ async def test_a_terminal_is_shown_how_far_it_is(server, tmp_path):
     assert (code, "rows dropped" in printed) == (0, True)
     assert "dropping rows" in shown
     assert run("prune", **short).stderr == ""
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A server that changes what matches only once somebody sees that it is at it."""
+
+    def do_GET(self):
+        self.answer({"count": 7, "more": False})
+
+    def do_POST(self):
+        assert self.server.seen.wait(LIMIT)
+        self.answer({"count": 7})
+
+    def answer(self, body):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_terminal_is_shown_that_a_server_is_still_at_it():
+    """It does not say how far it is."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as web:
+        web.seen = threading.Event()
+        serving = threading.Thread(target=web.serve_forever, args=(0.01,))
+        serving.start()
+        code, printed, _ = on_a_terminal(
+            *("messages", "retry", "--status", "failed", "--yes"),
+            watch=lambda shown: "retry: messages" in shown and web.seen.set(),
+            port=web.server_port,
+        )
+        web.shutdown()
+        serving.join(LIMIT)
+    assert (code, printed) == (0, "7 retried\n")
 
 
 async def test_check_tells_machines_what_each_step_has_shown():

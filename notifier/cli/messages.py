@@ -12,7 +12,7 @@ import msgspec
 
 from notifier.cli.client import Client, Refused, RequestFailed
 from notifier.cli.display import Resource, story, table
-from notifier.cli.progress import Progress
+from notifier.cli.progress import Progress, shown_meanwhile
 from notifier.deliveries import Delivery
 from notifier.errors import JournalInUse, NotifierError, Rejected
 from notifier.journal import Journal, Step, journal_at, journal_exists
@@ -88,7 +88,8 @@ class ByHttp:
 
     def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:  # noqa: ARG002 - it does not say how far it is
         path = f"/v1/messages/{verb}?{urlencode(query, doseq=True)}"
-        return int(self._client.post(path, timeout=ALL_SECONDS)["count"])
+        post = partial(self._client.post, path, timeout=ALL_SECONDS)
+        return int(shown_meanwhile(f"{verb}: messages", post)["count"])
 
 
 class ByJournal:

@@ -3,10 +3,16 @@
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterator
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import click
+
+LOOK_SECONDS = 0.2
+
+T = TypeVar("T")
 
 
 class Progress(contextlib.AbstractContextManager["Progress"]):
@@ -51,3 +57,23 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         if done and self._bar is not None and self._bar.length:  # the whole was a guess
             self._bar.update(self._bar.length - self._bar.pos)
         self._bars.close()
+
+
+def shown_meanwhile(doing: str, call: Callable[[], T]) -> T:
+    """What a call answers that cannot say how far it is: only that it is still under way."""
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised to the caller
+            answer.set_exception(error)
+
+    # Who interrupts us must not have to wait for it.
+    threading.Thread(target=run, daemon=True).start()
+    with Progress() as told:
+        for look in itertools.count(1):
+            with contextlib.suppress(TimeoutError):
+                return answer.result(LOOK_SECONDS)
+            told(doing, look)
+    raise AssertionError
