@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from unittest.mock import AsyncMock
 
 import pytest
+import structlog
 
 from notifier import alerts
 from notifier.alerts import watch
@@ -90,12 +91,13 @@ async def test_a_relay_that_breaks_and_comes_back_is_told_once_each(tmp_path, ch
 
 
 async def test_a_road_that_is_closed_is_tried_again(tmp_path, chat):
-    """The disk is low, and whoever takes alerts is down just then."""
+    """The disk is low, and whoever takes alerts is down just then; the log says so once."""
     chat.status = 503
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as lines:
         patch.setattr(watch, "LOW_DISK_BYTES", 2**62)
         async with ScriptedRelay() as relay, notifying(tmp_path, relay, alert_url=chat.url):
-            await until(lambda: chat.refused >= 2)
+            await until(lambda: chat.refused >= 3)
+            assert [each["event"] for each in lines].count("alert_failed") == 1
             chat.status = 200
             await until(lambda: told(chat) == [("disk_low", "raised", str(tmp_path))])
             patch.setattr(watch, "LOW_DISK_BYTES", 0)

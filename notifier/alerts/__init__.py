@@ -53,6 +53,7 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         # A journal in a file is one process's, which may have another host name the next time.
         alone = settings.journal.startswith("sqlite:")
         self._us = "" if alone else f"{self._host}:{settings.port}"
+        self._closed: dict[str, str] = {}  # roads, and why
         self._looking: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -114,8 +115,15 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
             async with asyncio.timeout(TELL_SECONDS):
                 await road.tell(alert)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-            log.warning("alert_failed", alert=alert.alert, road=road.name, reason=str(error))
+            self._tell_closed(road, alert, str(error) or type(error).__name__)
             return
+        self._closed.pop(road.name, None)
         log.warning("alert", alert=alert.alert, state=alert.state, subject=alert.subject)
         name = alert.alert, alert.subject
         await told.note(name, alert.since if alert.state == "raised" else None)
+
+    def _tell_closed(self, road: Road, alert: Alert, reason: str) -> None:
+        """Once for each reason: it is tried every few seconds."""
+        if self._closed.get(road.name) != reason:
+            self._closed[road.name] = reason
+            log.warning("alert_failed", alert=alert.alert, road=road.name, reason=reason)
