@@ -135,7 +135,7 @@ class Dispatcher:
             try:
                 wanted = lane.appetite(self._size - self._window.qsize())
                 if wanted > 0:
-                    if await self._claim_all_due(route, lane, wanted):
+                    if await self._claim_all_due(route, lane, wanted) and not lane.stir.is_set():
                         await self._wait_until_due(route, lane)
                 elif lane.busy or lane.ahead or lane.transport.room() > 0:
                     await lane.wait_for_places()
