@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.admission import Admission
+from notifier.clock import Clock
 from notifier.compose import weight
 from notifier.deliveries import Delivery
-from notifier.dispatch import Clock
 from notifier.errors import (
     BacklogFull,
     Draining,

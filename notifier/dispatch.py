@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 from msgspec.structs import replace
 
 from notifier.attempts import Attempt
+from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import JournalUnavailable, NotifierError, Rejected
 from notifier.feed import Feed
@@ -23,12 +24,6 @@ JOURNAL_SECONDS = 1.0  # between two tries to write to a journal that cannot be 
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
 
 log = structlog.get_logger()
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Dispatcher:
@@ -154,7 +149,7 @@ class Dispatcher:
         bulk_left = self._bulk_left()
         limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
         slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
-        claim = self._journal.claim(route, limit, now=self._clock(), slowest=slowest)
+        claim = self._journal.claim(route, limit, now=self._clock, slowest=slowest)
         claiming = asyncio.ensure_future(claim)
         try:
             claims = await asyncio.shield(claiming)

@@ -8,8 +8,8 @@ from typing import Self
 
 from msgspec import Struct
 
+from notifier.clock import Clock
 from notifier.deliveries import Delivery, Status
-from notifier.dispatch import Clock
 from notifier.errors import NotifierError
 from notifier.journal import Journal
 

@@ -12,9 +12,10 @@ import structlog
 from notifier.alerts import Alerts
 from notifier.attempts import Attempt
 from notifier.capture import Mailbox
+from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Route, Status
 from notifier.desk import Desk, Idempotent, Receipt
-from notifier.dispatch import Clock, Dispatcher, utc_now
+from notifier.dispatch import Dispatcher
 from notifier.errors import MessageNotFound, Rejected
 from notifier.feed import Feed
 from notifier.fittings import Fittings

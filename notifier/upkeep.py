@@ -11,8 +11,8 @@ from typing import Self
 import structlog
 from msgspec.structs import replace
 
+from notifier.clock import Clock
 from notifier.deliveries import Delivery, Status
-from notifier.dispatch import Clock
 from notifier.errors import NotifierError, WrongState
 from notifier.journal import Backlog, Filter, Journal
 from notifier.settings import Settings

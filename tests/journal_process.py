@@ -16,7 +16,7 @@ import sys
 from notifier.deliveries import Route
 from notifier.journal.sqlite import SqliteJournal
 from notifier.journal.sqlite.writer import commit
-from tests.test_journal import NOW, called_off, entry, idempotency
+from tests.test_journal import called_off, entry, idempotency, noon
 
 
 def say(line):
@@ -44,7 +44,7 @@ async def flood(journal):
             await journal.add([entry(f"d{number}")])
             say(f"d{number}")
             if number % 3 == 0:
-                for claim in await journal.claim(Route.RELAY, 2, now=NOW):
+                for claim in await journal.claim(Route.RELAY, 2, now=noon):
                     await journal.record(called_off(claim.delivery))
 
     await asyncio.gather(*(add() for _ in range(32)))

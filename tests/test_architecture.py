@@ -14,6 +14,7 @@ PACKAGE = ROOT / "notifier"
 
 # From the top: each part may import itself and the layers above its own, never its neighbours.
 WORDS = [
+    "clock",
     "errors",
     "relayspec",
     "histogram",

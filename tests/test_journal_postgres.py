@@ -15,7 +15,7 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, journal_at
-from tests.test_journal import NOW, RELAY, delivery, entries, entry, idempotency, ids, sent
+from tests.test_journal import NOW, RELAY, delivery, entries, entry, idempotency, ids, noon, sent
 
 LIMIT = 20  # seconds for what must happen
 LEASE = 0.4  # seconds
@@ -112,7 +112,7 @@ class TestTogether:
         async with opened(url, count=3) as journals:
             await journals[0].add(entries(200))
             claims = await asyncio.gather(
-                *(each.claim(RELAY, 10, now=NOW) for each in journals for _ in range(10))
+                *(each.claim(RELAY, 10, now=noon) for each in journals for _ in range(10))
             )
             claimed = [id for each in claims for id in ids(each)]
         assert sorted(claimed) == ids(each.delivery for each in entries(200))
@@ -165,8 +165,8 @@ class TestLease:
         """`recover` takes nothing from others that are alive, nor from ourselves."""
         async with opened(url) as (one, other):
             await one.add(entries(2))
-            await one.claim(RELAY, 1, now=NOW)
-            await other.claim(RELAY, 1, now=NOW)
+            await one.claim(RELAY, 1, now=noon)
+            await other.claim(RELAY, 1, now=noon)
             assert await one.recover(recovered) == []
             assert await other.recover(recovered) == []
 
@@ -174,7 +174,7 @@ class TestLease:
         """F45: after the lease another sends it, flagged; what the first one records is refused."""
         async with opened(url, lease=LEASE) as (one, other):
             await one.add([entry()])
-            [claim] = await one.claim(RELAY, 1, now=NOW)
+            [claim] = await one.claim(RELAY, 1, now=noon)
             assert await one.holds(claim.delivery)
             await silence(one)
 
@@ -182,7 +182,7 @@ class TestLease:
                 return ids(await other.recover(recovered)) == ["d1"]
 
             await until(taken_over)
-            [again] = await other.claim(RELAY, 1, now=NOW)
+            [again] = await other.claim(RELAY, 1, now=noon)
             assert again.delivery.uncertain == 1
             assert not await one.record(sent(claim.delivery))
             assert not await one.holds(claim.delivery)
@@ -193,7 +193,7 @@ class TestLease:
         """Lost, and claimed again by the same replica: the old claim is not the new one."""
         async with opened(url, lease=LEASE) as (one, other):
             await one.add([entry()])
-            [old] = await one.claim(RELAY, 1, now=NOW)
+            [old] = await one.claim(RELAY, 1, now=noon)
             await silence(one)
 
             async def taken_over():
@@ -201,7 +201,7 @@ class TestLease:
 
             await until(taken_over)
             await one._lease.renew()
-            [new] = await one.claim(RELAY, 1, now=NOW)
+            [new] = await one.claim(RELAY, 1, now=noon)
             assert not await one.record(sent(old.delivery))
             assert not await one.holds(old.delivery)
             assert await one.holds(new.delivery)
@@ -211,7 +211,7 @@ class TestLease:
         """Kept though the answer was lost, and claimed anew by us: the new claim is left alone."""
         async with opened(url, count=1) as (one,):
             await one.add([entry()])
-            [old] = await one.claim(RELAY, 1, now=NOW)
+            [old] = await one.claim(RELAY, 1, now=noon)
             record = one._writer.record
 
             async def lost(*arguments):
@@ -222,7 +222,7 @@ class TestLease:
             with pytest.raises(JournalUnavailable):
                 await one.record(old.delivery.released())
             monkeypatch.undo()
-            [new] = await one.claim(RELAY, 1, now=NOW)
+            [new] = await one.claim(RELAY, 1, now=noon)
             assert not await one.record(old.delivery.released())
             assert await one.holds(new.delivery)
             assert await one.record(sent(new.delivery))
@@ -239,10 +239,10 @@ class TestLease:
 
             monkeypatch.setattr(one._claims, "take", lost)
             with pytest.raises(JournalUnavailable):
-                await one.claim(RELAY, 1, now=NOW)
+                await one.claim(RELAY, 1, now=noon)
             assert (await one.get("d1")).status is Status.SENDING
             monkeypatch.undo()
-            [claim] = await one.claim(RELAY, 1, now=NOW)
+            [claim] = await one.claim(RELAY, 1, now=noon)
             assert claim.delivery.uncertain == 0
 
 
@@ -251,10 +251,10 @@ class TestTrouble:
         """F46: meanwhile every call is JournalUnavailable; what was there before is there after."""
         async with opened(url, count=1) as (one,):
             await one.add(entries(3))
-            [claim, *_] = await one.claim(RELAY, 1, now=NOW)
+            [claim, *_] = await one.claim(RELAY, 1, now=noon)
             postgres.down()
             try:
-                calls = (one.add([entry("x")]), one.claim(RELAY, 1, now=NOW), one.backlog(),
+                calls = (one.add([entry("x")]), one.claim(RELAY, 1, now=noon), one.backlog(),
                          one.record(sent(claim.delivery)), one.get("d00001"))  # fmt: skip
                 for call in calls:
                     with pytest.raises(JournalUnavailable):
@@ -270,7 +270,7 @@ class TestTrouble:
             assert (await one.backlog()).counts[Status.SENT] == 1
             with pytest.raises(MessageNotFound):
                 await one.get("x")
-            assert ids(await one.claim(RELAY, 9, now=NOW)) == ["d00001", "d00002"]
+            assert ids(await one.claim(RELAY, 9, now=noon)) == ["d00001", "d00002"]
 
     async def test_a_text_with_nul_is_refused_alone(self, url):
         """PostgreSQL's text holds no NUL: whoever brings one is refused, and nobody else."""

@@ -26,7 +26,7 @@ from notifier.errors import (
 from notifier.journal import Filter, journal_at
 from notifier.journal.sqlite import SqliteJournal, searches, storage
 from notifier.journal.sqlite.writer import commit
-from tests.test_journal import NOW, delivery, entries, entry, idempotency, ids, sent
+from tests.test_journal import NOW, delivery, entries, entry, idempotency, ids, noon, sent
 
 RELAY = Route.RELAY
 LIMIT = 10.0  # seconds that a test waits for what must happen
@@ -107,20 +107,26 @@ async def until(condition):
 
 
 class TestCommits:
-    async def test_what_arrives_can_be_claimed_in_the_commit_that_adds_it(self, path):
-        """A worker that is idle does not wait for a second one."""
+    async def test_what_arrives_is_claimed_in_the_commit_that_adds_it(self, path):
+        """A worker that is idle does not wait for a second one; nor does what comes just after."""
         go_on, commits, claiming = threading.Event(), Commits(), []
+        later = NOW + timedelta(milliseconds=1)
         async with opened(path, commit=commits) as journal:
+
+            def claim(route):
+                journal.arriving = lambda route: None
+                claiming.append(asyncio.ensure_future(journal.claim(route, 9, now=lambda: later)))
+
             before = journal._writes.ask(lambda _: go_on.wait(LIMIT))
             await until(lambda: journal._writes._inbox.empty())  # the writer is busy
-            journal.arriving = lambda route: claiming.append(
-                asyncio.ensure_future(journal.claim(route, 10, now=NOW))
-            )
-            adding = asyncio.create_task(journal.add([entry()]))
+            journal.arriving = claim
+            one = asyncio.create_task(journal.add([entry()]))
             await until(lambda: claiming)
+            two = asyncio.create_task(journal.add([entry("d2", due_at=later)]))
+            await until(lambda: journal._writes._inbox.qsize() == 3)
             go_on.set()
-            await asyncio.gather(before, adding)
-            assert ids(await claiming[0]) == ["d1"]
+            await asyncio.gather(before, one, two)
+            assert ids(await claiming[0]) == ["d1", "d2"]
         assert commits.count == 2
 
     async def test_all_that_is_asked_at_once_shares_a_commit(self, path):
@@ -171,7 +177,7 @@ class TestCommits:
         claims = []
         for _ in range(2):
             with contextlib.suppress(JournalUnavailable):
-                claims += await journal.claim(RELAY, 9, now=NOW)
+                claims += await journal.claim(RELAY, 9, now=noon)
         for claim in claims:
             with contextlib.suppress(JournalUnavailable):
                 assert await journal.record(sent(claim.delivery))
@@ -468,7 +474,7 @@ class TestFullDisk:
         async with asyncio.timeout(LIMIT):
             while recorded < count:
                 with contextlib.suppress(JournalUnavailable):
-                    for claim in await journal.claim(RELAY, 8, now=NOW):
+                    for claim in await journal.claim(RELAY, 8, now=noon):
                         assert await journal.record(sent(claim.delivery))
                         recorded += 1
 
@@ -489,7 +495,7 @@ class TestFullDisk:
         ballast = folder / "notifier.db.ballast"
         async with opened(path, min_free=0) as journal:
             await journal.add(entries(40))
-            claims = await journal.claim(RELAY, 40, now=NOW)
+            claims = await journal.claim(RELAY, 40, now=noon)
             assert ballast.stat().st_size == storage.BALLAST_BYTES
             filler = fill(folder)
             for claim in claims:
@@ -521,7 +527,7 @@ class TestFullDisk:
             async with asyncio.timeout(LIMIT):
                 while not await refused():
                     pass
-            [claim] = await journal.claim(RELAY, 1, now=NOW)
+            [claim] = await journal.claim(RELAY, 1, now=noon)
             assert await journal.record(sent(claim.delivery))
             filler.unlink()
             async with asyncio.timeout(LIMIT):
@@ -572,7 +578,7 @@ async def test_pruning_leaves_nothing_behind(path):
     """Once a delivery is pruned no table remembers it."""
     async with opened(path) as journal:
         await journal.add(entries(3, user_id="7", tags=("t",), reference="r"))
-        for claim in await journal.claim(RELAY, 3, now=NOW):
+        for claim in await journal.claim(RELAY, 3, now=noon):
             await journal.record(sent(claim.delivery))
         later = NOW + timedelta(days=1)
         await journal.prune(finished_before=later, bodies_before=later, now=later)
@@ -626,7 +632,7 @@ class TestSearchesAndReads:
     @staticmethod
     async def do_everything(journal):
         await journal.add([entry("x", collapse_key="c", key="k")], idempotency())
-        for claim in await journal.claim(RELAY, 5, now=NOW):
+        for claim in await journal.claim(RELAY, 5, now=noon):
             await journal.record(sent(claim.delivery))
         names = {"user_id": "7", "tag": "t", "to": "a", "key": "k", "relay": "main", "channel": "x"}
         for name, value in names.items():

@@ -175,7 +175,7 @@ class Life(RuleBasedStateMachine):
         """What was claimed and not recorded is uncertain, and nothing else is."""
 
         async def die():
-            claims = await self.journal.claim(Route.RELAY, 3, now=self.now)
+            claims = await self.journal.claim(Route.RELAY, 3, now=lambda: self.now)
             await self.journal.close()
             await self.open()
             return [claim.delivery.id for claim in claims]

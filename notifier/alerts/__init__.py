@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from notifier.alerts.roads import Alert, Road, roads_of
 from notifier.alerts.told import Told
 from notifier.alerts.watch import ENDS, SHARED, Name, Watch, free_bytes
-from notifier.dispatch import Clock
+from notifier.clock import Clock
 from notifier.errors import JournalUnavailable
 from notifier.health import Health
 from notifier.journal import Journal

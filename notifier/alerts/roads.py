@@ -13,8 +13,8 @@ from urllib.request import Request, urlopen
 import msgspec
 from msgspec import Struct
 
+from notifier.clock import Clock
 from notifier.compose import compose
-from notifier.dispatch import Clock
 from notifier.messages import Email
 from notifier.settings import Settings
 from notifier.smtp import Relays

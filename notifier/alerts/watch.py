@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from notifier.dispatch import Clock
+from notifier.clock import Clock
 from notifier.health import Health
 from notifier.settings import Settings
 from notifier.smtp import RelayState

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
 from notifier.journal.commits import Commits
@@ -124,11 +125,12 @@ class Journal(Protocol):
         ...
 
     async def claim(
-        self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
+        self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:
         """
         Mark as `sending`, for us and nobody else, deliveries of this route that are due:
         by priority, fairly among API keys, then by due time, then first in, first out.
+        `now` is asked, in whatever thread, when it is carried out: what came meanwhile is due.
         `slowest` leaves out the lanes behind it. The mark is durable: what was claimed and
         not recorded before a crash is `uncertain` after it.
         """

@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from msgspec.structs import replace
 
-from notifier.dispatch import Clock, utc_now
+from notifier.clock import Clock, utc_now
 from notifier.errors import ConfigurationError, Forbidden, MessageNotFound, Unauthorized
 from notifier.journal import Filter
 from notifier.keys import Key, KeyScope

@@ -7,7 +7,7 @@ from litestar import post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from notifier.dispatch import utc_now
+from notifier.clock import utc_now
 from notifier.errors import InvalidMessage
 from notifier.messages import Sms
 from notifier.service import Notifier

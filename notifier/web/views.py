@@ -9,8 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from notifier.attempts import Attempt, Stage
+from notifier.clock import utc_now
 from notifier.deliveries import Route
-from notifier.dispatch import utc_now
 from notifier.errors import MessageNotFound
 from notifier.service import Notifier
 from notifier.web import examples

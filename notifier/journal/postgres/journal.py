@@ -9,6 +9,7 @@ from itertools import count
 
 import structlog
 
+from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import JournalUnavailable, MessageNotFound, Rejected
 from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
@@ -106,13 +107,13 @@ class PostgresJournal:
         return added
 
     async def claim(
-        self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
+        self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:
         await self._give_back()
         held = Held(self._lease.id, next(self._calls))
         try:
             async with self._connection() as db:
-                claims = await self._claims.take(db, route, limit, micros(now), slowest, held)
+                claims = await self._claims.take(db, route, limit, micros(now()), slowest, held)
         except BaseException:
             self._unanswered.append(held)
             raise

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import structlog
 
+from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import MessageNotFound, NotifierError, Rejected
 from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
@@ -116,11 +117,11 @@ class SqliteJournal:
         return await added
 
     async def claim(
-        self, route: Route, limit: int, *, now: datetime, slowest: Priority = Priority.BULK
+        self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:
-        at = micros(now)
-
-        return await self._writes.ask(lambda db: self._claims.take(db, route, limit, at, slowest))
+        return await self._writes.ask(
+            lambda db: self._claims.take(db, route, limit, micros(now()), slowest)
+        )
 
     async def holds(self, delivery: Delivery) -> bool:  # noqa: ARG002  nobody else could have it
         return True
