@@ -7,20 +7,20 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
-from msgspec.structs import replace
 
 from notifier.attempts import Attempt
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Priority, Route, Status
-from notifier.errors import JournalUnavailable, NotifierError, Rejected
+from notifier.errors import Draining, JournalUnavailable, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Claim, Journal, Step
 from notifier.lanes import Lane, Transport
+from notifier.recorder import JOURNAL_SECONDS, Recorder
 from notifier.retries import RetryPolicy
 
 POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
 EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
-JOURNAL_SECONDS = 1.0  # between two tries to write to a journal that cannot be written
+LARGE_AT_ONCE = 8  # messages too large to be read ahead: so many are in memory, and being sent
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
 
 log = structlog.get_logger()
@@ -58,11 +58,10 @@ class Dispatcher:
         self._claimed = 0
         self._lanes = {route: Lane(transport) for route, transport in transports.items()}
         self._bulk = 0  # claimed of the slowest lane
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._running = asyncio.Event()  # cleared while the queue is paused
         self._running.set()
-        self._recording = asyncio.Event()  # cleared while what was sent cannot be recorded
-        self._recording.set()
-        self.trouble = ""  # why it cannot; empty: it can
+        self._recorder = Recorder(journal, feed, waiting=lambda each: self.wake(each.route))
         self._stopping = False
         self._fillers: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
@@ -82,6 +81,11 @@ class Dispatcher:
         """Something has been put in the journal that may be due."""
         if lane := self._lanes.get(route):  # none: its provider is configured no more
             lane.stir.set()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is sent: what was sent cannot be recorded. Empty: it can."""
+        return self._recorder.trouble
 
     @property
     def paused(self) -> bool:
@@ -206,24 +210,35 @@ class Dispatcher:
 
     async def _deliver(self, transport: Transport, claim: Claim) -> None:
         delivery = claim.delivery
-        if self.trouble:  # what would leave now could not be recorded either
-            await self._recording.wait()
+        await self._recorder.until_it_can()
         self._feed.publish(delivery)
         try:
             if delivery.expires_at <= self._clock():
-                return await self._record(self._expiry(self._clock())(delivery), delivery)
+                return await self._recorder.record(self._expiry(self._clock())(delivery), delivery)
             if not await self._journal.holds(delivery):
                 log.warning("claim_lost", id=delivery.id)
                 return None
-            content = claim.content or await self._journal.content(delivery.id)
-            attempt = await transport.send(delivery.pending, content)
-        except JournalUnavailable:
-            return await self._record(delivery.released(), delivery)
+            attempt = await self._send(transport, claim)
+        except (JournalUnavailable, Draining):
+            return await self._recorder.record(delivery.released(), delivery)
         except Exception as error:
             # A fault of ours. It must not be retried for ever, nor be lost: a person decides.
             log.exception("delivery_crashed", id=delivery.id)
-            return await self._record(delivery.held(f"internal error: {error!r}"), delivery)
+            return await self._recorder.record(
+                delivery.held(f"internal error: {error!r}"), delivery
+            )
         return await self._settle(delivery, attempt)
+
+    async def _send(self, transport: Transport, claim: Claim) -> Attempt:
+        """Of large contents only so many are in memory at a time. Raises Draining."""
+        envelope = claim.delivery.pending
+        if claim.content:
+            return await transport.send(envelope, claim.content)
+        async with self._large:
+            if self._stopping:
+                raise Draining("its turn has not come")
+            content = await self._journal.content(claim.delivery.id)
+            return await transport.send(envelope, content)
 
     async def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
         now = self._clock()
@@ -232,41 +247,9 @@ class Dispatcher:
         else:
             retry_at = self._retry.next_try(tries=delivery.tries + 1, now=now)
         settled = delivery.after(attempt, retry_at=retry_at, now=now)
-        await self._record(settled, delivery)
+        await self._recorder.record(settled, delivery)
         _log_attempt(settled, attempt)
         self._attempted(settled, attempt)
-
-    async def _record(self, delivery: Delivery, claimed: Delivery | None) -> None:
-        """
-        Keep at it until it is on disk: to send anything more before would be to risk a second
-        copy that nobody could explain. The journal takes the record in hand before its first
-        await: a cancellation cannot undo it. What it will never take is held as it was claimed.
-        """
-        while True:
-            try:
-                ours = await self._journal.record(delivery)
-            except JournalUnavailable as error:
-                log.error("record_failed", id=delivery.id, reason=str(error))  # noqa: TRY400  the reason is all there is to know
-                self.trouble = f"what was sent cannot be recorded: {error}"
-                self._recording.clear()
-                await asyncio.sleep(JOURNAL_SECONDS)
-            except Rejected:
-                log.exception("record_refused", id=delivery.id, status=delivery.status)
-                if claimed is None:  # not even that: it is found, as uncertain, after a restart
-                    ours = False
-                    break
-                why = f"it came out as {delivery.status}, which cannot be recorded; see the log"
-                delivery = replace(claimed.held(why), uncertain=claimed.uncertain + 1)
-                claimed = None
-            else:
-                break
-        if self.trouble:
-            self.trouble = ""
-            self._recording.set()
-        if ours:
-            self._feed.publish(delivery)
-            if delivery.status.waiting:
-                self._lanes[delivery.route].stir.set()
 
     async def _expire(self) -> None:
         while True:

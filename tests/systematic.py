@@ -132,6 +132,7 @@ def hasty():
     """Waits that a person would not notice are cut short."""
     with (
         mock.patch("notifier.dispatch.JOURNAL_SECONDS", 0.02),
+        mock.patch("notifier.recorder.JOURNAL_SECONDS", 0.02),
         mock.patch.object(Delivery, "patience", 0.02),
         mock.patch.object(scripted, "Connection", Connection),
     ):

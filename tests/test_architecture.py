@@ -41,6 +41,7 @@ TOOLS = {
 }
 MACHINE = [
     "lanes",
+    "recorder",
     "dispatch",
     "upkeep",
     "replicas",
@@ -130,7 +131,7 @@ def test_knows_only_what_is_above_it(path):
         assert not [name for name in imports(path) if name.startswith("notifier")]
         return
     allowed = set().union(*LAYERS[: layer_of(part)]) | {part, "__version__"}
-    if part in {"lanes", "dispatch"}:
+    if part in {"lanes", "recorder", "dispatch"}:
         allowed -= TOOLS - KNOWN_TO_DISPATCH
     for name in imports(path):
         if name.startswith("notifier."):

@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import Priority, Route, Status
-from notifier.dispatch import Dispatcher
+from notifier.dispatch import LARGE_AT_ONCE, Dispatcher
 from notifier.errors import JournalUnavailable, Rejected
 from notifier.feed import Feed
 from notifier.journal import Entry
 from notifier.journal.sqlite import SqliteJournal
+from notifier.journal.sqlite.claims import AHEAD_BYTES
 from notifier.retries import RetryPolicy
 from tests.test_deliveries import delivery
 
@@ -125,6 +126,13 @@ async def until(condition):
 def all_are(journal, status, count):
     async def holds():
         return (await journal.backlog()).counts.get(status, 0) == count
+
+    return holds
+
+
+def busy_with(transport, count):
+    async def holds():
+        return transport.busy == count
 
     return holds
 
@@ -324,9 +332,24 @@ async def test_a_fault_of_ours_after_the_record_spares_the_worker_too(journal):
         await until(all_are(journal, Status.SENT, 3))
 
 
+async def test_of_large_messages_only_so_many_are_in_memory(journal):
+    """Those that are too many have not been begun when we stop; small ones pass them."""
+    large = b"Subject: x\r\n\r\n" + b"x" * AHEAD_BYTES + b"\r\n"
+    transport = Transport(places=32)
+    transport.gate.clear()
+    async with dispatching(journal, transport, workers=16, window=32, grace=0.05) as dispatcher:
+        await journal.add([Entry(entry(n).delivery, large) for n in range(12)])
+        await journal.add([entry("small")])
+        dispatcher.wake(Route.RELAY)
+        await until(busy_with(transport, LARGE_AT_ONCE + 1))
+    assert transport.most == LARGE_AT_ONCE + 1
+    left = (await journal.backlog()).counts
+    assert left[Status.QUEUED] == 12 - LARGE_AT_ONCE
+
+
 async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkeypatch):
     """F13: a record that fails is tried until it is written, by a worker that waits for it."""
-    monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.recorder.JOURNAL_SECONDS", 0.02)
     transport = Transport()
     record, failures = journal.record, iter(range(3))
 
@@ -362,7 +385,7 @@ async def test_an_outcome_that_cannot_be_kept_is_held_and_its_worker_goes_on(jou
 
 async def test_what_cannot_even_be_held_stops_no_worker(journal, monkeypatch):
     """A delivery that the journal takes in no shape stays `sending`; the next one is sent."""
-    monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.recorder.JOURNAL_SECONDS", 0.02)
     record = journal.record
 
     unavailable = iter(["then it is there again"])

@@ -239,7 +239,7 @@ async def test_f12_on_a_full_disk_the_service_says_503_and_goes_on_by_itself(
 
 async def test_f13_while_no_record_can_be_written_nothing_is_sent(relay, tmp_path, monkeypatch):
     """Not ready, and said so; no worker begins anything; then each is recorded, one copy each."""
-    monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.recorder.JOURNAL_SECONDS", 0.02)
     relay.hold("DOT")
     async with notifying(tmp_path, relay, workers=4) as service:
         ids = await submit(service, *(email_to(n) for n in range(20)))

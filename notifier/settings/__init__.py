@@ -75,8 +75,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = 15.0
     workers: Annotated[
-        int, whole(1, 1000), Meta(description="Coroutines that send, at most so many at a time.")
-    ] = 16
+        int,
+        whole(1, 1000),
+        Meta(
+            description="Coroutines that send and record. Twice as many as a relay's connections "
+            "keep those busy while others write to the disk."
+        ),
+    ] = 32
     queue_size: Annotated[
         int,
         whole(1, 100_000),

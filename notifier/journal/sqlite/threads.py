@@ -45,8 +45,9 @@ class Clerk:
     Answers in order, all of a batch by one call into the loop. Whatever happens, whoever
     waits is answered: once the server has raised, everybody gets JournalUnavailable.
 
-    As long as several ask at a time it waits `gather` seconds for those who ask next: what
-    a batch costs is then shared by more. Who asks alone is answered at once.
+    As long as several ask at a time it waits for those who ask next, `gather` seconds for each
+    of them up to `most`: what a batch costs is then shared by more. Who asks alone is answered
+    at once.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Clerk:
         *,
         batch: int,
         gather: float = 0.0,
+        most: float = 0.0,
         on_end: Callable[[BaseException], None],
     ) -> None:
         self._server = server
         self._batch = batch
         self._gather = gather
+        self._most = most
         self._on_end = on_end
         self._inbox: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -117,7 +120,7 @@ class Clerk:
             try:
                 self._tell(self._server.serve(db, batch))
                 if self._gather and len(batch) > 1:
-                    time.sleep(self._gather)
+                    time.sleep(min(self._gather * len(batch), self._most))
                 if self._inbox.empty():
                     self._server.rest(db)
             except BaseException as error:  # noqa: BLE001  a dead thread with a living API is the worst state
