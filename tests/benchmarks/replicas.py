@@ -12,7 +12,7 @@ from tests.benchmarks.peers import Notifier, NotifierBatch
 from tests.benchmarks.processes import ROOT, until
 from tests.postgres import Cluster, missing
 
-SETS = ((1, 16), (1, 64), (2, 16), (3, 16))  # replicas, and the workers of each
+SETS = ((1, 32), (1, 64), (2, 32), (3, 32))  # replicas, and the workers of each
 HEAD = "| replicas | workers | load | accepted/s | delivered/s | CPU µs/message | PostgreSQL's |"
 
 
