@@ -19,7 +19,7 @@ ARGUMENTS = [
     f"--host-resolver-rules=MAP {HOST} 127.0.0.1",
 ]
 AXE = Path(__file__).parent / "vendor/axe-core-4.14.1/axe.min.js"
-LIMIT = 10_000.0  # milliseconds that a test waits for what must happen
+LIMIT = 30_000.0  # milliseconds that a test waits for what must happen
 
 
 @contextlib.asynccontextmanager

@@ -109,7 +109,7 @@ async def until(condition):
 class TestCommits:
     async def test_what_arrives_is_claimed_in_the_commit_that_adds_it(self, path):
         """A worker that is idle does not wait for a second one; nor does what comes just after."""
-        go_on, commits, claiming = threading.Event(), Commits(), []
+        busy, go_on, commits, claiming = threading.Event(), threading.Event(), Commits(), []
         later = NOW + timedelta(milliseconds=1)
         async with opened(path, commit=commits) as journal:
 
@@ -117,8 +117,8 @@ class TestCommits:
                 journal.arriving = lambda route: None
                 claiming.append(asyncio.ensure_future(journal.claim(route, 9, now=lambda: later)))
 
-            before = journal._writes.ask(lambda _: go_on.wait(LIMIT))
-            await until(lambda: journal._writes._inbox.empty())  # the writer is busy
+            before = journal._writes.ask(lambda _: (busy.set(), go_on.wait(LIMIT)))
+            await until(busy.is_set)
             journal.arriving = claim
             one = asyncio.create_task(journal.add([entry()]))
             await until(lambda: claiming)

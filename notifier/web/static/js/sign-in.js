@@ -11,8 +11,10 @@ form?.addEventListener("submit", async (event) => {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ key: form.elements.key.value }),
-  });
-  if (answer.ok) {
+  }).catch(() => null);
+  if (!answer) {
+    say($("#refused"), "the service does not answer");
+  } else if (answer.ok) {
     location.assign(next());
   } else {
     say($("#refused"), (await answer.json()).detail);
