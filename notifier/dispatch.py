@@ -11,7 +11,7 @@ import structlog
 from notifier.attempts import Attempt
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Priority, Route, Status
-from notifier.errors import Draining, JournalUnavailable, NotifierError
+from notifier.errors import JournalUnavailable, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Claim, Journal, Step
 from notifier.lanes import Lane, Transport
@@ -209,6 +209,15 @@ class Dispatcher:
                 lane.stir.set()
 
     async def _deliver(self, transport: Transport, claim: Claim) -> None:
+        """Of what is too large to be read ahead only so many are in memory at a time."""
+        if claim.content is not None:
+            return await self._deliver_now(transport, claim)
+        async with self._large:
+            if self._stopping:  # its turn had not come
+                return await self._recorder.record(claim.delivery.released(), claim.delivery)
+            return await self._deliver_now(transport, claim)
+
+    async def _deliver_now(self, transport: Transport, claim: Claim) -> None:
         delivery = claim.delivery
         await self._recorder.until_it_can()
         self._feed.publish(delivery)
@@ -218,8 +227,9 @@ class Dispatcher:
             if not await self._journal.holds(delivery):
                 log.warning("claim_lost", id=delivery.id)
                 return None
-            attempt = await self._send(transport, claim)
-        except (JournalUnavailable, Draining):
+            content = claim.content or await self._journal.content(delivery.id)
+            attempt = await transport.send(delivery.pending, content)
+        except JournalUnavailable:
             return await self._recorder.record(delivery.released(), delivery)
         except Exception as error:
             # A fault of ours. It must not be retried for ever, nor be lost: a person decides.
@@ -228,17 +238,6 @@ class Dispatcher:
                 delivery.held(f"internal error: {error!r}"), delivery
             )
         return await self._settle(delivery, attempt)
-
-    async def _send(self, transport: Transport, claim: Claim) -> Attempt:
-        """Of large contents only so many are in memory at a time. Raises Draining."""
-        envelope = claim.delivery.pending
-        if claim.content:
-            return await transport.send(envelope, claim.content)
-        async with self._large:
-            if self._stopping:
-                raise Draining("its turn has not come")
-            content = await self._journal.content(claim.delivery.id)
-            return await transport.send(envelope, content)
 
     async def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
         now = self._clock()
