@@ -109,7 +109,7 @@ def _group():
 def missing():
     """Why there can be no PostgreSQL in these tests; empty: there can."""
     try:
-        import asyncpg  # noqa: F401
+        import asyncpg  # noqa: F401 - only whether it is there
     except ImportError:
         return "asyncpg is not installed (pip install '.[postgres]')"
     return "" if binaries() else "no PostgreSQL server is installed (Debian: postgresql)"

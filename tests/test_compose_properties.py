@@ -259,7 +259,7 @@ def test_hostile_text_is_refused_or_stays_text(pointer, fields, read, text):
         content = composed(**given)
     except InvalidMessage as error:
         assert len(error.faults) == 1  # noqa: PT017 - a refusal is one of two right answers
-        assert error.faults[0].pointer.startswith(pointer)  # noqa: PT017
+        assert error.faults[0].pointer.startswith(pointer)  # noqa: PT017 - as above
         return
     assert not re.search(rb"^(Bcc|evil|MAIL)\b", content.partition(b"\r\n\r\n")[0], re.MULTILINE)
     message = parsed(content, also=given.get("headers", ()))

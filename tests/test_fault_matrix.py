@@ -209,7 +209,7 @@ def served(port):
 
 async def test_f12_on_a_full_disk_the_service_says_503_and_goes_on_by_itself(
     relay,
-    mounted,  # noqa: F811
+    mounted,  # noqa: F811 - the fixture
     tmp_path,
 ):
     """`insufficient_storage` and when to come again; what was accepted leaves; then 202 again."""

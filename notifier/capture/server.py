@@ -74,7 +74,7 @@ class _Handler:
         session.host_name = hostname
         return [*responses[:-1], "250-PIPELINING", "250-ENHANCEDSTATUSCODES", responses[-1]]
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self,
         _server: SMTP,
         _session: Session,
@@ -88,7 +88,7 @@ class _Handler:
         envelope.rcpt_options.extend(options)
         return "250 2.1.5 OK"
 
-    async def handle_DATA(  # noqa: N802
+    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         try:
@@ -122,7 +122,7 @@ class _Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not to be asserted: a transport of uvloop's is one in all but its class.
-        self._peer: asyncio.WriteTransport = transport  # type: ignore[assignment]
+        self._peer: asyncio.WriteTransport = transport  # type: ignore[assignment]  # see above
         self._peers.add(self._peer)
         super().connection_made(transport)
 

@@ -30,11 +30,11 @@ SMALLEST = 20  # units; no room is made smaller than this by what a gateway adds
 _PLAIN = str.maketrans(
     dict.fromkeys("‘’‚‛′`´ʼ", "'")  # noqa: RUF001  these are the characters meant
     | dict.fromkeys("“”„‟″«»", '"')
-    | dict.fromkeys("‹", "<")  # noqa: RUF001
-    | dict.fromkeys("›", ">")  # noqa: RUF001
-    | dict.fromkeys("‐‑‒–—―−", "-")  # noqa: RUF001
+    | dict.fromkeys("‹", "<")  # noqa: RUF001 - look-alikes are the point
+    | dict.fromkeys("›", ">")  # noqa: RUF001 - look-alikes are the point
+    | dict.fromkeys("‐‑‒–—―−", "-")  # noqa: RUF001 - look-alikes are the point
     | dict.fromkeys("•·", "-")
-    | {"…": "...", "⁄": "/"}  # noqa: RUF001
+    | {"…": "...", "⁄": "/"}  # noqa: RUF001 - look-alikes are the point
     | dict.fromkeys(map(chr, (0x09, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F)), " ")
     | {"\u3000": " ", "\u2028": "\n", "\u2029": "\n", "\x85": "\n"}
     | dict.fromkeys(map(chr, (0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F))), "")

@@ -173,7 +173,7 @@ class Opening:
         if protocol is None or transport is None or transport.is_closing() or below is None:
             raise ConnectionResetError
         # Private, for there is no other way to learn that the relay said more than it was asked.
-        if protocol._buffer:  # noqa: SLF001
+        if protocol._buffer:  # noqa: SLF001 - see above
             raise Unfit("stray_reply", "the relay says more than it was asked")
         session = Session(
             transport,  # type: ignore[arg-type]  # aiosmtplib says less of it than it knows

@@ -56,7 +56,7 @@ def _parser() -> MarkdownIt:
 def _text() -> str:
     """Without its title, which the page has already."""
     try:
-        text = str(metadata("notifier").get_payload())  # type: ignore[attr-defined]
+        text = str(metadata("notifier").get_payload())  # type: ignore[attr-defined]  # typed as less
     except PackageNotFoundError:  # it runs from a folder in which it was never installed
         return "This copy was not installed, so it has no README at hand."
     return re.sub(r"\A\s*# .*\n", "", text)
