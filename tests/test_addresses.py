@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from notifier.compose import address
 from notifier.compose.addresses import address_field
+from notifier.domains import domain_to_ascii
 
 # What is given; what SMTP is told; the name.
 ACCEPTED = [
@@ -90,6 +91,10 @@ REFUSED = {
     "a\u00a0b@x.org": "unsafe",
     "a\u200b@x.org": "unsafe",
     "a@x\u200b.org": "",
+    "=?utf-8?q?boss=40y.org?=@x.org": "encoded word",
+    "=?utf-8?b?Ym9zc0B5Lm9yZw==?=@x.org": "encoded word",
+    "Ann <a=?utf-8?q?b?=@x.org>": "encoded word",
+    "=?utf-8?q?ż?=@x.org": "encoded word",
     "a@xn--kva.org": "IDNA",
     "a@ab--c.org": "",
     "a@x.org, b@x.org": "not several",
@@ -129,6 +134,33 @@ def test_accepted(text, spec, name):
     assert found.smtputf8 is not spec.isascii()
     assert found.domain == spec.rpartition("@")[2]
     assert found.domain.isascii()
+
+
+@pytest.mark.parametrize(
+    ("domain", "ascii_domain"),
+    [
+        ("X.Org", "x.org"),
+        ("faß.de", "xn--fa-hia.de"),
+        ("FAß.de", "xn--fa-hia.de"),
+        ("Żółw.PL", "xn--w-uga1v8h.pl"),
+        ("x\u3002org", "x.org"),
+        ("\uff58.org", "x.org"),
+        ("bücher.localhost", "xn--bcher-kva.localhost"),
+        ("my_host", "my_host"),
+    ],
+)
+def test_a_domain_has_one_form(domain, ascii_domain):
+    """A domain is written in one way, the way of the addresses that are mailed to."""
+    assert domain_to_ascii(domain) == ascii_domain
+    if "_" not in domain:
+        assert address(f"a@{domain}").domain == ascii_domain
+
+
+@pytest.mark.parametrize("domain", ["é_.org", "a​.org", "é..org", "é" * 300])
+def test_a_domain_that_dns_cannot_have_is_refused(domain):
+    """What cannot become A-labels is a ValueError with a reason."""
+    with pytest.raises(ValueError, match=r"\w"):
+        domain_to_ascii(domain)
 
 
 @pytest.mark.parametrize(("text", "why"), REFUSED.items(), ids=ascii)

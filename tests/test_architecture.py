@@ -16,6 +16,7 @@ PACKAGE = ROOT / "notifier"
 WORDS = [
     "clock",
     "errors",
+    "domains",
     "relayspec",
     "histogram",
     "attempts",
@@ -72,7 +73,7 @@ OWNERS = {
     "click": {"cli"},
     "jinja2": {"templates", "web"},
     "markdown_it": {"web"},
-    "email_validator": {"compose"},
+    "email_validator": {"compose", "domains"},
     "turbohtml": {"compose"},
     "phonenumbers": {"sms"},
     "httpx2": {"sms"},

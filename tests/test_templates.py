@@ -131,6 +131,8 @@ def test_layouts_and_shared_pieces(folder):
         ("{% set ns = namespace(n=0) %}{% for i in range(5) %}{% set ns.n = ns.n + i %}"
          "{% endfor %}{{ ns.n }}", "10"),
         ("{% for row in order.items|batch(1) %}{{ row[0].n }}{% endfor %}", "12"),
+        ("{% for c in [1, 2, 3]|slice(2, '-') %}{{ c|join(',') }};{% endfor %}", "1,2;3,-;"),
+        ("{{ range(5)|slice(3)|map('length')|join(' ') }}", "2 2 1"),
         ("{% for i in order.items if i.n > 1 %}{{ i.name }}{% else %}none{% endfor %}", "b"),
         ("{% for g in order.items|groupby('n') %}{{ g.grouper }}:{{ g.list|length }} {% endfor %}",
          "1:1 2:1 "),

@@ -4,14 +4,11 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-import email_validator
 from email_validator import EmailNotValidError, validate_email
 from msgspec import Struct
 
 from notifier.compose.headers import encoded_words, require_text
-
-# Internal mail lives under `localhost`, `.test` and `.local` too: the relay decides.
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+from notifier.domains import domain_to_ascii
 
 # RFC 5321, section 4.5.3.1, and erratum 1690 of RFC 3696.
 LOCAL_OCTETS = 64
@@ -23,6 +20,7 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PLAIN = re.compile(rf"({_ATEXT}+(?:\.{_ATEXT}+)*)@({_LABEL}(?:\.{_LABEL})*)")
 _NUMERIC = re.compile(r"(?:.*\.)?[0-9]+", re.DOTALL)
 _RESERVED_LABEL = re.compile(r"(?:\A|\.)..--", re.DOTALL)
+_ENCODED_WORD = re.compile(r"=\?[^?]*\?[BbQq]\?")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(.)")
 _SPECIAL = re.compile(r'[<>,;"\\]')
@@ -97,6 +95,9 @@ def _spec(text: str) -> tuple[str, bool]:
         local, domain, smtputf8 = _validated(text)
     else:
         local, domain, smtputf8 = plain[1], plain[2].lower(), False
+    if "=?" in local and _ENCODED_WORD.search(local):
+        # Readers would decode `=?utf-8?q?boss=40x.org?=@x.org` and show another sender.
+        raise ValueError("an encoded word (RFC 2047) cannot stand in an address")
     if len(local.encode()) > LOCAL_OCTETS:
         raise ValueError(f"what stands before the @ is longer than {LOCAL_OCTETS} octets")
     spec = f"{local}@{domain}"
@@ -120,8 +121,9 @@ def _validated(text: str) -> tuple[str, str, bool]:
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
     # The local part is its owner's affair: where it is ASCII, it stays as it was written.
-    local = text.rpartition("@")[0] if found.ascii_local_part else found.local_part
-    return local, found.ascii_domain, found.smtputf8
+    written, _, domain = text.rpartition("@")
+    local = written if found.ascii_local_part else found.local_part
+    return local, domain_to_ascii(domain), found.smtputf8
 
 
 def _header(name: str, spec: str) -> bytes:

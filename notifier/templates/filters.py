@@ -137,8 +137,9 @@ def _batch(value: Iterable[Any], linecount: int, fill_with: Any = None) -> Any:
     return FILTERS["batch"](value, small(linecount), _single(fill_with))
 
 
-def _slice(value: Iterable[Any], slices: int, fill_with: Any = None) -> Any:
-    return FILTERS["slice"](value, small(slices), _single(fill_with))
+@pass_eval_context
+def _slice(context: EvalContext, value: Iterable[Any], slices: int, fill_with: Any = None) -> Any:
+    return FILTERS["slice"](context, value, small(slices), _single(fill_with))
 
 
 @pass_environment

@@ -1,0 +1,22 @@
+"""Domains as DNS and SMTP have them: one way to write each, wherever a domain is compared."""
+
+import email_validator
+from email_validator import EmailSyntaxError
+from email_validator.syntax import validate_email_domain_name
+
+# Internal mail lives under `localhost`, `.test` and `.local` too: the relay decides.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+
+def domain_to_ascii(domain: str) -> str:
+    """
+    A domain in lower case, each label that is not ASCII as an A-label: IDNA 2008 (RFC 5891)
+    after the mapping of UTS 46, so `ß` stays a letter of its own. Where it is ASCII it is only
+    put in lower case, not judged. Raises ValueError.
+    """
+    if domain.isascii():
+        return domain.lower()
+    try:
+        return validate_email_domain_name(domain, globally_deliverable=False)["ascii_domain"]
+    except EmailSyntaxError as error:
+        raise ValueError(str(error)) from None
