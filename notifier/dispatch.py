@@ -17,6 +17,7 @@ from notifier.journal import Claim, Journal, Step
 from notifier.lanes import Lane, Transport
 from notifier.recorder import JOURNAL_SECONDS, Recorder
 from notifier.retries import RetryPolicy
+from notifier.supervisor import Supervisor
 
 POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
 EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
@@ -42,6 +43,7 @@ class Dispatcher:
         feed: Feed,
         workers: int,
         window: int,
+        supervisor: Supervisor | None = None,
         clock: Clock = utc_now,
         expiry: Callable[[datetime], Step] = lambda now: partial(Delivery.expired, now=now),
         attempted: Callable[[Delivery, Attempt], None] = lambda *_: None,
@@ -49,6 +51,7 @@ class Dispatcher:
         self._journal = journal
         self._retry = retry
         self._feed = feed
+        self._supervisor = supervisor or Supervisor()
         self._clock = clock
         self._expiry = expiry
         self._attempted = attempted  # told of each, once it is on disk; must be quick
@@ -68,12 +71,13 @@ class Dispatcher:
         self.doing: list[Delivery | None] = [None] * workers  # by worker, for people to see
 
     def start(self) -> None:
+        start = self._supervisor.start
         self._fillers = [
-            asyncio.create_task(self._fill(route), name=f"fill-{route}") for route in self._lanes
+            start(f"fill-{route}", partial(self._fill, route)) for route in self._lanes
         ]
-        self._fillers.append(asyncio.create_task(self._expire(), name="expire"))
+        self._fillers.append(start("expire", self._expire))
         self._workers = [
-            asyncio.create_task(self._work(number), name=f"worker-{number}")
+            start("worker", partial(self._work, number), over=lambda: self._stopping)
             for number in range(len(self.doing))
         ]
 

@@ -14,6 +14,7 @@ from notifier.keys import Keys
 from notifier.settings import Settings, variable
 from notifier.sms import Carriers
 from notifier.smtp import Relay
+from notifier.supervisor import Supervisor
 from notifier.templates import Templates
 
 if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
@@ -32,7 +33,7 @@ class Fittings(Struct, frozen=True):
     provider: "ProviderSpec | None"  # None: there is no SMS provider
 
     @classmethod
-    def read(cls, settings: Settings) -> "Fittings":
+    def read(cls, settings: Settings, supervisor: Supervisor | None = None) -> "Fittings":
         """Raises ConfigurationError with every fault of every one."""
         faults: list[str] = []
         _senders(settings, faults)
@@ -41,7 +42,11 @@ class Fittings(Struct, frozen=True):
             _try(
                 faults,
                 partial(
-                    journal_at, settings.journal, data_dir=settings.data_dir, lease=settings.lease
+                    journal_at,
+                    settings.journal,
+                    data_dir=settings.data_dir,
+                    lease=settings.lease,
+                    supervisor=supervisor,
                 ),
             ),
             _try(faults, lambda: Keys.read(settings.keys_file), variable("api_keys")),

@@ -12,6 +12,7 @@ from notifier.clock import Clock
 from notifier.deliveries import Delivery, Status
 from notifier.errors import NotifierError
 from notifier.journal import Journal
+from notifier.supervisor import Supervisor
 
 KEPT_MINUTES = 24 * 60
 SAVE_SECONDS = 10.0  # what a kill may cost, of figures alone
@@ -39,8 +40,16 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
     the word of a minute a day ago is written over, so that it never grows.
     """
 
-    def __init__(self, journal: Journal, *, waiting: Callable[[], int], clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        waiting: Callable[[], int],
+        supervisor: Supervisor | None = None,
+        clock: Clock,
+    ) -> None:
         self._journal = journal
+        self._supervisor = supervisor or Supervisor()
         self._waiting = waiting
         self._clock = clock
         self._minutes: dict[int, Minute] = {}  # by minutes since 1970
@@ -52,7 +61,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
                 number, *figures = map(int, value.split())
                 self._minutes[number] = Minute(_moment(number), *figures)
         self._forget()
-        self._saving = asyncio.create_task(self._keep_saving(), name="history")
+        self._saving = self._supervisor.start("history", self._keep_saving)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -9,6 +9,7 @@ from notifier.deliveries import Route
 from notifier.errors import MessageNotFound, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Journal, News
+from notifier.supervisor import Supervisor
 
 RECOVER_SECONDS = 1.0  # how long what a dead replica has left may lie there
 GATHER_SECONDS = 0.02  # news that come so close together are taken in hand at once
@@ -26,6 +27,7 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
         self,
         journal: Journal,
         feed: Feed,
+        supervisor: Supervisor,
         *,
         wake: Callable[[Route], None],
         take_over: Callable[[], Awaitable[None]],
@@ -33,6 +35,7 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
     ) -> None:
         self._journal = journal
         self._feed = feed
+        self._supervisor = supervisor
         self._wake = wake
         self._take_over = take_over
         self._heed_words = heed_words
@@ -40,8 +43,8 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
 
     async def __aenter__(self) -> Self:
         self._tasks = [
-            asyncio.create_task(self._listen(), name="news"),
-            asyncio.create_task(self._keep_taking_over(), name="take-over"),
+            self._supervisor.start("news", self._listen),
+            self._supervisor.start("take-over", self._keep_taking_over),
         ]
         return self
 

@@ -27,6 +27,7 @@ from notifier.replicas import Replicas
 from notifier.retries import RetryPolicy, again
 from notifier.routes import Routes
 from notifier.settings import Settings
+from notifier.supervisor import Supervisor
 from notifier.upkeep import Upkeep
 
 if TYPE_CHECKING:  # an extra
@@ -46,14 +47,21 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     `journal` may be read by anyone; what changes a delivery goes through here.
     """
 
-    def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = utc_now,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         """Raises ConfigurationError with every fault of what the settings point at."""
         self.settings = settings
+        self.supervisor = supervisor or Supervisor()
         self.feed = Feed()
         self.tally = Tally()
-        self.lag = LoopLag()
+        self.lag = LoopLag(self.supervisor)
         self.feed.listen(self.tally.count)
-        self._fittings = Fittings.read(settings)
+        self._fittings = Fittings.read(settings, self.supervisor)
         self.journal = self._fittings.journal
         self.keys = self._fittings.keys
         self.routes = Routes(settings, provider=self._fittings.provider)
@@ -67,6 +75,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     async def __aenter__(self) -> Self:
         settings = self.settings
         async with contextlib.AsyncExitStack() as parts:
+            parts.push_async_callback(self.supervisor.close)
             await self.journal.open()
             parts.push_async_callback(self.journal.close)
             await parts.enter_async_context(self.lag)
@@ -78,6 +87,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 feed=self.feed,
                 workers=settings.workers,
                 window=settings.queue_size,
+                supervisor=self.supervisor,
                 clock=self._clock,
                 expiry=self._expiry,
                 attempted=self._attempted,
@@ -85,10 +95,15 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             self.journal.arriving = self.dispatcher.wake
             await self._recover()
             await self._heed_pauses()
-            self.upkeep = Upkeep(self.journal, settings, clock=self._clock)
+            self.upkeep = Upkeep(
+                self.journal, settings, supervisor=self.supervisor, clock=self._clock
+            )
             await parts.enter_async_context(self.upkeep)
             self.history = History(
-                self.journal, waiting=lambda: self.upkeep.waiting, clock=self._clock
+                self.journal,
+                waiting=lambda: self.upkeep.waiting,
+                supervisor=self.supervisor,
+                clock=self._clock,
             )
             await parts.enter_async_context(self.history)
             self.feed.listen(self.history.count)
@@ -105,6 +120,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             replicas = Replicas(
                 self.journal,
                 self.feed,
+                self.supervisor,
                 wake=self.dispatcher.wake,
                 take_over=self._recover,
                 heed_words=self._heed_pauses,
@@ -116,6 +132,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                     self.routes.relays,
                     self.journal,
                     health=self.health,
+                    supervisor=self.supervisor,
                     clock=self._clock,
                 )
             )
@@ -171,12 +188,18 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         if not self.draining:
             self.draining = self.desk.draining = True
             self.feed.close()
-            stopping = self.dispatcher.stop(grace=self.settings.grace)
-            self._draining = asyncio.create_task(stopping, name="drain")
+            stop = partial(self.dispatcher.stop, grace=self.settings.grace)
+            self._draining = self.supervisor.start("drain", stop, over=lambda: True)
 
     async def failed(self) -> BaseException:
-        """Wait until the journal is lost for good, and say why."""
-        return await self.journal.failed()
+        """Wait until the journal, or a task that the promise needs, is lost; and say why."""
+        waits = [asyncio.ensure_future(it.failed()) for it in (self.journal, self.supervisor)]
+        try:
+            lost, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            return lost.pop().result()
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def outcome(
         self, id: str, *, timeout: float, seen: Callable[[Delivery], bool] | None = None
@@ -266,7 +289,12 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             log.warning(event, relay="all" if name == QUEUE else name)
 
     def health(self) -> Health:
-        states = "draining" if self.draining else "", self.upkeep.trouble, self.dispatcher.trouble
+        states = (
+            "draining" if self.draining else "",
+            self.upkeep.trouble,
+            self.dispatcher.trouble,
+            *self.supervisor.troubles,
+        )
         reasons = tuple(each for each in states if each)
         backlog: Backlog = self.upkeep.backlog
         return Health(

@@ -16,6 +16,7 @@ from notifier.deliveries import Delivery, Status
 from notifier.errors import NotifierError, WrongState
 from notifier.journal import Backlog, Filter, Journal
 from notifier.settings import Settings
+from notifier.supervisor import Supervisor
 
 REFRESH_SECONDS = 2.0  # how old the backlog's figures may be
 CLOCK_SECONDS = 1.0  # between two looks at whether the wall clock has been set back,
@@ -33,8 +34,16 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
     and leaving.
     """
 
-    def __init__(self, journal: Journal, settings: Settings, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        settings: Settings,
+        *,
+        supervisor: Supervisor | None = None,
+        clock: Clock,
+    ) -> None:
         self._journal = journal
+        self._supervisor = supervisor or Supervisor()
         self._settings = settings
         self._clock = clock
         self._accepted = 0  # since the figures were read
@@ -46,9 +55,9 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
     async def __aenter__(self) -> Self:
         self.backlog = await self._journal.backlog()
         self._tasks = [
-            asyncio.create_task(self._refresh(), name="refresh"),
-            asyncio.create_task(self._prune(), name="prune"),
-            asyncio.create_task(self._watch_clock(), name="clock"),
+            self._supervisor.start("refresh", self._refresh),
+            self._supervisor.start("prune", self._prune),
+            self._supervisor.start("clock", self._watch_clock),
         ]
         return self
 

@@ -17,6 +17,7 @@ WORDS = [
     "clock",
     "errors",
     "domains",
+    "supervisor",
     "relayspec",
     "histogram",
     "attempts",

@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Self
 
 import structlog
@@ -19,6 +20,7 @@ from notifier.health import Health
 from notifier.journal import Journal
 from notifier.settings import Settings
 from notifier.smtp import Relays
+from notifier.supervisor import Supervisor
 
 __all__ = ["Alert", "Alerts", "free_bytes"]
 
@@ -43,8 +45,10 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         journal: Journal,
         *,
         health: Callable[[], Health],
+        supervisor: Supervisor,
         clock: Clock,
     ) -> None:
+        self._supervisor = supervisor
         self._watch = Watch(settings, clock=clock)
         self._health = health
         self._roads = roads_of(settings, relays, clock=clock)
@@ -58,7 +62,7 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
 
     async def __aenter__(self) -> Self:
         self._looking = [
-            asyncio.create_task(self._look(road), name=f"alerts-{road.name}")
+            self._supervisor.start(f"alerts-{road.name}", partial(self._look, road))
             for road in self._roads
         ]
         return self

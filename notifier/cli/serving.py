@@ -165,7 +165,9 @@ class Life:
         if spans := tracing.begin(os.environ, self._settings.relays):
             self._service.trace(spans)
         await self._service.__aenter__()
-        watching = asyncio.create_task(self._watch(), name="watch")
+        watching = self._service.supervisor.start(
+            "watch", self._watch, over=lambda: self._fatal is not None
+        )
         try:
             if not self._stopping:
                 await self._answer()

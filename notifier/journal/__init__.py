@@ -13,6 +13,7 @@ from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
 from notifier.journal.commits import Commits
+from notifier.supervisor import Supervisor
 
 # One step in a delivery's life, told what it is now. Raises Rejected to leave it as it is. It
 # may run in another thread, and twice for one change, so it must do nothing else.
@@ -248,7 +249,9 @@ def _sqlite_path(url: str, data_dir: str) -> Path:
     return Path(url.removeprefix("sqlite:") or f"{data_dir}/notifier.db")
 
 
-def journal_at(url: str, *, data_dir: str, lease: float = 15.0) -> Journal:
+def journal_at(
+    url: str, *, data_dir: str, lease: float = 15.0, supervisor: Supervisor | None = None
+) -> Journal:
     """The journal that a URL names. Drivers are imported only when they are used."""
     scheme, _, _ = url.partition(":")
     if scheme == "sqlite":
@@ -263,7 +266,7 @@ def journal_at(url: str, *, data_dir: str, lease: float = 15.0) -> Journal:
             )
         from notifier.journal.postgres import PostgresJournal
 
-        return PostgresJournal(url, lease=lease)
+        return PostgresJournal(url, lease=lease, supervisor=supervisor)
     raise ConfigurationError(
         f"NOTIFIER_JOURNAL: {scheme!r} is no journal; write sqlite:PATH or postgresql://..."
     )

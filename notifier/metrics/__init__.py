@@ -15,6 +15,7 @@ from typing import Self, TypeAlias
 from notifier.attempts import Attempt
 from notifier.deliveries import FINAL, Delivery, Status
 from notifier.histogram import Histogram
+from notifier.supervisor import Supervisor
 
 __all__ = ["LoopLag", "Requests", "Tally", "shipped"]
 
@@ -101,11 +102,12 @@ class Requests:
 class LoopLag(contextlib.AbstractAsyncContextManager["LoopLag"]):
     """How late the event loop comes to what is due: how long everybody else waits, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
         self.seconds = Histogram(LAG_BOUNDS)
 
     async def __aenter__(self) -> Self:
-        self._looking = asyncio.create_task(self._look(), name="loop-lag")
+        self._looking = self._supervisor.start("loop-lag", self._look)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

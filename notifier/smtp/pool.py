@@ -105,6 +105,7 @@ class Pool:
 
     async def _open(self, recipients: Sequence[str]) -> Session | Outcome:
         opening = self._new()
+        # A task, so that it can be broken off alone. We wait for it, and hear if it fails.
         task = asyncio.create_task(opening.run(), name="smtp-connect")
         self._openings.add(task)
         try:

@@ -208,6 +208,19 @@ class Metrics:
             "How many pieces of work shared a commit.",
             [((), service.journal.commits.sizes)],
         )
+        tasks = service.supervisor.counts()
+        yield _gauge(
+            "notifier_tasks_running",
+            "Background tasks that run, by name.",
+            [((name,), count.running) for name, count in tasks.items()],
+            "task",
+        )
+        yield _counter(
+            "notifier_task_deaths",
+            "Background tasks that failed and had to be started again, by name; see the log.",
+            [((name,), count.deaths) for name, count in tasks.items()],
+            "task",
+        )
         yield _counter(
             "notifier_log_dropped_lines",
             "Lines of the log lost, because nobody read them fast enough.",

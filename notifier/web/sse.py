@@ -82,6 +82,7 @@ class Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         self._send = send
+        # Both end with this call, which hears if one of them fails.
         telling = asyncio.ensure_future(self._tell(self))
         leaving = asyncio.ensure_future(_gone(receive))
         leaving.add_done_callback(lambda _: telling.cancel())

@@ -24,6 +24,7 @@ from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, opene
 from notifier.journal.postgres.rows import delivery as read
 from notifier.journal.postgres.rows import micros, moment
 from notifier.journal.postgres.writer import Held, Piece, Record, Word, Writer
+from notifier.supervisor import Supervisor
 
 LEASE_SECONDS = 15.0
 PORTION = 500  # deliveries in one transaction of those that touch many
@@ -66,8 +67,11 @@ class PostgresJournal:
     take it over, and what we record of it is refused.
     """
 
-    def __init__(self, url: str, *, lease: float = LEASE_SECONDS) -> None:
+    def __init__(
+        self, url: str, *, lease: float = LEASE_SECONDS, supervisor: Supervisor | None = None
+    ) -> None:
         self._url = url
+        self._supervisor = supervisor or Supervisor()
         self.commits = Commits()
         self.arriving: Callable[[Route], None] = lambda _: None
         self._lease_seconds = lease
@@ -81,10 +85,18 @@ class PostgresJournal:
     async def open(self) -> None:
         self._stir = asyncio.Event()
         self._pool = await opened(self._url)
-        self._lease = Lease(self._url, self._pool, seconds=self._lease_seconds, hear=self._hear)
+        self._lease = Lease(
+            self._url,
+            self._pool,
+            seconds=self._lease_seconds,
+            hear=self._hear,
+            supervisor=self._supervisor,
+        )
         with told():
             await self._lease.open()
-        self._writer = Writer(self._pool, tell=self._tell, commits=self.commits)
+        self._writer = Writer(
+            self._pool, tell=self._tell, commits=self.commits, supervisor=self._supervisor
+        )
         self._closed = False
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from notifier.deliveries import Delivery, Route
 from notifier.journal import News
 from notifier.journal.postgres.faults import TROUBLE
 from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, Pool, connect
+from notifier.supervisor import Supervisor
 
 CHANNEL = "notifier"
 AGAIN_SECONDS = 0.5  # between two tries to reach the database
@@ -48,12 +49,19 @@ class Lease:
     """
 
     def __init__(
-        self, url: str, pool: Pool, *, seconds: float, hear: Callable[[News], None]
+        self,
+        url: str,
+        pool: Pool,
+        *,
+        seconds: float,
+        hear: Callable[[News], None],
+        supervisor: Supervisor,
     ) -> None:
         self._url = url
         self._pool = pool
         self._seconds = seconds
         self._hear = hear
+        self._supervisor = supervisor
         self._db: Connection | None = None
         self._until = 0.0  # as far as we know, by our own clock
         self._over = False
@@ -63,7 +71,7 @@ class Lease:
 
     async def open(self) -> None:
         await self._open(self._pool)
-        self._keeping = asyncio.create_task(self._keep(), name="journal-lease")
+        self._keeping = self._supervisor.start("journal-lease", self._keep)
 
     async def close(self) -> None:
         """Whoever finds something that is ours need not wait."""

@@ -18,6 +18,7 @@ from notifier.journal.postgres import rows
 from notifier.journal.postgres.additions import Addition, add_all
 from notifier.journal.postgres.faults import COLLIDED, TROUBLE, explained, is_unkeepable
 from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, Pool
+from notifier.supervisor import Supervisor
 
 BATCH = 500  # calls in one transaction
 BATCH_BYTES = 16 * 1024 * 1024
@@ -73,6 +74,7 @@ class Writer:
         *,
         tell: Callable[[Connection, Sequence[Piece]], Any],
         commits: Commits,
+        supervisor: Supervisor,
     ) -> None:
         self._pool = pool
         self._tell = tell
@@ -80,7 +82,9 @@ class Writer:
         self._waiting: deque[Piece] = deque()
         self._stir = asyncio.Event()
         self._closed = False
-        self._running = asyncio.create_task(self._run(), name="journal-writes")
+        self._running = supervisor.start(
+            "journal-writes", self._run, over=lambda: self._closed and not self._waiting
+        )
 
     def add(
         self, entries: Sequence[Entry], idempotency: Idempotency | None

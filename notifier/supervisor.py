@@ -1,0 +1,154 @@
+"""Run the background tasks of the process, and see to it that none dies unnoticed."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+# A task dies when it raises, or returns although its work is not over. Every task is started
+# again, but for these: the process ends, with the exit code of a lost journal (74).
+FATAL = frozenset(
+    {
+        # Of what it had in hand nobody knows whether it was written; its callers still wait.
+        "journal-writes",
+    }
+)
+FIRST_PAUSE = 0.5  # seconds between a death and the next start; doubled with each further death
+LONGEST_PAUSE = 30.0
+STEADY_SECONDS = 60.0  # a task that has run for so long begins with the first pause again
+
+log = structlog.get_logger()
+
+
+class Returned(Exception):
+    """A task has returned although its work was not over."""
+
+
+class _Condition(Struct):
+    """How a task fares."""
+
+    name: str
+    error: BaseException | None = None  # that it has died of, the last time
+    waits: bool = False  # to be started again
+    well_at: float = 0.0  # when it will have run for long enough since then
+
+
+class TaskCount(Struct, frozen=True):
+    """The tasks of one name."""
+
+    running: int
+    deaths: int  # since the process began
+
+
+class Supervisor:
+    """
+    No task that it has started is silently gone: a death is logged with its traceback, is told
+    by `troubles` and `counts`, and the task is started again after a pause that grows. The death
+    of a task in FATAL ends `failed` instead.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._deaths: Counter[str] = Counter()
+        self._tasks: dict[asyncio.Task[None], _Condition] = {}
+        self._fatal: BaseException | None = None
+        self._failed = asyncio.Event()
+
+    def start(
+        self,
+        name: str,
+        run: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        over: Callable[[], bool] = lambda: False,
+    ) -> "asyncio.Task[None]":
+        """
+        Start a task, which ends when it is cancelled, or returns while `over` is true: then its
+        work is done. Several may have the same name. `run` is called for each start.
+        """
+        self._deaths.setdefault(name, 0)
+        condition = _Condition(name)
+        task = asyncio.create_task(self._keep(condition, run, over), name=name)
+        self._tasks[task] = condition
+        task.add_done_callback(self._tasks.pop)
+        return task
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Which tasks have died of late, and of what kind of error."""
+        now = self._clock()
+        died = {
+            f"the task {each.name} has died of {type(each.error).__name__}": None
+            for each in self._tasks.values()
+            if each.waits or now < each.well_at
+        }
+        return tuple(died)
+
+    def counts(self) -> dict[str, TaskCount]:
+        """By name, also of tasks that have ended."""
+        running = Counter(each.name for each in self._tasks.values() if not each.waits)
+        return {name: TaskCount(running[name], deaths) for name, deaths in self._deaths.items()}
+
+    async def failed(self) -> BaseException:
+        """Wait until a task in FATAL has died, and say of what."""
+        while self._fatal is None:
+            await self._failed.wait()
+        return self._fatal
+
+    async def close(self) -> None:
+        """End whatever still runs."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(
+        self,
+        condition: _Condition,
+        run: Callable[[], Coroutine[Any, Any, None]],
+        over: Callable[[], bool],
+    ) -> None:
+        name = condition.name
+        pause = FIRST_PAUSE
+        while True:
+            begun = self._clock()
+            error = await _death(run)
+            if isinstance(error, Returned) and over():
+                return
+            if self._clock() - begun >= STEADY_SECONDS:
+                pause = FIRST_PAUSE
+            self._deaths[name] += 1
+            log.error("task_died", task=name, reason=repr(error), exc_info=error)
+            if name in FATAL:
+                self._fatal = error
+                self._failed.set()
+            if name in FATAL or over():
+                return
+            condition.error, condition.waits = error, True
+            await self._sleep(pause)
+            condition.waits, condition.well_at = False, self._clock() + pause
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _death(run: Callable[[], Coroutine[Any, Any, None]]) -> BaseException:
+    """What a task has died of. Raises CancelledError where somebody has cancelled the task."""
+    try:
+        await run()
+    except asyncio.CancelledError as error:
+        # Without a request to cancel us it came from something that the task waited for.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return error
+    except Exception as error:  # noqa: BLE001 - whatever it is, the task is dead
+        return error
+    return Returned("it returned, although its work was not over")
