@@ -1,8 +1,14 @@
 """What an operator says of a relay, as a value."""
 
+import ipaddress
+import re
 from enum import StrEnum
 
 from msgspec import Struct
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+_NUMERIC = re.compile(r"(?:.*\.)?[0-9]+")
 
 
 class Tls(StrEnum):
@@ -28,7 +34,26 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     rate: float | None = None  # messages a second; None: as fast as it takes them
     messages_per_connection: int = 100
     ca: str | None = None  # a file of certificates to trust instead of the system's
+    ehlo_name: str | None = None  # what we call ourselves; None: by our host name or address
+
+    @property
+    def login_in_clear(self) -> bool:
+        """Whether the password can be read by others on its way."""
+        return self.tls is Tls.NONE and self.username is not None and not is_loopback(self.host)
 
     def __repr__(self) -> str:
         """Without the password, which must not reach a log by accident."""
         return f"RelaySpec({self.name} {self.host}:{self.port} {self.tls})"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine, by its address or by its usual name."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_host_name(text: str) -> bool:
+    """Whether it is a domain as RFC 5321, section 4.1.2, has it: no underscore, no address."""
+    return _HOST_NAME.fullmatch(text) is not None and _NUMERIC.fullmatch(text) is None

@@ -64,7 +64,6 @@ KNOWN_TO_DISPATCH = {"feed", "journal"}
 
 # The libraries that only one part of the package may know.
 OWNERS = {
-    "aiosmtplib": {"smtp"},
     "aiosmtpd": {"capture"},
     "sqlite3": {"journal"},
     "asyncpg": {"journal"},

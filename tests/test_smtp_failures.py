@@ -5,7 +5,6 @@ import errno
 import ssl
 from socket import EAI_NONAME, gaierror
 
-import aiosmtplib
 import pytest
 
 from notifier.attempts import Scope, Stage
@@ -184,53 +183,6 @@ async def test_a_refused_envelope_is_reset_before_the_next(features):
         await relays.send(envelope(), SOURCE)
         assert relay.verbs().count("RSET") == 1
         assert len(relay.connections) == 1
-
-
-def response(cls, *args):
-    return cls(550, "5.7.1 no", *args)
-
-
-# Everything that aiosmtplib exports and that can be raised.
-EXCEPTIONS = {
-    "SMTPException": (aiosmtplib.SMTPException("hm"), Scope.RELAY),
-    "SMTPServerDisconnected": (aiosmtplib.SMTPServerDisconnected("hm"), Scope.RELAY),
-    "SMTPConnectError": (aiosmtplib.SMTPConnectError("hm"), Scope.RELAY),
-    "SMTPTimeoutError": (aiosmtplib.SMTPTimeoutError("hm"), Scope.RELAY),
-    "SMTPConnectTimeoutError": (aiosmtplib.SMTPConnectTimeoutError("hm"), Scope.RELAY),
-    "SMTPReadTimeoutError": (aiosmtplib.SMTPReadTimeoutError("hm"), Scope.RELAY),
-    "SMTPConnectResponseError": (response(aiosmtplib.SMTPConnectResponseError), Scope.RELAY),
-    "SMTPHeloError": (response(aiosmtplib.SMTPHeloError), Scope.RELAY),
-    "SMTPAuthenticationError": (response(aiosmtplib.SMTPAuthenticationError), Scope.RELAY),
-    "SMTPResponseException": (response(aiosmtplib.SMTPResponseException), Scope.MESSAGE),
-    "SMTPDataError": (response(aiosmtplib.SMTPDataError), Scope.MESSAGE),
-    "SMTPSenderRefused": (response(aiosmtplib.SMTPSenderRefused, "us@x"), Scope.MESSAGE),
-    "SMTPRecipientRefused": (response(aiosmtplib.SMTPRecipientRefused, ANN), Scope.RECIPIENT),
-    "SMTPRecipientsRefused": (
-        aiosmtplib.SMTPRecipientsRefused([response(aiosmtplib.SMTPRecipientRefused, ANN)]),
-        Scope.RECIPIENT,
-    ),
-    "SMTPNotSupported": (aiosmtplib.SMTPNotSupported("SMTPUTF8"), Scope.MESSAGE),
-}
-
-
-def test_every_exception_of_aiosmtplib_is_sorted():
-    """A release that brings a new one fails here, and somebody has to think."""
-    exported = {
-        name
-        for name in aiosmtplib.__all__
-        if isinstance(thing := getattr(aiosmtplib, name), type) and issubclass(thing, Exception)
-    }
-    assert exported == EXCEPTIONS.keys()
-
-
-@pytest.mark.parametrize("name", EXCEPTIONS)
-def test_an_exception_of_aiosmtplib(name):
-    """Each has one meaning; only one that says so ends a message."""
-    error, scope = EXCEPTIONS[name]
-    failure = classify(error, Stage.MAIL)
-    assert failure.scope is scope
-    assert failure.final is (scope is not Scope.RELAY)
-    assert failure.reply
 
 
 @pytest.mark.parametrize(

@@ -151,14 +151,16 @@ async def test_f24_starttls_that_is_refused_sends_nothing(trusted, good):
 
 
 async def test_what_is_said_before_tls_does_not_count_after_it(trusted, good):
-    """CVE-2011-0411's family: octets put in behind the 220 are dropped, not read as protected."""
+    """CVE-2011-0411's family: octets put in behind the 220 end it; nothing is sent."""
     async with (
         ScriptedRelay(tls=Tls.STARTTLS, context=good) as relay,
         sending(relay.spec, changes=trusted) as relays,
     ):
         relay.answer("STARTTLS", b"220 go ahead\r\n250-evil\r\n250 AUTH PLAIN\r\n", times=1)
         attempt = await relays.send(envelope(), SOURCE)
-        assert "evil" not in "".join(attempt.conversation)
+        assert attempt.failures[ANN].name in ("stray_reply", "tls_failed")
+        assert not {"AUTH", "MAIL"} & {*relay.verbs()}
+        assert relay.verbs().count("EHLO") == 1
 
 
 async def test_a_port_that_does_not_speak_tls(trusted):

@@ -7,9 +7,11 @@ import click
 import msgspec
 from msgspec import Struct
 
-from notifier.errors import NotifierError
+from notifier.attempts import Envelope
+from notifier.compose import address
+from notifier.errors import ConfigurationError, NotifierError
 from notifier.relayspec import Tls
-from notifier.settings import CAPTURE, Settings
+from notifier.settings import CAPTURE, Settings, variable
 from notifier.smtp.probe import Finding, probe
 
 
@@ -39,10 +41,10 @@ def check(settings: Settings, *, say: Callable[[str], None], as_json: bool = Fal
 
 
 async def _check_for_machines(settings: Settings, say: Callable[[str], None]) -> list[str]:
-    found = []
+    found, sender = [], _sender(settings)
     for spec in settings.relays:
         if spec != CAPTURE:
-            findings = [each async for each in probe(spec, sender=settings.default_from)]
+            findings = [each async for each in probe(spec, sender=sender)]
             ok = all(each.ok for each in findings)
             found.append(Look(spec.name, spec.host, spec.port, spec.tls, ok, findings))
     say(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
@@ -50,7 +52,7 @@ async def _check_for_machines(settings: Settings, say: Callable[[str], None]) ->
 
 
 async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
-    failed = []
+    failed, sender = [], _sender(settings)
     for spec in settings.relays or (CAPTURE,):
         if spec == CAPTURE:
             say("capture: the built-in mailbox; mail goes no further. Set NOTIFIER_RELAYS to send.")
@@ -58,17 +60,32 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
         place = f"{spec.host}:{spec.port}"
         name = "" if spec.name == place else f"{spec.name}: "
         say(f"{name}{place}, {PROTECTION[spec.tls]}")
-        async for finding in probe(spec, sender=settings.default_from):
+        async for finding in probe(spec, sender=sender):
             say(_told(finding))
             if not finding.ok:
                 failed.append(spec.name)
-                say(f"        {finding.remedy}")
-    if settings.relays and settings.default_from is None:
+    if settings.relays and sender is None:
         say("No sender was tried: NOTIFIER_DEFAULT_FROM is not set.")
     return failed
+
+
+def _sender(settings: Settings) -> Envelope | None:
+    """The envelope of a message that names no sender, as it is made of it when it is sent."""
+    if settings.default_from is None:
+        return None
+    try:
+        sender = address(settings.default_from)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable('default_from')}: {error}") from error
+    return Envelope(sender.spec, (), sender.smtputf8)
 
 
 def _told(finding: Finding) -> str:
     """In colour, where that can be shown."""
     mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
-    return f"  {mark}  {finding.step}: {finding.said}"
+    lines = [f"  {mark}  {finding.step}: {finding.said}"]
+    if finding.warning:
+        lines.append(f"        {click.style('warning', fg='yellow')}: {finding.warning}")
+    if finding.remedy:
+        lines.append(f"        {finding.remedy}")
+    return "\n".join(lines)

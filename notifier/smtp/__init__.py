@@ -2,8 +2,8 @@
 Deliver envelopes over SMTP: the only part of notifier that speaks it.
 
 `Relays` offers a message to the relays in turn and returns an `Attempt`; `failures` says
-what each trouble means, and is the place to change it. aiosmtplib opens connections; the
-envelope is ours, since only by its stages can "not sent" be told from "perhaps sent".
+what each trouble means, and is the place to change it. `connect` is the one handshake, for
+messages and for `notifier check` alike (`probe`).
 """
 
 from notifier.smtp.breaker import Rests, State

@@ -1,22 +1,28 @@
-"""Open a connection to a relay: name, TCP, TLS, greeting, EHLO, AUTH."""
+"""Open a connection to a relay: name, TCP, TLS, greeting, EHLO, login."""
 
 import asyncio
 import socket
 import ssl
-
-from aiosmtplib import SMTP, SMTPConnectResponseError, SMTPHeloError, SMTPResponse
-from aiosmtplib.protocol import SMTPProtocol
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TypeAlias
 
 from notifier.attempts import Stage
 from notifier.errors import ConfigurationError
-from notifier.relayspec import RelaySpec, Tls
-from notifier.smtp.failures import Unfit
-from notifier.smtp.replies import text
+from notifier.relayspec import RelaySpec, Tls, is_host_name
+from notifier.smtp.failures import Refused, Unfit
+from notifier.smtp.login import STRUCK_OUT, Login, mechanism
+from notifier.smtp.replies import CLOSING, Reply
 from notifier.smtp.resolver import Address, Resolver
 from notifier.smtp.session import Features, Session
 from notifier.smtp.timeouts import Timeouts
 
 NO_EHLO = frozenset({500, 502, 504})  # a relay from before ESMTP, RFC 5321, section 3.2
+# How much of a content the kernel may hold that it has not sent yet. What it holds when a
+# connection is reset is lost without a trace: by its own rule it would be 4 MB. tcp(7)
+UNSENT_OCTETS = 128 * 1024
+
+# What one step is called, and what it does; it says what was seen.
+Step: TypeAlias = tuple[str, Callable[[], Awaitable[str]]]
 
 
 def tls_context(spec: RelaySpec) -> ssl.SSLContext | None:
@@ -47,171 +53,201 @@ class Opening:
     ) -> None:
         self.stage = Stage.CONNECT
         self.lines: list[str] = []
+        self.session = Session(timeouts)
+        self.offered: dict[str, str] = {}  # keywords of EHLO in capitals, and their parameters
         self._spec = spec
         self._resolver = resolver
         self._context = context
         self._timeouts = timeouts
+        self._deadline = asyncio.get_running_loop().time() + timeouts.connect
+        self._addresses: Sequence[Address] = ()
+        self._name = ""  # ours
         self._below: asyncio.Transport | None = None  # without TLS
 
     async def run(self) -> Session:
-        """Raises OSError, SMTPException and Unfit: for `failures.classify` to sort."""
+        """Raises OSError, Refused and Unfit: for `failures.classify` to sort."""
         try:
-            return await self._run()
+            for _, take in self.steps():
+                await take()
         except BaseException:
-            if self._below is not None:
-                self._below.abort()
+            self.abort()
             raise
+        self.session.opening = tuple(self.lines)
+        return self.session
 
-    async def _run(self) -> Session:
-        async with asyncio.timeout(self._timeouts.connect):
-            connected = await self._connect()
-        client = await self._greet(connected)
-        await self._introduce(client)
-        if self._spec.tls is Tls.STARTTLS:
-            await self._start_tls(client)
-            await self._introduce(client)
-        if self._spec.username is not None:
-            await self._log_in(client, self._spec.username, self._spec.password or "")
-        return self._hand_over(client)
+    def steps(self) -> Sequence[Step]:
+        """What there is to do, in this order and each only once. Each may raise as `run` does."""
+        tls, login = self._spec.tls, self._spec.username is not None
+        return [
+            ("DNS", self._resolve),
+            ("TCP", self._connect),
+            *([("TLS", self._protect)] if tls is Tls.IMPLICIT else ()),
+            ("greeting", self._greet),
+            ("EHLO", self._introduce),
+            *([("STARTTLS", self._start_tls)] if tls is Tls.STARTTLS else ()),
+            *([("login", self._log_in)] if login else ()),
+        ]
 
-    async def _connect(self) -> socket.socket:
-        """The first of the relay's addresses that answers; each gets its share of the time."""
-        addresses = await self._resolver.resolve(self._spec.host, self._spec.port)
-        share = self._timeouts.connect / len(addresses)
-        for address in addresses[:-1]:
+    def abort(self) -> None:
+        """Break it off, however far it has come."""
+        if self._below is not None:
+            self._below.abort()
+
+    async def _resolve(self) -> str:
+        async with asyncio.timeout_at(self._deadline):
+            found = await self._resolver.resolve(self._spec.host, self._spec.port)
+        self._addresses = found
+        return ", ".join(str(address[0]) for _, address in found)
+
+    async def _connect(self) -> str:
+        """To the first of the relay's addresses that answers; each gets its share of the time."""
+        *others, last = self._addresses
+        share = self._timeouts.connect / len(self._addresses)
+        for address in others:
             try:
                 return await self._connect_to(address, share)
             except OSError as error:
                 self.lines.append(f"   {address[1][0]!s}: {error.strerror or 'no answer'}")
-        return await self._connect_to(addresses[-1], self._timeouts.connect)
+        return await self._connect_to(last, self._timeouts.connect)
 
-    async def _connect_to(self, address: Address, seconds: float) -> socket.socket:
+    async def _connect_to(self, address: Address, seconds: float) -> str:
         family, where = address
+        loop = asyncio.get_running_loop()
         candidate = socket.socket(family, socket.SOCK_STREAM)
         try:
             candidate.setblocking(False)
             candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             candidate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            async with asyncio.timeout(seconds):
-                await asyncio.get_running_loop().sock_connect(candidate, where)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_OCTETS)
+            async with asyncio.timeout_at(min(self._deadline, loop.time() + seconds)):
+                await loop.sock_connect(candidate, where)
         except BaseException:
             candidate.close()
             raise
-        self.lines.append(f"   connected to {where[0]!s} port {where[1]!s}")
-        return candidate
+        self._name = self._spec.ehlo_name or own_name(candidate)
+        await self._hand_over(candidate)
+        said = f"connected to {where[0]!s} port {where[1]!s}"
+        self.lines.append(f"   {said}")
+        return said
 
-    async def _greet(self, connected: socket.socket) -> SMTP:
-        """
-        The transports are made here rather than by aiosmtplib, so that the one under TLS is
-        known: it alone can tell how much has not left us.
-        """
-        loop = asyncio.get_running_loop()
-        client = SMTP(
-            hostname=self._spec.host,
-            local_hostname=_own_name(connected),
-            tls_context=self._context,
-            start_tls=False,
+    async def _hand_over(self, connected: socket.socket) -> None:
+        """Where TLS comes first, nobody listens to what is said before it."""
+        implicit = self._spec.tls is Tls.IMPLICIT
+        protocol = asyncio.Protocol() if implicit else self.session
+        self._below, _ = await asyncio.get_running_loop().create_connection(
+            lambda: protocol, sock=connected
         )
-        protocol = SMTPProtocol(loop=loop)
-        self._below, _ = await loop.create_connection(lambda: protocol, sock=connected)
-        client.protocol, client.transport = protocol, self._below
-        if self._spec.tls is Tls.IMPLICIT and self._context is not None:
-            self.stage = Stage.TLS
-            protected = await loop.start_tls(
-                self._below,
-                protocol,
-                self._context,
-                server_hostname=self._spec.host,
-                ssl_handshake_timeout=self._timeouts.tls,
-            )
-            protocol.transport = client.transport = protected
-            self._tell_tls(client)
-        self.stage = Stage.GREETING
-        greeting = await protocol.read_response(timeout=self._timeouts.greeting)
-        self._heard(greeting)
-        if greeting.code != 220:
-            raise SMTPConnectResponseError(greeting.code, greeting.message)
-        return client
+        if implicit:
+            self.session.connection_made(self._below)
 
-    async def _introduce(self, client: SMTP) -> None:
-        self.stage = Stage.EHLO
-        self._said(f"EHLO {client.local_hostname}")
-        try:
-            self._heard(await client.ehlo(timeout=self._timeouts.ehlo))
-        except SMTPHeloError as refused:
-            needs = self._spec.tls is Tls.STARTTLS or self._spec.username is not None
-            if refused.code not in NO_EHLO or needs:
-                raise
-            self._said(f"HELO {client.local_hostname}")
-            self._heard(await client.helo(timeout=self._timeouts.ehlo))
-
-    async def _start_tls(self, client: SMTP) -> None:
+    async def _protect(self) -> str:
         self.stage = Stage.TLS
-        if not client.supports_extension("starttls"):
-            raise Unfit("starttls_required", "the relay does not offer STARTTLS")
-        self._said("STARTTLS")
-        self._heard(await client.starttls(timeout=self._timeouts.tls))
-        self._tell_tls(client)
+        assert self._context is not None  # noqa: S101 - there is one wherever TLS is asked for
+        await self.session.protect(self._context, self._spec.host, self._timeouts.tls)
+        cipher = self.session.about("cipher")
+        said = f"protected by {cipher[1]} {cipher[0]}" if cipher else "protected"
+        self.lines.append(f"   {said}")
+        return said
 
-    async def _log_in(self, client: SMTP, username: str, password: str) -> None:
+    async def _greet(self) -> str:
+        self.stage = Stage.GREETING
+        replies = await self.session.greeting(self._timeouts.greeting)
+        return self._heard(replies, {220}).line
+
+    async def _introduce(self) -> str:
+        self.stage = Stage.EHLO
+        try:
+            reply = await self._ask(f"EHLO {self._name}", {250}, self._timeouts.ehlo)
+        except Refused as refused:
+            needs = self._spec.tls is Tls.STARTTLS or self._spec.username is not None
+            if refused.reply.code not in NO_EHLO or needs:
+                raise
+            self._tell(refused.reply)
+            reply = await self._ask(f"HELO {self._name}", {250}, self._timeouts.ehlo)
+            return f"does not know EHLO; HELO: {reply.line}"
+        self.offered = _keywords(reply.lines[1:])
+        self.session.features = _features(self.offered)
+        return f"offers {', '.join(sorted(self.offered)) or 'nothing'}"
+
+    async def _start_tls(self) -> str:
+        self.stage = Stage.TLS
+        if "STARTTLS" not in self.offered:
+            raise Unfit("starttls_required", "the relay does not offer STARTTLS")
+        await self._ask("STARTTLS", {220}, self._timeouts.tls)
+        said = await self._protect()
+        # What was offered before TLS does not count after it. RFC 3207, section 4.2.
+        return f"{said}; {await self._introduce()}"
+
+    async def _log_in(self) -> str:
         self.stage = Stage.AUTH
-        ways = {"plain": client.auth_plain, "login": client.auth_login}
-        ways["cram-md5"] = client.auth_crammd5
-        offered = client.server_auth_methods
-        way = next((name for name in ways if name in offered), None)
+        offered = self.offered.get("AUTH", "").upper().split()
+        way = mechanism(offered)
         if way is None:
             theirs = ", ".join(offered) or "none"
             reason = f"no way to log in that we know; the relay offers: {theirs}"
             raise Unfit("auth_not_offered", reason)
-        self._said(f"AUTH {way.upper()} ********")
         # One, and no other after it: wrong passwords are counted over there.
-        self._heard(await ways[way](username, password, timeout=self._timeouts.auth))
+        login = Login(way, self._spec.username or "", self._spec.password or "")
+        wanted, seconds = {235, 334}, self._timeouts.auth
+        reply = await self._ask(login.command, wanted, seconds, shown=login.shown)
+        while reply.code == 334:
+            answer = login.answer(reply.line[4:])
+            if answer is None:
+                raise Unfit("auth_failed", f"{way}: the relay asks for more than it is to get")
+            reply = await self._ask(answer, wanted, seconds, shown=STRUCK_OUT)
+        return reply.line
 
-    def _hand_over(self, client: SMTP) -> Session:
-        """From here on the connection is ours: aiosmtplib takes one reply at a time."""
-        transport, protocol, below = client.transport, client.protocol, self._below
-        if protocol is None or transport is None or transport.is_closing() or below is None:
-            raise ConnectionResetError
-        # Private, for there is no other way to learn that the relay said more than it was asked.
-        if protocol._buffer:  # noqa: SLF001 - see above
-            raise Unfit("stray_reply", "the relay says more than it was asked")
-        session = Session(
-            transport,  # type: ignore[arg-type]  # aiosmtplib says less of it than it knows
-            below,
-            features=_features(client),
-            timeouts=self._timeouts,
-            opening=tuple(self.lines),
-        )
-        transport.set_protocol(session)
-        return session
+    async def _ask(
+        self, command: str, wanted: Collection[int], seconds: float, *, shown: str = ""
+    ) -> Reply:
+        """One command, and its reply if that has one of these codes."""
+        self.lines.append(f"C: {shown or command}")
+        return self._heard(await self.session.ask(f"{command}\r\n".encode(), 1, seconds), wanted)
 
-    def _tell_tls(self, client: SMTP) -> None:
-        cipher = client.get_transport_info("cipher")
-        self.lines.append(f"   protected by {cipher[1]} {cipher[0]}" if cipher else "   protected")
+    def _heard(self, replies: Sequence[Reply], wanted: Collection[int]) -> Reply:
+        breach = self.session.breach
+        if breach is not None and not (replies and replies[0].code == CLOSING):
+            if breach.name == "timeout":
+                raise TimeoutError
+            if breach.name == "connection_lost":
+                raise ConnectionResetError
+            raise Unfit(breach.name, breach.reason)
+        (reply,) = replies
+        if reply.code not in wanted:
+            raise Refused(reply)
+        self._tell(reply)
+        return reply
 
-    def _said(self, line: str) -> None:
-        self.lines.append(f"C: {line}")
-
-    def _heard(self, reply: SMTPResponse) -> None:
-        for line in reply.message.split("\n"):
-            said = text(line.encode("utf-8", "surrogateescape"))
-            self.lines.append(f"S: {reply.code} {said}")
+    def _tell(self, reply: Reply) -> None:
+        self.lines += (f"S: {line}" for line in reply.told)
 
 
-def _features(client: SMTP) -> Features:
-    offered = client.esmtp_extensions
-    size = offered.get("size")
+def _keywords(lines: Sequence[str]) -> dict[str, str]:
+    """What EHLO offers, RFC 5321, section 4.1.1.1; `AUTH=LOGIN` is how some said it of old."""
+    offered: dict[str, str] = {}
+    for line in lines:
+        if line[:5].upper() == "AUTH=":
+            line = f"AUTH {line[5:]}"
+        keyword, _, parameters = line.partition(" ")
+        keyword = keyword.upper()
+        offered[keyword] = f"{offered.get(keyword, '')} {parameters}".strip()
+    return offered
+
+
+def _features(offered: dict[str, str]) -> Features:
+    size = offered.get("SIZE")
     return Features(
-        pipelining="pipelining" in offered,
-        smtputf8="smtputf8" in offered,
+        pipelining="PIPELINING" in offered,
+        smtputf8="SMTPUTF8" in offered,
         size=None if size is None else int(size) if size.isdecimal() else 0,
     )
 
 
-def _own_name(connected: socket.socket) -> str:
+def own_name(connected: socket.socket) -> str:
     """Our name for EHLO; where it is none that others know, our address. RFC 5321, 4.1.4."""
     name = socket.gethostname()
-    if "." in name and name.isascii() and name.isprintable() and " " not in name:
+    if "." in name and is_host_name(name):
         return name
     address = str(connected.getsockname()[0])
     return f"[IPv6:{address.partition('%')[0]}]" if ":" in address else f"[{address}]"

@@ -31,8 +31,6 @@ import re
 import ssl
 from socket import gaierror
 
-import aiosmtplib as smtp
-
 from notifier.attempts import Failure, Scope, Stage
 from notifier.smtp.replies import CLOSING, KEPT, Reply
 
@@ -101,19 +99,21 @@ class Unfit(Exception):
         self.name = name
 
 
+class Refused(Exception):
+    """The relay has answered a step of the handshake by a no."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.line)
+        self.reply = reply
+
+
 def classify(error: BaseException, stage: Stage) -> Failure:
-    """What an exception from aiosmtplib, or from the sockets below it, means for a message."""
+    """What an exception while a connection is opened means for a message."""
     match error:
         case Unfit(name=name):
             return relay_failure(stage, name, str(error))
-        case smtp.SMTPRecipientsRefused(recipients=[first, *_]):
-            return classify(first, Stage.RCPT)
-        case smtp.SMTPResponseException(code=code, message=message):
-            return refusal(_stage_of(error, stage), Reply(code, f"{code} {_words(message)}"))
-        case smtp.SMTPNotSupported(message=message):
-            return unsendable(message, stage=stage)
-        case smtp.SMTPConnectError(__cause__=OSError() as cause):
-            return _of_the_socket(cause, stage)
+        case Refused(reply=reply):
+            return refusal(stage, reply)
         case OSError():
             return _of_the_socket(error, stage)
     reason = f"{type(error).__name__}: {_words(str(error))}"
@@ -185,23 +185,6 @@ def unsendable(reason: str, *, stage: Stage = Stage.MAIL, name: str = "") -> Fai
 def asks_for_less(reply: str) -> bool:
     """Whether a relay says that it gets too much at a time."""
     return _SLOWER.match(reply) is not None
-
-
-def _stage_of(error: BaseException, stage: Stage) -> Stage:
-    match error:
-        case smtp.SMTPConnectResponseError():
-            return Stage.GREETING
-        case smtp.SMTPHeloError():
-            return Stage.EHLO
-        case smtp.SMTPAuthenticationError():
-            return Stage.AUTH
-        case smtp.SMTPSenderRefused():
-            return Stage.MAIL
-        case smtp.SMTPRecipientRefused():
-            return Stage.RCPT
-        case smtp.SMTPDataError():
-            return Stage.DATA
-    return stage
 
 
 def _words(said: str) -> str:

@@ -1,47 +1,96 @@
-"""What an operator can do about each trouble with a relay, in words."""
+"""What an operator can do about each fault of a relay, by the fault's name, in words."""
 
-REMEDIES = {
-    "dns": "Is the name in NOTIFIER_RELAYS right? `getent hosts NAME` asks the same resolver.",
-    "dns_silent": "Is the network up? See /etc/resolv.conf for the name servers in use.",
-    "tcp_refused": (
+from notifier.relayspec import RelaySpec
+
+_REMEDIES = {
+    "dns_failed": (
+        "Is the name in NOTIFIER_RELAYS right? `getent hosts NAME` asks the same resolver."
+    ),
+    "connection_refused": (
         "Nothing listens on port {port} there. Relays listen on 587 (smtp+starttls://), "
         "465 (smtps://) or 25 (smtp://)."
     ),
-    "tcp_silent": (
-        "Something between here and there drops the connection. Many networks block port 25: "
-        "try 587, or ask whoever runs the firewall about port {port}."
+    "connect_timeout": (
+        "Does the name server answer? Else something between here and there drops the connection. "
+        "Many networks block port 25: try 587, or ask whoever runs the firewall about port {port}."
     ),
-    "greeting_silent": (
+    "connect_failed": "Is there a way from here to {host}? Ask whoever runs the network.",
+    "greeting_timeout": (
         "If the port expects TLS from the first octet (465 does), write smtps:// instead."
     ),
-    "greeting": "The relay does not want us now; its words say why. Is this address allowed in?",
-    "cut_off": "The relay hung up. Its own log says why; some do so to addresses they do not know.",
-    "ehlo": "The relay does not speak ESMTP with us. Does the port belong to a mail server?",
-    "tls_plain": "The port does not speak TLS at once: write smtp+starttls:// instead of smtps://.",
-    "tls": "The two sides found no TLS in common. The relay may be too old for this one.",
-    "starttls": (
+    "greeting_refused": (
+        "The relay does not want us now; its words say why. Is this address allowed in?"
+    ),
+    "timeout": "The relay is there and does not answer in time. Its own log may say why.",
+    "connection_lost": (
+        "The relay hung up. Its own log says why; some do so to addresses they do not know."
+    ),
+    "closing": "The relay ends the connection; its words say why.",
+    "ehlo_refused": (
+        "The relay does not speak ESMTP with us. Does the port belong to a mail server? If it "
+        "does not like our name, set NOTIFIER_EHLO_NAME to a name that it can look up."
+    ),
+    "malformed_reply": "This is not SMTP. Does the port belong to a mail server?",
+    "stray_reply": "Something answers that was not asked. Is there a proxy in between?",
+    "tls_failed": (
+        "If the port does not speak TLS from the first octet (587 does not), write "
+        "smtp+starttls:// instead of smtps://. Else the two sides have no TLS in common."
+    ),
+    "tls_timeout": (
+        "If the port does not speak TLS from the first octet (587 does not), write "
+        "smtp+starttls:// instead of smtps://."
+    ),
+    "starttls_required": (
         "Without it nothing is sent: it would go in clear. Use smtps:// on port 465, or smtp:// "
         "if the network between is yours."
     ),
-    "certificate": "Ask whoever runs the relay for a good one, or name its authority with ca=PATH.",
-    "no_auth": "Many relays offer a login only under TLS: write smtp+starttls:// or smtps://.",
-    "auth": (
+    "starttls_refused": "The relay offers STARTTLS and cannot do it now; its own log says why.",
+    "tls_certificate_expired": (
+        "Whoever runs the relay must renew it. Is the clock of this machine right?"
+    ),
+    "tls_certificate_not_yet_valid": "Is the clock of this machine right?",
+    "tls_certificate_untrusted": (
+        "Its authority is not known here, or it is signed by itself. If that is meant, name the "
+        "authority, or the certificate, with ca=PATH."
+    ),
+    "tls_certificate_wrong_host": (
+        "It is for another name than {host}. Write the name that the certificate has."
+    ),
+    "tls_certificate_invalid": (
+        "Ask whoever runs the relay for a good one, or name its authority with ca=PATH."
+    ),
+    "auth_not_offered": (
+        "Many relays offer a login only under TLS: write smtp+starttls:// or smtps://."
+    ),
+    "auth_failed": (
         "Are user and password right, and is the account allowed to send by SMTP? In a URL, "
         "characters like @ : / % must be percent-encoded. Some providers want a password for apps."
     ),
-    "sender": (
-        "May this account send as {sender}? Set NOTIFIER_DEFAULT_FROM to an address that it may "
-        "use. `530` means that a login is needed: write user:password@ into the URL."
-    ),
+    "smtputf8_not_offered": "Set NOTIFIER_DEFAULT_FROM to an address in ASCII.",
 }
 
-# By OpenSSL's verify code.
-CERTIFICATES = {
-    9: "It is not valid yet. Is the clock of this machine right?",
-    10: "It has expired. Whoever runs the relay must renew it. Is the clock of this machine right?",
-    18: "It is signed by itself. If that is meant, name it with ca=PATH.",
-    19: "Its authority is not known here. If it is your own, name it with ca=PATH.",
-    20: "Its authority is not known here. If it is your own, name it with ca=PATH.",
-    62: "It is for another name than {host}. Write the name that the certificate has.",
-    64: "It is for another address than {host}. Write the name that the certificate has.",
-}
+
+def remedy(fault: str, spec: RelaySpec) -> str:
+    """Empty where we know none."""
+    return _REMEDIES.get(fault, "").format(host=spec.host, port=spec.port)
+
+
+def sender_remedy(sender: str) -> str:
+    """For a sender that is refused."""
+    return (
+        f"May this account send as {sender}? Set NOTIFIER_DEFAULT_FROM to an address that it may "
+        "use. `530` means that a login is needed: write user:password@ into the URL."
+    )
+
+
+def relaying_remedy(spec: RelaySpec) -> str:
+    """For recipients that are refused because of who we are."""
+    if spec.username is None:
+        return (
+            "The relay takes no mail from us for such addresses. Does it want a login? Write "
+            "user:password@ into the URL; else let whoever runs it allow this address of ours."
+        )
+    return (
+        f"The relay takes no mail for such addresses from {spec.username}. Whoever runs it must "
+        "allow that account to send there."
+    )

@@ -20,6 +20,12 @@ class Reply(Struct, frozen=True):
 
     code: int
     line: str
+    lines: tuple[str, ...] = ()  # without their codes, where there is more than one
+
+    @property
+    def told(self) -> list[str]:
+        """Line by line, as in a conversation."""
+        return [f"{self.code} {each}" for each in self.lines] or [self.line]
 
     @property
     def positive(self) -> bool:
@@ -83,9 +89,9 @@ class ReplyReader:
             return None
         if mark == b"-":
             return None
-        words = b" ".join(each[4:].strip() for each in self._lines)
+        words = [each[4:].strip() for each in self._lines]
         self._lines, self._size = [], 0
-        return Reply(code, text(b"%d %s" % (code, words)))
+        return Reply(code, text(b"%d %s" % (code, b" ".join(words))), tuple(map(text, words)))
 
 
 def text(octets: bytes) -> str:

@@ -1,11 +1,19 @@
-"""One connection to a relay after its handshake: write, and wait for as many replies."""
+"""One connection to a relay: write, and wait for as many replies."""
 
 import asyncio
+import contextlib
+import socket
+import ssl
+from typing import Any, cast
 
 from msgspec import Struct
 
 from notifier.smtp.replies import CLOSING, Reply, ReplyReader
 from notifier.smtp.timeouts import Timeouts
+
+PIECE = 64 * 1024  # octets of a content that a transport is given at a time
+# Linux's; it holds until the kernel changes its mind, so it is said anew each time. tcp(7)
+QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 class Features(Struct, frozen=True, kw_only=True):
@@ -30,37 +38,63 @@ class Session(asyncio.Protocol):
     a closing socket would go on sending, and the relay get a copy of which nobody knows.
     """
 
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        below: asyncio.Transport,
-        *,
-        features: Features,
-        timeouts: Timeouts,
-        opening: tuple[str, ...],
-    ) -> None:
-        self.features = features
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.features = Features()
         self.timeouts = timeouts
-        self.opening = opening  # the conversation so far; told with the first message
+        self.opening: tuple[str, ...] = ()  # the conversation so far; told with the first message
         self.carried = 0  # messages
         self.idle_since = 0.0
         self.unclean = False  # an envelope may still be open over there
         self.breach: Breach | None = None
-        self.unsent = 0  # octets that had not left us when it broke
-        self._transport = transport
-        self._below = below  # the transport under TLS; without TLS the same one
+        self.unsent = 0  # octets, at least, that had not left us when it broke
+        self._transport: asyncio.Transport
+        self._below: asyncio.Transport  # the transport under TLS; without TLS the same one
         self._loop = asyncio.get_running_loop()
         self._reader = ReplyReader()
-        self._replies: list[Reply] = []
-        self._wanted = 0
-        self._waiter: asyncio.Future[None] | None = None
         self._patience = 0.0
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._content = memoryview(b"")  # what the transport has not been given yet
+        self._paused = False  # the transport keeps what the kernel does not take
         self._left = 0  # octets not taken by the relay when last looked at, while uploading
         self._parting: asyncio.Future[None] | None = None
+        # The greeting may be here before anybody waits for it.
+        self._replies: list[Reply] = []
+        self._wanted = 1
+        self._waiter: asyncio.Future[None] | None = self._loop.create_future()
 
     # ------------------------------------------------------------------ what we do
+
+    async def greeting(self, seconds: float) -> list[Reply]:
+        """Wait for what a relay says first. RFC 5321, section 3.1."""
+        if self._waiter is not None:
+            self._expect(seconds)
+            await self._answered(self._waiter)
+        return self._replies
+
+    async def protect(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
+        """
+        Go on under TLS. Raises OSError, of which TimeoutError and SSLError are kinds. What the
+        relay has said before does not count afterwards. RFC 3207, section 4.2.
+        """
+        self.features = Features()
+        async with asyncio.timeout(seconds):
+            transport = await self._loop.start_tls(
+                self._below,
+                self,
+                context,
+                server_hostname=host,
+                ssl_handshake_timeout=2 * seconds,  # ours comes first, and has its own name
+            )
+        if transport is None:
+            raise ConnectionResetError
+        self._transport = transport
+        # Not 0: there a transport of TLS pauses and resumes at each write.
+        transport.set_write_buffer_limits(high=1, low=0)
+
+    def about(self, what: str) -> Any:
+        """What the transport knows of itself, such as the certificate that it was shown."""
+        return self._transport.get_extra_info(what)
 
     async def ask(self, data: bytes, count: int, seconds: float) -> list[Reply]:
         """
@@ -101,21 +135,42 @@ class Session(asyncio.Protocol):
         self._patience = patience
         self._waiter = waiter = self._loop.create_future()
         self._expect(first)
-        self._transport.write(data)
+        if len(data) <= PIECE:
+            self._transport.write(data)
+        else:
+            self._content = memoryview(data)
+            self._write_on()
+        await self._answered(waiter)
+        return replies
+
+    async def _answered(self, waiter: asyncio.Future[None]) -> None:
         try:
             await waiter
         except asyncio.CancelledError:
             self._waiter = None
             self.fail("aborted", "we were told to stop")
             raise
-        return replies
+
+    def _write_on(self) -> None:
+        """
+        Give the transport more as long as the kernel takes all of it. What the transport keeps
+        is gone when the connection is lost, and nobody can say how much it was; what is kept
+        here has certainly not left us.
+        """
+        transport, below = self._transport, self._below
+        while self._content and not self._paused:
+            transport.write(self._content[:PIECE])
+            if below.is_closing():  # it has taken nothing of this piece
+                return
+            self._content = self._content[PIECE:]
 
     @property
     def left(self) -> int:
-        """Octets that are still with us."""
-        if self._below.is_closing():
-            return 0
-        left = self._below.get_write_buffer_size()
+        """Octets that are still with us, at least."""
+        left = len(self._content)
+        if self._below.is_closing():  # what it had kept it has dropped
+            return left + self._paused
+        left += self._below.get_write_buffer_size()
         if self._transport is not self._below:
             left += self._transport.get_write_buffer_size()
         return left
@@ -123,11 +178,15 @@ class Session(asyncio.Protocol):
     def fail(self, name: str, reason: str) -> None:
         """Break the connection, and wake whoever waits for a reply."""
         if self.breach is None:
-            self.breach = Breach(name, reason)
-            self.unsent = self.left
-            self._stop_timer()
+            self._break(Breach(name, reason))
             self._transport.abort()
         self._wake()
+
+    def _break(self, breach: Breach) -> None:
+        self.breach = breach
+        self.unsent = self.left
+        self._content = memoryview(b"")
+        self._stop_timer()
 
     def part(self) -> asyncio.Future[None]:
         """Say QUIT, and hang up once it is answered, or soon. Done when that has happened."""
@@ -142,6 +201,18 @@ class Session(asyncio.Protocol):
         return parting
 
     # ------------------------------------------------------------------ what happens to us
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = self._below = cast(asyncio.Transport, transport)
+        # So that `pause_writing` means that there is anything at all left with us.
+        self._below.set_write_buffer_limits(high=0)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._write_on()
 
     def data_received(self, data: bytes) -> None:
         if self.breach is not None:
@@ -172,7 +243,17 @@ class Session(asyncio.Protocol):
             return self.fail("malformed_reply", self._reader.malformed)
         if got:
             self._deadline = self._loop.time() + self._patience
+        self._acknowledge()
         return None
+
+    def _acknowledge(self) -> None:
+        """
+        Acknowledge what has come of the replies. A relay that writes them one by one (Nagle's
+        algorithm, RFC 896) keeps the next one until then; our kernel would let it wait for 40 ms.
+        """
+        if QUICKACK is not None:
+            with contextlib.suppress(OSError):  # it is closed already
+                self._below.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
 
     def eof_received(self) -> bool:
         self.fail("connection_lost", "the relay closed the connection")
@@ -181,7 +262,7 @@ class Session(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         why = f": {exc}" if exc is not None else ""
         if self.breach is None:
-            self.breach = Breach("connection_lost", f"the connection was lost{why}")
+            self._break(Breach("connection_lost", f"the connection was lost{why}"))
         self._stop_timer()
         self._wake()
         if self._parting is not None and not self._parting.done():
