@@ -18,10 +18,12 @@ from notifier.errors import (
     Draining,
     Fault,
     Forbidden,
+    IdempotencyMismatch,
     InvalidMessage,
     JournalUnavailable,
     Rejected,
     TooMany,
+    Unavailable,
 )
 from notifier.fittings import Fittings
 from notifier.journal import Entry, Idempotency, Journal
@@ -110,6 +112,24 @@ class Desk:
         sent turns down all, and the first such Rejected is raised if there is but one message,
         else InvalidMessage with each fault under its position. Otherwise the others go.
         """
+        try:
+            return await self._submit(messages, key, idempotent, strict, traceparent)
+        except IdempotencyMismatch:
+            raise
+        except (Rejected, Unavailable):
+            # What forbids it today may not have stood against it when it was handed in first.
+            if idempotent is None or (kept := await self._answered(idempotent, key)) is None:
+                raise
+            return Receipt(replayed=kept)
+
+    async def _submit(
+        self,
+        messages: Sequence[Message | Rejected],
+        key: Key | None,
+        idempotent: Idempotent | None,
+        strict: bool,
+        traceparent: str,
+    ) -> Receipt:
         self._admit(len(messages))
         if key is None or (key.rate is None and key.daily is None):
             return await self._accept(messages, key, idempotent, strict, traceparent)
@@ -121,6 +141,15 @@ class Desk:
             return receipt
         finally:
             self.limits.refund(key.name, len(messages) - accepted)
+
+    async def _answered(self, idempotent: Idempotent, key: Key | None) -> bytes | None:
+        """The answer that the same request was given before; None: it was not."""
+        try:
+            return await self._journal.answer(
+                _scope(key), idempotent.key, idempotent.fingerprint, now=self._clock()
+            )
+        except JournalUnavailable:
+            return None
 
     async def _accept(
         self,
@@ -218,6 +247,11 @@ def new_id(now: datetime) -> str:
     return f"{int(now.timestamp() * 1000):012x}{os.urandom(10).hex()}"
 
 
+def _scope(key: Key | None) -> str:
+    """Whose idempotency keys they are: two callers may use the same one."""
+    return "" if key is None else key.name
+
+
 def _key_for(
     idempotent: Idempotent | None,
     key: Key | None,
@@ -228,7 +262,7 @@ def _key_for(
         return None
     due = max((each.due_at for each in results if isinstance(each, Delivery)), default=now)
     return Idempotency(
-        scope="" if key is None else key.name,
+        scope=_scope(key),
         key=idempotent.key,
         fingerprint=idempotent.fingerprint,
         answer=idempotent.render(results),

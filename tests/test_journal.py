@@ -251,6 +251,17 @@ class TestIdempotency:
         assert (await journal.add([late], idempotency(b"other", hours=26))).replayed is None
         assert (await journal.add([late], idempotency(b"other"))).replayed == b"answer"
 
+    async def test_an_answer_can_be_looked_up(self, journal):
+        """What a key's request was answered, while the key lives; looking takes no key."""
+        asked = {"scope": "app", "key": "k", "fingerprint": b"f"}
+        assert await journal.answer(**asked, now=NOW) is None
+        await journal.add([entry("d1")], idempotency(answer=b"first", hours=1))
+        assert await journal.answer(**asked, now=NOW) == b"first"
+        assert await journal.answer(**asked | {"scope": "other"}, now=NOW) is None
+        assert await journal.answer(**asked, now=NOW + timedelta(hours=1)) is None
+        with pytest.raises(IdempotencyMismatch, match="'k'"):
+            await journal.answer(**asked | {"fingerprint": b"g"}, now=NOW)
+
     async def test_a_failed_request_leaves_its_key_free(self, journal):
         """The key is kept with the entries or not at all."""
         await journal.add([entry("taken")])

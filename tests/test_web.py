@@ -90,57 +90,6 @@ async def test_a_trailing_slash_makes_no_difference(client):
         assert (await client.get(path)).status_code == 200, path
 
 
-# Idempotency
-
-
-async def test_a_repeated_key_gets_the_stored_answer(client):
-    """The same key and body: the same bytes, marked as replayed, and no second message."""
-    key = {"Idempotency-Key": "order-1042"}
-    first = await client.post("/v1/messages", json=LETTER, headers=key)
-    again = await client.post("/v1/messages", json=LETTER, headers=key)
-    assert "idempotency-replayed" not in first.headers
-    assert again.headers["idempotency-replayed"] == "true"
-    assert (again.status_code, again.content) == (202, first.content)
-    assert again.headers["location"] == first.headers["location"]
-    assert len((await client.get("/v1/messages")).json()["items"]) == 1
-
-
-async def test_many_at_once_with_one_key_make_one_message(client):
-    """Fifty at a time get one id between them."""
-    key = {"Idempotency-Key": "k"}
-    async with asyncio.TaskGroup() as group:
-        calls = [
-            group.create_task(client.post("/v1/messages", json=LETTER, headers=key))
-            for _ in range(50)
-        ]
-    assert {call.result().status_code for call in calls} == {202}
-    assert len({call.result().json()["id"] for call in calls}) == 1
-
-
-async def test_a_key_stands_for_one_body(client):
-    """Another body under the same key is a mistake of the caller."""
-    key = {"Idempotency-Key": "k"}
-    await client.post("/v1/messages", json=LETTER, headers=key)
-    other = await client.post("/v1/messages", json=LETTER | {"text": "Bye."}, headers=key)
-    assert problem_of(other, 422)["type"].endswith(":idempotency-mismatch")
-
-
-@pytest.mark.parametrize("key", ["", "two words", "k" * 256, "\u00fc", "tab\t"])
-async def test_a_key_that_is_none_is_refused_by_its_name(client, key):
-    """1 to 255 visible ASCII characters; anything else names the header."""
-    answer = await client.post(
-        "/v1/messages", json=LETTER, headers={"Idempotency-Key": key.encode()}
-    )
-    assert only_error(answer)["header"] == "Idempotency-Key"
-
-
-async def test_two_keys_for_one_request_are_none(client):
-    """Which of them stands for it, nobody could say."""
-    keys = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
-    answer = await client.post("/v1/messages", json=LETTER, headers=keys)
-    assert only_error(answer) == {"message": "it is given twice", "header": "Idempotency-Key"}
-
-
 # Looking
 
 

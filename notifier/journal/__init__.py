@@ -125,6 +125,15 @@ class Journal(Protocol):
         """
         ...
 
+    async def answer(
+        self, scope: str, key: str, fingerprint: bytes, *, now: datetime
+    ) -> bytes | None:
+        """
+        What an idempotency key's request was answered; None: the key is free. Nothing is
+        added. Raises IdempotencyMismatch.
+        """
+        ...
+
     async def claim(
         self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:

@@ -8,17 +8,17 @@ from msgspec import Struct
 
 from notifier.deliveries import Delivery
 from notifier.errors import InvalidMessage, Rejected
-from notifier.service import Notifier, Receipt
+from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import Answer, encode
-from notifier.web.auth import key_of
 from notifier.web.bodies import AnyRequest, read_json
-from notifier.web.messages import IDEMPOTENCY, REPLAYED, SAYS, TAGS
+from notifier.web.messages import TAGS
 from notifier.web.openapi import Operation, Outcome
-from notifier.web.parameters import Nothing, Written, read_idempotency, read_query, read_traceparent
+from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadHeader, Problem, problem_of
 from notifier.web.resources import MessageResource, resource
 from notifier.web.shapes import Batch, read_batch
+from notifier.web.submission import IDEMPOTENCY, REPLAY, submit
 
 STRICT, PERMISSIVE = b"strict", b"permissive"
 VALIDATION = {
@@ -76,22 +76,21 @@ class Batches:
         read_query(request, Nothing)
         strict = _strict(headers)
         messages = read_batch(body)
-        written = Written(_all if strict else _each)
-        idempotent = read_idempotency(
-            request, headers, body, answer=written, variant=b"" if strict else PERMISSIVE
-        )
         try:
-            receipt = await self._service.desk.submit(
+            submitted = await submit(
+                self._service,
+                request,
+                headers,
+                body,
                 messages,
-                key=key_of(request),
-                traceparent=read_traceparent(headers),
-                idempotent=idempotent,
+                render=_all if strict else _each,
+                variant=b"" if strict else PERMISSIVE,
                 strict=strict,
             )
         except InvalidMessage as error:
             # Of one alone the desk does not say which it was.
             raise _first(error) if len(messages) == 1 else error from None
-        return _answer(receipt, written, status=202 if strict else 207)
+        return Answer(submitted.body, status=202 if strict else 207, headers=submitted.headers)
 
 
 def _strict(headers: dict[bytes, bytes]) -> bool:
@@ -103,12 +102,6 @@ def _strict(headers: dict[bytes, bytes]) -> bool:
 
 def _first(error: InvalidMessage) -> InvalidMessage:
     return InvalidMessage(*(fault.within(0) for fault in error.faults))
-
-
-def _answer(receipt: Receipt, written: Written, *, status: int) -> Answer:
-    if receipt.replayed is not None:
-        return Answer(receipt.replayed, status=status, headers=[REPLAYED])
-    return Answer(written(receipt.results), status=status)
 
 
 def _all(results: Sequence[Delivery | Rejected]) -> bytes:
@@ -126,7 +119,6 @@ def _one(result: Delivery | Rejected) -> One:
     return One(status=problem.status, problem=problem)
 
 
-REPLAY = {"Idempotency-Replayed": SAYS["Idempotency-Replayed"]}
 BATCH = Operation(
     body=Batch,
     examples=examples.BATCHES,

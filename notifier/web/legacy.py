@@ -3,7 +3,7 @@ The addresses that clients of the replaced service call. Nothing is decided here
 translated. Fields that are not known are passed over, as they were there.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -13,16 +13,15 @@ from msgspec import Meta, Struct
 
 from notifier.compose import is_html
 from notifier.deliveries import Delivery, Status
-from notifier.errors import Fault, InvalidMessage
+from notifier.errors import Fault, InvalidMessage, MessageNotFound, Rejected
 from notifier.messages import Body, Email, Line, Mailbox
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import Answer, encode
-from notifier.web.auth import key_of
 from notifier.web.bodies import AnyRequest, decode, read_json
 from notifier.web.openapi import Operation, Outcome
-from notifier.web.parameters import read_traceparent
 from notifier.web.problems import NotSent
+from notifier.web.submission import IDEMPOTENCY, REPLAY, Submitted, id_of, submit
 
 # As Mailbox. Its pattern is left to `compose`, which refuses more: msgspec 0.22 corrupts the heap
 # where a string with a pattern and an array are alternatives.
@@ -100,32 +99,42 @@ class Legacy:
 
     async def send(self, request: AnyRequest) -> Answer:
         """It is on disk when the answer arrives; a worker sends it, first in, first out."""
-        return queued(await self._submit(request))
+        submitted = await self._submit(request)
+        return Answer(submitted.body, status=202, headers=submitted.headers)
 
     async def send_and_wait(self, request: AnyRequest) -> Answer:
-        """Where the relay does not answer in time the message stays queued, as in /send-email/."""
-        delivery = await self._submit(request)
-        delivery = await self._service.outcome(delivery.id, timeout=self._patience)
+        """
+        Where the relay does not answer in time the message stays queued, as in /send-email/.
+        A repeated request waits as the first does, for what becomes of the first's message.
+        """
+        submitted = await self._submit(request)
+        try:
+            delivery = await self._service.outcome(id_of(submitted), timeout=self._patience)
+        except MessageNotFound:  # of a repeated request; it has been pruned since
+            return Answer(submitted.body, status=202, headers=submitted.headers)
         reply = last_reply(delivery)
         if delivery.status is Status.SENT:
-            return Answer(encode(LegacyAnswer(f"sent: {reply}", delivery.id)))
+            sent = LegacyAnswer(f"sent: {reply}", delivery.id)
+            return Answer(encode(sent), headers=submitted.headers)
         if delivery.status.final:
-            raise NotSent(delivery.id, f"{delivery.status}: {reply or delivery.reason}")
-        return queued(delivery)
+            raise NotSent(
+                delivery.id,
+                f"{delivery.status}: {reply or delivery.reason}",
+                replayed=submitted.replayed,
+            )
+        return Answer(encode(as_it_is(delivery)), status=202, headers=submitted.headers)
 
-    async def _submit(self, request: AnyRequest) -> Delivery:
+    async def _submit(self, request: AnyRequest) -> Submitted:
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
         message = decode(_legacy, body)
         try:
-            receipt = await self._service.desk.submit(
-                (message.email(),), key=key_of(request), traceparent=read_traceparent(headers)
+            return await submit(
+                self._service, request, headers, body, (message.email(),), render=accepted
             )
         except InvalidMessage as error:
             one = isinstance(message.email_to, str)
             raise renamed(error, _NAMES, single=("to",) if one else ()) from None
-        (delivery,) = receipt.deliveries
-        return delivery
 
 
 def last_reply(delivery: Delivery) -> str:
@@ -137,9 +146,16 @@ def last_reply(delivery: Delivery) -> str:
     return last.reply if last.reply.startswith(code) else f"{code} {last.reply}"
 
 
-def queued(delivery: Delivery) -> Answer:
+def as_it_is(delivery: Delivery) -> LegacyAnswer:
+    """What has become so far of a message that is not final."""
     words = f"{delivery.status}: {delivery.reason}" if delivery.reason else str(delivery.status)
-    return Answer(encode(LegacyAnswer(words, delivery.id)), status=202)
+    return LegacyAnswer(words, delivery.id)
+
+
+def accepted(results: Sequence[Delivery | Rejected]) -> bytes:
+    """The answer that says that the one message is on disk."""
+    (delivery,) = results
+    return b"" if isinstance(delivery, Rejected) else encode(as_it_is(delivery))
 
 
 def renamed(
@@ -154,18 +170,22 @@ def renamed(
     return InvalidMessage(*faults)
 
 
-QUEUED = Outcome("It is in the journal on disk.", LegacyAnswer, examples.LEGACY_QUEUED)
+QUEUED = Outcome(
+    "It is in the journal on disk.", LegacyAnswer, examples.LEGACY_QUEUED, headers=REPLAY
+)
 SEND = Operation(
     body=LegacyEmail,
     examples=examples.LEGACY_EMAILS,
+    headers=IDEMPOTENCY,
     answers={202: QUEUED},
     problems=(400, 413, 415, 422, 429, 503),
 )
 SEND_AND_WAIT = Operation(
     body=LegacyEmail,
     examples=examples.LEGACY_EMAILS,
+    headers=IDEMPOTENCY,
     answers={
-        200: Outcome("The relay has taken it.", LegacyAnswer, examples.LEGACY_SENT),
+        200: Outcome("The relay has taken it.", LegacyAnswer, examples.LEGACY_SENT, headers=REPLAY),
         202: QUEUED,
     },
     problems=(400, 413, 415, 422, 429, 502, 503),

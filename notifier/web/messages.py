@@ -3,11 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
 from litestar import post, route
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
 
 from notifier.deliveries import Delivery, Status
 from notifier.errors import MessageNotFound, Rejected
@@ -19,39 +17,19 @@ from notifier.web.auth import key_of, narrowed
 from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import (
-    IDEMPOTENCY_PATTERN,
-    Written,
     read_id,
-    read_idempotency,
     read_query,
-    read_traceparent,
     refuse_cross_site,
     render,
 )
 from notifier.web.queries import MessageQuery, SendQuery, ShowQuery
 from notifier.web.resources import MessageList, MessageResource, resource
 from notifier.web.shapes import AnyMessage, read_message
+from notifier.web.submission import IDEMPOTENCY, REPLAY, id_of, submit
 from notifier.web.waiting import PREFER, applied, read_wait
 
 TAGS = ["messages"]
 ENTITY = 2  # header fields that every answer begins with: of what kind and how long it is
-REPLAYED = (b"idempotency-replayed", b"true")
-IDEMPOTENCY = {
-    "Idempotency-Key": {
-        "description": "The same key with the same body gets the answer that was given before, "
-        "and no second message is made.",
-        "schema": {"type": "string", "pattern": IDEMPOTENCY_PATTERN},
-    }
-}
-
-
-class IdOnly(Struct):
-    """What of an answer kept earlier is needed to point to its message."""
-
-    id: str
-
-
-_id_of = msgspec.json.Decoder(IdOnly)
 
 
 class Messages:
@@ -87,22 +65,12 @@ class Messages:
         body = await read_json(request, headers, limit=self._limit)
         dry_run = scope["query_string"] and read_query(request, SendQuery).dry_run
         message = read_message(body)
-        written = Written(_single)
-        idempotent = read_idempotency(request, headers, body, answer=written)
         if dry_run:
             return await self._preview(request, message)
-        receipt = await self._service.desk.submit(
-            (message,),
-            key=key_of(request),
-            traceparent=read_traceparent(headers),
-            idempotent=idempotent,
-        )
-        if receipt.replayed is None:
-            id = receipt.deliveries[0].id
-            answer = self._accepted(id, written(receipt.results))
-        else:
-            id = _id_of.decode(receipt.replayed).id
-            answer = self._accepted(id, receipt.replayed, REPLAYED)
+        submitted = await submit(self._service, request, headers, body, (message,), render=_single)
+        id = id_of(submitted)
+        location = (b"location", self._base + id.encode())
+        answer = Answer(submitted.body, status=202, headers=[location, *submitted.headers])
         if b"prefer" in headers and (wait := read_wait(scope["headers"], most=self._patience)):
             return await self._final(id, wait, answer)
         return answer
@@ -158,10 +126,6 @@ class Messages:
         refuse_cross_site(request)
         return _shown(await self._service.send_now(read_id(request)))
 
-    def _accepted(self, id: str, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
-        location = (b"location", self._base + id.encode())
-        return Answer(body, status=202, headers=[location, *headers])
-
 
 def _single(results: Sequence[Delivery | Rejected]) -> bytes:
     (delivery,) = results
@@ -189,7 +153,7 @@ Handler = Callable[[AnyRequest], Awaitable[Answer]]
 MESSAGE = Outcome("The message as it is now.", MessageResource, examples.SENT)
 SAYS = {
     "Location": "Where to look at it.",
-    "Idempotency-Replayed": "`true`: given before, and nothing was added.",
+    **REPLAY,
     "Preference-Applied": "`wait=10`: so long it was waited for, or less.",
 }
 MAIL = Outcome("", str, examples.SOURCE, media_type="message/rfc822")

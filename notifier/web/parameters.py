@@ -1,10 +1,8 @@
 """Take what stands in a request's query and header fields, or say what is wrong with it."""
 
 import re
-from collections.abc import Callable, Sequence
 from datetime import datetime
-from hashlib import blake2b
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -12,20 +10,14 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from notifier.deliveries import Delivery
-from notifier.errors import MessageNotFound, Rejected
-from notifier.service import Idempotent
+from notifier.errors import MessageNotFound
 from notifier.web.answers import encode
 from notifier.web.bodies import AnyRequest, fault_of
-from notifier.web.problems import BadHeader, BadParameter
+from notifier.web.problems import BadParameter
 from notifier.web.resources import resource
 
 Query = TypeVar("Query", bound=Struct)
 
-Rendering: TypeAlias = Callable[[Sequence[Delivery | Rejected]], bytes]
-
-IDEMPOTENCY_PATTERN = r"^[!-~]{1,255}$"
-
-_IDEMPOTENCY_KEY = re.compile(rb"[!-~]{1,255}")
 MAX_PARAMETERS = 100
 
 # Later versions may have more to say behind it.
@@ -93,43 +85,6 @@ def checked_id(id: str) -> str:
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
     """A query without parameters: one that is not known would otherwise be passed over."""
-
-
-class Written:
-    """A rendering that keeps what it has written, so that it need not be written twice."""
-
-    __slots__ = ("_write", "body")
-
-    def __init__(self, write: Rendering) -> None:
-        self.body: bytes | None = None
-        self._write = write
-
-    def __call__(self, results: Sequence[Delivery | Rejected]) -> bytes:
-        if self.body is None:
-            self.body = self._write(results)
-        return self.body
-
-
-def read_idempotency(
-    request: AnyRequest,
-    headers: dict[bytes, bytes],
-    body: bytes,
-    *,
-    answer: Rendering,
-    variant: bytes = b"",
-) -> Idempotent | None:
-    """The caller's Idempotency-Key, what it stands for (this path and body), and the answer."""
-    key = headers.get(b"idempotency-key")
-    if key is None:
-        return None
-    if not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise BadHeader("Idempotency-Key", "1 to 255 visible ASCII characters are allowed")
-    if sum(name == b"idempotency-key" for name, _ in request.scope["headers"]) > 1:
-        raise BadHeader("Idempotency-Key", "it is given twice")
-    stands_for = blake2b(request.scope["path"].rstrip("/").encode(), digest_size=20)
-    stands_for.update(b"\0" + variant)
-    stands_for.update(body)
-    return Idempotent(key.decode(), stands_for.digest(), answer)
 
 
 def read_traceparent(headers: dict[bytes, bytes]) -> str:

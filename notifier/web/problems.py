@@ -64,9 +64,10 @@ class WrongKey(errors.Unauthorized):
 class NotSent(errors.NotifierError):
     """Whoever waited for it learns that the message will not be sent."""
 
-    def __init__(self, id: str, detail: str) -> None:
+    def __init__(self, id: str, detail: str, *, replayed: bool = False) -> None:
         super().__init__(detail)
         self.id = id
+        self.replayed = replayed  # it was handed in by an earlier request
 
 
 # The first class that fits, so the special ones come before their base.
@@ -142,6 +143,8 @@ def _of_ours(error: errors.NotifierError) -> Response[bytes]:
 
 def _headers(error: errors.NotifierError) -> dict[str, str]:
     match error:
+        case NotSent(replayed=True):
+            return {"Idempotency-Replayed": "true"}
         case errors.TooMany():
             return error.headers
         case errors.Unavailable():

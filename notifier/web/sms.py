@@ -14,11 +14,10 @@ from notifier.service import Notifier
 from notifier.sms import Carrier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.auth import key_of
 from notifier.web.bodies import AnyRequest, decode, read_json
-from notifier.web.legacy import QUEUED, UserId, queued, renamed
+from notifier.web.legacy import QUEUED, UserId, accepted, renamed
 from notifier.web.openapi import GET, Operation, Outcome
-from notifier.web.parameters import read_traceparent
+from notifier.web.submission import IDEMPOTENCY, submit
 
 # What is wrong with them is said by the same words as at /v1/messages.
 Number = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])", max_length=64)]
@@ -97,13 +96,12 @@ class Texts:
         body = await read_json(request, headers, limit=self._limit)
         message = decode(_legacy, body).sms()
         try:
-            receipt = await self._service.desk.submit(
-                (message,), key=key_of(request), traceparent=read_traceparent(headers)
+            submitted = await submit(
+                self._service, request, headers, body, (message,), render=accepted
             )
         except InvalidMessage as error:
             raise renamed(error, _NAMES) from None
-        (delivery,) = receipt.deliveries
-        return queued(delivery)
+        return Answer(submitted.body, status=202, headers=submitted.headers)
 
     async def carriers(self, request: AnyRequest) -> Answer:  # noqa: ARG002 - Litestar calls it by name
         """Each with what is known of its gateway today, since when, and who says so."""
@@ -114,6 +112,7 @@ class Texts:
 SEND = Operation(
     body=LegacySms,
     examples=examples.LEGACY_TEXTS,
+    headers=IDEMPOTENCY,
     answers={202: QUEUED},
     problems=(400, 413, 415, 422, 429, 503),
 )

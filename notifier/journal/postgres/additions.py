@@ -48,6 +48,9 @@ KEPT = """
     SELECT scope, key, fingerprint, answer FROM idempotency
     JOIN unnest($1::text[], $2::text[]) AS asked (scope, key) USING (scope, key)
 """
+ANSWER = """
+    SELECT fingerprint, answer FROM idempotency WHERE scope = $1 AND key = $2 AND expires_at > $3
+"""
 WAITING_ALIKE = """
     SELECT seq, status, record FROM deliveries
     WHERE key = $1 AND collapse_key = $2 ORDER BY seq FOR UPDATE
@@ -145,12 +148,23 @@ def _name(asked: Idempotency) -> KeyName:
     return asked.scope, asked.key
 
 
+async def answer(db: Connection, name: KeyName, fingerprint: bytes, now: datetime) -> bytes | None:
+    """The answer kept under a key; None: it is free. Raises IdempotencyMismatch."""
+    row = await db.fetchrow(ANSWER, *name, micros(now))
+    if row is None:
+        return None
+    found: bytes = row["answer"]
+    if row["fingerprint"] != fingerprint:
+        raise _mismatch(name)
+    return found
+
+
 def _replay(asked: Idempotency, fingerprint: bytes, answer: bytes) -> Added | Exception:
-    if fingerprint != asked.fingerprint:
-        return IdempotencyMismatch(
-            f"the idempotency key {asked.key!r} was used for a different request"
-        )
-    return Added(answer)
+    return Added(answer) if fingerprint == asked.fingerprint else _mismatch(_name(asked))
+
+
+def _mismatch(name: KeyName) -> IdempotencyMismatch:
+    return IdempotencyMismatch(f"the idempotency key {name[1]!r} was used for a different request")
 
 
 async def _insert(db: Connection, entries: Sequence[Entry]) -> None:

@@ -16,6 +16,7 @@ from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, 
 from notifier.journal.commits import Commits
 from notifier.journal.postgres import prunes, searches, steps
 from notifier.journal.postgres.additions import Addition
+from notifier.journal.postgres.additions import answer as kept_answer
 from notifier.journal.postgres.claims import HEADS, Claims
 from notifier.journal.postgres.faults import TROUBLE, told
 from notifier.journal.postgres.holdings import Holdings
@@ -117,6 +118,12 @@ class PostgresJournal:
         for route in {entry.delivery.route for entry in entries}:
             self.arriving(route)
         return added
+
+    async def answer(
+        self, scope: str, key: str, fingerprint: bytes, *, now: datetime
+    ) -> bytes | None:
+        async with self._connection() as db:
+            return await kept_answer(db, (scope, key), fingerprint, now)
 
     async def claim(
         self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK

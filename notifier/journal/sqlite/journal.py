@@ -14,7 +14,7 @@ from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import MessageNotFound, NotifierError, Rejected
 from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
-from notifier.journal.sqlite import opening, prunes, rows, searches
+from notifier.journal.sqlite import opening, prunes, repeats, rows, searches
 from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.claims import HEADS, Claims
@@ -117,6 +117,11 @@ class SqliteJournal:
         for route in {entry.delivery.route for entry in entries}:
             self.arriving(route)
         return await added
+
+    async def answer(
+        self, scope: str, key: str, fingerprint: bytes, *, now: datetime
+    ) -> bytes | None:
+        return await self._reads.ask(lambda db: repeats.answer(db, (scope, key), fingerprint, now))
 
     async def claim(
         self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK

@@ -37,17 +37,24 @@ def replayed(db: sqlite3.Connection, asked: Idempotency, now: datetime) -> bytes
     The answer kept under the key; None: the key is new or past its time, and is ours from here
     on. Raises IdempotencyMismatch.
     """
-    row = db.execute(ANSWER, (*pair(asked), micros(now))).fetchone()
-    if row is None:
+    kept = answer(db, pair(asked), asked.fingerprint, now)
+    if kept is None:
         keep(db, [asked])
-        return None
-    fingerprint, answer = row
-    if fingerprint != asked.fingerprint:
-        raise IdempotencyMismatch(
-            f"the idempotency key {asked.key!r} was used for a different request"
-        )
-    kept: bytes = answer
     return kept
+
+
+def answer(db: sqlite3.Connection, key: Pair, fingerprint: bytes, now: datetime) -> bytes | None:
+    """The answer kept under the key; None: it is free. Raises IdempotencyMismatch."""
+    row = db.execute(ANSWER, (*key, micros(now))).fetchone()
+    if row is None:
+        return None
+    kept_for, kept = row
+    if kept_for != fingerprint:
+        raise IdempotencyMismatch(
+            f"the idempotency key {key[1]!r} was used for a different request"
+        )
+    found: bytes = kept
+    return found
 
 
 def _row(asked: Idempotency) -> tuple[Value, ...]:
