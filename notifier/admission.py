@@ -74,9 +74,9 @@ class Admission:
         if message.template is not None:
             message = self._fill(message)
         if isinstance(message, Sms):
-            composed = self._compose_sms(message, id=id, key=key, now=now)
+            composed = self._compose_sms(message, id=id, key=key, now=now, at=term.due_at)
         elif isinstance(message, Email):
-            composed = self._compose_email(message, id=id, key=key, now=now)
+            composed = self._compose_email(message, id=id, key=key, at=term.due_at)
         else:
             raise TypeError(message)
         if key is not None:
@@ -125,9 +125,10 @@ class Admission:
         subject = message.subject if filled.subject is None else filled.subject
         return replace(message, subject=subject, text=filled.text, html=filled.html)
 
-    def _compose_email(self, email: Email, *, id: str, key: Key | None, now: datetime) -> Composed:
+    def _compose_email(self, email: Email, *, id: str, key: Key | None, at: datetime) -> Composed:
         sender = (key and key.default_sender) or self._sender
-        made = compose(email, id=id, sender=sender, now=now)
+        restricted = key is not None and _has_rules(key)
+        made = compose(email, id=id, sender=sender, at=at, restricted=restricted)
         envelope = made.envelope
         return Composed(
             route=_route(envelope.recipients),
@@ -139,7 +140,9 @@ class Admission:
             warnings=made.warnings,
         )
 
-    def _compose_sms(self, sms: Sms, *, id: str, key: Key | None, now: datetime) -> Composed:
+    def _compose_sms(
+        self, sms: Sms, *, id: str, key: Key | None, now: datetime, at: datetime
+    ) -> Composed:
         if sms.text is None:
             raise InvalidMessage(Fault("/text", "is needed, or a template"))
         provider = self._settings.sms_provider is not None
@@ -156,12 +159,12 @@ class Admission:
             f"{segments.segments} segment(s) in {segments.encoding.value}",
         )
         if admitted.carrier is None and key is not None and key.kind is KeyKind.TEST:
-            return _stand_in(sms, admitted.number.e164, id=id, now=now, warnings=warnings)
+            return _stand_in(sms, admitted.number.e164, id=id, at=at, warnings=warnings)
         if admitted.carrier is None:
             return self._for_provider(sms, admitted.number.e164, id=id, warnings=warnings)
         mails = to_emails(sms, admitted.carrier, number=admitted.number, sender=self._sms_sender)
         made = [
-            compose(mail, id=f"{id}-{place}" if len(mails) > 1 else id, sender=None, now=now)
+            compose(mail, id=f"{id}-{place}" if len(mails) > 1 else id, sender=None, at=at)
             for place, mail in enumerate(mails, 1)
         ]
         envelope = made[0].envelope
@@ -197,11 +200,11 @@ def _utc(at: datetime) -> datetime:
 
 
 def _stand_in(
-    sms: Sms, number: str, *, id: str, now: datetime, warnings: tuple[str, ...]
+    sms: Sms, number: str, *, id: str, at: datetime, warnings: tuple[str, ...]
 ) -> Composed:
     """For a provider's text that must not leave: a mail, as the simulator takes no other."""
     mail = Email(to=(f"{number[1:]}@{TEXTS_DOMAIN}",), text=to_text(sms))
-    made = compose(mail, id=id, sender=f"notifier@{TEXTS_DOMAIN}", now=now)
+    made = compose(mail, id=id, sender=f"notifier@{TEXTS_DOMAIN}", at=at)
     return Composed(
         route=Route.SIMULATOR,
         sender=made.envelope.sender,
@@ -221,6 +224,12 @@ def _route(recipients: tuple[str, ...]) -> Route:
     raise InvalidMessage(
         Fault("/to", f"{simulated[0]} is simulated and cannot stand beside real recipients")
     )
+
+
+def _has_rules(key: Key) -> bool:
+    """Whether a provider that obeys a header could do what the key does not allow."""
+    rules = (key.senders, key.recipients, key.recipient_domains, key.rate, key.daily)
+    return key.kind is not KeyKind.LIVE or any(rules)
 
 
 def _check(key: Key, composed: Composed) -> None:

@@ -29,6 +29,8 @@ Mailbox = Annotated[
     ),
 ]
 Line = Annotated[str, Meta(pattern=_NO_CONTROLS, max_length=998)]
+# A field may have many lines, each folded at a blank; long threads have long References.
+HeaderValue = Annotated[str, Meta(pattern=_NO_CONTROLS, max_length=8192)]
 Label = Annotated[str, Meta(pattern=_NO_CONTROLS, min_length=1, max_length=255)]
 Body = Annotated[str, Meta(pattern=_NO_NUL)]
 Recipients = Annotated[tuple[Mailbox, ...], Meta(max_length=50)]
@@ -107,8 +109,11 @@ class Email(Message, tag="email", frozen=True, kw_only=True):
     html: Body | None = None
     attachments: Annotated[tuple[Attachment, ...], Meta(max_length=20)] = ()
     headers: Annotated[
-        dict[HeaderName, Line],
-        Meta(max_length=20, description="X-*, List-* and other harmless ones."),
+        dict[HeaderName, HeaderValue],
+        Meta(
+            max_length=20,
+            description="X-*, List-* and other harmless ones; `Auto-Submitted: no` leaves it out.",
+        ),
     ] = {}
 
 

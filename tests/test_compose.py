@@ -52,9 +52,9 @@ long</p>
 """.replace(b"\n", b"\r\n")
 
 
-def composed(*, now=NOW, id="0192", default="default@x.test", **fields):
+def composed(*, at=NOW, id="0192", default="default@x.test", restricted=False, **fields):
     given = {"to": ("b@x.test",), "sender": "a@x.test", "text": "x", **fields}
-    return compose(Email(**given), id=id, sender=default, now=now)
+    return compose(Email(**given), id=id, sender=default, at=at, restricted=restricted)
 
 
 def parsed(**fields):
@@ -110,7 +110,7 @@ def test_every_try_has_the_same_octets():
 
 def test_the_date_is_in_universal_time():
     """A time of any zone is written in UTC."""
-    message = parsed(now=datetime(2026, 1, 2, 1, 2, 3, tzinfo=timezone(timedelta(hours=2))))
+    message = parsed(at=datetime(2026, 1, 2, 1, 2, 3, tzinfo=timezone(timedelta(hours=2))))
     assert message["Date"] == "Thu, 01 Jan 2026 23:02:03 +0000"
 
 
@@ -360,6 +360,37 @@ def test_a_picture_that_is_not_shown_is_said():
     assert made.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("id", "url"),
+    [
+        ("logo", "CID:logo"),
+        ("a&b@x", "cid:a&amp;b@x"),
+        ("a&b@x", "cid:a&b@x"),
+        ("<a@x>", "cid:a%40x"),
+        ("a%b", "cid:a%25b"),
+        ("a'b", "cid:a%27b"),
+    ],
+)
+def test_a_picture_is_shown_however_its_url_is_written(id, url):
+    """A scheme has no case, and HTML and URLs have their own ways to write an id."""
+    html = f'<img src="{url}">'
+    assert composed(html=html, attachments=(file(content_id=id),)).warnings == ()
+
+
+def test_what_belongs_together_names_its_root():
+    """RFC 2387: a multipart/related says of which type its first part is."""
+    picture = file("a.png", content_id="a", content_type="image/png")
+    alone = parsed(text="", html="<img src=cid:a>", attachments=(picture,))
+    assert alone.get_content_type() == "multipart/related"
+    assert alone.get_param("type") == "text/html"
+    both = parsed(html="<img src=cid:a>", attachments=(picture,))
+    assert (
+        both.get_param("type")
+        == "multipart/alternative"
+        == next(both.iter_parts()).get_content_type()
+    )
+
+
 def test_a_files_name_has_a_plain_form():
     """Readers that know nothing of RFC 2231 find a name in ASCII."""
     content = composed(attachments=(file("Zażółć gęślą.pdf"),)).content
@@ -474,6 +505,10 @@ def test_an_attachment_is_read_from_json():
         ("List-Id", "News <news.x.test>"),
         ("In-Reply-To", "<1@x.test>"),
         ("References", " ".join(f"<{n}@x.test>" for n in range(60))),
+        ("References", " ".join(f"<{n}.{'a' * 48}@mail.x.test>" for n in range(100))),
+        ("List-Unsubscribe", ", ".join(f"<https://x.test/{n}>" for n in range(300))),
+        ("X-Note", "a " * 4000 + "a"),
+        ("X-Note", "ż" * 8192),
         ("Precedence", "bulk"),
         ("Importance", "high"),
         ("Organization", "Żółw & Co"),
@@ -491,9 +526,16 @@ def test_harmless_headers_are_sent(name, value):
 
 STRUCTURAL = """
     From To Cc Bcc Sender Reply-To Subject Date Message-ID MIME-Version Content-Type Received
-    content-transfer-encoding Return-Path DKIM-Signature ARC-Seal Resent-To Auto-Submitted
-    Delivered-To X-SMTPAPI Errors-To
+    content-transfer-encoding Return-Path DKIM-Signature ARC-Seal Resent-To
+    Delivered-To Errors-To X-SMTPAPI X-MSYS-API X-MC-BccAddress X-APIHEADER
 """
+COMMANDS = """
+    X-MC-Template X-MSYS-Subaccount X-PM-Message-Stream X-Mailgun-Drop-Message X-MJ-TemplateID
+    X-SES-SOURCE-ARN x-ses-configuration-set X-Job X-Virtual-MTA X-MS-Exchange-Organization-SCL
+"""
+HARMLESS = (
+    "X-Job-Id X-Tenant-Id X-Priority X-Mailer X-Entity-Ref-ID X-Auto-Response-Suppress List-Id"
+)
 
 
 @pytest.mark.parametrize("name", STRUCTURAL.split())
@@ -502,6 +544,34 @@ def test_structural_headers_are_refused(name):
     (message,) = faults(headers={name: "x"}).values()
     assert "cannot be set here" in message
     assert name in message
+
+
+@pytest.mark.parametrize("name", COMMANDS.split())
+def test_a_restricted_caller_gives_providers_no_commands(name):
+    """By a header that a provider obeys a key's rules could be gone round."""
+    (message,) = faults(headers={name: "x"}, restricted=True).values()
+    assert name in message
+    assert parsed(headers={name: "x"})[name] == "x"
+
+
+@pytest.mark.parametrize("name", HARMLESS.split())
+def test_a_restricted_caller_has_headers_of_its_own(name):
+    """What no provider obeys is anybody's to set."""
+    assert parsed(headers={name: "x"}, restricted=True)[name] == "x"
+
+
+@pytest.mark.parametrize("value", ["auto-replied", "Auto-Notified", "auto-generated"])
+def test_how_a_message_came_about_can_be_said(value):
+    """The caller knows whether it answers another mail."""
+    assert parsed(headers={"auto-submitted": value}).get_all("Auto-Submitted") == [value]
+
+
+@pytest.mark.parametrize("name", ["Auto-Submitted", "auto-submitted"])
+def test_a_message_can_pass_for_one_that_a_person_sent(name):
+    """Ticket systems pass over mail that says to be automatic: `no` leaves the header out."""
+    assert "Auto-Submitted" not in parsed(headers={name: "no"})
+    assert "Auto-Submitted" not in parsed(headers={name: "No"})
+    assert list(faults(headers={name: "never"})) == [f"/headers/{name}"]
 
 
 @pytest.mark.parametrize(

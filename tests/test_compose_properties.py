@@ -41,7 +41,7 @@ HOSTILE = [
 
 def composed(**fields):
     given = {"to": ("b@x.test",), "sender": "a@x.test", "text": "x", **fields}
-    return compose(Email(**given), id="1", sender=None, now=NOW).content
+    return compose(Email(**given), id="1", sender=None, at=NOW).content
 
 
 def parsed(content, *, also=()):

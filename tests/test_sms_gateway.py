@@ -57,7 +57,7 @@ def test_a_gateway_gets_one_plain_mail():
 def test_the_mail_on_the_wire_is_one_part_of_seven_bits():
     """GSM text that is ASCII needs no encoding, which a gateway would show as it is."""
     (mail,) = _emails(Sms(to="2025550123", carrier="Google Fi", text="Code: 123456 = yes"))
-    composed = compose(mail, id="a1", sender=None, now=NOW)
+    composed = compose(mail, id="a1", sender=None, at=NOW)
     read = email.message_from_bytes(composed.content, policy=email.policy.default)
     assert read.get_content_type() == "text/plain"
     assert not read.is_multipart()
@@ -256,7 +256,7 @@ async def test_parts_reach_a_real_mailbox_in_order(tmp_path):
     """Composed, joined, sent over SMTP: three mails to the one number, each by its own id."""
     sms = Sms(to="2025550123", carrier="fi", text="Ångström {n} wrote home again. " * 12)
     composed = [
-        compose(mail, id=f"d1-{place}", sender=None, now=NOW)
+        compose(mail, id=f"d1-{place}", sender=None, at=NOW)
         for place, mail in enumerate(_emails(sms), start=1)
     ]
     assert len(composed) == 3

@@ -86,7 +86,7 @@ class ByMail:
             text=f"{alert.text}\n\nSince {alert.since:%c} UTC",
         )
         id = os.urandom(12).hex()
-        made = compose(email, id=id, sender=self._sender, now=self._clock())
+        made = compose(email, id=id, sender=self._sender, at=self._clock())
         attempt = await self._relays.send(made.envelope, made.content)
         if not attempt.accepted and not attempt.uncertain:
             raise ConnectionError(attempt.reply)

@@ -1,13 +1,14 @@
 """Put a message together: addresses, headers, parts."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from urllib.parse import quote
 
 from msgspec import Struct
 
 from notifier.attempts import Envelope
 from notifier.compose.addresses import Address, address, address_field
+from notifier.compose.cid import CID_URL, content_id_of
 from notifier.compose.custom import custom_field
 from notifier.compose.headers import date, require_text, text_field
 from notifier.compose.mime import (
@@ -20,13 +21,18 @@ from notifier.compose.mime import (
     require_filename,
     text_part,
 )
-from notifier.compose.text import text_of
+from notifier.compose.text import HTML_CHARACTERS, text_of
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Attachment, Email
 
 MOST_RECIPIENTS = 50
 MOST_ATTACHMENTS = 20
 MOST_HEADERS = 20
+HTML_WEIGHT = 5  # how much longer it takes to make text of HTML than to send it
+
+_ALTERNATIVE = b"multipart/alternative"
+# RFC 3834, section 5: to say `no` and to leave it out are the same, and some look for the name.
+_NOT_SUBMITTED = re.compile(rb"auto-submitted: no\r\n", re.IGNORECASE)
 
 
 class Composed(Struct, frozen=True):
@@ -51,16 +57,19 @@ class _Addresses(Struct, frozen=True):
     reply_to: Sequence[Address]
 
 
-def compose(email: Email, *, id: str, sender: str | None, now: datetime) -> Composed:
+def compose(
+    email: Email, *, id: str, sender: str | None, at: datetime, restricted: bool = False
+) -> Composed:
     """
     The message as it goes out on every try: its Message-ID, Date and boundaries follow from
-    `id` and `now`. `sender` is who writes where the message does not say. Raises
-    InvalidMessage with a fault for each field that is wrong.
+    `id` and `at`. `sender` is who writes where the message does not say; the headers of a
+    `restricted` caller hold no commands to providers. Raises InvalidMessage with a fault for
+    each field that is wrong.
     """
     faults: list[Fault] = []
     addresses = _addresses(email, sender, faults)
     subject = _subject(email.subject, faults)
-    custom = _custom(email.headers, faults) if email.headers else b""
+    custom = _custom(email.headers, restricted, faults)
     text, html = _bodies(email, faults)
     if email.attachments:
         faults.extend(_attachment_faults(email.attachments))
@@ -73,9 +82,7 @@ def compose(email: Email, *, id: str, sender: str | None, now: datetime) -> Comp
         (
             _address_fields(addresses),
             subject,
-            f"Date: {date(now)}\r\n"
-            f"Message-ID: <{id}@{domain}>\r\n"
-            "Auto-Submitted: auto-generated\r\n".encode(),  # RFC 3834
+            f"Date: {date(at)}\r\nMessage-ID: <{id}@{domain}>\r\n".encode(),
             custom,
             b"MIME-Version: 1.0\r\n",
             parts,
@@ -86,7 +93,9 @@ def compose(email: Email, *, id: str, sender: str | None, now: datetime) -> Comp
 
 def weight(email: Email) -> int:
     """About how many octets have to be gone through to compose it."""
-    size = len(email.text or "") + len(email.html or "")
+    size = len(email.text or "") + len(email.html or "") + sum(map(len, email.headers.values()))
+    if email.text is None and email.html is not None:
+        size += min(len(email.html), HTML_CHARACTERS) * HTML_WEIGHT
     return size + sum(len(each.content) for each in email.attachments)
 
 
@@ -156,7 +165,7 @@ def _subject(subject: str, faults: list[Fault]) -> bytes:
     return text_field("Subject", subject)
 
 
-def _custom(headers: dict[str, str], faults: list[Fault]) -> bytes:
+def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> bytes:
     fields: list[bytes] = []
     seen: set[str] = set()
     if len(headers) > MOST_HEADERS:
@@ -166,10 +175,12 @@ def _custom(headers: dict[str, str], faults: list[Fault]) -> bytes:
             faults.append(Fault(f"/headers/{_escaped(name)}", "the header stands there twice"))
         seen.add(name.lower())
         try:
-            fields.append(custom_field(name, value))
+            fields.append(custom_field(name, value, restricted=restricted))
         except ValueError as error:
             faults.append(Fault(f"/headers/{_escaped(name)}", str(error)))
-    return b"".join(fields)
+    if "auto-submitted" not in seen:
+        fields.insert(0, b"Auto-Submitted: auto-generated\r\n")  # RFC 3834
+    return b"".join(each for each in fields if not _NOT_SUBMITTED.match(each))
 
 
 def _escaped(name: str) -> str:
@@ -238,7 +249,10 @@ def _parts(
     shown = [each for each in email.attachments if html is not None and each.content_id]
     if shown:
         inline = (attachment_part(each, inline=True) for each in shown)
-        part = multipart(b"related", b"=_r" + boundary, (part, *inline))
+        # Its parameter `type` is a must: RFC 2387, section 3.1.
+        root = b"text/html" if part.startswith(b"Content-Type: text/html") else _ALTERNATIVE
+        kind = b'related; type="%b"' % root
+        part = multipart(kind, b"=_r" + boundary, (part, *inline))
         warnings = (*warnings, *_unused(shown, email.html or ""))
     if len(shown) < len(email.attachments):
         files = (
@@ -267,7 +281,7 @@ def _text_parts(
 
 
 def _unused(inline: Iterable[Attachment], html: str) -> Iterator[str]:
+    shown = {content_id_of(found[1]) for found in CID_URL.finditer(html)}
     for each in inline:
-        id = content_id(each)
-        if f"cid:{id}" not in html and f"cid:{quote(id)}" not in html:
+        if (id := content_id(each)) not in shown:
             yield f"the html does not show the attachment with the content_id {id}"

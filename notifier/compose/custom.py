@@ -8,13 +8,13 @@ from notifier.compose.headers import folded, require_text, text_field
 _NAME = re.compile(r"[!-9;-~]{1,50}")
 _TEXT = frozenset({"comments", "organization", "thread-topic"})
 _TOKENS = frozenset({"feedback-id", "importance", "keywords", "precedence", "priority"}) | {
+    "auto-submitted",
     "sensitivity",
     "thread-index",
 }
 _IDS = frozenset({"in-reply-to", "references"})
 _STRUCTURAL = frozenset({"bcc", "cc", "date", "from", "reply-to", "sender", "subject", "to"}) | {
     "authentication-results",
-    "auto-submitted",
     "delivered-to",
     "errors-to",
     "message-id",
@@ -23,21 +23,57 @@ _STRUCTURAL = frozenset({"bcc", "cc", "date", "from", "reply-to", "sender", "sub
     "return-path",
 }
 _STRUCTURAL_STARTS = ("content-", "resent-", "dkim-", "domainkey-", "arc-", "received-")
-# By these a provider is told to send to others than the envelope says.
-_STEERING = frozenset({"x-smtpapi", "x-mc-bccaddress"})
+# By these a provider is told to send to others than the envelope says: SendGrid, SparkPost,
+# Mandrill, Netcore. The record of the message would not be true.
+_READDRESSING = frozenset({"x-apiheader", "x-mc-bccaddress", "x-msys-api", "x-smtpapi"})
+# What else providers and large mail systems obey and do not merely pass on: other content, other
+# times, other accounts and pools, nothing delivered at all.
+_COMMANDS = frozenset({"x-binding", "x-job", "x-tenant", "x-virtual-mta", "x-virtualmta"}) | {
+    "x-xsmailingid",
+    "x-xsmessageid",
+}
+_COMMAND_STARTS = (
+    "x-alidm-",
+    "x-elasticemail-",
+    "x-greenarrow-",
+    "x-infobip-",
+    "x-kumo",
+    "x-mailersend-",
+    "x-mailgun-",
+    "x-mailin-",  # Brevo
+    "x-mailjet-",
+    "x-mc-",  # Mandrill
+    "x-mj-",  # Mailjet
+    "x-ms-acsemail-",
+    "x-ms-exchange-",
+    "x-msys-",  # SparkPost
+    "x-mt-",  # Mailtrap
+    "x-pm-",  # Postmark
+    "x-pmta-",  # PowerMTA
+    "x-postal-",
+    "x-sendgrid-",
+    "x-ses-",
+    "x-sib-",  # Brevo
+    "x-smtp2go-",
+    "x-smtpcom-",
+    "x-sparkpost-",
+    "x-tm-",  # Tipimail
+)
+_SUBMISSIONS = re.compile(r"no|auto-(?:generated|replied|notified)", re.IGNORECASE)
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[BbQq]\?[^?]*\?=")
 _IDS_SYNTAX = re.compile(r"<[^<>\s@]+@[^<>\s@]+>(?: +<[^<>\s@]+@[^<>\s@]+>)*")
 _FOLD = re.compile(r"(?<=\S) (?=\S)")
 _LONGEST = 900  # octets of a word: a line has 998
 
 
-def custom_field(name: str, value: str) -> bytes:
+def custom_field(name: str, value: str, *, restricted: bool) -> bytes:
     """
     The field, ready to be sent. Free text is encoded where it has to be; fields that machines
-    read are ASCII and sent as they are. Raises ValueError.
+    read are ASCII and sent as they are. Raises ValueError, where the caller is `restricted`
+    also for a field by which a provider is told to do otherwise than the envelope says.
     """
     kind = name.lower()
-    _require_allowed(name, kind)
+    _require_allowed(name, kind, restricted=restricted)
     require_text(value)
     if kind in _TEXT or kind.startswith("x-"):
         return text_field(name, value, longest=_LONGEST)
@@ -46,19 +82,27 @@ def custom_field(name: str, value: str) -> bytes:
         raise ValueError(f"{name} takes plain ASCII")
     if kind in _IDS and not _IDS_SYNTAX.fullmatch(value):
         raise ValueError(f"{name} takes message ids, `<id@domain>`, with spaces between them")
+    if kind == "auto-submitted" and not _SUBMISSIONS.fullmatch(value):
+        # RFC 3834, section 5, and RFC 5436, section 2.7.1.
+        raise ValueError(f"{name} is no, auto-generated, auto-replied or auto-notified")
     words = _FOLD.split(value)
     if max(map(len, words)) > _LONGEST:
         raise ValueError(f"a word in it is longer than {_LONGEST} characters")
     return folded(name, words)
 
 
-def _require_allowed(name: str, kind: str) -> None:
+def _require_allowed(name: str, kind: str, *, restricted: bool) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError("a header's name is 1 to 50 visible ASCII characters without a colon")
     if kind in _STRUCTURAL or kind.startswith(_STRUCTURAL_STARTS):
         raise ValueError(f"{name} cannot be set here: notifier or the relays write it")
-    if kind in _STEERING:
+    if kind in _READDRESSING:
         raise ValueError(f"{name} cannot be set here: it can change who receives the message")
+    if restricted and (kind in _COMMANDS or kind.startswith(_COMMAND_STARTS)):
+        raise ValueError(
+            f"{name} cannot be set with this key: a provider takes it for a command, "
+            "which could go round the key's rules"
+        )
     if not (kind.startswith(("x-", "list-")) or kind in _TEXT | _TOKENS | _IDS):
         others = ", ".join(sorted(_TEXT | _TOKENS | _IDS))
         raise ValueError(f"{name} is not allowed: X-*, List-* and these are: {others}")

@@ -9,7 +9,7 @@ TEXT_CHARACTERS = 1024 * 1024  # and so much text is kept: deep lists grow by th
 
 _LAYOUT = PlainText(links="footnote", images=True)
 # A tag is one that HTML knows: `<name>` in a letter to fill in is text.
-_ELEMENTS = (
+_NAMES = (
     "a abbr address area article aside audio b base bdi bdo big blockquote body br button canvas "
     "caption center cite code col colgroup data dd del details dfn div dl dt em fieldset "
     "figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input "
@@ -17,15 +17,23 @@ _ELEMENTS = (
     "q s samp script section select small source span strike strong style sub summary sup svg "
     "table tbody td template textarea tfoot th thead time title tr tt u ul var video wbr"
 )
+_ELEMENTS = frozenset(_NAMES.split())
+_ATTRIBUTES = 65_536  # characters of one tag's that are looked through
 _TAG = re.compile(
-    rf"<(?:/?(?:{'|'.join(_ELEMENTS.split())})(?:\s[^<>]*)?/?>|!doctype\s|!--)", re.IGNORECASE
+    rf"<(?:/?([a-z][a-z0-9]{{0,9}})(?:\s[^<>]{{0,{_ATTRIBUTES}}})?/?>|!doctype\s|!--)",
+    re.IGNORECASE,
 )
+_WINDOW = 1024 * 1024  # characters that are searched at a time: other threads get a turn between
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def is_html(text: str) -> bool:
     """Whether a tag of HTML is in it."""
-    return _TAG.search(text) is not None
+    for start in range(0, len(text), _WINDOW):
+        for tag in _TAG.finditer(text, start, start + _WINDOW + _ATTRIBUTES):
+            if tag[1] is None or tag[1].lower() in _ELEMENTS:
+                return True
+    return False
 
 
 def text_of(html: str) -> tuple[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@ The addresses that clients of the replaced service call. Nothing is decided here
 translated. Fields that are not known are passed over, as they were there.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
@@ -21,6 +22,7 @@ from notifier.web.answers import Answer, encode
 from notifier.web.bodies import AnyRequest, decode, read_json
 from notifier.web.openapi import Operation, Outcome
 from notifier.web.problems import NotSent
+from notifier.web.room import SMALL
 from notifier.web.submission import IDEMPOTENCY, REPLAY, Submitted, id_of, submit
 
 # As Mailbox. Its pattern is left to `compose`, which refuses more: msgspec 0.22 corrupts the heap
@@ -128,10 +130,10 @@ class Legacy:
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
         message = decode(_legacy, body)
+        large = len(message.message) > SMALL
+        email = await asyncio.to_thread(message.email) if large else message.email()
         try:
-            return await submit(
-                self._service, request, headers, body, (message.email(),), render=accepted
-            )
+            return await submit(self._service, request, headers, body, (email,), render=accepted)
         except InvalidMessage as error:
             one = isinstance(message.email_to, str)
             raise renamed(error, _NAMES, single=("to",) if one else ()) from None

@@ -3,11 +3,12 @@
 import base64
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from litestar.exceptions import NotFoundException
 
 from notifier.capture import CaughtAttachment
+from notifier.compose import CID_URL, content_id_of
 from notifier.web.answers import NO_STORE, Answer
 from notifier.web.bodies import AnyRequest
 from notifier.web.shell import HTML, SECURE, STRANGER
@@ -19,7 +20,6 @@ MOST_SHOWN = 20
 
 Fetch = Callable[[int], Awaitable[bytes | None]]
 
-_CID = re.compile(r"""cid:([^"'()<>\s]{1,200})""", re.IGNORECASE)
 # A file of theirs is handed over as it is, and never opened in place.
 FILE = (
     *SECURE,
@@ -36,7 +36,7 @@ async def framed(html: str, attachments: Sequence[CaughtAttachment], fetch: Fetc
         if fits and len(pictures) < MOST_SHOWN and (content := await fetch(each.number)):
             data = base64.b64encode(content).decode()
             pictures[each.content_id] = f"data:{each.type};base64,{data}"
-    text = _CID.sub(lambda found: pictures.get(unquote(found[1]), found[0]), html)
+    text = CID_URL.sub(lambda found: pictures.get(content_id_of(found[1]), found[0]), html)
     return Answer(text.encode("utf-8", "replace"), content_type=HTML, headers=STRANGER)
 
 

@@ -165,7 +165,7 @@ def compose_any(rng):
     sender, to = rng.choice(("a@example.org", words[3])), rng.choice(("b@example.org", words[0]))
     mail = Email(to=(to,), sender=sender, subject=words[1], text=words[2])
     try:
-        made = compose(mail, id="0" * 32, sender=None, now=datetime(2026, 1, 1, tzinfo=UTC))
+        made = compose(mail, id="0" * 32, sender=None, at=datetime(2026, 1, 1, tzinfo=UTC))
     except InvalidMessage:
         return
     read = message_from_bytes(made.content, policy=policy.default)
