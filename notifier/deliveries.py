@@ -14,7 +14,7 @@ from the old one, and touches neither clock, network nor disk.
 
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,9 +28,9 @@ from notifier.recipients import Recipient, RecipientStatus
 MAX_UNCERTAIN = 3
 # What a retried message is given at most; one that was to live for ever keeps its time.
 LONGEST_SECOND_LIFE = timedelta(days=366)
-# A delivery keeps its first attempts and its last ones; between them the count is kept.
-ATTEMPTS_KEPT_FIRST = 3
-ATTEMPTS_KEPT_LAST = 17
+# A delivery keeps its first attempts and events, and its last ones; between them the count is kept.
+KEPT_FIRST = 3
+KEPT_LAST = 17
 
 
 class Status(StrEnum):
@@ -116,6 +116,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempts: tuple[Attempt, ...] = ()
     attempts_dropped: int = 0  # left out between the first and the last that are kept
     events: tuple[Event, ...] = ()
+    events_dropped: int = 0
     finished_at: datetime | None = None
     reason: str = ""  # why it is held or ended as it did
     handed_to: str = ""  # "gateway": a carrier's; nobody knows what came of it there
@@ -207,10 +208,8 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def recovered(self, now: datetime) -> "Delivery":
         """The delivery found `sending` after a crash: nobody knows whether it left."""
-        found = replace(
-            self,
-            uncertain=self.uncertain + 1,
-            events=(*self.events, Event(now, "recovered", "the process died while sending it")),
+        found = replace(self, uncertain=self.uncertain + 1).with_event(
+            now, "recovered", "the process died while sending it"
         )
         if held := found.doubt:
             return replace(found, status=Status.HELD, reason=held)
@@ -242,28 +241,21 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             tries=0,
             reason="",
             finished_at=None,
-            events=(*self.events, Event(now, "retried")),
-        )
+        ).with_event(now, "retried")
 
     def hurried(self, now: datetime) -> "Delivery":
         """The delivery made due at once by a person. Raises WrongState unless it waits."""
         if not self.status.waiting:
             raise WrongState(f"a message that is {self.status} cannot be sent now")
-        return replace(
-            self, status=Status.QUEUED, due_at=now, events=(*self.events, Event(now, "hurried"))
-        )
+        return replace(self, status=Status.QUEUED, due_at=now).with_event(now, "hurried")
 
     def cancelled(self, now: datetime) -> "Delivery":
         """The delivery called off before it is sent. Raises WrongState once it is on its way."""
         if not self.status.waiting and self.status is not Status.HELD:
             raise WrongState(f"a message that is {self.status} cannot be cancelled")
         return replace(
-            self,
-            status=Status.CANCELLED,
-            reason="cancelled",
-            finished_at=now,
-            events=(*self.events, Event(now, "cancelled")),
-        )
+            self, status=Status.CANCELLED, reason="cancelled", finished_at=now
+        ).with_event(now, "cancelled")
 
     def superseded(self, now: datetime, by: str) -> "Delivery":
         """The delivery made pointless by a newer one with the same collapse key."""
@@ -271,13 +263,14 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             self, status=Status.SUPERSEDED, reason=f"superseded by {by}", finished_at=now
         )
 
+    def with_event(self, at: datetime, what: str, detail: str = "") -> "Delivery":
+        """The delivery, and in its timeline that this happened to it."""
+        events, dropped = _kept((*self.events, Event(at, what, detail)))
+        return replace(self, events=events, events_dropped=self.events_dropped + dropped)
+
     def _with(self, attempt: Attempt) -> "Delivery":
-        attempts = (*self.attempts, attempt)
-        surplus = len(attempts) - ATTEMPTS_KEPT_FIRST - ATTEMPTS_KEPT_LAST
-        if surplus <= 0:
-            return replace(self, attempts=attempts)
-        kept = attempts[:ATTEMPTS_KEPT_FIRST] + attempts[ATTEMPTS_KEPT_FIRST + surplus :]
-        return replace(self, attempts=kept, attempts_dropped=self.attempts_dropped + surplus)
+        attempts, dropped = _kept((*self.attempts, attempt))
+        return replace(self, attempts=attempts, attempts_dropped=self.attempts_dropped + dropped)
 
     @property
     def doubt(self) -> str:
@@ -297,3 +290,14 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             reason="" if reached else reply,
             finished_at=now,
         )
+
+
+T = TypeVar("T")
+
+
+def _kept(all_of_them: tuple[T, ...]) -> tuple[tuple[T, ...], int]:
+    """The first and the last ones, and how many between them are dropped."""
+    dropped = len(all_of_them) - KEPT_FIRST - KEPT_LAST
+    if dropped <= 0:
+        return all_of_them, 0
+    return all_of_them[:KEPT_FIRST] + all_of_them[KEPT_FIRST + dropped :], dropped

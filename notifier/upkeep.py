@@ -19,6 +19,7 @@ from notifier.settings import Settings
 from notifier.supervisor import Supervisor
 
 REFRESH_SECONDS = 2.0  # how old the backlog's figures may be
+SHORTEST_LOOK_SECONDS = 0.1  # so that what left between two looks at once makes no rate of its own
 CLOCK_SECONDS = 1.0  # between two looks at whether the wall clock has been set back,
 SET_BACK_SECONDS = 2.0  # by at least so much
 PRUNE_SECONDS = 60.0
@@ -41,12 +42,16 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
         *,
         supervisor: Supervisor | None = None,
         clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._supervisor = supervisor or Supervisor()
         self._settings = settings
         self._clock = clock
+        self._monotonic = monotonic  # seconds, by a clock that nobody sets
         self._accepted = 0  # since the figures were read
+        self._looked_at = monotonic()
+        self._looking = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self.backlog = Backlog(counts={}, oldest_due_at=None)
         self.rate = 0.0  # messages leaving the backlog, a second
@@ -54,6 +59,7 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
 
     async def __aenter__(self) -> Self:
         self.backlog = await self._journal.backlog()
+        self._looked_at = self._monotonic()
         self._tasks = [
             self._supervisor.start("refresh", self._refresh),
             self._supervisor.start("prune", self._prune),
@@ -81,11 +87,19 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
 
     async def refresh(self) -> None:
         """Read the figures anew, as is done every other second."""
+        async with self._looking:  # of two at once the second has its own span of time
+            await self._look()
+
+    async def _look(self) -> None:
         try:
             accepted, before = self._accepted, self.backlog.waiting
             backlog = await self._journal.backlog()
             self._accepted -= accepted
-            self.rate = max(0.0, before + accepted - backlog.waiting) / REFRESH_SECONDS
+            now = self._monotonic()
+            left = before + accepted - backlog.waiting
+            # After an outage the last look may be long ago.
+            self.rate = max(0, left) / max(now - self._looked_at, SHORTEST_LOOK_SECONDS)
+            self._looked_at = now
             self.backlog = backlog
             if self.trouble:
                 # Whether it can be written again is only known by writing.
@@ -111,7 +125,7 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
 
     def _ahead(self) -> datetime:
         """Of a clock that nobody sets."""
-        return self._clock() - timedelta(seconds=time.monotonic())
+        return self._clock() - timedelta(seconds=self._monotonic())
 
     async def _prune(self) -> None:
         while True:
@@ -138,6 +152,8 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
         return dropped
 
 
+MOVED = "clock_set_back"
+SAME_JUMP = timedelta(seconds=60)  # what replicas notice within it is one jump of the clock
 # What is scheduled waits for a time of day, and leaves when the clock shows it.
 _ON_THE_WAY = (Status.QUEUED, Status.DEFERRED)
 
@@ -145,4 +161,8 @@ _ON_THE_WAY = (Status.QUEUED, Status.DEFERRED)
 def _set_back(delivery: Delivery, *, by: timedelta, now: datetime) -> Delivery:
     if delivery.status not in _ON_THE_WAY or delivery.due_at <= now:
         raise WrongState("it does not wait for a time to come")
-    return replace(delivery, due_at=max(now, delivery.due_at - by))
+    # Each replica on a host notices; and what failed half-way is done again.
+    if any(each.what == MOVED and abs(each.at - now) < SAME_JUMP for each in delivery.events[-1:]):
+        raise WrongState("it has been moved already")
+    moved = replace(delivery, due_at=max(now, delivery.due_at - by))
+    return moved.with_event(now, MOVED, f"by {by.total_seconds():.0f} s: it is due earlier")

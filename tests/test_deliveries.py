@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import (
-    ATTEMPTS_KEPT_FIRST,
-    ATTEMPTS_KEPT_LAST,
+    KEPT_FIRST,
+    KEPT_LAST,
     MAX_UNCERTAIN,
     Delivery,
     OnUncertain,
@@ -189,11 +189,24 @@ def test_remembers_first_and_last_attempts():
     for number in range(50):
         tried = replace(attempt(ann=(Scope.RECIPIENT, False, 451)), seconds=float(number))
         start = after(start, tried)
-    assert len(start.attempts) == ATTEMPTS_KEPT_FIRST + ATTEMPTS_KEPT_LAST
+    assert len(start.attempts) == KEPT_FIRST + KEPT_LAST
     assert start.attempts_dropped == 30
     assert [each.seconds for each in start.attempts[:3]] == [0, 1, 2]
     assert start.attempts[-1].seconds == 49
     assert start.tries == 50
+
+
+def test_remembers_first_and_last_events():
+    """Events do not grow without end either, whatever they are of."""
+    start = delivery(status=Status.QUEUED)
+    for number in range(1000):
+        start = start.hurried(NOW + timedelta(seconds=number))
+    assert len(start.events) == KEPT_FIRST + KEPT_LAST
+    assert start.events_dropped == 980
+    assert [(each.at - NOW).seconds for each in start.events[:4]] == [0, 1, 2, 983]
+    ended = start.recovered(NOW).cancelled(LATER).again(LATER)
+    assert [each.what for each in ended.events[-3:]] == ["recovered", "cancelled", "retried"]
+    assert ended.events_dropped == 983
 
 
 @pytest.mark.parametrize("status", [Status.SENDING, Status.SENT])

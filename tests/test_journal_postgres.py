@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from msgspec.structs import replace
 
-from notifier.deliveries import Status
+from notifier.deliveries import Route, Status
 from notifier.errors import (
     ConfigurationError,
     JournalFailure,
@@ -14,7 +14,8 @@ from notifier.errors import (
     MessageNotFound,
     Rejected,
 )
-from notifier.journal import Filter, journal_at
+from notifier.journal import Filter, News, journal_at
+from notifier.journal.postgres.journal import NEWS_KEPT
 from tests.test_journal import NOW, RELAY, delivery, entries, entry, idempotency, ids, noon, sent
 
 LIMIT = 20  # seconds for what must happen
@@ -142,6 +143,35 @@ class TestTogether:
             counts = (await journals[1].backlog()).counts
         assert (counts[Status.QUEUED], counts[Status.SUPERSEDED]) == (1, 29)
 
+    async def test_of_two_replicas_under_one_collapse_key_one_waits_for_the_other(
+        self, url, postgres, monkeypatch
+    ):
+        """Neither misses what the other has added and not committed yet."""
+        async with opened(url) as (one, other):
+            added, go_on = asyncio.Event(), asyncio.Event()
+            tell = one._writer._tell
+
+            async def hesitant(*arguments):
+                added.set()
+                await go_on.wait()
+                await tell(*arguments)
+
+            monkeypatch.setattr(one._writer, "_tell", hesitant)
+            first = asyncio.create_task(one.add([entry("first", collapse_key="c")]))
+            await asyncio.wait_for(added.wait(), LIMIT)
+            second = asyncio.create_task(other.add([entry("second", collapse_key="c")]))
+            waits = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+            async def waiting():
+                return second.done() or await postgres.execute(waits, url=url)
+
+            await until(waiting)
+            go_on.set()
+            await first
+            assert ids((await second).superseded) == ["first"]
+            counts = (await one.backlog()).counts
+        assert (counts[Status.QUEUED], counts[Status.SUPERSEDED]) == (1, 1)
+
     async def test_what_one_does_the_others_hear(self, url):
         """A new delivery wakes them, and its end is told by its id."""
         async with opened(url) as (one, other):
@@ -161,14 +191,56 @@ class TestTogether:
 
 
 class TestLease:
-    async def test_what_a_living_replica_has_is_left_alone(self, url):
-        """`recover` takes nothing from others that are alive, nor from ourselves."""
-        async with opened(url) as (one, other):
+    async def test_what_a_living_replica_has_is_left_alone(self, url, postgres):
+        """`recover` takes nothing from others that are alive, however long, nor from ourselves."""
+        async with opened(url, lease=LEASE) as (one, other):
             await one.add(entries(2))
-            await one.claim(RELAY, 1, now=noon)
-            await other.claim(RELAY, 1, now=noon)
-            assert await one.recover(recovered) == []
-            assert await other.recover(recovered) == []
+            claims = [(each, *await each.claim(RELAY, 1, now=noon)) for each in (one, other)]
+            past = f"clock_timestamp() - interval '{2 * LEASE} s'"
+            young = f"SELECT WHERE pg_postmaster_start_time() > {past} OR now() < {{}}"
+            [[begun]] = await postgres.execute("SELECT now() + interval '1.2 s'", url=url)
+
+            async def both_have_outlived_their_first_lease():
+                assert await one.recover(recovered) == []
+                assert await other.recover(recovered) == []
+                return not await postgres.execute(young.format(f"'{begun}'"), url=url)
+
+            await until(both_have_outlived_their_first_lease)
+            for each, claim in claims:
+                assert await each.record(sent(claim.delivery))
+
+    async def test_a_lease_that_has_run_out_is_noticed_before_sending(self, url):
+        """Who was silent for too long asks before it sends what it had claimed, and does not."""
+        async with opened(url, lease=LEASE) as (one, other):
+            await one.add([entry()])
+            [claim] = await one.claim(RELAY, 1, now=noon)
+            await silence(one)
+
+            async def taken_over():
+                return ids(await other.recover(recovered)) == ["d1"]
+
+            await until(taken_over)
+            assert not await one.holds(claim.delivery)
+
+    async def test_a_database_away_for_longer_than_a_lease_abandons_nothing(self, url, postgres):
+        """Once it is back all that were kept from renewing get their time for it."""
+        async with opened(url) as (one, other):
+            await one.add([entry()])
+            [claim] = await one.claim(RELAY, 1, now=noon)
+            await silence(one)
+            await postgres.execute("UPDATE notifier.leases SET expires_at = 'epoch'", url=url)
+            postgres.down()
+            postgres.up()
+
+            async def looked():
+                with contextlib.suppress(JournalUnavailable):
+                    assert await other.recover(recovered) == []
+                    return True
+
+            await until(looked)
+            await one._lease.renew()
+            assert await one.holds(claim.delivery)
+            assert await one.record(sent(claim.delivery))
 
     async def test_what_a_silent_one_has_is_taken_over_and_its_record_refused(self, url):
         """F45: after the lease another sends it, flagged; what the first one records is refused."""
@@ -244,6 +316,47 @@ class TestLease:
             monkeypatch.undo()
             [claim] = await one.claim(RELAY, 1, now=noon)
             assert claim.delivery.uncertain == 0
+
+    async def test_routes_that_claim_at_once_after_an_outage_all_go_on(self, url, monkeypatch):
+        """Each gives back what nobody answered for; what cannot be given back yet is, later."""
+        async with opened(url, count=1) as (one,):
+            await one.add(entries(2))
+            take, stepped = one._claims.take, one._stepped
+
+            async def lost(*arguments):
+                await take(*arguments)
+                raise ConnectionResetError
+
+            async def away(*arguments):
+                raise JournalUnavailable("the database is away")
+
+            monkeypatch.setattr(one._claims, "take", lost)
+            for _ in range(2):
+                with pytest.raises(JournalUnavailable):
+                    await one.claim(RELAY, 1, now=noon)
+                monkeypatch.setattr(one, "_stepped", away)  # the first one stays claimed
+            monkeypatch.setattr(one._claims, "take", take)
+            with pytest.raises(JournalUnavailable):
+                await one.claim(RELAY, 2, now=noon)
+            monkeypatch.setattr(one, "_stepped", stepped)
+            routes = asyncio.gather(*(one.claim(route, 2, now=noon) for route in Route))
+            claimed = [id for each in await routes for id in ids(each)]
+            claimed += ids(await one.claim(RELAY, 2, now=noon))
+            assert sorted(claimed) == ["d00000", "d00001"]
+
+
+class TestNews:
+    async def test_news_past_the_bound_are_missed(self, url):
+        """Who reads later than the bound is told so, also where one piece of news crosses it."""
+        async with opened(url, count=1) as (one,):
+            await one.news()
+            for start in range(0, NEWS_KEPT, 150):
+                one._hear(News(changed=tuple(f"d{start + n}" for n in range(150))))
+            news = await one.news()
+            assert (len(news.changed), news.missed) == (NEWS_KEPT, True)
+            one._hear(News(changed=tuple(f"d{n}" for n in range(NEWS_KEPT))))
+            news = await one.news()
+            assert (len(news.changed), news.missed) == (NEWS_KEPT, False)
 
 
 class TestTrouble:

@@ -67,6 +67,22 @@ async def test_before_the_first_attempt_nothing_was_said(web):
     assert answer.json() == {"id": id, "attempts": [], "attempts_dropped": 0}
 
 
+# Timeline
+
+
+async def test_a_timeline_tells_of_its_gap(web):
+    """After more than is kept has happened, where something is left out and how many."""
+    service, client = web
+    await service.pause()
+    id = (await client.post("/v1/messages", json=LETTER)).json()["id"]
+    for _ in range(25):
+        await client.post(f"/v1/messages/{id}/send-now")
+    timeline = (await client.get(f"/v1/messages/{id}")).json()["timeline"]
+    told = [each["what"] for each in timeline]
+    assert told == ["accepted", *["hurried"] * 3, "left_out", *["hurried"] * 17]
+    assert timeline[4]["detail"] == "5 events are not kept"
+
+
 # Source
 
 

@@ -1,12 +1,13 @@
 """A delivery as callers see it."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
 from notifier.attempts import Attempt, Stage
-from notifier.deliveries import Delivery, Status
+from notifier.deliveries import KEPT_FIRST, Delivery, Status
 from notifier.recipients import Recipient, RecipientStatus
 
 
@@ -136,9 +137,20 @@ def _timeline(delivery: Delivery) -> tuple[Happening, ...]:
             for each in delivery.attempts
         ),
         *(Happening(each.at, each.what, each.detail) for each in delivery.events),
+        *_left_out(delivery),
     ]
     happened.sort(key=lambda each: each.at)
     # A person's act that ends it stands there already.
     if delivery.finished_at and happened[-1].what != delivery.status:
         happened.append(Happening(delivery.finished_at, delivery.status, delivery.reason))
     return tuple(happened)
+
+
+def _left_out(delivery: Delivery) -> Iterator[Happening]:
+    """Where a long life has gaps: what is not kept, and how many of them."""
+    if delivery.attempts_dropped:
+        at = delivery.attempts[KEPT_FIRST - 1].started_at
+        yield Happening(at, "left_out", f"{delivery.attempts_dropped} attempts are not kept")
+    if delivery.events_dropped:
+        at = delivery.events[KEPT_FIRST - 1].at
+        yield Happening(at, "left_out", f"{delivery.events_dropped} events are not kept")

@@ -271,11 +271,12 @@ class PostgresJournal:
 
     def _hear(self, said: News) -> None:
         before = self._news
+        changed = (*before.changed, *said.changed)
         self._news = News(
             routes=tuple({*before.routes, *said.routes}),
-            changed=(*before.changed, *said.changed)[:NEWS_KEPT],
+            changed=changed[:NEWS_KEPT],
             words=before.words or said.words,
-            missed=before.missed or said.missed or len(before.changed) >= NEWS_KEPT,
+            missed=before.missed or said.missed or len(changed) > NEWS_KEPT,
         )
         self._stir.set()
 
@@ -288,11 +289,17 @@ class PostgresJournal:
         await self._lease.tell(db, changed, words=words)
 
     async def _give_back(self) -> None:
-        """What was claimed by a call that was never answered has not been sent."""
+        """
+        What was claimed by a call that was never answered has not been sent. Several routes may
+        do this at once: each takes a claim off the list before it awaits anything.
+        """
         while self._unanswered:
-            held = self._unanswered[-1]
-            await self._stepped(UNANSWERED, (held.lease, held.claim), Delivery.released)
-            self._unanswered.remove(held)
+            held = self._unanswered.pop()
+            try:
+                await self._stepped(UNANSWERED, (held.lease, held.claim), Delivery.released)
+            except BaseException:
+                self._unanswered.append(held)
+                raise
 
     async def _stepped(self, sql: str, values: tuple[int, ...], step: Step) -> list[Delivery]:
         async with self._transaction() as db:
