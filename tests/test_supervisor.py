@@ -25,6 +25,7 @@ ALONE = {
     ("service.py", "ensure_future"): "two waits: their maker waits for them",
     ("smtp/pool.py", "create_task"): "one opening: the send waits for it",
     ("web/sse.py", "ensure_future"): "two sides of one answer, which waits for both",
+    ("cli/serving.py", "create_task"): "the start, which the process waits for",
     # Threads. Each call into a pool's thread is awaited by the caller, who hears of a failure.
     ("desk.py", "ThreadPoolExecutor"): "compositions",
     ("capture/mailbox.py", "ThreadPoolExecutor"): "files",

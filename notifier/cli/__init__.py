@@ -4,6 +4,7 @@ seconds must not load a web framework.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +39,9 @@ def cli() -> None:
 @click.option("--port", help="Instead of NOTIFIER_PORT.")
 def serve(config: Path | None, host: str | None, port: str | None) -> None:
     """Run the service until SIGTERM."""
+    # Until the service has a handler of its own: there is nothing yet to be finished. An
+    # exception might be swallowed by whatever is being imported.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     given = {"NOTIFIER_HOST": host, "NOTIFIER_PORT": port}
     environ = {**os.environ, **{name: text for name, text in given.items() if text is not None}}
     settings = Settings.read(environ, config=config, further=_unfit_to_serve)

@@ -30,6 +30,7 @@ M_MMAP_THRESHOLD = -3  # mallopt(3)
 LARGE_BLOCK = 1024 * 1024  # octets
 REQUEST_SECONDS = 2  # given to requests under way when we stop; their clients can repeat them
 CLOSE_SECONDS = 5.0  # given to the parts to close, beyond the grace
+START_SECONDS = 2.0  # given to a start that is broken off; nothing has been sent yet
 SPANS_SECONDS = 3.0  # given to the last spans, or the grace if that is less
 
 log = structlog.get_logger()
@@ -142,8 +143,8 @@ class Server(uvicorn.Server):
 class Life:
     """
     What happens between start and end. The first SIGTERM or SIGINT drains: nothing more is
-    accepted, what is under way is finished. A second SIGINT ends it at once, which costs
-    no more than a crash does.
+    accepted, what is under way is finished; a start is broken off. A second SIGINT ends it at
+    once, which costs no more than a crash does.
     """
 
     def __init__(self, service: Notifier, listeners: Sequence[socket.socket], logs: Logs) -> None:
@@ -152,7 +153,8 @@ class Life:
         self._listeners = list(listeners)
         self._logs = logs
         self._server: Server | None = None
-        self._stopping = False
+        self._open = False  # the service is
+        self._stopping = asyncio.Event()
         self._fatal: BaseException | None = None
 
     async def run(self) -> None:
@@ -164,21 +166,48 @@ class Life:
         self._tell_access()
         if spans := tracing.begin(os.environ, self._settings.relays):
             self._service.trace(spans)
-        await self._service.__aenter__()
-        watching = self._service.supervisor.start(
-            "watch", self._watch, over=lambda: self._fatal is not None
-        )
         try:
-            if not self._stopping:
-                await self._answer()
+            if await self._opened():
+                await self._serve()
         finally:
-            watching.cancel()
-            await self._close()
             if spans is not None and self._fatal is None:
                 seconds = min(SPANS_SECONDS, self._settings.grace)
                 await asyncio.to_thread(spans.close, seconds)
         if self._fatal is not None:
             raise JournalFailure(f"the journal is lost: {self._fatal}") from self._fatal
+
+    async def _opened(self) -> bool:
+        """Open the service. False: we were told to stop before, and nothing of it is left."""
+        # A task, so that it can be broken off. We wait for it, and hear if it fails.
+        opening = asyncio.create_task(self._service.__aenter__(), name="open")
+        told = asyncio.create_task(self._stopping.wait(), name="told")
+        await asyncio.wait({opening, told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait({opening}, timeout=START_SECONDS)
+            if not opening.done():
+                log.error("not_closed", seconds=START_SECONDS)
+                self._leave(0)
+            if opening.cancelled():
+                return False
+            if error := opening.exception():  # of what was being broken off
+                log.warning("start_failed", reason=str(error))
+                return False
+        await opening
+        self._open = True
+        return True
+
+    async def _serve(self) -> None:
+        watching = self._service.supervisor.start(
+            "watch", self._watch, over=lambda: self._fatal is not None
+        )
+        try:
+            if not self._stopping.is_set():
+                await self._answer()
+        finally:
+            watching.cancel()
+            await self._close()
 
     async def _answer(self) -> None:
         app = create_app(self._service, log_drops=lambda: self._logs.dropped)
@@ -218,15 +247,16 @@ class Life:
             log.info("anonymous", host=settings.host, why="there is no API key")
 
     def _on_signal(self, number: signal.Signals) -> None:
-        if self._stopping and number == signal.SIGINT:
+        if self._stopping.is_set() and number == signal.SIGINT:
             log.warning("cut_short", signal=number.name)
             self._leave(1)
         log.info("draining", signal=number.name)
         self._stop()
 
     def _stop(self) -> None:
-        self._stopping = True
-        self._service.drain()
+        self._stopping.set()
+        if self._open:
+            self._service.drain()
         if self._server is not None:
             self._server.should_exit = True
 

@@ -93,8 +93,12 @@ class PostgresJournal:
             hear=self._hear,
             supervisor=self._supervisor,
         )
-        with told():
-            await self._lease.open()
+        try:
+            with told():
+                await self._lease.open()
+        except BaseException:  # also where the start is broken off
+            self._pool.terminate()
+            raise
         self._writer = Writer(
             self._pool, tell=self._tell, commits=self.commits, supervisor=self._supervisor
         )

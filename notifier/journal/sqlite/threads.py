@@ -81,6 +81,8 @@ class Clerk:
             await asyncio.shield(self._opened)
         except BaseException:
             await self.close()
+            if self._opened.done():
+                self._opened.exception()  # where we were cancelled, nobody asks for it any more
             raise
 
     async def close(self) -> None:
