@@ -104,4 +104,5 @@ def _provider(settings: Settings) -> "ProviderSpec | None":
         body=settings.sms_provider_body,
         headers=settings.sms_provider_headers,
         idempotency_header=settings.sms_provider_idempotency_header,
+        success=settings.sms_provider_success,
     )

@@ -508,6 +508,37 @@ async def test_a_page_that_is_no_api_is_not_the_messages_fault():
         assert (await _send(provider)).failures[TO].final
 
 
+async def test_a_refusal_within_a_200_is_no_acceptance():
+    """The provider's words are kept, the text is tried again, and others go on."""
+    said = {"success": False, "error": "no such number"}
+    async with _asking((200, said), make=_generic) as (_, provider):
+        attempt = await _send(provider)
+        assert provider.room() == 8
+        assert (provider.states()[0].sent, provider.states()[0].failed) == (0, 1)
+    assert (attempt.accepted, attempt.uncertain, attempt.charged) == ((), False, True)
+    assert (attempt.reply, attempt.code) == ("no such number", 200)
+    assert not attempt.failures[TO].final
+
+
+async def test_a_page_with_a_200_is_uncertain_and_lets_the_provider_rest():
+    """What answers is no API: a portal, or the URL of a home page."""
+    async with _asking((200, b"<!doctype html><title>Hi</title>"), make=_generic) as (_, provider):
+        attempt = await _send(provider)
+        assert provider.room() == 0
+    assert (attempt.accepted, attempt.uncertain) == ((), True)
+
+
+async def test_success_is_what_the_operator_says():
+    """The same answer is one or the other by the setting; JSON that is none, by its type, too."""
+    said = (200, {"state": 3})
+    for success, taken in (("/state=3", (TO,)), ("/state=4", ())):
+        async with _asking(said, make=_generic, success=success) as (_, provider):
+            assert (await _send(provider)).accepted == taken
+    extra = "Content-Type: application/json\r\n"
+    async with _asking((200, b"sent?"), make=_generic, extra=extra) as (_, provider):
+        assert (await _send(provider)).uncertain
+
+
 async def test_a_huge_answer_is_read_only_so_far():
     """Its status counts all the same."""
     async with _asking((200, b"x" * 5_000_000), make=_generic) as (site, provider):

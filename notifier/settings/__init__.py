@@ -168,6 +168,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     sms_provider_idempotency_header: Annotated[
         str | None, LINE, Meta(description="Field by which the provider knows a repeated request.")
     ] = None
+    sms_provider_success: Annotated[
+        str | None,
+        LINE,
+        Meta(
+            description="What success looks like in the provider's JSON, `/messages/0/status=0` (a "
+            "JSON pointer and a value); without it a 2xx whose body is no plain refusal."
+        ),
+    ] = None
     alert_url: Annotated[
         str | None, WEB_ADDRESS, Meta(description="Where alerts are posted to, as JSON.")
     ] = None

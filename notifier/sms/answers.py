@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from notifier.attempts import Failure, Scope, Stage
+from notifier.sms.acceptance import Expected, Heard, complaint, heard, is_page
 
 LONGEST_REPLY = 300  # characters
 
@@ -43,7 +44,13 @@ _ACCOUNT = {401, 402, 403, 407}
 _MISDIRECTED = {404, 405, 410}
 _BUSY = {408, 429, 503}
 _UNDER_WAY = {409, 425}  # with an idempotency key: the first request is still being worked on
+_ABOUT_ACCOUNT = re.compile(
+    r"credential|unauthori[sz]ed|authenticat|api.?key|token|password|login|balance|credit|funds|"
+    r"quota|account|suspended|payment|throttl|rate.?limit|too many",
+    re.IGNORECASE,
+)
 _IDS = ("sid", "id", "message_id", "messageId", "messageUuid", "message_uuid")
+_CODES = ("code", "error_code")
 _WORDS = ("message", "detail", "error", "title", "description", "reason")
 
 
@@ -62,6 +69,8 @@ class Answer(Struct, frozen=True):
     status: int
     body: bytes = b""
     retry_after: str | None = None
+    json: bool = False  # its Content-Type is that
+    whole: bool = True  # none of the body is missing
 
     @property
     def data(self) -> Any:
@@ -88,18 +97,32 @@ def judge(
     codes: Codes,
     repeatable: bool,
     now: datetime,
+    expected: Expected | None = None,
 ) -> Verdict:
-    """`repeatable`: the provider knows a request by its key, so that a second one does no harm."""
+    """
+    `repeatable`: the provider knows a request by its key, so that a second one does no harm.
+    `expected`: what success looks like, where the operator has said it.
+    """
     status, data = answer.status, answer.data
     code = _code(data)
     reply = _reply(answer, data)
     if 200 <= status < 300:
-        return Verdict(Meaning.FINE, _id(data) or reply, status)
+        says = heard(answer.body, data, whole=answer.whole, json=answer.json, expected=expected)
+        if says is Heard.ACCEPTED:
+            return Verdict(Meaning.FINE, _id(data) or reply, status)
+        if says is Heard.UNCLEAR:
+            return _unclear(answer, reply, repeatable=repeatable)
+        if code not in codes.final | codes.busy | codes.account:
+            return _refused(answer, data, reply)
     if code in codes.busy or (status in _BUSY and code not in codes.final):
         return _relay(answer, Meaning.BUSY, reply, "provider_busy", rest=_rest(answer, now))
     if code in codes.account or (status in _ACCOUNT and code not in codes.final):
         return _relay(answer, Meaning.ACCOUNT, reply, "provider_account", stage=Stage.AUTH)
-    if status < 400 or (status in _MISDIRECTED and not isinstance(data, dict)):
+    if (
+        status < 200
+        or 300 <= status < 400
+        or (status in _MISDIRECTED and not isinstance(data, dict))
+    ):
         # A redirect, or a page that is no API's: the URL is wrong, not the message.
         return _relay(answer, Meaning.ACCOUNT, reply, "provider_url")
     if status >= 500:
@@ -128,6 +151,36 @@ def silence(reason: str, *, sent: bool, stage: Stage, repeatable: bool) -> Verdi
         name="provider_silent" if sent else "provider_unreachable",
     )
     return Verdict(Meaning.TROUBLE, reason, failure=failure, uncertain=sent and not repeatable)
+
+
+def _refused(answer: Answer, data: Any, reply: str) -> Verdict:
+    """
+    A no within a 2xx: nothing was sent. Whom it concerns is guessed from its words, so it is
+    never final at once. What sounds like our account is a strike, no more: a caller might
+    have provoked it.
+    """
+    words = complaint(data) or _words(data)
+    reply = _line(words) or reply
+    if _ABOUT_ACCOUNT.search(words):
+        return _relay(answer, Meaning.TROUBLE, reply, "provider_account", stage=Stage.AUTH)
+    failure = Failure(
+        scope=Scope.RECIPIENT,
+        permanent=False,
+        stage=Stage.DOT,
+        reply=reply,
+        code=answer.status,
+        name="provider_refused",
+    )
+    return Verdict(Meaning.FINE, reply, answer.status, failure)
+
+
+def _unclear(answer: Answer, reply: str, *, repeatable: bool) -> Verdict:
+    """A 2xx that no API gives, or that may mean both: the text may have been sent."""
+    page = is_page(answer.body)  # the URL is wrong for all alike, or something stands before it
+    verdict = _relay(
+        answer, Meaning.ACCOUNT if page else Meaning.TROUBLE, reply, "provider_unclear"
+    )
+    return msgspec.structs.replace(verdict, uncertain=not repeatable)
 
 
 def _relay(
@@ -170,19 +223,28 @@ def _rest(answer: Answer, now: datetime) -> float:
 
 
 def _code(data: Any) -> int | None:
-    code = data.get("code") if isinstance(data, dict) else None
-    return code if isinstance(code, int) else None
+    if not isinstance(data, dict):
+        return None
+    return next((data[name] for name in _CODES if isinstance(data.get(name), int)), None)
 
 
 def _reply(answer: Answer, data: Any) -> str:
-    words = ""
-    if isinstance(data, dict):
-        words = next((data[name] for name in _WORDS if isinstance(data.get(name), str)), "")
-        code = _code(data)
-        words = f"{code} {words}" if code is not None and words else words
-    words = words or answer.body.decode("utf-8", errors="replace")
+    words = _words(data) or answer.body.decode("utf-8", errors="replace")
+    return _line(words) or f"HTTP {answer.status}"
+
+
+def _words(data: Any) -> str:
+    """What stands at the top of an answer for people, with the provider's code."""
+    if not isinstance(data, dict):
+        return ""
+    words = next((data[name] for name in _WORDS if isinstance(data.get(name), str)), "")
+    code = _code(data)
+    return f"{code} {words}" if code is not None and words else words
+
+
+def _line(words: str) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    return line[:LONGEST_REPLY] or f"HTTP {answer.status}"
+    return line[:LONGEST_REPLY]
 
 
 def _id(data: Any, depth: int = 3) -> str:

@@ -42,6 +42,10 @@ class Exchange:
         repeatable = spec.idempotency_header is not None
         if self.answer is not None:
             return judge(
-                self.answer, codes=spec.codes, repeatable=repeatable, now=datetime.now(UTC)
+                self.answer,
+                codes=spec.codes,
+                repeatable=repeatable,
+                now=datetime.now(UTC),
+                expected=spec.expected,
             )
         return silence(self.trouble, sent=self.sent, stage=self.stage, repeatable=repeatable)

@@ -233,14 +233,20 @@ class Provider:
             headers=headers,
             extensions={"trace": exchange.trace},
         ) as response:
-            answer = Answer(response.status_code, retry_after=response.headers.get("Retry-After"))
+            answer = Answer(
+                response.status_code,
+                retry_after=response.headers.get("Retry-After"),
+                json="json" in response.headers.get("Content-Type", "").lower(),
+                whole=False,
+            )
             exchange.answer = answer  # it stands, also where its body is cut off
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
                 exchange.answer = msgspec.structs.replace(answer, body=bytes(body[:LARGEST_ANSWER]))
                 if len(body) >= LARGEST_ANSWER:
-                    break
+                    return
+            exchange.answer = msgspec.structs.replace(exchange.answer, whole=True)
 
     def _shut(self) -> str:
         """Why nothing may be asked of it now, by a message that was claimed before; or empty."""

@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError
+from notifier.sms.acceptance import Expected
 from notifier.sms.answers import TWILIO, Codes
 from notifier.sms.bodies import DEFAULT_BODY, Text, template
 
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 SETTING = "NOTIFIER_SMS_PROVIDER"
 BODY, HEADERS = f"{SETTING}_BODY", f"{SETTING}_HEADERS"
-IDEMPOTENCY = f"{SETTING}_IDEMPOTENCY_HEADER"
+IDEMPOTENCY, SUCCESS = f"{SETTING}_IDEMPOTENCY_HEADER", f"{SETTING}_SUCCESS"
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _OURS = {"host", "content-length", "content-type", "transfer-encoding", "connection"}
@@ -45,6 +46,7 @@ class ProviderSpec(Struct, frozen=True, kw_only=True):
     write: Callable[[Text], bytes]  # the body of the request
     codes: Codes = Codes()
     idempotency_header: str | None = None
+    expected: Expected | None = None  # what success looks like; None: a 2xx that is no refusal
     secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -64,21 +66,28 @@ def read_provider(
     body: str | None = None,
     headers: str | None = None,
     idempotency_header: str | None = None,
+    success: str | None = None,
 ) -> ProviderSpec:
     """
     The provider that these settings describe: NOTIFIER_SMS_PROVIDER, and behind it _BODY,
-    _HEADERS and _IDEMPOTENCY_HEADER. Raises ConfigurationError with every fault; it repeats
-    nothing of what may be secret.
+    _HEADERS, _IDEMPOTENCY_HEADER and _SUCCESS. Raises ConfigurationError with every fault; it
+    repeats nothing of what may be secret.
     """
     faults: list[str] = []
     if url.startswith("twilio://"):
-        given = {BODY: body, HEADERS: headers, IDEMPOTENCY: idempotency_header}
+        given = {
+            BODY: body,
+            HEADERS: headers,
+            IDEMPOTENCY: idempotency_header,
+            SUCCESS: success,
+        }
         faults += [f"{name} is of no use with twilio://" for name, it in given.items() if it]
         spec = _collect(faults, SETTING, partial(_twilio, url))
     else:
         spec = _collect(faults, SETTING, partial(_generic, url))
         write = _collect(faults, BODY, partial(template, body or DEFAULT_BODY))
         fields = _collect(faults, HEADERS, partial(_headers, headers or "{}"))
+        expected = _collect(faults, SUCCESS, partial(Expected.read, success)) if success else None
         if idempotency_header and not _TOKEN.fullmatch(idempotency_header):
             faults.append(f"{IDEMPOTENCY}: it is no name of a header; write Idempotency-Key")
         if spec is not None and write is not None and fields is not None:
@@ -87,6 +96,7 @@ def read_provider(
                 write=write,
                 headers=spec.headers | fields,
                 idempotency_header=idempotency_header or None,
+                expected=expected,
                 secrets=_secrets(
                     *spec.secrets, *fields.values(), *" ".join(fields.values()).split()
                 ),
