@@ -54,6 +54,20 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_ehlo_name(text: str) -> bool:
+    """Whether one may call oneself so: a domain, or an address literal. RFC 5321, 4.1.3."""
+    if is_host_name(text):
+        return True
+    if not (text.startswith("[") and text.endswith("]")):
+        return False
+    before, of_six, address = text[1:-1].rpartition("IPv6:")
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        return False
+    return not before and "%" not in address and version == (6 if of_six else 4)
+
+
 def is_host_name(text: str) -> bool:
     """Whether it is a domain as RFC 5321, section 4.1.2, has it: no underscore, no address."""
     return _HOST_NAME.fullmatch(text) is not None and _NUMERIC.fullmatch(text) is None

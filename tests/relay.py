@@ -11,6 +11,7 @@ below. What comes after the final dot is stored before it is answered, unless th
 """
 
 import asyncio
+import base64
 import contextlib
 import math
 import socket
@@ -80,6 +81,8 @@ class ScriptedRelay:
         self.heard = []  # every line outside of content
         self.connections = []  # all that ever were
         self.receive_buffer = receive_buffer
+        self.prompts = ("Username:", "Password:")  # of AUTH LOGIN
+        self.login_takes_a_name = False  # as an initial response
         self._rules = {}
         self._holding = set()
         self._held = []
@@ -114,6 +117,14 @@ class ScriptedRelay:
         """Read again wherever it was told to stop."""
         for connection in self.connections:
             connection.read_on()
+
+    def challenges(self, argument):
+        """What a mechanism asks for, after what came with the command."""
+        way, _, response = argument.upper().partition(" ")
+        if way == "LOGIN":
+            prompts = self.prompts[1:] if response else self.prompts
+            return [base64.b64encode(each.encode()).decode() for each in prompts]
+        return ["PDE3QGV4YW1wbGU+"] if way == "CRAM-MD5" else []
 
     # ------------------------------------------------------------------ what one can see
 
@@ -212,7 +223,7 @@ class Connection(asyncio.Protocol):
         self.searched = 0
         self.waiting = False  # an answer is held back, or there will be none
         self.in_content = False
-        self.in_auth = 0  # lines to come that are no commands
+        self.challenges = None  # still to come, while lines are no commands
         self.envelope = None
         self.content = None
         self.upgrading = None
@@ -259,19 +270,18 @@ class Connection(asyncio.Protocol):
         self.relay.heard.append(said)
         verb, _, argument = said.partition(" ")
         verb = verb.upper()
-        if self.in_auth:
-            self.in_auth -= 1
-            verb = "AUTH" if not self.in_auth else "MORE"
-        elif verb == "AUTH" and (steps := self.auth_steps(argument)):
-            self.in_auth = steps
-            self.out.append(b"334 PDE3QGV4YW1wbGU+\r\n")
+        if self.challenges is None and verb == "AUTH":
+            if argument.upper().startswith("LOGIN ") and not self.relay.login_takes_a_name:
+                self.out.append(b"501 5.5.4 no initial response\r\n")
+                return True
+            self.challenges = self.relay.challenges(argument)
+        if self.challenges:
+            self.out.append(f"334 {self.challenges.pop(0)}\r\n".encode())
             return True
+        if self.challenges is not None:
+            verb, self.challenges = "AUTH", None
         self.respond(verb, argument)
         return True
-
-    def auth_steps(self, argument):
-        """How many lines a mechanism still wants, given that the first came with the command."""
-        return {"LOGIN": 1, "CRAM-MD5": 1}.get(argument.upper().partition(" ")[0], 0)
 
     def take_content(self):
         if self.buffer.startswith(b".\r\n") and not self.searched:

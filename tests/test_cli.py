@@ -14,9 +14,14 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import click
+import msgspec
 import pytest
-import trustme
 
+from notifier.cli.checking import check
+from notifier.relayspec import RelaySpec
+from notifier.settings import Settings
+from notifier.smtp.connect import Opening
 from tests.process import Server, environment, free_port
 
 ROOT = Path(__file__).parents[1]
@@ -248,11 +253,6 @@ class Relay:
         writer.close()
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
 @pytest.fixture
 def authority_file(authority, tmp_path):
     path = tmp_path / "ca.pem"
@@ -326,6 +326,48 @@ async def test_check_says_what_is_wrong_and_what_to_do(replies, url, told, remed
     assert told in failed
     assert remedy in advice
     assert sum(line.startswith("AUTH") for line in relay.heard) <= 1
+
+
+async def test_check_prints_no_control_characters_of_a_relay():
+    """Its words stand on the terminal of an operator, and are nothing but words there."""
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
+    offers = f"250-relay {evil}\r\n250-X{evil}\r\n250 AUTH PLAIN"
+    async with Relay(greeting=f"220 {evil}", EHLO=offers, AUTH=f"535 {evil}") as relay:
+        url = f"smtp://u:p@127.0.0.1:{relay.port}"
+        done = await run_async("check", relays=url)
+        as_json = await run_async("check", "--json", relays=url)
+    assert done.stdout.count("owned") == 3
+    for text in (done.stdout, done.stderr, as_json.stdout):
+        assert all(each.isprintable() or each == "\n" for each in text)
+
+
+async def test_check_warns_of_a_login_in_clear(monkeypatch):
+    """Over a network, and not to this machine."""
+    spec = RelaySpec(name="r", host="mail.example.org", port=25, username="u", password="p")
+
+    async def look(self):
+        return "seen"
+
+    for step in ("_resolve", "_connect", "_greet", "_introduce", "_log_in"):
+        monkeypatch.setattr(Opening, step, look)
+    said = []
+    settings = msgspec.structs.replace(Settings(), relays=(spec,))
+    await asyncio.to_thread(check, settings, say=said.append)
+    assert "warning: user and password go over the network in clear" in click.unstyle(said[-2])
+    local = msgspec.structs.replace(spec, host="localhost")
+    said.clear()
+    settings = msgspec.structs.replace(settings, relays=(local,))
+    await asyncio.to_thread(check, settings, say=said.append)
+    assert "warning" not in "".join(said)
+
+
+async def test_serve_warns_of_a_login_in_clear(tmp_path):
+    """At each start, for each relay that it is true of; the password is not told."""
+    relays = "smtp://u:hush@mail.invalid,smtp://u:hush@127.0.0.1:9,smtps://u:hush@other.invalid"
+    async with Server(tmp_path, relays=relays) as server:
+        warned = [line for line in server.log if line["event"] == "login_in_clear"]
+    assert [(line["relay"], line["level"]) for line in warned] == [("mail.invalid", "warning")]
+    assert "hush" not in str(server.log)
 
 
 async def test_check_knows_bad_certificates(authority, authority_file):

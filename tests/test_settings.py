@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -198,6 +199,42 @@ def test_relay_urls():
     full = relay(f"smtps://h/?connections=3&messages_per_connection=7&rate=36/h&ca={README}")
     assert (full.connections, full.messages_per_connection) == (3, 7)
     assert (full.rate, full.ca) == (0.01, str(README))
+
+
+def test_a_name_for_ehlo_is_for_all_relays_but_those_that_have_their_own():
+    """The common one is put to each; the mailbox, which nobody looks at, is left as it is."""
+    relays = "smtp://a,smtp://b?ehlo_name=[IPv6:2001:db8::1],capture:"
+    settings = read(relays=relays, ehlo_name="mail.example.org")
+    names = [spec.ehlo_name for spec in settings.relays]
+    assert names == ["mail.example.org", "[IPv6:2001:db8::1]", None]
+    assert settings.relays[2] == CAPTURE
+    written = dict(settings.describe())
+    assert relay(written["NOTIFIER_RELAYS"].split(",")[1]).ehlo_name == "[IPv6:2001:db8::1]"
+    assert written["NOTIFIER_EHLO_NAME"] == "mail.example.org"
+    assert relay("smtp://a").ehlo_name is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "my_host", "-a.example", "a-.example", "a..b", ".", "a.example.", "10.0.0.1", "[10.0.0]",
+        "[::1]", "[IPv6:10.0.0.1]", "[IPv6:fe80::1%eth0]", "bücher.example", "a b", f"{'a' * 64}.b",
+        "a\u0000b", "[x]", "[]", ".".join(["a" * 60] * 5),
+    ],
+)  # fmt: skip
+def test_a_name_for_ehlo_that_is_none(name):
+    """RFC 5321, sections 4.1.2 and 4.1.3: a domain or an address literal; said at the start."""
+    (fault,) = faults(ehlo_name=name)
+    assert fault.startswith("NOTIFIER_EHLO_NAME: ")
+    assert "write mail.example.org or [192.0.2.1]" in fault
+    (fault,) = faults(relays=f"smtp://h?ehlo_name={quote(name)}")
+    assert "ehlo_name= takes a host name" in fault
+
+
+@pytest.mark.parametrize("name", ["a", "mail.example.org", "xn--bcher-kva.example", "[192.0.2.1]"])
+def test_a_name_for_ehlo(name):
+    """One label is enough where the operator says so."""
+    assert read(ehlo_name=name).ehlo_name == name
 
 
 def test_the_mailbox_is_a_relay_among_others():

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifier.attempts import Scope, Stage
-from notifier.relayspec import RelaySpec
+from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp import Rests, State, Timeouts
 from notifier.smtp.resolver import Resolver
 from tests.process import free_port
@@ -24,6 +24,7 @@ from tests.sending import ANN, BOB, SHORT, SHORT_DOT, SOURCE, copies, envelope, 
 PLAIN = tuple(feature for feature in FEATURES if feature != "PIPELINING")
 both_ways = pytest.mark.parametrize("features", [FEATURES, PLAIN], ids=["pipelined", "one by one"])
 on_each_loop = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+# 8 MB: more than any kernel between two processes takes at once, if nobody reads.
 LARGE = b"Subject: large\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 110_000
 
 
@@ -305,6 +306,59 @@ def test_f32_nor_does_one_that_hangs_up_on_its_side_and_reads_on(run):
             relay.read_on()
             await relay.until(lambda: not relay.open)
             assert not relay.received
+
+    run(scenario())
+
+
+@on_each_loop
+@pytest.mark.parametrize("read", [0, 1_000_000], ids=["nothing read", "a part read"])
+@pytest.mark.parametrize("tls", list(Tls))
+def test_f32_a_relay_that_resets_within_the_content_has_not_got_it(tls, read, run, good, trusted):
+    """What was killed over there has not had the dot, which is still here: sure, not charged."""
+    changes = trusted if tls is not Tls.NONE else {}
+
+    async def scenario():
+        async with (
+            ScriptedRelay(tls=tls, context=good, receive_buffer=4096) as relay,
+            sending(relay.spec, changes=changes) as relays,
+        ):
+            relay.answer("DATA", StopReading("354 go on"), times=1)
+            attempt = asyncio.create_task(relays.send(envelope(), LARGE))
+            await relay.until(lambda: relay.connections and relay.connections[0].stopped)
+            (connection,) = relay.connections
+            if read:
+                connection.transport.resume_reading()
+                await relay.until(lambda: len(connection.buffer) >= read)
+                connection.transport.pause_reading()
+            connection.end(CUT)
+            attempt = await attempt
+            assert attempt.stage is Stage.DOT
+            assert not attempt.uncertain
+            assert attempt.relay_failed
+            assert not attempt.charged
+            assert "octets were not sent" in attempt.reply
+            assert (await relays.send(envelope(BOB), LARGE)).accepted
+            assert copies(relay) == {BOB: 1}
+
+    run(scenario())
+
+
+@on_each_loop
+@pytest.mark.parametrize("tls", list(Tls))
+def test_f31_a_relay_that_has_read_all_and_resets_may_have_it(tls, run, good, trusted):
+    """However large it was: once the dot has left us nobody knows."""
+    changes = trusted if tls is not Tls.NONE else {}
+
+    async def scenario():
+        async with (
+            ScriptedRelay(tls=tls, context=good) as relay,
+            sending(relay.spec, changes=changes) as relays,
+        ):
+            relay.answer("DOT", CUT, times=1)
+            attempt = await relays.send(envelope(), LARGE)
+            assert attempt.uncertain
+            assert attempt.charged
+            assert copies(relay) == {ANN: 1}
 
     run(scenario())
 

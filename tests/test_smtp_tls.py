@@ -12,8 +12,8 @@ import uvloop
 from notifier.attempts import Stage
 from notifier.relayspec import Tls
 from notifier.smtp import Rests, State
-from tests.relay import FEATURES, SILENCE, ScriptedRelay, StopReading
-from tests.sending import ANN, BOB, SHORT, SHORT_DOT, SOURCE, copies, envelope, sending
+from tests.relay import FEATURES, ScriptedRelay, StopReading
+from tests.sending import ANN, BOB, SHORT_DOT, SOURCE, copies, envelope, sending
 
 LOGIN = {"username": "ann", "password": "hüsh"}
 PLAIN_TOKEN = base64.b64encode("\0ann\0hüsh".encode()).decode()
@@ -21,27 +21,10 @@ protected = pytest.mark.parametrize("tls", [Tls.STARTTLS, Tls.IMPLICIT])
 on_each_loop = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def trusted(authority, tmp_path_factory):
-    file = tmp_path_factory.mktemp("ca") / "ca.pem"
-    authority.cert_pem.write_to_path(file)
-    return {"ca": str(file)}
-
-
 def context(authority, *names, **changes):
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*(names or ("127.0.0.1", "localhost")), **changes).configure_cert(made)
     return made
-
-
-@pytest.fixture(scope="module")
-def good(authority):
-    return context(authority)
 
 
 @protected
@@ -276,23 +259,8 @@ async def test_a_relay_that_says_more_than_it_was_asked_at_the_handshake(verb):
     ):
         relay.answer(verb, usual[verb] + b"\r\n250 2.0.0 taken\r\n", times=1)
         attempt = await relays.send(envelope(), SOURCE)
-        # Swallowed between two commands it does no harm; kept, it would answer the next one.
-        assert attempt.accepted or attempt.relay_failed
-        if verb == "AUTH":
-            assert attempt.failures[ANN].name == "stray_reply"
+        assert attempt.failures[ANN].name == "stray_reply"
+        assert attempt.relay_failed
         await asyncio.wait_for(relays.wait_for_room(), 2)
         assert (await relays.send(envelope(BOB), SOURCE)).accepted
-        assert copies(relay)[BOB] == 1
-        assert copies(relay)[ANN] == len(attempt.accepted)
-
-
-@protected
-async def test_a_handshake_that_hangs_ends_in_time(tls, good, trusted):
-    """Silence at TLS or at the greeting: the stage is named."""
-    async with (
-        ScriptedRelay(tls=tls, context=good) as relay,
-        sending(relay.spec, changes=trusted, timeouts=SHORT) as relays,
-    ):
-        relay.answer("STARTTLS" if tls is Tls.STARTTLS else "GREETING", SILENCE)
-        attempt = await relays.send(envelope(), SOURCE)
-        assert attempt.failures[ANN].name in ("tls_timeout", "greeting_timeout")
+        assert copies(relay) == {BOB: 1}

@@ -23,6 +23,7 @@ from notifier.journal import Journal
 from notifier.logs import Logs
 from notifier.service import Notifier
 from notifier.settings import Settings
+from notifier.smtp.remedies import LOGIN_IN_CLEAR
 from notifier.web.app import create_app
 
 GC_THRESHOLD = (50_000, 20, 50)  # new objects before a collection, and of which age
@@ -164,6 +165,7 @@ class Life:
             loop.add_signal_handler(number, self._on_signal, number)
         log.info("starting", version=__version__, pid=os.getpid())
         self._tell_access()
+        self._warn_of_clear_logins()
         if spans := tracing.begin(os.environ, self._settings.relays):
             self._service.trace(spans)
         try:
@@ -245,6 +247,11 @@ class Life:
             )
         else:
             log.info("anonymous", host=settings.host, why="there is no API key")
+
+    def _warn_of_clear_logins(self) -> None:
+        for relay in self._settings.relays:
+            if relay.login_in_clear:
+                log.warning("login_in_clear", relay=relay.name, why=LOGIN_IN_CLEAR)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set() and number == signal.SIGINT:

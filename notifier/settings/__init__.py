@@ -1,6 +1,5 @@
 """Every setting, read once from a file and the environment; whatever is wrong is told at once."""
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_type_hints
@@ -9,12 +8,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from notifier.errors import ConfigurationError
-from notifier.relayspec import RelaySpec
+from notifier.relayspec import RelaySpec, is_loopback
 from notifier.retries import RetryPolicy
 from notifier.settings.contradictions import contradictions
 from notifier.settings.kinds import (
     ADDRESS,
     DURATION,
+    EHLO_NAME,
     HOST,
     JOURNAL,
     LINE,
@@ -48,12 +48,20 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             description="Relay URLs in failover order, comma-separated: `smtp://` (no TLS), "
             "`smtp+starttls://` (required, never downgraded) or `smtps://`, then "
-            "`user:password@host:port?name=&connections=&rate=60/min&messages_per_connection=&ca=`;"
-            " `capture:` is the built-in mailbox."
+            "`user:password@host:port?name=&connections=&rate=60/min&messages_per_connection=&ca="
+            "&ehlo_name=`; `capture:` is the built-in mailbox."
         ),
     ] = ()
     relay_password: Annotated[
         str | None, PASSWORD, Meta(description="Password of the relays whose URL has a user only.")
+    ] = None
+    ehlo_name: Annotated[
+        str | None,
+        EHLO_NAME,
+        Meta(
+            description="What relays are told that we are called; default: the host's name if it "
+            "is a full one, else the address as `[192.0.2.1]`."
+        ),
     ] = None
     data_dir: Annotated[
         str, LINE, Meta(description="Folder of the journal, its lock and captured mail.")
@@ -231,7 +239,7 @@ class Settings(Struct, frozen=True, kw_only=True):
                 f"{variable('anonymous')} is never, and there is no key, so nobody could call; "
                 f"{remedy}"
             )
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             raise ConfigurationError(
                 f"{variable('host')}={self.host} is not a loopback address, and there is no key; "
                 f"{remedy}, or say {variable('anonymous')}=anywhere"
@@ -285,10 +293,3 @@ def _hint(text: str) -> str:
     if text.startswith("tcp://"):
         return " (Kubernetes sets it for a service of this name; see enableServiceLinks)"
     return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,15 +1,16 @@
-"""Settings that are each right and do not go together."""
+"""Settings that are each right, put together: what holds for all relays, and contradictions."""
 
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from notifier.relayspec import RelaySpec
+from notifier.settings.relays import CAPTURE
 from notifier.settings.sources import variable
 
 
 def contradictions(values: dict[str, Any]) -> list[str]:
-    """What is wrong; passwords that stand apart are put to their relays."""
+    """What is wrong; a password and an EHLO name that stand apart are put to their relays."""
     faults = []
     relays: tuple[RelaySpec, ...] = values.get("relays", ())
     password = values.get("relay_password")
@@ -21,9 +22,13 @@ def contradictions(values: dict[str, Any]) -> list[str]:
             f"or set {variable('relay_password')} or {variable('relay_password')}_FILE"
         )
     values["relays"] = tuple(
-        msgspec.structs.replace(relay, password=password) if relay in bare else relay
-        for relay in relays
+        replace(relay, password=password) if relay in bare else relay for relay in relays
     )
+    if (name := values.get("ehlo_name")) is not None:
+        values["relays"] = tuple(
+            relay if relay == CAPTURE or relay.ehlo_name else replace(relay, ehlo_name=name)
+            for relay in values["relays"]
+        )
     if values.get("body_retention", 0.0) > values.get("retention", float("inf")):
         faults.append(
             f"{variable('body_retention')} is longer than {variable('retention')}; "

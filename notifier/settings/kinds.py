@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from notifier.relayspec import is_ehlo_name
+
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # in seconds
 SIZES = {"": 1, "B": 1}  # in octets
 for _power, _letter in enumerate("KMG", start=1):
@@ -150,6 +152,15 @@ def _read_web_address(text: str) -> str:
     raise ValueError("it is no address of a web page; write https://HOST/PATH")
 
 
+def _read_ehlo_name(text: str) -> str:
+    if is_ehlo_name(text):
+        return text
+    raise ValueError(
+        f"{text!r} is no host name (of letters, digits, hyphens and dots) and no address literal; "
+        "write mail.example.org or [192.0.2.1]"
+    )
+
+
 def _write_optional(text: str | None) -> str:
     return text or ""
 
@@ -170,6 +181,7 @@ DURATION = Kind(read_duration, write_duration)
 SCHEDULE = Kind(_read_schedule, _write_schedule)
 SIZE = Kind(_read_size, _write_size)
 ADDRESS = Kind(_read_address, _write_optional)
+EHLO_NAME = Kind(_read_ehlo_name, _write_optional)
 JOURNAL = Kind(_read_journal, _write_journal, secret=True)
 PUBLIC_PATH = Kind(_read_public_path)
 REGION = Kind(_read_region, _write_optional)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
-from notifier.relayspec import RelaySpec, Tls
+from notifier.relayspec import RelaySpec, Tls, is_ehlo_name
 from notifier.settings.kinds import Kind
 
 SCHEMES = {
@@ -16,7 +16,7 @@ SCHEMES = {
 }
 # The built-in mailbox: nobody but us knows its address, and not before it is open.
 CAPTURE = RelaySpec(name="capture", host="", port=0)
-PARAMETERS = ("name", "connections", "rate", "messages_per_connection", "ca")
+PARAMETERS = ("name", "connections", "rate", "messages_per_connection", "ca", "ehlo_name")
 PERIODS = {"s": 1, "min": 60, "h": 3600, "d": 86400}  # in seconds
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -137,6 +137,7 @@ def _with_parameters(parts: SplitResult, spec: RelaySpec) -> RelaySpec:
             given, "messages_per_connection", spec.messages_per_connection
         ),
         ca=_ca(given["ca"], spec.tls) if "ca" in given else None,
+        ehlo_name=_ehlo_name(given["ehlo_name"]) if "ehlo_name" in given else None,
     )
 
 
@@ -175,6 +176,12 @@ def _ca(text: str, tls: Tls) -> str:
     return text
 
 
+def _ehlo_name(text: str) -> str:
+    if is_ehlo_name(text):
+        return text
+    raise ValueError("ehlo_name= takes a host name or an address literal like [192.0.2.1]")
+
+
 def write_relays(specs: tuple[RelaySpec, ...]) -> str:
     """URLs again, passwords struck out."""
     return ",".join(map(_write_relay, specs)) or "capture:"
@@ -191,6 +198,7 @@ def _write_relay(spec: RelaySpec) -> str:
     query += f"&messages_per_connection={spec.messages_per_connection}"
     query += f"&rate={spec.rate:g}/s" if spec.rate else ""
     query += f"&ca={quote(spec.ca)}" if spec.ca else ""
+    query += f"&ehlo_name={quote(spec.ehlo_name)}" if spec.ehlo_name else ""
     return f"{scheme}://{user}{'@' if user else ''}{host}:{spec.port}?{query}"
 
 

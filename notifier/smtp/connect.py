@@ -70,7 +70,7 @@ class Opening:
             for _, take in self.steps():
                 await take()
         except BaseException:
-            self.abort()
+            self._abort()
             raise
         self.session.opening = tuple(self.lines)
         return self.session
@@ -88,8 +88,13 @@ class Opening:
             *([("login", self._log_in)] if login else ()),
         ]
 
-    def abort(self) -> None:
-        """Break it off, however far it has come."""
+    async def leave(self) -> None:
+        """Hang up, politely where the relay has said anything yet."""
+        if self.stage not in (Stage.CONNECT, Stage.TLS):
+            await self.session.part()
+        self._abort()
+
+    def _abort(self) -> None:
         if self._below is not None:
             self._below.abort()
 

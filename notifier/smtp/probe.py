@@ -11,7 +11,7 @@ from notifier.attempts import Envelope, Failure, Scope, Stage
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.connect import Opening, tls_context
 from notifier.smtp.failures import classify, refusal
-from notifier.smtp.remedies import relaying_remedy, remedy, sender_remedy
+from notifier.smtp.remedies import LOGIN_IN_CLEAR, relaying_remedy, remedy, sender_remedy
 from notifier.smtp.replies import Reply
 from notifier.smtp.resolver import Resolver
 from notifier.smtp.session import Session
@@ -19,7 +19,7 @@ from notifier.smtp.timeouts import Timeouts
 from notifier.smtp.transaction import unfit_for
 
 EXPIRING = timedelta(days=21)  # a certificate with less than that wants to be looked after
-PATIENCE = Timeouts(quit=2.0)
+USUAL_TIMEOUTS = Timeouts()  # as those of a relay that mail is sent to
 # Nobody is there, RFC 2606; no mail is sent, only the relay is asked whether it would take it.
 ELSEWHERE = "postmaster@example.com"
 # How relays say that they do not relay for us, those that say it by no code of its own.
@@ -38,7 +38,7 @@ class Finding(Struct, frozen=True):
 
 
 async def probe(
-    spec: RelaySpec, *, sender: Envelope | None = None, timeouts: Timeouts = PATIENCE
+    spec: RelaySpec, *, sender: Envelope | None = None, timeouts: Timeouts = USUAL_TIMEOUTS
 ) -> AsyncIterator[Finding]:
     """
     Each step's finding as it is made: those of the handshake that every message is sent after,
@@ -58,9 +58,8 @@ async def probe(
         if sender is not None:
             async for finding in _envelope(session, sender, spec):
                 yield finding
-        await session.part()
     finally:
-        opening.abort()
+        await opening.leave()
 
 
 def _failed(step: str, failure: Failure, spec: RelaySpec) -> Finding:
@@ -79,11 +78,6 @@ def _seen(step: str, said: str, opening: Opening, spec: RelaySpec) -> Finding:
     elif step == "login" and spec.login_in_clear:
         warning = LOGIN_IN_CLEAR
     return Finding(step, True, said, warning=warning, certificate_ends_at=ends_at)
-
-
-LOGIN_IN_CLEAR = (
-    "user and password go over the network in clear; smtp+starttls:// or smtps:// protects them"
-)
 
 
 def _certificate_end(session: Session) -> datetime | None:

@@ -2,6 +2,9 @@
 
 from notifier.relayspec import RelaySpec
 
+LOGIN_IN_CLEAR = (
+    "user and password go over the network in clear; smtp+starttls:// or smtps:// protects them"
+)
 _REMEDIES = {
     "dns_failed": (
         "Is the name in NOTIFIER_RELAYS right? `getent hosts NAME` asks the same resolver."
