@@ -91,7 +91,9 @@ class Message(
     ) = None
     reference: Annotated[Label, Meta(description="Yours, for looking it up.")] | None = None
     tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
-    metadata: Annotated[dict[Label, Any], Meta(max_length=50)] = {}
+    metadata: Annotated[
+        dict[Label, Any], Meta(max_length=50, description="At most 32 KiB of JSON.")
+    ] = {}
     user_id: Label | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
     on_uncertain: OnUncertain = OnUncertain.RESEND
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from notifier.errors import ConfigurationError
@@ -130,6 +131,32 @@ def test_no_local_part_is_left(address):
     """Of what is before the @ one character is kept."""
     local, _, domain = address.rpartition("@")
     assert shorten(f"<{address}>") == f"<{local[0]}***@{domain}>"
+
+
+# The definition, which takes far too long over a text without blanks.
+ADDRESS = re.compile(r"([^\s<>\"()\[\],;:@/\\=])[^\s<>\"()\[\],;:@/\\=]{0,255}@(?=[^\s@])")
+
+
+@given(st.text(alphabet='a.b@@ <>"/\u00e4\n=\\', max_size=60) | st.text())
+@example("x" * 600 + "@example.org")
+@example("x" * 300 + "@" + "y" * 300 + "@z")
+def test_an_address_is_found_in_any_text(text):
+    """Up to 256 characters before each @ that something follows."""
+    assert shorten(text) == ADDRESS.sub(r"\1***@", text)
+
+
+def test_a_line_does_not_grow_with_what_strangers_send(tmp_path):
+    """A path is cut at 200 characters, other texts at 4,000; an exception keeps its end."""
+    with logged(tmp_path) as lines:
+        log = structlog.get_logger()
+        log.info("refused", path="/" + "x" * 60_000, reason="y" * 60_000, many=["z" * 60_000])
+        log.info("odd", exception="a" * 60_000 + "ValueError: last")
+    line, odd = map(json.loads, lines)
+    assert line["path"] == "/" + "x" * 199 + " (59801 more characters)"
+    assert line["reason"] == "y" * 4000 + " (56000 more characters)"
+    assert line["many"] == ["z" * 4000 + " (56000 more characters)"]
+    assert odd["exception"].endswith("ValueError: last")
+    assert max(map(len, lines)) < 40_000
 
 
 class Unspeakable:

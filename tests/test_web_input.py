@@ -11,6 +11,7 @@ import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from notifier.messages import Attachment, Email, Sms
 from notifier.web.app import create_app
 from notifier.web.bodies import fault_of
 from tests.web_client import JSON, LETTER, SIMPLE, serving
@@ -52,7 +53,11 @@ BODIES = {
     "not utf-8": (b'{"to":["\xff\xfe@example.net"]}', 400),
     "not utf-8 in a text": (letter()[:-1] + b',"html":"\xc3\x28"}', 400),
     "utf-16": (letter().decode().encode("utf-16"), 400),
-    "a byte order mark": (b"\xef\xbb\xbf" + letter(), 400),
+    "two byte order marks": (b"\xef\xbb\xbf" * 2 + letter(), 400),
+    "a byte order mark within": (letter() + b"\xef\xbb\xbf", 400),
+    "null for what is needed": (letter(to=None), 422),
+    "null in a list": (letter(cc=[None]), 422),
+    "null for a part of a file": (letter(attachments=[{"filename": "a", "content": None}]), 422),
     "trailing bytes": (letter() + b"x", 400),
     "two documents": (letter() + letter(), 400),
     "NaN": (letter(user_id=float("nan")), 400),
@@ -135,6 +140,92 @@ async def test_what_looks_odd_and_is_right_is_taken(client):
     ):
         answer = await client.post("/v1/messages", content=body, headers=JSON)
         assert answer.status_code == 202, answer.text
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+async def test_a_byte_order_mark_is_passed_over(client):
+    """RFC 8259, section 8.1: in one piece or in many, a single message or a batch."""
+    for path, body in (
+        ("/v1/messages", letter()),
+        ("/v1/messages/batch", b"[" + letter() + b"]"),
+        ("/send-email/", json.dumps(SIMPLE).encode()),
+    ):
+        for content in (BOM + body, pieces(BOM + body, size=2)):
+            answer = await client.post(path, content=content, headers=JSON)
+            assert answer.status_code == 202, answer.text
+
+
+def optional(kind):
+    """A null for each field that may be left out."""
+    return {each.encode_name: None for each in msgspec.structs.fields(kind) if not each.required}
+
+
+FILE = {"filename": "a.txt", "content": "YQ=="}
+TEXT = {"channel": "sms", "to": "+12025550123", "carrier": "Verizon", "text": "Hi"}
+# Each with a null for what may be left out, and without.
+NULLED = {
+    "an email": ("/v1/messages", optional(Email) | {"channel": None} | LETTER, LETTER),
+    "a file": (
+        "/v1/messages",
+        LETTER | {"attachments": [optional(Attachment) | FILE]},
+        LETTER | {"attachments": [FILE]},
+    ),
+    "a batch": ("/v1/messages/batch", [optional(Email) | LETTER], [LETTER]),
+    "a text": ("/v1/messages", optional(Sms) | TEXT, TEXT),
+    "the simple form": ("/send-email/", SIMPLE | {"user_id": None}, SIMPLE),
+    "the simple text": (
+        "/send-sms/",
+        {"phone_number": "+12025550123", "message": "Hi", "provider": "Verizon", "user_id": None},
+        {"phone_number": "+12025550123", "message": "Hi", "provider": "Verizon"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NULLED)
+async def test_null_for_an_optional_field_counts_as_leaving_it_out(web, what):
+    """What is kept of the message is the same."""
+    service, client = web
+    path, *bodies = NULLED[what]
+    kept = []
+    for body in bodies:
+        answer = await client.post(path, json=body)
+        assert answer.status_code == 202, answer.text
+        (newest, *_) = (await client.get("/v1/messages")).json()["items"]
+        content = await service.journal.content(newest["id"])
+        lines = content.replace(newest["id"].encode(), b"ID").split(b"\r\n")
+        said = [line for line in lines if not line.startswith(b"Date: ")]
+        kept.append((said, {name: newest[name] for name in ("channel", "tags", "metadata")}))
+    assert kept[0] == kept[1]
+
+
+async def test_a_field_that_is_too_large_is_named_before_it_is_built(tmp_path):
+    """However many elements it has; in a batch the others are accepted."""
+    crowd = ["a@example.net"] * 25_000
+    async with serving(tmp_path) as (_, client):
+        for change, pointer in (
+            ({"to": crowd}, "/to"),
+            ({"tags": ["a"] * 100_000}, "/tags"),
+            ({"metadata": {"a": [[]] * 20_000}}, "/metadata"),
+            ({"data": {"a": [[]] * 1_000_000}}, "/data"),
+            ({"from": "x" * 400_000}, "/from"),
+            ({"attachments": [{"filename": "a", "content": ""}] * 10_000}, "/attachments"),
+        ):
+            answer = await client.post("/v1/messages", json=LETTER | change)
+            assert answer.status_code == 422
+            assert [each["pointer"] for each in answer.json()["errors"]] == [pointer]
+        mixed = await client.post(
+            "/v1/messages/batch",
+            json=[LETTER, LETTER | {"to": crowd}],
+            headers={"X-Batch-Validation": "permissive"},
+        )
+        assert [each["status"] for each in mixed.json()["items"]] == [202, 422]
+        numbers = await client.post(
+            "/v1/messages/batch", content=b"[" + b"1," * 2_000_000 + b"1]", headers=JSON
+        )
+        assert numbers.status_code == 422
+        assert (await client.get("/v1/messages")).json()["items"][1:] == []
 
 
 async def test_pointers_lead_to_the_place(client):
@@ -377,6 +468,15 @@ async def asked(app, method, path, *messages):
 
     await app(scope, receive, send)
     return answers[0]["status"], b"".join(each["body"] for each in answers[1:])
+
+
+async def test_a_body_in_one_piece_obeys_the_limit(web):
+    """As one that comes in many does; at the limit it is taken."""
+    app = create_app(web[0])
+    for size, status in ((200_000, 202), (200_001, 413)):
+        body = letter(text="x" * (size - len(letter(text=""))))
+        whole = {"type": "http.request", "body": body, "more_body": False}
+        assert (await asked(app, "POST", "/v1/messages", whole))[0] == status
 
 
 async def test_a_body_without_an_end_is_no_body(web):

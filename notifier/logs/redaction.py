@@ -15,13 +15,31 @@ SECRETS = frozenset(
 UNTOUCHED = frozenset({"message_id"})
 COLLECTIONS = (list, tuple, set, frozenset, dict)
 
-_ADDRESS = re.compile(r"([^\s<>\"()\[\],;:@/\\=])[^\s<>\"()\[\],;:@/\\=]{0,255}@(?=[^\s@])")
+LONGEST = 4000  # characters of one value: what a stranger sends must not fill the disk
+LONGEST_PATH = 200
+LONGEST_LOCAL = 256  # characters of a local part that are struck out
+
+# What a local part begins with here, read from its end backwards.
+_LOCAL = re.compile(r"[^\s<>\"()\[\],;:@/\\=]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def shorten(text: str) -> str:
-    """`jane.doe@example.org` becomes `j***@example.org`, wherever it stands in the text."""
-    return _ADDRESS.sub(rf"\1{STRUCK_OUT}@", text)
+    """
+    `jane.doe@example.org` becomes `j***@example.org`, wherever it stands in the text. It looks
+    back from each `@`, so the time that it takes follows from the length of the text alone.
+    """
+    *before, last = text.split("@")
+    found = []
+    for place, piece in enumerate(before, 1):
+        after = before[place] if place < len(before) else last
+        local = _LOCAL.match(piece[: -LONGEST_LOCAL - 1 : -1])
+        if local is None or not after or after[0].isspace():
+            found.append(piece)
+        else:
+            start = len(piece) - local.end()
+            found.append(f"{piece[: start + 1]}{STRUCK_OUT}")
+    return "@".join([*found, last])
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -30,15 +48,27 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
         if key in SECRETS:
             event[key] = STRUCK_OUT
         elif isinstance(value, str):
-            if "@" in value and key not in UNTOUCHED:
-                event[key] = shorten(value)
+            if len(value) > LONGEST_PATH:
+                value = _cut(key, value)
+            event[key] = shorten(value) if "@" in value and key not in UNTOUCHED else value
         elif isinstance(value, COLLECTIONS):
             event[key] = _redacted(value)
     return event
 
 
+def _cut(key: str, value: str) -> str:
+    longest = {"path": LONGEST_PATH, "exception": 8 * LONGEST}.get(key, LONGEST)
+    left_out = len(value) - longest
+    if left_out <= 0:
+        return value
+    if key == "exception":  # what was raised stands at its end
+        return f"({left_out} more characters) {value[-longest:]}"
+    return f"{value[:longest]} ({left_out} more characters)"
+
+
 def _redacted(value: Any) -> Any:
     if isinstance(value, str):
+        value = _cut("", value)
         return shorten(value) if "@" in value else value
     if isinstance(value, dict):
         return {

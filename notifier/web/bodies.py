@@ -18,6 +18,7 @@ PATIENCE = 4
 # What callers may fill freely comes back in answers and goes through databases: what some of
 # them cannot hold, or what an encoder could trip over, is refused at the door.
 DEEPEST = 16
+BOM = b"\xef\xbb\xbf"  # editors write it; it may be passed over, RFC 8259, section 8.1
 LARGEST_INTEGER = 2**63
 
 _PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`\Z")
@@ -41,8 +42,8 @@ async def read_json(request: AnyRequest, headers: dict[bytes, bytes], *, limit: 
     if message["type"] == "http.request" and not message["more_body"]:
         if len(message["body"]) > limit:
             raise _too_large(limit)
-        return message["body"]
-    return await _read_on(request, message, limit)
+        return message["body"].removeprefix(BOM)
+    return (await _read_on(request, message, limit)).removeprefix(BOM)
 
 
 async def _read_on(request: AnyRequest, message: Any, limit: int) -> bytes:

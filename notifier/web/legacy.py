@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
-import msgspec
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
@@ -19,7 +18,8 @@ from notifier.messages import Body, Email, Line, Mailbox
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import Answer, encode
-from notifier.web.bodies import AnyRequest, decode, read_json
+from notifier.web.bodies import AnyRequest, read_json
+from notifier.web.decoding import BodyDecoder
 from notifier.web.openapi import Operation, Outcome
 from notifier.web.problems import NotSent
 from notifier.web.room import SMALL
@@ -68,7 +68,7 @@ class LegacyAnswer(Struct, frozen=True):
 # Where our names for what is wrong are not the caller's.
 _NAMES = {"to": "email_to", "from": "email_from", "text": "message", "html": "message"}
 
-_legacy = msgspec.json.Decoder(LegacyEmail)
+_legacy = BodyDecoder(LegacyEmail, sizes={"message": None})
 
 
 class Legacy:
@@ -129,7 +129,7 @@ class Legacy:
     async def _submit(self, request: AnyRequest) -> Submitted:
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
-        message = decode(_legacy, body)
+        message = _legacy.decode(body)
         large = len(message.message) > SMALL
         email = await asyncio.to_thread(message.email) if large else message.email()
         try:
@@ -176,14 +176,14 @@ QUEUED = Outcome(
     "It is in the journal on disk.", LegacyAnswer, examples.LEGACY_QUEUED, headers=REPLAY
 )
 SEND = Operation(
-    body=LegacyEmail,
+    body=_legacy.schema,
     examples=examples.LEGACY_EMAILS,
     headers=IDEMPOTENCY,
     answers={202: QUEUED},
     problems=(400, 413, 415, 422, 429, 503),
 )
 SEND_AND_WAIT = Operation(
-    body=LegacyEmail,
+    body=_legacy.schema,
     examples=examples.LEGACY_EMAILS,
     headers=IDEMPOTENCY,
     answers={

@@ -120,10 +120,20 @@ def _undiscriminated(schema: dict[str, Any]) -> dict[str, Any]:
 def _freed(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of a tagged Struct, whose tag may be left out where it is the usual one."""
     for name, field in schema.get("properties", {}).items():
+        _join_null(field)
         if field.get("enum") == [USUAL_TAG] and name in schema.get("required", ()):
             field["default"] = field["enum"][0]
+            field["enum"] = [*field["enum"], None]
             schema["required"].remove(name)
     return schema
+
+
+def _join_null(field: dict[str, Any]) -> None:
+    """`anyOf` one type and null, written as a type that may be null, with its limits beside."""
+    choices: list[dict[str, Any]] = field.get("anyOf", [])
+    if len(choices) == 2 and choices[1] == {"type": "null"} and "type" in choices[0]:
+        del field["anyOf"]
+        field |= choices[0] | {"type": [choices[0]["type"], "null"]}
 
 
 def _operation(

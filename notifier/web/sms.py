@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import msgspec
 from litestar import post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
@@ -14,7 +13,8 @@ from notifier.service import Notifier
 from notifier.sms import Carrier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.bodies import AnyRequest, decode, read_json
+from notifier.web.bodies import AnyRequest, read_json
+from notifier.web.decoding import BodyDecoder
 from notifier.web.legacy import QUEUED, UserId, accepted, renamed
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.submission import IDEMPOTENCY, submit
@@ -57,7 +57,7 @@ class CarrierList(Struct, frozen=True):
     items: tuple[Carrier, ...]
 
 
-_legacy = msgspec.json.Decoder(LegacySms)
+_legacy = BodyDecoder(LegacySms)
 
 
 class Texts:
@@ -94,7 +94,7 @@ class Texts:
         """
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
-        message = decode(_legacy, body).sms()
+        message = _legacy.decode(body).sms()
         try:
             submitted = await submit(
                 self._service, request, headers, body, (message,), render=accepted
@@ -110,7 +110,7 @@ class Texts:
 
 
 SEND = Operation(
-    body=LegacySms,
+    body=_legacy.schema,
     examples=examples.LEGACY_TEXTS,
     headers=IDEMPOTENCY,
     answers={202: QUEUED},

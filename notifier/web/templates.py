@@ -3,7 +3,6 @@
 import asyncio
 from typing import Annotated, Any
 
-import msgspec
 from litestar import post, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
@@ -13,9 +12,11 @@ from notifier.service import Notifier
 from notifier.templates import Listed, Preview
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.bodies import AnyRequest, check_free, decode, read_json
+from notifier.web.bodies import AnyRequest, check_free, read_json
+from notifier.web.decoding import BodyDecoder
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import Nothing, read_query
+from notifier.web.shapes import DATA
 
 TAGS = ["templates"]
 
@@ -33,7 +34,7 @@ class Trial(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     data: Annotated[dict[str, Any], Meta(max_length=200)] = {}
 
 
-_trial = msgspec.json.Decoder(Trial)
+_trial = BodyDecoder(Trial, sizes={"data": DATA})
 
 
 class TemplateViews:
@@ -74,7 +75,7 @@ class TemplateViews:
         """Nothing is sent. What is missing or wrong stands in `faults`, beside what came out."""
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
-        data = decode(_trial, body).data
+        data = _trial.decode(body).data
         check_free("/data", data)
         name = self._name(request)
         # A template may calculate for a while, which nobody else should have to wait for.
@@ -101,7 +102,7 @@ LIST = Operation(
     answers={200: Outcome("All of them.", TemplateList, examples.TEMPLATES)}, problems=(422,)
 )
 PREVIEW = Operation(
-    body=Trial,
+    body=_trial.schema,
     examples=examples.TRIALS,
     path=NAME,
     answers={200: Outcome("As far as it could be filled in.", Preview, examples.PREVIEW)},
