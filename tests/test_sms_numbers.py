@@ -20,6 +20,15 @@ from notifier.sms.numbers import calling_code, is_region, parse
         ("01512 3456789", "DE", "+4915123456789", "15123456789"),
         ("011 44 7400 123456", "US", "+447400123456", "7400123456"),
         ("+390612345678", "US", "+390612345678", "0612345678"),
+        ("(+44) 20 7946 0958", "US", "+442079460958", "2079460958"),
+        ("( +44 20 7946 0958 )", None, "+442079460958", "2079460958"),
+        ("+44 (0)20 7946 0958", None, "+442079460958", "2079460958"),
+        ("\u202a+1 202 555 0123\u202c", None, "+12025550123", "2025550123"),
+        ("\u200e(202) 555-0123\u200f", "US", "+12025550123", "2025550123"),
+        ("\ufeff+1202\u00ad555\u200b0123", None, "+12025550123", "2025550123"),
+        ("\uff0b\uff11\uff12\uff10\uff12 5550123", None, "+12025550123", "2025550123"),
+        ("\uff08\uff0b44\uff09\u300020\uff0d79460958", None, "+442079460958", "2079460958"),
+        ("+44\u221220\u22127946\u22120958", None, "+442079460958", "2079460958"),
     ],
 )
 def test_numbers_are_read_as_people_write_them(text, region, e164, national):
@@ -44,6 +53,10 @@ def test_numbers_are_read_as_people_write_them(text, region, e164, national):
         ("1-800-FLOWERS", "US", "is not a telephone number"),
         ("ann@example.org", "US", "is not a telephone number"),
         ("+", None, "is not a telephone number"),
+        ("(+)", "US", "is not a telephone number"),
+        ("++12025550123", "US", "is not a telephone number"),
+        ("1+2025550123", "US", "is not a telephone number"),
+        ("\u202a\u202c", "US", "is not a telephone number"),
         ("", "US", "is not a telephone number"),
         ("+1 202 555 0123 ext. 5", None, "is not a telephone number"),
     ],
@@ -68,6 +81,39 @@ def test_any_text_is_a_number_or_refused(text, region):
     assert phonenumbers.is_valid_number(phonenumbers.parse(number.e164))
 
 
+UNSEEN = st.text(st.characters(categories=["Cf"]), max_size=3)
+WIDE = {ord(char): chr(0xFF00 + ord(char) - 0x20) for char in "+()-./0123456789"}
+
+
+@given(
+    st.sampled_from(["+12025550123", "(+44) 20 7946 0958", "202-555-0123", "20255501", "+", "a1"]),
+    st.data(),
+)
+def test_what_nobody_sees_changes_nothing(text, data):
+    """Marks of direction and the like, wherever they stand; and full-width forms."""
+    marked = "".join(data.draw(UNSEEN) + char for char in text) + data.draw(UNSEEN)
+    assert _outcome(marked, "US") == _outcome(text, "US")
+    assert _outcome(text.translate(WIDE), "US") == _outcome(text, "US")
+
+
+ALMOST = st.text(
+    st.sampled_from("+\uff0b()0123456789 -.\u202a\u0661\u0be7\u00b2\u2460\U0001d7d8;=x,*#")
+    | st.characters(categories=["Nd", "Zs", "Cf", "Pd"]),
+    max_size=24,
+)
+
+
+@given(ALMOST, st.sampled_from([None, "US", "DE", "AQ", "001"]))
+def test_what_looks_like_a_number_is_one_or_refused(text, region):
+    """Digits of every script among what stands between them; a region without numbers, too."""
+    try:
+        number = parse(text, region=region)
+    except InvalidMessage:
+        return
+    assert number.e164.isascii()
+    assert number.e164 == f"+{number.country}{number.national}"
+
+
 @given(
     st.sampled_from(["+1202555", "+1416555", "+447400", "+4915123"]),
     st.text("0123456789", min_size=3, max_size=8),
@@ -80,9 +126,9 @@ def test_punctuation_changes_nothing(prefix, digits, marks):
     assert _outcome(spread) == _outcome(plain)
 
 
-def _outcome(text):
+def _outcome(text, region=None):
     try:
-        return parse(text)
+        return parse(text, region=region)
     except InvalidMessage as error:
         return error.faults[0].message.partition("' ")[2]
 

@@ -1,6 +1,7 @@
 """Telephone numbers: what a caller writes, and what the network is told."""
 
 import re
+import unicodedata
 
 import phonenumbers
 from msgspec import Struct
@@ -9,8 +10,10 @@ from phonenumbers import NumberParseException, PhoneNumber, ValidationResult
 from notifier.errors import Fault, InvalidMessage
 
 # What people put between digits. Letters would be dialled as digits, which nobody means here.
-_WRITTEN = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]+")
+_WRITTEN = re.compile(r"[\s(]*\+?[\d\s().\-/\u2010-\u2015\u2212]+")
 _DIGITS = re.compile(r"\d")
+# As an East Asian keyboard writes them.
+_HALF_WIDTH = {ord(full): half for full, half in zip("＋（）－．／", "+()-./", strict=True)}  # noqa: RUF001 - the characters meant
 
 
 class Number(Struct, frozen=True):
@@ -27,25 +30,36 @@ def parse(text: str, *, region: str | None = None, pointer: str = "/to") -> Numb
     that says what is wrong with it.
     """
     text = text.strip()
-    if not _WRITTEN.fullmatch(text) or not _DIGITS.search(text):
+    plain = _plain(text)
+    if not _WRITTEN.fullmatch(plain) or not _DIGITS.search(plain):
         raise _fault(pointer, text, "is not a telephone number; write +12025550123")
-    if not text.startswith("+") and region is None:
+    before, plus, behind = plain.partition("+")
+    if not plus and region is None:
         raise _fault(
             pointer,
             text,
             "has no country, and no region is set (NOTIFIER_SMS_REGION); write it with +",
         )
     try:
-        number = phonenumbers.parse(text, region)
+        number = phonenumbers.parse(plus + behind if plus else before, region)
     except NumberParseException as error:
         raise _fault(pointer, text, _unreadable(error)) from None
-    if wrong := _wrong(number, region if not text.startswith("+") else None):
+    if wrong := _wrong(number, None if plus else region):
         raise _fault(pointer, text, wrong)
     return Number(
         e164=phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
         national=phonenumbers.national_significant_number(number),
         country=number.country_code or 0,
     )
+
+
+def _plain(text: str) -> str:
+    """
+    Without what nobody sees: marks of direction and the like come along where a number is
+    copied from an address book or a page.
+    """
+    seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    return seen.translate(_HALF_WIDTH).strip()
 
 
 def is_region(code: str) -> bool:
