@@ -1,4 +1,4 @@
-"""One try at one relay, and what it says about whom."""
+"""One try to send a message, and what it says about whom."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -32,7 +32,7 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why an attempt did not reach a recipient."""
 
     scope: Scope
-    permanent: bool
+    permanent: bool  # of a relay: it can never take this message, another one may
     stage: Stage
     reply: str  # the relay's own words, or ours where it said nothing
     code: int | None = None  # the SMTP reply code, RFC 5321, section 4.2
@@ -52,8 +52,19 @@ class Envelope(Struct, frozen=True, omit_defaults=True):
     smtputf8: bool = False  # an address needs RFC 6531
 
 
+class Acceptance(Struct, frozen=True, omit_defaults=True):
+    """What a relay said when it took a message for a recipient."""
+
+    reply: str
+    code: int | None = None
+
+
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One try at one relay: how far it came, and what was said."""
+    """
+    One try to reach all who are pending: how far it came, and what was said. `relay`, `stage`,
+    `reply` and `code` are those of the relay that decided it; where several were asked each
+    recipient has the last word that was said of it, and what any of them accepted is accepted.
+    """
 
     relay: str
     started_at: datetime
@@ -62,6 +73,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reply: str
     code: int | None = None
     accepted: tuple[str, ...] = ()
+    acceptances: dict[str, Acceptance] = {}  # of those accepted by other words than `reply`
     failures: dict[str, Failure] = {}
     uncertain: bool = False  # the final dot was sent, and nothing came back
     conversation: tuple[
@@ -78,3 +90,9 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def charged(self) -> bool:
         return not self.relay_failed
+
+    def acceptance(self, address: str) -> Acceptance | None:
+        """What the relay that took it for this recipient said. None: no relay did."""
+        if address not in self.accepted:
+            return None
+        return self.acceptances.get(address) or Acceptance(self.reply, self.code)

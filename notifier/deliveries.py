@@ -175,7 +175,9 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return tried.settled(now, attempt.reply)
         if retry_at >= self.expires_at:
             return tried.expired(now)
-        return replace(tried, status=Status.DEFERRED, due_at=retry_at, reason=attempt.reply)
+        pending = (each for each in tried.recipients if each.status is RecipientStatus.PENDING)
+        reason = next(pending).reply or attempt.reply  # what one has who is still to get it
+        return replace(tried, status=Status.DEFERRED, due_at=retry_at, reason=reason)
 
     def expired(self, now: datetime, trouble: str = "") -> "Delivery":
         """

@@ -27,9 +27,9 @@ class Recipient(Struct, frozen=True, omit_defaults=True):
         """The recipient once an attempt has been made. What is settled stays as it is."""
         if self.status is not RecipientStatus.PENDING:
             return self
+        if taken := attempt.acceptance(self.address):
+            return Recipient(self.address, RecipientStatus.ACCEPTED, taken.code, taken.reply)
         if failure := attempt.failures.get(self.address):
             status = RecipientStatus.REFUSED if failure.final else RecipientStatus.PENDING
             return Recipient(self.address, status, failure.code, failure.reply)
-        if self.address in attempt.accepted:
-            return Recipient(self.address, RecipientStatus.ACCEPTED, attempt.code, attempt.reply)
         return self

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Failure, Scope, Stage
+from notifier.attempts import Acceptance, Attempt, Failure, Scope, Stage
 from notifier.deliveries import (
     KEPT_FIRST,
     KEPT_LAST,
@@ -91,6 +91,23 @@ def test_only_who_was_deferred_is_tried_again():
     assert deferred.status is Status.DEFERRED
     assert deferred.due_at == LATER
     assert deferred.pending.recipients == (BOB,)
+
+
+def test_what_a_relay_has_accepted_is_accepted_whatever_else_is_said():
+    """Whoever has it never gets it again, and keeps the words of the relay that took it."""
+    tried = attempt(ANN, bob=(Scope.RELAY, False, 530), ann=(Scope.RELAY, False, 530))
+    words = {ANN: Acceptance("250 the other one", 250)}
+    deferred = after(delivery(), replace(tried, acceptances=words))
+    assert deferred.recipients[0] == Recipient(
+        ANN, RecipientStatus.ACCEPTED, 250, "250 the other one"
+    )
+    assert deferred.pending.recipients == (BOB, EVE)
+
+
+def test_the_reason_to_wait_is_what_was_said_of_one_who_waits():
+    """Not that somebody else has it already."""
+    deferred = after(delivery(), attempt(ANN, EVE, bob=(Scope.RECIPIENT, False, 451)))
+    assert deferred.reason == "451 no"
 
 
 def test_fails_when_all_are_refused():

@@ -12,7 +12,8 @@ from notifier.attempts import Scope, Stage
 from notifier.errors import ConfigurationError, Rejected
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp import Relay, State, Timeouts
-from notifier.smtp.transaction import LINES_KEPT, stuffed
+from notifier.smtp.outcomes import LINES_KEPT
+from notifier.smtp.transaction import stuffed
 from tests.relay import FEATURES, ScriptedRelay
 from tests.sending import ANN, BOB, EVE, SOURCE, envelope, sending
 

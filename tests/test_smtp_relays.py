@@ -6,11 +6,11 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from notifier.attempts import Failure, Scope, Stage
+from notifier.attempts import Acceptance, Failure, Scope, Stage
 from notifier.smtp import Relay, Rests, State
-from notifier.smtp.breaker import AT_FIRST, REGROW_SECONDS, Breaker
+from notifier.smtp.breaker import AT_FIRST, REGROW_SECONDS, TAKES_SECONDS, Breaker
 from notifier.smtp.pace import Pace
-from tests.relay import CUT, ScriptedRelay
+from tests.relay import CUT, FEATURES, ScriptedRelay
 from tests.sending import ANN, BOB, EVE, SOURCE, copies, envelope, sending
 
 
@@ -55,7 +55,12 @@ REFUSED, WRONG_LOGIN = failure("connection_refused"), failure("auth_failed", Sta
         ("auth_not_offered", 1),
         ("auth_required", 1),
         ("starttls_required", 1),
+        ("relaying_denied", 1),
         ("quota_exceeded", 1),
+        ("auth_unavailable", 3),
+        ("not_accepting", 3),
+        ("too_large", None),
+        ("smtputf8_not_offered", None),
         ("tls_failed", 1),
         ("tls_certificate_expired", 1),
         ("out_of_step", None),
@@ -115,6 +120,47 @@ def test_rests_differ_by_a_fifth(chance):
     tried = breaker(clock, chance=chance)
     tried.end(tried.begin(), failure("tls_failed"))
     assert tried.rests_until - clock.now == pytest.approx(5 * (0.8 + 0.4 * chance))
+
+
+@pytest.mark.parametrize("why", ["auth_required", "relaying_denied"])
+def test_a_relay_that_takes_messages_is_not_rested_by_those_that_it_does_not_relay(why):
+    """Ten minutes after a message that it took it is not believed that it takes none."""
+    clock = Clock()
+    tried = breaker(clock)
+    tried.end(tried.begin(), None, took=True)
+    for stage in (Stage.MAIL, Stage.RCPT, Stage.DOT):
+        for _ in range(5):
+            tried.end(tried.begin(), failure(why, stage))
+    assert tried.state is State.CLOSED
+    clock.now += TAKES_SECONDS
+    tried.end(tried.begin(), failure(why, Stage.MAIL))
+    assert tried.state is State.OPEN
+
+
+@pytest.mark.parametrize("why", ["auth_required", "relaying_denied"])
+def test_one_that_refuses_each_recipient_rests_for_a_short_time_each_time(why):
+    """It may be the recipients: others' mail is the next probe, soon, and then it works."""
+    clock = Clock()
+    tried = breaker(clock)
+    for _ in range(2):
+        tried.end(tried.begin(), failure(why, Stage.RCPT))
+        assert tried.state is State.CLOSED
+    for _ in range(5):
+        tried.end(tried.begin(), failure(why, Stage.RCPT))
+        assert tried.rests_until - clock.now == pytest.approx(5)
+        clock.now = tried.rests_until
+    tried.end(tried.begin(), None, took=True)
+    assert tried.state is State.CLOSED
+
+
+def test_a_quota_told_at_the_dot_is_no_single_messages():
+    """Three in a row that are refused for it make it rest, also if it took one just before."""
+    tried = breaker(Clock())
+    tried.end(tried.begin(), None, took=True)
+    for _ in range(3):
+        assert tried.state is State.CLOSED
+        tried.end(tried.begin(), failure("quota_exceeded", Stage.DOT))
+    assert tried.state is State.OPEN
 
 
 def test_those_that_fail_together_are_one_failure():
@@ -354,7 +400,11 @@ async def test_all_go_to_the_first(pair):
         ("MAIL", "550 5.4.5 quota"),
         ("MAIL", "550 5.7.60 sender"),
         ("RCPT", CUT),
+        ("RCPT", "554 5.7.1 <ann@example.org>: Relay access denied"),
         ("DATA", CUT),
+        ("DOT", "550 5.7.60 sender"),
+        ("DOT", "554 5.2.252 SendAsDenied"),
+        ("DOT", "432 4.3.2 thread limit"),
     ],
 )
 async def test_where_the_first_fails_the_second_takes_over(pair, verb, answer):
@@ -465,3 +515,188 @@ async def test_a_message_that_one_relay_never_takes_does_not_rest_it():
         assert relays.states()[0].state is State.CLOSED
         assert relays.states()[0].sent == 3
         assert relays.states()[0].failed == 6
+
+
+OF_THE_RELAY = [
+    *("530 5.7.0 log in first", "534 5.7.9 no", "538 5.7.11 no", "550 5.4.5 quota"),
+    *("550 5.7.60 sender", "503 5.5.1 what?", "354 what?", "554 5.7.1 Relay access denied"),
+]
+
+
+@pytest.mark.parametrize("answer", OF_THE_RELAY)
+async def test_whom_the_first_has_accepted_the_second_does_not_get(pair, answer):
+    """The first takes Ann and has something against Bob: one copy each, both on record."""
+    first, second, specs = pair
+    first.answer("RCPT", answer, to=BOB)
+    async with sending(*specs) as relays:
+        attempt = await relays.send(envelope(ANN, BOB), SOURCE)
+    assert attempt.accepted == (ANN, BOB)
+    assert not attempt.failures
+    assert (copies(first), copies(second)) == ({ANN: 1}, {BOB: 1})
+
+
+async def test_each_recipient_has_the_words_of_the_relay_that_took_it(pair):
+    """Ann's are the first's, Bob's the second's; the conversation has both."""
+    first, second, specs = pair
+    first.answer("RCPT", "530 5.7.0 log in first", to=BOB)
+    first.answer("DOT", "250 first has it")
+    second.answer("DOT", "251 second has it")
+    async with sending(*specs) as relays:
+        attempt = await relays.send(envelope(ANN, BOB), SOURCE)
+    assert attempt.acceptance(ANN) == Acceptance("250 first has it", 250)
+    assert attempt.acceptance(BOB) == Acceptance("251 second has it", 251)
+    assert "   first took it, but not for all; the others:" in attempt.conversation
+    assert "S: 250 first has it" in attempt.conversation
+    assert "S: 251 second has it" in attempt.conversation
+
+
+@pytest.mark.parametrize("verb", ["GREETING", "RCPT", "DOT"])
+@pytest.mark.parametrize("answer", ["530 5.7.0 log in first", CUT])
+async def test_what_the_first_has_taken_stays_so_whatever_the_second_does(pair, verb, answer):
+    """Refused, cut off, silent about the dot: Ann has it, by the first, and Bob is pending."""
+    first, second, specs = pair
+    first.answer("RCPT", "530 5.7.0 log in first", to=BOB)
+    second.answer(verb, answer)
+    async with sending(*specs) as relays:
+        attempt = await relays.send(envelope(ANN, BOB), SOURCE)
+    assert attempt.accepted == (ANN,)
+    assert attempt.acceptance(ANN).reply == "250 2.0.0 taken"
+    assert attempt.failures.keys() == {BOB}
+    assert not attempt.failures[BOB].final
+    assert attempt.uncertain is (verb == "DOT" and answer == CUT)
+    assert attempt.relay == ("second" if attempt.uncertain else "first")
+
+
+async def test_after_an_abort_no_second_relay_is_asked(pair):
+    """We were told to stop: what the first had not got stays with us."""
+    first, second, specs = pair
+    async with sending(*specs) as relays:
+        first.hold("RCPT")
+        sends = asyncio.create_task(relays.send(envelope(ANN), SOURCE))
+        await first.until_held(1)
+        relays.abort_all()
+        attempt = await sends
+    assert attempt.failures[ANN].name == "aborted"
+    assert not second.connections
+
+
+async def test_after_an_abort_not_even_for_whom_the_first_has_something_against(pair):
+    """One has an answer of the relay's kind already when it is broken off: nobody goes on."""
+    first, second, specs = pair
+    first.features = ()
+    first.answer("RCPT", "530 5.7.0 log in first", to=ANN)
+    async with sending(*specs) as relays:
+        first.hold("DATA")
+        sends = asyncio.create_task(relays.send(envelope(ANN, BOB), SOURCE))
+        await first.until_held(1)
+        relays.abort_all()
+        attempt = await sends
+    assert attempt.failures[ANN].name == "auth_required"
+    assert attempt.failures[BOB].name == "aborted"
+    assert not second.connections
+
+
+async def test_one_recipient_cannot_rest_a_relay_that_takes_others():
+    """530 for one, 250 to the dot for the other, again and again: it works, and is told so."""
+    async with ScriptedRelay() as relay, sending(relay.spec, rests=Rests()) as relays:
+        relay.answer("RCPT", "530 5.7.0 log in first", to=BOB)
+        for _ in range(5):
+            assert (await relays.send(envelope(ANN, BOB), SOURCE)).accepted == (ANN,)
+            assert not (await relays.send(envelope(BOB), SOURCE)).accepted
+        (state,) = relays.states()
+        assert state.state is State.CLOSED
+        assert (state.sent, state.trouble.name) == (5, "auth_required")
+        assert len(relay.connections) == 1
+
+
+@pytest.mark.parametrize("answer", ["454 4.7.0 later", "432 4.7.12 later", "421 4.7.0 bye"])
+async def test_a_4xx_to_a_login_is_trouble_of_that_connection(answer):
+    """RFC 4954, section 6: one in four of them does not rest the relay, nor is a password wrong."""
+    login = {"username": "u", "password": "p"}
+    async with (
+        ScriptedRelay(features=(*FEATURES, "AUTH PLAIN")) as relay,
+        sending(relay.spec, rests=Rests(), changes=login) as relays,
+    ):
+        relay.answer("AUTH", answer, times=1)
+        relay.hold("DOT")
+        sends = [asyncio.create_task(relays.send(envelope(), SOURCE)) for _ in range(4)]
+        await relay.until_held(3)
+        relay.release()
+        attempts = [await each for each in sends]
+        assert relays.states()[0].state is State.CLOSED
+    (refused,) = [each for each in attempts if each.failures]
+    assert refused.failures[ANN].name == "auth_unavailable"
+    assert not refused.charged
+    assert copies(relay) == {ANN: 3}
+
+
+# ---------------------------------------------------------------- what one of them cannot take
+
+
+SMALL = ("PIPELINING", "SIZE 20", "8BITMIME", "SMTPUTF8")
+OLD = ("PIPELINING", "SIZE 50000000", "8BITMIME")
+
+
+@pytest.mark.parametrize(
+    ("features", "smtputf8"), [(SMALL, False), (OLD, True)], ids=["SIZE", "SMTPUTF8"]
+)
+async def test_what_the_first_can_never_take_the_second_takes(pair, features, smtputf8):
+    """One's EHLO is no word of the other's; and the first is none the worse for it."""
+    first, second, specs = pair
+    first.features = features
+    async with sending(*specs) as relays:
+        for _ in range(4):
+            attempt = await relays.send(envelope(smtputf8=smtputf8), SOURCE)
+            assert (attempt.relay, attempt.accepted) == ("second", (ANN,))
+        assert relays.states()[0].state is State.CLOSED
+        assert relays.states()[0].trouble is None
+        assert len(first.connections) == 1
+    assert "MAIL" not in first.verbs()
+    assert len(second.received) == 4
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        ("MAIL", "552 5.3.4 limit"),
+        ("DOT", "552 5.3.4 limit"),
+        ("MAIL", "552 too much"),
+        ("DOT", "552 message size exceeds our limit"),
+        ("MAIL", "550 5.6.7 ASCII only"),
+    ],
+)
+async def test_one_that_says_so_in_its_replies_is_passed_over_too(pair, verb, answer):
+    """Its limit need not stand in its EHLO."""
+    first, second, specs = pair
+    first.answer(verb, answer)
+    async with sending(*specs) as relays:
+        assert (await relays.send(envelope(), SOURCE)).accepted == (ANN,)
+    assert (copies(first), copies(second)) == ({}, {ANN: 1})
+
+
+async def test_what_no_relay_can_take_fails_with_the_reason_of_each(pair):
+    """Too large for the first, of an address that the second cannot write: for good, charged."""
+    first, second, specs = pair
+    first.features, second.features = SMALL, OLD
+    async with sending(*specs) as relays:
+        attempt = await relays.send(envelope(smtputf8=True), SOURCE)
+    failure = attempt.failures[ANN]
+    assert failure.final
+    assert attempt.charged
+    assert failure.reply == attempt.reply
+    assert "first: the message has 29 octets, the relay takes 20 at most" in failure.reply
+    assert "second: an address is not ASCII" in failure.reply
+
+
+async def test_while_another_may_be_able_to_take_it_nothing_is_lost(pair):
+    """The second rests: it was not asked, so that it is put off, and not charged."""
+    first, second, specs = pair
+    first.features = SMALL
+    second.answer("GREETING", "421 no", times=1)
+    async with sending(*specs, rests=Rests()) as relays:
+        for _ in range(2):
+            attempt = await relays.send(envelope(), SOURCE)
+            assert not attempt.failures[ANN].final
+            assert not attempt.charged
+        relays.resume("second")
+        assert (await relays.send(envelope(), SOURCE)).relay == "second"

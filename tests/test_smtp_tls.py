@@ -121,15 +121,19 @@ async def test_f24_stripped_starttls_sends_nothing(trusted):
         assert relay.verbs() == ["EHLO"]
 
 
-async def test_f24_starttls_that_is_refused_sends_nothing(trusted, good):
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [("554 5.7.0 not you", "starttls_refused"), ("454 4.7.0 not now", "starttls_unavailable")],
+)
+async def test_f24_starttls_that_is_refused_sends_nothing(trusted, good, answer, name):
     """Also when it is offered and then turned down."""
     async with (
         ScriptedRelay(tls=Tls.STARTTLS, context=good) as relay,
         sending(relay.spec, changes=trusted | LOGIN) as relays,
     ):
-        relay.answer("STARTTLS", "454 4.7.0 not now")
+        relay.answer("STARTTLS", answer)
         attempt = await relays.send(envelope(), SOURCE)
-        assert attempt.failures[ANN].name == "starttls_refused"
+        assert attempt.failures[ANN].name == name
         assert relay.verbs() == ["EHLO", "STARTTLS"]
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Envelope, Failure
+from notifier.attempts import Acceptance, Attempt, Envelope, Failure
 
 LINES_KEPT = 120  # of the conversations; the last ones
 _BETWEEN = b"\0"  # no mail contains it: RFC 5322, section 2.2 and RFC 2045, section 2.7
@@ -71,14 +71,14 @@ class Parts:
         started_at, start = datetime.now(UTC), time.monotonic()
         attempts: list[Attempt] = []
         failures: dict[str, Failure] = {}
-        accepted: list[str] = []
+        taken: dict[str, Acceptance] = {}
         for position, recipient in enumerate(envelope.recipients):
             address, place = _apart(recipient)
             one = replace(envelope, recipients=(address,))
             attempt = await self._mails.send(one, mails[place - 1])
             attempts.append(attempt)
-            if address in attempt.accepted:
-                accepted.append(recipient)
+            if said := attempt.acceptance(address):
+                taken[recipient] = said
                 if self._aborted:
                     break
                 continue
@@ -93,7 +93,8 @@ class Parts:
             last,
             started_at=started_at,
             seconds=time.monotonic() - start,
-            accepted=tuple(accepted),
+            accepted=tuple(taken),
+            acceptances=taken,
             failures=failures,
             conversation=lines[-LINES_KEPT:],
         )

@@ -5,12 +5,17 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from notifier.attempts import Failure
-from notifier.smtp.failures import ABOUT_LOGIN, BETWEEN_US, HOPELESS, OURS
+from notifier.attempts import Failure, Stage
+from notifier.smtp.failures import ABOUT_LOGIN, BETWEEN_US, HOPELESS, NOT_FOR_US, OURS
 
 FAILURES = 3  # in a row that make it rest
 AT_FIRST = 4  # sends at a time with a relay that nothing is known of
+TAKES_SECONDS = 600.0  # a relay that took a message is known to take some for so long
 REGROW_SECONDS = 60.0  # before a relay that asked for less gets one more at a time
+
+
+# Here a relay speaks of this message or this recipient, and perhaps of no other.
+ABOUT_ONE = frozenset({Stage.RCPT, Stage.DATA, Stage.DOT})
 
 
 class State(StrEnum):
@@ -31,7 +36,9 @@ class Rests(Struct, frozen=True, kw_only=True):
     spread: float = 0.2
 
     def after(self, rests: int, failure: Failure, chance: float) -> float:
-        first = self.first_after_login if failure.name in ABOUT_LOGIN else self.first
+        """After so many rests in a row; of what is said of one recipient none is the longer."""
+        login = failure.name in ABOUT_LOGIN and not _of_one(failure)
+        first = self.first_after_login if login else self.first
         rest = min(first * 2.0**rests, self.longest)
         return rest * (1 + self.spread * (2 * chance - 1))
 
@@ -40,7 +47,8 @@ class Breaker:
     """
     A relay that fails is left alone, longer each time, and then tried with one message; one
     that works again gets more step by step. What was begun before it opened does not count
-    any more when it ends: sixteen that fail together are one failure.
+    any more when it ends: sixteen that fail together are one failure. A relay that takes
+    messages cannot be made to rest by those that it does not relay.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Breaker:
         self._opened = 0  # `_begun` then: what was begun before belongs to the past
         self._shrunk = 0  # the same
         self._shrunk_at: float | None = None  # None: it has not asked for less
+        self._took_at: float | None = None  # a message, the last time
 
     @property
     def fit(self) -> bool:
@@ -79,13 +88,25 @@ class Breaker:
         self._begun += 1
         return self._begun
 
-    def end(self, ticket: int, failure: Failure | None, *, asks_for_less: bool = False) -> None:
-        """What a send has shown: the relay's failure, or that it works."""
+    def end(
+        self,
+        ticket: int,
+        failure: Failure | None,
+        *,
+        took: bool = False,
+        asks_for_less: bool = False,
+    ) -> None:
+        """
+        What a send has shown: the relay's failure, or that it works. `took`: it accepted the
+        message for somebody.
+        """
+        if took:
+            self._took_at = self._clock()
         if asks_for_less and ticket > self._shrunk:
             self._shrink()
         if ticket <= self._opened:
             return
-        if failure is None or failure.name in BETWEEN_US:
+        if failure is None or failure.name in BETWEEN_US or self._disproved(failure):
             self._worked(asks_for_less)
         elif failure.name == OURS:
             self.forget(ticket)
@@ -118,19 +139,29 @@ class Breaker:
         self._shrunk_at = now
         return True
 
+    def _disproved(self, failure: Failure) -> bool:
+        """Whether it says that it takes nothing from us, and is known to take something."""
+        lately = self._took_at is not None and self._clock() < self._took_at + TAKES_SECONDS
+        return lately and failure.name in NOT_FOR_US
+
     def _failed(self, failure: Failure) -> None:
         self._failures += 1
-        hopeless = failure.name in HOPELESS or self.state is State.PROBING
-        if hopeless or self._failures >= FAILURES:
+        hopeless = failure.name in HOPELESS and failure.stage not in ABOUT_ONE
+        if hopeless or self.state is State.PROBING or self._failures >= FAILURES:
             rest = self._rests.after(self._rested, failure, self._random())
             self.rests_until = self._clock() + rest
             self.state = State.OPEN
             self.capacity = 1
             self._failures = 0
-            self._rested += 1
+            self._rested += not _of_one(failure)
             self._opened = self._begun
 
     def _shrink(self) -> None:
         self.capacity = max(1, self.capacity // 2)
         self._shrunk = self._begun
         self._shrunk_at = self._clock()
+
+
+def _of_one(failure: Failure) -> bool:
+    """Whether it may be true of one recipient only, so that others must not wait for long."""
+    return failure.name in NOT_FOR_US and failure.stage in ABOUT_ONE

@@ -6,25 +6,34 @@ The policy for everything that can go wrong with a relay.
     no name, no connection, no TLS, cut off, silent    relay           no     next relay, defer
     greeting, EHLO or AUTH turned down, even by 5xx    relay           no     next relay, defer
     421 before the dot                                 relay           no     next relay, defer
-    530, 534, 535, 538: it wants a login               relay           no     next relay, defer
-    550 5.4.5: its quota for the day is used up        relay           no     next relay, defer
-    any 5.7.60: it does not let us send as this one    relay           no     next relay, defer
+    4.4.2 to MAIL: it has waited too long for us       relay           no     next relay, defer
+    4.3.2, 432: it takes no messages now               relay           no     next relay, defer
+    530, 534, 535, 538, 5.7.57: it wants a login       relay           no     next relay, defer
+    it does not relay for us (5.7.54, 5.7.64, words)   relay           no     next relay, defer
+    it does not let us send as this one (5.7.60,
+    5.2.252, words)                                    relay           no     next relay, defer
+    our quota, or our own mailbox over there, is used
+    up (5.4.5, 5.1.90, words)                          relay           no     next relay, defer
+    too large for it (SIZE, 5.3.4), it does not know
+    SMTPUTF8 (5.6.7)                                   relay           if all next relay
     503 before the dot, 2xx or 3xx out of place:
     the two ends are out of step                       relay           no     next relay, defer
     what is no reply at all                            relay           no     next relay, defer
     MAIL or DATA answered 4xx                          message         no     defer
     MAIL or DATA answered 5xx                          message         yes    fail; ask no other
-    RCPT answered 4xx, 452 4.5.3 among them            recipient       no     defer that one
+    RCPT answered 4xx                                  recipient       no     defer that one
+    RCPT: too many (4.5.3, 552 5.5.3, words)           recipient       no     next transaction
     RCPT answered 5xx, 552 among them                  recipient       yes    lose that one
     the dot answered 4xx, 421 and 503 too              message         no     defer
     the dot answered 5xx                               message         yes    fail; ask no other
     the dot not answered, or not by one of those       nobody knows    no     uncertain
-    what we cannot put in words for this relay         message         yes    fail
+    what we cannot put in words for any relay          message         yes    fail
 
-What is not recognised is blamed on the relay, which is the harmless mistake: it defers. At
-the dot 421 is the message's: were it the relay's, a message that a relay cannot digest would
-hold up all the others, and never be charged. Exceptions stop here: past this module a failure
-is a value.
+The first line that fits counts, at the dot as well: a refusal there is definite, no copy has
+been made, and another relay may be asked. Only 421 is the message's at the dot, whatever else
+it says: were it the relay's, a message that a relay cannot digest would hold up all the
+others, and never be charged. What is not recognised is blamed on the relay, which is the
+harmless mistake: it defers. Exceptions stop here: past this module a failure is a value.
 """
 
 import re
@@ -45,6 +54,7 @@ HOPELESS = frozenset(
         "auth_required",
         "greeting_refused",
         "quota_exceeded",
+        "relaying_denied",
         "starttls_refused",
         "starttls_required",
         "tls_certificate_expired",
@@ -57,12 +67,65 @@ HOPELESS = frozenset(
 )
 # Wrong passwords are counted over there, and the account is locked after a few.
 ABOUT_LOGIN = frozenset({"auth_failed", "auth_not_offered", "auth_required"})
+# It takes nothing from us, or not this: which of them, what else it takes has to show.
+NOT_FOR_US = frozenset({"auth_required", "relaying_denied"})
+# Only another relay can take it, whatever time goes by.
+UNFIT = frozenset({"smtputf8_not_offered", "too_large"})
 # The relay answered, so it works; what is wrong lies between it and this message.
-BETWEEN_US = frozenset({"out_of_step", "sender_not_allowed"})
+BETWEEN_US = UNFIT | {"out_of_step", "sender_not_allowed"}
+# The two ends are in step after these: the connection can go on.
+IN_STEP = UNFIT | NOT_FOR_US | {"quota_exceeded", "sender_not_allowed"}
+# It takes no messages now, and may do so on the next connection: as postscreen after its tests.
+NOT_ACCEPTING = "not_accepting"
+# The others may be named in the next transaction. RFC 5321, section 4.5.3.1.10.
+TOO_MANY = "too_many_recipients"
 # Nothing is known of the relay: we ourselves have put an end to it.
 OURS = "aborted"
 # On a connection used before these say that it has served its time, and no more than that.
 WORN_OUT = frozenset({"closing", "connection_lost", "stray_reply", "timeout"})
+
+_BY_ENHANCED = {
+    "4.3.2": NOT_ACCEPTING,
+    "5.1.90": "quota_exceeded",  # Exchange Online: recipients of a day
+    "5.2.252": "sender_not_allowed",  # Exchange Online: SendAsDenied
+    "5.3.4": "too_large",
+    "5.4.5": "quota_exceeded",  # Gmail: mails of a day
+    "5.6.7": "smtputf8_not_offered",  # RFC 6531, section 3.5
+    "5.7.54": "relaying_denied",  # Exchange: unable to relay to a domain that is not its own
+    "5.7.57": "auth_required",  # Exchange: anonymous mail
+    "5.7.60": "sender_not_allowed",  # Exchange: no permission to send as this sender
+    "5.7.64": "relaying_denied",  # Exchange Online: TenantAttribution
+    "5.7.232": "quota_exceeded",  # Exchange Online: a trial tenant's recipients of a day
+    "5.7.233": "quota_exceeded",  # Exchange Online: a tenant's recipients of a day
+    "5.7.705": "quota_exceeded",  # Exchange Online: a tenant's threshold
+}
+# What Postfix, Exim, Sendmail, Exchange, qmail and others say to whom they do not relay for.
+_NOT_RELAYED = re.compile(
+    r"relay(ing)? (access )?(temporarily )?(denied|prohibited|not (permitted|allowed))"
+    r"|(unable|not (permitted|allowed)) to relay|credentials for relay|rcpthosts"
+    r"|administrative prohibition",
+    re.IGNORECASE,
+)
+# The same before or at RCPT; Postfix and Exim say there, too, what they think of our address.
+_NOT_LET_IN = re.compile(
+    r"client host (rejected|\S+ blocked)|helo command rejected"
+    r"|(smtp )?auth(entication)? (is )?required|requires authentication",
+    re.IGNORECASE,
+)
+_NOT_AS_THIS_ONE = re.compile(
+    r"send ?as ?denied|not owned by user|sender address rejected: not logged in"
+    r"|bad outbound sender",
+    re.IGNORECASE,
+)
+_USED_UP = re.compile(
+    r"\b(sending|daily|hourly|monthly|submission|outgoing|outbound|relay)\b"
+    r".{0,40}\b(quota|limit|allowance)\b|submissionquota|\b(quota|limit)\b.{0,20}\bper (hour|day)",
+    re.IGNORECASE,
+)
+# Exchange while it puts a mail in the *sender's* mailbox, which is full.
+_OWN_MAILBOX = re.compile(r"storedrv\.(submission|clientsubmit)", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"\bsize\b|\btoo (big|large|long)\b", re.IGNORECASE)
+_TOO_MANY = re.compile(r"too many recipients", re.IGNORECASE)
 
 # By OpenSSL's verify code.
 _CERTIFICATES = {
@@ -86,6 +149,11 @@ _TURNED_DOWN = {
     Stage.GREETING: "greeting_refused",
     Stage.EHLO: "ehlo_refused",
     Stage.AUTH: "auth_failed",
+}
+# Where a 4xx is no word about the operator's settings: another connection may fare better.
+_TEMPORARY = {
+    Stage.TLS: "starttls_unavailable",  # RFC 3207, section 4: 454
+    Stage.AUTH: "auth_unavailable",  # RFC 4954, section 6: 454; and 432, 421
 }
 # Codes by which relays ask for less: 421 and 450 4.7.x, 432 and 454 by Exchange and Amazon.
 _SLOWER = re.compile(r"4(21|32|54)|450[ -]4\.7\.")
@@ -142,34 +210,71 @@ def _of_the_socket(error: OSError, stage: Stage) -> Failure:
 
 def refusal(stage: Stage, reply: Reply) -> Failure:
     """What a reply that is not the one hoped for means."""
-    code, enhanced = reply.code, reply.enhanced
-    scope, name = _blame(stage, code, enhanced)
+    scope, name = _blame(stage, reply)
+    permanent = 500 <= reply.code < 600 and reply.code != OUT_OF_STEP and name != TOO_MANY
     return Failure(
         scope=scope,
-        permanent=500 <= code < 600 and code != OUT_OF_STEP,
+        permanent=permanent and (scope is not Scope.RELAY or name in UNFIT),
         stage=stage,
         reply=reply.line,
-        code=code,
+        code=reply.code,
         name=name,
     )
 
 
-def _blame(stage: Stage, code: int, enhanced: str) -> tuple[Scope, str]:
+def _blame(stage: Stage, reply: Reply) -> tuple[Scope, str]:
+    """The table, in its order."""
+    code = reply.code
     if stage in _TURNED_DOWN:
-        return Scope.RELAY, _TURNED_DOWN[stage]
+        temporary = _TEMPORARY.get(stage) if 400 <= code < 500 else None
+        return Scope.RELAY, temporary or _TURNED_DOWN[stage]
+    if code == CLOSING:
+        return (Scope.MESSAGE, "") if stage is Stage.DOT else (Scope.RELAY, "closing")
+    if name := _of_the_relay(stage, reply):
+        return Scope.RELAY, name
     if stage is Stage.DOT:
         return Scope.MESSAGE, ""
-    if code == CLOSING:
-        return Scope.RELAY, "closing"
-    if code in NOT_TRUSTED:
-        return Scope.RELAY, "auth_required"
-    if code == 550 and enhanced == "5.4.5":
-        return Scope.RELAY, "quota_exceeded"
-    if enhanced == "5.7.60":
-        return Scope.RELAY, "sender_not_allowed"
     if code == OUT_OF_STEP or not 400 <= code < 600:
         return Scope.RELAY, "out_of_step"
-    return Scope.RECIPIENT if stage is Stage.RCPT else Scope.MESSAGE, ""
+    if stage is not Stage.RCPT:
+        return Scope.MESSAGE, ""
+    too_many = reply.enhanced in ("4.5.3", "5.5.3") or _TOO_MANY.search(reply.line)
+    return Scope.RECIPIENT, TOO_MANY if too_many else ""
+
+
+def _of_the_relay(stage: Stage, reply: Reply) -> str:
+    """The fault that a relay has with us, or it with itself; empty: with this message."""
+    code, enhanced, said = reply.code, reply.enhanced, reply.line
+    if not 400 <= code < 600 or code == OUT_OF_STEP:
+        return ""
+    if code in NOT_TRUSTED:
+        return "auth_required"
+    if name := _BY_ENHANCED.get(enhanced):
+        return name
+    if code == 432 or (stage is Stage.MAIL and enhanced == "4.4.2"):
+        return NOT_ACCEPTING if code == 432 else "closing"
+    if _NOT_RELAYED.search(said):
+        return "relaying_denied"
+    return _by_words(stage, reply) if code >= 500 else ""
+
+
+def _by_words(stage: Stage, reply: Reply) -> str:
+    """Where a relay gives no code, or one that may mean anything. Of a 5xx."""
+    code, said = reply.code, reply.line
+    if _NOT_AS_THIS_ONE.search(said):
+        return "sender_not_allowed"
+    if _OWN_MAILBOX.search(said):
+        full = reply.enhanced == "5.2.2" or "quota" in said.lower()
+        return "quota_exceeded" if full else "sender_not_allowed"
+    of_a_mailbox = stage is Stage.RCPT and reply.enhanced[:3] in ("5.1", "5.2")
+    if _USED_UP.search(said) and not of_a_mailbox:
+        return "quota_exceeded"
+    if stage is not Stage.DOT and _NOT_LET_IN.search(said):
+        return "relaying_denied"
+    if code == 552 and not reply.enhanced and stage is not Stage.RCPT:
+        # RFC 1870, section 6.1
+        return "too_large" if stage is Stage.MAIL or _TOO_LARGE.search(said) else ""
+    return ""
 
 
 def relay_failure(stage: Stage, name: str, reason: str) -> Failure:
@@ -180,6 +285,11 @@ def relay_failure(stage: Stage, name: str, reason: str) -> Failure:
 def unsendable(reason: str, *, stage: Stage = Stage.MAIL, name: str = "") -> Failure:
     """The message cannot be put to this relay at all; the relay was not asked."""
     return Failure(scope=Scope.MESSAGE, permanent=True, stage=stage, reply=reason, name=name)
+
+
+def unfit(reason: str, *, name: str) -> Failure:
+    """Its EHLO has shown that this relay can never take the message; it was not asked."""
+    return Failure(scope=Scope.RELAY, permanent=True, stage=Stage.MAIL, reply=reason, name=name)
 
 
 def asks_for_less(reply: str) -> bool:

@@ -3,21 +3,35 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from notifier.attempts import Envelope, Failure, Stage
+from msgspec.structs import replace
+
+from notifier.attempts import Envelope, Failure, Scope, Stage
 from notifier.smtp.connect import Opening
-from notifier.smtp.failures import OURS, WORN_OUT, classify, relay_failure
+from notifier.smtp.failures import (
+    IN_STEP,
+    NOT_ACCEPTING,
+    OURS,
+    OUT_OF_STEP,
+    TOO_MANY,
+    WORN_OUT,
+    classify,
+    relay_failure,
+)
+from notifier.smtp.outcomes import Offers, Outcome
+from notifier.smtp.replies import CLOSING
 from notifier.smtp.session import Session
 from notifier.smtp.timeouts import Timeouts
-from notifier.smtp.transaction import Outcome, abridged, deliver
+from notifier.smtp.transaction import deliver
 
 STOPPED = "we were told to stop"
+REMEMBER_SECONDS = 3600.0  # how many messages the relay takes on a connection
 
 
 class Pool:
     """
     The connection used last is used first, so that those too many grow old and are closed.
-    One that has died of old age costs a message nothing: it goes again at once over a fresh
-    one. One on which anything went wrong is never used again.
+    One that has served its time costs a message nothing: it goes again at once over a fresh
+    one. One on which the two ends may be out of step is never used again.
     """
 
     def __init__(
@@ -25,6 +39,9 @@ class Pool:
     ) -> None:
         self._new = open
         self._messages_each = messages_each
+        self._turned_away_after = 0  # messages on a connection, the last time
+        self._takes_each = messages_each  # as the relay has shown, for some time
+        self._takes_each_until = 0.0
         self._timeouts = timeouts
         self._idle: list[Session] = []  # in the order of their last use
         self._busy: set[Session] = set()
@@ -42,21 +59,57 @@ class Pool:
         return sum(session.breach is None for session in self._idle)
 
     async def send(self, envelope: Envelope, content: bytes) -> Outcome:
-        """Offer a message over a connection that is free, or a fresh one."""
+        """
+        Offer a message. Those who are too many for one transaction are offered in the next, as
+        long as each gets it to somebody. RFC 5321, section 4.5.3.1.10.
+        """
         aborts = self._aborts
-        session = await self._used()
-        if session is not None:
-            outcome = await self._offer(session, envelope, content)
-            if not _worn_out(outcome):
-                return outcome
-        fresh = await self._open(envelope.recipients)
-        if isinstance(fresh, Outcome):
-            return fresh
-        if aborts != self._aborts:  # it was open just before we were told to stop
-            fresh.fail(OURS, STOPPED)
-        return await self._offer(fresh, envelope, content)
+        outcome = await self._transact(envelope, content)
+        if not outcome.because(TOO_MANY):
+            return outcome
+        offers, asked = Offers(envelope), envelope
+        while True:
+            offers.add(outcome)
+            left = offers.left(_one_too_many)
+            if left is None or not outcome.accepted or aborts != self._aborts:
+                return offers.as_one()
+            # No more than it has taken now: each one too many is an error over there.
+            took = len(asked.recipients) - sum(map(_one_too_many, outcome.failures.values()))
+            asked = replace(left, recipients=left.recipients[:took])
+            outcome = await self._transact(asked, content)
 
-    async def _offer(self, session: Session, envelope: Envelope, content: bytes) -> Outcome:
+    async def _transact(self, envelope: Envelope, content: bytes) -> Outcome:
+        """
+        Offer it over a connection that is free, or a fresh one. Where a connection and not the
+        message was refused it is offered again at once, twice at most.
+        """
+        aborts = self._aborts
+        turned_away = None
+        used = await self._used()
+        if used is not None:
+            outcome = await self._offer(used, envelope, content, aborts=aborts)
+            if not _served_its_time(used, outcome):
+                return outcome
+            used.fail("dropped", "the relay has had enough of it")
+            turned_away = used if _turned_away(outcome) else None
+        outcome = await self._offer_afresh(envelope, content, aborts=aborts)
+        if _come_again(outcome) and aborts == self._aborts:
+            outcome = await self._offer_afresh(envelope, content, aborts=aborts)
+        if turned_away is not None and outcome.accepted:
+            self._remember(turned_away)
+        return outcome
+
+    async def _offer_afresh(self, envelope: Envelope, content: bytes, *, aborts: int) -> Outcome:
+        session = await self._open(envelope.recipients)
+        if isinstance(session, Outcome):
+            return session
+        return await self._offer(session, envelope, content, aborts=aborts)
+
+    async def _offer(
+        self, session: Session, envelope: Envelope, content: bytes, *, aborts: int
+    ) -> Outcome:
+        if aborts != self._aborts:  # we were told to stop while it was made ready
+            session.fail(OURS, STOPPED)
         self._busy.add(session)
         try:
             outcome = await deliver(session, envelope, content)
@@ -70,9 +123,10 @@ class Pool:
 
     def _give_back(self, session: Session, outcome: Outcome) -> None:
         session.carried += 1
-        if not outcome.good:
+        session.taken += bool(outcome.accepted)
+        if not _in_step(outcome):
             session.fail("dropped", "the relay failed")
-        elif self._closed or session.carried >= self._messages_each:
+        elif self._closed or session.carried >= self._most():
             session.part()
         elif session.breach is None:
             loop = asyncio.get_running_loop()
@@ -80,6 +134,23 @@ class Pool:
             self._idle.append(session)
             if self._reaper is None:
                 self._reaper = loop.call_later(self._timeouts.idle, self._reap)
+
+    def _most(self) -> int:
+        """How many messages a connection may carry."""
+        if self._takes_each_until and asyncio.get_running_loop().time() < self._takes_each_until:
+            return self._takes_each
+        return self._messages_each
+
+    def _remember(self, session: Session) -> None:
+        """
+        The relay has turned away on this connection what it took on a fresh one. Where that
+        comes after the same number of messages twice in a row, it is its limit.
+        """
+        carried = session.carried - 1
+        if carried == self._turned_away_after:
+            self._takes_each = min(carried, self._messages_each)
+            self._takes_each_until = asyncio.get_running_loop().time() + REMEMBER_SECONDS
+        self._turned_away_after = carried
 
     async def _used(self) -> Session | None:
         """A connection that was used before, and is still good."""
@@ -153,11 +224,37 @@ class Pool:
             await asyncio.wait(parting)
 
 
-def _worn_out(outcome: Outcome) -> bool:
-    """Whether a connection broke with the message's dot not sent."""
-    return outcome.stage is not Stage.DOT and any(
-        failure.name in WORN_OUT for failure in outcome.failures.values()
+def _in_step(outcome: Outcome) -> bool:
+    """Whether the relay has answered, and both know that no message is under way."""
+    return not outcome.uncertain and all(
+        failure.code not in (CLOSING, OUT_OF_STEP)
+        and (failure.scope is not Scope.RELAY or failure.name in IN_STEP)
+        for failure in outcome.failures.values()
     )
+
+
+def _served_its_time(session: Session, outcome: Outcome) -> bool:
+    """Whether a connection used before, and not the message, is the reason; no dot was sent."""
+    if session.carried <= 1 or outcome.stage is Stage.DOT:
+        return False
+    if any(failure.name in WORN_OUT for failure in outcome.failures.values()):
+        return True
+    return _come_again(outcome) or (session.taken > 0 and _turned_away(outcome))
+
+
+def _turned_away(outcome: Outcome) -> bool:
+    """Whether MAIL was put off: by a limit of messages, on a connection that has carried some."""
+    return outcome.stage is Stage.MAIL and outcome.code is not None and 400 <= outcome.code < 500
+
+
+def _come_again(outcome: Outcome) -> bool:
+    """Whether a relay wants to be left and asked anew, as Postfix's postscreen after its tests."""
+    said = outcome.stage is not Stage.DOT and outcome.code == 450
+    return said and outcome.because(NOT_ACCEPTING)
+
+
+def _one_too_many(failure: Failure) -> bool:
+    return failure.name == TOO_MANY
 
 
 def _discard(opening: asyncio.Task[Session]) -> None:
@@ -168,10 +265,4 @@ def _discard(opening: asyncio.Task[Session]) -> None:
 
 def _unopened(failure: Failure, recipients: Sequence[str], lines: list[str]) -> Outcome:
     said = f"S: {failure.reply}" if failure.code is not None else f"   {failure.reply}"
-    return Outcome(
-        failure.stage,
-        failure.reply,
-        failure.code,
-        failures=dict.fromkeys(recipients, failure),
-        conversation=abridged((*lines, said)),
-    )
+    return Outcome.of_failure(failure, recipients, (*lines, said))

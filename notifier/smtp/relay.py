@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from msgspec import Struct
 
-from notifier.attempts import Attempt, Envelope, Scope, Stage
+from notifier.attempts import Envelope, Scope, Stage
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.breaker import Breaker, Rests, State
 from notifier.smtp.connect import Opening, tls_context
-from notifier.smtp.failures import OURS, asks_for_less, relay_failure
+from notifier.smtp.failures import NOT_FOR_US, OURS, UNFIT, asks_for_less, relay_failure
+from notifier.smtp.outcomes import Outcome
 from notifier.smtp.pace import Pace
 from notifier.smtp.pool import STOPPED, Pool
 from notifier.smtp.resolver import Resolver
 from notifier.smtp.timeouts import Timeouts
-from notifier.smtp.transaction import Outcome
 from notifier.smtp.turns import Turns
 
 log = structlog.get_logger()
@@ -121,24 +121,8 @@ class Relay:
         # What has come between two looks at the clock must not be waited for any more.
         return 0.0 if self.room() > 0 else None
 
-    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
-        """Offer a message once, when its turn has come."""
-        started_at, begun = datetime.now(UTC), self._clock()
-        outcome = await self._in_turn(envelope, content)
-        return Attempt(
-            relay=self.name,
-            started_at=started_at,
-            seconds=self._clock() - begun,
-            stage=outcome.stage,
-            reply=outcome.reply,
-            code=outcome.code,
-            accepted=outcome.accepted,
-            failures=outcome.failures,
-            uncertain=outcome.uncertain,
-            conversation=outcome.conversation,
-        )
-
-    async def _in_turn(self, envelope: Envelope, content: bytes) -> Outcome:
+    async def send(self, envelope: Envelope, content: bytes) -> Outcome:
+        """Offer a message when its turn has come."""
         breaker = self._breaker
         while breaker.state is State.CLOSED and self._busy >= breaker.capacity:
             if not await self._turns.next():
@@ -170,7 +154,7 @@ class Relay:
         self.sent += bool(outcome.accepted)
         before = breaker.state
         if not outcome.failures:
-            breaker.end(ticket, None)
+            breaker.end(ticket, None, took=bool(outcome.accepted))
         else:
             self._learn_failures(ticket, outcome)
         if before is State.PROBING and breaker.state is State.CLOSED:
@@ -179,13 +163,19 @@ class Relay:
 
     def _learn_failures(self, ticket: int, outcome: Outcome) -> None:
         failures, breaker = outcome.failures.values(), self._breaker
-        self.failed += not outcome.accepted
+        took = bool(outcome.accepted)
+        self.failed += not took
         failure = next((each for each in failures if each.scope is Scope.RELAY), None)
-        if failure is not None and failure.name != OURS:
+        if failure is not None and failure.name != OURS and failure.name not in UNFIT:
             self.trouble = Trouble(failure.name, failure.reply, datetime.now(UTC))
-        less = any(each.code is not None and asks_for_less(each.reply) for each in failures)
+        less = any(
+            each.code is not None and each.name not in NOT_FOR_US and asks_for_less(each.reply)
+            for each in failures
+        )
+        # One that has accepted it works, whatever it said of another recipient.
+        shown = None if took or outcome.uncertain else failure
         before = breaker.state
-        breaker.end(ticket, None if outcome.uncertain else failure, asks_for_less=less)
+        breaker.end(ticket, shown, took=took, asks_for_less=less)
         if breaker.state is State.OPEN and before is not State.OPEN and self.trouble is not None:
             log.warning(
                 "relay_rests",
@@ -247,7 +237,4 @@ class Relay:
 
 
 def _not_begun(envelope: Envelope, name: str, reason: str) -> Outcome:
-    failure = relay_failure(Stage.CONNECT, name, reason)
-    return Outcome(
-        failure.stage, failure.reply, failures=dict.fromkeys(envelope.recipients, failure)
-    )
+    return Outcome.of_failure(relay_failure(Stage.CONNECT, name, reason), envelope.recipients)

@@ -2,24 +2,25 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Envelope, Scope
+from notifier.attempts import Attempt, Envelope, Failure, Scope
 from notifier.errors import Rejected
 from notifier.smtp.failures import OURS
+from notifier.smtp.outcomes import Offers, Outcome, abridged
 from notifier.smtp.relay import Relay, RelayState
-from notifier.smtp.transaction import LINES_KEPT
 
 
 class Relays:
     """
-    A message goes to one relay after the other, in their configured order, until one of them
-    has answered for it. It never goes on from a relay that may have taken it, nor from one
-    that has refused it for good. One that works and is
-    busy is waited for: those behind it are for when it fails.
+    A message goes to one relay after the other, in their configured order, for those
+    recipients for whom none has answered yet. It never goes on from a relay that may have
+    taken it, nor from one that has refused it for good. One that works and is busy is waited
+    for: those behind it are for when it fails.
     """
 
     def __init__(self, relays: Sequence[Relay]) -> None:
@@ -60,22 +61,51 @@ class Relays:
 
     async def send(self, envelope: Envelope, content: bytes) -> Attempt:
         """
-        Offer a message. The attempt is the deciding relay's; its conversation begins with the
-        relays that were passed over, and why.
+        Offer a message. The attempt is the deciding relay's; its conversation says who else
+        was asked, and why.
         """
+        started_at, begun = datetime.now(UTC), time.monotonic()
         relay = self._first()
-        attempt = await relay.send(envelope, content)
-        if not attempt.relay_failed:
-            return attempt
-        passed: list[Attempt] = [attempt]
+        outcome, name = await relay.send(envelope, content), relay.name
+        if outcome.failures:
+            outcome, name = await self._go_on(relay, outcome, envelope, content)
+        return Attempt(
+            relay=name,
+            started_at=started_at,
+            seconds=time.monotonic() - begun,
+            stage=outcome.stage,
+            reply=outcome.reply,
+            code=outcome.code,
+            accepted=outcome.accepted,
+            acceptances=outcome.acceptances,
+            failures=outcome.failures,
+            uncertain=outcome.uncertain,
+            conversation=outcome.conversation,
+        )
+
+    async def _go_on(
+        self, relay: Relay, outcome: Outcome, envelope: Envelope, content: bytes
+    ) -> tuple[Outcome, str]:
+        """Ask the others for those whom the first did not answer for; who decided it."""
+        asked, offers = [(relay.name, outcome)], Offers(envelope)
+        offers.add(outcome, by=relay.name)
         for other in self._relays:
-            if other is relay or not other.fit or not _may_go_on(attempt):
+            if other is relay or not other.fit:
                 continue
-            attempt = await other.send(_left(envelope, attempt), content)
-            passed.append(attempt)
-            if not attempt.relay_failed:
+            left = offers.left(_another_may_be_asked)
+            if left is None or outcome.because(OURS):  # we were told to stop
                 break
-        return _as_one(passed)
+            outcome = await other.send(left, content)
+            asked.append((other.name, outcome))
+            offers.add(outcome, by=other.name)
+        whole = offers.as_one()
+        if len(asked) == len(self._relays) and (lost := _taken_by_none(asked)):
+            whole = replace(whole, failures=whole.failures | lost)
+            if not whole.accepted:
+                whole = replace(whole, reply=next(iter(lost.values())).reply)
+        if len(asked) > 1:
+            whole = replace(whole, conversation=_conversation(asked))
+        return whole, offers.decided_by
 
     def _first(self) -> Relay:
         """In order: one that works, or that is to be tried again; else whichever."""
@@ -112,40 +142,35 @@ class Relays:
         await asyncio.gather(*(relay.close() for relay in self._relays))
 
 
-def _may_go_on(attempt: Attempt) -> bool:
-    """Whether another relay may be asked: not when we were told to stop."""
-    return not any(failure.name == OURS for failure in attempt.failures.values())
+def _another_may_be_asked(failure: Failure) -> bool:
+    """What a relay says of the message or of a recipient is asked nowhere else."""
+    return failure.scope is Scope.RELAY
 
 
-def _left(envelope: Envelope, attempt: Attempt) -> Envelope:
-    """Those whom the relay has not answered for: what it refused is asked nowhere else."""
-    failures = attempt.failures
-    left = tuple(
-        each
-        for each in envelope.recipients
-        if each in failures and failures[each].scope is Scope.RELAY
-    )
-    return envelope if len(left) == len(envelope.recipients) else replace(envelope, recipients=left)
+def _taken_by_none(asked: Sequence[tuple[str, Outcome]]) -> dict[str, Failure]:
+    """Why those are lost of whom each of all relays says that it can never take the message."""
+    lost: dict[str, Failure] = {}
+    for address, failure in asked[-1][1].failures.items():
+        said = [(name, outcome.failures.get(address)) for name, outcome in asked]
+        unfit = [(name, each) for name, each in said if each is not None and _never(each)]
+        if len(unfit) == len(asked):
+            reason = "; ".join(f"{name}: {each.reply}" for name, each in unfit)
+            reply = reason if len(asked) > 1 else failure.reply
+            lost[address] = replace(failure, scope=Scope.MESSAGE, reply=reply)
+    return lost
 
 
-def _as_one(attempts: Sequence[Attempt]) -> Attempt:
-    """The last attempt, which knows of those before it."""
-    *passed, last = attempts
-    if not passed:
-        return last
-    failures = dict(last.failures)
+def _never(failure: Failure) -> bool:
+    return failure.scope is Scope.RELAY and failure.permanent
+
+
+def _conversation(asked: Sequence[tuple[str, Outcome]]) -> tuple[str, ...]:
+    """Of those who took nothing a line, but for the last: why they were passed over."""
     lines: list[str] = []
-    for attempt in passed:
-        lines.append(f"   {attempt.relay} passed over ({attempt.stage}): {attempt.reply}")
-        failures |= {
-            address: failure
-            for address, failure in attempt.failures.items()
-            if failure.scope is not Scope.RELAY
-        }
-    return replace(
-        last,
-        started_at=passed[0].started_at,
-        seconds=sum(attempt.seconds for attempt in attempts),
-        failures=failures,
-        conversation=(*lines, *last.conversation[: LINES_KEPT - len(lines)]),
-    )
+    for name, outcome in asked[:-1]:
+        if outcome.accepted:
+            lines += outcome.conversation
+            lines.append(f"   {name} took it, but not for all; the others:")
+        else:
+            lines.append(f"   {name} passed over ({outcome.stage}): {outcome.reply}")
+    return abridged((*lines, *asked[-1][1].conversation))

@@ -43,6 +43,7 @@ class Session(asyncio.Protocol):
         self.timeouts = timeouts
         self.opening: tuple[str, ...] = ()  # the conversation so far; told with the first message
         self.carried = 0  # messages
+        self.taken = 0  # of those, that the relay accepted for somebody
         self.idle_since = 0.0
         self.unclean = False  # an envelope may still be open over there
         self.breach: Breach | None = None

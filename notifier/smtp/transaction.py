@@ -3,36 +3,14 @@
 import re
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from notifier.attempts import Envelope, Failure, Scope, Stage
-from notifier.smtp.failures import OUT_OF_STEP, refusal, relay_failure, unsendable
-from notifier.smtp.replies import CLOSING, KEPT, Reply
+from notifier.smtp.failures import refusal, relay_failure, unfit, unsendable
+from notifier.smtp.outcomes import Outcome, abridged
+from notifier.smtp.replies import CLOSING, Reply
 from notifier.smtp.session import Breach, Features, Session
 
-LINES_KEPT = 60
 # Whatever could end an address, a command or a line. Surrogates cannot be encoded at all.
 _UNSAFE = re.compile("[\x00-\x20\x7f<>\ud800-\udfff]")
-
-
-class Outcome(Struct, frozen=True):
-    """What came of a message on a connection."""
-
-    stage: Stage  # how far it came, or where what decided it happened
-    reply: str
-    code: int | None = None
-    accepted: tuple[str, ...] = ()
-    failures: dict[str, Failure] = {}
-    uncertain: bool = False
-    conversation: tuple[str, ...] = ()
-
-    @property
-    def good(self) -> bool:
-        """Whether the relay answered, and the two ends are in step: the connection can go on."""
-        return not self.uncertain and all(
-            failure.scope is not Scope.RELAY and failure.code not in (CLOSING, OUT_OF_STEP)
-            for failure in self.failures.values()
-        )
 
 
 async def deliver(session: Session, envelope: Envelope, content: bytes) -> Outcome:
@@ -52,11 +30,11 @@ def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | No
     """Why this relay can never take this message, as far as it can be known beforehand."""
     if features.size and size > features.size:
         reason = f"the message has {size} octets, the relay takes {features.size} at most"
-        return unsendable(reason, name="too_large")
+        return unfit(reason, name="too_large")
     if envelope.smtputf8:
         if not features.smtputf8:
             reason = "an address is not ASCII, and the relay does not offer SMTPUTF8"
-            return unsendable(reason, name="smtputf8_not_offered")
+            return unfit(reason, name="smtputf8_not_offered")
     elif not envelope.sender.isascii():
         return unsendable("the sender's address is not ASCII", name="bad_sender")
     if _UNSAFE.search(envelope.sender):
@@ -114,11 +92,18 @@ class _Transaction:
         accepted, failure = self._judge()
         if failure is not None:
             if self._data is not None and self._data.code == 354 and not self.session.breach:
-                # RFC 2920, section 3.1: it waits for content that nobody is to get.
-                await self.session.ask(b".\r\n", 1, self.session.timeouts.data)
+                await self._send_nothing()
             self.failures.update(dict.fromkeys(accepted, failure))
             return _told(failure, (), self.failures, self._conversation())
         return await self._content(accepted, content)
+
+    async def _send_nothing(self) -> None:
+        """It waits for content that nobody is to get. RFC 2920, section 3.1."""
+        if any(reply.positive for reply in self.replies[1:-1]):
+            # Of an envelope that we do not know: a dot would send an empty mail to these.
+            self.session.fail("out_of_step", "it took a recipient without a sender")
+        else:
+            await self.session.ask(b".\r\n", 1, self.session.timeouts.data)
 
     def _commands(self, size: int) -> list[str]:
         mail = f"MAIL FROM:<{self.sender}>"
@@ -241,15 +226,6 @@ def stuffed(content: bytes) -> bytes:
     begin = b"." if content.startswith(b".") else b""
     end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
     return b"%b%b%b" % (begin, content.replace(b"\r\n.", b"\r\n.."), end)
-
-
-def abridged(lines: Sequence[str]) -> tuple[str, ...]:
-    """A conversation that is fit to be kept: the middle is left out where it is long."""
-    if len(lines) > LINES_KEPT:
-        head, tail = LINES_KEPT - 21, 20
-        left_out = f"   ({len(lines) - head - tail} lines left out)"
-        lines = [*lines[:head], left_out, *lines[-tail:]]
-    return tuple([line if len(line) <= KEPT else line[:KEPT] for line in lines])
 
 
 def _told(

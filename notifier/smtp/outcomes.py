@@ -1,0 +1,108 @@
+"""What came of a message that was offered once, or several times: to one relay or to more."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from notifier.attempts import Acceptance, Envelope, Failure, Stage
+from notifier.smtp.replies import KEPT
+
+LINES_KEPT = 60
+
+
+class Outcome(Struct, frozen=True):
+    """What came of an offer. Nobody is in both `accepted` and `failures`."""
+
+    stage: Stage  # how far it came, or where what decided it happened
+    reply: str
+    code: int | None = None
+    accepted: tuple[str, ...] = ()
+    failures: dict[str, Failure] = {}
+    uncertain: bool = False
+    conversation: tuple[str, ...] = ()
+    acceptances: dict[str, Acceptance] = {}  # of those accepted by other words than `reply`
+
+    @classmethod
+    def of_failure(
+        cls, failure: Failure, recipients: Sequence[str], conversation: Sequence[str] = ()
+    ) -> "Outcome":
+        """The same for all, and said before the message was."""
+        return cls(
+            failure.stage,
+            failure.reply,
+            failure.code,
+            failures=dict.fromkeys(recipients, failure),
+            conversation=abridged(conversation),
+        )
+
+    def because(self, name: str) -> bool:
+        """Whether a fault of this name is among the failures."""
+        return any(failure.name == name for failure in self.failures.values())
+
+
+class Offers:
+    """
+    One envelope, offered again and again to those for whom that does no harm. Whoever was
+    accepted once, or refused for good, is in no further envelope; and after an offer of
+    which nobody knows whether it was accepted there is none at all. So whoever goes on
+    with `left` cannot send a second copy.
+    """
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._envelope = envelope
+        self._accepted: dict[str, Acceptance] = {}
+        self._failures: dict[str, Failure] = {}  # the last word of whoever was not accepted
+        self._deciding: Outcome | None = None
+        self._lines: list[str] = []
+        self.decided_by = ""  # the relay of the offer that decided
+
+    def add(self, outcome: Outcome, *, by: str = "") -> None:
+        """One more offer, to `by`."""
+        decides = self._deciding is None or outcome.accepted or outcome.uncertain
+        if decides or not self._accepted:
+            self._deciding, self.decided_by = outcome, by
+        taken = Acceptance(outcome.reply, outcome.code)
+        for address in outcome.accepted:
+            self._accepted[address] = outcome.acceptances.get(address, taken)
+            self._failures.pop(address, None)
+        for address, failure in outcome.failures.items():
+            if address not in self._accepted:
+                self._failures[address] = failure
+        self._lines += outcome.conversation
+
+    def left(self, may_go_on: Callable[[Failure], bool]) -> Envelope | None:
+        """For whom it may be offered again, given the last word said of each. None: nobody."""
+        if self._deciding is None or self._deciding.uncertain:
+            return None
+        left = tuple(
+            address
+            for address in self._envelope.recipients
+            if (failure := self._failures.get(address)) and not failure.final and may_go_on(failure)
+        )
+        return replace(self._envelope, recipients=left) if left else None
+
+    def as_one(self) -> Outcome:
+        """All of them as one outcome."""
+        deciding = self._deciding
+        assert deciding is not None  # noqa: S101 - something has been offered
+        usual = Acceptance(deciding.reply, deciding.code)
+        return Outcome(
+            deciding.stage,
+            deciding.reply,
+            deciding.code,
+            tuple(each for each in self._envelope.recipients if each in self._accepted),
+            self._failures,
+            deciding.uncertain,
+            abridged(self._lines),
+            {address: said for address, said in self._accepted.items() if said != usual},
+        )
+
+
+def abridged(lines: Sequence[str]) -> tuple[str, ...]:
+    """A conversation that is fit to be kept: the middle is left out where it is long."""
+    if len(lines) > LINES_KEPT:
+        head, tail = LINES_KEPT - 21, 20
+        left_out = f"   ({len(lines) - head - tail} lines left out)"
+        lines = [*lines[:head], left_out, *lines[-tail:]]
+    return tuple([line if len(line) <= KEPT else line[:KEPT] for line in lines])
