@@ -37,6 +37,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = {"data_dir": folder / "data", "port": self.port} | settings
         self.variables = {}  # of the environment, besides the settings
+        self.under = ()  # a command that runs another one, with limits
         self.process = None
 
     @property
@@ -48,6 +49,7 @@ class Server:
     async def start(self, *, ready=True):
         with (self.folder / "log.jsonl").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
+                *self.under,
                 sys.executable,
                 "-m",
                 "notifier",

@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import json
+import time
 
+import psutil
 import pytest
 
+from notifier.settings import Settings
 from tests.process import Server, message
 
 LIMIT = 15.0
@@ -49,6 +52,80 @@ async def answer(reader):
 
 def letter(number, text="Hi."):
     return request(b"POST", b"/v1/messages", json.dumps(message(number, text=text)).encode())
+
+
+async def test_idle_connections_shut_out_nobody(tmp_path):
+    """With 128 files, 200 that say nothing: the oldest are closed, a request is answered."""
+    server = Server(tmp_path)
+    server.under = ("prlimit", "--nofile=128:128")
+    async with server:
+        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(200)]
+        async with connected(server) as (reader, writer):
+            writer.write(letter(1))
+            assert (await answer(reader))[0] == 202
+            async with asyncio.timeout(LIMIT):
+                assert await idle[0][0].read(1) == b""
+            writer.write(request(b"GET", b"/livez"))  # it is younger than most
+            assert (await answer(reader))[0] == 200
+        for _, writer in idle:
+            writer.close()
+        told = [line for line in server.log if line["event"] == "too_many_connections"]
+    assert len(told) == 1
+    assert 32 <= told[0]["most"] < 128
+
+
+async def test_streams_are_not_closed_for_idle_connections(tmp_path):
+    """Who waits for events is served, however old the connection is."""
+    server = Server(tmp_path)
+    server.under = ("prlimit", "--nofile=128:128")
+    async with server, connected(server) as (reader, writer):
+        writer.write(request(b"GET", b"/v1/events"))
+        assert b" 200 " in await reader.readline()
+        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(200)]
+        async with connected(server) as (other, asking):
+            asking.write(letter(1))
+            id = json.loads((await answer(other))[1])["id"].encode()
+        told = b""
+        while id not in told:
+            piece = await reader.read(65536)
+            assert piece
+            told += piece
+        for _, closing in idle:
+            closing.close()
+
+
+async def test_the_soft_limit_of_files_is_raised(tmp_path):
+    """To the hard one, which nobody need be asked for."""
+    server = Server(tmp_path)
+    server.under = ("prlimit", "--nofile=256:4096")
+    async with server:
+        assert psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (4096, 4096)
+
+
+async def test_a_connection_may_be_idle_for_as_long_as_the_setting_says(tmp_path):
+    """NOTIFIER_KEEP_ALIVE, 75 s if nothing is said: a load balancer's own limit comes first."""
+    assert Settings().keep_alive == 75
+    async with Server(tmp_path, keep_alive="1s") as server, connected(server) as (reader, writer):
+        writer.write(request(b"GET", b"/livez"))
+        assert (await answer(reader))[0] == 200
+        begun = time.monotonic()
+        assert await reader.read(1) == b""
+        assert time.monotonic() - begun > 0.9
+
+
+async def test_a_chunked_body_past_the_limit_gets_its_413_at_once(tmp_path):
+    """While the client stalls in its middle, and while it goes on; others are served on."""
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    head = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    async with Server(tmp_path, max_body="100KB") as server:
+        async with connected(server) as (reader, writer):
+            writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 2)
+            assert (await answer(reader))[0] == 413
+        async with connected(server) as (reader, writer):
+            writer.write(head + b"Content-Length: 16000000\r\n\r\n" + b" " * 15_900_000)
+            assert (await answer(reader))[0] == 413
+            writer.write(b" " * 100_000 + request(b"GET", b"/livez"))
+            assert (await answer(reader))[0] == 200
 
 
 async def test_requests_in_one_piece_are_answered_in_their_order(server):

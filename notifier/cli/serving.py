@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
+import math
 import os
 import signal
 import socket
@@ -16,7 +17,8 @@ import structlog
 import uvicorn
 
 from notifier import __version__, tracing
-from notifier.cli.clients import Client, look_at
+from notifier.cli import descriptors
+from notifier.cli.clients import Client, Connections, look_at
 from notifier.cli.listeners import CannotListen, bound, url_of
 from notifier.errors import ConfigurationError, JournalFailure, JournalInUse, NotifierError
 from notifier.journal import Journal
@@ -218,10 +220,14 @@ class Life:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
+        limit = descriptors.raise_limit()
+        Client.among = Connections(descriptors.connections(limit, self._settings.relays))
         self._server = Server(
             uvicorn.Config(
                 app,
                 http=Client,
+                backlog=descriptors.backlog(limit),
+                timeout_keep_alive=math.ceil(self._settings.keep_alive),
                 ws="none",
                 lifespan="on",
                 log_config=None,

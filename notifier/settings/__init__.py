@@ -120,6 +120,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     wait_limit: Annotated[
         float, DURATION, Meta(description="How long `/send-async/` waits for the relay.")
     ] = 30.0
+    keep_alive: Annotated[
+        float,
+        DURATION,
+        Meta(
+            description="How long a client's connection may be idle between requests; longer "
+            "than that of a load balancer in front, which is 60 s with most."
+        ),
+    ] = 75.0
     retention: Annotated[
         float, DURATION, Meta(description="How long messages are kept after their end.")
     ] = 30 * 86400.0

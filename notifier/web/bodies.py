@@ -12,9 +12,6 @@ from notifier.errors import Fault, InvalidMessage
 T = TypeVar("T")
 AnyRequest: TypeAlias = Request[Any, Any, Any]  # users, auth and state are not Litestar's here
 
-# A client that is still sending does not read: so much of a body that is too large is taken
-# in and dropped, in order that our 413 arrives. As a multiple of the limit.
-PATIENCE = 4
 # What callers may fill freely comes back in answers and goes through databases: what some of
 # them cannot hold, or what an encoder could trip over, is refused at the door.
 DEEPEST = 16
@@ -53,18 +50,14 @@ async def _read_on(request: AnyRequest, message: Any, limit: int) -> bytes:
         if message["type"] != "http.request":
             raise HTTPException(status_code=400, detail="the body ended before it was complete")
         size += len(message["body"])
-        if size <= limit:
-            parts.append(message["body"])
-        else:
-            parts.clear()
+        if size > limit:
+            # At once. A client that is still sending is listened to for a while, in order that
+            # it reads this: see cli/clients.py.
+            raise _too_large(limit)
+        parts.append(message["body"])
         if not message["more_body"]:
-            break
-        if size > limit * PATIENCE:
-            raise _too_large(limit, {"Connection": "close"})
+            return b"".join(parts)
         message = await request.receive()
-    if size > limit:
-        raise _too_large(limit)
-    return b"".join(parts)
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
@@ -133,10 +126,8 @@ def _require_json(content_type: bytes) -> None:
         raise HTTPException(status_code=415, detail="the charset of JSON is utf-8")
 
 
-def _too_large(limit: int, headers: dict[str, str] | None = None) -> HTTPException:
-    return HTTPException(
-        status_code=413, detail=f"the body is larger than {limit} bytes", headers=headers
-    )
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(status_code=413, detail=f"the body is larger than {limit} bytes")
 
 
 def _escaped(step: str) -> str:
