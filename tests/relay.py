@@ -13,10 +13,12 @@ below. What comes after the final dot is stored before it is answered, unless th
 import asyncio
 import base64
 import contextlib
+import fcntl
 import math
 import socket
 import struct
 import sys
+import termios
 
 from notifier.relayspec import RelaySpec, Tls
 
@@ -390,6 +392,11 @@ class Connection(asyncio.Protocol):
             self.stopped = False
             with contextlib.suppress(RuntimeError):  # closed already
                 self.transport.resume_reading()
+
+    def has_unread(self):
+        """Whether anything has come that was not read."""
+        sock = self.transport.get_extra_info("socket")
+        return fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)) != bytes(4)
 
     def abort(self):
         if self.transport is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import struct
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from notifier.attempts import Scope, Stage
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp import Rests, State, Timeouts
 from notifier.smtp.resolver import Resolver
+from notifier.smtp.session import PIECE, Session
 from tests.process import free_port
 from tests.relay import CUT, FEATURES, FIN, SILENCE, ScriptedRelay, StopReading
 from tests.sending import ANN, BOB, SHORT, SHORT_DOT, SOURCE, copies, envelope, sending
@@ -311,11 +313,18 @@ def test_f32_nor_does_one_that_hangs_up_on_its_side_and_reads_on(run):
 
 
 @on_each_loop
-@pytest.mark.parametrize("read", [0, 1_000_000], ids=["nothing read", "a part read"])
+@pytest.mark.parametrize(
+    ("size", "read"),
+    [(len(LARGE), 0), (len(LARGE), 1_000_000), (1_000_000, 0)],
+    ids=["unread", "a part read", "1 MB unread"],
+)
 @pytest.mark.parametrize("tls", list(Tls))
-def test_f32_a_relay_that_resets_within_the_content_has_not_got_it(tls, read, run, good, trusted):
+def test_f32_a_relay_that_resets_within_the_content_has_not_got_it(
+    tls, size, read, run, good, trusted
+):
     """What was killed over there has not had the dot, which is still here: sure, not charged."""
     changes = trusted if tls is not Tls.NONE else {}
+    content = LARGE[: size - 2] + b"\r\n"
 
     async def scenario():
         async with (
@@ -323,9 +332,10 @@ def test_f32_a_relay_that_resets_within_the_content_has_not_got_it(tls, read, ru
             sending(relay.spec, changes=changes) as relays,
         ):
             relay.answer("DATA", StopReading("354 go on"), times=1)
-            attempt = asyncio.create_task(relays.send(envelope(), LARGE))
+            attempt = asyncio.create_task(relays.send(envelope(), content))
             await relay.until(lambda: relay.connections and relay.connections[0].stopped)
             (connection,) = relay.connections
+            await relay.until(connection.has_unread)  # so the first write is over
             if read:
                 connection.transport.resume_reading()
                 await relay.until(lambda: len(connection.buffer) >= read)
@@ -337,8 +347,55 @@ def test_f32_a_relay_that_resets_within_the_content_has_not_got_it(tls, read, ru
             assert attempt.relay_failed
             assert not attempt.charged
             assert "octets were not sent" in attempt.reply
-            assert (await relays.send(envelope(BOB), LARGE)).accepted
+            assert (await relays.send(envelope(BOB), SOURCE)).accepted
             assert copies(relay) == {BOB: 1}
+
+    run(scenario())
+
+
+@on_each_loop
+def test_f32_also_where_only_the_end_of_it_is_still_here(run):
+    """All of it was given to the transport, which keeps what the kernel has not taken."""
+
+    async def scenario():
+        async with ScriptedRelay(receive_buffer=4096) as relay, sending(relay.spec) as relays:
+            relay.hold("DATA")
+            relay.answer("DATA", StopReading("354 go on"))
+            attempt = asyncio.create_task(relays.send(envelope(), LARGE[: PIECE - 100] + b"\r\n"))
+            await relay.until_held(1)
+            (session,) = relays._relays[0]._pool._busy
+            sock = session._below.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            relay.release()
+            await until(lambda: session._paused)
+            relay.connections[0].end(CUT)
+            attempt = await attempt
+            assert not attempt.uncertain
+            assert attempt.relay_failed
+
+    run(scenario())
+
+
+@on_each_loop
+@pytest.mark.parametrize("content", [SOURCE, LARGE], ids=["small", "large"])
+def test_f32_nor_what_was_written_after_the_reset(content, run):
+    """The kernel knows of the reset before we do, and takes nothing: that is certain, too."""
+
+    async def scenario():
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            client = socket.create_connection(listener.getsockname())
+            relay, _ = listener.accept()
+        client.setblocking(False)
+        session = Session(Timeouts())
+        await asyncio.get_running_loop().create_connection(lambda: session, sock=client)
+        relay.sendall(b"220 hi\r\n")
+        await session.greeting(5)
+        relay.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        relay.close()
+        assert await session.upload(content) is None
+        assert session.unsent == len(content)
 
     run(scenario())
 

@@ -68,10 +68,10 @@ class Session(asyncio.Protocol):
 
     async def greeting(self, seconds: float) -> list[Reply]:
         """Wait for what a relay says first. RFC 5321, section 3.1."""
-        if self._waiter is not None:
-            self._expect(seconds)
-            await self._answered(self._waiter)
-        return self._replies
+        if self._waiter is None:
+            return self._replies
+        self._expect(seconds)
+        return await self._answered(self._waiter)
 
     async def protect(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
         """
@@ -105,7 +105,9 @@ class Session(asyncio.Protocol):
         if self.breach is not None:
             return []
         self._left = 0
-        return await self._exchange(data, count, seconds, seconds)
+        waiter = self._begin(count, seconds, seconds)
+        self._transport.write(data)
+        return await self._answered(waiter)
 
     async def upload(self, data: bytes) -> Reply | None:
         """
@@ -118,7 +120,10 @@ class Session(asyncio.Protocol):
         self._left = len(data)
         timeouts = self.timeouts
         first = min(timeouts.block, timeouts.dot)
-        replies = await self._exchange(data, 1, first, timeouts.dot)
+        waiter = self._begin(1, first, timeouts.dot)
+        self._content = memoryview(data)
+        self._write_on()
+        replies = await self._answered(waiter)
         if not replies:
             return None
         if self.left or self.unsent:
@@ -127,30 +132,24 @@ class Session(asyncio.Protocol):
             return None if replies[0].positive else replies[0]
         return replies[0]
 
-    async def _exchange(
-        self, data: bytes, count: int, first: float, patience: float
-    ) -> list[Reply]:
-        replies: list[Reply] = []
-        self._replies = replies
+    def _begin(self, count: int, first: float, patience: float) -> asyncio.Future[None]:
+        """Make ready for so many replies: the first in so many seconds, then each in `patience`."""
+        self._replies = []
         self._wanted = count
         self._patience = patience
         self._waiter = waiter = self._loop.create_future()
         self._expect(first)
-        if len(data) <= PIECE:
-            self._transport.write(data)
-        else:
-            self._content = memoryview(data)
-            self._write_on()
-        await self._answered(waiter)
-        return replies
+        return waiter
 
-    async def _answered(self, waiter: asyncio.Future[None]) -> None:
+    async def _answered(self, waiter: asyncio.Future[None]) -> list[Reply]:
+        replies = self._replies
         try:
             await waiter
         except asyncio.CancelledError:
             self._waiter = None
             self.fail("aborted", "we were told to stop")
             raise
+        return replies
 
     def _write_on(self) -> None:
         """
