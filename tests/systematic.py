@@ -2,17 +2,19 @@
 Every place where something can go wrong, one after the other, as SQLite's own tests do it: the
 scenario is run with the first of them failing, then the second, until one run is untouched.
 
-    python -m tests.systematic FOLDER PORT SCENARIO N    die by SIGKILL at the N-th place
+    python -m tests.systematic FOLDER PORTS SCENARIO N    die by SIGKILL at the N-th place
 
 What is counted: each commit of the journal, before and after; each call of the journal; each piece
-that the relay gets from us, and each that we get from it; each await of whoever hands a message
-in, and of the workers.
+that a relay or the provider gets from us, and each that we get from it; each await of whoever
+hands a message in, and of the workers.
 """
 
 import asyncio
 import contextlib
 import inspect
+import json
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -28,20 +30,32 @@ from notifier.deliveries import Delivery, Status
 from notifier.dispatch import Dispatcher
 from notifier.errors import JournalUnavailable, Unavailable
 from notifier.journal import Journal
+from notifier.messages import Sms
 from notifier.relayspec import RelaySpec
 from notifier.service import Notifier
 from notifier.settings import Settings
+from notifier.smtp import Rests
 from notifier.smtp.session import Session
 from tests import relay as scripted
 from tests.notifying import email, ended
 
+REFUSED = "bob"  # by each relay
+FAR = ("far", "further")  # to whom the first of two relays does not relay
+TEXTS = ("+12025550123", "+12025550124")
 SCENARIOS = {
     "one message": [("ann",)],
     "three recipients, one of them refused": [("ann", "bob", "eve")],
     "twenty messages": [(f"n{number}",) for number in range(20)],
+    "two relays": [("ann", "bob", "far"), ("further",), ("eve",)],
+    "a failing provider": [("ann",), TEXTS[:1], TEXTS[1:], ("eve",)],
 }
-REFUSED = "bob"
+TWO_RELAYS = {"two relays"}
+WITH_PROVIDER = {"a failing provider"}
 PROCESS_SECONDS = 60
+
+
+class Unfinished(Exception):
+    """A message has not ended, for the service was stopped before."""
 
 
 class Places:
@@ -77,24 +91,25 @@ class Sets:
 
     async def hand_in(self, service, names):
         self.attempted.update(names)
-        message = email(*(f"{name}@example.org" for name in names))
+        if names[0] in TEXTS:
+            message = Sms(to=names[0], text="Hi.")
+        else:
+            message = email(*(f"{name}@example.org" for name in names))
         receipt = await service.desk.submit([message])
         (delivery,) = receipt.deliveries
         self.acknowledged[delivery.id] = names
         return delivery.id
 
-    async def check(self, service, relay):
+    async def check(self, service, world):
         """Nothing lost, nothing unexpected, nothing sent again without a flag."""
         doubt = {}
         for id, names in self.acknowledged.items():
-            delivery = await ended(service, id)
+            delivery = await service.outcome(id, timeout=PROCESS_SECONDS)
+            if not delivery.status.final and service.draining:
+                raise Unfinished
             assert delivery.status == "sent", (delivery.status, delivery.reason)
             doubt.update(dict.fromkeys(names, delivery.uncertain))
-        copies = Counter(
-            address.partition("@")[0]
-            for _, recipients, _ in relay.received
-            for address in recipients
-        )
+        copies = world.copies()
         for name in doubt:
             assert (copies[name] == 0) == (name == REFUSED), f"lost: {name}"
         assert copies.keys() <= self.attempted, "unexpected"
@@ -105,26 +120,102 @@ class Sets:
         return recovered
 
 
-class Relay(scripted.ScriptedRelay):
-    """Refuses one recipient for good; cuts the connection at the places that it is told."""
+class World:
+    """
+    What is around the service: a relay; in front of it another one that does not relay to
+    all, or beside it a provider that answers each text by 503 first. Refuses one recipient for
+    good; cuts connections at the places that it is told, whoever's it is.
+    """
 
-    def __init__(self):
-        super().__init__()
-        self.answer("RCPT", "550 5.1.1 no such user", to=f"{REFUSED}@example.org")
+    def __init__(self, scenario):
+        self.relays = [Relay(self) for _ in range(1 + (scenario in TWO_RELAYS))]
+        for name in FAR if len(self.relays) > 1 else ():
+            self.relays[0].answer("RCPT", "530 5.7.0 log in first", to=f"{name}@example.org")
+        self.provider = Provider(self) if scenario in WITH_PROVIDER else None
         self.got = self.gives = Places(0)
+        self._open = contextlib.AsyncExitStack()
+
+    async def __aenter__(self):
+        for each in (*self.relays, self.provider):
+            if each is not None:
+                await self._open.enter_async_context(each)
+        return self
+
+    async def __aexit__(self, *exc_info):
+        await self._open.aclose()
+
+    @property
+    def ports(self):
+        """Those of the relays, and behind a slash that of the provider."""
+        relays = ",".join(str(relay.port) for relay in self.relays)
+        return f"{relays}/{self.provider.port if self.provider else ''}"
+
+    def copies(self):
+        """How often each recipient got something."""
+        mails = (recipients for relay in self.relays for _, recipients, _ in relay.received)
+        names = Counter(each.partition("@")[0] for recipients in mails for each in recipients)
+        return names + Counter(self.provider.received if self.provider else ())
+
+
+class Relay(scripted.ScriptedRelay):
+    """One of a world's relays."""
+
+    def __init__(self, world):
+        super().__init__()
+        self.world = world
+        self.answer("RCPT", "550 5.1.1 no such user", to=f"{REFUSED}@example.org")
 
 
 class Connection(scripted.Connection):
     def data_received(self, data):
-        if self.relay.got.here():
+        if self.relay.world.got.here():
             return self.end(scripted.CUT)
         return super().data_received(data)
 
     def flush(self):
-        if self.out and self.relay.gives.here():
+        if self.out and self.relay.world.gives.here():
             self.out.clear()
             return self.end(scripted.CUT)
         return super().flush()
+
+
+class Provider:
+    """Of SMS, by HTTP: 503 to a number's first request, `received` is whom it has sent a text."""
+
+    def __init__(self, world):
+        self.world = world
+        self.received = []
+        self._put_off = set()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc_info):
+        self._server.close()
+
+    async def _serve(self, reader, writer):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await self._answer(reader, writer):
+                pass
+        writer.close()
+
+    async def _answer(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = re.findall(rb"(?i)content-length: (\d+)", head)
+        number = json.loads(await reader.readexactly(int(length)))["to"]
+        if self.world.got.here():
+            return False
+        status, said = b"503", b"{}"
+        if number in self._put_off:
+            self.received.append(number)
+            status, said = b"200", b'{"id": "x"}'
+        self._put_off.add(number)
+        if self.world.gives.here():
+            return False
+        writer.write(b"HTTP/1.1 %b X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(said), said))
+        return True
 
 
 @contextlib.contextmanager
@@ -133,16 +224,29 @@ def hasty():
     with (
         mock.patch("notifier.dispatch.JOURNAL_SECONDS", 0.02),
         mock.patch("notifier.recorder.JOURNAL_SECONDS", 0.02),
+        mock.patch("notifier.sms.breaker.SHORTEST", 0.02),
+        mock.patch("notifier.sms.breaker.LONGEST", 0.02),
+        mock.patch.object(Rests, "after", return_value=0.02),
         mock.patch.object(Delivery, "patience", 0.02),
         mock.patch.object(scripted, "Connection", Connection),
     ):
         yield
 
 
-def settings(folder, port):
-    spec = RelaySpec(name="relay", host="127.0.0.1", port=port)
+def settings(folder, ports):
+    """For the relays and the provider at these ports (see `World.ports`)."""
+    relays, _, provider = ports.partition("/")
+    specs = [
+        RelaySpec(name=name, host="127.0.0.1", port=int(port))
+        for name, port in zip(("first", "second"), relays.split(","), strict=False)
+    ]
     return Settings(
-        data_dir=str(folder), relays=(spec,), workers=4, retry_schedule=(0.02,), grace=2.0
+        data_dir=str(folder),
+        relays=tuple(specs),
+        sms_provider=f"http://127.0.0.1:{provider}/send" if provider else None,
+        workers=4,
+        retry_schedule=(0.02,),
+        grace=2.0,
     )
 
 
@@ -172,10 +276,10 @@ def full():
 async def commit_fails(folder, scenario, n):
     """The n-th commit finds the disk full."""
     places, sets = Places(n), Sets()
-    async with Relay() as relay, Notifier(settings(folder, relay.port)) as service:
+    async with World(scenario) as world, Notifier(settings(folder, world.ports)) as service:
         commits(service, places, error=full())
         await sets.submit(service, scenario)
-        await sets.check(service, relay)
+        await sets.check(service, world)
     return places.reached
 
 
@@ -191,28 +295,28 @@ async def read_fails(folder, scenario, n):
 
 async def _link_fails(folder, scenario, got, gives):
     sets = Sets()
-    async with Relay() as relay:
-        relay.got, relay.gives = got, gives
-        async with Notifier(settings(folder, relay.port)) as service:
+    async with World(scenario) as world:
+        world.got, world.gives = got, gives
+        async with Notifier(settings(folder, world.ports)) as service:
             await sets.submit(service, scenario)
-            await sets.check(service, relay)
+            await sets.check(service, world)
     return max(got, gives, key=lambda places: places.n).reached
 
 
 async def journal_fails(folder, scenario, n):
     """The n-th call of the journal, whatever it asks for, finds it unavailable."""
     places, sets = Places(n), Sets()
-    async with Relay() as relay:
-        service = Notifier(settings(folder, relay.port))
+    async with World(scenario) as world:
+        service = Notifier(settings(folder, world.ports))
         calls(service.journal, places)
         with contextlib.suppress(JournalUnavailable):  # it does not start; the next one does
             async with service:
                 await sets.submit(service, scenario)
-                await sets.check(service, relay)
+                await sets.check(service, world)
                 return places.reached
-        async with Notifier(settings(folder, relay.port)) as service:
+        async with Notifier(settings(folder, world.ports)) as service:
             await sets.submit(service, scenario)
-            await sets.check(service, relay)
+            await sets.check(service, world)
     return places.reached
 
 
@@ -242,7 +346,7 @@ def calls(journal, places):
 async def caller_cancelled(folder, scenario, n):
     """Whoever hands a message in is cancelled at its n-th await."""
     sets, reached = Sets(), False
-    async with Relay() as relay, Notifier(settings(folder, relay.port)) as service:
+    async with World(scenario) as world, Notifier(settings(folder, world.ports)) as service:
         for names in SCENARIOS[scenario]:
             places = Places(n)
             handing_in = asyncio.ensure_future(_await(Steps(sets.hand_in(service, names), places)))
@@ -251,22 +355,22 @@ async def caller_cancelled(folder, scenario, n):
             reached = reached or places.reached
         # Whether a cancelled one was kept nobody was told; kept, it is sent like any other.
         await sets.hand_in(service, ("last",))
-        await sets.check(service, relay)
+        await sets.check(service, world)
     return reached
 
 
 async def worker_cancelled(folder, scenario, n):
     """A worker is cancelled at the n-th await of any; the others go on, and the next process."""
     places, sets, work = Places(n), Sets(), Dispatcher._work
-    async with Relay() as relay:
+    async with World(scenario) as world:
         with mock.patch.object(
             Dispatcher, "_work", lambda *args: _await(Steps(work(*args), places))
         ):
-            async with Notifier(settings(folder, relay.port)) as service:
+            async with Notifier(settings(folder, world.ports)) as service:
                 await sets.submit(service, scenario)
                 await _until_idle(service, places)
-        async with Notifier(settings(folder, relay.port)) as service:
-            await sets.check(service, relay)
+        async with Notifier(settings(folder, world.ports)) as service:
+            await sets.check(service, world)
     return places.reached
 
 
@@ -310,29 +414,29 @@ class Steps:
 async def stopped(folder, scenario, n):
     """The service is told to stop at the n-th commit; another one goes on where it was."""
     places, sets = Places(n), Sets()
-    async with Relay() as relay:
-        async with Notifier(settings(folder, relay.port)) as service:
+    async with World(scenario) as world:
+        async with Notifier(settings(folder, world.ports)) as service:
             loop = asyncio.get_running_loop()
             commits(service, places, act=lambda: loop.call_soon_threadsafe(service.drain))
             await sets.submit(service, scenario)
-            await _until_stopped(service, sets.check(service, relay))
-        async with Notifier(settings(folder, relay.port)) as service:
-            await sets.check(service, relay)
+            await _until_stopped(service, sets.check(service, world))
+        async with Notifier(settings(folder, world.ports)) as service:
+            await sets.check(service, world)
     return places.reached
 
 
 async def aborted(folder, scenario, n):
     """Past its grace the service breaks off all sends, at the n-th reply of the relay."""
     sets = Sets()
-    async with Relay() as relay:
-        relay.gives = places = Stopper(n)
-        short = replace(settings(folder, relay.port), grace=0.0)
+    async with World(scenario) as world:
+        world.gives = places = Stopper(n)
+        short = replace(settings(folder, world.ports), grace=0.0)
         async with Notifier(short) as service:
             places.stop = service.drain
             await sets.submit(service, scenario)
-            await _until_stopped(service, sets.check(service, relay))
-        async with Notifier(settings(folder, relay.port)) as service:
-            await sets.check(service, relay)
+            await _until_stopped(service, sets.check(service, world))
+        async with Notifier(settings(folder, world.ports)) as service:
+            await sets.check(service, world)
     return places.reached
 
 
@@ -344,7 +448,7 @@ async def _until_stopped(service, check):
     if not service.draining:
         return await checking
     checking.cancel()
-    with contextlib.suppress(asyncio.CancelledError, AssertionError):
+    with contextlib.suppress(asyncio.CancelledError, Unfinished):
         await checking
     return None
 
@@ -361,9 +465,9 @@ class Stopper(Places):
 async def killed(folder, scenario, n):
     """The process dies by SIGKILL at the n-th place; another one goes on where it was."""
     sets = Sets()
-    async with Relay() as relay:
+    async with World(scenario) as world:
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.systematic", folder, str(relay.port), scenario, str(n)),
+            *(sys.executable, "-m", "tests.systematic", folder, world.ports, scenario, str(n)),
             stdout=asyncio.subprocess.PIPE,
             cwd=Path(__file__).parents[1],
         )
@@ -374,8 +478,8 @@ async def killed(folder, scenario, n):
             id, _, names = line.partition(" ")
             sets.acknowledged[id] = tuple(names.split(","))
         sets.attempted = {name for names in SCENARIOS[scenario] for name in names}
-        async with Notifier(settings(folder, relay.port)) as service:
-            await sets.check(service, relay)
+        async with Notifier(settings(folder, world.ports)) as service:
+            await sets.check(service, world)
     return child.returncode != 0
 
 
@@ -404,7 +508,7 @@ async def go_through(fault, scenario, folder, *, begin=1, stride=1):
             n += stride
 
 
-async def _live(folder, port, scenario, n):
+async def _live(folder, ports, scenario, n):
     """Hand in a scenario, say what was acknowledged, and die at the n-th place."""
     places, sets = Places(n), Sets()
 
@@ -424,7 +528,7 @@ async def _live(folder, port, scenario, n):
         return exchange(self, *args)
 
     Session.data_received, Session._exchange = data_received, write_first
-    async with Notifier(settings(folder, port)) as service:
+    async with Notifier(settings(folder, ports)) as service:
         commits(service, places, act=die)
 
         async def hand_in(names):
@@ -442,4 +546,4 @@ async def _live(folder, port, scenario, n):
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     with hasty():
-        asyncio.run(_live(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+        asyncio.run(_live(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))
