@@ -92,6 +92,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     at: datetime
     what: str
     detail: str = ""
+    by: str = ""  # who did it: `key:shop`, `monitor:shop`, `cli:root`; empty: the service
 
 
 class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,12 +123,18 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     handed_to: str = ""  # "gateway": a carrier's; nobody knows what came of it there
     warnings: tuple[str, ...] = ()
     key: str = ""  # name of the API key that sent it; empty: anonymous
+    by: str = ""  # who sent it, where that is more than the key: `monitor:shop`
     user_id: str = ""
     reference: str = ""
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
     collapse_key: str = ""
     traceparent: str = ""  # W3C Trace Context of the request
+
+    @property
+    def accepted_by(self) -> str:
+        """Who handed it in, as an event's `by` has it."""
+        return self.by or (f"key:{self.key}" if self.key else "anonymous")
 
     @property
     def pending(self) -> Envelope:
@@ -221,7 +228,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The delivery set aside until a person has looked at it."""
         return replace(self, status=Status.HELD, reason=reason)
 
-    def again(self, now: datetime) -> "Delivery":
+    def again(self, now: datetime, by: str = "") -> "Delivery":
         """
         The delivery put back in the queue by a person, its lost recipients forgiven.
         Raises WrongState unless it has ended without reaching everybody, or is held.
@@ -243,21 +250,21 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             tries=0,
             reason="",
             finished_at=None,
-        ).with_event(now, "retried")
+        ).with_event(now, "retried", by=by)
 
-    def hurried(self, now: datetime) -> "Delivery":
+    def hurried(self, now: datetime, by: str = "") -> "Delivery":
         """The delivery made due at once by a person. Raises WrongState unless it waits."""
         if not self.status.waiting:
             raise WrongState(f"a message that is {self.status} cannot be sent now")
-        return replace(self, status=Status.QUEUED, due_at=now).with_event(now, "hurried")
+        return replace(self, status=Status.QUEUED, due_at=now).with_event(now, "hurried", by=by)
 
-    def cancelled(self, now: datetime) -> "Delivery":
+    def cancelled(self, now: datetime, by: str = "") -> "Delivery":
         """The delivery called off before it is sent. Raises WrongState once it is on its way."""
         if not self.status.waiting and self.status is not Status.HELD:
             raise WrongState(f"a message that is {self.status} cannot be cancelled")
         return replace(
             self, status=Status.CANCELLED, reason="cancelled", finished_at=now
-        ).with_event(now, "cancelled")
+        ).with_event(now, "cancelled", by=by)
 
     def superseded(self, now: datetime, by: str) -> "Delivery":
         """The delivery made pointless by a newer one with the same collapse key."""
@@ -265,9 +272,9 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             self, status=Status.SUPERSEDED, reason=f"superseded by {by}", finished_at=now
         )
 
-    def with_event(self, at: datetime, what: str, detail: str = "") -> "Delivery":
+    def with_event(self, at: datetime, what: str, detail: str = "", *, by: str = "") -> "Delivery":
         """The delivery, and in its timeline that this happened to it."""
-        events, dropped = _kept((*self.events, Event(at, what, detail)))
+        events, dropped = _kept((*self.events, Event(at, what, detail, by)))
         return replace(self, events=events, events_dropped=self.events_dropped + dropped)
 
     def _with(self, attempt: Attempt) -> "Delivery":

@@ -49,7 +49,7 @@ class Fittings(Struct, frozen=True):
                     supervisor=supervisor,
                 ),
             ),
-            _try(faults, lambda: Keys.read(settings.keys_file), variable("api_keys")),
+            _try(faults, lambda: _keys(settings), variable("api_keys")),
             _try(faults, lambda: Templates(_path(settings.templates)), variable("templates")),
             _try(faults, lambda: Carriers.read(_path(settings.carriers))),
         )
@@ -67,6 +67,13 @@ def _try(faults: list[str], read: Callable[[], T], setting: str = "") -> T | Non
     except ConfigurationError as error:
         faults += [f"{setting}: {fault}" if setting else fault for fault in error.faults]
         return None
+
+
+def _keys(settings: Settings) -> Keys:
+    keys = Keys.read(settings.keys_file)
+    if settings.api_keys is not None:
+        keys.require()
+    return keys
 
 
 def _path(text: str | None) -> Path | None:

@@ -18,3 +18,4 @@ class Health(Struct, frozen=True):
     counts: Mapping[Status, int]
     oldest_due_at: datetime | None
     paused: bool
+    warnings: tuple[str, ...] = ()  # what a person should mend, although it accepts messages

@@ -27,11 +27,11 @@ class RetryPolicy(Struct, frozen=True):
         return now + timedelta(seconds=wait * (1 + self.spread * (2 * self.random() - 1)))
 
 
-def again(delivery: Delivery, now: datetime, *, kept: timedelta) -> Delivery:
+def again(delivery: Delivery, now: datetime, *, kept: timedelta, by: str = "") -> Delivery:
     """
     The delivery put back in the queue by a person, where its content, which is kept for so
     long after the end, is there. Raises WrongState.
     """
     if delivery.finished_at is not None and delivery.finished_at + kept <= now:
         raise WrongState("its content is not kept any more (NOTIFIER_BODY_RETENTION)")
-    return delivery.again(now)
+    return delivery.again(now, by)

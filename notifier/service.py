@@ -16,7 +16,7 @@ from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Route, Status
 from notifier.desk import Desk, Idempotent, Receipt
 from notifier.dispatch import Dispatcher
-from notifier.errors import MessageNotFound, Rejected
+from notifier.errors import ConfigurationError, MessageNotFound, Rejected
 from notifier.feed import Feed
 from notifier.fittings import Fittings
 from notifier.health import Health
@@ -26,7 +26,7 @@ from notifier.metrics import LoopLag, Tally
 from notifier.replicas import Replicas
 from notifier.retries import RetryPolicy, again
 from notifier.routes import Routes
-from notifier.settings import Settings
+from notifier.settings import Settings, variable
 from notifier.supervisor import Supervisor
 from notifier.upkeep import Upkeep
 
@@ -37,6 +37,7 @@ __all__ = ["Health", "Idempotent", "Notifier", "Receipt"]
 
 PAUSED = "paused:"  # before the name, in the words that the journal keeps
 QUEUE = "queue"
+KEYS = "keys"  # the word that says that there have been API keys
 
 log = structlog.get_logger()
 
@@ -67,6 +68,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.routes = Routes(settings, provider=self._fittings.provider)
         self.draining = False
         self._paused: set[str] = set()  # by name
+        self.keys_remembered = False
         self._clock = clock
         self._spans: Spans | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -78,6 +80,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             parts.push_async_callback(self.supervisor.close)
             await self.journal.open()
             parts.push_async_callback(self.journal.close)
+            await self._require_keys()
             await parts.enter_async_context(self.lag)
             await parts.enter_async_context(self.routes)
             self.dispatcher = Dispatcher(
@@ -149,6 +152,22 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         """The built-in mailbox, where it is in use."""
         return self.routes.mailbox
 
+    async def _require_keys(self) -> None:
+        """Where there have been keys there must be some. Raises ConfigurationError."""
+        if self.keys.configured:
+            await self.remember_keys()
+        elif KEYS in await self.journal.kept():
+            try:
+                self.keys.require()
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{variable('api_keys')}: {error}") from None
+
+    async def remember_keys(self) -> None:
+        """Keep in the journal that there are keys: it must not be opened without them again."""
+        if KEYS not in await self.journal.kept():
+            await self.journal.put(KEYS, "there are keys")
+        self.keys_remembered = True
+
     async def _recover(self) -> None:
         step = partial(Delivery.recovered, now=self._clock())
         for delivery in await self.journal.recover(step):
@@ -216,53 +235,53 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                     delivery = await news.next()
         return await self.journal.get(id)
 
-    async def cancel(self, id: str) -> Delivery:
+    async def cancel(self, id: str, *, by: str = "") -> Delivery:
         """Call off a message that waits. Raises MessageNotFound, WrongState."""
-        return await self._amend(id, self._step("cancel"))
+        return await self._amend(id, self._step("cancel", by), by)
 
-    async def retry(self, id: str) -> Delivery:
+    async def retry(self, id: str, *, by: str = "") -> Delivery:
         """Try again what did not reach everybody. Raises MessageNotFound, WrongState."""
-        return await self._amend(id, self._step("retry"))
+        return await self._amend(id, self._step("retry", by), by)
 
-    async def send_now(self, id: str) -> Delivery:
+    async def send_now(self, id: str, *, by: str = "") -> Delivery:
         """Make a message that waits due at once. Raises MessageNotFound, WrongState."""
-        return await self._amend(id, self._step("send-now"))
+        return await self._amend(id, self._step("send-now", by), by)
 
-    async def change_all(self, verb: str, which: Filter) -> int:
+    async def change_all(self, verb: str, which: Filter, *, by: str = "") -> int:
         """`cancel`, `retry` or `send-now` whatever matches and allows it; how many that were."""
-        changed = await self.journal.amend_all(which, self._step(verb))
+        changed = await self.journal.amend_all(which, self._step(verb, by))
         for id in self.feed.followed:  # who waits for one of them; a million are not told
             with contextlib.suppress(MessageNotFound):
                 self.feed.publish(await self.journal.get(id))
         for route in Route:
             self.dispatcher.wake(route)
-        log.info("changed_all", verb=verb, count=changed)
+        log.info("changed_all", verb=verb, count=changed, by=by)
         return changed
 
-    def _step(self, verb: str) -> Callable[[Delivery], Delivery]:
+    def _step(self, verb: str, by: str) -> Callable[[Delivery], Delivery]:
         kept = timedelta(seconds=self.settings.body_retention)
         steps: dict[str, Callable[..., Delivery]] = {
             "cancel": Delivery.cancelled,
             "retry": partial(again, kept=kept),
             "send-now": Delivery.hurried,
         }
-        return partial(steps[verb], now=self._clock())
+        return partial(steps[verb], now=self._clock(), by=by)
 
-    async def _amend(self, id: str, step: Callable[[Delivery], Delivery]) -> Delivery:
+    async def _amend(self, id: str, step: Callable[[Delivery], Delivery], by: str) -> Delivery:
         delivery = await self.journal.amend(id, step)
-        log.info("changed", id=id, status=delivery.status)
+        log.info("changed", id=id, status=delivery.status, by=by)
         self._accepted(delivery)
         return delivery
 
-    async def pause(self, name: str | None = None) -> None:
+    async def pause(self, name: str | None = None, *, by: str = "") -> None:
         """Send nothing more, or nothing to the relay of this name; also after a restart."""
         await self._switch(name, paused=True)
-        log.warning("paused", relay=name or "all")
+        log.warning("paused", relay=name or "all", by=by)
 
-    async def resume(self, name: str | None = None) -> None:
+    async def resume(self, name: str | None = None, *, by: str = "") -> None:
         """Go on."""
         await self._switch(name, paused=False)
-        log.warning("resumed", relay=name or "all")
+        log.warning("resumed", relay=name or "all", by=by)
 
     async def _switch(self, name: str | None, *, paused: bool) -> None:
         self._apply(name, paused=paused)
@@ -304,6 +323,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             counts=backlog.counts,
             oldest_due_at=backlog.oldest_due_at,
             paused=self.dispatcher.paused,
+            warnings=tuple(filter(None, (self.keys.trouble,))),
         )
 
 

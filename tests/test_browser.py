@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from tests.browser import CHROMIUM, chromium, visiting
+from tests.browser import CHROMIUM, HOST, chromium, visiting
 from tests.process import Server, message
 
 if CHROMIUM is None:
@@ -44,9 +44,14 @@ async def browser():
         yield browser
 
 
+def reached(folder, **settings):
+    """A server without keys that the browser may call by its name."""
+    return Server(folder, allowed_hosts=HOST, **settings)
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def server(tmp_path_factory):
-    async with Server(tmp_path_factory.mktemp("browser"), retry_schedule="1h") as server:
+    async with reached(tmp_path_factory.mktemp("browser"), retry_schedule="1h") as server:
         yield server
 
 
@@ -178,7 +183,7 @@ async def test_the_queue_is_paused_and_resumed(server, visit):
 
 async def test_figures_outlive_a_restart(browser, tmp_path):
     """The chart's words tell of what was sent before."""
-    async with Server(tmp_path) as server, visiting(browser, server.port) as visit:
+    async with reached(tmp_path) as server, visiting(browser, server.port) as visit:
         await send(server, 1)
         page = await visit.go("/monitor")
         await page.locator("#chart-flow[aria-label^='1 sent']").wait_for()
@@ -213,7 +218,7 @@ async def test_hostile_mail_harms_no_page(server, visit, kind):
 
 async def test_ten_thousand_are_a_page_at_a_time(browser, tmp_path):
     """The list holds fifty, and leads on by cursor; the way back too."""
-    async with Server(tmp_path) as server, visiting(browser, server.port) as visit:
+    async with reached(tmp_path) as server, visiting(browser, server.port) as visit:
         async with httpx2.AsyncClient(trust_env=False, base_url=server.url) as client:
             await client.post("/v1/queue/pause")
             for start in range(0, 10_000, 1000):
@@ -236,8 +241,9 @@ async def test_ten_thousand_are_a_page_at_a_time(browser, tmp_path):
 async def locked(tmp_path):
     """A service with keys: one that may look, and one that may act."""
     file = tmp_path / "keys.toml"
-    async with Server(tmp_path, api_keys=file) as server:
-        keys = {scope: await made(server, scope) for scope in ("send", "read", "manage")}
+    server = Server(tmp_path, api_keys=file)
+    keys = {scope: await made(server, scope) for scope in ("send", "read", "manage")}
+    async with server:
         yield server, keys
 
 

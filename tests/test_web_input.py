@@ -326,7 +326,7 @@ async def accepted_or_refused(service, client, path, body):
 async def test_any_path_and_query_are_answered(web, path, query, method):
     """Wherever it leads: never a fault of ours."""
     for prefix in ("/", "/v1/messages/", "/inbox/messages/", "/static/"):
-        url = f"http://notifier.test{prefix}"
+        url = f"http://localhost{prefix}"
         params = {query: path} if query else None
         answer = await web[1].request(method, url + quoted(path), params=params)
         assert answer.status_code < 500, answer.text
@@ -418,7 +418,7 @@ async def listening(service):
 
 
 HEAD = (
-    b"POST /v1/messages HTTP/1.1\r\nHost: notifier.test\r\nContent-Type: application/json\r\n"
+    b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\n%b\r\n"
 )
 
@@ -457,7 +457,7 @@ async def asked(app, method, path, *messages):
         "server": ("127.0.0.1", 80),
         "client": ("127.0.0.1", 9),
         "state": {},
-        "headers": [(b"host", b"notifier.test"), (b"content-type", b"application/json")],
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
     }
 
     async def receive():

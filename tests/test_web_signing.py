@@ -6,13 +6,13 @@ from notifier.keys import KeyScope
 from tests.test_web_keys import made
 from tests.web_client import LETTER, serving
 
-OURS = {"Origin": "http://notifier.test"}
+OURS = {"Origin": "http://localhost"}
 FOREIGN = [
     {},
     {"Origin": "null"},
     {"Origin": "http://evil.example"},
-    {"Origin": "http://notifier.test.evil.example"},
-    {"Origin": "http://notifier.test", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "http://localhost.evil.example"},
+    {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "none"},
 ]
 

@@ -28,7 +28,7 @@ async def serving(folder, **settings):
 
 def client_of(service):
     transport = httpx2.ASGITransport(create_app(service), raise_app_exceptions=True)
-    return httpx2.AsyncClient(transport=transport, base_url="http://notifier.test")
+    return httpx2.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 async def final(client, id):

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import pwd
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -129,10 +131,11 @@ class ByJournal:
             return self._do(lambda it: it.amend_all(which, shown))
 
     def _step(self, verb: str) -> Step:
-        now = datetime.now(UTC)
+        now, by = datetime.now(UTC), f"cli:{_user()}"
         if verb == "cancel":
-            return partial(Delivery.cancelled, now=now)
-        return partial(again, now=now, kept=timedelta(seconds=self._settings.body_retention))
+            return partial(Delivery.cancelled, now=now, by=by)
+        kept = timedelta(seconds=self._settings.body_retention)
+        return partial(again, now=now, kept=kept, by=by)
 
     def _do(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
         with Logs(level="warning"):
@@ -148,6 +151,14 @@ class ByJournal:
             return await ask(journal)
         finally:
             await journal.close()
+
+
+def _user() -> str:
+    """By name, or by number where the system knows none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _read(query: Mapping[str, Any], kind: type[F]) -> F:

@@ -74,6 +74,7 @@ def _filters(command: Command) -> Command:
         click.option("--reference", help="As the caller gave it."),
         click.option("--tag", help="One of its tags."),
         click.option("--relay", help="The relay of the last attempt."),
+        click.option("--key", help="The name of the API key that sent it."),
         click.option("--created-after", help="2026-12-24T18:00:00Z"),
         click.option("--created-before", help="2026-12-24T18:00:00Z"),
         click.option("--q", help="Words in subject, addresses, tags, reason."),

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError
-from notifier.keys.file import exclusive, keys_in, write
+from notifier.keys.file import exclusive, keys_in, require, write
 from notifier.keys.key import SIMULATOR_DOMAIN, Key, KeyKind, KeyScope, key_from, with_zone
 
 __all__ = ["SIMULATOR_DOMAIN", "Key", "KeyKind", "KeyScope", "Keys", "expiry", "new_key"]
@@ -52,6 +52,7 @@ class Keys:
         self._clock = clock
         self._look_at = clock() + LOOK_SECONDS
         self._seen: Signature | None = None
+        self.trouble = ""  # why the file is not what is in force; empty: it is
         self._put(keys)
 
     @classmethod
@@ -71,6 +72,14 @@ class Keys:
         """Whether there is any key, even one that opens nothing any more."""
         return bool(self._keys)
 
+    def require(self) -> None:
+        """
+        There must be keys, or a file that says that there are none: a file that is gone must not
+        open the service to everybody. Raises ConfigurationError.
+        """
+        if not self._keys:
+            require(self.path)
+
     def all(self) -> tuple[Key, ...]:
         return self._keys
 
@@ -87,6 +96,7 @@ class Keys:
             self._seen = seen
             return self._reload()
         except (ConfigurationError, OSError) as error:
+            self.trouble = str(error)
             log.error("keys_not_reloaded", path=str(self.path), reason=str(error))  # noqa: TRY400 - the faults say all
             return False
 
@@ -98,6 +108,7 @@ class Keys:
                 " stay in force until the service is started anew"
             )
         self._put(keys)
+        self.trouble = ""
         log.info("keys_reloaded", path=str(self.path), keys=len(keys))
         return True
 

@@ -41,6 +41,23 @@ def keys_in(path: Path) -> tuple[Key, ...]:
     return tuple(keys)
 
 
+def require(path: Path) -> None:
+    """Raises ConfigurationError unless the file is there, and says at least that it has no key."""
+    try:
+        said = "keys" in tomllib.loads(path.read_text(encoding="utf-8"))
+        fault = "" if said else "holds no key"
+    except FileNotFoundError:
+        fault = "is missing"
+    except (OSError, ValueError) as error:
+        fault = f"cannot be read: {error}"
+    if fault:
+        raise ConfigurationError(
+            f"{path}: {fault}, so nobody could be told from a stranger; put it back, or make a key"
+            " with `notifier keys add`. To start without keys all the same, write a file that"
+            " has the line `[keys]` alone"
+        )
+
+
 def _tables(path: Path) -> Mapping[str, object]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ from notifier.settings.kinds import (
     DURATION,
     EHLO_NAME,
     HOST,
+    HOSTS,
     JOURNAL,
     LINE,
     PASSWORD,
@@ -144,6 +145,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         choice("loopback", "anywhere", "never"),
         Meta(description="Who may call while there is no key: `loopback`, `anywhere` or `never`."),
     ] = "loopback"
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        HOSTS,
+        Meta(
+            description="Further names, comma-separated, by which the service may be called while "
+            "there is no key; `localhost`, loopback addresses and `NOTIFIER_HOST` always are."
+        ),
+    ] = ()
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         choice("debug", "info", "warning", "error"),

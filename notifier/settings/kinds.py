@@ -20,6 +20,7 @@ LONGEST = 3650 * 86400.0  # seconds; a date further away than this is no date an
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,15})\s?(B|[KMG]i?B)?")
 _WHOLE = re.compile(r"[0-9]{1,15}")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")
 _PUBLIC_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -67,6 +68,17 @@ def _read_host(text: str) -> str:
     if re.search(r"[\s/@\[\]]", _read_line(text)):
         raise ValueError(f"{text!r} is no address to listen on; write 127.0.0.1, ::1 or a name")
     return text
+
+
+def _read_hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(_read_name(host.strip()) for host in text.split(","))
+    return tuple(dict.fromkeys(hosts))
+
+
+def _read_name(text: str) -> str:
+    if not _HOST_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no host name; write notifier.example.org, without a port")
+    return text.lower().rstrip(".")
 
 
 def read_duration(text: str) -> float:
@@ -177,6 +189,7 @@ def _read_region(text: str) -> str:
 
 LINE = Kind(_read_line, _write_optional)
 HOST = Kind(_read_host)
+HOSTS = Kind(_read_hosts, ",".join)
 DURATION = Kind(read_duration, write_duration)
 SCHEDULE = Kind(_read_schedule, _write_schedule)
 SIZE = Kind(_read_size, _write_size)

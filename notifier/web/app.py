@@ -12,6 +12,7 @@ from notifier.web.bulk import Bulk
 from notifier.web.contents import Contents
 from notifier.web.events import Events
 from notifier.web.files import Files
+from notifier.web.hosts import Hosts
 from notifier.web.inbox import Inbox
 from notifier.web.legacy import Legacy
 from notifier.web.levers import Levers
@@ -51,7 +52,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
                     *Texts(service).routes(),
                     *TemplateViews(service).routes(),
                     *Levers(service).routes(),
-                    *Probes(service).routes(),
+                    *Probes(service, door).routes(),
                     *Metrics(service, requests, log_drops=log_drops).routes(),
                     *pages.routes(),
                     *Contents(service).routes(),
@@ -67,6 +68,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
         request_max_body_size=None,  # bodies.py has the limit
     )
     pages.describe(app.routes)
-    # Around all of it, so that what no handler answers is counted too.
-    app.asgi_handler = Counted(app.asgi_handler, requests)
+    # Around all of it, so that what no handler answers is guarded and counted too.
+    hosts = Hosts(app.asgi_handler, service.settings, keyless=lambda: door.keyless)
+    app.asgi_handler = Counted(hosts, requests)
     return app

@@ -4,10 +4,8 @@ import functools
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 import structlog
-from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,13 +19,14 @@ from notifier.settings import Settings
 from notifier.web.access import Access, access_to
 from notifier.web.answers import Answer
 from notifier.web.bodies import AnyRequest
+from notifier.web.origins import SAFE, refuse_foreign
 from notifier.web.parameters import read_id
 from notifier.web.problems import WrongKey
 
-KEY = "notifier_key"  # in the request's state
+KEY, BY = "notifier_key", "notifier_by"  # in the request's state
+ANONYMOUS = "anonymous"
 BEARER = b"bearer "
 COOKIE = "notifier_key"
-SAFE = {"GET", "HEAD", "OPTIONS"}
 
 Handler: TypeAlias = Callable[[AnyRequest], Awaitable[Any]]
 
@@ -54,10 +53,23 @@ def key_of(request: AnyRequest) -> Key | None:
     return key
 
 
+def by_of(request: AnyRequest) -> str:
+    """Who acts, as timelines and logs name it: `key:shop`, or `anonymous`."""
+    by: str = request.scope["state"].get(BY, ANONYMOUS)
+    return by
+
+
 def narrowed(which: Filter, request: AnyRequest) -> Filter:
-    """What the caller may see of it: all, or with a key that has only `send` its own."""
+    """
+    What the caller may see of it: all, or with a key that has only `send` its own. Raises
+    Forbidden where that one asks for another key's.
+    """
     key = key_of(request)
-    return which if key is None or key.may(KeyScope.READ) else replace(which, key=key.name)
+    if key is None or key.may(KeyScope.READ):
+        return which
+    if which.key not in (None, key.name):
+        raise Forbidden(key.objection_to_scope(KeyScope.READ))
+    return replace(which, key=key.name)
 
 
 class Visitor(Struct, frozen=True):
@@ -99,22 +111,33 @@ class Door:
         guarded = list(handlers)
         for handler in guarded:
             access = access_to(handler)
+            # The wrapped one takes the other's place.
             if access is not None:
-                handler(self._guarded(handler.fn, access))  # which takes the other's place
+                handler(self._guarded(handler.fn, access))
+            elif handler.http_methods - SAFE:
+                handler(_for_our_pages(handler.fn))
         return guarded
 
-    def _guarded(self, handler: Handler, access: Access) -> Handler:
-        keys = self._keys
+    @property
+    def keyless(self) -> bool:
+        """Whether anybody may call, for there is no key."""
+        self._keys.reload_if_changed()
+        return self._anonymous and not self._keys.configured
 
+    def _guarded(self, handler: Handler, access: Access) -> Handler:
         @functools.wraps(handler)
         async def admitted(request: AnyRequest) -> Any:
-            keys.reload_if_changed()
-            if self._anonymous and not keys.configured:
+            if self.keyless:
+                if request.method not in SAFE:
+                    refuse_foreign(request)
                 return await handler(request)
+            if not self._service.keys_remembered:
+                await self._service.remember_keys()
             key = self._key(request)
             if not key.may(access.scope):
                 await self._check_own(request, key, access)
             request.scope["state"][KEY] = key
+            request.scope["state"][BY] = f"key:{key.name}"
             answer = await handler(request)
             if access.scope is KeyScope.SEND and (key.rate or key.daily):
                 self._tell_rate(answer, key)
@@ -124,11 +147,15 @@ class Door:
 
     def visitor(self, request: AnyRequest) -> Visitor:
         """Who asks for a page that is open to everybody. Raises nothing."""
-        self._keys.reload_if_changed()
-        if self._anonymous and not self._keys.configured:
+        if self.keyless:
             return Visitor(needs_key=False)
         presented = _presented(request) or cookie_of(request)
         return Visitor(needs_key=True, key=self._keys.authenticate(presented, self._clock()))
+
+    def trusts(self, request: AnyRequest) -> bool:
+        """Whether who asks may see more than a stranger: with `read`, or where no key is needed."""
+        presented = self.keyless or _presented(request) or cookie_of(request)
+        return bool(presented) and self.visitor(request).reads
 
     def key_named(self, presented: str) -> Key:
         """The key that somebody signs in with. Raises Unauthorized."""
@@ -143,7 +170,7 @@ class Door:
         """Raises Unauthorized."""
         presented = _presented(request)
         if not presented and (presented := cookie_of(request)) and request.method not in SAFE:
-            refuse_other_origin(request)  # a browser sends the cookie along, whoever asked it to
+            refuse_foreign(request, browser=True)  # it sends the cookie, whoever asked it to
         now = self._clock()
         key = self._keys.authenticate(presented, now) if presented else None
         if key is not None:
@@ -180,6 +207,17 @@ class Door:
             ]
 
 
+def _for_our_pages(handler: Handler) -> Handler:
+    """An act that needs no key, and that only a browser does."""
+
+    @functools.wraps(handler)
+    async def admitted(request: AnyRequest) -> Any:
+        refuse_foreign(request, browser=True)
+        return await handler(request)
+
+    return admitted
+
+
 def _anonymous(settings: Settings) -> bool:
     """Whether a server with these settings may start without a key."""
     try:
@@ -207,15 +245,6 @@ def cookie_of(request: AnyRequest) -> str:
         if name == COOKIE:
             return value
     return ""
-
-
-def refuse_other_origin(request: AnyRequest) -> None:
-    """What a browser does must come from a page of ours. Raises 403. RFC 6454, section 7."""
-    site = request.headers.get("sec-fetch-site")
-    origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
-    if site not in {None, "same-origin"} or (urlsplit(origin).netloc != host and site is None):
-        detail = f"the page's origin, {origin[:100] or 'none'}, is not this service, {host[:100]}"
-        raise HTTPException(status_code=403, detail=detail)
 
 
 def _tell_refusal(request: AnyRequest, status: int, reason: str, key_id: str | None) -> None:

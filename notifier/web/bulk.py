@@ -10,11 +10,11 @@ from msgspec import Struct
 from notifier.errors import Rejected
 from notifier.service import Notifier
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.auth import narrowed
+from notifier.web.auth import by_of, narrowed
 from notifier.web.bodies import AnyRequest
 from notifier.web.messages import TAGS
 from notifier.web.openapi import GET, Operation, Outcome
-from notifier.web.parameters import read_query, refuse_cross_site
+from notifier.web.parameters import read_query
 from notifier.web.queries import Filters
 
 MOST_COUNTED = 10_000
@@ -77,11 +77,10 @@ class Bulk:
         return await self._change("send-now", request)
 
     async def _change(self, verb: str, request: AnyRequest) -> Answer:
-        refuse_cross_site(request)
         query = read_query(request, Filters)
         if not any(msgspec.structs.astuple(query)):
             raise NoFilter
-        count = await self._service.change_all(verb, query.filter())
+        count = await self._service.change_all(verb, query.filter(), by=by_of(request))
         return Answer(encode(Changed(count)), headers=[NO_STORE])
 
 

@@ -6,6 +6,7 @@ import re
 from functools import partial
 from typing import Annotated
 
+import structlog
 from litestar import delete, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
@@ -14,9 +15,10 @@ from msgspec import Meta, Struct
 from notifier.capture import Caught, Mailbox
 from notifier.service import Notifier
 from notifier.web.answers import NO_STORE, Answer, encode
+from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import GET
-from notifier.web.parameters import read_query, refuse_cross_site
+from notifier.web.parameters import read_query
 from notifier.web.queries import Word
 from notifier.web.shell import SECURE, Shell
 from notifier.web.sse import KEEP_ALIVE, KeepAlive, Stream, event
@@ -26,6 +28,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 PRIVATE = (*SECURE, NO_STORE)
 DRAINING_SECONDS = 1.0  # how late a reader may learn that we stop
+
+log = structlog.get_logger()
 
 
 class InboxQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,8 +90,9 @@ class Inbox:
 
     async def delete_all(self, request: AnyRequest) -> Answer:
         """For good: they are copies of what was sent, which the journal knows without them."""
-        refuse_cross_site(request)
-        return Answer(encode(Deleted(await self._mailbox().delete_all())), headers=PRIVATE)
+        count = await self._mailbox().delete_all()
+        log.info("inbox_deleted", count=count, by=by_of(request))
+        return Answer(encode(Deleted(count)), headers=PRIVATE)
 
     async def show(self, request: AnyRequest) -> Answer:
         return Answer(encode(await self._get(request)), headers=PRIVATE)

@@ -14,9 +14,10 @@ from notifier.history import KEPT_MINUTES, Minute
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
+from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import GET, Operation, Outcome
-from notifier.web.parameters import Nothing, read_query, refuse_cross_site
+from notifier.web.parameters import Nothing, read_query
 from notifier.web.relays import RelayResource, relays_of
 
 TAGS = ["operation"]
@@ -116,32 +117,29 @@ class Levers:
     async def pause_relay(self, request: AnyRequest) -> Answer:
         """Until it is resumed, also after a restart. What is under way goes on."""
         name = self._name(request)
-        await self._service.pause(name)
+        await self._service.pause(name, by=by_of(request))
         return _answer(self._named(name))
 
     async def resume_relay(self, request: AnyRequest) -> Answer:
         """Messages go to it again, as far as it is fit."""
         name = self._name(request)
-        await self._service.resume(name)
+        await self._service.resume(name, by=by_of(request))
         return _answer(self._named(name))
 
     async def pause(self, request: AnyRequest) -> Answer:
         """Messages are accepted and kept, also after a restart. What is under way goes on."""
-        refuse_cross_site(request)
-        await self._service.pause()
+        await self._service.pause(by=by_of(request))
         return self._queue()
 
     async def resume(self, request: AnyRequest) -> Answer:
         """What has become due meanwhile goes first."""
-        refuse_cross_site(request)
-        await self._service.resume()
+        await self._service.resume(by=by_of(request))
         return self._queue()
 
     def _queue(self) -> Answer:
         return _answer(Queue(self._service.dispatcher.paused))
 
     def _name(self, request: AnyRequest) -> str:
-        refuse_cross_site(request)
         name: str = request.scope["path_params"]["name"]
         return self._named(name).name
 

@@ -13,13 +13,12 @@ from notifier.messages import Message, Sms
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.auth import key_of, narrowed
+from notifier.web.auth import by_of, key_of, narrowed
 from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import (
     read_id,
     read_query,
-    refuse_cross_site,
     render,
 )
 from notifier.web.queries import MessageQuery, SendQuery, ShowQuery
@@ -113,18 +112,15 @@ class Messages:
 
     async def cancel(self, request: AnyRequest) -> Answer:
         """Nothing of it has left, and nothing will."""
-        refuse_cross_site(request)
-        return _shown(await self._service.cancel(read_id(request)))
+        return _shown(await self._service.cancel(read_id(request), by=by_of(request)))
 
     async def retry(self, request: AnyRequest) -> Answer:
         """Recipients that have it already are left out."""
-        refuse_cross_site(request)
-        return _shown(await self._service.retry(read_id(request)))
+        return _shown(await self._service.retry(read_id(request), by=by_of(request)))
 
     async def send_now(self, request: AnyRequest) -> Answer:
         """It is due at once."""
-        refuse_cross_site(request)
-        return _shown(await self._service.send_now(read_id(request)))
+        return _shown(await self._service.send_now(read_id(request), by=by_of(request)))
 
 
 def _single(results: Sequence[Delivery | Rejected]) -> bytes:

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from notifier.deliveries import Delivery
@@ -104,9 +103,3 @@ def read_traceparent(headers: dict[bytes, bytes]) -> str:
 def render(delivery: Delivery) -> bytes:
     """The message resource, as bytes."""
     return encode(resource(delivery))
-
-
-def refuse_cross_site(request: AnyRequest) -> None:
-    """A page of another site must not act through someone's browser. Raises 403."""
-    if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
-        raise HTTPException(status_code=403, detail="a page of another site may not do this")

@@ -22,6 +22,7 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tag: Word | None = None
     to: Annotated[Word, Meta(description="A recipient's whole address.")] | None = None
     relay: Annotated[Word, Meta(description="The relay of the last attempt.")] | None = None
+    key: Annotated[Word, Meta(description="The name of the API key that sent it.")] | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     q: (
@@ -45,6 +46,7 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             tag=self.tag,
             to=self.to,
             relay=self.relay,
+            key=self.key,
             created_after=self.created_after,
             created_before=self.created_before,
             q=(self.q and self.q.strip()) or None,

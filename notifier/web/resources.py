@@ -39,6 +39,10 @@ class Happening(Struct, frozen=True):
     at: datetime
     what: str
     detail: str
+    by: Annotated[
+        str | None,
+        Meta(description="Who did it: `key:NAME`, `monitor:NAME`, `cli:USER` or `anonymous`."),
+    ] = None
 
 
 class MessageResource(Struct, frozen=True, kw_only=True):
@@ -64,6 +68,7 @@ class MessageResource(Struct, frozen=True, kw_only=True):
     due_at: datetime
     expires_at: datetime
     finished_at: datetime | None
+    key: Annotated[str | None, Meta(description="The name of the API key that sent it.")]
     reference: str | None
     tags: tuple[str, ...]
     metadata: dict[str, Any]
@@ -100,6 +105,7 @@ def resource(delivery: Delivery) -> MessageResource:
         due_at=delivery.due_at,
         expires_at=delivery.expires_at,
         finished_at=delivery.finished_at,
+        key=delivery.key or None,
         reference=delivery.reference or None,
         tags=delivery.tags,
         metadata=delivery.metadata,
@@ -127,7 +133,7 @@ def _attempt(attempt: Attempt) -> AttemptResource:
 
 
 def _timeline(delivery: Delivery) -> tuple[Happening, ...]:
-    accepted = Happening(delivery.created_at, "accepted", "")
+    accepted = Happening(delivery.created_at, "accepted", "", delivery.accepted_by)
     if not delivery.attempts and not delivery.events and not delivery.finished_at:
         return (accepted,)
     happened = [
@@ -136,7 +142,7 @@ def _timeline(delivery: Delivery) -> tuple[Happening, ...]:
             Happening(each.started_at, "attempt", f"{each.relay}: {each.reply}")
             for each in delivery.attempts
         ),
-        *(Happening(each.at, each.what, each.detail) for each in delivery.events),
+        *(Happening(each.at, each.what, each.detail, each.by or None) for each in delivery.events),
         *_left_out(delivery),
     ]
     happened.sort(key=lambda each: each.at)
