@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -14,14 +15,13 @@ from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import JournalUnavailable, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Claim, Journal, Step
-from notifier.lanes import Lane, Transport
+from notifier.lanes import Lane, Lanes, Transport
 from notifier.recorder import JOURNAL_SECONDS, Recorder
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 
 POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
 EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
-LARGE_AT_ONCE = 8  # messages too large to be read ahead: so many are in memory, and being sent
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
 
 log = structlog.get_logger()
@@ -55,25 +55,21 @@ class Dispatcher:
         self._clock = clock
         self._expiry = expiry
         self._attempted = attempted  # told of each, once it is on disk; must be quick
-        self._size = window
-        # By priority, then in the order of claiming.
-        self._window: asyncio.PriorityQueue[tuple[int, int, Claim]] = asyncio.PriorityQueue()
-        self._claimed = 0
-        self._lanes = {route: Lane(transport) for route, transport in transports.items()}
-        self._bulk = 0  # claimed of the slowest lane
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._lanes = Lanes(transports, workers=workers, window=window)
         self._running = asyncio.Event()  # cleared while the queue is paused
         self._running.set()
         self._recorder = Recorder(journal, feed, waiting=lambda each: self.wake(each.route))
         self._stopping = False
         self._fillers: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
-        self.doing: list[Delivery | None] = [None] * workers  # by worker, for people to see
+        # By worker, for people to see.
+        self.doing: list[Delivery | None] = [None] * self._lanes.workers
 
     def start(self) -> None:
         start = self._supervisor.start
         self._fillers = [
-            start(f"fill-{route}", partial(self._fill, route)) for route in self._lanes
+            start(f"fill-{route}", partial(self._fill, lane, route))
+            for route, lane in self._lanes.items()
         ]
         self._fillers.append(start("expire", self._expire))
         self._workers = [
@@ -83,7 +79,7 @@ class Dispatcher:
 
     def wake(self, route: Route) -> None:
         """Something has been put in the journal that may be due."""
-        if lane := self._lanes.get(route):  # none: its provider is configured no more
+        if lane := self._lanes.of(route):
             lane.stir.set()
 
     @property
@@ -101,7 +97,7 @@ class Dispatcher:
 
     def resume(self) -> None:
         self._running.set()
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.stir.set()
 
     async def stop(self, *, grace: float) -> None:
@@ -113,30 +109,29 @@ class Dispatcher:
         for number, worker in enumerate(self._workers):
             if self.doing[number] is None:
                 worker.cancel()
-        await self._give_back()
-        if busy := [worker for worker in self._workers if not worker.done()]:
-            await asyncio.wait(busy, timeout=grace)
-        for lane in self._lanes.values():
+        # All at once, so that the journal writes them together, and beside what is under way.
+        giving_back = asyncio.gather(*map(self._give_back, self._lanes.drain()))
+        under_way: set[asyncio.Future[Any]] = {giving_back, *self._workers}
+        _, under_way = await asyncio.wait(under_way, timeout=grace)
+        for lane in self._lanes:
             lane.transport.abort_all()
-        if left := [worker for worker in self._workers if not worker.done()]:
-            await asyncio.wait(left, timeout=SETTLE_SECONDS)
+        if under_way:
+            await asyncio.wait(under_way, timeout=SETTLE_SECONDS)
+        giving_back.cancel()
         for worker in self._workers:
             worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await asyncio.gather(giving_back, *self._workers, return_exceptions=True)
 
-    async def _give_back(self) -> None:
-        while not self._window.empty():
-            claim = self._window.get_nowait()[2]
-            with contextlib.suppress(NotifierError):
-                await self._journal.record(claim.delivery.released())
+    async def _give_back(self, claim: Claim) -> None:
+        with contextlib.suppress(NotifierError):
+            await self._journal.record(claim.delivery.released())
 
-    async def _fill(self, route: Route) -> None:
-        lane = self._lanes[route]
+    async def _fill(self, lane: Lane, route: Route) -> None:
         while True:
             lane.stir.clear()  # before looking, so that a stir while looking is not lost
             await self._running.wait()
             try:
-                wanted = lane.appetite(self._size - self._window.qsize())
+                wanted = lane.appetite()
                 if wanted > 0:
                     if await self._claim_all_due(route, lane, wanted) and not lane.stir.is_set():
                         await self._wait_until_due(route, lane)
@@ -148,38 +143,27 @@ class Dispatcher:
                 log.warning("claim_failed", route=route, reason=str(error))
                 await asyncio.sleep(JOURNAL_SECONDS)
 
-    def _bulk_left(self) -> int:
-        """How many more of the slowest lane may be claimed: it never gets the last worker."""
-        return max(1, len(self.doing) - 1) - self._bulk
-
     async def _claim_all_due(self, route: Route, lane: Lane, wanted: int) -> bool:
         """Claim so many, if there are. True: nothing else is due that may be claimed now."""
-        bulk_left = self._bulk_left()
+        bulk_left = self._lanes.bulk_left(lane)
         limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
         slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
         claim = self._journal.claim(route, limit, now=self._clock, slowest=slowest)
+        # A task, so that a filler that is told to stop still hears what was claimed for it.
         claiming = asyncio.ensure_future(claim)
         try:
             claims = await asyncio.shield(claiming)
         except asyncio.CancelledError:
             # The journal has marked them as ours: whoever stops us gives them back.
             with contextlib.suppress(JournalUnavailable):  # else we would go on, and never stop
-                self._take_in(lane, await claiming)
+                self._lanes.take_in(lane, await claiming)
             raise
-        self._take_in(lane, claims)
+        self._lanes.take_in(lane, claims)
         return len(claims) < limit
-
-    def _take_in(self, lane: Lane, claims: list[Claim]) -> None:
-        for claim in claims:
-            priority = claim.delivery.priority
-            self._claimed += 1
-            self._bulk += priority is Priority.BULK
-            lane.ahead += 1
-            self._window.put_nowait((priority, self._claimed, claim))
 
     async def _wait_until_due(self, route: Route, lane: Lane) -> None:
         # What may not be claimed now is nothing to wait for: whoever makes room for it stirs.
-        slowest = Priority.BULK if self._bulk_left() > 0 else Priority.NORMAL
+        slowest = Priority.BULK if self._lanes.bulk_left(lane) > 0 else Priority.NORMAL
         due = await self._journal.next_due(route, slowest=slowest)
         wait = POLL_SECONDS
         if due is not None:
@@ -190,38 +174,22 @@ class Dispatcher:
 
     async def _work(self, number: int) -> None:
         while not self._stopping:
-            priority, _, claim = await self._window.get()
-            lane = self._lanes[claim.delivery.route]
+            lane, claim = await self._lanes.next()
             self.doing[number] = claim.delivery
-            lane.ahead -= 1
-            lane.busy += 1
-            self._tell_of_room()
+            lane.look()
             try:
                 await self._deliver(lane.transport, claim)
             except Exception:  # a dead worker that nobody misses would be worse
                 log.exception("worker_stumbled", id=claim.delivery.id)
             finally:
                 self.doing[number] = None
-                lane.busy -= 1
-                self._bulk -= priority == Priority.BULK
-                self._tell_of_room(bulk=priority == Priority.BULK)
-
-    def _tell_of_room(self, *, bulk: bool = False) -> None:
-        """To claim where nothing was due would be in vain: only who waits for room looks again."""
-        for lane in self._lanes.values():
-            if lane.full or bulk:  # of which only so many may be claimed
-                lane.stir.set()
+                self._lanes.done(lane, claim)
+                if claim.delivery.priority is Priority.BULK:  # of which only so many are claimed
+                    lane.stir.set()
+                else:
+                    lane.look()
 
     async def _deliver(self, transport: Transport, claim: Claim) -> None:
-        """Of what is too large to be read ahead only so many are in memory at a time."""
-        if claim.content is not None:
-            return await self._deliver_now(transport, claim)
-        async with self._large:
-            if self._stopping:  # its turn had not come
-                return await self._recorder.record(claim.delivery.released(), claim.delivery)
-            return await self._deliver_now(transport, claim)
-
-    async def _deliver_now(self, transport: Transport, claim: Claim) -> None:
         delivery = claim.delivery
         await self._recorder.until_it_can()
         self._feed.publish(delivery)

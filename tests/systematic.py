@@ -380,7 +380,8 @@ async def _until_idle(service, places):
     while True:
         backlog = await service.journal.backlog()
         done = places.reached or not backlog.counts[Status.SENDING]
-        if done and not (backlog.waiting or any(dispatcher.doing) or dispatcher._window.qsize()):
+        claimed = any(dispatcher.doing) or any(lane.ahead for lane in dispatcher._lanes)
+        if done and not (backlog.waiting or claimed):
             return
         await asyncio.sleep(0.002)
 

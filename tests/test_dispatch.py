@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import Priority, Route, Status
-from notifier.dispatch import LARGE_AT_ONCE, Dispatcher
+from notifier.dispatch import Dispatcher
 from notifier.errors import JournalUnavailable, Rejected
 from notifier.feed import Feed
 from notifier.journal import Entry
 from notifier.journal.sqlite import SqliteJournal
 from notifier.journal.sqlite.claims import AHEAD_BYTES
+from notifier.lanes import LARGE_AT_ONCE
 from notifier.retries import RetryPolicy
 from tests.test_deliveries import delivery
 
@@ -441,19 +442,24 @@ async def test_a_claim_that_fails_while_stopping_does_not_hold_up_the_stop(journ
 
 
 async def test_a_window_full_of_one_route_leaves_the_loop_to_others(journal):
-    """A route that could send, but finds no place in the window, waits without spinning."""
+    """A route that could send, but finds no place in its window, waits without spinning."""
     stuck, free = Transport(), Transport()
     stuck.gate.clear()
     await journal.add([entry(n) for n in range(30)])
+    asked, room = [], stuck.room
 
-    async def window_is_full():
-        return (await journal.backlog()).counts.get(Status.SENDING, 0) == 12
+    def counted():
+        asked.append(True)
+        return room()
 
+    stuck.room = counted
     async with dispatching(
         journal, stuck, more={Route.GATEWAY: free}, workers=4, window=8
     ) as dispatcher:
-        await until(window_is_full)
+        await until(busy_with(stuck, 4))
+        await journal.add([entry("other", route=Route.GATEWAY)])
         dispatcher.wake(Route.GATEWAY)
-        await asyncio.sleep(0.05)  # would never return
+        await until(all_are(journal, Status.SENT, 1))  # a spinning route would never let it
+        assert len(asked) < 100
         stuck.gate.set()
-        await until(all_are(journal, Status.SENT, 30))
+        await until(all_are(journal, Status.SENT, 31))

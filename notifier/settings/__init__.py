@@ -88,15 +88,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         whole(1, 1000),
         Meta(
             description="Coroutines that send and record. Twice as many as a relay's connections "
-            "keep those busy while others write to the disk."
+            "keep those busy while others write to the disk. Each way out (relays, gateways, SMS "
+            "provider, simulator) but one has another of its own, so that none starves the others."
         ),
     ] = 32
     queue_size: Annotated[
         int,
         whole(1, 100_000),
         Meta(
-            description="Messages claimed ahead of the workers; the rest waits in the journal. "
-            "Each counts as uncertain after a `kill -9`."
+            description="Messages claimed ahead of the workers for each way out; the rest waits "
+            "in the journal. Each counts as uncertain after a `kill -9`."
         ),
     ] = 32
     max_backlog: Annotated[
