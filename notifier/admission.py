@@ -11,16 +11,21 @@ from msgspec.structs import replace
 
 from notifier.compose import compose
 from notifier.deliveries import Delivery, Priority, Route, Status
-from notifier.errors import Fault, Forbidden, InvalidMessage
+from notifier.errors import Fault, Forbidden, InvalidMessage, Rejected
 from notifier.journal import Entry
 from notifier.keys import Key, KeyKind
 from notifier.messages import Email, Message, Sms, Urgency
 from notifier.recipients import Recipient
 from notifier.settings import Settings
-from notifier.sms import Carriers, addresses, admit, join, to_emails, to_text
+from notifier.sms import Carriers, addresses, admit, join, segments, to_emails, to_text
 from notifier.templates import Templates
 
 SIMULATOR_DOMAIN = "@simulator.notifier"
+FALLBACK_SENDER = "notifier@localhost"  # so that a first try needs nothing configured
+NO_SENDER = (
+    f"the sender is {FALLBACK_SENDER}, because neither the message nor NOTIFIER_DEFAULT_FROM names "
+    "one; a relay would refuse it"
+)
 TEXTS_DOMAIN = "sms.notifier"  # where the simulator gets the texts that a provider would get
 LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
 
@@ -51,6 +56,25 @@ class Composed(Struct, frozen=True, kw_only=True):
     handed_to: str = ""
 
 
+class Admitted(Struct, frozen=True):
+    """A message that may be sent: what the journal keeps, and what it takes of a key's rate."""
+
+    entry: Entry
+    cost: int
+
+
+def cost(message: Message | Rejected) -> int:
+    """
+    What a message takes of a key's rate: one for each recipient of a mail, and for each segment
+    of a text; of a text that a template makes it is only known once it is made.
+    """
+    if isinstance(message, Email):
+        return len(message.to) + len(message.cc) + len(message.bcc)
+    if isinstance(message, Sms) and message.text is not None:
+        return segments(message).segments
+    return 1
+
+
 class Admission:
     """Judges and composes. Pure but for the operator's templates; may run in any one thread."""
 
@@ -60,15 +84,16 @@ class Admission:
         *,
         templates: Templates,
         carriers: Carriers,
-        fallback_sender: str | None,
+        zero_configuration: bool,
     ) -> None:
         self._settings = settings
         self._templates = templates
         self._carriers = carriers
-        self._sender = settings.default_from or fallback_sender
+        self._fallback = FALLBACK_SENDER if zero_configuration else None
+        self._sender = settings.default_from or self._fallback
         self._sms_sender = settings.sms_from or self._sender
 
-    def admit(self, message: Message, *, id: str, key: Key | None, now: datetime) -> Entry:
+    def admit(self, message: Message, *, id: str, key: Key | None, now: datetime) -> Admitted:
         """A delivery and its content. Raises InvalidMessage, Forbidden."""
         term = self._term(message, now)
         if message.template is not None:
@@ -80,11 +105,11 @@ class Admission:
         else:
             raise TypeError(message)
         if key is not None:
-            _check(key, composed)
+            _check(key, message, composed)
             if key.kind is KeyKind.TEST:
                 composed = replace(composed, route=Route.SIMULATOR)
         delivery = _delivery(message, composed, term, id=id, key=key, now=now)
-        return Entry(delivery, composed.content)
+        return Admitted(Entry(delivery, composed.content), cost(message))
 
     def _term(self, message: Message, now: datetime) -> Term:
         faults = []
@@ -127,6 +152,7 @@ class Admission:
 
     def _compose_email(self, email: Email, *, id: str, key: Key | None, at: datetime) -> Composed:
         sender = (key and key.default_sender) or self._sender
+        unsaid = email.sender is None and sender is not None and sender is self._fallback
         restricted = key is not None and _has_rules(key)
         made = compose(email, id=id, sender=sender, at=at, restricted=restricted)
         envelope = made.envelope
@@ -137,7 +163,7 @@ class Admission:
             content=made.content,
             subject=made.subject,
             smtputf8=envelope.smtputf8,
-            warnings=made.warnings,
+            warnings=(*made.warnings, NO_SENDER) if unsaid else made.warnings,
         )
 
     def _compose_sms(
@@ -152,16 +178,21 @@ class Admission:
             region=self._settings.sms_region,
             today=now.date(),
             provider=provider,
+            countries=self._settings.sms_countries,
         )
-        segments = admitted.segments
+        if key is not None and (objection := key.objection_to_country(admitted.number.region)):
+            raise Forbidden(objection)
+        counted = admitted.segments
         warnings = (
             *admitted.warnings,
-            f"{segments.segments} segment(s) in {segments.encoding.value}",
+            f"{counted.segments} segment(s) in {counted.encoding.value}",
         )
         if admitted.carrier is None and key is not None and key.kind is KeyKind.TEST:
             return _stand_in(sms, admitted.number.e164, id=id, at=at, warnings=warnings)
         if admitted.carrier is None:
             return self._for_provider(sms, admitted.number.e164, id=id, warnings=warnings)
+        if self._sms_sender is not None and self._sms_sender is self._fallback:
+            warnings = (*warnings, NO_SENDER)
         mails = to_emails(sms, admitted.carrier, number=admitted.number, sender=self._sms_sender)
         made = [
             compose(mail, id=f"{id}-{place}" if len(mails) > 1 else id, sender=None, at=at)
@@ -232,9 +263,9 @@ def _has_rules(key: Key) -> bool:
     return key.kind is not KeyKind.LIVE or any(rules)
 
 
-def _check(key: Key, composed: Composed) -> None:
-    """Raises Forbidden where the key does not allow this sender or recipient."""
-    objections = []
+def _check(key: Key, message: Message, composed: Composed) -> None:
+    """Raises Forbidden where the key does not allow this channel, sender or recipient."""
+    objections = [key.objection_to_channel(_channel(message))]
     if composed.sender and composed.route is not Route.GATEWAY:
         objections.append(key.objection_to_sender(composed.sender))
     if composed.route is not Route.SIMULATOR:
@@ -243,6 +274,10 @@ def _check(key: Key, composed: Composed) -> None:
         objections += map(key.objection_to_recipient, bare)
     if found := [each for each in objections if each]:
         raise Forbidden("; ".join(found))
+
+
+def _channel(message: Message) -> str:
+    return "sms" if isinstance(message, Sms) else "email"
 
 
 def _delivery(
@@ -256,7 +291,7 @@ def _delivery(
 ) -> Delivery:
     return Delivery(
         id=id,
-        channel="sms" if isinstance(message, Sms) else "email",
+        channel=_channel(message),
         subject=composed.subject,
         sender=composed.sender,
         recipients=tuple(map(Recipient, composed.recipients)),

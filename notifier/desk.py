@@ -5,11 +5,12 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from notifier.admission import Admission
+from notifier.admission import Admission, Admitted, cost
 from notifier.clock import Clock
 from notifier.compose import weight
 from notifier.deliveries import Delivery
@@ -90,8 +91,7 @@ class Desk:
             settings,
             templates=self.templates,
             carriers=self.carriers,
-            # So that a first try needs nothing configured.
-            fallback_sender="notifier@localhost" if zero_configuration else None,
+            zero_configuration=zero_configuration,
         )
         self._composer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compose")
 
@@ -133,14 +133,9 @@ class Desk:
         self._admit(len(messages))
         if key is None or (key.rate is None and key.daily is None):
             return await self._accept(messages, key, idempotent, strict, traceparent)
-        self._take(key, len(messages))
-        accepted = 0
-        try:
-            receipt = await self._accept(messages, key, idempotent, strict, traceparent)
-            accepted = len(receipt.deliveries)
-            return receipt
-        finally:
-            self.limits.refund(key.name, len(messages) - accepted)
+        with Toll(self.limits, key) as toll:
+            toll.take(sum(map(cost, messages)))
+            return await self._accept(messages, key, idempotent, strict, traceparent, toll)
 
     async def _answered(self, idempotent: Idempotent, key: Key | None) -> bytes | None:
         """The answer that the same request was given before; None: it was not."""
@@ -158,9 +153,11 @@ class Desk:
         idempotent: Idempotent | None,
         strict: bool,
         traceparent: str,
+        toll: "Toll | None" = None,
     ) -> Receipt:
         now = self._clock()
-        entries = [await self._entry(each, key, now) for each in messages]
+        admitted = [await self._admitted(each, key, now) for each in messages]
+        entries = [each.entry if isinstance(each, Admitted) else each for each in admitted]
         if traceparent:
             entries = [_traced(each, traceparent) for each in entries]
         refused = [each for each in entries if isinstance(each, Rejected)]
@@ -168,15 +165,22 @@ class Desk:
             raise refused[0] if len(messages) == 1 else _together(entries)
         results = tuple(each.delivery if isinstance(each, Entry) else each for each in entries)
         kept = [each for each in entries if isinstance(each, Entry)]
+        if toll is not None:
+            price = sum(each.cost for each in admitted if isinstance(each, Admitted))
+            toll.take(price)
         replayed = await self._keep(kept, _key_for(idempotent, key, results, now))
-        return Receipt(results) if replayed is None else Receipt(replayed=replayed)
+        if replayed is not None:
+            return Receipt(replayed=replayed)
+        if toll is not None:
+            toll.spent = price
+        return Receipt(results)
 
     async def preview(self, message: Message, *, key: Key | None = None) -> Entry:
         """What would be sent. Raises InvalidMessage, Forbidden."""
-        entry = await self._entry(message, key, self._clock())
-        if isinstance(entry, Rejected):
-            raise entry
-        return entry
+        admitted = await self._admitted(message, key, self._clock())
+        if isinstance(admitted, Rejected):
+            raise admitted
+        return admitted.entry
 
     def _admit(self, count: int) -> None:
         if self.draining:
@@ -190,18 +194,9 @@ class Desk:
                 retry_after=int(min(max(wait, 1.0), 3600.0)),
             )
 
-    def _take(self, key: Key, count: int) -> None:
-        """Of what the key has left. Raises TooMany; Forbidden where to wait would be no use."""
-        verdict = self.limits.take(key.name, rate=key.rate, daily=key.daily, n=count)
-        if verdict.allowed:
-            return
-        if not verdict.possible:
-            raise Forbidden(verdict.reason)
-        raise TooMany(verdict.reason, retry_after=verdict.retry_after, headers=verdict.headers())
-
-    async def _entry(
+    async def _admitted(
         self, message: Message | Rejected, key: Key | None, now: datetime
-    ) -> Entry | Rejected:
+    ) -> Admitted | Rejected:
         if isinstance(message, Rejected):
             return message
         id = new_id(now)
@@ -234,6 +229,45 @@ class Desk:
         for superseded in added.superseded:
             self._accepted(superseded)
         return None
+
+
+class Toll:
+    """
+    What one submission takes of its key's rate. When it is left, all that was not spent is
+    given back.
+    """
+
+    def __init__(self, limits: Limits, key: Key) -> None:
+        self.spent = 0
+        self._taken = 0
+        self._limits = limits
+        self._key = key
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._limits.refund(self._key.name, self._taken - self.spent)
+
+    def take(self, n: int) -> None:
+        """
+        Take so much in all, if it is more than was taken before. Raises TooMany; Forbidden
+        where to wait would be no use.
+        """
+        if n <= self._taken:
+            return
+        key = self._key
+        self._limits.refund(key.name, self._taken)
+        self._taken = 0
+        verdict = self._limits.take(key.name, rate=key.rate, daily=key.daily, n=n)
+        if verdict.allowed:
+            self._taken = n
+        elif verdict.possible:
+            raise TooMany(
+                verdict.reason, retry_after=verdict.retry_after, headers=verdict.headers()
+            )
+        else:
+            raise Forbidden(verdict.reason)
 
 
 def _traced(entry: Entry | Rejected, traceparent: str) -> Entry | Rejected:

@@ -1,5 +1,6 @@
 """
-How much a caller may ask for in a time: a token bucket for each of its quotas.
+How much a caller may ask for in a time: a token bucket for each of its quotas. A token is a
+recipient of a mail, or a segment of a text message.
 
 A bucket holds `quota` tokens and fills up again evenly over `window` seconds. So `quota`
 messages may come at once, and then as many as flow in; over any one window at most twice the
@@ -107,7 +108,7 @@ class Limits:
         self._buckets: dict[tuple[str, str], Bucket] = {}
 
     def take(self, caller: str, *, rate: int | None, daily: int | None, n: int = 1) -> Verdict:
-        """Take `n` messages from what a caller has left a minute and a day; None: no limit."""
+        """Take `n` tokens from what a caller has left a minute and a day; None: no limit."""
         if rate is None and daily is None:
             return UNLIMITED
         buckets = self._filled(caller, rate, daily)
@@ -119,7 +120,7 @@ class Limits:
         return Verdict(allowed=True, standings=tuple(bucket.standing() for bucket in buckets))
 
     def refund(self, caller: str, n: int = 1) -> None:
-        """Give back what was taken for messages that were refused for another reason."""
+        """Give back what was taken for what was refused for another reason."""
         for policy in ("minute", "day"):
             bucket = self._buckets.get((caller, policy))
             if bucket is not None:
@@ -143,7 +144,7 @@ def _refusal(buckets: list[Bucket], short: list[Bucket], n: int) -> Verdict:
     worst = max(short, key=lambda bucket: (n > bucket.quota, bucket.seconds_until(n)))
     possible = n <= worst.quota
     wait = worst.seconds_until(n) if possible else 0
-    quota = f"{worst.quota} messages a {worst.policy}"
+    quota = f"{worst.quota} messages a {worst.policy} ({_COUNTED})"
     return Verdict(
         allowed=False,
         standings=tuple(bucket.standing() for bucket in buckets),
@@ -155,5 +156,6 @@ def _refusal(buckets: list[Bucket], short: list[Bucket], n: int) -> Verdict:
     )
 
 
+_COUNTED = "each recipient of a mail and each segment of a text is one"
 # Of a token: what floating point may be out by.
 _EPSILON = 1e-6

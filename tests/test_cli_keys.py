@@ -93,6 +93,7 @@ def test_every_option_is_a_term_of_the_key(keys, tmp_path):
         "add", "team", "--json", "--kind", "team",
         "--scope", "send", "--scope", "read", "--sender", "us@x.org", "--sender", "@y.org",
         "--recipient-domain", "z.org", "--recipient", "ann@z.org", "--recipient", "@z.org",
+        "--country", "us", "--country", "CA",
         "--rate", "60", "--daily", "1000", "--expires", "2099-01-31",
         api_keys=file,
     )  # fmt: skip
@@ -103,7 +104,7 @@ def test_every_option_is_a_term_of_the_key(keys, tmp_path):
     assert key.scopes == {KeyScope.SEND, KeyScope.READ}
     assert (key.senders, key.recipients) == (("us@x.org", "@y.org"), ("ann@z.org", "@z.org"))
     assert (key.recipient_domains, key.kind) == (("z.org",), KeyKind.TEAM)
-    assert (key.rate, key.daily) == (60, 1000)
+    assert (key.rate, key.daily, key.countries) == (60, 1000, ("US", "CA"))
     assert f"{key.expires:%Y-%m-%d %H:%M}" == "2099-02-01 00:00"
     assert not (tmp_path / "keys.toml").exists()
 
@@ -115,6 +116,7 @@ def test_every_option_is_a_term_of_the_key(keys, tmp_path):
         (["x", "--rate", "0", "--sender", "nobody"], "keys.x.rate: "),
         (["x", "--rate", "0", "--sender", "nobody"], "keys.x.senders: "),
         (["x", "--kind", "team"], "keys.x.recipients: "),
+        (["x", "--country", "USA"], "keys.x.countries: 'USA' is not a country"),
         (["x", "--recipient", "a@b.org"], "only a key of the kind 'team'"),
         (["x", "--expires", "tomorrow"], "expires: 'tomorrow' is neither"),
         (["x", "--expires", "2020-01-01"], "--expires: 2020-01-01 is past"),
@@ -216,6 +218,11 @@ async def test_a_running_server_takes_up_keys_and_loses_them(tmp_path):
         data = server.settings["data_dir"]
         assert events(server)["anonymous"]["level"] == "info"
         assert "anonymous_anywhere" not in events(server)
+        assert (
+            "neither the message nor NOTIFIER_DEFAULT_FROM"
+            in events(server)["default_sender"]["why"]
+        )
+        assert "texts_to_every_country" not in events(server)
         assert call(server.url).status_code == 202
         secret = (await run_async("keys", "add", "a", data_dir=data)).stdout.strip()
         await until_answered(401, server.url)
@@ -252,6 +259,16 @@ async def test_open_to_everybody_is_warned_of(tmp_path):
         assert warning["level"] == "warning"
         assert "`notifier keys add`" in warning["why"]
         assert call(server.url).status_code == 202
+
+
+@pytest.mark.parametrize(("countries", "told"), [(None, True), ("us, ca", False)])
+async def test_texts_to_every_country_are_told_at_the_start(tmp_path, countries, told):
+    """Where a provider would send them, and no country is named; a sender that is set is none."""
+    given = {"sms_provider": "https://127.0.0.1:1/", "default_from": "us@example.org"}
+    given |= {"sms_countries": countries} if countries else {}
+    async with Server(tmp_path, **given) as server:
+        assert ("texts_to_every_country" in events(server)) is told
+        assert "default_sender" not in events(server)
 
 
 async def test_a_broken_file_stops_the_start(tmp_path):

@@ -109,6 +109,19 @@ async def test_a_list_goes_newest_first_page_by_page(client):
     assert seen == ["r4", "r3", "r2", "r1", "r0"]
 
 
+async def test_a_sender_that_nobody_named_is_told(tmp_path, client):
+    """Without any configuration a first mail and a first text go, and say from whom and why."""
+    plain = {name: value for name, value in LETTER.items() if name != "from"}
+    text = {"channel": "sms", "to": "+12025550123", "carrier": "us cellular", "text": "Hi."}
+    for body in (plain, text):
+        message = (await client.post("/v1/messages", json=body)).json()
+        assert message["from"] == "notifier@localhost"
+        assert "NOTIFIER_DEFAULT_FROM" in message["warnings"][-1]
+    assert (await client.post("/v1/messages", json=LETTER)).json()["warnings"] == []
+    async with serving(tmp_path / "set", default_from="us@example.org") as (_, other):
+        assert (await other.post("/v1/messages", json=plain)).json()["warnings"] == []
+
+
 async def test_a_list_can_be_narrowed(client):
     """Statuses add up, repeated or by commas; the other filters narrow it down."""
     accepted = await client.post("/v1/messages", json=LETTER | {"reference": "r", "tags": ["t"]})

@@ -15,7 +15,8 @@ from notifier.web.app import create_app
 from tests.relay import ScriptedRelay
 from tests.web_client import LETTER, SIMPLE, final, serving
 
-SEND, READ, MANAGE = KeyScope.SEND, KeyScope.READ, KeyScope.MANAGE
+SEND, SMS, READ, MANAGE = KeyScope.SEND, KeyScope.SMS, KeyScope.READ, KeyScope.MANAGE
+TEXT = {"phone_number": "+12025550123", "provider": "us cellular", "message": "Hi."}
 NOWHERE = "0" * 32  # the id of no message
 
 
@@ -258,9 +259,9 @@ async def test_a_refusal_is_logged_without_the_secret(tmp_path):
 
 
 async def test_each_scope_opens_its_own_calls(tmp_path):
-    """send, read and manage: what one lacks is a 403 that names it; manage may read."""
+    """What one lacks is a 403 that names it; manage may read; sms hands in text messages alone."""
     keys = {scope: made(tmp_path, scope.value, scope) for scope in KeyScope}
-    async with serving(tmp_path) as (_, client):
+    async with serving(tmp_path, sms_from="us@example.org") as (_, client):
         id = (await post(client, keys[SEND])).json()["id"]
         await final(_with(client, keys[READ]), id)
         calls = [
@@ -268,7 +269,8 @@ async def test_each_scope_opens_its_own_calls(tmp_path):
             ("POST", "/v1/messages?dry_run=true", {SEND}),
             ("POST", "/send-email/", {SEND}),
             ("POST", "/send-async/", {SEND}),
-            ("GET", "/v1/messages", {SEND, READ, MANAGE}),
+            ("POST", "/send-sms/", {SEND, SMS}),
+            ("GET", "/v1/messages", {SEND, SMS, READ, MANAGE}),
             ("GET", f"/v1/messages/{id}", {SEND, READ, MANAGE}),
             ("HEAD", f"/v1/messages/{id}", {SEND, READ, MANAGE}),
             ("GET", "/inbox/messages", {READ, MANAGE}),
@@ -278,13 +280,15 @@ async def test_each_scope_opens_its_own_calls(tmp_path):
         ]
         for method, path, allowed in calls:
             for scope, headers in keys.items():
-                body = SIMPLE if path.startswith("/send-") else LETTER
+                body = TEXT if "sms" in path else SIMPLE if "/send-" in path else LETTER
                 answer = await client.request(
                     method, path, headers=headers, json=body if method == "POST" else None
                 )
                 where = f"{method} {path} {scope}: {answer.text}"
                 if scope in allowed:
                     assert answer.status_code in (200, 202, 409), where
+                elif scope is SMS and method in ("GET", "HEAD") and id in path:
+                    assert answer.status_code == 404, where  # it sees its own alone
                 else:
                     detail = problem_of(answer, 403, "forbidden")["detail"]
                     assert f"the key {scope.value!r} lacks the scope" in detail, where
@@ -352,6 +356,47 @@ async def test_a_key_sends_as_whom_and_to_whom_it_may(tmp_path):
         for headers in (bound, team):
             answer = await post(client, headers, to=["success@simulator.notifier"])
             assert answer.status_code == 202
+
+
+async def test_a_key_that_is_bound_to_senders_of_mail_needs_a_scope_for_texts(tmp_path):
+    """Senders say nothing of texts: without `sms` it sends none, by no route and in no batch."""
+    bound = {"senders": ("me@example.org",)}
+    mail, both = made(tmp_path, "mail", **bound), made(tmp_path, "both", SEND, SMS, **bound)
+    texts, free = made(tmp_path, "texts", SMS), made(tmp_path, "free")
+    sms = {"channel": "sms", "to": "+12025550123", "carrier": "us cellular", "text": "Hi."}
+    calls = [("/send-sms/", TEXT), ("/v1/messages", sms), ("/v1/messages/batch", [sms])]
+    calls += [("/v1/messages?dry_run=true", sms)]
+    async with serving(tmp_path, sms_from="us@example.org") as (_, client):
+        for path, body in calls:
+            for headers, status in ((mail, 403), (both, 202), (texts, 202), (free, 202)):
+                answer = await client.post(path, json=body, headers=headers)
+                assert answer.status_code in {status, 200 if status == 202 else 403}, answer.text
+                if status == 403:
+                    assert "lacks the scope 'sms'" in answer.text
+        for headers, status in ((mail, 202), (both, 202), (texts, 403), (free, 202)):
+            assert (await post(client, headers)).status_code == status
+
+
+async def test_countries_hold_for_the_service_and_for_a_key(tmp_path):
+    """422 at the field where the service texts nobody there, 403 where the key may not."""
+    provider = {"sms_provider": "https://127.0.0.1:1/", "sms_countries": ("US", "CA")}
+    headers, narrow = made(tmp_path), made(tmp_path, "narrow", countries=("us",))
+    usa, canada, britain = "+12025550123", "+14165550123", "+447400123456"
+    async with serving(tmp_path, **provider) as (service, client):
+        await service.pause()
+
+        async def text(to, headers):
+            body = {"channel": "sms", "to": to, "text": "Hi."}
+            return await client.post("/v1/messages", json=body, headers=headers)
+
+        assert (await text(usa, headers)).status_code == 202
+        assert (await text(canada, headers)).status_code == 202
+        assert (await text(usa, narrow)).status_code == 202
+        refused = problem_of(await text(britain, headers), 422, "invalid-message")
+        assert [each["pointer"] for each in refused["errors"]] == ["/to"]
+        assert "a number in GB; texts go to CA, US only" in refused["detail"]
+        refused = problem_of(await text(canada, narrow), 403, "forbidden")
+        assert "may not send texts to CA; its countries are US" in refused["detail"]
 
 
 async def test_a_test_key_ends_at_the_simulator(tmp_path):
@@ -488,6 +533,56 @@ async def test_a_batch_counts_each_message(tmp_path):
         assert "11 at once are more than the key may ever send" in never["detail"]
         assert (await batch(*[good] * 4)).status_code == 202
         assert (await post(client, headers)).status_code == 429
+
+
+async def test_a_rate_counts_recipients(tmp_path):
+    """Each address of to, cc and bcc is one; more of them than the quota holds are forbidden."""
+    headers = made(tmp_path, rate=6)
+    many = [f"n{number}@example.net" for number in range(7)]
+    async with serving(tmp_path) as (_, client):
+        answer = await post(client, headers, to=many[:2], cc=many[2:3], bcc=many[3:4])
+        assert '"minute";r=2;' in answer.headers["ratelimit"]
+        answer = await post(client, headers, to=many[:3])
+        assert "each recipient of a mail" in problem_of(answer, 429, "rate-exceeded")["detail"]
+        simple = SIMPLE | {"email_to": many[:2]}
+        answer = await client.post("/send-email/", json=simple, headers=headers)
+        assert '"minute";r=0;' in answer.headers["ratelimit"]
+        problem_of(await post(client, headers, to=many), 403, "forbidden")
+
+
+@pytest.mark.parametrize("provider", [None, "https://127.0.0.1:1/"])
+async def test_a_rate_counts_segments(tmp_path, provider):
+    """Of a text that goes by a gateway or by a provider; also of one that a template makes."""
+    headers = made(tmp_path, rate=10, daily=12)
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "long.txt").write_text("{{ text }}")
+    sms = {"channel": "sms", "to": "+12025550123", "carrier": "us cellular"}
+    given = {"sms_from": "us@example.org", "sms_provider": provider, "templates": str(folder)}
+    async with serving(tmp_path, **given) as (service, client):
+        await service.pause()
+
+        async def text(segments, *, by=None):
+            words = "x" * 153 * segments
+            content = {"template": by, "data": {"text": words}} if by else {"text": words}
+            return await client.post("/v1/messages", json=sms | content, headers=headers)
+
+        assert '"minute";r=7;' in (await text(3)).headers["ratelimit"]
+        assert '"minute";r=3;' in (await text(4, by="long")).headers["ratelimit"]
+        for by in (None, "long"):
+            refused = await text(5, by=by)
+            assert '"minute";r=3;' in refused.headers["ratelimit"]
+            problem_of(refused, 429, "rate-exceeded")
+        assert '"minute";r=0;' in (await text(3)).headers["ratelimit"]
+        assert (await text(2)).status_code == 429
+        assert service.desk.limits.take("billing", rate=10, daily=12, n=0).standings[1][3] == 2
+    never = made(tmp_path, "small", rate=2)
+    async with serving(tmp_path, **given) as (service, client):
+        for content in ({"text": "x" * 400}, {"template": "long", "data": {"text": "x" * 400}}):
+            answer = await client.post("/v1/messages", json=sms | content, headers=never)
+            assert (
+                "more than the key may ever send" in problem_of(answer, 403, "forbidden")["detail"]
+            )
 
 
 async def test_a_full_backlog_of_one_does_not_hold_up_another(tmp_path):

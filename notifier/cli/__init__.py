@@ -121,8 +121,9 @@ def keys() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(["send", "read", "manage"]),
-    help="What it opens; may be repeated. Default: send.",
+    type=click.Choice(["send", "sms", "read", "manage"]),
+    help="What it opens; may be repeated. sms: text messages, which send includes unless there is"
+    " a --sender. Default: send.",
 )
 @click.option(
     "--sender", "senders", multiple=True, help="a@x.org, or @x.org; may be repeated. Default: any."
@@ -137,14 +138,20 @@ def keys() -> None:
     help="Of a team key: a@x.org, or @x.org; may be repeated.",
 )
 @click.option(
+    "--country",
+    "countries",
+    multiple=True,
+    help="That text messages may go to, such as US; may be repeated. Default: any.",
+)
+@click.option(
     "--kind",
     type=click.Choice(["live", "team", "test"]),
     default="live",
     show_default=True,
     help="team: to --recipient only; test: to the simulator, nothing leaves.",
 )
-@click.option("--rate", type=int, help="Messages a minute.")
-@click.option("--daily", type=int, help="Messages a day.")
+@click.option("--rate", type=int, help="Recipients, and segments of texts, a minute.")
+@click.option("--daily", type=int, help="Recipients, and segments of texts, a day.")
 @click.option("--expires", help="2027-01-31, or 2027-01-31T12:00:00Z.")
 @json_option
 def add_key(config: Path | None, as_json: bool, **terms: Any) -> None:

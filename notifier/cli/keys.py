@@ -22,6 +22,7 @@ def add(
     senders: Sequence[str],
     recipient_domains: Sequence[str],
     recipients: Sequence[str],
+    countries: Sequence[str],
     kind: str,
     rate: int | None,
     daily: int | None,
@@ -39,6 +40,7 @@ def add(
         senders=tuple(senders),
         recipient_domains=tuple(recipient_domains),
         recipients=tuple(recipients),
+        countries=tuple(countries),
         kind=KeyKind(kind),
         rate=rate,
         daily=daily,
@@ -93,7 +95,8 @@ def _row(key: Key, now: datetime) -> tuple[str, ...]:
     limits = [
         f"{quota}/{window}" for quota, window in ((key.rate, "min"), (key.daily, "day")) if quota
     ]
-    recipients = (*key.recipients, *(f"@{domain}" for domain in key.recipient_domains))
+    domains = (f"@{domain}" for domain in key.recipient_domains)
+    recipients = (*key.recipients, *domains, *(f"+{country}" for country in key.countries))
     return (
         key.name,
         key.id,

@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 
 from notifier import __version__, tracing
+from notifier.admission import FALLBACK_SENDER, NO_SENDER
 from notifier.cli import descriptors
 from notifier.cli.clients import Client, Connections, look_at
 from notifier.cli.listeners import CannotListen, bound, url_of
@@ -167,6 +168,7 @@ class Life:
             loop.add_signal_handler(number, self._on_signal, number)
         log.info("starting", version=__version__, pid=os.getpid())
         self._tell_access()
+        self._tell_senders()
         self._warn_of_clear_logins()
         if spans := tracing.begin(os.environ, self._settings.relays):
             self._service.trace(spans)
@@ -258,6 +260,18 @@ class Life:
         for relay in self._settings.relays:
             if relay.login_in_clear:
                 log.warning("login_in_clear", relay=relay.name, why=LOGIN_IN_CLEAR)
+
+    def _tell_senders(self) -> None:
+        """What a message gets by default that its sender may not expect."""
+        settings = self._settings
+        if self._service.routes.zero_configuration and settings.default_from is None:
+            log.info("default_sender", sender=FALLBACK_SENDER, why=NO_SENDER)
+        if settings.sms_provider is not None and not settings.sms_countries:
+            log.info(
+                "texts_to_every_country",
+                why="NOTIFIER_SMS_COUNTRIES is not set: every key without countries of its own"
+                " may text to all",
+            )
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set() and number == signal.SIGINT:

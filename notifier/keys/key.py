@@ -23,9 +23,13 @@ _PER_DAY = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
 class KeyScope(StrEnum):
-    """What a caller may do. `manage` includes `read`; neither includes `send`."""
+    """
+    What a caller may do. `manage` includes `read`; neither includes `send`. `send` includes
+    `sms` unless the key is bound to senders of mail, which say nothing of text messages.
+    """
 
     SEND = "send"  # have messages sent
+    SMS = "sms"  # have text messages sent
     READ = "read"  # see what became of all messages
     MANAGE = "manage"  # cancel, retry, pause
 
@@ -50,8 +54,9 @@ class Key(Struct, frozen=True, kw_only=True):
     senders: tuple[str, ...] = ()  # `a@x.org`, or `@x.org` for all of a domain; empty: any
     recipient_domains: tuple[str, ...] = ()  # empty: any
     recipients: tuple[str, ...] = ()  # of a team key, written as senders are
-    rate: _PER_MINUTE | None = None  # messages a minute
-    daily: _PER_DAY | None = None  # messages a day
+    countries: tuple[str, ...] = ()  # that text messages may go to, ISO 3166; empty: any
+    rate: _PER_MINUTE | None = None  # recipients, and segments of texts, a minute
+    daily: _PER_DAY | None = None  # the same a day
     expires: datetime | None = None
     revoked: datetime | None = None
 
@@ -60,7 +65,18 @@ class Key(Struct, frozen=True, kw_only=True):
         return f"Key({self.name} {self.id} {self.kind})"
 
     def may(self, scope: KeyScope) -> bool:
-        return scope in self.scopes or (scope is KeyScope.READ and KeyScope.MANAGE in self.scopes)
+        """
+        Whether it opens what needs this scope. To hand in messages is open to `sms`, too:
+        `objection_to_channel` tells mail from texts.
+        """
+        match scope:
+            case KeyScope.READ:
+                return bool(self.scopes & {KeyScope.READ, KeyScope.MANAGE})
+            case KeyScope.SEND:
+                return bool(self.scopes & {KeyScope.SEND, KeyScope.SMS})
+            case KeyScope.SMS if not self.senders:
+                return bool(self.scopes & {KeyScope.SEND, KeyScope.SMS})
+        return scope in self.scopes
 
     def may_send_as(self, address: str) -> bool:
         return not self.senders or _covers(self.senders, address)
@@ -70,10 +86,29 @@ class Key(Struct, frozen=True, kw_only=True):
 
     def objection_to_scope(self, scope: KeyScope) -> str:
         """Why this key may not do that, in words for a 403; empty: it may."""
-        if self.may(scope):
-            return ""
+        return "" if self.may(scope) else self._lack(scope)
+
+    def _lack(self, scope: KeyScope) -> str:
         has = ", ".join(sorted(self.scopes))
         return f"the key {self.name!r} lacks the scope {scope.value!r}; it has {has}"
+
+    def objection_to_channel(self, channel: str) -> str:
+        """Why this key may not send messages of that channel, `email` or `sms`; empty: it may."""
+        if channel == "sms":
+            if self.may(KeyScope.SMS):
+                return ""
+            lack = self._lack(KeyScope.SMS)
+            return f"{lack}; a key with senders needs 'sms' to send text messages"
+        if KeyScope.SEND in self.scopes:
+            return ""
+        return f"{self._lack(KeyScope.SEND)}; 'sms' is for text messages alone"
+
+    def objection_to_country(self, region: str) -> str:
+        """Why this key may not send texts to a number of that region; empty: it may."""
+        if not self.countries or region in self.countries:
+            return ""
+        allowed = ", ".join(self.countries)
+        return f"the key {self.name!r} may not send texts to {region}; its countries are {allowed}"
 
     def objection_to_sender(self, address: str) -> str:
         """Why this key may not send as that address; empty: it may."""
@@ -213,9 +248,20 @@ def _plain_domain(written: str) -> str:
     return domain
 
 
+def _plain_countries(written: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_plain_country, written))
+
+
+def _plain_country(written: str) -> str:
+    if len(written) != 2 or not written.isascii() or not written.isalpha():
+        raise ValueError(f"{written!r} is not a country, US")
+    return written.upper()
+
+
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Key) if field.name != "name"}
 _PLAIN: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
     "senders": _plain_addresses,
     "recipients": _plain_addresses,
     "recipient_domains": _plain_domains,
+    "countries": _plain_countries,
 }

@@ -22,6 +22,7 @@ from notifier.settings.kinds import (
     PASSWORD,
     PUBLIC_PATH,
     REGION,
+    REGIONS,
     SCHEDULE,
     SECRET,
     SIZE,
@@ -180,6 +181,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     sms_region: Annotated[
         str | None, REGION, Meta(description="Region of numbers without `+`, such as `US`.")
     ] = None
+    sms_countries: Annotated[
+        tuple[str, ...],
+        REGIONS,
+        Meta(description="Regions that may be texted, such as `US,CA`; without it, all."),
+    ] = ()
     sms_provider: Annotated[
         str | None,
         SECRET,

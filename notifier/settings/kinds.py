@@ -187,6 +187,10 @@ def _read_region(text: str) -> str:
     raise ValueError(f"{text!r} is no region; write two letters, such as US")
 
 
+def _read_regions(text: str) -> tuple[str, ...]:
+    return tuple(_read_region(each.strip()) for each in text.split(","))
+
+
 LINE = Kind(_read_line, _write_optional)
 HOST = Kind(_read_host)
 HOSTS = Kind(_read_hosts, ",".join)
@@ -197,6 +201,7 @@ ADDRESS = Kind(_read_address, _write_optional)
 EHLO_NAME = Kind(_read_ehlo_name, _write_optional)
 JOURNAL = Kind(_read_journal, _write_journal, secret=True)
 PUBLIC_PATH = Kind(_read_public_path)
+REGIONS = Kind(_read_regions, ",".join)
 REGION = Kind(_read_region, _write_optional)
 SECRET = Kind(_read_line, _struck_out, secret=True)
 WEB_ADDRESS = Kind(_read_web_address, _struck_out, secret=True)

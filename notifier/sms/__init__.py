@@ -6,13 +6,12 @@ only there: the HTTP client takes its time to load.
 """
 
 from notifier.sms.carriers import Carrier, Carriers, GatewayStatus, Quirk
-from notifier.sms.gateway import Admitted, admit, to_emails, to_text
+from notifier.sms.gateway import admit, segments, to_emails, to_text
 from notifier.sms.numbers import Number, is_region, parse
 from notifier.sms.parts import Parts, addresses, join
 from notifier.sms.segments import Encoding, Segments, count, downgrade, split
 
 __all__ = [
-    "Admitted",
     "Carrier",
     "Carriers",
     "Encoding",
@@ -28,6 +27,7 @@ __all__ = [
     "is_region",
     "join",
     "parse",
+    "segments",
     "split",
     "to_emails",
     "to_text",

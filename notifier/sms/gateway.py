@@ -1,5 +1,6 @@
 """From a text message to the mails that a carrier's gateway turns into texts."""
 
+from collections.abc import Collection
 from datetime import date
 
 from msgspec import Struct
@@ -30,10 +31,12 @@ def admit(
     region: str | None,
     today: date,
     provider: bool = False,
+    countries: Collection[str] = (),
 ) -> Admitted:
     """
     Judge a text message. Where there is a provider, a carrier only says which country a
-    national number is of. Raises InvalidMessage with every fault.
+    national number is of. `countries`: regions that may be texted; empty: any. Raises
+    InvalidMessage with every fault.
     """
     faults: list[Fault] = []
     carrier: Carrier | None = None
@@ -57,6 +60,10 @@ def admit(
         carrier = None
     elif carrier and number and number.country != calling_code(carrier.country):
         faults.append(Fault("/to", f"{number.e164} is no number that {carrier.name} can reach"))
+    if number and countries and number.region not in countries:
+        allowed = ", ".join(sorted(countries))
+        wrong = f"{number.e164} is a number in {number.region}; texts go to {allowed} only"
+        faults.append(Fault("/to", f"{wrong} (NOTIFIER_SMS_COUNTRIES)"))
     if faults or number is None:
         raise InvalidMessage(*faults)
     return Admitted(number, text, count(text), carrier, warnings)
@@ -74,6 +81,11 @@ def wording(sms: Sms) -> str:
     """The text as it is counted and sent: lines end in LF, and plainly written if asked."""
     text = (sms.text or "").replace("\r\n", "\n").replace("\r", "\n")
     return downgrade(text) if sms.downgrade else text
+
+
+def segments(sms: Sms) -> Segments:
+    """What the text costs, as it is counted and sent."""
+    return count(wording(sms))
 
 
 def to_emails(sms: Sms, carrier: Carrier, *, number: Number, sender: str | None) -> list[Email]:

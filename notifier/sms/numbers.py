@@ -22,6 +22,7 @@ class Number(Struct, frozen=True):
     e164: str  # +12025550123, ITU-T E.164
     national: str  # 2025550123, the national significant number: what a gateway takes
     country: int  # the calling code: 1
+    region: str = ""  # ISO 3166: US; 001: no country's
 
 
 def parse(text: str, *, region: str | None = None, pointer: str = "/to") -> Number:
@@ -50,6 +51,7 @@ def parse(text: str, *, region: str | None = None, pointer: str = "/to") -> Numb
         e164=phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
         national=phonenumbers.national_significant_number(number),
         country=number.country_code or 0,
+        region=phonenumbers.region_code_for_number(number) or "",
     )
 
 

@@ -168,9 +168,9 @@ async def _pruned(folder):
 
 
 def _entry(settings, now):
-    admission = Admission(settings, templates=None, carriers=None, fallback_sender=None)
+    admission = Admission(settings, templates=None, carriers=None, zero_configuration=False)
     email = Email(sender="us@example.org", to=("ann@example.org",), subject="S", text="Hello.")
-    return admission.admit(email, id=new_id(now), key=None, now=now)
+    return admission.admit(email, id=new_id(now), key=None, now=now).entry
 
 
 def _ended(entry, at):
