@@ -76,7 +76,7 @@ def cost(message: Message | Rejected) -> int:
 
 
 class Admission:
-    """Judges and composes. Pure but for the operator's templates; may run in any one thread."""
+    """Judges and composes. Pure but for the operator's templates; may run in several threads."""
 
     def __init__(
         self,

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -32,9 +31,13 @@ from notifier.keys import Key
 from notifier.limits import Limits
 from notifier.messages import Email, Message
 from notifier.settings import Settings
+from notifier.threads import FairThreads
 from notifier.upkeep import Upkeep
 
 HEAVY = 256 * 1024  # octets: composing more than this would stall the loop
+PORTION = 512 * 1024  # octets of a batch that are composed in one turn of the loop
+# What a message, and a recipient, costs whatever it holds, as so many octets.
+MESSAGE, RECIPIENT = 4096, 512
 KEY_LIFETIME = timedelta(hours=24)  # of an idempotency key, after the last message is due
 
 
@@ -77,6 +80,7 @@ class Desk:
         accepted: Callable[[Delivery], None],
         zero_configuration: bool,
         clock: Clock,
+        threads: FairThreads,
     ) -> None:
         self.draining = False
         self.limits = Limits()
@@ -93,10 +97,7 @@ class Desk:
             carriers=self.carriers,
             zero_configuration=zero_configuration,
         )
-        self._composer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compose")
-
-    def close(self) -> None:
-        self._composer.shutdown(wait=False, cancel_futures=True)
+        self._threads = threads
 
     async def submit(
         self,
@@ -156,7 +157,7 @@ class Desk:
         toll: "Toll | None" = None,
     ) -> Receipt:
         now = self._clock()
-        admitted = [await self._admitted(each, key, now) for each in messages]
+        admitted = await self._all_admitted(messages, key, now)
         entries = [each.entry if isinstance(each, Admitted) else each for each in admitted]
         if traceparent:
             entries = [_traced(each, traceparent) for each in entries]
@@ -194,6 +195,20 @@ class Desk:
                 retry_after=int(min(max(wait, 1.0), 3600.0)),
             )
 
+    async def _all_admitted(
+        self, messages: Sequence[Message | Rejected], key: Key | None, now: datetime
+    ) -> list[Admitted | Rejected]:
+        """In portions, so that a batch holds up nobody however its weight is spread over it."""
+        admitted: list[Admitted | Rejected] = []
+        load = 0
+        for message in messages:
+            load += (its := _load(message))
+            if load > PORTION and admitted:
+                await asyncio.sleep(0)
+                load = its
+            admitted.append(await self._admitted(message, key, now))
+        return admitted
+
     async def _admitted(
         self, message: Message | Rejected, key: Key | None, now: datetime
     ) -> Admitted | Rejected:
@@ -205,10 +220,8 @@ class Desk:
                 not isinstance(message, Email) or weight(message) <= HEAVY
             ):
                 return self._admission.admit(message, id=id, key=key, now=now)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._composer,
-                lambda: self._admission.admit(message, id=id, key=key, now=now),
+            return await self._threads.run(
+                _scope(key), lambda: self._admission.admit(message, id=id, key=key, now=now)
             )
         except Rejected as error:
             return error
@@ -229,6 +242,14 @@ class Desk:
         for superseded in added.superseded:
             self._accepted(superseded)
         return None
+
+
+def _load(message: Message | Rejected) -> int:
+    """About what it costs to compose, in octets gone through."""
+    if not isinstance(message, Email):
+        return MESSAGE
+    crowd = len(message.to) + len(message.cc) + len(message.bcc)
+    return MESSAGE + weight(message) + crowd * RECIPIENT
 
 
 class Toll:

@@ -28,6 +28,7 @@ from notifier.retries import RetryPolicy, again
 from notifier.routes import Routes
 from notifier.settings import Settings, variable
 from notifier.supervisor import Supervisor
+from notifier.threads import FairThreads
 from notifier.upkeep import Upkeep
 
 if TYPE_CHECKING:  # an extra
@@ -61,6 +62,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.feed = Feed()
         self.tally = Tally()
         self.lag = LoopLag(self.supervisor)
+        self.threads = FairThreads("work")  # for what a request brings and is heavy
         self.feed.listen(self.tally.count)
         self._fittings = Fittings.read(settings, self.supervisor)
         self.journal = self._fittings.journal
@@ -78,6 +80,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         settings = self.settings
         async with contextlib.AsyncExitStack() as parts:
             parts.push_async_callback(self.supervisor.close)
+            parts.callback(self.threads.close)
             await self.journal.open()
             parts.push_async_callback(self.journal.close)
             await self._require_keys()
@@ -118,8 +121,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 accepted=self.feed.publish,
                 zero_configuration=self.routes.zero_configuration,
                 clock=self._clock,
+                threads=self.threads,
             )
-            parts.callback(self.desk.close)
             replicas = Replicas(
                 self.journal,
                 self.feed,

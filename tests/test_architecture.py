@@ -18,6 +18,7 @@ WORDS = [
     "errors",
     "domains",
     "supervisor",
+    "threads",
     "relayspec",
     "histogram",
     "attempts",

@@ -234,3 +234,29 @@ async def test_a_large_letter_in_a_batch_does_not_change_the_order(web):
     large = LETTER | {"text": "x" * 300_000, "reference": "large"}
     answer = await client.post(BATCH, json=[large, *letters(2)])
     assert [each["reference"] for each in answer.json()["items"]] == ["large", "r0", "r1"]
+
+
+async def test_a_batch_is_composed_in_portions(web, monkeypatch):
+    """Each message of it is light, all of them together are not: the loop turns in between."""
+    service, client = web
+    turns = 0
+
+    async def turn():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    composed, admit = [], service.desk._admission.admit
+
+    def admitted(message, **more):
+        composed.append(turns)
+        return admit(message, **more)
+
+    monkeypatch.setattr(service.desk._admission, "admit", admitted)
+    turning = asyncio.create_task(turn())
+    batch = [LETTER | {"text": "x" * 200_000} for _ in range(10)]
+    assert (await client.post("/v1/messages/batch", json=batch)).status_code == 202
+    turning.cancel()
+    assert len(composed) == 10
+    assert len(set(composed)) >= 5

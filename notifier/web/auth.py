@@ -59,6 +59,14 @@ def by_of(request: AnyRequest) -> str:
     return by
 
 
+def caller_of(request: AnyRequest) -> str:
+    """Whose turn it is, where callers take turns: a key's, or where there is none an address's."""
+    if key := key_of(request):
+        return key.name
+    client = request.scope.get("client")
+    return client[0] if client else ""
+
+
 def narrowed(which: Filter, request: AnyRequest) -> Filter:
     """
     What the caller may see of it: all, or with a key that has only `send` its own. Raises

@@ -96,9 +96,13 @@ def fault_of(error: msgspec.ValidationError) -> Fault:
     return Fault(pointer, text)
 
 
-def check_free(pointer: str, values: dict[str, Any]) -> None:
-    """Raises InvalidMessage where a field without a schema could not be kept or given back."""
+def check_free(pointer: str, values: dict[str, Any], *, most: int) -> None:
+    """
+    Raises InvalidMessage where a field without a schema could not be kept or given back, or
+    holds more than so many values.
+    """
     level: list[Any] = [values]
+    count = 0
     for _ in range(DEEPEST):
         deeper: list[Any] = []
         for value in level:
@@ -113,6 +117,9 @@ def check_free(pointer: str, values: dict[str, Any]) -> None:
                 raise InvalidMessage(Fault(pointer, "it holds an integer of more than 64 bits"))
         if not deeper:
             return
+        count += len(deeper)
+        if count > most:
+            raise InvalidMessage(Fault(pointer, f"it holds more than {most:,} keys and values"))
         level = deeper
     raise InvalidMessage(Fault(pointer, f"it is nested deeper than {DEEPEST} levels"))
 

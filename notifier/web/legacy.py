@@ -3,7 +3,6 @@ The addresses that clients of the replaced service call. Nothing is decided here
 translated. Fields that are not known are passed over, as they were there.
 """
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
@@ -18,6 +17,7 @@ from notifier.messages import Body, Email, Line, Mailbox
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import Answer, encode
+from notifier.web.auth import caller_of
 from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.decoding import BodyDecoder
 from notifier.web.openapi import Operation, Outcome
@@ -131,7 +131,10 @@ class Legacy:
         body = await read_json(request, headers, limit=self._limit)
         message = _legacy.decode(body)
         large = len(message.message) > SMALL
-        email = await asyncio.to_thread(message.email) if large else message.email()
+        if large:
+            email = await self._service.threads.run(caller_of(request), message.email)
+        else:
+            email = message.email()
         try:
             return await submit(self._service, request, headers, body, (email,), render=accepted)
         except InvalidMessage as error:

@@ -1,6 +1,7 @@
 """The shapes of a message in JSON, told apart by its `channel`."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, overload
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,7 +20,9 @@ class _Channel(Struct):
 
 # Both come back with each list of messages, so they stay short.
 METADATA = 32 * 1024  # octets of JSON
+METADATA_VALUES = 500
 DATA = 2 * 1024 * 1024  # more than a template may use of it
+DATA_VALUES = 100_000
 
 _SIZES = {"metadata": METADATA, "data": DATA}
 _email = BodyDecoder(Email, sizes=_SIZES | {"text": None, "html": None, "attachments": None})
@@ -37,26 +40,44 @@ def read_message(body: bytes | msgspec.Raw) -> Message:
     """One message. Raises InvalidMessage where it is not as it should be; 400."""
     message = _read(body)
     if message.metadata:
-        check_free("/metadata", message.metadata)
+        check_free("/metadata", message.metadata, most=METADATA_VALUES)
     if message.data:
-        check_free("/data", message.data)
+        check_free("/data", message.data, most=DATA_VALUES)
     return message
 
 
-def read_batch(body: bytes) -> list[Message | InvalidMessage]:
-    """Several; each that cannot be read is told in its place. Raises InvalidMessage; 400."""
+class Unread(Sequence[Message | InvalidMessage]):
+    """
+    The messages of a batch, each read when it is asked for: what one brings need not be in
+    memory while another is composed. One that cannot be read is told in its place.
+    """
+
+    def __init__(self, messages: list[msgspec.Raw]) -> None:
+        self._messages = messages
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @overload
+    def __getitem__(self, place: int) -> Message | InvalidMessage: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Unread": ...
+    def __getitem__(self, place: int | slice) -> "Message | InvalidMessage | Unread":
+        if isinstance(place, slice):
+            return Unread(self._messages[place])
+        try:
+            return read_message(self._messages[place])
+        except InvalidMessage as error:
+            return error
+
+
+def read_batch(body: bytes) -> Unread:
+    """Raises InvalidMessage where it is no array of messages, or has none or too many; 400."""
     found = decode(_batch, body)
     messages = [raw for name in found.__struct_fields__ if (raw := getattr(found, name)) != _NONE]
     if not messages:
         raise InvalidMessage(Fault("", "there is no message in it"))
-    return [_read_or_tell(each) for each in messages]
-
-
-def _read_or_tell(body: msgspec.Raw) -> Message | InvalidMessage:
-    try:
-        return read_message(body)
-    except InvalidMessage as error:
-        return error
+    return Unread(messages)
 
 
 def _read(body: bytes | msgspec.Raw) -> Message:

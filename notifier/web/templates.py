@@ -1,6 +1,6 @@
 """The operator's templates: what there are, and how one comes out."""
 
-import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 from litestar import post, route
@@ -12,11 +12,12 @@ from notifier.service import Notifier
 from notifier.templates import Listed, Preview
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
+from notifier.web.auth import caller_of
 from notifier.web.bodies import AnyRequest, check_free, read_json
 from notifier.web.decoding import BodyDecoder
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import Nothing, read_query
-from notifier.web.shapes import DATA
+from notifier.web.shapes import DATA, DATA_VALUES
 
 TAGS = ["templates"]
 
@@ -68,27 +69,30 @@ class TemplateViews:
         """Each with its parts, and the variables that it may use."""
         read_query(request, Nothing)
         templates = self._service.desk.templates
-        body = TemplateList(templates.all(), templates.faults)
-        return Answer(encode(body), headers=[NO_STORE])
+        # The folder is read and compiled where it has changed.
+        found = await self._service.threads.run(caller_of(request), templates.all)
+        return Answer(encode(TemplateList(found, templates.faults)), headers=[NO_STORE])
 
     async def preview(self, request: AnyRequest) -> Answer:
         """Nothing is sent. What is missing or wrong stands in `faults`, beside what came out."""
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
         data = _trial.decode(body).data
-        check_free("/data", data)
-        name = self._name(request)
+        check_free("/data", data, most=DATA_VALUES)
+        name: str = request.scope["path_params"]["name"]
         # A template may calculate for a while, which nobody else should have to wait for.
-        filled = await asyncio.to_thread(self._service.desk.templates.preview, name, data)
+        filled = await self._service.threads.run(
+            caller_of(request), partial(self._filled, name, data)
+        )
         return Answer(encode(filled), headers=[NO_STORE])
 
-    def _name(self, request: AnyRequest) -> str:
-        name: str = request.scope["path_params"]["name"]
-        known = [each.name for each in self._service.desk.templates.all()]
+    def _filled(self, name: str, data: dict[str, Any]) -> Preview:
+        templates = self._service.desk.templates
+        known = [each.name for each in templates.all()]
         if name not in known:
             listed = ", ".join(known) or "none"
             raise NotFoundException(f"there is no template {name[:100]!r}; known: {listed}")
-        return name
+        return templates.preview(name, data)
 
 
 NAME: dict[str, Any] = {
