@@ -2,12 +2,15 @@
 
 import re
 
-from turbohtml import PlainText, parse
+from turbohtml import parse
 
-HTML_CHARACTERS = 1024 * 1024  # so much of an HTML is made into text
-TEXT_CHARACTERS = 1024 * 1024  # and so much text is kept: deep lists grow by their indents
+from notifier.compose.plaintext import Walk
 
-_LAYOUT = PlainText(links="footnote", images=True)
+HTML_CHARACTERS = 512 * 1024  # so much of an HTML is made into text: its tree takes memory
+TEXT_CHARACTERS = 1024 * 1024  # and so much text is written
+
+# Pictures that stand in the HTML itself. They can be most of it, and are not read.
+_EMBEDDED = re.compile(r"""data:image/[^"'()<>\s]{256,}""")
 # A tag is one that HTML knows: `<name>` in a letter to fill in is text.
 _NAMES = (
     "a abbr address area article aside audio b base bdi bdo big blockquote body br button canvas "
@@ -24,7 +27,6 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _WINDOW = 1024 * 1024  # characters that are searched at a time: other threads get a turn between
-_BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def is_html(text: str) -> bool:
@@ -40,13 +42,14 @@ def text_of(html: str) -> tuple[str, tuple[str, ...]]:
     """HTML as it reads without its looks, links as footnotes; and what a caller should know."""
     warnings: tuple[str, ...] = ()
     if len(html) > HTML_CHARACTERS:
+        html = _EMBEDDED.sub("", html)
+    if len(html) > HTML_CHARACTERS:
         html = html[:HTML_CHARACTERS]
         warnings = (f"the text was made from the first {HTML_CHARACTERS} characters of the html",)
     try:
-        text = parse(html).to_text(_LAYOUT)
+        text, whole = Walk(TEXT_CHARACTERS).text(parse(html))
     except Exception as error:  # noqa: BLE001 - whatever it is, the reader has the HTML all the same
         return "", (f"no text could be made from the html: {error}",)
-    if len(text) > TEXT_CHARACTERS:
-        text = text[:TEXT_CHARACTERS]
+    if not whole:
         warnings = (*warnings, f"the text was cut after {TEXT_CHARACTERS} characters")
-    return _BLANK_LINES.sub("\n\n", text), warnings
+    return text, warnings

@@ -1,0 +1,51 @@
+"""Where the links of an HTML go, as footnotes of its text."""
+
+import re
+
+# What leads nowhere outside the HTML, or nowhere that a reader of text may be sent.
+_NOWHERE = re.compile(r"#|\Z|(?:javascript|vbscript|data|cid|about|blob|file):", re.IGNORECASE)
+_SCHEME = re.compile(r"(?:https?://|mailto:|tel:|sms:)", re.IGNORECASE)
+_NOT_DIALLED = re.compile(r"[^0-9+]")
+
+
+class Links:
+    """Targets, numbered in the order in which they were met, each of them once."""
+
+    def __init__(self) -> None:
+        self.targets: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def mark(self, target: str) -> str:
+        """The footnote's mark for a target."""
+        number = self._numbers.get(target)
+        if number is None:
+            self.targets.append(target)
+            number = self._numbers[target] = len(self.targets)
+        return f"[{number}]"
+
+    def forget(self, known: int) -> None:
+        """All but the first so many."""
+        for target in self.targets[known:]:
+            del self._numbers[target]
+        del self.targets[known:]
+
+
+def target_of(href: str) -> str:
+    """Where a reader may go; empty where that is nowhere."""
+    href = "".join(href.strip().splitlines()).replace("\t", "").replace(" ", "%20")
+    if _NOWHERE.match(href):
+        return ""
+    if href[:7].lower() == "mailto:" and "?" not in href:
+        return href[7:]
+    return href
+
+
+def says(text: str, target: str) -> bool:
+    """Whether a link's text is its target already."""
+    if target[:4].lower() in {"tel:", "sms:"}:
+        return _NOT_DIALLED.sub("", text) == _NOT_DIALLED.sub("", target)
+    return _bare(text) == _bare(target.partition("?")[0]) or _bare(text) == _bare(target)
+
+
+def _bare(address: str) -> str:
+    return _SCHEME.sub("", "".join(address.split()), count=1).rstrip("/").casefold()
