@@ -36,7 +36,7 @@ def request(method, path, body=b""):
     length = (
         b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body) if body else b""
     )
-    return b"%b %b HTTP/1.1\r\nHost: x\r\n%b\r\n%b" % (method, path, length, body)
+    return b"%b %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n%b" % (method, path, length, body)
 
 
 async def answer(reader):
@@ -116,7 +116,7 @@ async def test_a_connection_may_be_idle_for_as_long_as_the_setting_says(tmp_path
 async def test_a_chunked_body_past_the_limit_gets_its_413_at_once(tmp_path):
     """While the client stalls in its middle, and while it goes on; others are served on."""
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
-    head = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     async with Server(tmp_path, max_body="100KB") as server:
         async with connected(server) as (reader, writer):
             writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 2)
@@ -172,7 +172,7 @@ async def test_a_large_answer_is_whole_however_late_it_is_read(server):
 async def test_the_last_answer_leaves_before_the_connection_is_closed(server):
     """Who asks to close, and who sends what is no HTTP, gets a whole answer and then the end."""
     for asked, status in (
-        (b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
         (b"GET /livez HTTP/1.0\r\n\r\n", 200),
         (b"what is this\r\n\r\n", 400),
     ):

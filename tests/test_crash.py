@@ -273,7 +273,7 @@ async def test_f09_a_client_that_leaves_while_it_waits_loses_nothing(relay, tmp_
         )
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(
-            b"POST /send-async/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /send-async/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
         )
         await relay.until_held(1)
@@ -290,7 +290,7 @@ async def test_f10_a_client_that_leaves_in_the_middle_of_its_body_stores_nothing
     async with server_for(relay, tmp_path) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(
-            b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b'Content-Length: 500\r\n\r\n{"to": ["n1@example.org"], "text": "half'
         )
         await writer.drain()

@@ -102,7 +102,7 @@ async def listening(service):
         await running
 
 
-POST = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+POST = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 SLOW = {
     "nothing": (b"", b""),
     "an empty line": (b"\r\n", b""),
@@ -205,7 +205,7 @@ async def test_f11_an_answer_that_nobody_reads_is_given_up(tmp_path, monkeypatch
             kept = await other.post("/v1/messages", json=LETTER | {"text": text}, timeout=30)
         source = f"/v1/messages/{kept.json()['id']}/source"
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-        writer.write(f"GET {source} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET {source} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await until(lambda: not any(each.status == "ESTABLISHED" for each in served(port)))
         writer.close()
 

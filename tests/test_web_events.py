@@ -159,7 +159,7 @@ async def test_a_stream_that_the_server_stops_is_cancelled():
 async def following(port, id):
     """The lines of the stream of one message, on a connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /v1/events?message=%b HTTP/1.1\r\nHost: x\r\n\r\n" % id.encode())
+    writer.write(b"GET /v1/events?message=%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % id.encode())
     try:
         async with asyncio.timeout(LIMIT):
             yield reader
