@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from notifier import __version__
+from notifier.cli.display import printable
 from notifier.cli.messaging import messages
 from notifier.cli.options import config_option, json_option, server_url
 from notifier.errors import (
@@ -95,7 +96,7 @@ def send(config: Path | None, url: str | None, api_key: str | None, **given: Any
     from notifier.cli.sending import send
 
     client = Client(url or server_url(Settings.read(os.environ, config=config)), api_key=api_key)
-    click.echo(send(client, **given))
+    click.echo(printable(send(client, **given)))
 
 
 @cli.command()
@@ -218,7 +219,7 @@ def main() -> None:
         code = cli(standalone_mode=False)
     except NotifierError as error:
         for fault in str(error).splitlines():
-            click.echo(f"notifier: {fault}", err=True)
+            click.echo(printable(f"notifier: {fault}"), err=True)
         code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
     except click.ClickException as error:
         error.show()

@@ -40,11 +40,12 @@ def _row(message: Resource) -> tuple[str, ...]:
 
 
 def _cell(text: str) -> str:
-    shown = _printable(text)
+    shown = printable(text)
     return shown if len(shown) <= WIDEST else f"{shown[: WIDEST - 1]}…"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Nobody's words may move the cursor, or begin a line of their own."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 
@@ -72,5 +73,5 @@ def story(message: Resource) -> str:
         ),
         *((_time(each["at"]), f"{each['what']}  {each['detail']}") for each in message["timeline"]),
     ]
-    told = [f"{name:8}  {_printable(text or '').rstrip()}" for name, text in lines if text]
+    told = [f"{name:8}  {printable(text or '').rstrip()}" for name, text in lines if text]
     return "\n".join([f"{message['id']}  {status}", *told])

@@ -1,6 +1,5 @@
 """Look at a relay step by step, and say in words what is wrong and what to do."""
 
-import re
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -10,20 +9,17 @@ from msgspec import Struct
 from notifier.attempts import Envelope, Failure, Scope, Stage
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.connect import Opening, tls_context
-from notifier.smtp.failures import classify, refusal
-from notifier.smtp.remedies import LOGIN_IN_CLEAR, relaying_remedy, remedy, sender_remedy
-from notifier.smtp.replies import Reply
+from notifier.smtp.failures import classify, refusal, relay_failure
+from notifier.smtp.relay import USUAL_TIMEOUTS
+from notifier.smtp.remedies import LOGIN_IN_CLEAR, remedy
 from notifier.smtp.resolver import Resolver
-from notifier.smtp.session import Session
+from notifier.smtp.session import Breach, Session
 from notifier.smtp.timeouts import Timeouts
 from notifier.smtp.transaction import unfit_for
 
 EXPIRING = timedelta(days=21)  # a certificate with less than that wants to be looked after
-USUAL_TIMEOUTS = Timeouts()  # as those of a relay that mail is sent to
 # Nobody is there, RFC 2606; no mail is sent, only the relay is asked whether it would take it.
 ELSEWHERE = "postmaster@example.com"
-# How relays say that they do not relay for us, those that say it by no code of its own.
-_DENIED = re.compile(r"\b[45]\.7\.|relay|denied|prohibit|authenticat|not permitted", re.IGNORECASE)
 
 
 class Finding(Struct, frozen=True):
@@ -96,44 +92,37 @@ async def _envelope(
     if (unfit := unfit_for(session.features, envelope, 0)) is not None:
         yield _failed("sender", unfit, spec)
         return
-    parameters = " SMTPUTF8" if envelope.smtputf8 else ""
-    asked = await session.ask(f"MAIL FROM:<{sender}>{parameters}\r\n".encode(), 1, timeouts.mail)
-    if not (asked and asked[0].positive):
-        said = f"{sender}: {_answer(session, asked)}"
-        yield Finding("sender", False, said, sender_remedy(sender) if asked else "")
+    mail = f"MAIL FROM:<{sender}>{' SMTPUTF8' if envelope.smtputf8 else ''}"
+    reply, failure = await _asked(session, mail, Stage.MAIL, timeouts.mail)
+    said = f"{sender}: {reply}"
+    if failure is not None:
+        fault = failure.name or "sender_not_allowed"
+        yield Finding("sender", False, said, remedy(fault, spec, sender=sender))
         return
-    yield Finding("sender", True, f"{sender}: {asked[0].line}")
+    yield Finding("sender", True, said)
     for recipient in (sender, ELSEWHERE):
-        asked = await session.ask(f"RCPT TO:<{recipient}>\r\n".encode(), 1, timeouts.rcpt)
-        finding = _recipient(recipient, session, asked, spec, own=recipient == sender)
-        yield finding
-        if not finding.ok:
+        reply, failure = await _asked(session, f"RCPT TO:<{recipient}>", Stage.RCPT, timeouts.rcpt)
+        said, own = f"{recipient}: {reply}", recipient == sender
+        advice = "" if failure is None else remedy(failure.name, spec, sender=sender)
+        if failure is None:
+            yield Finding("recipient", True, said)
+        elif failure.scope is not Scope.RELAY:
+            yield Finding("recipient", True, said, warning="the relay refuses this one address")
+        elif own or session.breach is not None:
+            yield Finding("recipient", False, said, advice)
             return
+        else:  # it may be meant so: for its own domains alone
+            yield Finding("recipient", True, said, warning=advice)
     await session.ask(b"RSET\r\n", 1, timeouts.rset)
 
 
-def _recipient(
-    recipient: str, session: Session, asked: list[Reply], spec: RelaySpec, *, own: bool
-) -> Finding:
-    """
-    Whether the relay takes mail of ours at all. One that takes it for its own domains alone may
-    be meant so; an address that is refused by itself says nothing of the others.
-    """
-    said = f"{recipient}: {_answer(session, asked)}"
-    if not asked:
-        return Finding("recipient", False, said)
-    reply = asked[0]
-    if reply.positive:
-        return Finding("recipient", True, said)
-    ours = refusal(Stage.RCPT, reply).scope is Scope.RELAY or _DENIED.search(reply.line)
-    if not ours:
-        return Finding("recipient", True, said, warning="the relay refuses this one address")
-    if own:
-        return Finding("recipient", False, said, relaying_remedy(spec))
-    return Finding("recipient", True, said, warning=relaying_remedy(spec))
-
-
-def _answer(session: Session, asked: list[Reply]) -> str:
-    if asked:
-        return asked[0].line
-    return session.breach.reason if session.breach is not None else "no answer"
+async def _asked(
+    session: Session, command: str, stage: Stage, seconds: float
+) -> tuple[str, Failure | None]:
+    """What was answered, and what a no, or no answer, means."""
+    replies = await session.ask(f"{command}\r\n".encode(), 1, seconds)
+    if replies:
+        reply = replies[0]
+        return reply.line, None if reply.positive else refusal(stage, reply)
+    breach = session.breach or Breach("connection_lost", "the connection was lost")
+    return breach.reason, relay_failure(stage, breach.name, breach.reason)

@@ -5,7 +5,7 @@ from notifier.relayspec import RelaySpec
 LOGIN_IN_CLEAR = (
     "user and password go over the network in clear; smtp+starttls:// or smtps:// protects them"
 )
-_REMEDIES = {
+REMEDIES = {
     "dns_failed": (
         "Is the name in NOTIFIER_RELAYS right? `getent hosts NAME` asks the same resolver."
     ),
@@ -47,6 +47,7 @@ _REMEDIES = {
         "Without it nothing is sent: it would go in clear. Use smtps:// on port 465, or smtp:// "
         "if the network between is yours."
     ),
+    "starttls_unavailable": "The relay cannot do STARTTLS just now; its own log says why.",
     "starttls_refused": "The relay offers STARTTLS and cannot do it now; its own log says why.",
     "tls_certificate_expired": (
         "Whoever runs the relay must renew it. Is the clock of this machine right?"
@@ -69,31 +70,27 @@ _REMEDIES = {
         "Are user and password right, and is the account allowed to send by SMTP? In a URL, "
         "characters like @ : / % must be percent-encoded. Some providers want a password for apps."
     ),
+    "auth_unavailable": "The relay cannot check logins just now; its own log says why.",
+    "auth_required": (
+        "The relay wants a login: write user:password@ into the URL, with smtp+starttls:// or "
+        "smtps:// so that nobody can read it."
+    ),
+    "relaying_denied": (
+        "The relay does not pass on mail for us. Does it want a login? Write user:password@ into "
+        "the URL; else whoever runs it must allow it to this account, or to this address of ours."
+    ),
+    "sender_not_allowed": (
+        "May this account send as {sender}? Set NOTIFIER_DEFAULT_FROM to an address that it "
+        "may use."
+    ),
+    "quota_exceeded": "What the relay takes from us in a while is used up. Wait, or ask for more.",
+    "not_accepting": "The relay takes no mail just now. Try again in a minute.",
+    "out_of_step": "This is not SMTP as it should be. Is there a proxy in between?",
+    "too_large": "The relay takes no mail of any size from us; its words say why.",
     "smtputf8_not_offered": "Set NOTIFIER_DEFAULT_FROM to an address in ASCII.",
 }
 
 
-def remedy(fault: str, spec: RelaySpec) -> str:
-    """Empty where we know none."""
-    return _REMEDIES.get(fault, "").format(host=spec.host, port=spec.port)
-
-
-def sender_remedy(sender: str) -> str:
-    """For a sender that is refused."""
-    return (
-        f"May this account send as {sender}? Set NOTIFIER_DEFAULT_FROM to an address that it may "
-        "use. `530` means that a login is needed: write user:password@ into the URL."
-    )
-
-
-def relaying_remedy(spec: RelaySpec) -> str:
-    """For recipients that are refused because of who we are."""
-    if spec.username is None:
-        return (
-            "The relay takes no mail from us for such addresses. Does it want a login? Write "
-            "user:password@ into the URL; else let whoever runs it allow this address of ours."
-        )
-    return (
-        f"The relay takes no mail for such addresses from {spec.username}. Whoever runs it must "
-        "allow that account to send there."
-    )
+def remedy(fault: str, spec: RelaySpec, *, sender: str = "") -> str:
+    """Empty where we know none; `sender` is who we say that we are."""
+    return REMEDIES.get(fault, "").format(host=spec.host, port=spec.port, sender=sender)

@@ -55,7 +55,7 @@ class Session(asyncio.Protocol):
         self._patience = 0.0
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._content = memoryview(b"")  # what the transport has not been given yet
+        self._content: bytes | memoryview = b""  # what the transport has not been given yet
         self._paused = False  # the transport keeps what the kernel does not take
         self._left = 0  # octets not taken by the relay when last looked at, while uploading
         self._parting: asyncio.Future[None] | None = None
@@ -121,7 +121,7 @@ class Session(asyncio.Protocol):
         timeouts = self.timeouts
         first = min(timeouts.block, timeouts.dot)
         waiter = self._begin(1, first, timeouts.dot)
-        self._content = memoryview(data)
+        self._content = data if len(data) <= PIECE else memoryview(data)
         self._write_on()
         replies = await self._answered(waiter)
         if not replies:
@@ -157,10 +157,9 @@ class Session(asyncio.Protocol):
         is gone when the connection is lost, and nobody can say how much it was; what is kept
         here has certainly not left us.
         """
-        transport, below = self._transport, self._below
         while self._content and not self._paused:
-            transport.write(self._content[:PIECE])
-            if below.is_closing():  # it has taken nothing of this piece
+            self._transport.write(self._content[:PIECE])
+            if self._below.is_closing():  # it has taken nothing of this piece
                 return
             self._content = self._content[PIECE:]
 
@@ -185,7 +184,7 @@ class Session(asyncio.Protocol):
     def _break(self, breach: Breach) -> None:
         self.breach = breach
         self.unsent = self.left
-        self._content = memoryview(b"")
+        self._content = b""
         self._stop_timer()
 
     def part(self) -> asyncio.Future[None]:
