@@ -116,14 +116,20 @@ def test_addresses_are_shortened_and_contents_never_logged(tmp_path):
             subject="Your test result",
             body="secret",
             authorization="Bearer ntf_x",
+            cookie="session=s3cr3t",
+            token="s3cr3t",
+            headers={"cookie": "session=s3cr3t", "token": "s3cr3t"},
         )
+    assert "s3cr3t" not in lines[0]
     line = json.loads(lines[0])
     assert line["to"] == ["Jane <j***@example.org>", "x***@y.z"]
     assert line["sender"] == "j***@example.org"
     assert line["reply"] == "550 <j***@example.org>: unknown user"
     assert line["message_id"] == "<abc@example.org>"
     assert line["more"] == {"recipient": "j***@example.org", "password": "***"}
-    assert {line[name] for name in ("subject", "body", "authorization")} == {"***"}
+    struck_out = ("subject", "body", "authorization", "cookie", "token")
+    assert {line[name] for name in struck_out} == {"***"}
+    assert line["headers"] == {"cookie": "***", "token": "***"}
 
 
 @given(st.from_regex(r"[a-z0-9.+_'-]{2,70}@[a-z]{1,9}\.org", fullmatch=True))

@@ -2,14 +2,20 @@
 
 import json
 import re
+from datetime import timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from notifier.deliveries import Route
 from notifier.histogram import Histogram
+from notifier.journal import journal_at
 from notifier.metrics import shipped
-from tests.notifying import specs_of, until
+from notifier.service import Notifier
+from notifier.settings import Settings
+from tests.notifying import Clock, now, specs_of, until
 from tests.relay import ScriptedRelay
-from tests.web_client import JSON, LETTER, final, serving
+from tests.test_journal import entry
+from tests.web_client import JSON, LETTER, client_of, final, serving
 
 NAME = re.compile(r"\b(?:notifier|process|python)_\w+")
 
@@ -55,6 +61,61 @@ async def test_messages_attempts_and_relays_are_counted(tmp_path):
     assert figures["notifier_relay_state", ("relay", "first"), ("state", "closed")] == 1
     assert figures["notifier_journal_commit_seconds_count",] >= 4
     assert figures["notifier_log_dropped_lines_total",] == 0
+
+
+async def ends_of(client):
+    """How many messages have come to which end, and how many were accepted; without the noughts."""
+    figures = await scraped(client)
+    ends = {
+        dict(labels)["outcome"]: value
+        for (name, *labels), value in figures.items()
+        if name == "notifier_messages_finished_total" and value
+    }
+    return ends, figures["notifier_messages_accepted_total", ("channel", "email")]
+
+
+async def test_every_end_is_counted(tmp_path):
+    """Expired, cancelled and superseded ones as well; each message once, by its own outcome."""
+    clock = Clock()
+    settings = Settings(data_dir=str(tmp_path))
+    async with Notifier(settings, clock=clock) as service, client_of(service) as client:
+        await service.pause()
+        later = {"send_at": (clock() + timedelta(hours=9)).isoformat()}
+        bodies = [{"ttl": 60}, later, *([later | {"collapse_key": "c"}] * 2)]
+        answers = [await client.post("/v1/messages", json=LETTER | body) for body in bodies]
+        old, cancelled, superseded, _ = [each.json()["id"] for each in answers]
+        await client.post(f"/v1/messages/{cancelled}/cancel")
+        await final(client, superseded)
+        clock.shift = timedelta(minutes=2)
+        await final(client, old)
+        await until(lambda: service.tally.ended["email", "expired"])
+        ends, accepted = await ends_of(client)
+    assert ends == {"expired": 1, "cancelled": 1, "superseded": 1}
+    assert accepted == 4
+
+
+async def test_what_is_uncertain_is_counted(tmp_path):
+    """Each time that a relay vanished behind the dot."""
+    async with serving(tmp_path) as (service, client):
+        lost = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"}
+        held = await client.post("/v1/messages", json=LETTER | lost)
+        await final(client, held.json()["id"])
+        await until(lambda: service.tally.attempts)
+        assert (await scraped(client))["notifier_uncertain_total",] == 1
+
+
+async def test_what_is_recovered_was_accepted_before(tmp_path):
+    """A message that a dead process left sending ends as any other, and is not accepted anew."""
+    journal = journal_at("sqlite:", data_dir=str(tmp_path))
+    await journal.open()
+    left = entry("left", route=Route.SIMULATOR, expires_at=now() + timedelta(hours=1))
+    await journal.add([left])
+    assert await journal.claim(Route.SIMULATOR, 1, now=now)
+    await journal.close()
+    async with serving(tmp_path) as (_, client):
+        found = await final(client, "left")
+        assert "recovered" in [each["what"] for each in found["timeline"]]
+        assert await ends_of(client) == ({"sent": 1}, 0)
 
 
 async def test_what_waits_shows_with_its_age(tmp_path):

@@ -69,6 +69,17 @@ async def test_times_of_another_zone_are_shown_as_all_others(relay, tmp_path):
     assert {found.due_at.tzinfo, found.expires_at.tzinfo} == {UTC}
 
 
+async def test_what_says_no_end_has_its_lifetime_from_when_it_is_due(relay, tmp_path):
+    """The default, as a `ttl`, counts from `send_at`: who plans far ahead loses nothing by it."""
+    due_at = now() + timedelta(days=9)
+    async with notifying(tmp_path, relay, expire_after=3600.0) as service:
+        ids = await submit(service, email(send_at=due_at), email(send_at=due_at, ttl=60), email())
+        later, brief, soon = [await service.journal.get(id) for id in ids]
+    assert later.expires_at == due_at + timedelta(hours=1)
+    assert brief.expires_at == due_at + timedelta(minutes=1)
+    assert soon.expires_at == soon.created_at + timedelta(hours=1)
+
+
 async def test_send_now_sends_what_is_scheduled_at_once(relay, tmp_path):
     """A month ahead, it leaves today; once sent it can be hurried no more."""
     async with notifying(tmp_path, relay) as service:

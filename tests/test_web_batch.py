@@ -40,6 +40,20 @@ async def kept(client):
 # Strict
 
 
+async def test_a_batch_counts_whole_against_the_backlog(tmp_path):
+    """One that would not fit leaves nothing behind; up to the limit all are taken."""
+    async with serving(tmp_path, max_backlog=5) as (service, client):
+        await service.pause()
+        assert (await client.post("/v1/messages/batch", json=[LETTER] * 2)).status_code == 202
+        refused = await client.post("/v1/messages/batch", json=[LETTER] * 4)
+        assert refused.status_code == 429
+        assert refused.json()["type"] == "urn:notifier:problem:backlog-full"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert len((await client.get("/v1/messages")).json()["items"]) == 2
+        assert (await client.post("/v1/messages/batch", json=[LETTER] * 3)).status_code == 202
+        assert (await client.post("/v1/messages", json=LETTER)).status_code == 429
+
+
 async def test_all_are_accepted_in_order(client):
     """202 with one resource for each, emails and text messages, and they are there."""
     answer = await client.post(f"{BATCH}/", json=[*letters(3), TEXT])
