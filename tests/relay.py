@@ -344,9 +344,10 @@ class Connection(asyncio.Protocol):
             self.flush()
             self.transport.close()
             self.open = False
-        elif verb == "MAIL" and code == "250":
+        elif verb == "MAIL" and code[:1] == "2":
             self.envelope = (_address(argument), [])
-        elif verb == "RCPT" and code[:1] == "2" and self.envelope:
+        elif verb == "RCPT" and code[:1] == "2":
+            self.envelope = self.envelope or ("", [])
             self.envelope[1].append(_address(argument))
         elif verb in ("RSET", "DOT", "EHLO", "HELO"):
             self.envelope = None

@@ -12,9 +12,7 @@ hands a message in, and of the workers.
 import asyncio
 import contextlib
 import inspect
-import json
 import os
-import re
 import signal
 import sqlite3
 import sys
@@ -38,6 +36,7 @@ from notifier.smtp import Rests
 from notifier.smtp.session import Session
 from tests import relay as scripted
 from tests.notifying import email, ended
+from tests.provider import CUT, ScriptedProvider
 
 REFUSED = "bob"  # by each relay
 FAR = ("far", "further")  # to whom the first of two relays does not relay
@@ -179,43 +178,20 @@ class Connection(scripted.Connection):
         return super().flush()
 
 
-class Provider:
-    """Of SMS, by HTTP: 503 to a number's first request, `received` is whom it has sent a text."""
+class Provider(ScriptedProvider):
+    """Of SMS: 503 to a number's first request."""
 
     def __init__(self, world):
+        super().__init__(self._decide)
         self.world = world
-        self.received = []
         self._put_off = set()
 
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *exc_info):
-        self._server.close()
-
-    async def _serve(self, reader, writer):
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while await self._answer(reader, writer):
-                pass
-        writer.close()
-
-    async def _answer(self, reader, writer):
-        head = await reader.readuntil(b"\r\n\r\n")
-        (length,) = re.findall(rb"(?i)content-length: (\d+)", head)
-        number = json.loads(await reader.readexactly(int(length)))["to"]
+    def _decide(self, number):
         if self.world.got.here():
-            return False
-        status, said = b"503", b"{}"
-        if number in self._put_off:
-            self.received.append(number)
-            status, said = b"200", b'{"id": "x"}'
+            return False, CUT
+        sent = number in self._put_off
         self._put_off.add(number)
-        if self.world.gives.here():
-            return False
-        writer.write(b"HTTP/1.1 %b X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(said), said))
-        return True
+        return sent, CUT if self.world.gives.here() else 200 if sent else 503
 
 
 @contextlib.contextmanager

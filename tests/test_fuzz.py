@@ -1,5 +1,6 @@
-"""A short run of the fuzzing that `python -m tests.torture --fuzz` does at length."""
+"""Short runs of what `python -m tests.torture --fuzz` and `--conversations` do at length."""
 
+from tests.torture.conversations import converse
 from tests.torture.fuzz import fuzz, requests
 
 
@@ -13,3 +14,8 @@ async def test_the_fuzzing_gets_somewhere():
     statuses, _ = await requests(200, seed=7)
     assert statuses[202] > 5
     assert statuses[422] > 50
+
+
+async def test_no_conversation_makes_a_copy_without_a_flag():
+    """Two relays, one of them odd: who was accepted has it once, or the record says why not."""
+    assert await converse(500, seed=8) == []

@@ -1,9 +1,10 @@
 """
-Random load, random faults of the relay, random deaths of the server, for so many rounds.
+Random load, random faults of relays and provider, random deaths of the server, for so many rounds.
 
     python -m tests.torture [--rounds N] [--seed S] [--kill-only]     deaths, and the four sets
     python -m tests.torture --systematic                              each place of each scenario
     python -m tests.torture --fuzz CASES [--seed S]                   requests, composer, replies
+    python -m tests.torture --conversations N [--seed S]              two relays, one of them odd
 
 What is done follows from the seed; how it falls in time does not. Exits with 1 where a promise
 was broken, and says by which seed.
@@ -11,6 +12,7 @@ was broken, and says by which seed.
 
 import argparse
 import asyncio
+import contextlib
 import random
 import sys
 import tempfile
@@ -20,10 +22,12 @@ from pathlib import Path
 import structlog
 
 from tests.process import Server
-from tests.relay import CUT, FIN, ScriptedRelay
+from tests.relay import CUT, FIN
 from tests.systematic import FAULTS, SCENARIOS, go_through
-from tests.test_crash import LIMIT, WORKERS, Sets, client_of, number_of
+from tests.test_crash import LIMIT, WORKERS, client_of
+from tests.torture.conversations import converse
 from tests.torture.fuzz import fuzz
+from tests.torture.load import NOBODY, PartialRelay, Sets, UnsteadyProvider, received
 
 CLIENTS = 16
 # Those after which a message is tried again: what a relay refuses for good is no loss of ours.
@@ -31,22 +35,33 @@ FAULTS_OF_RELAY = [
     *((verb, how) for verb in ("GREETING", "MAIL", "RCPT", "DATA", "DOT") for how in (CUT, FIN)),
     *(("GREETING", "421 busy"), ("MAIL", "451 later"), ("RCPT", "450 later"), ("DOT", "452 full")),
     *(("DOT", "421 closing"), ("MAIL", b"what is this\r\n"), ("DOT", b"250-never ended\r\n")),
+    *(
+        ("MAIL", "451 4.4.2 idle"),
+        ("MAIL", "452 4.5.3 Too many messages"),
+        ("RCPT", "450 4.3.2 no"),
+    ),
+    *(("RCPT", "452 4.5.3 Too many recipients"), ("DOT", "554 5.2.252 SendAsDenied")),
 ]
 
 
 class Torture:
-    """One seed's story."""
+    """
+    One seed's story. Of two relays the first does not relay to all, and each recipient of a
+    kind is refused; with `kill_only` both do as they should, and so does the provider.
+    """
 
-    def __init__(self, folder, relay, seed, *, kill_only):
+    def __init__(self, folder, relays, provider, seed, *, kill_only):
         self.random = random.Random(seed)
-        self.relay = relay
+        self.relays = relays
+        self.provider = provider
         self.kill_only = kill_only
-        self.sets = Sets()
-        self.numbers = iter(range(10**9))
+        self.sets = Sets(texts=not kill_only)
+        self.numbers = iter(range(10**6))
         self.kills = self.stops = 0
         self.server = Server(
             folder,
-            relays=f"smtp://{relay.host}:{relay.port}",
+            relays=",".join(f"smtp://{relay.host}:{relay.port}" for relay in relays),
+            sms_provider=f"http://127.0.0.1:{provider.port}/send",
             workers=WORKERS,
             queue_size=WORKERS,
             retry_schedule="200ms",
@@ -58,7 +73,7 @@ class Torture:
         try:
             for _ in range(rounds):
                 await self._round()
-            self.relay._rules.clear()
+            self._set_no_faults()
             return await self._verdict()
         finally:
             await self.server.kill()
@@ -88,51 +103,66 @@ class Torture:
             await self.sets.send(client, next(self.numbers))
             await asyncio.sleep(0)
 
+    def _set_no_faults(self):
+        self.provider.steady = True
+        for relay in self.relays:
+            relay._rules.clear()
+
     def _set_faults(self):
-        self.relay._rules.clear()
+        self._set_no_faults()
         if not self.kill_only:
-            for verb, how in self.random.sample(FAULTS_OF_RELAY, 2):
+            self.provider.steady = self.random.random() < 0.5
+            for verb, how in self.random.sample(FAULTS_OF_RELAY, 3):
                 times, after = self.random.randint(1, 5), self.random.randint(0, 30)
-                self.relay.answer(verb, how, times=times, after=after)
+                relay = self.random.choice(self.relays)
+                relay.answer(verb, how, times=times, after=after)
 
     async def _verdict(self):
         found = await self._ended()
-        received = self.sets.received(self.relay)
-        acknowledged = set(self.sets.acknowledged)
-        flagged = {number for number, each in found.items() if each["uncertain"]}
-        held = {number for number, each in found.items() if each["status"] == "held"}
-        lost = acknowledged - received.keys() - held
-        unexpected = received.keys() - self.sets.attempted
-        repeated = {number for number, times in received.items() if times > 1}
-        extra = received.total() - len(received)
+        copies = received(self.relays, self.provider)
+        acknowledged = {each for names in self.sets.acknowledged.values() for each in names}
+        refused = {name for name in acknowledged if name.startswith(NOBODY)}
+        uncertain = {name: each["uncertain"] for name, each in found.items()}
+        held = {name for name, each in found.items() if each["status"] == "held"}
+        lost = acknowledged - copies.keys() - held - refused
+        unexpected = copies.keys() - (self.sets.attempted - refused)
+        unflagged = {name for name, n in copies.items() if n > 1 and not uncertain.get(name)}
+        # One message in the hands of each worker; it may be for several.
+        extra = sum(n - 1 for name, n in copies.items() if name.startswith("n"))
         print(
             f"attempted {len(self.sets.attempted)}, acknowledged {len(acknowledged)},"
-            f" received {len(received)}, recovered {len(received.keys() - acknowledged)}"
+            f" received {len(copies)}, recovered {len(copies.keys() - acknowledged)},"
+            f" refused {len(refused)}"
+        )
+        print(
+            f"received by relays {' and '.join(str(len(each.received)) for each in self.relays)},"
+            f" by the provider {len(self.provider.received)}"
         )
         print(
             f"{self.kills} x SIGKILL, {self.stops} x SIGTERM: lost {len(lost)},"
-            f" unexpected {len(unexpected)}, extra copies {extra}, flagged {len(flagged)},"
-            f" held {len(held)}"
+            f" unexpected {len(unexpected)}, extra copies {copies.total() - len(copies)},"
+            f" flagged {sum(map(bool, uncertain.values()))}, held {len(held)}"
         )
         faults = {
             "lost": lost,
             "unexpected": unexpected,
-            "repeated without a flag": repeated - flagged,
+            "repeated without a flag": unflagged,
             "more copies than workers x kills": self.kill_only and extra > WORKERS * self.kills,
         }
         return [name for name, found in faults.items() if found]
 
     async def _ended(self):
-        """Every message, by number, once none is on its way any more."""
+        """Every message, by recipient, once none is on its way any more."""
         async with client_of(self.server) as client:
             async with asyncio.timeout(120):
                 while (await _listed(client, status="queued,sending,deferred", limit=1))["items"]:
-                    await asyncio.sleep(0.1)
+                    await _resume(client)
+                    await asyncio.sleep(0.5)
             found, more = {}, {}
             while more is not None:
                 page = await _listed(client, limit=200, **more)
                 for each in page["items"]:
-                    found[number_of(each["recipients"][0]["address"])] = each
+                    found |= {recipient["address"]: each for recipient in each["recipients"]}
                 more = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
         return found
 
@@ -141,10 +171,22 @@ async def _listed(client, **query):
     return (await client.get("/v1/messages", params=query)).json()
 
 
+async def _resume(client):
+    """Whatever rests may be tried again: what made it rest is over."""
+    for each in (await client.get("/v1/relays")).json()["items"]:
+        if each["state"] == "open":
+            await client.post(f"/v1/relays/{each['name']}/resume")
+
+
 async def torture(rounds, seed, *, kill_only):
-    with tempfile.TemporaryDirectory() as folder:
-        async with ScriptedRelay() as relay:
-            return await Torture(Path(folder), relay, seed, kill_only=kill_only).run(rounds)
+    async with contextlib.AsyncExitStack() as parts:
+        folder = parts.enter_context(tempfile.TemporaryDirectory())
+        relays = [PartialRelay(relays_to_all=all) for all in (kill_only, True)]
+        provider = UnsteadyProvider(seed)
+        for each in (*relays, provider):
+            await parts.enter_async_context(each)
+        tortured = Torture(Path(folder), relays, provider, seed, kill_only=kill_only)
+        return await tortured.run(rounds)
 
 
 async def systematic():
@@ -167,11 +209,14 @@ def main():
     parser.add_argument("--kill-only", action="store_true", help="SIGKILL, and a relay that works")
     parser.add_argument("--systematic", action="store_true")
     parser.add_argument("--fuzz", type=int, metavar="CASES")
+    parser.add_argument("--conversations", type=int, metavar="N")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     if given.systematic:
         faults = asyncio.run(systematic())
+    elif given.conversations is not None:
+        faults = asyncio.run(converse(given.conversations, given.seed))
     elif given.fuzz is not None:
         faults = asyncio.run(fuzz(given.fuzz, given.seed))
     else:
