@@ -492,7 +492,7 @@ async def _live(folder, ports, scenario, n):
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
 
-    received, exchange = Session.data_received, Session._exchange
+    received, begin = Session.data_received, Session._begin
 
     def data_received(self, data):
         if places.here():
@@ -502,9 +502,9 @@ async def _live(folder, ports, scenario, n):
     def write_first(self, *args):
         if places.here():
             die()
-        return exchange(self, *args)
+        return begin(self, *args)
 
-    Session.data_received, Session._exchange = data_received, write_first
+    Session.data_received, Session._begin = data_received, write_first
     async with Notifier(settings(folder, ports)) as service:
         commits(service, places, act=die)
 
