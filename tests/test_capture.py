@@ -79,6 +79,11 @@ async def simulator(mailbox):
         yield simulator
 
 
+async def all_of(mailbox, **which):
+    """The mails themselves, of which the list gives summaries."""
+    return [await mailbox.get(each.id) for each in await mailbox.list(**which)]
+
+
 def put(mailbox, source=SOURCE, *, to=("ann@example.org",)):
     return mailbox.put(source, sender="us@example.org", recipients=to)
 
@@ -106,7 +111,7 @@ async def test_what_smtplib_sends_is_caught(capture):
             client.send_message(mail, "bounce@example.org", ["ann@example.org", "bcc@example.org"])
 
     await asyncio.to_thread(send)
-    [caught] = await capture.mailbox.list()
+    [caught] = await all_of(capture.mailbox)
     assert (caught.sender, caught.recipients) == (
         "bounce@example.org",
         ("ann@example.org", "bcc@example.org"),
@@ -116,7 +121,7 @@ async def test_what_smtplib_sends_is_caught(capture):
     assert ("To", "Ann <ann@example.org>") in caught.headers
     [file] = caught.attachments
     assert (file.name, file.type, file.size) == ("ü.png", "image/png", 2)
-    assert await capture.mailbox.attachment(caught.id, 0) == ("ü.png", "image/png", b"\x00\x01")
+    assert (await capture.mailbox.attachment(caught.id, 0)).content == b"\x00\x01"
     assert await capture.mailbox.attachment(caught.id, 1) is None
 
 
@@ -125,7 +130,7 @@ async def test_the_source_is_what_came_with_the_envelope_on_top(capture):
     client = await Client.connect(capture)
     source = b"Delivered-To: forged@example.org\r\nSubject: x\r\n\r\n\xff\x00 raw\r\n"
     assert (await client.send("ann@example.org", source=source)).startswith("250")
-    [caught] = await capture.mailbox.list()
+    [caught] = await all_of(capture.mailbox)
     kept = await capture.mailbox.source(caught.id)
     assert kept.startswith(
         b"Return-Path: <us@example.org>\r\nDelivered-To: ann@example.org\r\n"
@@ -155,7 +160,7 @@ async def test_pipelined_commands_are_answered_in_order(capture):
     client.writer.write(b"MAIL FROM:<us@example.org>\r\nRCPT nobody\r\nDATA\r\nRSET\r\nQUIT\r\n")
     codes = [(await client.reply())[:3] for _ in range(5)]
     assert codes == ["250", "501", "503", "250", "221"]
-    caught = await capture.mailbox.list()
+    caught = await all_of(capture.mailbox)
     assert [(each.subject, each.text) for each in caught] == [
         ("2", ".\n"),
         ("1", ".\n"),
@@ -174,7 +179,8 @@ async def test_a_pipelined_burst_of_recipients_is_taken_whole(capture):
     assert codes == ["250"] * 501 + ["354"]
     client.writer.write(SOURCE + b".\r\n")
     await client.reply()
-    assert (await capture.mailbox.list())[0].recipients == everybody
+    [caught] = await all_of(capture.mailbox)
+    assert caught.recipients == everybody
     client.close()
 
 
@@ -187,7 +193,7 @@ async def test_addresses_in_utf8_and_no_sender_are_taken(capture):
     await client.ask("DATA")
     client.writer.write(SOURCE + b".\r\n")
     await client.reply()
-    [caught] = await capture.mailbox.list()
+    [caught] = await all_of(capture.mailbox)
     assert (caught.sender, caught.recipients) == ("", ("jörg@exämple.org",))
     client.close()
 
@@ -203,7 +209,7 @@ async def test_many_clients_at_once_lose_nothing(capture):
         client.close()
 
     await asyncio.gather(*map(send, "abcdefgh"))
-    caught = await capture.mailbox.list(limit=1000)
+    caught = await all_of(capture.mailbox, limit=1000)
     assert sorted(each.recipients[0] for each in caught) == sorted(
         f"{name}.{number}@example.org" for name in "abcdefgh" for number in range(10)
     )
@@ -239,7 +245,7 @@ async def test_ids_sort_by_arrival_even_where_the_clock_goes_back(tmp_path):
     times = iter([NOW, NOW, NOW - timedelta(hours=1), NOW + timedelta(seconds=1)])
     async with Mailbox(tmp_path, clock=lambda: next(times)) as mailbox:
         ids = [await put(mailbox) for _ in range(4)]
-        caught = await mailbox.list()
+        caught = await all_of(mailbox)
     assert ids == sorted(ids)
     assert [each.id for each in caught] == ids[::-1]
     assert (caught[-1].at, caught[0].at) == (NOW, NOW + timedelta(seconds=1))
@@ -347,7 +353,7 @@ async def test_a_client_that_gives_up_leaves_the_mail_counted(mailbox):
     async with asyncio.timeout(5):
         while not await mailbox.count():
             await asyncio.sleep(0.001)
-    [caught] = await mailbox.list()
+    [caught] = await all_of(mailbox)
     assert caught.subject == "Hello"
 
 
@@ -465,7 +471,7 @@ def test_the_envelope_comes_back_from_the_file(source, sender, recipients, clien
 async def test_every_subject_line_stays_one(mailbox):
     """A header whose encoded word hides a line break is shown on one line."""
     await put(mailbox, b"Subject: =?utf-8?q?a=0d=0aBcc:_x?=\r\n\r\n")
-    [caught] = await mailbox.list()
+    [caught] = await all_of(mailbox)
     assert "\n" not in caught.subject
     assert "Bcc: x" in caught.subject
 
@@ -481,7 +487,7 @@ async def test_files_are_numbered_in_order_and_named_without_a_path(mailbox):
     caught = await mailbox.get(id)
     assert caught.text == "Two texts\n"
     assert [file.name for file in caught.attachments] == ["passwd", "x.txt", "part-2"]
-    assert [(await mailbox.attachment(id, number))[2] for number in range(3)] == [
+    assert [(await mailbox.attachment(id, number)).content for number in range(3)] == [
         b"../../etc/passwd\n",
         b"C:\\x\n",
         b"..\n",
@@ -494,7 +500,7 @@ async def test_an_image_in_the_html_is_found_by_its_content_id(mailbox):
     mail.set_content("<img src='cid:logo@x'>", subtype="html")
     mail.add_related(b"GIF89a", maintype="image", subtype="gif", cid="<logo@x>")
     await put(mailbox, mail.as_bytes())
-    [caught] = await mailbox.list()
+    [caught] = await all_of(mailbox)
     [image] = caught.attachments
     assert (image.content_id, image.type, image.name) == ("logo@x", "image/gif", "part-0")
 

@@ -4,7 +4,7 @@ real SMTP on loopback, so that trying notifier out runs the code that production
 """
 
 from notifier.capture.mailbox import Mailbox
-from notifier.capture.reading import Caught, CaughtAttachment, attachment, read
+from notifier.capture.reading import Caught, CaughtAttachment, OpenedMail, Summary
 from notifier.capture.server import Capture
 from notifier.capture.simulator import Simulator
 
@@ -13,7 +13,7 @@ __all__ = [
     "Caught",
     "CaughtAttachment",
     "Mailbox",
+    "OpenedMail",
     "Simulator",
-    "attachment",
-    "read",
+    "Summary",
 ]

@@ -13,16 +13,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self, TypeAlias, TypeVar
 
-from notifier.capture.reading import Caught, attachment, read, stamped
+from notifier.capture.reading import Caught, File, OpenedMail, Summary, stamped
+from notifier.threads import FairThreads
 
 T = TypeVar("T")
 Listener: TypeAlias = Callable[[str], None]
-Mails: TypeAlias = list[Caught]  # a method of the mailbox is called `list`
+Summaries: TypeAlias = list[Summary]  # a method of the mailbox is called `list`
 
 THREADS = 4  # so that the disk can flush several mails at once
-# Mails up to this size stay in memory once they were read, so many of them.
-SMALL = 64 * 1024
-REMEMBERED = 256
+REMEMBERED = 1000  # summaries
 MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -57,15 +56,17 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         self._last = 0  # microseconds in the newest id
         self._listeners: list[Listener] = []
         self._writing: set[asyncio.Future[int]] = set()
-        self._read_small = lru_cache(REMEMBERED)(self._read)
+        self._summary = lru_cache(REMEMBERED)(self._summed_up)
 
     async def open(self) -> None:
         """Take in what is there. Raises OSError."""
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mailbox")
+        self._readers = FairThreads("mailbox-read")  # so that who reads holds up no mail
         try:
             self._sizes = await self._run(partial(_found, self._folder))
         except BaseException:
             self._threads.shutdown(wait=False)
+            self._readers.close()
             raise
         self._ids = sorted(self._sizes)
         self._total = sum(self._sizes.values())
@@ -77,6 +78,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         if self._writing:
             await asyncio.wait(self._writing)
         self._threads.shutdown(wait=False)
+        self._readers.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -110,39 +112,42 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
             await self._run(partial(_remove, self._paths(surplus)))
         return id
 
-    async def list(self, *, limit: int = 50, before: str | None = None, q: str = "") -> Mails:
+    async def list(
+        self, *, limit: int = 50, before: str | None = None, q: str = "", caller: str = ""
+    ) -> Summaries:
         """The newest first, older than the id `before`, in which `q` occurs in any letter case."""
         end = len(self._ids) if before is None else bisect_left(self._ids, before)
         ids = self._ids[end - 1 :: -1] if end else []
-        sizes = [self._sizes[id] for id in ids]
-        return await self._run(partial(self._search, list(zip(ids, sizes, strict=True)), limit, q))
+        return await self._readers.run(caller, partial(self._search, ids, limit, q.casefold()))
 
     async def count(self) -> int:
         return len(self._ids)
 
-    async def get(self, id: str) -> Caught | None:
-        size = self._sizes.get(id)
-        return None if size is None else await self._run(partial(self._caught, id, size))
+    async def get(self, id: str, *, caller: str = "") -> Caught | None:
+        return await self.look(id, lambda mail: mail.caught(id=id, at=_at(id)), caller=caller)
 
-    async def source(self, id: str) -> bytes | None:
+    async def source(self, id: str, *, caller: str = "") -> bytes | None:
         """The file as it is: the mail with its envelope on top. RFC 5322."""
         if id not in self._sizes:
             return None
-        return await self._run(partial(_content, self._path(id)))
+        return await self._readers.run(caller, partial(_content, self._path(id)))
 
-    async def attachment(self, id: str, number: int) -> tuple[str, str, bytes] | None:
-        """
-        Name, media type and content. All of it comes from the mail: serve it as a download,
-        never to be shown in place.
-        """
+    async def attachment(self, id: str, number: int, *, caller: str = "") -> File | None:
+        """All of it comes from the mail: serve it as a download, never to be shown in place."""
+        return await self.look(id, lambda mail: mail.attachment(number), caller=caller)
+
+    async def look(
+        self, id: str, see: Callable[[OpenedMail], T | None], *, caller: str = ""
+    ) -> T | None:
+        """What is seen of a mail, by a function that is called beside the loop."""
         if id not in self._sizes:
             return None
-        return await self._run(partial(_attachment, self._path(id), number))
+        return await self._readers.run(caller, partial(_seen, self._path(id), see))
 
     async def delete_all(self) -> int:
         """Remove every mail, and tell how many there were."""
         gone, self._ids, self._sizes, self._total = self._ids, [], {}, 0
-        self._read_small.cache_clear()
+        self._summary.cache_clear()
         await self._run(partial(_remove, self._paths(gone)))
         self._tell("")
         return len(gone)
@@ -184,36 +189,24 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
 
     # In the threads.
 
-    def _read(self, id: str) -> Caught:
-        return read(self._path(id).read_bytes(), id=id, at=_at(id))
-
-    def _caught(self, id: str, size: int) -> Caught | None:
+    def _summed_up(self, id: str) -> Summary | None:
         """None: somebody has removed the file."""
-        with contextlib.suppress(FileNotFoundError):
-            return self._read_small(id) if size <= SMALL else self._read(id)
-        return None
+        return _seen(self._path(id), lambda mail: mail.summary(id=id, at=_at(id)))
 
-    def _search(self, candidates: Sequence[tuple[str, int]], limit: int, q: str) -> Mails:
-        wanted = q.casefold()
-        found: Mails = []
-        for id, size in candidates:
+    def _search(self, ids: Sequence[str], limit: int, word: str) -> Summaries:
+        found: Summaries = []
+        for id in ids:
             if len(found) >= limit:
                 break
-            caught = self._caught(id, size)
-            if caught is not None and _mentions(caught, wanted):
-                found.append(caught)
+            if word and not _seen(self._path(id), lambda mail: mail.mentions(word)):
+                continue
+            if (summary := self._summary(id)) is not None:
+                found.append(summary)
         return found
 
 
 def _at(id: str) -> datetime:
     return EPOCH + int(id[:14], 16) * MICROSECOND
-
-
-def _mentions(caught: Caught, wanted: str) -> bool:
-    if not wanted:
-        return True
-    texts = (caught.subject, caught.sender, *caught.recipients, caught.text, caught.html)
-    return any(wanted in text.casefold() for text in texts)
 
 
 def _found(folder: Path) -> dict[str, int]:
@@ -260,10 +253,9 @@ def _content(path: Path) -> bytes | None:
     return None
 
 
-def _attachment(path: Path, number: int) -> tuple[str, str, bytes] | None:
+def _seen(path: Path, see: Callable[[OpenedMail], T | None]) -> T | None:
     content = _content(path)
-    part = None if content is None else attachment(content, number)
-    return None if part is None else (part.about.name, part.about.type, part.content)
+    return None if content is None else see(OpenedMail(content))
 
 
 def _remove(paths: Sequence[Path]) -> None:

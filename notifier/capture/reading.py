@@ -4,47 +4,29 @@ never raised.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from email import message_from_bytes, policy
 from email.message import Message
-from email.parser import BytesParser
 from email.utils import format_datetime
 from functools import partial
-from typing import TypeVar
 
 from msgspec import Struct
 
-T = TypeVar("T")
+from notifier.capture.parts import LONGEST_PARSED_HEADER, POLICY, Part, or_else, parts_of
 
-# The standard library takes quadratic time over long headers, and over parts within parts
-# within parts. What exceeds these limits is shown as it came.
-LONGEST_PARSED_HEADER = 4000  # characters
-MOST_CONTAINERS = 50
 # Codecs that are no charset of text, or that take quadratic time over what they are given.
 REFUSED_CHARSETS = frozenset(
     {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"}
 )
-UNNAMED = "application/octet-stream"
+LONGEST_TEXT = 1_000_000  # characters that are shown of a text or of HTML; the source has all
+GIST = 200  # characters of the text in a list
+MOST_LISTED = 50  # recipients in a list, as many as a message of ours has
 
-_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\Z")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # What we put on top: Return-Path, each Delivered-To, and our own Received to end it.
 _TRACE = re.compile(
     rb"Return-Path: <([^\r\n]*)>\r\n((?:Delivered-To: [^\r\n]*\r\n)*)Received: [^\r\n]*\r\n"
 )
-
-
-class _Policy(policy.EmailPolicy):
-    """The default one, within limits."""
-
-    def header_fetch_parse(self, name: str, value: str) -> str:
-        if len(value) > LONGEST_PARSED_HEADER:
-            return value[:LONGEST_PARSED_HEADER]
-        return str(super().header_fetch_parse(name, value))
-
-
-POLICY = _Policy()
 
 
 class CaughtAttachment(Struct, frozen=True, kw_only=True):
@@ -72,7 +54,20 @@ class Caught(Struct, frozen=True, kw_only=True):
     attachments: tuple[CaughtAttachment, ...]
 
 
-class Part(Struct, frozen=True):
+class Summary(Struct, frozen=True, kw_only=True):
+    """What a list says of a mail."""
+
+    id: str
+    at: datetime
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str
+    size: int  # octets
+    gist: str  # how its text begins, on one line
+    files: int  # attachments
+
+
+class File(Struct, frozen=True):
     """An attachment with what is in it."""
 
     about: CaughtAttachment
@@ -94,152 +89,161 @@ def stamped(
 
 def unstamped(kept: bytes) -> tuple[str, tuple[str, ...], bytes]:
     """Sender, recipients and the mail as it came. The opposite of `stamped`."""
+    sender, recipients, start = _envelope(kept)
+    return sender, recipients, kept[start:]
+
+
+def _envelope(kept: bytes) -> tuple[str, tuple[str, ...], int]:
+    """Sender, recipients, and where the mail begins."""
     found = _TRACE.match(kept)
     if found is None:
-        return "", (), kept
+        return "", (), 0
     recipients = found[2].decode("utf-8", "replace").split("\r\n")[:-1]
     return (
         found[1].decode("utf-8", "replace"),
         tuple(line.removeprefix("Delivered-To: ") for line in recipients),
-        kept[found.end() :],
+        found.end(),
     )
+
+
+class OpenedMail:
+    """A kept mail whose parts were found. Each is decoded when it is asked for."""
+
+    def __init__(self, kept: bytes) -> None:
+        self.sender, self.recipients, start = _envelope(kept)
+        self.size = len(kept) - start  # octets, without what we put on top
+        self._header, parts = parts_of(kept, start)
+        self._text: Part | None = None
+        self._html: Part | None = None
+        self._files: list[Part] = []
+        for part in parts:
+            if self._text is None and part.kind != "text/html" and _is_text(part):
+                self._text = part
+            elif self._html is None and part.kind == "text/html" and _is_text(part):
+                self._html = part
+            else:
+                self._files.append(part)
+
+    @property
+    def subject(self) -> str:
+        return next((text for name, text in self.headers() if name.lower() == "subject"), "")
+
+    @property
+    def text(self) -> str:
+        return _text(self._text)
+
+    @property
+    def html(self) -> str:
+        return _text(self._html)
+
+    def headers(self) -> Iterator[tuple[str, str]]:
+        for name, value in self._header.raw_items():
+            shown = str(value)
+            if len(shown) <= LONGEST_PARSED_HEADER:
+                shown = or_else(shown, partial(POLICY.header_fetch_parse, name, value))
+            yield _line(name), _line(shown)
+
+    def attachment(self, number: int) -> File | None:
+        if not 0 <= number < len(self._files):
+            return None
+        content = self._files[number].content()
+        return File(_about(self._files[number], number, len(content)), content)
+
+    def pictures(self, kinds: frozenset[str], *, largest: int, most: int) -> Iterator[File]:
+        """Attachments of these types that the HTML can name, each decoded once."""
+        for number, part in enumerate(self._files):
+            fits = part.kind in kinds and part.encoded_size <= 2 * largest
+            if not (most and fits and _content_id(part)):
+                continue
+            file = self.attachment(number)
+            if file is not None and 0 < len(file.content) <= largest:
+                yield file
+                most -= 1
+
+    def caught(self, *, id: str, at: datetime) -> "Caught":
+        headers = tuple(self.headers())
+        return Caught(
+            id=id,
+            at=at,
+            sender=self.sender,
+            recipients=self.recipients,
+            subject=next((text for name, text in headers if name.lower() == "subject"), ""),
+            size=self.size,
+            text=self.text,
+            html=self.html,
+            headers=headers,
+            attachments=tuple(
+                _about(part, number, len(part.content())) for number, part in enumerate(self._files)
+            ),
+        )
+
+    def summary(self, *, id: str, at: datetime) -> Summary:
+        return Summary(
+            id=id,
+            at=at,
+            sender=self.sender,
+            recipients=self.recipients[:MOST_LISTED],
+            subject=self.subject[:998],
+            size=self.size,
+            gist=" ".join(_text(self._text, most=4 * GIST).split())[:GIST],
+            files=len(self._files),
+        )
+
+    def mentions(self, word: str) -> bool:
+        """Whether it occurs in what a list and the mail's view show, in any letter case."""
+        texts = (self.subject, self.sender, *self.recipients, self.text, self.html)
+        return any(word in text.casefold() for text in texts)
 
 
 def read(kept: bytes, *, id: str, at: datetime) -> Caught:
     """What a kept mail says."""
-    sender, recipients, source = unstamped(kept)
-    apart = _taken_apart(source)
-    subjects = [value for name, value in apart.headers if name.lower() == "subject"]
-    return Caught(
-        id=id,
-        at=at,
-        sender=sender,
-        recipients=recipients,
-        subject=subjects[0] if subjects else "",
-        size=len(source),
-        text=apart.text,
-        html=apart.html,
-        headers=apart.headers,
-        attachments=tuple(part.about for part in apart.parts),
-    )
+    return OpenedMail(kept).caught(id=id, at=at)
 
 
-def attachment(kept: bytes, number: int) -> Part | None:
+def attachment(kept: bytes, number: int) -> File | None:
     """One attachment of a kept mail."""
-    parts = _taken_apart(unstamped(kept)[2]).parts
-    return parts[number] if 0 <= number < len(parts) else None
+    return OpenedMail(kept).attachment(number)
 
 
-class _Apart(Struct, frozen=True):
-    headers: tuple[tuple[str, str], ...]
-    text: str
-    html: str
-    parts: list[Part]
-
-
-def _taken_apart(source: bytes) -> _Apart:
-    message = _or(None, partial(_parsed, source))
-    if message is None:
-        return _Apart((), source.decode("utf-8", "replace"), "", [])
-    text: str | None = None
-    html: str | None = None
-    parts: list[Part] = []
-    for leaf in _leaves(message):
-        kind = _kind(leaf)
-        if text is None and kind != "text/html" and _is_text(leaf, kind):
-            text = _text(leaf)
-        elif html is None and kind == "text/html" and _is_text(leaf, kind):
-            html = _text(leaf)
-        else:
-            parts.append(_part(leaf, kind, len(parts)))
-    return _Apart(tuple(_headers(message)), text or "", html or "", parts)
-
-
-def _parsed(source: bytes) -> Message:
-    lowered = source.lower()
-    containers = lowered.count(b"multipart/") + lowered.count(b"message/")
-    if containers > MOST_CONTAINERS:
-        return BytesParser(policy=POLICY).parsebytes(source, headersonly=True)
-    return message_from_bytes(source, policy=POLICY)
-
-
-def _or(otherwise: T, ask: Callable[[], T]) -> T:
-    """
-    The answer, or something else where there is none: on broken mail the standard library
-    raises whatever comes, IndexError, LookupError and RecursionError among them.
-    """
-    try:
-        return ask()
-    except Exception:  # noqa: BLE001  see above
-        return otherwise
-
-
-def _leaves(message: Message) -> Iterator[Message]:
-    """The parts that have content, in order. A mail within the mail is one."""
-    waiting = [message]
-    while waiting:
-        part = waiting.pop()
-        if part.is_multipart() and not _kind(part).startswith("message/"):
-            inner = part.get_payload()
-            assert isinstance(inner, list)  # noqa: S101  what is_multipart says
-            waiting.extend(each for each in reversed(inner) if isinstance(each, Message))
-        else:
-            yield part
-
-
-def _kind(part: Message) -> str:
-    kind = _or("text/plain", part.get_content_type)
-    return kind if _MEDIA_TYPE.match(kind) else UNNAMED
-
-
-def _is_text(part: Message, kind: str) -> bool:
+def _is_text(part: Part) -> bool:
     """Whether it is to be shown, rather than offered as a file."""
-    if not kind.startswith(("text/", "multipart/")):  # a multipart in which no part was found
+    if not part.kind.startswith(("text/", "multipart/")):  # a multipart without a part in it
         return False
-    return _or(None, part.get_content_disposition) != "attachment" and not _name(part)
+    header = part.header
+    return or_else(None, header.get_content_disposition) != "attachment" and not _name(header)
 
 
-def _name(part: Message) -> str:
+def _name(header: Message) -> str:
     """The file's name, without a way to anywhere."""
-    name = _or(None, part.get_filename) or ""
+    name = or_else(None, header.get_filename) or ""
     return _line(re.split(r"[/\\]", name)[-1])[:255].strip(". ")
 
 
-def _part(part: Message, kind: str, number: int) -> Part:
-    content = _content(part)
-    about = CaughtAttachment(
+def _content_id(part: Part) -> str:
+    return _line(or_else("", lambda: str(part.header["content-id"] or ""))).strip().strip("<>")
+
+
+def _about(part: Part, number: int, size: int) -> CaughtAttachment:
+    return CaughtAttachment(
         number=number,
-        name=_name(part) or f"part-{number}",
-        type=kind,
-        size=len(content),
-        content_id=_line(_or("", lambda: str(part["content-id"] or ""))).strip().strip("<>"),
+        name=_name(part.header) or f"part-{number}",
+        type=part.kind,
+        size=size,
+        content_id=_content_id(part),
     )
-    return Part(about, content)
 
 
-def _content(part: Message) -> bytes:
-    if part.is_multipart():
-        return _or(b"", part.as_bytes)
-    content = _or(None, lambda: part.get_payload(decode=True))
-    return content if isinstance(content, bytes) else b""
-
-
-def _text(part: Message) -> str:
-    content = _content(part)
-    charset = _or(None, part.get_content_charset) or "utf-8"
+def _text(part: Part | None, *, most: int = LONGEST_TEXT) -> str:
+    if part is None:
+        return ""
+    # Quoted-printable takes three octets for one, and a character has up to four.
+    content = part.content(12 * most)[: 4 * most]
+    charset = or_else(None, part.header.get_content_charset) or "utf-8"
     if charset in REFUSED_CHARSETS:
         charset = "utf-8"
     readable = content.decode("utf-8", "replace")
-    text = _or(readable, lambda: content.decode(charset, "replace"))
-    return _whole(text).replace("\r\n", "\n")
-
-
-def _headers(message: Message) -> Iterator[tuple[str, str]]:
-    for name, value in message.raw_items():
-        shown = str(value)
-        if len(shown) <= LONGEST_PARSED_HEADER:
-            shown = _or(shown, partial(POLICY.header_fetch_parse, name, value))
-        yield _line(name), _line(shown)
+    text = or_else(readable, lambda: content.decode(charset, "replace"))
+    return _whole(text[:most]).replace("\r\n", "\n")
 
 
 def _whole(text: str) -> str:

@@ -1,22 +1,28 @@
 """What a message says, taken apart for the monitor: texts, HTML in a frame, attachments."""
 
-import asyncio
-from functools import partial
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
 
 from litestar import route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from notifier.capture import Caught, CaughtAttachment, attachment, read
+from notifier.capture import CaughtAttachment, OpenedMail
 from notifier.errors import MessageNotFound
 from notifier.service import Notifier
 from notifier.web.answers import NO_STORE, Answer, encode
+from notifier.web.auth import caller_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import GET
 from notifier.web.parameters import read_id
 from notifier.web.shell import SECURE
 from notifier.web.strangers import download, framed, number_of
+
+T = TypeVar("T")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # the journal knows when; nobody asks the mail for it
 
 
 class Content(Struct, frozen=True):
@@ -43,39 +49,36 @@ class Contents:
         ]
 
     async def content(self, request: AnyRequest) -> Answer:
-        mail, text = await self._read(request)
-        if mail is None:
-            body = Content(text, has_html=False, headers=(), attachments=())
-        else:
-            body = Content(mail.text, bool(mail.html), mail.headers, mail.attachments)
-        return Answer(encode(body), headers=[*SECURE, NO_STORE])
+        body = await self._look(request, _content_of, _text_of)
+        return Answer(body, headers=[*SECURE, NO_STORE])
 
     async def html(self, request: AnyRequest) -> Answer:
-        mail, _ = await self._read(request)
-        if mail is None or not mail.html:
+        answer = await self._look(request, framed, _nothing)
+        if answer is None:
             raise NotFoundException("the message has no HTML")
-        return await framed(mail.html, mail.attachments, partial(self._part, read_id(request)))
+        return answer
 
     async def attachment(self, request: AnyRequest) -> Answer:
         number = number_of(request)
-        mail, _ = await self._read(request)
-        content = await self._part(read_id(request), number)
-        if mail is None or content is None:
+        file = await self._look(request, lambda mail: mail.attachment(number), _nothing)
+        if file is None:
             raise NotFoundException("the message has no such attachment")
-        return download(mail.attachments[number].name, content)
+        return download(file.about.name, file.content)
 
-    async def _read(self, request: AnyRequest) -> tuple[Caught | None, str]:
-        """The mail; or the text of what is none."""
+    async def _look(
+        self,
+        request: AnyRequest,
+        see: Callable[[OpenedMail], T],
+        see_text: Callable[[bytes], T],
+    ) -> T:
+        """What is seen of a mail, or of what is none."""
         id = read_id(request)
         delivery = await self._service.journal.get(id)
         content = await self._content(id)
-        if delivery.channel == "sms":
-            return None, content.replace(b"\0", b"\r\n\r\n").decode("utf-8", "replace")
-        return await asyncio.to_thread(read, content, id=id, at=delivery.created_at), ""
-
-    async def _part(self, id: str, number: int) -> bytes | None:
-        part = await asyncio.to_thread(attachment, await self._content(id), number)
-        return None if part is None else part.content
+        return await self._service.threads.run(
+            caller_of(request),
+            lambda: see_text(content) if delivery.channel == "sms" else see(OpenedMail(content)),
+        )
 
     async def _content(self, id: str) -> bytes:
         try:
@@ -84,3 +87,18 @@ class Contents:
             raise NotFoundException(
                 "the content of this message has been pruned (NOTIFIER_BODY_RETENTION)"
             ) from None
+
+
+def _content_of(mail: OpenedMail) -> bytes:
+    caught = mail.caught(id="", at=EPOCH)
+    body = Content(caught.text, bool(caught.html), caught.headers, caught.attachments)
+    return encode(body)
+
+
+def _text_of(content: bytes) -> bytes:
+    text = content.replace(b"\0", b"\r\n\r\n").decode("utf-8", "replace")
+    return encode(Content(text, has_html=False, headers=(), attachments=()))
+
+
+def _nothing(_content: bytes) -> None:
+    """A text message has neither HTML nor files."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import structlog
 from litestar import delete, route
@@ -12,10 +12,10 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from notifier.capture import Caught, Mailbox
+from notifier.capture import Mailbox, Summary
 from notifier.service import Notifier
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.auth import by_of
+from notifier.web.auth import by_of, caller_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import GET
 from notifier.web.parameters import read_query
@@ -24,9 +24,12 @@ from notifier.web.shell import SECURE, Shell
 from notifier.web.sse import KEEP_ALIVE, KeepAlive, Stream, event
 from notifier.web.strangers import download, framed, number_of
 
+T = TypeVar("T")
+
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 PRIVATE = (*SECURE, NO_STORE)
+MOST_NEWS = 100  # ids that wait for one reader
 DRAINING_SECONDS = 1.0  # how late a reader may learn that we stop
 
 log = structlog.get_logger()
@@ -43,7 +46,7 @@ class InboxQuery(Struct, frozen=True, forbid_unknown_fields=True):
 class InboxList(Struct, frozen=True):
     """One page of what was caught, newest first, and how much there is in all."""
 
-    items: tuple[Caught, ...]
+    items: tuple[Summary, ...]
     next_before: str | None
     total: int
 
@@ -82,7 +85,12 @@ class Inbox:
     async def list(self, request: AnyRequest) -> Answer:
         mailbox = self._mailbox()
         query = read_query(request, InboxQuery)
-        found = await mailbox.list(limit=query.limit + 1, before=query.before, q=query.q.strip())
+        found = await mailbox.list(
+            limit=query.limit + 1,
+            before=query.before,
+            q=query.q.strip(),
+            caller=caller_of(request),
+        )
         shown = tuple(found[: query.limit])
         older = shown[-1].id if len(found) > query.limit else None
         body = InboxList(shown, older, await mailbox.count())
@@ -95,40 +103,41 @@ class Inbox:
         return Answer(encode(Deleted(count)), headers=PRIVATE)
 
     async def show(self, request: AnyRequest) -> Answer:
-        return Answer(encode(await self._get(request)), headers=PRIVATE)
+        caught = await self._mailbox().get(_id(request), caller=caller_of(request))
+        return Answer(encode(_found(caught)), headers=PRIVATE)
 
     async def source(self, request: AnyRequest) -> Answer:
         """As text, so that no browser takes it for something to run."""
-        source = await self._mailbox().source(_id(request))
-        if source is None:
-            raise NotFoundException("the mailbox has no such message")
-        return Answer(source, content_type=b"text/plain; charset=utf-8", headers=PRIVATE)
+        source = await self._mailbox().source(_id(request), caller=caller_of(request))
+        return Answer(_found(source), content_type=b"text/plain; charset=utf-8", headers=PRIVATE)
 
     async def html(self, request: AnyRequest) -> Answer:
-        caught = await self._get(request)
-        if not caught.html:
-            raise NotFoundException("the message has no HTML")
-        return await framed(caught.html, caught.attachments, partial(self._part, caught.id))
+        return _found(
+            await self._mailbox().look(_id(request), framed, caller=caller_of(request)),
+            "the mailbox has no such message, or it has no HTML",
+        )
 
     async def attachment(self, request: AnyRequest) -> Answer:
-        part = await self._mailbox().attachment(_id(request), number_of(request))
-        if part is None:
-            raise NotFoundException("the message has no such attachment")
-        name, _, content = part
-        return download(name, content)
+        file = _found(
+            await self._mailbox().attachment(
+                _id(request), number_of(request), caller=caller_of(request)
+            ),
+            "the message has no such attachment",
+        )
+        return download(file.about.name, file.content)
 
     async def follow(self, request: AnyRequest) -> Stream:  # noqa: ARG002 - Litestar calls it by name
-        """`event: mail` with the id of each that arrives, or with "" when all were deleted."""
+        """`event: mail` with the id of each that arrives, or with "" when all may be different."""
         return Stream(partial(self._tell, self._mailbox()), self._keep_alive)
 
     async def _tell(self, mailbox: Mailbox, stream: Stream) -> None:
-        news: asyncio.Queue[str] = asyncio.Queue()
-        stop = mailbox.listen(news.put_nowait)
+        news = News()
+        stop = mailbox.listen(news.put)
         try:
             await stream.write(KEEP_ALIVE)
             while not self._service.draining:
                 with contextlib.suppress(TimeoutError):
-                    id = await asyncio.wait_for(news.get(), DRAINING_SECONDS)
+                    id = await asyncio.wait_for(news.next(), DRAINING_SECONDS)
                     await stream.write(event(b"mail", encode(id)))
             await stream.write(event(b"closing", b"{}"), last=True)
         finally:
@@ -139,15 +148,32 @@ class Inbox:
             raise NotFoundException("the built-in mailbox is not in use")
         return self._service.mailbox
 
-    async def _get(self, request: AnyRequest) -> Caught:
-        caught = await self._mailbox().get(_id(request))
-        if caught is None:
-            raise NotFoundException("the mailbox has no such message")
-        return caught
 
-    async def _part(self, id: str, number: int) -> bytes | None:
-        part = await self._mailbox().attachment(id, number)
-        return None if part is None else part[2]
+class News:
+    """
+    Ids for one reader. One who is too slow for them is told "" instead: there is more than can
+    be said, so look again.
+    """
+
+    def __init__(self) -> None:
+        self._ids: asyncio.Queue[str] = asyncio.Queue(MOST_NEWS)
+
+    def put(self, id: str) -> None:
+        if self._ids.full():
+            while not self._ids.empty():
+                self._ids.get_nowait()
+            id = ""
+        self._ids.put_nowait(id)
+
+    async def next(self) -> str:
+        return await self._ids.get()
+
+
+def _found(what: T | None, why_not: str = "the mailbox has no such message") -> T:
+    """Raises 404 where there is nothing."""
+    if what is None:
+        raise NotFoundException(why_not)
+    return what
 
 
 def _id(request: AnyRequest) -> str:

@@ -2,12 +2,11 @@
 
 import base64
 import re
-from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import quote
 
 from litestar.exceptions import NotFoundException
 
-from notifier.capture import CaughtAttachment
+from notifier.capture import OpenedMail
 from notifier.compose import CID_URL, content_id_of
 from notifier.web.answers import NO_STORE, Answer
 from notifier.web.bodies import AnyRequest
@@ -18,7 +17,7 @@ SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 LARGEST_SHOWN = 1_000_000  # octets of one picture
 MOST_SHOWN = 20
 
-Fetch = Callable[[int], Awaitable[bytes | None]]
+LARGEST_PREVIEW = 4_000_000  # octets of all pictures, as often as they are shown
 
 # A file of theirs is handed over as it is, and never opened in place.
 FILE = (
@@ -28,15 +27,29 @@ FILE = (
 )
 
 
-async def framed(html: str, attachments: Sequence[CaughtAttachment], fetch: Fetch) -> Answer:
-    """HTML to be put in a frame of ours, with the pictures that came with it in place."""
+def framed(mail: OpenedMail) -> Answer | None:
+    """
+    A mail's HTML to be put in a frame of ours, with the pictures that came with it in place:
+    within it, because a frame without an origin has no cookie to ask for them with. None: the
+    mail has no HTML. It is not to be called on the loop.
+    """
+    if not (html := mail.html):
+        return None
     pictures: dict[str, str] = {}
-    for each in attachments:
-        fits = each.type in SHOWN and each.size <= LARGEST_SHOWN and each.content_id
-        if fits and len(pictures) < MOST_SHOWN and (content := await fetch(each.number)):
-            data = base64.b64encode(content).decode()
-            pictures[each.content_id] = f"data:{each.type};base64,{data}"
-    text = CID_URL.sub(lambda found: pictures.get(content_id_of(found[1]), found[0]), html)
+    for file in mail.pictures(SHOWN, largest=LARGEST_SHOWN, most=MOST_SHOWN):
+        data = base64.b64encode(file.content).decode()
+        pictures[file.about.content_id] = f"data:{file.about.type};base64,{data}"
+    left = LARGEST_PREVIEW
+
+    def shown(found: re.Match[str]) -> str:
+        nonlocal left
+        picture = pictures.get(content_id_of(found[1]), "")
+        if not picture or len(picture) > left:
+            return found[0]
+        left -= len(picture)
+        return picture
+
+    text = CID_URL.sub(shown, html)
     return Answer(text.encode("utf-8", "replace"), content_type=HTML, headers=STRANGER)
 
 

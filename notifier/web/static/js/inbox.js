@@ -48,13 +48,11 @@ function line(mail) {
       "a",
       { href: `?${address}`, "data-mail": mail.id, "aria-current": open ? "true" : null, onclick: (event) => go(event, mail.id) },
       h("span", { class: "first" }, h("b", {}, mail.recipients[0] ?? "nobody", mail.recipients.length > 1 ? ` +${mail.recipients.length - 1}` : ""), when(mail.at)),
-      h("span", { class: "subject" }, mail.subject || "(no subject)", mail.attachments.length ? h("span", { class: "tag" }, plural(mail.attachments.length, "file")) : null),
-      h("span", { class: "soft small gist" }, gist(mail)),
+      h("span", { class: "subject" }, mail.subject || "(no subject)", mail.files ? h("span", { class: "tag" }, plural(mail.files, "file")) : null),
+      h("span", { class: "soft small gist" }, mail.gist),
     ),
   );
 }
-
-const gist = ({ text: words }) => words.slice(0, 200).replace(/\s+/g, " ").slice(0, 110);
 
 function go(event, id) {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
