@@ -1,6 +1,8 @@
 """The built-in mailbox and simulator: real SMTP in front, real files behind."""
 
 import asyncio
+import base64
+import contextlib
 import json
 import smtplib
 import stat
@@ -24,11 +26,15 @@ class Client:
     """A raw SMTP conversation, one reply at a time."""
 
     @classmethod
-    async def connect(cls, listener):
+    async def connect(cls, listener, *, login=True):
         self = cls()
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", listener.port)
         assert (await self.reply()).startswith("220")
         self.greeting = await self.ask("EHLO client.example.org")
+        if login:
+            spec = listener.spec
+            secret = base64.b64encode(f"\0{spec.username}\0{spec.password}".encode()).decode()
+            assert (await self.ask(f"AUTH PLAIN {secret}")).startswith("235")
         return self
 
     async def reply(self):
@@ -89,11 +95,43 @@ def put(mailbox, source=SOURCE, *, to=("ann@example.org",)):
 
 
 async def test_capture_is_a_relay_on_loopback(capture):
-    """It is described as any other relay is, without TLS and without a login."""
+    """It is described as any other relay is, without TLS and with a login of its own."""
     assert isinstance(capture.spec, RelaySpec)
     assert (capture.spec.name, capture.spec.host) == ("capture", "127.0.0.1")
     assert capture.spec.port == capture.port > 0
-    assert (capture.spec.tls, capture.spec.username) == (Tls.NONE, None)
+    assert (capture.spec.tls, capture.spec.username) == (Tls.NONE, "notifier")
+    async with Capture(capture.mailbox) as other:
+        assert other.spec.password != capture.spec.password
+
+
+async def test_who_does_not_know_the_secret_leaves_no_mail(capture):
+    """Without a login, or with a wrong one, MAIL is refused; nothing is in the mailbox."""
+    client = await Client.connect(capture, login=False)
+    assert (await client.ask("MAIL FROM:<us@example.org>")).startswith("530")
+    wrong = base64.b64encode(b"\0notifier\0" + b"0" * 32).decode()
+    assert (await client.ask(f"AUTH PLAIN {wrong}")).startswith("535")
+    assert (await client.ask("MAIL FROM:<us@example.org>")).startswith("530")
+    assert not (await client.ask("DATA")).startswith("354")
+    assert await capture.mailbox.count() == 0
+    client.close()
+
+
+@pytest.mark.parametrize("piece", [1, 3, 1000])
+async def test_what_is_no_smtp_is_hung_up_on_at_its_first_word(capture, piece):
+    """A web page's POST, whose body would be a conversation: none of it is read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", capture.port)
+    assert (await reader.readline()).startswith(b"220")
+    said = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nEHLO a\r\nMAIL FROM:<a@b.example>\r\n"
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            for start in range(0, len(said), piece):
+                writer.write(said[start : start + piece])
+                await writer.drain()
+        with contextlib.suppress(ConnectionError):
+            assert (await reader.readline()).startswith(b"554")
+            assert await reader.read() == b""
+    assert await capture.mailbox.count() == 0
+    writer.close()
 
 
 async def test_what_smtplib_sends_is_caught(capture):
@@ -108,6 +146,7 @@ async def test_what_smtplib_sends_is_caught(capture):
 
     def send():
         with smtplib.SMTP("127.0.0.1", capture.port) as client:
+            client.login(capture.spec.username, capture.spec.password)
             client.send_message(mail, "bounce@example.org", ["ann@example.org", "bcc@example.org"])
 
     await asyncio.to_thread(send)

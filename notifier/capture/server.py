@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Sequence
+from functools import partial
+from hmac import compare_digest
 from pathlib import Path
 from typing import Protocol, Self
 
 import structlog
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from notifier.capture.mailbox import Mailbox
 from notifier.relayspec import RelaySpec
@@ -19,6 +22,10 @@ NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, secti
 # Connections cost us both ends here, and nobody else is to be spared.
 CONNECTIONS = 16
 MESSAGES_PER_CONNECTION = 10_000
+# What a client of SMTP may say first. Another one speaks HTTP, because a web page told it to.
+GREETINGS = (b"EHLO", b"HELO", b"NOOP", b"QUIT", b"RSET")
+SILENT_SECONDS = 10.0  # for a client that has not logged in
+USERNAME = "notifier"
 
 log = structlog.get_logger()
 
@@ -58,6 +65,21 @@ class _Handler:
 
     def __init__(self, taker: Taker) -> None:
         self._taker = taker
+
+    async def handle_MAIL(  # noqa: N802  aiosmtpd's name
+        self,
+        _server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        """Refuse mail of others on this machine: they would be free to write into the mailbox."""
+        if not session.authenticated:
+            return "530 5.7.0 this is for the service itself, which logs in"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 OK"
 
     async def handle_EHLO(  # noqa: N802  aiosmtpd's name
         self,
@@ -108,17 +130,21 @@ class _Handler:
 
 
 class _Connection(SMTP):
-    """aiosmtpd's protocol, which tells of its coming and going."""
+    """aiosmtpd's protocol, which tells of its coming and going, and takes nothing but SMTP."""
 
-    def __init__(self, taker: Taker, peers: "set[asyncio.WriteTransport]") -> None:
+    def __init__(self, taker: Taker, peers: "set[asyncio.WriteTransport]", secret: str) -> None:
         super().__init__(
             _Handler(taker),
+            authenticator=partial(_log_in, secret.encode()),
+            auth_require_tls=False,  # it does not leave the machine
+            timeout=SILENT_SECONDS,
             data_size_limit=LARGEST,
             enable_SMTPUTF8=True,
             hostname="localhost",  # or else it asks the resolver, and waits
             ident="notifier",
         )
         self._peers = peers
+        self._begin: bytes | None = b""  # what has come of the first word; None: it is a good one
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not to be asserted: a transport of uvloop's is one in all but its class.
@@ -126,19 +152,52 @@ class _Connection(SMTP):
         self._peers.add(self._peer)
         super().connection_made(transport)
 
+    def data_received(self, data: bytes) -> None:
+        if self._begin is not None:
+            self._begin += data[:4]
+            word = self._begin[:4].upper()
+            if not any(greeting.startswith(word) for greeting in GREETINGS):
+                self._peer.write(b"554 5.5.0 this is SMTP, and for the service itself\r\n")
+                return self._peer.close()
+            if len(word) == 4:
+                self._begin = None
+        return super().data_received(data)
+
+    def stay(self) -> None:
+        """Wait as long as SMTP has it, from the next command on. RFC 5321, section 4.5.3.2.7."""
+        self._timeout_duration = 300.0
+
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self._peers.discard(self._peer)
 
 
+def _log_in(
+    secret: bytes,
+    server: _Connection,
+    _session: Session,
+    _envelope: Envelope,
+    _mechanism: str,
+    given: object,
+) -> AuthResult:
+    right = isinstance(given, LoginPassword) and compare_digest(given.password, secret)
+    if right:
+        server.stay()
+    return AuthResult(success=right, handled=False)
+
+
 class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
-    """An SMTP server on a free port of loopback, between `open` and `close`."""
+    """
+    An SMTP server on a free port of loopback, between `open` and `close`. It takes mail from who
+    knows its secret, which is another one each time: from us, that is.
+    """
 
     def __init__(self, name: str, taker: Taker) -> None:
         self._name = name
         self._taker = taker
         self._peers: set[asyncio.WriteTransport] = set()
         self._server: asyncio.Server | None = None
+        self._secret = secrets.token_hex(16)
 
     @property
     def port(self) -> int:
@@ -153,6 +212,8 @@ class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
             name=self._name,
             host=HOST,
             port=self.port,
+            username=USERNAME,
+            password=self._secret,
             connections=CONNECTIONS,
             messages_per_connection=MESSAGES_PER_CONNECTION,
         )
@@ -161,7 +222,7 @@ class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
         # It logs every command at `info`: what happens is in the attempts already.
         logging.getLogger("mail.log").setLevel(logging.WARNING)
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(self._taker, self._peers), HOST, 0
+            lambda: _Connection(self._taker, self._peers, self._secret), HOST, 0
         )
 
     async def close(self) -> None:
