@@ -420,7 +420,6 @@ def test_a_changed_folder_is_taken_up_and_a_broken_one_is_not(folder):
         "{{ [d]|selectattr('__class__.__name__')|list|length }}",
         "{% for x in [1] %}{{ loop.__init__ }}{{ loop._iterable }}{% endfor %}",
         "{% for x in [1] %}{{ loop._iterable|length }}{% endfor %}",
-        "{% for x in [1] %}{{ loop._recurse is none }}{% endfor %}",
         "{% macro m() %}{% endmacro %}{{ m._argument_count }}",
         "{% set n = namespace(x=1) %}{{ n._Namespace__attrs|length }}",
         "{% for x in [1] %}{{ loop.__class__ }}{% endfor %}",
