@@ -299,6 +299,7 @@ def _delivery(
         created_at=now,
         due_at=term.due_at,
         expires_at=term.expires_at,
+        send_at=term.due_at if term.due_at > now else None,
         status=Status.SCHEDULED if term.due_at > now else Status.QUEUED,
         route=composed.route,
         priority=PRIORITIES[message.priority],

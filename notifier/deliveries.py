@@ -107,6 +107,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: datetime
     due_at: datetime
     expires_at: datetime
+    send_at: datetime | None = None  # when it was to leave; None: at once
     status: Status = Status.QUEUED
     route: Route = Route.RELAY
     priority: Priority = Priority.NORMAL
@@ -148,6 +149,17 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             ),
             self.smtputf8,
         )
+
+    @property
+    def wanted_at(self) -> datetime:
+        """Since when it should leave: its acceptance, its `send_at`, or a person's word."""
+        retried = [event.at for event in self.events if event.what == "retried"]
+        if retried:
+            return max(retried)
+        if self.send_at is None:
+            return self.created_at
+        hurried = (event.at for event in self.events if event.what == "hurried")
+        return min((self.send_at, *hurried))
 
     @property
     def partial(self) -> bool:

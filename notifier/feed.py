@@ -17,6 +17,7 @@ ROUND_COST = 256
 TURN_COST = 20  # of a turn itself, beside each of its news
 
 Listener: TypeAlias = Callable[[Delivery], None]
+Waiting: TypeAlias = OrderedDict[asyncio.Future[None], tuple[int, float]]
 
 
 class News(Struct, gc=False):
@@ -58,8 +59,9 @@ class Gallery:
         self._quiet = quiet
         self.size = 0
         self._latest: deque[News] = deque(maxlen=backlog)
-        # Who waits for a turn, and since when. Whoever is in front has also read the least.
-        self._waiting: OrderedDict[asyncio.Future[None], tuple[int, float]] = OrderedDict()
+        # Who waits for a turn, how much each has read, and since when it waits; longest first.
+        self._behind = Waiting()  # came with news unread
+        self._abreast = Waiting()  # came with none: whoever is in front has also read the least
         self._round: asyncio.Handle | None = None  # the next one, and
         self._due = 0.0  # when it is
         self._round_at = 0.0  # when the latest was
@@ -87,24 +89,33 @@ class Gallery:
         """Wait until there are news after so many, or it has been quiet for long; and in line."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._waiting[future] = seen, loop.time()
+        waiting = self._behind if seen < self.published else self._abreast
+        waiting[future] = seen, loop.time()
         self._plan()
         try:
             await future
         finally:
-            self._waiting.pop(future, None)
+            waiting.pop(future, None)
 
     def close(self) -> None:
         self.closed = True
-        for future in self._waiting:
+        for future in (*self._behind, *self._abreast):
             if not future.done():
                 future.set_result(None)
 
+    def _next(self) -> Waiting | None:
+        """Where the next one is in front: of those with news unread the one that waits longest."""
+        if not self._behind or not self._abreast:
+            return self._behind or self._abreast or None
+        _, behind_since = next(iter(self._behind.values()))
+        seen, since = next(iter(self._abreast.values()))
+        return self._abreast if seen < self.published and since < behind_since else self._behind
+
     def _plan(self) -> None:
-        """See to it that whoever is in front gets a turn when it is time."""
-        if not self._waiting:
+        """See to it that whoever is next gets a turn when it is time."""
+        if (waiting := self._next()) is None:
             return
-        seen, since = next(iter(self._waiting.values()))
+        seen, since = next(iter(waiting.values()))
         at = self._round_at + ROUND_SECONDS if seen < self.published else since + self._quiet
         if self._round is not None:
             if self._due <= at:
@@ -117,11 +128,11 @@ class Gallery:
         self._round = None
         self._round_at = now = asyncio.get_running_loop().time()
         cost = 0
-        while cost < ROUND_COST and self._waiting:
-            future, (seen, since) = next(iter(self._waiting.items()))
+        while cost < ROUND_COST and (waiting := self._next()) is not None:
+            future, (seen, since) = next(iter(waiting.items()))
             if seen == self.published and now < since + self._quiet:
                 break
-            del self._waiting[future]
+            del waiting[future]
             if not future.done():
                 future.set_result(None)
                 cost += TURN_COST + min(self.published - seen, len(self._latest))

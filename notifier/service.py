@@ -36,8 +36,8 @@ if TYPE_CHECKING:  # an extra
 
 __all__ = ["Health", "Idempotent", "Notifier", "Receipt"]
 
-PAUSED = "paused:"  # before the name, in the words that the journal keeps
-QUEUE = "queue"
+# Before a relay's name, in the words that the journal keeps; alone, for the whole queue.
+PAUSED = "paused:"
 KEYS = "keys"  # the word that says that there have been API keys
 
 log = structlog.get_logger()
@@ -69,7 +69,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.keys = self._fittings.keys
         self.routes = Routes(settings, provider=self._fittings.provider)
         self.draining = False
-        self._paused: set[str] = set()  # by name
+        self._paused: set[str | None] = set()  # relays by name; None: the queue
         self.keys_remembered = False
         self._clock = clock
         self._spans: Spans | None = None
@@ -255,7 +255,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         changed = await self.journal.amend_all(which, self._step(verb, by))
         for id in self.feed.followed:  # who waits for one of them; a million are not told
             with contextlib.suppress(MessageNotFound):
-                self.feed.publish(await self.journal.get(id))
+                # Maybe it has not changed, and was counted before.
+                self.feed.forward(await self.journal.get(id))
         for route in Route:
             self.dispatcher.wake(route)
         log.info("changed_all", verb=verb, count=changed, by=by)
@@ -288,7 +289,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
 
     async def _switch(self, name: str | None, *, paused: bool) -> None:
         self._apply(name, paused=paused)
-        await self.journal.put(PAUSED + (name or QUEUE), "yes" if paused else "")
+        await self.journal.put(PAUSED + (name or ""), "yes" if paused else "")
         self._apply(name, paused=paused)  # what was read meanwhile was the word before
 
     def _apply(self, name: str | None, *, paused: bool) -> None:
@@ -297,18 +298,18 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         else:
             relays = self.routes.named(name)
             (relays.pause if paused else relays.resume)(name)
-        (self._paused.add if paused else self._paused.discard)(name or QUEUE)
+        (self._paused.add if paused else self._paused.discard)(name)
 
     async def _heed_pauses(self) -> None:
         """As the journal has it: from before a restart, or said to another replica."""
         for word, value in (await self.journal.kept()).items():
-            name = word.removeprefix(PAUSED)
+            name = word.removeprefix(PAUSED) or None
             if word == name or bool(value) == (name in self._paused):
                 continue
             with contextlib.suppress(Rejected):  # a relay that is not configured any more
-                self._apply(None if name == QUEUE else name, paused=bool(value))
+                self._apply(name, paused=bool(value))
             event = "still_paused" if value else "resumed"
-            log.warning(event, relay="all" if name == QUEUE else name)
+            log.warning(event, relay=name or "all")
 
     def health(self) -> Health:
         states = (

@@ -40,8 +40,8 @@ def specs_of(*relays):
 @contextlib.asynccontextmanager
 async def notifying(folder, *relays, clock=now, **changes):
     """The service on this folder, with scripted relays in order of fail-over."""
-    given = {"retry_schedule": (0.05,), "grace": 1.0, "workers": 4} | changes
-    settings = Settings(data_dir=str(folder), relays=specs_of(*relays), **given)
+    given = {"retry_schedule": (0.05,), "grace": 1.0, "workers": 4, "relays": specs_of(*relays)}
+    settings = Settings(data_dir=str(folder), **(given | changes))
     async with Notifier(settings, clock=clock) as service:
         yield service
 

@@ -241,3 +241,21 @@ def test_each_further_life_is_as_long_as_the_first():
         now = life.expires_at
         life = life.expired(now).again(now)
         assert life.expires_at == now + timedelta(hours=1)
+
+
+def test_it_should_leave_from_its_acceptance_its_time_or_a_persons_word_on():
+    """So a wait is measured from there: not from when somebody scheduled it, days before."""
+    accepted = delivery(status=Status.QUEUED)
+    assert accepted.wanted_at == NOW
+    scheduled = replace(accepted, status=Status.SCHEDULED, send_at=LATER)
+    assert scheduled.wanted_at == LATER
+    earlier, later = NOW + timedelta(seconds=1), LATER + timedelta(seconds=1)
+    assert scheduled.hurried(earlier).wanted_at == earlier
+    assert scheduled.hurried(later).wanted_at == LATER
+    assert scheduled.cancelled(earlier).again(later).wanted_at == later
+
+
+def test_a_retry_by_hand_begins_the_schedule_anew():
+    """Its tries are forgotten, so that the next failure waits as long as a first one."""
+    failed = delivery(status=Status.FAILED, tries=7)
+    assert failed.again(LATER).tries == 0

@@ -1,8 +1,11 @@
 """Who is told what becomes of deliveries."""
 
 import asyncio
+import contextlib
 
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 
 from notifier.feed import ROUND_COST, TURN_COST, Feed
 from tests.test_deliveries import delivery
@@ -87,7 +90,7 @@ async def test_a_follower_that_leaves_gives_its_turn_to_the_next():
         await asyncio.sleep(0)
         feed.publish(delivery())
         assert ids(await reading) == ["d1"]
-    assert not feed._gallery._waiting
+    assert not {**feed._gallery._behind, **feed._gallery._abreast}
 
 
 async def test_a_quiet_feed_gives_turns_nevertheless():
@@ -97,6 +100,22 @@ async def test_a_quiet_feed_gives_turns_nevertheless():
         async with asyncio.timeout(5):
             assert await following.next() == []
         assert not following.over
+
+
+async def test_unread_news_do_not_wait_behind_who_has_read_all():
+    """A reader that comes back late gets what it has missed in the next round, not in a minute."""
+    feed = Feed(quiet=60.0)
+    with feed.follow() as quick, feed.follow() as late:
+        feed.publish(delivery(id="1"))
+        assert ids(await quick.next()) == ["1"]
+        waiting = asyncio.create_task(quick.next())  # for news that do not come
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            assert ids(await late.next()) == ["1"]
+        assert not waiting.done()
+        feed.publish(delivery(id="2"))
+        async with asyncio.timeout(5):
+            assert ids(await late.next()) == ids(await waiting) == ["2"]
 
 
 async def test_closing_ends_every_subscription():
@@ -128,3 +147,36 @@ def test_turns_come_in_time_on_the_loop_that_serves():
             assert await quiet.next() == []
 
     uvloop.run(asyncio.wait_for(follow(), 5))
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["publish", "read"]), st.integers(0, 3)), max_size=40)
+
+
+@given(STEPS)
+def test_whoever_reads_in_whatever_order_has_all_at_once(steps):
+    """No news waits for a quiet feed's turn, whichever readers come, and how late."""
+
+    async def play():
+        feed = Feed(quiet=3600.0)
+        published, heard = 0, [[] for _ in range(4)]
+        with contextlib.ExitStack() as stack:
+            followers = [stack.enter_context(feed.follow()) for _ in range(4)]
+            reading = {}
+            for step, number in steps:
+                if step == "publish":
+                    published += 1
+                    feed.publish(delivery(id=str(published)))
+                elif number not in reading:
+                    reading[number] = asyncio.create_task(followers[number].next())
+                await asyncio.sleep(0)
+                for each in [each for each in reading if reading[each].done()]:
+                    heard[each] += ids(reading.pop(each).result())
+            for number, follower in enumerate(followers):
+                while len(heard[number]) < published:
+                    portion = reading.pop(number, None) or follower.next()
+                    heard[number] += ids(await asyncio.wait_for(portion, 5))
+            for task in reading.values():
+                task.cancel()
+        assert heard == [[str(each + 1) for each in range(published)]] * 4
+
+    asyncio.run(play())

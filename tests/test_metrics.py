@@ -12,7 +12,7 @@ from notifier.journal import journal_at
 from notifier.metrics import shipped
 from notifier.service import Notifier
 from notifier.settings import Settings
-from tests.notifying import Clock, now, specs_of, until
+from tests.notifying import Clock, email, ended, notifying, now, specs_of, submit_one, until
 from tests.relay import ScriptedRelay
 from tests.test_journal import entry
 from tests.web_client import JSON, LETTER, client_of, final, serving
@@ -173,6 +173,22 @@ async def test_dashboard_and_alerts_name_what_is_measured(tmp_path):
     named = {name for query in queries for name in NAME.findall(query)}
     assert len(named) > 15
     assert named <= known
+
+
+async def test_a_scheduled_message_is_measured_from_its_time(tmp_path):
+    """Also where it takes a second try: the days before are not a wait."""
+    clock = Clock()
+    async with ScriptedRelay() as relay:
+        relay.answer("DOT", "451 4.3.0 later", times=1)
+        async with notifying(tmp_path, relay, clock=clock) as service:
+            send_at = clock() + timedelta(days=3)
+            id = await submit_one(service, email(send_at=send_at))
+            clock.set(send_at)
+            service.dispatcher.wake(Route.RELAY)
+            assert (await ended(service, id)).tries == 2
+            waited = service.tally.wait_seconds
+    assert sum(waited.counts) == 1
+    assert 0 < waited.total < 60
 
 
 def test_a_histogram_counts_up_to_each_bound():

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, timedelta, timezone
 
 import pytest
+from msgspec.structs import replace
 
 from notifier.deliveries import OnUncertain, Route, Status
 from notifier.errors import InvalidMessage, WrongState
@@ -434,6 +435,20 @@ async def test_who_waits_for_a_message_learns_that_it_was_changed_with_others(re
             assert (await waiting).status is Status.CANCELLED
 
 
+async def test_what_somebody_merely_looks_at_is_counted_once(relay, tmp_path):
+    """Changing others over and over, while somebody follows a message that was sent."""
+    async with notifying(tmp_path, relay) as service:
+        sent = await submit_one(service)
+        await ended(service, sent)
+        with service.feed.subscribe(sent) as news:
+            for verb in ("retry", "cancel", "send-now"):
+                await service.change_all(verb, Filter(tag="nobody"))
+                assert (await news.next()).status is Status.SENT
+        assert service.tally.ended["email", "sent"] == 1
+        assert sum(service.tally.wait_seconds.counts) == 1
+        assert service.history.sent_today() == 1
+
+
 async def test_a_batch_supersedes_also_within_itself(relay, tmp_path):
     """Of three with one collapse key the last is sent."""
     async with notifying(tmp_path, relay) as service:
@@ -476,6 +491,21 @@ async def test_a_paused_relay_stays_paused_over_a_restart(tmp_path):
             sent = await ended(service, await submit_one(service))
             assert sent.attempts[-1].relay == "first"
         assert (len(first.received), len(second.received)) == (1, 2)
+
+
+async def test_a_relay_may_be_called_queue(relay, tmp_path):
+    """Its pause is its own, and that of the queue is the queue's, also over a restart."""
+    called = (replace(relay.spec, name="queue"),)
+    async with notifying(tmp_path, relays=called) as service:
+        await service.pause("queue")
+    async with notifying(tmp_path, relays=called) as service:
+        assert not service.health().paused
+        assert service.health().relays[0].state == "paused"
+        await service.resume("queue")
+        await service.pause()
+    async with notifying(tmp_path, relays=called) as service:
+        assert service.health().paused
+        assert service.health().relays[0].state != "paused"
 
 
 async def test_a_relay_that_is_configured_no_more_is_forgotten(relay, tmp_path):

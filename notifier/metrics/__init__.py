@@ -8,7 +8,6 @@ a message, and only who asks for the figures pays for their form (`web/metrics.p
 import asyncio
 import contextlib
 from collections import Counter
-from datetime import datetime
 from importlib.resources import files
 from typing import Self, TypeAlias
 
@@ -64,7 +63,7 @@ class Tally:
         elif status is SENT:
             self.ended[delivery.channel, "sent"] += 1
             if delivery.finished_at is not None:
-                waited = delivery.finished_at - _begun(delivery)
+                waited = delivery.finished_at - delivery.wanted_at
                 self.wait_seconds.observe(waited.total_seconds())
         elif status.final:
             self.ended[delivery.channel, status.value] += 1
@@ -78,11 +77,6 @@ class Tally:
         if (seconds := self.attempt_seconds.get(relay)) is None:
             seconds = self.attempt_seconds[relay] = Histogram(ATTEMPT_BOUNDS)
         seconds.observe(attempt.seconds)
-
-
-def _begun(delivery: Delivery) -> datetime:
-    """When it was accepted; or due, where it was to leave later and did so at the first try."""
-    return delivery.due_at if len(delivery.attempts) == 1 else delivery.created_at
 
 
 class Requests:

@@ -128,7 +128,8 @@ class Metrics:
         )
         yield _histogram(
             "notifier_accept_to_sent_seconds",
-            "From a message's acceptance, or when it was due, to the relay's word that it has it.",
+            "From a message's acceptance, or when it was to leave, to the relay's word that it "
+            "has it.",
             [((), tally.wait_seconds)],
         )
 
