@@ -36,6 +36,7 @@ from tests.sending import ANN, SHORT, SOURCE, envelope, sending
 
 LOGIN = {"username": "ann", "password": "hüsh"}
 on_each_loop = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+PLAIN_TOKEN = base64.b64encode("\0ann\0hüsh".encode()).decode()
 US = Envelope("us@example.org", ())
 
 
@@ -160,6 +161,24 @@ async def test_a_relay_that_asks_for_more_gets_no_more(way):
         attempt = await relays.send(envelope(), SOURCE)
         assert attempt.failures[ANN].name == "auth_failed"
         assert len(relay.heard) == (2 if way == "PLAIN" else 3)
+
+
+@pytest.mark.parametrize("way", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("code", [b"535", b"235", b"235-a\r\n235", b"so"])
+async def test_a_relay_that_repeats_the_login_does_not_make_it_known(way, code):
+    """Neither as it is nor as it was said; in a reply, a conversation, or what is no reply."""
+    echo = f"who is {PLAIN_TOKEN} {coded('hüsh')} hüsh?".encode()
+    async with (
+        ScriptedRelay(features=(*FEATURES, f"AUTH {way}")) as relay,
+        sending(relay.spec, changes=LOGIN) as relays,
+    ):
+        relay.answer("AUTH", code + b" " + echo + b"\r\n")
+        told = [repr_of(each) for each in await findings(replace(relay.spec, **LOGIN))]
+        attempt = await relays.send(envelope(), SOURCE)
+        told += [repr(attempt), *(repr(each) for each in relays.states())]
+    assert any("who is" in each for each in told)
+    for secret in ("hüsh", coded("hüsh"), PLAIN_TOKEN):
+        assert secret not in "".join(told)
 
 
 def test_cram_md5_is_that_of_its_rfc():

@@ -62,6 +62,7 @@ class Opening:
         self._deadline = asyncio.get_running_loop().time() + timeouts.connect
         self._addresses: Sequence[Address] = ()
         self._name = ""  # ours
+        self._secrets: Collection[str] = ()  # once they have been said
         self._below: asyncio.Transport | None = None  # without TLS
 
     async def run(self) -> Session:
@@ -194,6 +195,7 @@ class Opening:
             raise Unfit("auth_not_offered", reason)
         # One, and no other after it: wrong passwords are counted over there.
         login = Login(way, self._spec.username or "", self._spec.password or "")
+        self._secrets = login.secrets
         wanted, seconds = {235, 334}, self._timeouts.auth
         reply = await self._ask(login.command, wanted, seconds, shown=login.shown)
         while reply.code == 334:
@@ -217,12 +219,21 @@ class Opening:
                 raise TimeoutError
             if breach.name == "connection_lost":
                 raise ConnectionResetError
-            raise Unfit(breach.name, breach.reason)
+            raise Unfit(breach.name, self._struck_out(breach.reason))
         (reply,) = replies
+        if self._secrets:
+            lines = tuple(map(self._struck_out, reply.lines))
+            reply = Reply(reply.code, self._struck_out(reply.line), lines)
         if reply.code not in wanted:
             raise Refused(reply)
         self._tell(reply)
         return reply
+
+    def _struck_out(self, said: str) -> str:
+        """Without what some relays repeat of a login."""
+        for secret in self._secrets:
+            said = said.replace(secret, STRUCK_OUT)
+        return said
 
     def _tell(self, reply: Reply) -> None:
         self.lines += (f"S: {line}" for line in reply.told)

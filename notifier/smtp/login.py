@@ -23,6 +23,9 @@ class Login:
     def __init__(self, mechanism: str, username: str, password: str) -> None:
         self._mechanism = mechanism
         self._secrets = {"name": username, "password": password}
+        self._response = _encoded(f"\0{username}\0{password}")  # RFC 4616
+        # What must not be kept, wherever a relay repeats it.
+        self.secrets = [each for each in (self._response, _encoded(password), password) if each]
 
     @property
     def command(self) -> str:
@@ -31,8 +34,7 @@ class Login:
         speaks first, and a response where none is allowed is answered by 501.
         """
         if self._mechanism == "PLAIN":
-            response = "\0".join(("", self._secrets["name"], self._secrets["password"]))
-            return f"AUTH PLAIN {_encoded(response)}"
+            return f"AUTH PLAIN {self._response}"
         return f"AUTH {self._mechanism}"
 
     @property
