@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -107,14 +107,17 @@ class Desk:
         idempotent: Idempotent | None = None,
         strict: bool = True,
         traceparent: str = "",
+        by: str = "",
     ) -> Receipt:
         """
         Take charge of messages, all of them in one transaction. Strict: one that cannot be
         sent turns down all, and the first such Rejected is raised if there is but one message,
         else InvalidMessage with each fault under its position. Otherwise the others go.
+        `by` is who does it, where that is more than the key.
         """
+        marks = {name: value for name, value in (("traceparent", traceparent), ("by", by)) if value}
         try:
-            return await self._submit(messages, key, idempotent, strict, traceparent)
+            return await self._submit(messages, key, idempotent, strict, marks)
         except IdempotencyMismatch:
             raise
         except (Rejected, Unavailable):
@@ -129,14 +132,14 @@ class Desk:
         key: Key | None,
         idempotent: Idempotent | None,
         strict: bool,
-        traceparent: str,
+        marks: Mapping[str, str],
     ) -> Receipt:
         self._admit(len(messages))
         if key is None or (key.rate is None and key.daily is None):
-            return await self._accept(messages, key, idempotent, strict, traceparent)
+            return await self._accept(messages, key, idempotent, strict, marks)
         with Toll(self.limits, key) as toll:
             toll.take(sum(map(cost, messages)))
-            return await self._accept(messages, key, idempotent, strict, traceparent, toll)
+            return await self._accept(messages, key, idempotent, strict, marks, toll)
 
     async def _answered(self, idempotent: Idempotent, key: Key | None) -> bytes | None:
         """The answer that the same request was given before; None: it was not."""
@@ -153,14 +156,14 @@ class Desk:
         key: Key | None,
         idempotent: Idempotent | None,
         strict: bool,
-        traceparent: str,
+        marks: Mapping[str, str],
         toll: "Toll | None" = None,
     ) -> Receipt:
         now = self._clock()
         admitted = await self._all_admitted(messages, key, now)
         entries = [each.entry if isinstance(each, Admitted) else each for each in admitted]
-        if traceparent:
-            entries = [_traced(each, traceparent) for each in entries]
+        if marks:
+            entries = [_marked(each, marks) for each in entries]
         refused = [each for each in entries if isinstance(each, Rejected)]
         if strict and refused:
             raise refused[0] if len(messages) == 1 else _together(entries)
@@ -291,10 +294,10 @@ class Toll:
             raise Forbidden(verdict.reason)
 
 
-def _traced(entry: Entry | Rejected, traceparent: str) -> Entry | Rejected:
+def _marked(entry: Entry | Rejected, marks: Mapping[str, str]) -> Entry | Rejected:
     if isinstance(entry, Rejected):
         return entry
-    return replace(entry, delivery=replace(entry.delivery, traceparent=traceparent))
+    return replace(entry, delivery=replace(entry.delivery, **marks))
 
 
 def new_id(now: datetime) -> str:

@@ -107,6 +107,10 @@ class Limits:
         self._clock = clock
         self._buckets: dict[tuple[str, str], Bucket] = {}
 
+    def __len__(self) -> int:
+        """How many buckets there are."""
+        return len(self._buckets)
+
     def take(self, caller: str, *, rate: int | None, daily: int | None, n: int = 1) -> Verdict:
         """Take `n` tokens from what a caller has left a minute and a day; None: no limit."""
         if rate is None and daily is None:

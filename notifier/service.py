@@ -26,6 +26,7 @@ from notifier.metrics import LoopLag, Tally
 from notifier.replicas import Replicas
 from notifier.retries import RetryPolicy, again
 from notifier.routes import Routes
+from notifier.sessions import Sessions
 from notifier.settings import Settings, variable
 from notifier.supervisor import Supervisor
 from notifier.threads import FairThreads
@@ -71,6 +72,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.draining = False
         self._paused: set[str | None] = set()  # relays by name; None: the queue
         self.keys_remembered = False
+        self.sessions = Sessions(self.journal, self.keys, clock=clock)
         self._clock = clock
         self._spans: Spans | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -84,6 +86,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await self.journal.open()
             parts.push_async_callback(self.journal.close)
             await self._require_keys()
+            await self.sessions.load()
             await parts.enter_async_context(self.lag)
             await parts.enter_async_context(self.routes)
             self.dispatcher = Dispatcher(
@@ -129,7 +132,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 self.supervisor,
                 wake=self.dispatcher.wake,
                 take_over=self._recover,
-                heed_words=self._heed_pauses,
+                heed_words=self._heed_words,
             )
             await parts.enter_async_context(replicas)
             await parts.enter_async_context(
@@ -299,6 +302,11 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             relays = self.routes.named(name)
             (relays.pause if paused else relays.resume)(name)
         (self._paused.add if paused else self._paused.discard)(name)
+
+    async def _heed_words(self) -> None:
+        """What another replica has put, or forgotten."""
+        await self._heed_pauses()
+        await self.sessions.load()
 
     async def _heed_pauses(self) -> None:
         """As the journal has it: from before a restart, or said to another replica."""

@@ -52,6 +52,7 @@ MACHINE = [
     "fittings",
     "admission",
     "desk",
+    "sessions",
     "health",
     "alerts",
     "routes",

@@ -273,7 +273,7 @@ async def test_a_key_opens_the_monitor_as_far_as_it_may(browser, locked):
         await page.get_by_text("live", exact=True).wait_for()
         await page.get_by_text("No message matches.").wait_for()
         assert await page.get_by_role("button", name="Pause").count() == 0
-        assert "notifier_key" not in await page.evaluate("document.cookie")
+        assert "notifier_session" not in await page.evaluate("document.cookie")
         (cookie,) = await page.context.cookies()
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         refused = await page.evaluate(

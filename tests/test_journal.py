@@ -870,6 +870,15 @@ class TestWords:
         await journal.put("b", "")
         assert await journal.kept() == {"a": "2", "b": ""}
 
+    async def test_a_word_is_found_alone_until_it_is_forgotten(self, journal):
+        """One that was never put is none, and may be forgotten, too."""
+        await journal.put("a", "1")
+        await journal.put("b", "2")
+        assert (await journal.word("a"), await journal.word("c")) == ("1", None)
+        await journal.forget(["a", "c"])
+        assert await journal.word("a") is None
+        assert await journal.kept() == {"b": "2"}
+
     async def test_whoever_is_alone_may_be_so_again(self, journal):
         """Under each name, and also after a failure."""
         async with journal.alone("a") as here, journal.alone("b") as there:

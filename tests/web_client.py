@@ -26,9 +26,11 @@ async def serving(folder, **settings):
         yield service, client
 
 
-def client_of(service):
-    transport = httpx2.ASGITransport(create_app(service), raise_app_exceptions=True)
-    return httpx2.AsyncClient(transport=transport, base_url="http://localhost")
+def client_of(service, *, base_url="http://localhost", client=("127.0.0.1", 123)):
+    """A client of its application, that calls from this address."""
+    app = create_app(service)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=True, client=client)
+    return httpx2.AsyncClient(transport=transport, base_url=base_url)
 
 
 async def final(client, id):

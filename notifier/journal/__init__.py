@@ -216,6 +216,14 @@ class Journal(Protocol):
         """Every word that was put."""
         ...
 
+    async def word(self, name: str) -> str | None:
+        """The value of one word; None: it was not put, or is forgotten."""
+        ...
+
+    async def forget(self, names: Sequence[str]) -> None:
+        """Keep these words no longer."""
+        ...
+
     def alone(self, name: str) -> AbstractAsyncContextManager[bool]:
         """
         Whether no other replica is in here by this name until we leave; one whose connection

@@ -83,6 +83,11 @@ class Keys:
     def all(self) -> tuple[Key, ...]:
         return self._keys
 
+    def find(self, id: str) -> Key | None:
+        """The key of this id, whether or not it still opens anything."""
+        known = self._by_id.get(id)
+        return None if known is None else known[0]
+
     def reload_if_changed(self) -> bool:
         """Read the file again if it changed. Looks once a second at most; never raises."""
         now = self._clock()

@@ -19,14 +19,16 @@ from notifier.settings import Settings
 from notifier.web.access import Access, access_to
 from notifier.web.answers import Answer
 from notifier.web.bodies import AnyRequest
-from notifier.web.origins import SAFE, refuse_foreign
+from notifier.web.origins import SAFE, address_of, is_secure, refuse_foreign
 from notifier.web.parameters import read_id
 from notifier.web.problems import WrongKey
+from notifier.web.sse import Stream, Watch
 
 KEY, BY = "notifier_key", "notifier_by"  # in the request's state
 ANONYMOUS = "anonymous"
 BEARER = b"bearer "
-COOKIE = "notifier_key"
+COOKIE = "notifier_session"
+SECURE_COOKIE = "__Host-notifier_session"  # behind TLS: no other host can have set it; RFC 6265bis
 
 Handler: TypeAlias = Callable[[AnyRequest], Awaitable[Any]]
 
@@ -54,8 +56,16 @@ def key_of(request: AnyRequest) -> Key | None:
 
 
 def by_of(request: AnyRequest) -> str:
-    """Who acts, as timelines and logs name it: `key:shop`, or `anonymous`."""
-    by: str = request.scope["state"].get(BY, ANONYMOUS)
+    """Who acts, as timelines and logs name it: `key:shop`, `monitor:shop` or `anonymous`."""
+    if session := session_of(request):
+        return session
+    key = key_of(request)
+    return ANONYMOUS if key is None else f"key:{key.name}"
+
+
+def session_of(request: AnyRequest) -> str:
+    """The same of somebody who has signed in; empty: nobody has."""
+    by: str = request.scope["state"].get(BY, "")
     return by
 
 
@@ -113,6 +123,7 @@ class Door:
         self._keys = service.keys
         self._anonymous = _anonymous(service.settings)
         self._clock = clock
+        self._watch = Watch()
 
     def before(self, handlers: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
         """The handlers, each behind the door if it is not open."""
@@ -136,34 +147,59 @@ class Door:
         @functools.wraps(handler)
         async def admitted(request: AnyRequest) -> Any:
             if self.keyless:
-                if request.method not in SAFE:
-                    refuse_foreign(request)
-                return await handler(request)
-            if not self._service.keys_remembered:
-                await self._service.remember_keys()
-            key = self._key(request)
-            if not key.may(access.scope):
-                await self._check_own(request, key, access)
-            request.scope["state"][KEY] = key
-            request.scope["state"][BY] = f"key:{key.name}"
+                return await self._for_anybody(request, handler)
+            key, token = await self._let_in(request, access)
             answer = await handler(request)
-            if access.scope is KeyScope.SEND and (key.rate or key.daily):
+            if isinstance(answer, Stream):
+                self._watch.over(answer, token or key.id, lambda: self._still(key, token))
+            elif access.scope is KeyScope.SEND and (key.rate or key.daily):
                 self._tell_rate(answer, key)
             return answer
 
         return admitted
 
-    def visitor(self, request: AnyRequest) -> Visitor:
-        """Who asks for a page that is open to everybody. Raises nothing."""
+    async def _for_anybody(self, request: AnyRequest, handler: Handler) -> Any:
+        """As long as there is no key. Raises 403 for a page of another site."""
+        if request.method not in SAFE:
+            refuse_foreign(request)
+        answer = await handler(request)
+        if isinstance(answer, Stream):
+            self._watch.over(answer, ANONYMOUS, lambda: self.keyless)
+        return answer
+
+    async def _let_in(self, request: AnyRequest, access: Access) -> tuple[Key, str]:
+        """
+        The key that a request shows, or that of its session and the session's token. Raises
+        Unauthorized, Forbidden, MessageNotFound.
+        """
+        if not self._service.keys_remembered:
+            await self._service.remember_keys()
+        token = ""
+        if presented := _presented(request):
+            key = self._shown(request, presented)
+        else:
+            token = cookie_of(request)
+            key = await self._signed_in(request, token)
+        if not key.may(access.scope):
+            await self._check_own(request, key, access)
+        state = request.scope["state"]
+        state[KEY] = key
+        if token:
+            state[BY] = f"monitor:{key.name}"
+        return key, token
+
+    async def visitor(self, request: AnyRequest) -> Visitor:
+        """Who asks for a page that is open to everybody."""
         if self.keyless:
             return Visitor(needs_key=False)
-        presented = _presented(request) or cookie_of(request)
-        return Visitor(needs_key=True, key=self._keys.authenticate(presented, self._clock()))
+        if presented := _presented(request):
+            return Visitor(needs_key=True, key=self._keys.authenticate(presented, self._clock()))
+        key = await self._service.sessions.known(cookie_of(request))
+        return Visitor(needs_key=True, key=key)
 
-    def trusts(self, request: AnyRequest) -> bool:
+    async def trusts(self, request: AnyRequest) -> bool:
         """Whether who asks may see more than a stranger: with `read`, or where no key is needed."""
-        presented = self.keyless or _presented(request) or cookie_of(request)
-        return bool(presented) and self.visitor(request).reads
+        return (await self.visitor(request)).reads
 
     def key_named(self, presented: str) -> Key:
         """The key that somebody signs in with. Raises Unauthorized."""
@@ -174,22 +210,36 @@ class Door:
             raise WrongKey(self._keys.why_not(presented, now))
         return key
 
-    def _key(self, request: AnyRequest) -> Key:
-        """Raises Unauthorized."""
-        presented = _presented(request)
-        if not presented and (presented := cookie_of(request)) and request.method not in SAFE:
-            refuse_foreign(request, browser=True)  # it sends the cookie, whoever asked it to
+    def _shown(self, request: AnyRequest, presented: str) -> Key:
+        """The key that a request shows. Raises Unauthorized."""
         now = self._clock()
-        key = self._keys.authenticate(presented, now) if presented else None
+        key = self._keys.authenticate(presented, now)
         if key is not None:
             return key
-        if not presented:
-            error = Unauthorized(_NEEDED if self._keys.configured else _NONE)
-        else:
-            error = WrongKey(self._keys.why_not(presented, now))
-        shown = _ID.match(presented)
-        _tell_refusal(request, 401, str(error), shown[1] if shown else None)
+        error = WrongKey(self._keys.why_not(presented, now))
+        _tell_refusal(request, 401, str(error), id_in(presented))
         raise error
+
+    async def _signed_in(self, request: AnyRequest, token: str) -> Key:
+        """The key of the browser's session. Raises Unauthorized; 403 for a page of another site."""
+        if token and request.method not in SAFE:
+            refuse_foreign(request, browser=True)  # it sends the cookie, whoever asked it to
+        key = await self._service.sessions.known(token)
+        if key is not None:
+            return key
+        if token:
+            error: Unauthorized = WrongKey("the session has ended; sign in again")
+        else:
+            error = Unauthorized(_NEEDED if self._keys.configured else _NONE)
+        _tell_refusal(request, 401, str(error), None)
+        raise error
+
+    def _still(self, key: Key, token: str) -> bool:
+        """Whether what was opened with this key, or in this session, may go on."""
+        self._keys.reload_if_changed()
+        if token:
+            return self._service.sessions.key_of(token) == key
+        return self._keys.find(key.id) == key and not key.lapsed(self._clock())
 
     async def _check_own(self, request: AnyRequest, key: Key, access: Access) -> None:
         """Raises Forbidden; MessageNotFound where the message was not sent with the key."""
@@ -247,23 +297,28 @@ def _presented(request: AnyRequest) -> str:
 
 
 def cookie_of(request: AnyRequest) -> str:
-    """The key that a browser has kept since somebody signed in; empty: none."""
+    """The token of the session that a browser is in; empty: in none."""
+    wanted = SECURE_COOKIE if is_secure(request) else COOKIE
     for pair in request.headers.get("cookie", "").split(";"):
         name, _, value = pair.strip().partition("=")
-        if name == COOKIE:
+        if name == wanted:
             return value
     return ""
 
 
+def id_in(presented: str) -> str | None:
+    """The id in what was shown as a key: that much of it may be logged."""
+    shown = _ID.match(presented)
+    return shown[1] if shown else None
+
+
 def _tell_refusal(request: AnyRequest, status: int, reason: str, key_id: str | None) -> None:
-    scope = request.scope
-    client = scope.get("client")
     log.warning(
         "refused",
         status=status,
         method=request.method,
-        path=scope["path"],
-        client=client[0] if client else None,
+        path=request.scope["path"],
+        client=address_of(request),
         key_id=key_id,
         reason=reason,
     )

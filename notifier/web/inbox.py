@@ -80,7 +80,7 @@ class Inbox:
 
     async def page(self, request: AnyRequest) -> Answer:
         self._mailbox()
-        return self._shell.private(request, "inbox.html")
+        return await self._shell.private(request, "inbox.html")
 
     async def list(self, request: AnyRequest) -> Answer:
         mailbox = self._mailbox()

@@ -78,7 +78,7 @@ class Probes:
         """
         health = self._service.health()
         body = Readiness(_word(health), _plain(health.reasons))
-        if self._door.trusts(request):
+        if await self._door.trusts(request):
             body = Readiness(_word(health), health.reasons, _relays(health), health.warnings)
         return Answer(encode(body), status=_status(health), headers=[NO_STORE])
 
@@ -86,7 +86,7 @@ class Probes:
         """The same, and the backlog, for people to read."""
         health = self._service.health()
         body = Summary(_word(health), _plain(health.reasons))
-        if self._door.trusts(request):
+        if await self._door.trusts(request):
             body = Summary(
                 status=_word(health),
                 reasons=health.reasons,

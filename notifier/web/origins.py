@@ -1,5 +1,6 @@
-"""Whether a request that acts comes from a page of ours, or from a program."""
+"""Where a request comes from: a page of ours or another's, by TLS or not, from which address."""
 
+import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -50,3 +51,28 @@ def _is_of(origin: str, host: str) -> bool:
     if port is None or not parts.netloc:
         return False
     return parts.netloc.lower().removesuffix(port) == host.removesuffix(port)
+
+
+def address_of(request: AnyRequest) -> str:
+    """Whose request it is; of one by a proxy on this machine, as the proxy says."""
+    client = request.scope.get("client")
+    peer = client[0] if client else ""
+    if _is_loopback(peer) and (said := request.headers.get("x-forwarded-for")):
+        return said.rpartition(",")[2].strip()[:45]
+    return peer
+
+
+def is_secure(request: AnyRequest) -> bool:
+    """Whether the browser speaks TLS: with us, or with a proxy on this machine, as that says."""
+    if request.scope["scheme"] == "https":
+        return True
+    client = request.scope.get("client")
+    said = request.headers.get("x-forwarded-proto", "")
+    return said.strip().lower() == "https" and client is not None and _is_loopback(client[0])
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

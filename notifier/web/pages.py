@@ -41,18 +41,18 @@ class Pages:
     async def index(self, request: AnyRequest) -> Answer:
         origin = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
         readme = self._readme.under(origin)
-        return self._shell.page(
+        return await self._shell.page(
             request, "index.html", readme=readme, sections=self._readme.sections
         )
 
     async def docs(self, request: AnyRequest) -> Answer:
-        return self._shell.page(request, "docs.html", headers=DOCS, swagger=SWAGGER)
+        return await self._shell.page(request, "docs.html", headers=DOCS, swagger=SWAGGER)
 
     async def openapi(self, request: AnyRequest) -> Answer:  # noqa: ARG002 - Litestar calls it by name
         return Answer(self._document, headers=[*SECURE, CHECKED])
 
     async def monitor(self, request: AnyRequest) -> Answer:
-        return self._shell.private(request, "monitor.html", uplot=UPLOT)
+        return await self._shell.private(request, "monitor.html", uplot=UPLOT)
 
     async def message(self, request: AnyRequest) -> Answer:
-        return self._shell.private(request, "message.html", id=read_id(request))
+        return await self._shell.private(request, "message.html", id=read_id(request))

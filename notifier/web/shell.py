@@ -8,7 +8,6 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from notifier import __version__
-from notifier.keys import KeyScope
 from notifier.service import Notifier
 from notifier.web.answers import Answer
 from notifier.web.auth import Door
@@ -74,10 +73,10 @@ class Shell:
             lstrip_blocks=True,
         )
 
-    def page(
+    async def page(
         self, request: AnyRequest, name: str, *, headers: Sequence[Any] = PAGE, **values: Any
     ) -> Answer:
-        visitor = self._door.visitor(request)
+        visitor = await self._door.visitor(request)
         text = self._environment.get_template(name).render(
             base=self._base,
             version=__version__,
@@ -88,10 +87,10 @@ class Shell:
         )
         return Answer(text.encode("utf-8", "replace"), content_type=HTML, headers=headers)
 
-    def private(self, request: AnyRequest, name: str, **values: Any) -> Answer:
+    async def private(self, request: AnyRequest, name: str, **values: Any) -> Answer:
         """A page for those who may look at messages; the others are led to the sign-in."""
-        if self._door.visitor(request).may(KeyScope.READ):
-            return self.page(request, name, **values)
+        if await self._door.trusts(request):
+            return await self.page(request, name, **values)
         asked = request.scope["path"]
         if query := request.scope["query_string"].decode("latin-1"):
             asked = f"{asked}?{query}"

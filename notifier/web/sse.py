@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ QUIET_SECONDS = 15.0
 # Of the comments that are due at the same time, so many are written in one turn of the loop,
 PORTION = 20
 PAUSE_SECONDS = 0.01  # and so much later the next.
+WATCH_SECONDS = 1.0  # how long a stream may outlive its key
 
 START: HTTPResponseStartEvent = {
     "type": "http.response.start",
@@ -73,23 +75,40 @@ class Stream:
     elsewhere.
     """
 
-    __slots__ = ("_begun", "_keep_alive", "_send", "_tell")
+    __slots__ = ("_begun", "_ended", "_keep_alive", "_send", "_tell", "_telling", "_watched")
 
     def __init__(self, tell: Tell, keep_alive: KeepAlive) -> None:
         self._tell = tell
         self._keep_alive = keep_alive
-        self._begun = False
+        self._begun = self._ended = False
+        self._telling: asyncio.Future[None] | None = None
+        self._watched: AbstractContextManager[None] = contextlib.nullcontext()
+
+    def watched(self, watched: AbstractContextManager[None]) -> None:
+        """Be within this as long as it goes on."""
+        self._watched = watched
+
+    def end(self) -> None:
+        """Its reader may not read on."""
+        self._ended = True
+        if self._telling is not None:
+            self._telling.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         self._send = send
         # Both end with this call, which hears if one of them fails.
-        telling = asyncio.ensure_future(self._tell(self))
+        telling = self._telling = asyncio.ensure_future(self._tell(self))
         leaving = asyncio.ensure_future(_gone(receive))
         leaving.add_done_callback(lambda _: telling.cancel())
         try:
-            await telling
+            with self._watched:
+                await telling
         except asyncio.CancelledError:
-            if not leaving.done():
+            if self._ended:
+                with contextlib.suppress(TimeoutError):  # one that does not read is cut off
+                    async with asyncio.timeout(WATCH_SECONDS):
+                        await self.write(b"", last=True)
+            elif not leaving.done():
                 raise
         finally:
             self._keep_alive.leave(self)
@@ -114,6 +133,44 @@ class Stream:
         """
         with contextlib.closing(self._send(_piece(KEEP_ALIVE)).__await__()) as sending:
             next(sending, None)
+
+
+class Watch:
+    """
+    Ends each stream whose reader may not read on: its key or session has ended. One timer looks
+    after all of them, at each key or session once.
+    """
+
+    def __init__(self, *, seconds: float = WATCH_SECONDS) -> None:
+        self._seconds = seconds
+        self._open: dict[str, tuple[Callable[[], bool], set[Stream]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def over(self, stream: Stream, name: str, valid: Callable[[], bool]) -> None:
+        """Look after a stream, as long as it goes on, that is open by what `name` stands for."""
+        stream.watched(self._while(stream, name, valid))
+
+    @contextlib.contextmanager
+    def _while(self, stream: Stream, name: str, valid: Callable[[], bool]) -> Iterator[None]:
+        _, streams = self._open.setdefault(name, (valid, set()))
+        streams.add(stream)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
+        try:
+            yield
+        finally:
+            streams.discard(stream)
+            if not streams:
+                self._open.pop(name, None)
+
+    def _look(self) -> None:
+        for valid, streams in list(self._open.values()):
+            if not valid():
+                for stream in list(streams):
+                    stream.end()
+        self._timer = None
+        if self._open:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
 
 
 def event(name: bytes, data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from notifier.deliveries import Delivery
 from notifier.errors import Rejected
 from notifier.messages import Message
 from notifier.service import Idempotent, Notifier
-from notifier.web.auth import key_of
+from notifier.web.auth import key_of, session_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import read_traceparent
 from notifier.web.problems import BadHeader
@@ -83,6 +83,7 @@ async def submit(
         messages,
         key=key_of(request),
         traceparent=read_traceparent(headers),
+        by=session_of(request),
         idempotent=_idempotent(request, headers, body, variant, written),
         strict=strict,
     )

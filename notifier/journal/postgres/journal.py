@@ -250,6 +250,16 @@ class PostgresJournal:
         async with self._connection() as db:
             return dict(await db.fetch("SELECT name, value FROM words"))
 
+    async def word(self, name: str) -> str | None:
+        async with self._connection() as db:
+            value: str | None = await db.fetchval("SELECT value FROM words WHERE name = $1", name)
+            return value
+
+    async def forget(self, names: Sequence[str]) -> None:
+        async with self._transaction() as db:
+            await db.execute("DELETE FROM words WHERE name = ANY($1)", list(names))
+            await self._lease.tell(db, (), words=True)
+
     @contextlib.asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[bool]:
         async with self._connection() as db:  # whose end is the lock's, too

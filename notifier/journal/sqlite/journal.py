@@ -217,6 +217,13 @@ class SqliteJournal:
     async def kept(self) -> dict[str, str]:
         return dict(await self._reads.ask(lambda db: db.execute("SELECT * FROM words").fetchall()))
 
+    async def word(self, name: str) -> str | None:
+        row = await self._row("SELECT value FROM words WHERE name = ?", name)
+        return None if row is None else row[0]
+
+    async def forget(self, names: Sequence[str]) -> None:
+        await self._writes.ask(lambda db: _forget(db, names))
+
     def alone(self, name: str) -> contextlib.nullcontext[bool]:  # noqa: ARG002 - nobody else is here
         return contextlib.nullcontext(True)
 
@@ -302,3 +309,7 @@ def _put(db: sqlite3.Connection, name: str, value: str) -> None:
         "INSERT INTO words VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, value),
     )
+
+
+def _forget(db: sqlite3.Connection, names: Sequence[str]) -> None:
+    db.executemany("DELETE FROM words WHERE name = ?", [(name,) for name in names])

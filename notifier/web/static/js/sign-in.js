@@ -22,9 +22,10 @@ form?.addEventListener("submit", async (event) => {
   }
 });
 
-// Where the person wanted to go: a path of ours, and never another host's.
+// Where the person wanted to go: a page of ours, by its whole address. Its path alone could begin
+// with two slashes, which would be another host's.
 function next() {
   const asked = new URLSearchParams(location.search).get("next") ?? "";
   const url = new URL(asked || `${base}/monitor`, location.origin);
-  return url.origin === location.origin ? url.pathname + url.search : `${base}/monitor`;
+  return url.origin === location.origin ? url.href : `${base}/monitor`;
 }
