@@ -3,7 +3,17 @@
 import pytest
 
 from notifier.deliveries import OnUncertain, Status
-from tests.notifying import email, ended, notifying, now, subjects, submit, submit_one, until
+from tests.notifying import (
+    email,
+    ended,
+    notifying,
+    now,
+    subjects,
+    submit,
+    submit_one,
+    until,
+    until_status,
+)
 from tests.process import free_port
 from tests.relay import CUT, FIN, ScriptedRelay
 
@@ -103,6 +113,57 @@ async def test_recipients_that_the_first_has_taken_are_not_sent_by_the_second(
     assert not sent.partial
     assert [recipients for _, recipients, _ in first.received] == [("ann@example.org",)]
     assert [recipients for _, recipients, _ in second.received] == [("bob@example.org",)]
+
+
+async def test_whom_the_first_has_taken_the_second_never_gets(first, second, tmp_path):
+    """The first wants a login for Bob only: one copy each, nothing uncertain, both on record."""
+    first.answer("RCPT", "530 5.7.0 log in first", to="bob@example.org")
+    first.answer("DOT", "250 first has it")
+    async with notifying(tmp_path, first, second) as service:
+        sent = await ended(service, await submit_one(service, email(cc=("bob@example.org",))))
+        assert {each.state for each in service.health().relays} == {"closed"}
+    assert (sent.status, sent.uncertain, sent.tries, len(sent.attempts)) == (Status.SENT, 0, 1, 1)
+    assert [each.reply for each in sent.recipients] == ["250 first has it", "250 2.0.0 taken"]
+    assert [recipients for _, recipients, _ in first.received] == [("ann@example.org",)]
+    assert [recipients for _, recipients, _ in second.received] == [("bob@example.org",)]
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        ("RCPT", "554 5.7.1 <ann@example.org>: Relay access denied"),
+        ("RCPT", "550 Administrative prohibition"),
+        ("DOT", "550 5.7.60 SMTP; Client does not have permissions to send as this sender"),
+        ("DOT", "554 5.2.252 SendAsDenied; us@example.org not allowed to send as us@example.org"),
+    ],
+)
+async def test_settings_of_the_only_relay_lose_no_message(verb, answer, first, tmp_path):
+    """It is put off, not charged, and the relay says why; once that is mended it leaves."""
+    first.answer(verb, answer)
+    async with notifying(tmp_path, first) as service:
+        id = await submit_one(service)
+        waiting = await until_status(service, id, Status.DEFERRED)
+        (relay,) = service.health().relays
+        assert relay.trouble.text == answer
+        first.answer(verb, None)
+        await service.resume("first")
+        await service.send_now(id) if await _deferred(service, id) else None
+        sent = await ended(service, id)
+    assert (waiting.tries, waiting.reason) == (0, answer)
+    assert (sent.status, sent.tries, sent.uncertain) == (Status.SENT, 1, 0)
+    assert len(first.received) == 1
+
+
+async def test_what_is_too_large_for_the_first_goes_by_the_second(first, second, tmp_path):
+    """It is offered by both alike; too large for both, it fails with the limit of each."""
+    first.features, second.features = ("SIZE 100",), ("SIZE 1000",)
+    async with notifying(tmp_path, first, second) as service:
+        fits, fails = await submit(service, email(), email(text="x" * 500 + "\n" + "y" * 500))
+        sent, failed = await ended(service, fits), await ended(service, fails)
+    assert (sent.status, sent.attempts[-1].relay) == (Status.SENT, "second")
+    assert failed.status is Status.FAILED
+    assert "first: the message has" in failed.reason
+    assert "second: the message has" in failed.reason
 
 
 async def test_the_first_is_used_again_as_soon_as_it_works(first, second, tmp_path):

@@ -233,6 +233,7 @@ async def test_only_parts_that_were_not_taken_are_sent_again(answer):
         RecipientStatus.PENDING,
         RecipientStatus.PENDING,
     ]
+    assert delivery.recipients[0].reply == "250 ok"  # its own words, not those of the second
     assert attempt.uncertain == (answer == "uncertain")
     again = Carrying()
     delivery, _ = await _try(delivery, again, CONTENT)

@@ -14,6 +14,7 @@ import trustme
 
 from notifier.attempts import Envelope, Scope, Stage
 from notifier.errors import Rejected
+from notifier.sms.breaker import TAKES_SECONDS
 from notifier.sms.provider import Provider, content
 from notifier.sms.providerspec import read_provider
 
@@ -204,6 +205,43 @@ async def test_a_busy_provider_is_left_alone_as_long_as_it_asks(answer):
         assert provider.room() == 0
         watch.now += 1
         assert provider.room() == 1
+        assert (await _send(provider)).accepted
+        assert provider.room() == 8
+
+
+NOT_ALLOWED = (403, {"message": "not allowed to send there"})
+
+
+async def test_one_text_that_it_may_not_send_does_not_rest_a_provider_that_works():
+    """A 403 may mean this text or all: what it took within ten minutes says that it is this one."""
+    watch = Watch()
+    answers = (ACCEPTED, *[NOT_ALLOWED] * 5, ACCEPTED, *[NOT_ALLOWED] * 3)
+    async with _asking(*answers, clock=watch) as (_, provider):
+        assert (await _send(provider)).accepted
+        for _ in range(5):
+            attempt = await _send(provider)
+            assert attempt.relay_failed
+            assert not attempt.charged
+            assert provider.room() == 8
+        assert (await _send(provider)).accepted
+        watch.now += TAKES_SECONDS
+        for _ in range(3):
+            assert provider.room() == 8
+            await _send(provider)
+        assert provider.room() == 0
+
+
+async def test_a_provider_that_may_send_nothing_rests_no_longer_each_time():
+    """Others' texts may be the next probe: it comes soon, and it works again."""
+    watch = Watch()
+    async with _asking(*[NOT_ALLOWED] * 6, ACCEPTED, clock=watch) as (_, provider):
+        for _ in range(3):
+            await _send(provider)
+        for _ in range(3):
+            assert provider._breaker.left(watch.now) == 5
+            watch.now += 5
+            await _send(provider)
+        watch.now += 5
         assert (await _send(provider)).accepted
         assert provider.room() == 8
 

@@ -216,7 +216,7 @@ def test_deep_json_is_only_a_strange_answer():
         (409, Scope.RECIPIENT, True, False, Meaning.FINE),
         (401, Scope.RELAY, False, False, Meaning.ACCOUNT),
         (402, Scope.RELAY, False, False, Meaning.ACCOUNT),
-        (403, Scope.RELAY, False, False, Meaning.ACCOUNT),
+        (403, Scope.RELAY, False, False, Meaning.DOUBT),
         (302, Scope.RELAY, False, False, Meaning.ACCOUNT),
         (408, Scope.RELAY, False, False, Meaning.BUSY),
         (429, Scope.RELAY, False, False, Meaning.BUSY),

@@ -60,6 +60,7 @@ class Meaning(StrEnum):
     FINE = "fine"  # it works, whatever it thinks of the message
     BUSY = "busy"  # it asks to be left alone
     TROUBLE = "trouble"  # it may be chance
+    DOUBT = "doubt"  # nobody's message will get through, or this one alone
     ACCOUNT = "account"  # nobody's message will get through until the operator has acted
 
 
@@ -117,7 +118,10 @@ def judge(
     if code in codes.busy or (status in _BUSY and code not in codes.final):
         return _relay(answer, Meaning.BUSY, reply, "provider_busy", rest=_rest(answer, now))
     if code in codes.account or (status in _ACCOUNT and code not in codes.final):
-        return _relay(answer, Meaning.ACCOUNT, reply, "provider_account", stage=Stage.AUTH)
+        # To some countries or senders only, or to none: a 403 alone does not say.
+        doubt = status == 403 and code not in codes.account
+        meaning = Meaning.DOUBT if doubt else Meaning.ACCOUNT
+        return _relay(answer, meaning, reply, "provider_account", stage=Stage.AUTH)
     if (
         status < 200
         or 300 <= status < 400

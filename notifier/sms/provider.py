@@ -262,9 +262,13 @@ class Provider:
     def _learn(self, verdict: Verdict) -> None:
         now, reason = self._clock(), self._spec.struck(verdict.reply)
         rested = self._breaker.resting(now)
+        if verdict.failure is None:
+            self._breaker.took(now)
         match verdict.meaning:
             case Meaning.FINE if not rested:  # what was under way does not cut a rest short
                 self._breaker.close()
+            case Meaning.DOUBT:
+                self._breaker.doubt(now, reason)
             case Meaning.TROUBLE:
                 self._breaker.strike(now, reason)
             case Meaning.BUSY | Meaning.ACCOUNT:
