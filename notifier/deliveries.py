@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.attempts import Attempt, Envelope
+from notifier.dates import dated_by
 from notifier.errors import WrongState
 from notifier.recipients import Recipient, RecipientStatus
 
@@ -269,6 +270,16 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if not self.status.waiting:
             raise WrongState(f"a message that is {self.status} cannot be sent now")
         return replace(self, status=Status.QUEUED, due_at=now).with_event(now, "hurried", by=by)
+
+    def dated(self, content: bytes) -> bytes:
+        """
+        The content as it leaves. A scheduled mail's Date is when it was to be sent; where a
+        person has had it sent before, it is that time: the future is no date for a mail.
+        """
+        if not self.events or self.channel != "email":
+            return content
+        hurried = next((each.at for each in self.events if each.what == "hurried"), None)
+        return content if hurried is None else dated_by(content, hurried)
 
     def cancelled(self, now: datetime, by: str = "") -> "Delivery":
         """The delivery called off before it is sent. Raises WrongState once it is on its way."""

@@ -200,6 +200,7 @@ class Dispatcher:
                 log.warning("claim_lost", id=delivery.id)
                 return None
             content = claim.content or await self._journal.content(delivery.id)
+            content = delivery.dated(content)
             attempt = await transport.send(delivery.pending, content)
         except JournalUnavailable:
             return await self._recorder.record(delivery.released(), delivery)

@@ -17,6 +17,7 @@ WORDS = [
     "clock",
     "errors",
     "domains",
+    "dates",
     "supervisor",
     "threads",
     "relayspec",

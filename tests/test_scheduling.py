@@ -2,6 +2,8 @@
 
 import asyncio
 from datetime import UTC, timedelta, timezone
+from email import message_from_bytes
+from email.utils import parsedate_to_datetime
 
 import pytest
 from msgspec.structs import replace
@@ -90,6 +92,50 @@ async def test_send_now_sends_what_is_scheduled_at_once(relay, tmp_path):
         with pytest.raises(WrongState):
             await service.send_now(id)
     assert len(relay.received) == 1
+
+
+async def test_a_scheduled_mail_is_dated_by_its_time(relay, tmp_path):
+    """Readers sort by Date: one that was handed in weeks ago is new when it arrives."""
+    clock = Clock()
+    due_at = clock() + 30 * 24 * HOUR
+    async with notifying(tmp_path, relay, clock=clock) as service:
+        id = await submit_one(service, email(send_at=due_at))
+        clock.set(due_at)
+        service.dispatcher.wake(Route.RELAY)
+        await ended(service, id)
+        assert relay.received[0][2] == await service.journal.content(id)
+    assert dated(relay.received[0][2]) == due_at.replace(microsecond=0)
+
+
+async def test_a_mail_sent_before_its_time_is_not_dated_in_the_future(relay, tmp_path):
+    """Filters take such mail for spam. On every try it has the time when it was hurried."""
+    relay.answer("DOT", "451 4.3.0 later", times=1)
+    async with notifying(tmp_path, relay, retry_schedule=(1.0,)) as service:
+        id = await submit_one(service, email(send_at=now() + timedelta(days=30)))
+        hurried_at = (await service.send_now(id)).events[0].at
+        sent = await ended(service, id)
+        kept = await service.journal.content(id)
+    (received,) = relay.received
+    assert sent.tries == 2
+    assert dated(received[2]) == hurried_at.replace(microsecond=0)
+    assert received[2] == sent.dated(kept)
+    assert len(received[2]) == len(kept)
+
+
+async def test_a_mail_that_waits_keeps_its_date_when_it_is_hurried(relay, tmp_path):
+    """It was written when it was handed in."""
+    relay.answer("DOT", "451 4.3.0 later", times=1)
+    async with notifying(tmp_path, relay, retry_schedule=(3600.0,)) as service:
+        id = await submit_one(service)
+        await until_status(service, id, Status.DEFERRED)
+        await service.send_now(id)
+        await ended(service, id)
+        kept = await service.journal.content(id)
+    assert [each[2] for each in relay.received] == [kept]
+
+
+def dated(content):
+    return parsedate_to_datetime(message_from_bytes(content)["Date"])
 
 
 async def test_what_is_cancelled_before_it_is_due_never_leaves(relay, tmp_path):

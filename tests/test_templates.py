@@ -170,6 +170,13 @@ def test_any_text_comes_out_as_it_went_in(tmp_path_factory, text):
     assert "<" not in filled.html
 
 
+def test_a_byte_order_mark_is_no_part_of_a_template(folder):
+    """Some editors begin files with one."""
+    put(folder, t_subject_txt="\ufeffHi", t_txt="\ufeffHello", t_html="\ufeff<p>Hello")
+    filled = Templates(folder).fill("t", {})
+    assert (filled.subject, filled.text, filled.html) == ("Hi", "Hello", "<p>Hello")
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),

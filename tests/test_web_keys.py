@@ -358,6 +358,26 @@ async def test_a_key_sends_as_whom_and_to_whom_it_may(tmp_path):
             assert answer.status_code == 202
 
 
+async def test_a_key_with_rules_gives_a_provider_no_commands(tmp_path):
+    """What a provider obeys could go round the rules; a key without rules may use it."""
+    bound = made(tmp_path, "bound", recipient_domains=("example.net",))
+    free = made(tmp_path, "free")
+    async with serving(tmp_path) as (_, client):
+
+        async def asked(key, **fields):
+            body = letter(headers={name.replace("_", "-"): "x" for name in fields})
+            return await client.post("/v1/messages", json=body, headers=key)
+
+        for name in ("X_PM_Message_Stream", "x_ses_return_path_arn", "X_MC_Template"):
+            answer = await asked(bound, X_Order="7", **{name: "x"})
+            (fault,) = problem_of(answer, 422, "invalid-message")["errors"]
+            assert fault["pointer"] == f"/headers/{name.replace('_', '-')}"
+            assert (await asked(free, **{name: "x"})).status_code == 202
+        for key in (bound, free):
+            assert (await asked(key, X_MSYS_API="{}")).status_code == 422
+            assert (await asked(key, X_Order="7", X_Priority="1")).status_code == 202
+
+
 async def test_a_key_that_is_bound_to_senders_of_mail_needs_a_scope_for_texts(tmp_path):
     """Senders say nothing of texts: without `sms` it sends none, by no route and in no batch."""
     bound = {"senders": ("me@example.org",)}

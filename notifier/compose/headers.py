@@ -8,13 +8,10 @@ words: what a person reads is what the caller wrote, whatever it was.
 import re
 from binascii import b2a_base64
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 LINE = 76  # a line with an encoded word on it: RFC 2047, section 2
 _WORD_OCTETS = 45  # of UTF-8 in one encoded word: 72 octets when written
 _WORD_FRAME = len("=?utf-8?B??=")
-_MONTHS = "   JanFebMarAprMayJunJulAugSepOctNovDec"
-_DAYS = "MonTueWedThuFriSatSun"
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _FOLD = re.compile(r"(?<=\S) (?=\S)")
 
@@ -67,13 +64,3 @@ def encoded_words(text: str, *, column: int) -> bytes:
         words.append(b"=?utf-8?B?%b?=" % b2a_base64(octets[start:end], newline=False))
         start, room = end, _WORD_OCTETS
     return b"\r\n ".join(words)
-
-
-def date(now: datetime) -> str:
-    """A date and time. RFC 5322, section 3.3."""
-    now = now.astimezone(UTC)
-    day, month = now.weekday() * 3, now.month * 3
-    return (
-        f"{_DAYS[day : day + 3]}, {now.day:02} {_MONTHS[month : month + 3]} {now.year:04} "
-        f"{now.hour:02}:{now.minute:02}:{now.second:02} +0000"
-    )

@@ -8,6 +8,7 @@ part: neither base64 nor quoted-printable can have it, and text that has it is e
 import re
 import unicodedata
 from binascii import b2a_base64, b2a_qp
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -17,17 +18,27 @@ _LINE = 78  # RFC 5322, section 2.1.1
 _COLUMNS = 76  # of base64: RFC 2045, section 6.8
 # Octets that are encoded at a time, in whole lines: other threads get a turn between them.
 _CHUNK = 57 * 4096
+_PORTION = 256 * 1024  # of text, likewise
+# What b2a_qp makes of some lines that end in a space: 77 columns, where 76 are allowed.
+_ONE_TOO_MANY = re.compile(rb"^([^\r\n]{74})(=20|=09)(?=\r\n)", re.MULTILINE)
+_LONG_LINE = re.compile(rb"^[^\n]{%d}" % (_LINE + 2), re.MULTILINE)
 _VISIBLE = bytes((*range(0x20, 0x7F), 0x09, 0x0D, 0x0A))
 _ASCII = bytes(range(0x80))
 _FALLBACK_CHARACTERS = 60
 _PIECE_OCTETS = 60  # of a percent-encoded file name on one line
+_METHOD = re.compile(rb"^METHOD:([A-Z-]{1,40})\r?$", re.MULTILINE | re.IGNORECASE)
+_CALENDAR_HEAD = 16 * 1024  # octets in which a calendar says what it is for
 _CONTENT_ID = re.compile(r"<?[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,255}>?")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._ -]")
 _QUOTABLE = re.compile(r'[^"\\\x00-\x1f\x7f-\U0010ffff]{1,60}')
 
 
 def octets_of(text: str) -> bytes:
-    """Text as UTF-8 with CRLF line ends, the last line ended too. Raises ValueError."""
+    """
+    Text as UTF-8 with CRLF line ends, the last line ended too, without a byte order mark.
+    Raises ValueError.
+    """
+    text = text.removeprefix("\ufeff")
     if "\0" in text:
         raise ValueError("NUL is not allowed in it")
     if "\r" in text:
@@ -42,16 +53,12 @@ def octets_of(text: str) -> bytes:
 
 def text_part(kind: bytes, octets: bytes) -> bytes:
     """A part of text, left readable where it can be."""
-    if (
-        not octets.translate(None, _VISIBLE)
-        and b"=_" not in octets
-        and max(map(len, octets.split(b"\r\n"))) <= _LINE
-    ):
+    if not octets.translate(None, _VISIBLE) and b"=_" not in octets and not _has_long_line(octets):
         encoding, body = b"7bit", octets
     elif len(octets.translate(None, _ASCII)) * 6 > len(octets):
         encoding, body = b"base64", base64_lines(octets)
     else:
-        encoding, body = b"quoted-printable", b2a_qp(octets)
+        encoding, body = b"quoted-printable", quoted_printable(octets)
     return b"Content-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: %b\r\n\r\n%b" % (
         kind,
         encoding,
@@ -81,11 +88,39 @@ def base64_lines(octets: bytes) -> bytes:
     return b"\r\n".join(lines)
 
 
+def quoted_printable(octets: bytes) -> bytes:
+    """Octets whose lines end in CRLF in quoted-printable, RFC 2045, section 6.7."""
+    pieces: list[bytes] = []
+    start = 0
+    while start < len(octets):
+        end = octets.rfind(b"\n", start, start + _PORTION) + 1
+        if end:
+            pieces.append(b2a_qp(octets[start:end]))
+        else:  # within a line: it goes on behind a soft line break
+            end = min(start + _PORTION, len(octets))
+            if octets[end - 1 : end + 1] == b"\r\n":
+                end -= 1
+            # By the line end in front it knows which ones to use; in place of the hyphen behind
+            # there is room for the `=`.
+            pieces += [b2a_qp(b"\r\n%b-" % octets[start:end])[2:-1], b"=\r\n"]
+        start = end
+    return b"".join(_ONE_TOO_MANY.sub(rb"\1=\r\n\2", piece) for piece in pieces)
+
+
+def _has_long_line(octets: bytes) -> bool:
+    return any(
+        _LONG_LINE.search(octets, start, start + _PORTION + _LINE + 2)
+        for start in range(0, len(octets), _PORTION)
+    )
+
+
 def attachment_part(attachment: Attachment, *, inline: bool) -> bytes:
     """A file. Its fields have been judged before."""
     kind, parameters = content_type(attachment.content_type)
-    if kind.startswith("text/") and "charset" not in parameters and _is_utf8(attachment.content):
-        parameters["charset"] = "utf-8"
+    if kind.startswith("text/") and "charset" not in parameters:
+        parameters |= _charset(attachment.content)
+    if kind == "text/calendar" and "method" not in parameters:
+        parameters |= _calendar_method(attachment.content)
     filename = attachment.filename.strip()  # readers do so too
     parameters.setdefault("name", _fallback(filename))
     lines = [
@@ -176,9 +211,18 @@ def _fallback(name: str) -> str:
     return f"{stem[: _FALLBACK_CHARACTERS - 11]}{dot}{suffix}"
 
 
-def _is_utf8(octets: bytes) -> bool:
+def _charset(octets: bytes) -> dict[str, str]:
+    """What a text must name where it is not ASCII, if it can be known. RFC 2046, section 4.1.2."""
+    if octets.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return {"charset": "utf-16"}
     try:
         octets.decode()
     except UnicodeDecodeError:
-        return False
-    return True
+        return {}
+    return {"charset": "utf-8"}
+
+
+def _calendar_method(octets: bytes) -> dict[str, str]:
+    """An invitation is one only where its type says so, too. RFC 6047, section 2.4."""
+    method = _METHOD.search(octets[:_CALENDAR_HEAD])
+    return {"method": method[1].decode().upper()} if method else {}

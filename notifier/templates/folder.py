@@ -84,7 +84,7 @@ def _sources(folder: Path, faults: list[str]) -> Iterator[tuple[str, str]]:
             )
             continue
         try:
-            source = path.read_text(encoding="utf-8")
+            source = path.read_text(encoding="utf-8-sig")  # editors may begin with a mark
         except (OSError, UnicodeDecodeError) as error:
             faults.append(f"{path.name}: cannot be read: {error}")
             continue

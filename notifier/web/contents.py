@@ -74,7 +74,7 @@ class Contents:
         """What is seen of a mail, or of what is none."""
         id = read_id(request)
         delivery = await self._service.journal.get(id)
-        content = await self._content(id)
+        content = delivery.dated(await self._content(id))
         return await self._service.threads.run(
             caller_of(request),
             lambda: see_text(content) if delivery.channel == "sms" else see(OpenedMail(content)),

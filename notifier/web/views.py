@@ -75,7 +75,7 @@ class Views:
             raise NotFoundException(
                 "the content of this message has been pruned (NOTIFIER_BODY_RETENTION)"
             ) from None
-        return source(content, text=delivery.channel == "sms")
+        return source(delivery.dated(content), text=delivery.channel == "sms")
 
     async def explain(self, request: AnyRequest) -> Answer:
         """What stands in its way, when it goes on by itself, and what a person can do."""

@@ -1,0 +1,28 @@
+"""The Date field of mail: RFC 5322, sections 3.3 and 3.6.1."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_MONTHS = "   JanFebMarAprMayJunJulAugSepOctNovDec"
+_DAYS = "MonTueWedThuFriSatSun"
+_FIELD = b"\r\nDate: "
+
+
+def date(at: datetime) -> str:
+    """A date and time."""
+    at = at.astimezone(UTC)
+    day, month = at.weekday() * 3, at.month * 3
+    return (
+        f"{_DAYS[day : day + 3]}, {at.day:02} {_MONTHS[month : month + 3]} {at.year:04} "
+        f"{at.hour:02}:{at.minute:02}:{at.second:02} +0000"
+    )
+
+
+def dated_by(mail: bytes, latest: datetime) -> bytes:
+    """The mail, with that time for its Date where it has a later one."""
+    field = mail.find(_FIELD, 0, mail.find(b"\r\n\r\n"))
+    begin = field + len(_FIELD)
+    end = mail.find(b"\r\n", begin)
+    if field < 0 or parsedate_to_datetime(mail[begin:end].decode("ascii", "replace")) <= latest:
+        return mail
+    return mail[:begin] + date(latest).encode() + mail[end:]
