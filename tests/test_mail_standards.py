@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 from fast_mail_parser import parse_email, parse_email_tree, walk
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from notifier.compose import compose
@@ -106,6 +106,7 @@ def normal(text):
     return text if text.endswith("\n") else f"{text}\n"
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(PROSE, PROSE)
 @example("\ufeffHello", "\ufeff<p>Hello")
 @example("x" * 75 + " \n", "<p>" + "x" * 74 + "\u00e9 \n")
@@ -118,6 +119,7 @@ def test_both_parsers_read_the_texts(text, html):
     assert read(plain) == normal(f"t{text}")
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(LINE, st.dictionaries(st.sampled_from(["X-One", "X-Two", "Comments"]), LINE, max_size=3))
 @example("=?utf-8?q?x?=", {"X-One": "a " * 300})
 @example("\U0001f600" * 100, {"Comments": "\u00e9" * 200})
@@ -132,6 +134,7 @@ def test_both_parsers_read_the_fields(subject, headers):
         assert found.strip(" ") == value.strip(" ")
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(NAMES, min_size=1, max_size=8))
 @example(["Lee, Ann", "=?utf-8?q?boss?=", "a <b@y.test>", "Dr. X: y;", "\u017b\u00f3\u0142w, Ann"])
 def test_both_parsers_read_the_addresses(names):
@@ -145,6 +148,7 @@ def test_both_parsers_read_the_addresses(names):
     assert [each.display_name or "" for each in other.to] == shown
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(FILES, min_size=1, max_size=4), st.booleans())
 @example(
     [
@@ -165,6 +169,7 @@ def test_both_parsers_read_the_files(files, html):
     assert [each.filename for each in parts] == [each.filename for each in files]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(PROSE)
 def test_quoted_printable_is_the_same_in_portions(text):
     """Long texts are encoded piece by piece: no line grows, no line end is changed."""

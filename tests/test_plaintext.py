@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.compose.lines import MOST_PREFIXES
@@ -209,6 +209,7 @@ MARKUP = (
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.sampled_from(MARKUP.split(" ")), max_size=80).map("".join))
 def test_any_html_has_a_text(html):
     """Lines do not end in spaces, and two blank ones stand only in what was set so."""
