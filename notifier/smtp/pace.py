@@ -38,7 +38,3 @@ class Pace:
         if self._rate is None:
             return 0.0
         return max(0.0, (1 - self.room) / self._rate)
-
-    def give_back(self) -> None:
-        """What was taken has not gone."""
-        self._left += 1
