@@ -36,12 +36,14 @@ class Transport:
         self.gate.set()
         self.aborted = asyncio.Event()
         self.freed = asyncio.Event()
+        self.waited_for = asyncio.Event()  # somebody waits for room
 
     def room(self):
         return self.places - self.busy
 
     async def wait_for_room(self):
         while self.room() <= 0:
+            self.waited_for.set()
             self.freed.clear()
             await self.freed.wait()
 
@@ -90,6 +92,12 @@ def entry(number, **changes):
     return Entry(delivery(id=f"d{number}", **(given | changes)), b"Subject: x\r\n\r\nhello\r\n")
 
 
+@pytest.fixture(autouse=True)
+def unpolled(monkeypatch):
+    """What is to leave leaves because somebody is told of it, not because they look at times."""
+    monkeypatch.setattr("notifier.dispatch.POLL_SECONDS", 3600.0)
+
+
 @pytest.fixture
 async def journal(tmp_path):
     journal = SqliteJournal(str(tmp_path / "journal.db"))
@@ -124,11 +132,29 @@ async def until(condition):
             await asyncio.sleep(0.005)
 
 
+async def looked(dispatcher, journal, route=Route.RELAY):
+    """Wait until a route has looked for what is due, and has claimed it if it was to."""
+    lane = dispatcher._lanes.of(route)
+    dispatcher.wake(route)
+    async with asyncio.timeout(LIMIT):
+        while lane.stir.is_set():
+            await asyncio.sleep(0)
+    for _ in range(3):  # the journal does one after the other, so a claim is done before these
+        await journal.put("looked", "yes")
+
+
 def all_are(journal, status, count):
     async def holds():
         return (await journal.backlog()).counts.get(status, 0) == count
 
     return holds
+
+
+async def until_true(condition):
+    """The same for what can be told at once."""
+    async with asyncio.timeout(LIMIT):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 def busy_with(transport, count):
@@ -186,9 +212,9 @@ async def test_claims_nothing_while_the_transport_rests(journal):
     """A backlog stays queued, unmarked, as long as no relay is fit; then it goes."""
     transport = Transport(places=0)
     await journal.add([entry(n) for n in range(5)])
-    async with dispatching(journal, transport) as dispatcher:
-        dispatcher.wake(Route.RELAY)
-        await asyncio.sleep(0)
+    async with dispatching(journal, transport):
+        await transport.waited_for.wait()
+        await journal.put("looked", "yes")  # a claim that was asked for before is done
         assert (await journal.backlog()).counts[Status.QUEUED] == 5
         transport.open(4)
         await until(all_are(journal, Status.SENT, 5))
@@ -201,8 +227,7 @@ async def test_probes_with_one_message(journal):
     await journal.add([entry(n) for n in range(5)])
     async with dispatching(journal, transport) as dispatcher:
         await until(all_are(journal, Status.SENDING, 1))
-        dispatcher.wake(Route.RELAY)
-        await asyncio.sleep(0.05)
+        await looked(dispatcher, journal)
         assert (await journal.backlog()).counts[Status.SENDING] == 1
         transport.gate.set()
         await until(all_are(journal, Status.SENT, 5))
@@ -212,11 +237,11 @@ async def test_pausing_stops_claims_and_not_what_is_under_way(journal):
     """While paused nothing new leaves; what was under way is finished; resuming goes on."""
     transport = Transport()
     async with dispatching(journal, transport) as dispatcher:
+        await looked(dispatcher, journal)
         dispatcher.pause()
         await journal.add([entry(1)])
-        dispatcher.wake(Route.RELAY)
-        await asyncio.sleep(0.05)
-        assert not transport.sent
+        await looked(dispatcher, journal)
+        assert (await journal.get("d1")).status is Status.QUEUED
         dispatcher.resume()
         await until(all_are(journal, Status.SENT, 1))
 
@@ -274,6 +299,36 @@ async def test_stopping_gives_back_what_was_claimed_ahead(journal):
     assert counts[Status.SENT] == 4
     assert counts[Status.QUEUED] == 16
     assert counts.get(Status.SENDING, 0) == 0
+
+
+async def test_a_stop_gives_the_window_back_in_one_go_beside_what_is_under_way(journal):
+    """The journal gets it all at once, and so writes it together; nobody waits for it first."""
+    transport = Transport()
+    transport.gate.clear()
+    await journal.add([entry(n) for n in range(20)])
+    record, given_back, all_are_there = journal.record, [], asyncio.Event()
+
+    async def together(settled):
+        if settled.status is Status.QUEUED:
+            given_back.append(settled)
+            if len(given_back) == ahead:
+                all_are_there.set()
+            await all_are_there.wait()
+        return await record(settled)
+
+    journal.record = together
+    async with dispatching(journal, transport, workers=4, window=8) as dispatcher:
+        lane = dispatcher._lanes.of(Route.RELAY)
+        await until_true(lambda: transport.busy == 4 and lane._full)
+        ahead = lane.ahead
+        assert ahead > 4
+        stopping = asyncio.create_task(dispatcher.stop(grace=LIMIT))
+        await asyncio.wait_for(all_are_there.wait(), LIMIT)
+        assert transport.busy == 4
+        transport.gate.set()
+        await stopping
+    counts = (await journal.backlog()).counts
+    assert (counts[Status.SENT], counts[Status.QUEUED]) == (4, 16)
 
 
 async def test_past_the_grace_the_outcome_is_still_recorded(journal):
@@ -365,6 +420,111 @@ async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkey
     async with dispatching(journal, transport, workers=1):
         await until(all_are(journal, Status.SENT, 2))
     assert len(transport.sent) == 2
+
+
+async def test_an_idle_worker_sends_nothing_while_a_record_fails(journal, monkeypatch):
+    """F13: whoever else has a message in hand waits until the first outcome is on disk."""
+    monkeypatch.setattr("notifier.recorder.JOURNAL_SECONDS", 0.02)
+    transport, failing = Transport(), asyncio.Event()
+    record, tried = journal.record, []
+
+    async def sometimes(settled):
+        if settled.status is Status.SENT and not failing.is_set():
+            tried.append(settled.id)
+            raise JournalUnavailable("disk full")
+        return await record(settled)
+
+    journal.record = sometimes
+    await journal.add([entry(1)])
+    async with dispatching(journal, transport, workers=4) as dispatcher:
+        await until_true(lambda: len(tried) > 1)
+        await journal.add([entry(2), entry(3)])
+        dispatcher.wake(Route.RELAY)
+        await until_true(lambda: sum(each is not None for each in dispatcher.doing) == 3)
+        more = len(tried) + 2
+        await until_true(lambda: len(tried) >= more)  # they would have been sent by now
+        assert len(transport.sent) == 1
+        assert set(tried) == {"d1"}
+        failing.set()
+        await until(all_are(journal, Status.SENT, 3))
+    assert len(transport.sent) == 3
+
+
+async def test_what_expires_in_the_window_is_not_sent(journal):
+    """Claimed in time, and too old when its worker is free: it ends visibly, unsent."""
+    transport, now = Transport(), datetime.now(UTC)
+    shift = timedelta()
+    transport.gate.clear()
+    await journal.add([entry(1), entry(2, expires_at=now + timedelta(minutes=5))])
+    async with dispatching(journal, transport, workers=1, clock=lambda: datetime.now(UTC) + shift):
+        await until(all_are(journal, Status.SENDING, 2))
+        shift = timedelta(minutes=6)
+        transport.gate.set()
+        await until(all_are(journal, Status.EXPIRED, 1))
+    assert len(transport.sent) == 1
+    assert (await journal.get("d2")).reason.startswith("expired")
+
+
+async def test_each_retry_takes_the_next_step_of_the_schedule(journal):
+    """The first waits for the first step, the second for the second."""
+    transport = Transport()
+    no = Failure(scope=Scope.MESSAGE, permanent=False, stage=Stage.MAIL, reply="451", code=451)
+    transport.answer = lambda envelope: attempt(failures=dict.fromkeys(envelope.recipients, no))
+    retry = RetryPolicy(schedule=(0.05, 1000.0), spread=0.0)
+    await journal.add([entry(1)])
+    async with dispatching(journal, transport, retry=retry):
+
+        async def has_failed_twice():
+            return (await journal.get("d1")).tries == 2
+
+        await until(has_failed_twice)
+    deferred = await journal.get("d1")
+    waits = (deferred.due_at - deferred.attempts[-1].started_at).total_seconds()
+    assert 990 < waits < 1010
+
+
+async def test_a_failure_of_the_relay_waits_by_patience_and_not_by_the_schedule(journal):
+    """It is no try of the message; it leaves again soon, each time a little later."""
+    transport = Transport()
+    down = Failure(scope=Scope.RELAY, permanent=False, stage=Stage.CONNECT, reply="refused")
+    transport.answer = lambda envelope: attempt(failures=dict.fromkeys(envelope.recipients, down))
+    clock = datetime.now(UTC)
+    retry = RetryPolicy(schedule=(5000.0,))
+    await journal.add([entry(1, due_at=clock)])
+    async with dispatching(journal, transport, retry=retry, clock=lambda: clock) as dispatcher:
+        for wait in (1, 2, 4):
+            await until(all_are(journal, Status.DEFERRED, 1))
+            deferred = await journal.get("d1")
+            assert (deferred.tries, deferred.due_at - clock) == (0, timedelta(seconds=wait))
+            clock = deferred.due_at
+            tried = len(transport.sent)
+            dispatcher.wake(Route.RELAY)
+            await until_true(lambda tried=tried: len(transport.sent) > tried)
+
+
+async def test_claims_that_fail_in_all_routes_at_once_are_made_again(journal, monkeypatch):
+    """Whatever they failed of: each route goes on, also after a fault of ours."""
+    monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.supervisor.FIRST_PAUSE", 0.02)
+    ways = {route: Transport() for route in Route}
+    more = {route: ways[route] for route in Route if route is not Route.RELAY}
+    claim, failed, all_have = journal.claim, [], asyncio.Event()
+    errors = [JournalUnavailable("away"), ValueError("list.remove(x): x not in list")]
+
+    async def failing(route, *args, **kwargs):
+        if failed.count(route) < len(errors):
+            failed.append(route)
+            if len(failed) == len(Route):
+                all_have.set()
+            await all_have.wait()  # so that they fail at the same time
+            raise errors[failed.count(route) - 1]
+        return await claim(route, *args, **kwargs)
+
+    journal.claim = failing
+    await journal.add([entry(route, route=route) for route in Route])
+    async with dispatching(journal, ways[Route.RELAY], more=more):
+        await until(all_are(journal, Status.SENT, len(Route)))
+    assert sorted(failed) == sorted(2 * list(Route))
 
 
 async def test_an_outcome_that_cannot_be_kept_is_held_and_its_worker_goes_on(journal):

@@ -14,6 +14,7 @@ from notifier.journal import Filter
 from notifier.messages import Urgency
 from notifier.smtp.breaker import Rests
 from tests.notifying import (
+    LIMIT,
     Clock,
     email,
     ended,
@@ -39,13 +40,12 @@ async def relay():
 # --- due later, too late ------------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def unpolled(monkeypatch):
     """What is to leave in a test leaves because it is due, not because somebody looks at times."""
     monkeypatch.setattr("notifier.dispatch.POLL_SECONDS", 3600.0)
 
 
-@pytest.mark.usefixtures("unpolled")
 async def test_a_scheduled_message_leaves_when_it_is_due_and_not_before(relay, tmp_path):
     """It is `scheduled` till then, and is sent by itself."""
     clock = Clock()
@@ -298,7 +298,6 @@ async def test_bulk_never_takes_the_last_worker(relay, tmp_path):
             assert (await ended(service, id)).status is Status.SENT
 
 
-@pytest.mark.usefixtures("unpolled")
 async def test_a_bulk_backlog_that_has_to_wait_costs_nothing_and_hides_nothing(relay, tmp_path):
     """Bulk stuck at its limit is not asked for over and over; an urgent one leaves when due."""
     relay.hold("DOT")
@@ -479,6 +478,59 @@ async def test_who_waits_for_a_message_learns_that_it_was_changed_with_others(re
         assert await service.change_all("cancel", Filter(tag="x")) == 1
         async with asyncio.timeout(5):
             assert (await waiting).status is Status.CANCELLED
+
+
+async def test_what_is_recovered_leaves_at_once(relay, tmp_path):
+    """What another one left behind is taken over, and nobody waits for a look at the journal."""
+    async with notifying(tmp_path, relay) as service:
+        await ended(service, await submit_one(service))  # nothing is due from here on
+        await service.pause()
+        id = await submit_one(service)
+        (claim,) = await service.journal.claim(Route.RELAY, 1, now=now)
+        await service.resume()
+        await ended(service, await submit_one(service))
+
+        async def recover(step):
+            return [await service.journal.amend(id, step)]
+
+        service.journal.recover = recover
+        await service._recover()
+        assert (await ended(service, id)).uncertain == 1
+    assert claim.delivery.id == id
+    assert len(relay.received) == 3
+
+
+async def test_stopping_waits_for_a_relay_that_answers_half_a_second_later(relay, tmp_path):
+    """Within the grace what is at the dot is finished: sent once, and no doubt about it."""
+    relay.hold("DOT")
+    async with notifying(tmp_path, relay, grace=LIMIT) as service:
+        id = await submit_one(service)
+        await relay.until_held(1)
+        asyncio.get_running_loop().call_later(0.5, relay.release)
+    async with notifying(tmp_path, relay) as service:
+        sent = await service.journal.get(id)
+    assert (sent.status, sent.uncertain, len(sent.attempts)) == (Status.SENT, 0, 1)
+    assert len(relay.received) == 1
+
+
+async def test_an_end_that_comes_while_one_begins_to_wait_is_heard(relay, tmp_path):
+    """It comes after the look at the journal, and nothing else happens after it."""
+    async with notifying(tmp_path, relay) as service:
+        await service.pause()
+        id = await submit_one(service)
+        get, looks = service.journal.get, []
+
+        async def meanwhile(id):
+            found = await get(id)
+            if not looks:
+                looks.append(found)
+                await service.cancel(id)
+            return found
+
+        service.journal.get = meanwhile
+        async with asyncio.timeout(5):
+            outcome = await service.outcome(id, timeout=60)
+    assert (looks[0].status, outcome.status) == (Status.QUEUED, Status.CANCELLED)
 
 
 async def test_what_somebody_merely_looks_at_is_counted_once(relay, tmp_path):

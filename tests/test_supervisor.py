@@ -27,7 +27,7 @@ ALONE = {
     ("web/sse.py", "ensure_future"): "two sides of one answer, which waits for both",
     ("cli/serving.py", "create_task"): "the start, which the process waits for",
     # Threads. Each call into a pool's thread is awaited by the caller, who hears of a failure.
-    ("desk.py", "ThreadPoolExecutor"): "compositions",
+    ("threads.py", "ThreadPoolExecutor"): "heavy work",
     ("capture/mailbox.py", "ThreadPoolExecutor"): "files",
     ("journal/sqlite/threads.py", "Thread"): "its end is the journal's, and ends the process",
     ("logs/writer.py", "Thread"): "without it lines are dropped, and counted",
