@@ -219,8 +219,9 @@ class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
         )
 
     async def open(self) -> None:
-        # It logs every command at `info`: what happens is in the attempts already.
-        logging.getLogger("mail.log").setLevel(logging.WARNING)
+        # It logs every command at `info`, and each login as something of its own that is to
+        # go: what happens is in the attempts already.
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: _Connection(self._taker, self._peers, self._secret), HOST, 0
         )

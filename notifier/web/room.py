@@ -2,32 +2,91 @@
 
 import asyncio
 import functools
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from notifier.errors import Unavailable
+from notifier.web.auth import caller_of
 from notifier.web.bodies import AnyRequest
 
 Handler = Callable[[AnyRequest], Awaitable[Any]]
+Receive = Callable[[], Awaitable[Any]]
 
 SMALL = 256 * 1024  # octets: a body up to this needs no place, so that no large one holds it up
-BODIES = 4  # of the largest size that one may have, at a time
+BODIES = 4  # of the largest size that one may have, at a time; one caller may have all but one
 WAIT_SECONDS = 10.0
+SILENT_SECONDS = 1.0  # after which a body that does not come loses its place to those who wait
+
+LOOK_SECONDS = 0.25
+
+
+class Place:
+    """What one request has of the room: as much as has arrived of its body."""
+
+    def __init__(self, room: "Room", caller: str, receive: Receive) -> None:
+        self.caller = caller
+        self.held = 0
+        self.wanted = 0
+        self.let_in: asyncio.Future[None] | None = None  # waited for
+        self._room = room
+        self._receive = receive
+        self._arrived = 0
+        self._came_at = asyncio.get_running_loop().time()
+
+    async def receive(self) -> Any:
+        """As ASGI has it. Raises Unavailable where there is no room; 408."""
+        message = await self._next()
+        if message["type"] == "http.request":
+            self._arrived += len(message["body"])
+            # Past the largest nothing is kept.
+            octets = min(self._arrived, self._room.largest) - self.held
+            if self._arrived > SMALL and octets > 0:
+                await self._room.take(self, octets)
+            if not message["more_body"]:
+                self._room.complete(self)
+        return message
+
+    async def _next(self) -> Any:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                # While it waited for room, more could come: then it is here at once.
+                late = max(self._came_at + SILENT_SECONDS, loop.time() + LOOK_SECONDS)
+                async with asyncio.timeout_at(late):
+                    message = await self._receive()
+                self._came_at = loop.time()
+            except TimeoutError:
+                if self.held and self._room.contended:
+                    raise HTTPException(
+                        status_code=408, detail="the body did not come, and others wait"
+                    ) from None
+            else:
+                return message
 
 
 class Room:
     """
-    Large bodies get in one after the other as there is room, first come, first served, and
-    keep their place until they are answered for. Whoever waits is not read from meanwhile.
+    A large body takes its place as it arrives, and keeps it until it is answered for; what a
+    request says of its length takes none. While there is no room it is not read on. Callers
+    have turns, and none may fill the room alone. The body that began first is never kept
+    waiting: so one at least comes to its end, and makes room.
     """
 
     def __init__(self, *, largest: int) -> None:
-        self._largest = largest
+        self.largest = largest
         self._left = BODIES * largest
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._most = (BODIES - 1) * largest  # of one caller
+        self._held: Counter[str] = Counter()  # by caller
+        self._arriving: OrderedDict[Place, None] = OrderedDict()  # the first to begin is first
+        self._waiting: OrderedDict[str, deque[Place]] = OrderedDict()  # the next caller is first
+
+    @property
+    def contended(self) -> bool:
+        return bool(self._waiting)
 
     def around(self, handlers: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
         """The handlers, with each that takes a body behind the room."""
@@ -40,53 +99,96 @@ class Room:
     def _behind(self, handler: Handler) -> Handler:
         @functools.wraps(handler)
         async def admitted(request: AnyRequest) -> Any:
-            size = self._size(request.scope["headers"])
-            if size <= SMALL:
+            if _is_small(request.scope["headers"]):
                 return await handler(request)
-            await self._take(size)
+            place = Place(self, caller_of(request), request.receive)
+            request.receive = place.receive
             try:
                 return await handler(request)
             finally:
-                self._give_back(size)
+                self.give_back(place)
 
         return admitted
 
-    def _size(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
-        """What to expect of a body; at most the largest, past which nothing is kept of it."""
-        for name, value in headers:
-            if name == b"content-length" and value.isdigit():
-                return min(int(value), self._largest)
-            if name == b"transfer-encoding":
-                return self._largest
-        return 0
-
-    async def _take(self, size: int) -> None:
+    async def take(self, place: Place, octets: int) -> None:
         """Raises Unavailable."""
-        if not self._waiting and size <= self._left:
-            self._left -= size
-            return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, place))
+        self._arriving.setdefault(place)
+        place.wanted = octets
+        if self._is_first(place) or (self._fits(place) and place.caller not in self._waiting):
+            return self._grant(place)
+        waiting = place.let_in = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(place.caller, deque()).append(place)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await place
-        except BaseException as error:
-            if place.done() and not place.cancelled():
-                self._give_back(size)
-            elif (size, place) in self._waiting:
-                self._waiting.remove((size, place))
-                self._let_in()
-            if isinstance(error, TimeoutError):
-                raise Unavailable("too many large requests at a time", retry_after=5) from None
-            raise
+                await waiting
+        except TimeoutError:
+            raise Unavailable("too many large requests at a time", retry_after=5) from None
+        finally:
+            place.let_in = None
+            self._leave_line(place)
 
-    def _give_back(self, size: int) -> None:
-        self._left += size
+    def complete(self, place: Place) -> None:
+        """All of it is here."""
+        self._arriving.pop(place, None)
         self._let_in()
 
+    def give_back(self, place: Place) -> None:
+        self._left += place.held
+        self._held[place.caller] -= place.held
+        if self._held[place.caller] <= 0:
+            del self._held[place.caller]
+        place.held = 0
+        self.complete(place)
+
+    def _is_first(self, place: Place) -> bool:
+        return next(iter(self._arriving), None) is place
+
+    def _fits(self, place: Place) -> bool:
+        its_own = self._held[place.caller] + place.wanted
+        return place.wanted <= self._left and its_own <= self._most
+
+    def _grant(self, place: Place) -> None:
+        self._left -= place.wanted
+        self._held[place.caller] += place.wanted
+        place.held += place.wanted
+        if place.let_in is not None and not place.let_in.done():
+            place.let_in.set_result(None)
+
+    def _leave_line(self, place: Place) -> None:
+        """It waits no more: what stood behind it may fit."""
+        if place in self._waiting.get(place.caller, ()):
+            self._take_out(place)
+            self._let_in()
+
     def _let_in(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._left:
-            size, place = self._waiting.popleft()
-            if not place.done():
-                self._left -= size
-                place.set_result(None)
+        first = next(iter(self._arriving), None)
+        if first is not None and first.let_in is not None and not first.let_in.done():
+            self._take_out(first)
+            self._grant(first)
+        passed_over = 0
+        while self._waiting and passed_over < len(self._waiting):
+            caller, line = next(iter(self._waiting.items()))
+            self._waiting.move_to_end(caller)
+            if self._fits(line[0]):
+                place = line[0]
+                self._take_out(place)
+                self._grant(place)
+                passed_over = 0
+            else:
+                passed_over += 1
+
+    def _take_out(self, place: Place) -> None:
+        line = self._waiting[place.caller]
+        line.remove(place)
+        if not line:
+            del self._waiting[place.caller]
+
+
+def _is_small(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether no more than a small body can come."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value) <= SMALL
+        if name == b"transfer-encoding":
+            return False
+    return True
