@@ -5,6 +5,8 @@ import base64
 import itertools
 import re
 import socket
+import ssl
+from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock, call
 
 import pytest
@@ -16,7 +18,7 @@ from msgspec.structs import replace
 from notifier.attempts import Envelope, Stage
 from notifier.relayspec import RelaySpec, Tls, is_ehlo_name
 from notifier.smtp import Rests, State
-from notifier.smtp.connect import own_name
+from notifier.smtp.connect import UNSENT_OCTETS, Opening, own_name
 from notifier.smtp.failures import (
     BETWEEN_US,
     HOPELESS,
@@ -28,8 +30,10 @@ from notifier.smtp.failures import (
 )
 from notifier.smtp.login import Login
 from notifier.smtp.probe import ELSEWHERE, probe
+from notifier.smtp.relay import USUAL_TIMEOUTS
 from notifier.smtp.remedies import REMEDIES, remedy
 from notifier.smtp.replies import Reply, ReplyReader
+from notifier.smtp.resolver import Resolver
 from notifier.smtp.session import QUICKACK, Session
 from tests.relay import FEATURES, SILENCE, ScriptedRelay
 from tests.sending import ANN, SHORT, SOURCE, envelope, sending
@@ -82,6 +86,31 @@ async def test_the_name_that_the_operator_gives_is_said(monkeypatch):
         relay.answer("EHLO", "502 5.5.1 what?", times=1)
         assert (await relays.send(envelope(), SOURCE)).accepted
         assert relay.heard[:2] == ["EHLO [192.0.2.1]", "HELO [192.0.2.1]"]
+
+
+@pytest.mark.parametrize("changes", [LOGIN, {"tls": Tls.STARTTLS}])
+async def test_helo_is_not_enough_where_login_or_tls_is_asked_for(changes):
+    """After HELO neither can be had: the relay is told to be at fault, and gets no mail."""
+    async with ScriptedRelay() as relay, sending(relay.spec, changes=changes) as relays:
+        relay.answer("EHLO", "502 5.5.1 what?")
+        attempt = await relays.send(envelope(), SOURCE)
+        assert attempt.failures[ANN].name == "ehlo_refused"
+        assert relay.verbs() == ["EHLO"]
+
+
+async def test_how_the_kernel_is_told_to_treat_a_connection():
+    """Nothing waits to be sent, a dead peer is noticed, and little is taken ahead of the relay."""
+    async with ScriptedRelay() as relay:
+        opening = Opening(relay.spec, resolver=Resolver(), context=None, timeouts=USUAL_TIMEOUTS)
+        kernel = (await opening.run()).about("socket")
+        assert kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert kernel.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            taken = kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            assert taken == UNSENT_OCTETS
+        await opening.leave()
+        await relay.until(lambda: not relay.open)
+        assert relay.verbs()[-1] == "QUIT"
 
 
 @given(st.text(max_size=70))
@@ -215,6 +244,16 @@ async def test_what_is_offered_may_be_long():
         assert (await relays.send(envelope(), SOURCE)).accepted
         assert f"MAIL FROM:<us@example.org> SIZE={len(SOURCE)}" in relay.heard
         assert any(line.startswith("AUTH PLAIN ") for line in relay.heard)
+
+
+@pytest.mark.parametrize("greeting", ["250 hi", "354 hi", "200 hi", "554 no"])
+async def test_only_220_is_a_greeting(greeting):
+    """RFC 5321, section 4.3.2: on anything else nothing more is said."""
+    async with ScriptedRelay() as relay, sending(relay.spec) as relays:
+        relay.answer("GREETING", greeting)
+        attempt = await relays.send(envelope(), SOURCE)
+        assert attempt.failures[ANN].name == "greeting_refused"
+        assert not relay.heard
 
 
 def test_a_reply_of_several_lines_is_kept_line_by_line():
@@ -355,6 +394,22 @@ def test_every_fault_that_has_a_name_has_a_remedy():
     spec = RelaySpec(name="r", host="mail.example.org", port=587)
     for fault in REMEDIES:
         assert "{" not in remedy(fault, spec, sender="us@example.org")
+
+
+@pytest.mark.parametrize("tls", [Tls.STARTTLS, Tls.IMPLICIT])
+@pytest.mark.parametrize("days", [20, 22])
+async def test_check_warns_of_a_certificate_that_ends_soon(tls, days, authority, trusted):
+    """Three weeks before; and says when in any case."""
+    ends_at = datetime.now(UTC) + timedelta(days=days)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", not_after=ends_at).configure_cert(context)
+    async with ScriptedRelay(tls=tls, context=context) as relay:
+        found = await findings(replace(relay.spec, **trusted))
+    (shown,) = [each for each in found if each.certificate_ends_at]
+    assert all(each.ok for each in found)
+    assert abs(shown.certificate_ends_at - ends_at) < timedelta(seconds=2)
+    assert f"certificate until {ends_at:%Y-%m-%d}" in shown.said
+    assert bool(shown.warning) is (days == 20)
 
 
 async def test_check_warns_where_only_own_domains_are_taken():

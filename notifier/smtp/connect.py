@@ -128,24 +128,14 @@ class Opening:
                 candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_OCTETS)
             async with asyncio.timeout_at(min(self._deadline, loop.time() + seconds)):
                 await loop.sock_connect(candidate, where)
+            self._name = self._spec.ehlo_name or own_name(candidate)
         except BaseException:
             candidate.close()
             raise
-        self._name = self._spec.ehlo_name or own_name(candidate)
-        await self._hand_over(candidate)
+        self._below, _ = await loop.create_connection(lambda: self.session, sock=candidate)
         said = f"connected to {where[0]!s} port {where[1]!s}"
         self.lines.append(f"   {said}")
         return said
-
-    async def _hand_over(self, connected: socket.socket) -> None:
-        """Where TLS comes first, nobody listens to what is said before it."""
-        implicit = self._spec.tls is Tls.IMPLICIT
-        protocol = asyncio.Protocol() if implicit else self.session
-        self._below, _ = await asyncio.get_running_loop().create_connection(
-            lambda: protocol, sock=connected
-        )
-        if implicit:
-            self.session.connection_made(self._below)
 
     async def _protect(self) -> str:
         self.stage = Stage.TLS

@@ -78,7 +78,6 @@ class Session(asyncio.Protocol):
         Go on under TLS. Raises OSError, of which TimeoutError and SSLError are kinds. What the
         relay has said before does not count afterwards. RFC 3207, section 4.2.
         """
-        self.features = Features()
         async with asyncio.timeout(seconds):
             transport = await self._loop.start_tls(
                 self._below,
