@@ -14,10 +14,12 @@ from notifier.dispatch import Dispatcher
 from notifier.errors import JournalUnavailable, Rejected
 from notifier.feed import Feed
 from notifier.journal import Entry
+from notifier.journal.postgres import PostgresJournal
 from notifier.journal.sqlite import SqliteJournal
 from notifier.journal.sqlite.claims import AHEAD_BYTES
 from notifier.lanes import LARGE_AT_ONCE
 from notifier.retries import RetryPolicy
+from notifier.supervisor import Supervisor
 from tests.test_deliveries import delivery
 
 LIMIT = 15.0  # seconds that a test waits for what must happen
@@ -89,7 +91,8 @@ def entry(number, **changes):
     now = datetime.now(UTC)
     given = {"status": Status.QUEUED, "created_at": now, "due_at": now}
     given["expires_at"] = now + timedelta(hours=1)
-    return Entry(delivery(id=f"d{number}", **(given | changes)), b"Subject: x\r\n\r\nhello\r\n")
+    given["id"] = f"d{number}"
+    return Entry(delivery(**(given | changes)), b"Subject: x\r\n\r\nhello\r\n")
 
 
 @pytest.fixture(autouse=True)
@@ -525,6 +528,43 @@ async def test_claims_that_fail_in_all_routes_at_once_are_made_again(journal, mo
     async with dispatching(journal, ways[Route.RELAY], more=more):
         await until(all_are(journal, Status.SENT, len(Route)))
     assert sorted(failed) == sorted(2 * list(Route))
+
+
+async def test_after_an_outage_of_the_database_every_route_claims_again(postgres, monkeypatch):
+    """All were claiming when it broke, and all try again at the same time: nothing has died."""
+    monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
+    supervisor = Supervisor()
+    journal = PostgresJournal(await postgres.database(), supervisor=supervisor)
+    await journal.open()
+    ways = {route: Transport() for route in Route}
+    more = {route: ways[route] for route in Route if route is not Route.RELAY}
+    take, broken, all_are_broken = journal._claims.take, [], asyncio.Event()
+
+    async def breaking(db, route, *args):
+        if route in broken:
+            return await take(db, route, *args)
+        claims = await take(db, route, *args)
+        assert [claim.delivery.id for claim in claims] == [route]
+        broken.append(route)
+        if len(broken) == len(Route):
+            all_are_broken.set()
+        await all_are_broken.wait()
+        raise ConnectionResetError
+
+    journal._claims.take = breaking
+    try:
+        await journal.add([entry(route, id=route.value, route=route) for route in Route])
+        async with dispatching(
+            journal, ways[Route.RELAY], more=more, supervisor=supervisor
+        ) as dispatcher:
+            journal.arriving = dispatcher.wake
+            await until(all_are(journal, Status.SENT, len(Route)))
+            assert not any(each.deaths for each in supervisor.counts().values())
+        assert [len(ways[route].sent) for route in Route] == [1] * len(Route)
+        for route in Route:
+            assert (await journal.get(route.value)).uncertain == 0
+    finally:
+        await journal.close()
 
 
 async def test_an_outcome_that_cannot_be_kept_is_held_and_its_worker_goes_on(journal):

@@ -174,7 +174,7 @@ async def test_f45_a_stopped_replica_is_taken_over_and_its_record_refused(relay,
 
 
 async def test_f46_a_database_that_restarts_loses_nothing(relay, url, tmp_path, postgres):
-    """Meanwhile 503 with Retry-After, and unready; then it goes on by itself."""
+    """Meanwhile 503 with Retry-After, and unready; then each route goes on by itself."""
     async with replicas(relay, url, tmp_path, 2) as servers:
         caller = Caller(servers)
         async with caller, httpx2.AsyncClient(trust_env=False) as client:
@@ -185,11 +185,35 @@ async def test_f46_a_database_that_restarts_loses_nothing(relay, url, tmp_path, 
                     while (await client.get(f"{servers[0].url}/readyz")).status_code != 503:
                         await asyncio.sleep(0.05)
             await caller.reach(30)
-            await servers[0].until_ready()
+            for server in servers:
+                await server.until_ready()
+                assert await deaths(client, server) == {0.0}
+                assert await simulated(client, server) == "sent"
         found = await settled(servers[1], caller)
         assert [server.process.returncode for server in servers] == [None, None]
     assert set(caller.answers) == {202, 503}
     check(relay, found, caller.sets.acknowledged, most=2 * WORKERS)
+
+
+async def deaths(client, server):
+    """How often background tasks have died."""
+    figures = (await client.get(f"{server.url}/metrics")).text
+    return {
+        float(line.split()[-1])
+        for line in figures.splitlines()
+        if line.startswith("notifier_task_deaths_total")
+    }
+
+
+async def simulated(client, server):
+    """The status of a message that leaves by another route than the relay's."""
+    answer = await client.post(
+        f"{server.url}/v1/messages",
+        json=message(0, to=["success@simulator.notifier"]),
+        headers={"Prefer": "wait=10"},
+        timeout=LIMIT,
+    )
+    return answer.json()["status"]
 
 
 async def test_three_replicas_lose_nothing_whatever_happens(relay, url, tmp_path, postgres):

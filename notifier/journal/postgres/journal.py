@@ -310,10 +310,12 @@ class PostgresJournal:
         while self._unanswered:
             held = self._unanswered.pop()
             try:
-                await self._stepped(UNANSWERED, (held.lease, held.claim), Delivery.released)
+                found = await self._stepped(UNANSWERED, (held.lease, held.claim), Delivery.released)
             except BaseException:
                 self._unanswered.append(held)
                 raise
+            for route in {each.route for each in found}:  # which may have looked in vain meanwhile
+                self.arriving(route)
 
     async def _stepped(self, sql: str, values: tuple[int, ...], step: Step) -> list[Delivery]:
         async with self._transaction() as db:
