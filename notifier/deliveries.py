@@ -181,6 +181,12 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             failures += 1
         return float(min(2**failures, 60))
 
+    @property
+    def held_at(self) -> datetime:
+        """Since when it is held, where it is: the last that happened to it."""
+        ended = (each.started_at + timedelta(seconds=each.seconds) for each in self.attempts[-1:])
+        return max((self.due_at, *ended, *(each.at for each in self.events[-1:])))
+
     def after(self, attempt: Attempt, *, retry_at: datetime, now: datetime) -> "Delivery":
         """The delivery once an attempt has been made, tried again at `retry_at` if need be."""
         tried = replace(
@@ -280,6 +286,11 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return content
         hurried = next((each.at for each in self.events if each.what == "hurried"), None)
         return content if hurried is None else dated_by(content, hurried)
+
+    def undecided(self, now: datetime) -> "Delivery":
+        """The delivery when it was held for so long that nobody will decide any more."""
+        given_up = replace(self.expired(now), reason=f"held, and nobody has decided: {self.reason}")
+        return given_up.with_event(now, "given_up", "held for NOTIFIER_HELD_RETENTION")
 
     def cancelled(self, now: datetime, by: str = "") -> "Delivery":
         """The delivery called off before it is sent. Raises WrongState once it is on its way."""

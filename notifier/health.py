@@ -19,3 +19,4 @@ class Health(Struct, frozen=True):
     oldest_due_at: datetime | None
     paused: bool
     warnings: tuple[str, ...] = ()  # what a person should mend, although it accepts messages
+    held_since: datetime | None = None  # the oldest that waits for a person

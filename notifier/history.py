@@ -2,42 +2,33 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from notifier.clock import Clock
 from notifier.deliveries import Delivery, Status
 from notifier.errors import NotifierError
-from notifier.journal import Journal
+from notifier.journal import Journal, Minute
 from notifier.supervisor import Supervisor
 
 KEPT_MINUTES = 24 * 60
 SAVE_SECONDS = 10.0  # what a kill may cost, of figures alone
-MINUTE_SECONDS = 60
-WORD = "minute:"  # before its place in the ring, in the words that the journal keeps
+LATE_MINUTES = 15  # so late may be what another replica says of a minute
 
 # Bound once: Python 3.11 takes a tenth of a microsecond to find a member in its enum.
 QUEUED, SCHEDULED, SENDING = Status.QUEUED, Status.SCHEDULED, Status.SENDING
 SENT, FAILED, EXPIRED = Status.SENT, Status.FAILED, Status.EXPIRED
 
 
-class Minute(Struct):
-    """One minute's figures. `waiting` is how many did at its end, or do now."""
-
-    at: datetime
-    accepted: int = 0
-    sent: int = 0
-    failed: int = 0
-    waiting: int = 0
-
-
 class History(contextlib.AbstractAsyncContextManager["History"]):
     """
-    Counts while it is open, and outlives a restart: each minute is a word in the journal, and
-    the word of a minute a day ago is written over, so that it never grows.
+    Counts while it is open, and outlives a restart: each minute's figures are in the journal, for
+    each process by itself, so that no replica writes over those of another. What is shown is the
+    sum of all, as new as the others' last word.
     """
 
     def __init__(
@@ -52,15 +43,13 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         self._supervisor = supervisor or Supervisor()
         self._waiting = waiting
         self._clock = clock
-        self._minutes: dict[int, Minute] = {}  # by minutes since 1970
+        self._process = secrets.token_hex(8)  # ours, among all that ever count
+        self._own: dict[int, Minute] = {}  # by minutes since 1970
+        self._others: dict[int, Minute] = {}  # with what we counted before a restart
         self._unsaved: set[int] = set()
 
     async def __aenter__(self) -> Self:
-        for word, value in (await self._journal.kept()).items():
-            if word.startswith(WORD):
-                number, *figures = map(int, value.split())
-                self._minutes[number] = Minute(_moment(number), *figures)
-        self._forget()
+        await self._look(self._number() - KEPT_MINUTES)
         self._saving = self._supervisor.start("history", self._keep_saving)
         return self
 
@@ -88,30 +77,38 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         now = self._number()
         found, waiting = [], 0
         for number in range(now - KEPT_MINUTES, now + 1):
-            if minute := self._minutes.get(number):
+            minute = self._sum(number)
+            if number in self._own or number in self._others:
                 waiting = minute.waiting
-            found.append(minute or Minute(_moment(number), waiting=waiting))
+            minute.waiting = waiting
+            found.append(minute)
         found[-1].waiting = self._waiting()
         return found[-minutes:]
 
     def sent_today(self) -> int:
         """Since midnight, UTC."""
         midnight = self._clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return sum(each.sent for each in self._minutes.values() if each.at >= midnight)
+        both = (*self._own.values(), *self._others.values())
+        return sum(each.sent for each in both if each.at >= midnight)
 
     async def save(self) -> None:
-        """Keep what is new on disk. Raises JournalUnavailable."""
-        while self._unsaved:
-            number = self._unsaved.pop()
-            each = self._minutes[number]
-            if number == self._number():
-                each.waiting = self._waiting()
-            figures = f"{number} {each.accepted} {each.sent} {each.failed} {each.waiting}"
+        """
+        Keep what is new on disk by one write, and see what others have counted meanwhile. What
+        is counted while this writes is for the next time. Raises JournalUnavailable.
+        """
+        now = self._number()
+        unsaved, self._unsaved = self._unsaved, set()
+        if now in unsaved:
+            self._own[now].waiting = self._waiting()
+        if unsaved:
+            minutes = [replace(self._own[number]) for number in sorted(unsaved)]
+            oldest = _moment(now - KEPT_MINUTES)
             try:
-                await self._journal.put(f"{WORD}{number % KEPT_MINUTES}", figures)
+                await self._journal.count_minutes(self._process, minutes, forget_before=oldest)
             except BaseException:
-                self._unsaved.add(number)
+                self._unsaved |= unsaved
                 raise
+        await self._look(now - LATE_MINUTES)
 
     async def _keep_saving(self) -> None:
         while True:
@@ -120,21 +117,40 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
                 await self.save()
             self._forget()
 
+    async def _look(self, since: int) -> None:
+        found = await self._journal.minutes(_moment(since), but=self._process)
+        self._others.update((_number(each.at), each) for each in found)
+
     def _now(self) -> Minute:
         number = self._number()
         self._unsaved.add(number)
-        if (minute := self._minutes.get(number)) is None:
-            minute = self._minutes[number] = Minute(_moment(number))
+        if (minute := self._own.get(number)) is None:
+            minute = self._own[number] = Minute(_moment(number))
         return minute
 
+    def _sum(self, number: int) -> Minute:
+        total = Minute(_moment(number))
+        for each in (self._own.get(number), self._others.get(number)):
+            if each is not None:
+                total.accepted += each.accepted
+                total.sent += each.sent
+                total.failed += each.failed
+                total.waiting = max(total.waiting, each.waiting)
+        return total
+
     def _number(self) -> int:
-        return int(self._clock().timestamp()) // MINUTE_SECONDS
+        return _number(self._clock())
 
     def _forget(self) -> None:
         oldest = self._number() - KEPT_MINUTES
-        for number in [each for each in self._minutes if each < oldest]:
-            del self._minutes[number]
-            self._unsaved.discard(number)
+        for minutes in (self._own, self._others):
+            for number in [each for each in minutes if each < oldest]:
+                del minutes[number]
+                self._unsaved.discard(number)
+
+
+def _number(at: datetime) -> int:
+    return int(at.timestamp()) // 60
 
 
 def _moment(number: int) -> datetime:

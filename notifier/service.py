@@ -105,7 +105,11 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await self._recover()
             await self._heed_pauses()
             self.upkeep = Upkeep(
-                self.journal, settings, supervisor=self.supervisor, clock=self._clock
+                self.journal,
+                settings,
+                supervisor=self.supervisor,
+                clock=self._clock,
+                ended=self.feed.publish,
             )
             await parts.enter_async_context(self.upkeep)
             self.history = History(
@@ -336,6 +340,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             oldest_due_at=backlog.oldest_due_at,
             paused=self.dispatcher.paused,
             warnings=tuple(filter(None, (self.keys.trouble,))),
+            held_since=backlog.held_since,
         )
 
 

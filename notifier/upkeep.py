@@ -43,12 +43,14 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
         supervisor: Supervisor | None = None,
         clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
+        ended: Callable[[Delivery], None] = lambda _: None,
     ) -> None:
         self._journal = journal
         self._supervisor = supervisor or Supervisor()
         self._settings = settings
         self._clock = clock
         self._monotonic = monotonic  # seconds, by a clock that nobody sets
+        self._ended = ended  # told of what is held no more
         self._accepted = 0  # since the figures were read
         self._looked_at = monotonic()
         self._looking = asyncio.Lock()
@@ -132,7 +134,18 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
             await asyncio.sleep(PRUNE_SECONDS)
             now = self._clock()
             with contextlib.suppress(NotifierError):
+                await self.give_up_held(now)
                 await self.prune(now)
+
+    async def give_up_held(self, now: datetime) -> None:
+        """End what nobody has decided on within its retention."""
+        before = now - timedelta(seconds=self._settings.held_retention)
+        step = partial(Delivery.undecided, now=now)
+        while portion := await self._journal.give_up_held(before, step):
+            for delivery in portion:
+                log.warning("held_given_up", id=delivery.id, reason=delivery.reason)
+                self._ended(delivery)
+            await asyncio.sleep(PRUNE_PAUSE_SECONDS)
 
     async def prune(self, now: datetime, *, told: Callable[[int], None] | None = None) -> int:
         """

@@ -1,10 +1,13 @@
 """What every journal promises, whatever it is kept in."""
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 import string
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -636,6 +639,210 @@ class TestTime:
         assert backlog.oldest_due_at == early
         assert backlog.waiting == 2
 
+    async def test_what_nobody_decides_on_is_given_up(self, journal):
+        """Held since before a time, the oldest first; and the backlog tells since when."""
+        assert (await journal.backlog()).held_since is None
+        for hours in (2, 1, 3):
+            at = NOW + timedelta(hours=hours)
+            await journal.add([entry(f"d{hours}", due_at=at)])
+            [claim] = await journal.claim(RELAY, 1, now=lambda at=at: at)
+            await journal.record(claim.delivery.held("why"))
+        assert (await journal.backlog()).held_since == NOW + timedelta(hours=1)
+        late = NOW + timedelta(days=30)
+
+        def undecided(one):
+            return one.undecided(late)
+
+        before = NOW + timedelta(hours=2)
+        assert ids(await journal.give_up_held(before, undecided, limit=1)) == ["d1"]
+        assert ids(await journal.give_up_held(before, undecided)) == ["d2"]
+        given_up = await journal.get("d1")
+        assert given_up.status is Status.EXPIRED
+        assert "nobody has decided" in given_up.reason
+        assert given_up.finished_at == late
+        assert (await journal.backlog()).held_since == NOW + timedelta(hours=3)
+        await journal.amend("d3", called_off)
+        assert (await journal.backlog()).held_since is None
+
+
+class TestConversations:
+    async def test_what_was_said_is_shown_only_where_it_is_asked_for(self, journal):
+        """Each attempt's words, whoever changed the message since; no list or claim reads them."""
+        await journal.add([entry()])
+        one = delivery()
+        for number in range(50):
+            [claim] = await journal.claim(RELAY, 1, now=noon)
+            assert not any(each.conversation for each in claim.delivery.attempts)
+            tried = replace(
+                attempt(accepted=(), failures={"ann@example.org": LATER}),
+                conversation=(f"S: {number}",),
+            )
+            one = claim.delivery.after(tried, retry_at=NOW, now=NOW)
+            assert await journal.record(one)
+        await journal.amend("d1", called_off)
+        [listed] = (await journal.find(Filter())).deliveries
+        for plain in (listed, await journal.get("d1")):
+            assert {each.conversation for each in plain.attempts} == {()}
+        full = await journal.get("d1", conversations=True)
+        said = [int(each.conversation[0].removeprefix("S: ")) for each in full.attempts]
+        assert said == [0, 1, 2, *range(33, 50)]
+        assert replace(full, attempts=()) == replace(listed, attempts=())
+
+    async def test_what_is_refused_says_nothing(self, journal):
+        """Of a record that is not kept, nothing that was said is."""
+        await journal.add(entries(2))
+        claims = await journal.claim(RELAY, 2, now=noon)
+        talk = replace(attempt(), conversation=("S: 250",))
+        kept, late = (c.delivery.after(talk, retry_at=NOW, now=NOW) for c in claims)
+        await journal.amend(late.id, called_off)
+        assert await asyncio.gather(journal.record(kept), journal.record(late)) == [True, False]
+        assert (await journal.get(late.id, conversations=True)).attempts == ()
+        [tried] = (await journal.get(kept.id, conversations=True)).attempts
+        assert tried.conversation == ("S: 250",)
+
+    async def test_what_is_pruned_says_nothing_any_more(self, journal):
+        """A later message under the same number does not show the words of an earlier one."""
+        await journal.add([entry()])
+        [claim] = await journal.claim(RELAY, 1, now=noon)
+        talk = replace(attempt(), conversation=("S: 250",))
+        await journal.record(claim.delivery.after(talk, retry_at=NOW, now=NOW))
+        later = NOW + timedelta(days=1)
+        await journal.prune(finished_before=later, bodies_before=later, now=later)
+        assert await conversations_left(journal) == 0
+
+
+class TestUnreadable:
+    """A record that a newer notifier has written, with a member or a field that we do not know."""
+
+    async def test_a_list_shows_the_others(self, journal):
+        """And the bad one, with what can be read of it and the reason; so does a look at it."""
+        await journal.add(entries(3, subject="Hello", reference="r"))
+        await spoil(journal, "d00001")
+        page = await journal.find(Filter())
+        assert ids(page.deliveries) == ["d00002", "d00001", "d00000"]
+        bad = page.deliveries[1]
+        assert bad == await journal.get("d00001")
+        assert bad == await journal.get("d00001", conversations=True)
+        assert (bad.subject, bad.reference) == ("Hello", "r")
+        assert bad.recipients == (Recipient("ann@example.org"),)
+        assert "cannot be read" in bad.reason
+        assert await journal.count(Filter(), most=9) == 3
+        assert await journal.content("d00001") == b"content"
+
+    @pytest.mark.parametrize("record", [b"", b"\xff{", b"[]", b"{", b'{"id": 7}'])
+    async def test_whatever_is_there_can_be_shown(self, journal, record):
+        """Also where nothing of it can be read."""
+        await journal.add([entry(), entry("d2")])
+        await spoil(journal, "d1", record)
+        shown = {each.id: each for each in (await journal.find(Filter())).deliveries}
+        assert set(shown) == {"d1", "d2"}
+        assert "cannot be read" in shown["d1"].reason
+        assert shown["d1"].created_at == NOW
+
+    async def test_a_claim_sets_it_aside_and_goes_on(self, journal, journal_here):
+        """It is held, and counted so; the others leave; a newer notifier finds it as it was."""
+        await journal.add(entries(3))
+        kept = await spoil(journal, "d00001")
+        assert ids(await journal.claim(RELAY, 3, now=noon)) == ["d00000", "d00002"]
+        assert await journal.claim(RELAY, 3, now=noon) == []
+        assert await journal.next_due(RELAY) is None
+        held = await journal.get("d00001")
+        assert held.status is Status.HELD
+        backlog = await journal.backlog()
+        assert backlog.counts[Status.HELD] == 1
+        assert backlog.held_since is not None
+        assert ids((await journal.find(Filter(status=(Status.HELD,)))).deliveries) == ["d00001"]
+        await unspoil(journal, "d00001", kept)
+        assert (await journal.amend("d00001", lambda one: one.again(NOW))).status is Status.QUEUED
+
+    async def test_chores_go_on_past_it(self, journal, journal_here):
+        """What expires, was being sent or is superseded is at its end, or held; nothing loops."""
+        await journal.add(entries(4, expires_at=NOW + timedelta(hours=1)))
+        await journal.add([entry("old", collapse_key="c", due_at=NOW + timedelta(hours=1))])
+        sending = await journal.claim(RELAY, 2, now=noon)
+        for id in (sending[0].delivery.id, "d00002", "old"):
+            await spoil(journal, id)
+        await journal.add([entry("new", collapse_key="c")])
+        assert (await journal.get("old")).status is Status.SUPERSEDED
+        late = NOW + timedelta(hours=2)
+        expired = await journal.expire(late, lambda one: one.expired(late))
+        assert sorted(ids(expired)) == ["d00002", "d00003"]
+        assert (await journal.get("d00002")).status is Status.EXPIRED
+        assert await journal.expire(late, lambda one: one.expired(late)) == []
+        await journal.close()
+        again = journal_here()
+        await again.open()
+        recovered = await again.recover(lambda one: one.recovered(NOW))
+        assert {each.id: each.status for each in recovered} == {
+            "d00000": Status.HELD, "d00001": Status.QUEUED,
+        }  # fmt: skip
+        assert await again.recover(lambda one: one.recovered(NOW)) == []
+        later = NOW + timedelta(days=40)
+        await again.prune(finished_before=later, bodies_before=later, now=later)
+        with pytest.raises(MessageNotFound):
+            await again.get("d00002")
+        await again.close()
+
+    async def test_a_person_can_only_end_it(self, journal):
+        """It is cancelled, given up after its time; what would send it is refused in words."""
+        await journal.add(entries(2, user_id="7"))
+        for id in ("d00000", "d00001"):
+            await spoil(journal, id)
+        await journal.claim(RELAY, 2, now=noon)
+        with pytest.raises(WrongState, match="cannot be read"):
+            await journal.amend("d00000", lambda one: one.again(NOW))
+        assert await journal.amend_all(Filter(user_id="7"), lambda one: one.again(NOW)) == 0
+        assert (await journal.amend("d00000", called_off)).status is Status.CANCELLED
+        assert (await journal.get("d00000")).status is Status.CANCELLED
+        far = datetime.now(UTC) + timedelta(days=1)
+        assert ids(await journal.give_up_held(far, lambda one: one.undecided(far))) == ["d00001"]
+        assert (await journal.backlog()).counts[Status.HELD] == 0
+
+    async def test_a_status_of_a_newer_notifier_is_held(self, journal, journal_here):
+        """An unknown member in the column ends no list, and the journal opens."""
+        await journal.add(entries(2))
+        await execute(journal, "UPDATE deliveries SET status = 'parked' WHERE id = 'd00000'")
+        await journal.close()
+        again = journal_here()
+        await again.open()
+        shown = (await again.find(Filter())).deliveries
+        assert [each.status for each in shown] == [Status.QUEUED, Status.HELD]
+        assert "'parked'" in shown[1].reason
+        assert ids(await again.claim(RELAY, 2, now=noon)) == ["d00001"]
+        assert (await again.get("d00000")).status is Status.HELD
+        assert (await again.backlog()).counts[Status.SENDING] == 1
+        await again.close()
+
+
+LATER = Failure(scope=Scope.RECIPIENT, permanent=False, stage=Stage.RCPT, reply="450 later")
+
+
+async def execute(journal, sql, *values):
+    """Behind the journal's back; what came of it."""
+    if isinstance(journal, SqliteJournal):
+        return await journal._writes.ask(lambda db: db.execute(sql, values).fetchall())
+    for number in range(len(values)):
+        sql = sql.replace("?", f"${number + 1}", 1)
+    return await journal._pool.fetch(sql, *values)
+
+
+async def spoil(journal, id, record=None):
+    """As a newer notifier may have written it; what was there before."""
+    found = await execute(journal, "SELECT record FROM deliveries WHERE id = ?", id)
+    kept = bytes(found[0][0])
+    if record is None:
+        record = kept.replace(b'"channel":"email"', b'"channel":"email","route":"pigeon"')
+    await unspoil(journal, id, record)
+    return kept
+
+
+async def unspoil(journal, id, record):
+    await execute(journal, "UPDATE deliveries SET record = ? WHERE id = ?", record, id)
+
+
+async def conversations_left(journal):
+    return (await execute(journal, "SELECT count(*) FROM conversations"))[0][0]
+
 
 FILTERS = {
     "everything": Filter(),
@@ -792,6 +999,40 @@ class TestFind:
         )
         assert ids(page.deliveries) == ["d100", "d3"]
 
+    @pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=-30)])
+    async def test_after_the_clock_was_set_back_times_are_found(self, journal, step):
+        """In lists, counts and bulk acts, whatever the order of arrival."""
+        count = 2500
+        await journal.add(
+            [
+                entry(f"d{number:05}", created_at=NOW + timedelta(milliseconds=number))
+                for number in range(count)
+            ]
+        )
+        await journal.add(
+            [
+                entry(f"e{number:05}", created_at=NOW + step + timedelta(milliseconds=number))
+                for number in range(count)
+            ]
+        )
+        back = [f"e{number:05}" for number in reversed(range(count))]
+        before = Filter(created_after=NOW + step, created_before=NOW)
+        pages = await all_pages(journal, before, limit=1000)
+        assert [id for page in pages for id in page] == back
+        assert await journal.count(before, most=9999) == count
+        some = Filter(
+            created_after=NOW + timedelta(milliseconds=10),
+            created_before=NOW + timedelta(milliseconds=13),
+        )
+        assert ids((await journal.find(some)).deliveries) == ["d00012", "d00011", "d00010"]
+        late = Filter(created_after=NOW + timedelta(milliseconds=count - 1))
+        assert ids((await journal.find(late)).deliveries) == [f"d{count - 1:05}"]
+        since = NOW + step + timedelta(milliseconds=count - 2)
+        tagged = Filter(created_after=since, created_before=NOW, to="ann@example.org")
+        assert ids((await journal.find(tagged)).deliveries) == back[:2]
+        assert await journal.amend_all(before, called_off) == count
+        assert (await journal.backlog()).counts[Status.QUEUED] == count
+
     @pytest.mark.parametrize(
         "cursor", ["", "x", "AAAA", "-" * 11, "é", "\ud800", "A" * 12, "____" * 3]
     )
@@ -911,3 +1152,67 @@ class TestClose:
         """Callers need to know no exception but notifier's own."""
         with pytest.raises(NotifierError):
             await journal.add([entry("d1"), entry("d1")])
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def journal_of_version_1(request, tmp_path):
+    """A journal as the version before has left it: tests/journals holds it as SQL."""
+    asyncpg = pytest.importorskip("asyncpg")
+    sql = (Path(__file__).parent / "journals" / f"{request.param}_1.sql").read_text()
+    if request.param == "sqlite":
+        path = tmp_path / "notifier.db"
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.executescript(sql)
+        return f"sqlite:{path}"
+    url = await request.getfixturevalue("postgres").database()
+    db = await asyncpg.connect(url)
+    await db.execute(sql)
+    await db.close()
+    return url
+
+
+class TestMigration:
+    async def test_a_journal_of_the_version_before_is_taken_over(self, journal_of_version_1):
+        """All is there, in the new places, and found, sent and shown as ever; once and for all."""
+        for _ in range(2):
+            journal = journal_at(journal_of_version_1, data_dir="")
+            await journal.open()
+            assert ids((await journal.find(Filter())).deliveries) == [
+                "queued", "deferred", "held", "sent",
+            ]  # fmt: skip
+            early = Filter(created_before=NOW)
+            assert ids((await journal.find(early)).deliveries) == ["queued"]
+            assert await journal.count(Filter(created_after=NOW), most=9) == 3
+            assert ids((await journal.find(Filter(tag="a", relay="main"))).deliveries) == ["sent"]
+            full = await journal.get("sent", conversations=True)
+            assert full.attempts[0].conversation[-1] == "S: 250 ok"
+            [minute] = await journal.minutes(NOW, but="us")
+            assert (minute.at, minute.accepted, minute.sent) == (NOW, 3, 2)
+            assert (minute.failed, minute.waiting) == (1, 4)
+            assert await journal.kept() == {"paused:main": "yes"}
+            backlog = await journal.backlog()
+            assert backlog.counts[Status.HELD] == 1
+            assert backlog.held_since > NOW  # counted from now on
+            await journal.close()
+
+    async def test_what_was_said_before_is_kept_apart_from_then_on(self, journal_of_version_1):
+        """What is tried again, or changed, takes the old conversations with it."""
+        journal = journal_at(journal_of_version_1, data_dir="")
+        await journal.open()
+        later = NOW + timedelta(hours=1)
+        claims = await journal.claim(RELAY, 9, now=lambda: later)
+        assert ids(claims) == ["queued", "deferred"]
+        tried = replace(attempt(), conversation=("S: 250 now",))
+        one = claims[1].delivery.after(tried, retry_at=later, now=later)
+        assert await journal.record(one)
+        await journal.amend("sent", lambda each: replace(each, reason="looked at"))
+        said = {
+            id: [each.conversation for each in (await journal.get(id, conversations=True)).attempts]
+            for id in ("deferred", "sent")
+        }
+        assert said["deferred"] == [("S: 450 later",), ("S: 250 now",)]
+        assert said["sent"][0][-1] == "S: 250 ok"
+        for id in said:
+            assert {each.conversation for each in (await journal.get(id)).attempts} == {()}
+        assert await conversations_left(journal) == 3
+        await journal.close()

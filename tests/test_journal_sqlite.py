@@ -139,7 +139,7 @@ class TestCommits:
     async def test_only_the_writer_can_write_or_checkpoint(self, path):
         """The connections that read refuse to write, and never checkpoint by themselves."""
         async with opened(path) as journal:
-            for desk in (journal._reads, journal._searches):
+            for desk in (journal._reads, *journal._searches):
                 for pragma, wanted in (("query_only", 1), ("wal_autocheckpoint", 0)):
                     read = desk.ask(
                         lambda db, pragma=pragma: db.execute(f"PRAGMA {pragma}").fetchone()
@@ -598,7 +598,9 @@ class TestSearchesAndReads:
         )
         async with opened(path) as journal:
             await journal.add([entry()])
-            search = journal._searches.ask(lambda db: db.execute(endless).fetchone())
+            search = asyncio.ensure_future(
+                journal._search("", lambda db: db.execute(endless).fetchone())
+            )
             assert await journal.get("d1") == delivery()
             assert not search.done()
             with pytest.raises(JournalUnavailable, match="narrow"):
@@ -610,7 +612,7 @@ class TestSearchesAndReads:
         seen = []
         async with opened(path) as journal:
             await journal.add(entries(3, user_id="7", tags=("t",), collapse_key="c", key="k"))
-            for desk in (journal._writes, journal._searches, journal._reads):
+            for desk in (journal._writes, *journal._searches, journal._reads):
                 await desk.ask(lambda db: db.set_trace_callback(seen.append))
             await self.do_everything(journal)
             statements = {

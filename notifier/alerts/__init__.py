@@ -95,8 +95,13 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         with contextlib.suppress(JournalUnavailable):  # then at another look
             async with self._journal.alone(f"alerts-{road.name}") as alone:
                 if alone and await told.refresh():
-                    oldest = (await self._journal.backlog()).oldest_due_at
-                    health = replace(self._health(), oldest_due_at=oldest)
+                    backlog = await self._journal.backlog()
+                    health = replace(
+                        self._health(),
+                        oldest_due_at=backlog.oldest_due_at,
+                        held_since=backlog.held_since,
+                        counts=backlog.counts,
+                    )
                     for each in self._untold(told, health):
                         if (each.alert, each.state) == (alert.alert, alert.state):
                             await self._tell(road, told, each)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from notifier.clock import Clock
+from notifier.deliveries import Status
 from notifier.health import Health
 from notifier.settings import Settings
 from notifier.smtp import RelayState
@@ -22,9 +23,10 @@ Wrong: TypeAlias = tuple[datetime, str]  # since when, and in words
 ENDS = {
     "relay_down": "the relay {} is not down any more",
     "messages_wait": "no message waits for too long any more",
+    "messages_held": "no message waits for a person any more",
     "disk_low": "{}: there is room on its disk again",
 }
-SHARED = frozenset({"messages_wait"})  # the same for all replicas
+SHARED = frozenset({"messages_wait", "messages_held"})  # the same for all replicas
 
 
 class Seen(Struct, frozen=True):
@@ -44,6 +46,7 @@ class Watch:
 
     def __init__(self, settings: Settings, *, clock: Clock) -> None:
         self._patience = timedelta(seconds=settings.alert_after)
+        self._held_retention = timedelta(seconds=settings.held_retention)
         self._folder = settings.data_dir
         self._clock = clock
         self._begun = clock()
@@ -54,6 +57,7 @@ class Watch:
         seen = Seen(self._clock(), {}, set())
         works = [self._look_at_relay(relay, seen) for relay in health.relays]
         self._look_at_queue(health, seen, works=any(works))
+        self._look_at_held(health, seen)
         self._look_at_disk(seen)
         return seen
 
@@ -81,6 +85,18 @@ class Watch:
             seen.wrong[name] = due, f"the oldest message has been due since {due:%c} UTC"
         elif due is not None and (seen.at - due >= self._patience / 2 or not works):
             seen.unclear.add(name)  # without a relay it is put off, which is no end
+
+    def _look_at_held(self, health: Health, seen: Seen) -> None:
+        name, since = ("messages_held", "held"), health.held_since
+        if since is not None and seen.at - since >= self._patience:
+            ends = (since + self._held_retention).strftime("%Y-%m-%d %H:%M")
+            count = health.counts.get(Status.HELD, 0)
+            words = (
+                f"{count} messages are held for a person to decide; the oldest expires at {ends}"
+            )
+            seen.wrong[name] = since, words
+        elif since is not None:
+            seen.unclear.add(name)
 
     def _look_at_disk(self, seen: Seen) -> None:
         name, free = ("disk_low", self._folder), free_bytes(self._folder)

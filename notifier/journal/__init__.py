@@ -79,10 +79,21 @@ class Backlog(Struct, frozen=True):
 
     counts: dict[Status, int]
     oldest_due_at: datetime | None
+    held_since: datetime | None = None  # the oldest that waits for a person; None: none does
 
     @property
     def waiting(self) -> int:
         return sum(count for status, count in self.counts.items() if status.waiting)
+
+
+class Minute(Struct):
+    """One minute's figures. `waiting` is how many did at its end, or do now."""
+
+    at: datetime
+    accepted: int = 0
+    sent: int = 0
+    failed: int = 0
+    waiting: int = 0
 
 
 class News(Struct, frozen=True, omit_defaults=True):
@@ -183,26 +194,38 @@ class Journal(Protocol):
         """Take up to `limit` waiting deliveries that are past their time a step further."""
         ...
 
+    async def give_up_held(
+        self, before: datetime, step: Step, *, limit: int = 500
+    ) -> list[Delivery]:
+        """Take up to `limit` deliveries that have been held since before then a step further."""
+        ...
+
     async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
         """When the next waiting delivery that could be claimed so is due; it may be past."""
         ...
 
-    async def get(self, id: str) -> Delivery:
-        """Raises MessageNotFound."""
+    async def get(self, id: str, *, conversations: bool = False) -> Delivery:
+        """
+        What was said in its attempts is in them only if asked for. Whose record cannot be read
+        is shown as far as it can be, with that as its reason. Raises MessageNotFound.
+        """
         ...
 
     async def content(self, id: str) -> bytes:
         """The RFC 5322 source. Raises MessageNotFound, also once it has been pruned."""
         ...
 
-    async def find(self, which: Filter, *, limit: int = 50, cursor: str | None = None) -> Page:
+    async def find(
+        self, which: Filter, *, limit: int = 50, cursor: str | None = None, by: str = ""
+    ) -> Page:
         """
         One page of what matches. Cursors stay right while rows arrive. With words to look for,
         a page may hold less than there is further on. Raises Rejected on a cursor that is none.
+        Searches of one caller (`by`) do not hold up those of another.
         """
         ...
 
-    async def count(self, which: Filter, *, most: int) -> int:
+    async def count(self, which: Filter, *, most: int, by: str = "") -> int:
         """How many match, up to `most`."""
         ...
 
@@ -210,6 +233,19 @@ class Journal(Protocol):
 
     async def put(self, name: str, value: str) -> None:
         """Keep a word of ours across restarts: that a relay is paused, say."""
+        ...
+
+    async def count_minutes(
+        self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
+    ) -> None:
+        """
+        Keep what the process `by` has counted in each of these minutes, in place of what it said
+        of them before. Nobody is told of it. Minutes before `forget_before` are dropped.
+        """
+        ...
+
+    async def minutes(self, since: datetime, *, but: str) -> list[Minute]:
+        """The sums over all processes but one, minute by minute, where there are any."""
         ...
 
     async def kept(self) -> dict[str, str]:

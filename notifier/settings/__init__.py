@@ -137,6 +137,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     body_retention: Annotated[
         float, DURATION, Meta(description="How long their contents are kept.")
     ] = 7 * 86400.0
+    held_retention: Annotated[
+        float,
+        DURATION,
+        Meta(
+            description="How long a `held` message waits for a person; then it is `expired`, with "
+            "its reason."
+        ),
+    ] = 30 * 86400.0
     api_keys: Annotated[
         str | None,
         LINE,

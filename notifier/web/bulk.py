@@ -10,7 +10,7 @@ from msgspec import Struct
 from notifier.errors import Rejected
 from notifier.service import Notifier
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.auth import by_of, narrowed
+from notifier.web.auth import by_of, caller_of, narrowed
 from notifier.web.bodies import AnyRequest
 from notifier.web.messages import TAGS
 from notifier.web.openapi import GET, Operation, Outcome
@@ -60,7 +60,9 @@ class Bulk:
     async def count(self, request: AnyRequest) -> Answer:
         """Up to ten thousand. To know what a call that changes them would be about."""
         which = narrowed(read_query(request, Filters).filter(), request)
-        count = await self._service.journal.count(which, most=MOST_COUNTED + 1)
+        count = await self._service.journal.count(
+            which, most=MOST_COUNTED + 1, by=caller_of(request)
+        )
         body = Counted(min(count, MOST_COUNTED), count > MOST_COUNTED)
         return Answer(encode(body), headers=[NO_STORE])
 

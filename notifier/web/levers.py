@@ -10,7 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Delivery, Route, Status
-from notifier.history import KEPT_MINUTES, Minute
+from notifier.history import KEPT_MINUTES
+from notifier.journal import Minute
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode

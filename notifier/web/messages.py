@@ -13,7 +13,7 @@ from notifier.messages import Message, Sms
 from notifier.service import Notifier
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.auth import by_of, key_of, narrowed
+from notifier.web.auth import by_of, caller_of, key_of, narrowed
 from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import (
@@ -91,7 +91,10 @@ class Messages:
     async def list(self, request: AnyRequest) -> Answer:
         query = read_query(request, MessageQuery)
         page = await self._service.journal.find(
-            narrowed(query.filter(), request), limit=query.limit, cursor=query.cursor
+            narrowed(query.filter(), request),
+            limit=query.limit,
+            cursor=query.cursor,
+            by=caller_of(request),
         )
         found = MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
         return Answer(encode(found), headers=[NO_STORE])

@@ -151,6 +151,14 @@ class Metrics:
             "How long the oldest message that is due has been waiting.",
             [((), age)],
         )
+        held = 0.0
+        if health.held_since is not None:
+            held = max(0.0, (datetime.now(UTC) - health.held_since).total_seconds())
+        yield _gauge(
+            "notifier_oldest_held_seconds",
+            "How long the oldest message that is held has been waiting for a person.",
+            [((), held)],
+        )
         yield _gauge(
             "notifier_queue_paused", "1: a person has stopped the queue.", [((), health.paused)]
         )

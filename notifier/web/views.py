@@ -60,7 +60,7 @@ class Views:
 
     async def conversation(self, request: AnyRequest) -> Answer:
         """Attempt by attempt, with secrets and the message itself struck out."""
-        delivery = await self._service.journal.get(read_id(request))
+        delivery = await self._service.journal.get(read_id(request), conversations=True)
         talks = tuple(map(_talk, delivery.attempts))
         body = Conversation(delivery.id, talks, delivery.attempts_dropped)
         return Answer(encode(body), headers=[NO_STORE])

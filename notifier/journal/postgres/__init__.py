@@ -11,6 +11,7 @@ The journal in a PostgreSQL database, for several replicas at once.
     lease.py      who we are to the others, as long as we say so in time; their news
     searches.py   pages of what matches a filter
     steps.py      deliveries taken a step further, many at a time
+    counts.py     the figures of each minute
     prunes.py     dropping the old, a little at a time
     rows.py       Delivery <-> row
     faults.py     which of the driver's errors mean what

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from notifier.deliveries import Delivery
 from notifier.errors import IdempotencyMismatch
-from notifier.journal import Added, Entry, Idempotency
+from notifier.journal import Added, Entry, Idempotency, records
 from notifier.journal.postgres import rows, steps
 from notifier.journal.postgres.opening import Connection
 from notifier.journal.postgres.rows import micros
@@ -32,6 +32,11 @@ ADD = f"""
     FROM unnest(${_WIDTH + 1}::bigint[], ${_WIDTH + 2}::text[]) AS found (place, term)
     JOIN given USING (place)
 """  # noqa: S608  constant
+SAY = """
+    INSERT INTO conversations SELECT seq, number, lines
+    FROM unnest($1::text[], $2::int[], $3::bytea[]) AS said (id, number, lines)
+    JOIN deliveries USING (id)
+"""
 # In the order of the keys: two replicas that take several of them then never wait for each
 # other in a circle. A key that is being taken elsewhere is waited for.
 TAKE_KEYS = """
@@ -178,6 +183,13 @@ async def _insert(db: Connection, entries: Sequence[Entry]) -> None:
         (place, term) for place, each in enumerate(entries, 1) for term in rows.terms(each.delivery)
     ]
     await db.execute(ADD, *rows.turned(values, _WIDTH), *rows.turned(terms, 2))
+    said = [
+        (each.delivery.id, *said)
+        for each in entries
+        for said in records.conversations(each.delivery)
+    ]
+    if said:
+        await db.execute(SAY, *rows.turned(said, 3))
 
 
 async def _collapse(db: Connection, addition: Addition) -> Added:
@@ -188,6 +200,6 @@ async def _collapse(db: Connection, addition: Addition) -> Added:
         if new.collapse_key:
             found = await db.fetch(WAITING_ALIKE, new.key, new.collapse_key)
             step = partial(Delivery.superseded, now=new.created_at, by=new.id)
-            superseded += await steps.step_all(db, found, step)
+            superseded += await steps.step_all(db, found, step, hold=True)
         await _insert(db, [entry])
     return Added(superseded=tuple(superseded))

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from notifier.deliveries import Priority, Route, Status
 from notifier.journal import Claim
 from notifier.journal.postgres.opening import Connection
-from notifier.journal.postgres.rows import decode
+from notifier.journal.postgres.steps import set_aside
 from notifier.journal.postgres.writer import Held
+from notifier.journal.records import Unreadable, decode
 
 AHEAD_BYTES = 64 * 1024  # a larger content is read when it is sent
 # Of so many places one goes to each of the slower lanes that have something due.
@@ -40,9 +41,9 @@ HEADS = """
 # What another replica is claiming just now is passed over, not waited for.
 TAKE = f"""
     WITH due AS MATERIALIZED (
-        SELECT found.seq FROM unnest($4::text[], $5::bigint[]) AS turn (key, places)
+        SELECT found.seq, found.status FROM unnest($4::text[], $5::bigint[]) AS turn (key, places)
         CROSS JOIN LATERAL (
-            SELECT seq FROM deliveries
+            SELECT seq, status FROM deliveries
             WHERE route = $1 AND priority = $2 AND key = turn.key AND due_at <= $3
             ORDER BY due_at, seq LIMIT turn.places FOR UPDATE SKIP LOCKED
         ) AS found
@@ -51,7 +52,7 @@ TAKE = f"""
         collapse_key = NULL, lease = $6, claim = $7
     FROM due LEFT JOIN contents USING (seq)
     WHERE deliveries.seq = due.seq
-    RETURNING deliveries.seq, deliveries.key, deliveries.record,
+    RETURNING deliveries.seq, deliveries.key, due.status, deliveries.record,
         CASE WHEN octet_length(content) <= {AHEAD_BYTES} THEN content END AS content
 """  # noqa: S608  constant
 
@@ -141,12 +142,14 @@ async def _take(
     found = await db.fetch(TAKE, route.value, lane, now, keys, shares, held.lease, held.claim)
     taken: dict[str, list[Taken]] = {}
     for row in found:
-        taken.setdefault(row["key"], []).append((row["seq"], _claim(row)))
+        try:
+            delivery = replace(decode(row["status"], row["record"]), status=Status.SENDING)
+        except Unreadable as why:  # set aside, so that the others go on
+            await set_aside(db, row, why)
+        else:
+            claim = Claim(delivery, row["content"])
+            taken.setdefault(row["key"], []).append((row["seq"], claim))
     return taken
-
-
-def _claim(row: Any) -> Claim:
-    return Claim(replace(decode(row["record"]), status=Status.SENDING), row["content"])
 
 
 def _order(taken: Taken) -> tuple[Any, int]:

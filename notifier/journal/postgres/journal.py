@@ -12,9 +12,20 @@ import structlog
 from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import JournalUnavailable, MessageNotFound, Rejected
-from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
+from notifier.journal import (
+    Added,
+    Backlog,
+    Claim,
+    Entry,
+    Filter,
+    Idempotency,
+    Minute,
+    News,
+    Page,
+    Step,
+)
 from notifier.journal.commits import Commits
-from notifier.journal.postgres import prunes, searches, steps
+from notifier.journal.postgres import counts, prunes, rows, searches, steps
 from notifier.journal.postgres.additions import Addition
 from notifier.journal.postgres.additions import answer as kept_answer
 from notifier.journal.postgres.claims import HEADS, Claims
@@ -22,12 +33,13 @@ from notifier.journal.postgres.faults import TROUBLE, told
 from notifier.journal.postgres.holdings import Holdings
 from notifier.journal.postgres.lease import Lease
 from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, opened
-from notifier.journal.postgres.rows import delivery as read
 from notifier.journal.postgres.rows import micros, moment
 from notifier.journal.postgres.writer import Held, Piece, Record, Word, Writer
+from notifier.journal.turns import Turns
 from notifier.supervisor import Supervisor
 
 LEASE_SECONDS = 15.0
+SEARCHES = 4  # at a time, of which one caller has three
 PORTION = 500  # deliveries in one transaction of those that touch many
 NEWS_KEPT = 1_000  # ids; whoever reads the news later than that has missed some
 
@@ -50,6 +62,11 @@ EXPIRED = """
     SELECT seq, status, record FROM deliveries
     WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
+HELD = """
+    SELECT seq, status, record FROM deliveries
+    WHERE held_at <= $1 ORDER BY held_at LIMIT $2 FOR UPDATE SKIP LOCKED
+"""
+OLDEST_HELD = "SELECT min(held_at) FROM deliveries WHERE held_at IS NOT NULL"
 ONE = "SELECT seq, status, record FROM deliveries WHERE id = $1"
 CONTENT = "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = $1"
 NAMED = "hashtext('notifier.' || $1)"  # an advisory lock
@@ -81,6 +98,7 @@ class PostgresJournal:
         self._held = Holdings()
         self._unanswered: list[Held] = []  # claims of which we do not know whether they are made
         self._news = News()
+        self._turns = Turns(range(SEARCHES))
         self._closed = True
 
     async def open(self) -> None:
@@ -171,11 +189,8 @@ class PostgresJournal:
             row = await db.fetchrow(f"{ONE} FOR UPDATE", id)
             if row is None:
                 raise MessageNotFound(id)
-            before = read(row["status"], row["record"])
-            after = step(before)
-            if after is not before:
-                await steps.update(db, [(row["seq"], after)])
-                await self._lease.tell(db, [after])
+            after = await steps.step_one(db, row, step)
+            await self._lease.tell(db, [after])
             return after
 
     async def amend_all(self, which: Filter, step: Step) -> int:
@@ -183,7 +198,7 @@ class PostgresJournal:
         while True:
             async with self._transaction() as db:
                 found = await searches.matching(db, which, limit=PORTION, before=before, lock=True)
-                after = await steps.step_all(db, found, step)
+                after = await steps.step_all(db, found, step, hold=False)
                 await self._lease.tell(db, after)
             changed += len(after)
             if len(found) < PORTION:
@@ -204,18 +219,26 @@ class PostgresJournal:
     async def expire(self, now: datetime, step: Step, *, limit: int = 500) -> list[Delivery]:
         return await self._stepped(EXPIRED, (micros(now), limit), step)
 
+    async def give_up_held(
+        self, before: datetime, step: Step, *, limit: int = 500
+    ) -> list[Delivery]:
+        return await self._stepped(HELD, (micros(before), limit), step)
+
     async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
         async with self._connection() as db:
             heads = await db.fetch(HEADS, route.value)
         due = [head["due_at"] for head in heads if head["priority"] <= slowest]
         return moment(min(due)) if due else None
 
-    async def get(self, id: str) -> Delivery:
+    async def get(self, id: str, *, conversations: bool = False) -> Delivery:
         async with self._connection() as db:
             row = await db.fetchrow(ONE, id)
-        if row is None:
-            raise MessageNotFound(id)
-        return read(row["status"], row["record"])
+            if row is None:
+                raise MessageNotFound(id)
+            delivery = await rows.delivery(db, row["seq"], row["status"], row["record"])
+            if conversations:
+                return await rows.with_conversations(db, row["seq"], delivery)
+            return delivery
 
     async def content(self, id: str) -> bytes:
         async with self._connection() as db:
@@ -224,27 +247,56 @@ class PostgresJournal:
             raise MessageNotFound(id)
         return content
 
-    async def find(self, which: Filter, *, limit: int = 50, cursor: str | None = None) -> Page:
-        async with self._connection() as db:
+    async def find(
+        self, which: Filter, *, limit: int = 50, cursor: str | None = None, by: str = ""
+    ) -> Page:
+        async with self._turn(by), self._connection() as db:
             return await searches.find(db, which, limit=limit, cursor=cursor)
 
-    async def count(self, which: Filter, *, most: int) -> int:
-        async with self._connection() as db:
-            return len(await searches.matching(db, which, limit=most))
+    async def count(self, which: Filter, *, most: int, by: str = "") -> int:
+        async with self._turn(by), self._connection() as db:
+            return await searches.count(db, which, most=most)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, by: str) -> AsyncIterator[None]:
+        """A search holds one of the connections, of which claims and records need some, too."""
+        place = await self._turns.take(by)
+        try:
+            yield
+        finally:
+            self._turns.give_back(by, place)
 
     async def backlog(self) -> Backlog:
         async with self._transaction() as db:
             if await db.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('notifier.tallies'))"):
                 await db.execute(SUM_UP)
             found = await db.fetch("SELECT status, sum(moved)::bigint FROM tallies GROUP BY status")
-            counts = dict.fromkeys(Status, 0) | {Status(status): moved for status, moved in found}
+            known = {str(status): status for status in Status}  # a newer notifier may have more
+            counts = dict.fromkeys(Status, 0) | {
+                known[status]: moved for status, moved in found if status in known
+            }
+            held = await db.fetchval(OLDEST_HELD)
             heads = [head for route in Route for head in await db.fetch(HEADS, route.value)]
         oldest = min((head["due_at"] for head in heads), default=None)
-        return Backlog(counts, None if oldest is None else moment(oldest))
+        return Backlog(
+            counts,
+            None if oldest is None else moment(oldest),
+            None if held is None else moment(held),
+        )
 
     async def put(self, name: str, value: str) -> None:
         self._check()
         await self._writer.put(name, value)
+
+    async def count_minutes(
+        self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
+    ) -> None:
+        async with self._transaction() as db:
+            await counts.keep(db, by, minutes, forget_before=forget_before)
+
+    async def minutes(self, since: datetime, *, but: str) -> list[Minute]:
+        async with self._connection() as db:
+            return await counts.summed(db, since, but=but)
 
     async def kept(self) -> dict[str, str]:
         async with self._connection() as db:
@@ -319,7 +371,7 @@ class PostgresJournal:
 
     async def _stepped(self, sql: str, values: tuple[int, ...], step: Step) -> list[Delivery]:
         async with self._transaction() as db:
-            after = await steps.step_all(db, await db.fetch(sql, *values), step)
+            after = await steps.step_all(db, await db.fetch(sql, *values), step, hold=True)
             await self._lease.tell(db, after)
             return after
 

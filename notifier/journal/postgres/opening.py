@@ -30,7 +30,9 @@ SESSION = {
     "jit": "off",
 }
 # Each takes the schema from one version to the next. What has been released is not changed.
-MIGRATIONS = (files(__package__).joinpath("schema.sql").read_text("utf-8"),)
+MIGRATIONS = tuple(
+    files(__package__).joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema_2.sql")
+)
 
 log = structlog.get_logger()
 

@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-import msgspec
-from msgspec.structs import replace
-
 from notifier.deliveries import Delivery, Status
+from notifier.journal import records
+from notifier.journal.postgres.opening import Connection
+from notifier.journal.records import Unreadable
 
 Value: TypeAlias = str | int | bytes | None
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_STATUS = {status.value: status for status in Status}
 _SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
-_encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Delivery).decode
 
 # What changes in the course of a delivery's life, with the types that arrays of them have.
 CHANGING = {
@@ -25,9 +22,13 @@ CHANGING = {
     "expires_at": "bigint",
     "collapse_key": "text",
     "finished_at": "bigint",
+    "held_at": "bigint",
     "said": "text",
     "record": "bytea",
 }
+COLUMNS = """
+    SELECT id, key, route, priority, channel, created_at FROM deliveries WHERE seq = $1
+"""
 LASTING = {
     "id": "text",
     "key": "text",
@@ -72,8 +73,9 @@ def changed(delivery: Delivery) -> tuple[Value, ...]:
         micros(delivery.expires_at) if waits else None,
         (delivery.collapse_key or None) if waits else None,
         None if finished_at is None else micros(finished_at),
+        micros(delivery.held_at) if status is Status.HELD else None,
         _said(delivery),
-        _encode(delivery),
+        records.encode(delivery),
     )
 
 
@@ -89,11 +91,27 @@ def lasting(delivery: Delivery) -> tuple[Value, ...]:
     )
 
 
-def delivery(status: str, record: bytes) -> Delivery:
-    """The column is the truth about the status: a claim does not rewrite the record."""
-    kept = decode(record)
-    true = _STATUS[status]
-    return kept if kept.status is true else replace(kept, status=true)
+async def delivery(db: Connection, seq: int, status: str, record: bytes) -> Delivery:
+    """For people to see: what can be shown, where the record cannot be read."""
+    try:
+        return records.decode(status, record)
+    except Unreadable as why:
+        return await salvaged(db, seq, status, record, why)
+
+
+async def salvaged(
+    db: Connection, seq: int, status: str, record: bytes, why: Unreadable
+) -> Delivery:
+    id, key, route, priority, channel, created_at = await db.fetchrow(COLUMNS, seq)
+    return records.salvaged(
+        why, status, record, id=id, key=key, route=route, priority=priority, channel=channel,
+        created_at=moment(created_at),
+    )  # fmt: skip
+
+
+async def with_conversations(db: Connection, seq: int, delivery: Delivery) -> Delivery:
+    said = await db.fetch("SELECT number, lines FROM conversations WHERE seq = $1", seq)
+    return records.with_conversations(delivery, dict(said))
 
 
 def terms(delivery: Delivery) -> set[str]:

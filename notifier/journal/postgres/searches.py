@@ -46,7 +46,9 @@ async def find(db: Connection, which: Filter, *, limit: int, cursor: str | None)
     if which.q:
         span = await _readable(db, span.past)
     rows = await _within(db, which, span, limit + 1)
-    page = tuple(delivery(row["status"], row["record"]) for row in rows[:limit])
+    page = tuple(
+        [await delivery(db, row["seq"], row["status"], row["record"]) for row in rows[:limit]]
+    )
     if len(rows) > limit:
         return Page(page, _cursor(rows[limit - 1]["seq"]))
     return Page(page, _cursor(span.first) if span.more else None)
@@ -57,6 +59,10 @@ async def matching(
 ) -> Sequence[Any]:
     """Rows with seq below `before`, the newest first; locked, in this order."""
     return await _within(db, which, _Span(0, before), limit, lock=lock)
+
+
+async def count(db: Connection, which: Filter, *, most: int) -> int:
+    return len(await matching(db, which, limit=most))
 
 
 async def _readable(db: Connection, past: int | None) -> _Span:

@@ -18,6 +18,7 @@ from notifier.journal.postgres import rows
 from notifier.journal.postgres.additions import Addition, add_all
 from notifier.journal.postgres.faults import COLLIDED, TROUBLE, explained, is_unkeepable
 from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, Pool
+from notifier.journal.records import conversations, dropped
 from notifier.supervisor import Supervisor
 
 BATCH = 500  # calls in one transaction
@@ -26,12 +27,25 @@ BATCH_BYTES = 16 * 1024 * 1024
 _TYPES, _NAMES = rows.arrays(
     {"id": "text", "held_lease": "bigint", "held_claim": "bigint"}, rows.CHANGING
 )
+_WIDTH = len(rows.CHANGING) + 3
 RECORD = f"""
-    UPDATE deliveries SET {rows.SET} FROM unnest({_TYPES}) AS changed ({_NAMES})
-    WHERE deliveries.id = changed.id AND deliveries.status = 'sending'
-        AND deliveries.lease = changed.held_lease AND deliveries.claim = changed.held_claim
-    RETURNING deliveries.id
+    WITH ours AS (
+        UPDATE deliveries SET {rows.SET} FROM unnest({_TYPES}) AS changed ({_NAMES})
+        WHERE deliveries.id = changed.id AND deliveries.status = 'sending'
+            AND deliveries.lease = changed.held_lease AND deliveries.claim = changed.held_claim
+        RETURNING deliveries.id, deliveries.seq
+    ), said AS (
+        INSERT INTO conversations SELECT seq, number, lines
+        FROM unnest(${_WIDTH + 1}::text[], ${_WIDTH + 2}::int[], ${_WIDTH + 3}::bytea[])
+            AS said (id, number, lines) JOIN ours USING (id)
+        ON CONFLICT (seq, number) DO UPDATE SET lines = excluded.lines
+    )
+    SELECT id FROM ours
 """  # noqa: S608  constant
+FORGET = """
+    DELETE FROM conversations WHERE seq = (SELECT seq FROM deliveries WHERE id = $1)
+        AND number >= $2 AND number < $3
+"""
 PUT = "INSERT INTO words VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 log = structlog.get_logger()
@@ -168,8 +182,12 @@ async def _record_all(db: Connection, records: Sequence[Record]) -> list[bool]:
         (each.delivery.id, each.held.lease, each.held.claim, *rows.changed(each.delivery))
         for each in records
     ]
-    found = await db.fetch(RECORD, *rows.turned(values, len(rows.CHANGING) + 3))
+    said = [(each.delivery.id, *said) for each in records for said in conversations(each.delivery)]
+    found = await db.fetch(RECORD, *rows.turned(values, _WIDTH), *rows.turned(said, 3))
     ours = {row["id"] for row in found}
+    for each in records:
+        if (gone := dropped(each.delivery)) is not None and each.delivery.id in ours:
+            await db.execute(FORGET, each.delivery.id, *gone)
     return [each.delivery.id in ours for each in records]
 
 

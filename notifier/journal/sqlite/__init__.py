@@ -11,6 +11,8 @@ The journal in a SQLite file.
     recordings.py what has become of claimed deliveries
     claims.py     which deliveries are next: lanes, fair shares
     searches.py   pages of what matches a filter
+    counts.py     the figures of each minute
+    steps.py      deliveries taken a step further
     prunes.py     dropping the old, a little at a time
     rows.py       Delivery <-> row
     backup.py     a copy while it is in use

@@ -3,12 +3,14 @@
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from notifier.deliveries import Delivery
 from notifier.journal import Added, Entry, Idempotency
 from notifier.journal.sqlite import repeats, rows
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.inserts import insert
+from notifier.journal.sqlite.steps import take
 
 WAITING_ALIKE = """
     SELECT seq, status, record FROM deliveries INDEXED BY deliveries_collapse
@@ -28,7 +30,9 @@ class Addition:
         self.entries = entries
         self.deliveries: list[tuple[rows.Value, ...]] = []
         self.contents: list[tuple[int, bytes]] = []
+        self.conversations: list[tuple[int, bytes]] = []
         self.terms: list[tuple[int, str, int]] = []
+        self.spans = rows.spans(entries, seq)
         self.books = books
         self.idempotency = idempotency
         collapses = False
@@ -36,6 +40,8 @@ class Addition:
             delivery = entry.delivery
             self.deliveries.append(rows.inserted(delivery, number))
             self.contents.append((number, entry.content))
+            if delivery.attempts:
+                self.conversations += rows.conversations(delivery, number)
             self.terms += rows.terms(delivery, number)
             collapses = collapses or bool(delivery.collapse_key)
         self.plain = not collapses
@@ -74,6 +80,9 @@ class Addition:
 def _insert_what_belongs(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
     insert(db, "INSERT INTO contents", [row for each in additions for row in each.contents])
     insert(db, "INSERT INTO terms", [row for each in additions for row in each.terms])
+    insert(db, rows.SAY, [row for each in additions for row in each.conversations])
+    for span in rows.joined(span for each in additions for span in each.spans):
+        db.execute(rows.SPAN, span)
     for addition in additions:
         for entry in addition.entries:
             addition.books.move(None, entry.delivery.status)
@@ -82,11 +91,6 @@ def _insert_what_belongs(db: sqlite3.Connection, additions: Sequence[Addition]) 
 def _supersede(db: sqlite3.Connection, books: Books, new: Delivery) -> list[Delivery]:
     if not new.collapse_key:
         return []
-    superseded = []
-    for seq, status, record in db.execute(WAITING_ALIKE, (new.key, new.collapse_key)).fetchall():
-        before = rows.delivery(status, record)
-        after = before.superseded(new.created_at, new.id)
-        db.execute(rows.UPDATE, (*rows.changed(after), seq))
-        books.move(before.status, after.status)
-        superseded.append(after)
-    return superseded
+    step = partial(Delivery.superseded, now=new.created_at, by=new.id)
+    alike = db.execute(WAITING_ALIKE, (new.key, new.collapse_key)).fetchall()
+    return [take(db, books, found, step, hold=True) for found in alike]

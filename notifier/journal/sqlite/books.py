@@ -5,6 +5,8 @@ from collections import Counter
 
 from notifier.deliveries import Status
 
+_STATUS = {status.value: status for status in Status}
+
 
 class Books:
     """How many deliveries there are by status, true to what has been committed."""
@@ -15,7 +17,12 @@ class Books:
 
     def load(self, db: sqlite3.Connection) -> None:
         rows = db.execute("SELECT status, count(*) FROM deliveries GROUP BY status")
-        self.counts = Counter({Status(status): count for status, count in rows})
+        known = ((self.known(status), count) for status, count in rows)
+        self.counts = Counter({status: count for status, count in known if status is not None})
+
+    def known(self, status: str) -> Status | None:
+        """None: a newer notifier's."""
+        return _STATUS.get(status)
 
     def move(self, before: Status | None, after: Status | None, count: int = 1) -> None:
         if before is not None:

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from notifier.deliveries import Priority, Route, Status
 from notifier.journal import Claim
+from notifier.journal.records import Unreadable, decode
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.inserts import for_each
-from notifier.journal.sqlite.rows import decode
+from notifier.journal.sqlite.steps import set_aside
 
 AHEAD_BYTES = 64 * 1024  # a larger content is read when it is sent
 # Of so many places one goes to each of the slower lanes that have something due.
@@ -45,7 +46,7 @@ HEADS = """
     SELECT priority, key, due_at FROM head
 """
 DUE = """
-    SELECT due.seq, due.record, CASE WHEN length(content) <= ? THEN content END
+    SELECT due.seq, due.status, due.record, CASE WHEN length(content) <= ? THEN content END
     FROM deliveries AS due INDEXED BY deliveries_due LEFT JOIN contents USING (seq)
     WHERE route = ? AND priority = ? AND key = ? AND due_at <= ?
     ORDER BY due_at, due.seq LIMIT ? OFFSET ?
@@ -56,7 +57,7 @@ MARK = """
     WHERE seq IN
 """
 
-Row: TypeAlias = tuple[int, bytes, bytes | None]  # seq, record, content
+Row: TypeAlias = tuple[int, str, bytes, bytes | None]  # seq, status, record, content
 
 
 class Claims:
@@ -75,15 +76,24 @@ class Claims:
         for lane, places in self._shares(route, limit, list(lanes)):
             if room := min(places, limit - len(claims)):
                 rows = self._fair(db, (route, lane), lanes[lane], room, now)
-                for_each(db, MARK, [row[0] for row in rows])
-                claims += [self._claim(record, content) for _, record, content in rows]
+                claims += self._claimed(db, rows)
         claims.sort(key=_lane)  # stable: within a lane the turns stay
         return claims
 
-    def _claim(self, record: bytes, content: bytes | None) -> Claim:
-        delivery = decode(record)
-        self._books.move(delivery.status, Status.SENDING)
-        return Claim(replace(delivery, status=Status.SENDING), content)
+    def _claimed(self, db: sqlite3.Connection, rows: list[Row]) -> list[Claim]:
+        """Marked; what cannot be read is set aside, so that the others go on."""
+        seqs, claims = [], []
+        for seq, status, record, content in rows:
+            try:
+                delivery = decode(status, record)
+            except Unreadable as why:
+                set_aside(db, self._books, (seq, status, record), why)
+                continue
+            self._books.move(delivery.status, Status.SENDING)
+            seqs.append(seq)
+            claims.append(Claim(replace(delivery, status=Status.SENDING), content))
+        for_each(db, MARK, seqs)
+        return claims
 
     def _lanes(
         self, db: sqlite3.Connection, route: Route, now: int, slowest: Priority

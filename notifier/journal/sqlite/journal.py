@@ -6,15 +6,26 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 import structlog
 
 from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
-from notifier.errors import MessageNotFound, NotifierError, Rejected
-from notifier.journal import Added, Backlog, Claim, Entry, Filter, Idempotency, News, Page, Step
-from notifier.journal.sqlite import opening, prunes, repeats, rows, searches
+from notifier.errors import MessageNotFound
+from notifier.journal import (
+    Added,
+    Backlog,
+    Claim,
+    Entry,
+    Filter,
+    Idempotency,
+    Minute,
+    News,
+    Page,
+    Step,
+)  # fmt: skip
+from notifier.journal.sqlite import counts, opening, prunes, repeats, rows, searches, steps
 from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.claims import HEADS, Claims
@@ -25,15 +36,22 @@ from notifier.journal.sqlite.recordings import Recording
 from notifier.journal.sqlite.rows import micros, moment
 from notifier.journal.sqlite.storage import Storage
 from notifier.journal.sqlite.threads import Clerk
-from notifier.journal.sqlite.writer import Commit, StepRaised, Writer, commit
+from notifier.journal.sqlite.writer import Commit, Writer, commit
+from notifier.journal.turns import Turns
 
 BATCH = 1000  # pieces of work in one transaction
 # Between two transactions under load, the longer the more they hold: a quarter less CPU a message.
 GATHER_SECONDS, MOST_SECONDS = 0.0001, 0.004
+SEARCHES = 3  # at a time, of which one caller has two
 PORTION = 500  # deliveries in one transaction of those that touch many
 MIN_FREE_BYTES = 64 * 1024 * 1024
 MOUNTS = Path("/proc/self/mountinfo")
 
+T = TypeVar("T")
+
+OLDEST_HELD = """
+    SELECT min(held_at) FROM deliveries INDEXED BY deliveries_held WHERE held_at IS NOT NULL
+"""
 RECOVERABLE = """
     SELECT seq, status, record FROM deliveries INDEXED BY deliveries_status
     WHERE status = 'sending' AND seq > ? ORDER BY seq LIMIT ?
@@ -42,10 +60,12 @@ EXPIRED = """
     SELECT seq, status, record FROM deliveries INDEXED BY deliveries_expiry
     WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
 """
-
+HELD = """
+    SELECT seq, status, record FROM deliveries INDEXED BY deliveries_held
+    WHERE held_at <= ? ORDER BY held_at LIMIT ?
+"""
+ONE = "SELECT seq, status, record FROM deliveries WHERE id = ?"
 log = structlog.get_logger()
-
-Found: TypeAlias = tuple[int, str, bytes]  # seq, status, record
 
 
 class SqliteJournal:
@@ -82,7 +102,11 @@ class SqliteJournal:
             on_end=self._fail,
         )  # fmt: skip
         self._reads = Clerk("journal-reads", reader, batch=1, on_end=self._fail)
-        self._searches = Clerk("journal-searches", reader, batch=1, on_end=self._fail)
+        self._searches = [
+            Clerk(f"journal-searches-{number}", reader, batch=1, on_end=self._fail)
+            for number in range(SEARCHES)
+        ]
+        self._turns = Turns(self._searches)
 
     async def open(self) -> None:
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -92,7 +116,7 @@ class SqliteJournal:
         except OSError as error:
             raise opening.unwritable(self._path, error) from error
         try:
-            for desk in (self._writes, self._reads, self._searches):
+            for desk in (self._writes, self._reads, *self._searches):
                 await desk.open()
         except BaseException:
             await self.close()
@@ -100,7 +124,7 @@ class SqliteJournal:
 
     async def close(self) -> None:
         """The writer last: its connection is then the only one, and checkpoints."""
-        for desk in (self._searches, self._reads, self._writes):
+        for desk in (*self._searches, self._reads, self._writes):
             await desk.close()
         self._lock.release()
 
@@ -140,12 +164,7 @@ class SqliteJournal:
 
     async def amend(self, id: str, step: Step) -> Delivery:
         def work(db: sqlite3.Connection) -> Delivery:
-            found = db.execute(
-                "SELECT seq, status, record FROM deliveries WHERE id = ?", (id,)
-            ).fetchone()
-            if found is None:
-                raise MessageNotFound(id)
-            return self._step(db, found, step)
+            return steps.take(db, self._books, _one(db, id), step, hold=False)
 
         return await self._writes.ask(work)
 
@@ -178,16 +197,24 @@ class SqliteJournal:
         portion = await self._writes.ask(self._stepped(EXPIRED, (micros(now), limit), step))
         return [delivery for _, delivery in portion]
 
+    async def give_up_held(
+        self, before: datetime, step: Step, *, limit: int = 500
+    ) -> list[Delivery]:
+        portion = await self._writes.ask(self._stepped(HELD, (micros(before), limit), step))
+        return [delivery for _, delivery in portion]
+
     async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
         heads = await self._reads.ask(lambda db: db.execute(HEADS, (route.value,)).fetchall())
         due = [due_at for priority, _, due_at in heads if priority <= slowest]
         return moment(min(due)) if due else None
 
-    async def get(self, id: str) -> Delivery:
-        row = await self._row("SELECT status, record FROM deliveries WHERE id = ?", id)
-        if row is None:
-            raise MessageNotFound(id)
-        return rows.delivery(*row)
+    async def get(self, id: str, *, conversations: bool = False) -> Delivery:
+        def work(db: sqlite3.Connection) -> Delivery:
+            seq, status, record = _one(db, id)
+            delivery = rows.delivery(db, seq, status, record)
+            return rows.with_conversations(db, seq, delivery) if conversations else delivery
+
+        return await self._reads.ask(work)
 
     async def content(self, id: str) -> bytes:
         row = await self._row(
@@ -198,21 +225,33 @@ class SqliteJournal:
         content: bytes = row[0]
         return content
 
-    async def find(self, which: Filter, *, limit: int = 50, cursor: str | None = None) -> Page:
-        return await self._searches.ask(
-            lambda db: searches.find(db, which, limit=limit, cursor=cursor)
+    async def find(
+        self, which: Filter, *, limit: int = 50, cursor: str | None = None, by: str = ""
+    ) -> Page:
+        return await self._search(
+            by, lambda db: searches.find(db, which, limit=limit, cursor=cursor)
         )
 
-    async def count(self, which: Filter, *, most: int) -> int:
-        return await self._searches.ask(lambda db: len(searches.matching(db, which, limit=most)))
+    async def count(self, which: Filter, *, most: int, by: str = "") -> int:
+        return await self._search(by, lambda db: searches.count(db, which, most=most))
 
     async def backlog(self) -> Backlog:
         oldest = [due_at for route in Route if (due_at := await self.next_due(route)) is not None]
         counts = dict.fromkeys(Status, 0) | self._books.counts
-        return Backlog(counts, min(oldest, default=None))
+        held = await self._reads.ask(lambda db: db.execute(OLDEST_HELD).fetchone()[0])
+        held_since = None if held is None else moment(held)
+        return Backlog(counts, min(oldest, default=None), held_since)
 
     async def put(self, name: str, value: str) -> None:
         await self._writes.ask(lambda db: _put(db, name, value))
+
+    async def count_minutes(
+        self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
+    ) -> None:
+        await self._writes.ask(lambda db: counts.keep(db, by, minutes, forget_before=forget_before))
+
+    async def minutes(self, since: datetime, *, but: str) -> list[Minute]:
+        return await self._reads.ask(lambda db: counts.summed(db, since, but=but))
 
     async def kept(self) -> dict[str, str]:
         return dict(await self._reads.ask(lambda db: db.execute("SELECT * FROM words").fetchall()))
@@ -254,10 +293,21 @@ class SqliteJournal:
         reason = failure(self._path, error)
         ours = None if isinstance(error, sqlite3.Error) else error  # a bug: show where
         log.error("journal_failed", path=str(self._path), reason=str(reason), exc_info=ours)
-        for desk in (self._writes, self._reads, self._searches):
+        for desk in (self._writes, self._reads, *self._searches):
             desk.end(error)
         if not self._failure.done():
             self._failure.set_result(reason)
+
+    async def _search(self, by: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        clerk = await self._turns.take(by)
+        try:
+            answer = clerk.ask(work)
+        except BaseException:
+            self._turns.give_back(by, clerk)
+            raise
+        # Not before the thread is free again, however long the caller waits.
+        answer.add_done_callback(lambda _: self._turns.give_back(by, clerk))
+        return await asyncio.shield(answer)
 
     async def _row(self, sql: str, id: str) -> tuple[Any, ...] | None:
         return await self._reads.ask(lambda db: db.execute(sql, (id,)).fetchone())
@@ -269,7 +319,7 @@ class SqliteJournal:
 
         def work(db: sqlite3.Connection) -> tuple[int, int | None]:
             found = searches.matching(db, which, limit=PORTION, before=before)
-            changed = self._step_all(db, found, step)
+            changed = steps.take_all(db, self._books, found, step, hold=False)
             return len(changed), found[-1][0] if len(found) == PORTION else None
 
         return work
@@ -277,31 +327,17 @@ class SqliteJournal:
     def _stepped(
         self, sql: str, values: tuple[int, int], step: Step
     ) -> Callable[[sqlite3.Connection], list[tuple[int, Delivery]]]:
-        return lambda db: self._step_all(db, db.execute(sql, values).fetchall(), step)
+        return lambda db: steps.take_all(
+            db, self._books, db.execute(sql, values).fetchall(), step, hold=True
+        )
 
-    def _step_all(
-        self, db: sqlite3.Connection, found: list[Found], step: Step
-    ) -> list[tuple[int, Delivery]]:
-        """Those that have taken the step; whose step raises Rejected is left as it is."""
-        changed = []
-        for row in found:
-            with contextlib.suppress(Rejected):
-                changed.append((row[0], self._step(db, row, step)))
-        return changed
 
-    def _step(self, db: sqlite3.Connection, found: Found, step: Step) -> Delivery:
-        seq, status, record = found
-        before = rows.delivery(status, record)
-        try:
-            after = step(before)
-        except NotifierError:
-            raise
-        except Exception as error:
-            raise StepRaised(error) from error
-        if after is not before:
-            db.execute(rows.UPDATE, (*rows.changed(after), seq))
-            self._books.move(before.status, after.status)
-        return after
+def _one(db: sqlite3.Connection, id: str) -> steps.Found:
+    """Raises MessageNotFound."""
+    found: steps.Found | None = db.execute(ONE, (id,)).fetchone()
+    if found is None:
+        raise MessageNotFound(id)
+    return found
 
 
 def _put(db: sqlite3.Connection, name: str, value: str) -> None:

@@ -12,8 +12,12 @@ from notifier.errors import JournalFailure
 from notifier.journal.sqlite.faults import RECOVERY
 from notifier.journal.sqlite.storage import network_file_system
 
-SCHEMA = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
-SCHEMA_VERSION = 1
+# Each takes the schema from one version to the next. What has been released is not changed.
+MIGRATIONS = tuple(
+    files(__package__).joinpath(name).read_text(encoding="utf-8")
+    for name in ("schema.sql", "schema_2.sql")
+)
+SCHEMA_VERSION = len(MIGRATIONS)
 APPLICATION_ID = 0x4E544659  # "NTFY", where `file` looks for it
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 CHECKED_BYTES = 32 * 1024 * 1024  # a larger file is only looked at where it is used first
@@ -107,12 +111,14 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer notifier (schema {version}, this one knows"
             f" {SCHEMA_VERSION}); start that one, or name another NOTIFIER_JOURNAL"
         )
-    if version < SCHEMA_VERSION:
+    for next_version, migration in enumerate(MIGRATIONS[version:], version + 1):
         db.executescript(
-            f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA application_id = {APPLICATION_ID};"
-            f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {migration}; PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {next_version}; COMMIT;"
         )
-    else:
+        if version:
+            log.info("journal_migrated", version=next_version)
+    if version == SCHEMA_VERSION:
         db.execute("BEGIN IMMEDIATE")  # to see whether it can be written
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")

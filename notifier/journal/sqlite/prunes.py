@@ -3,7 +3,6 @@
 import sqlite3
 from collections import Counter
 
-from notifier.deliveries import Status
 from notifier.journal.sqlite import rows
 from notifier.journal.sqlite.books import Books
 
@@ -21,6 +20,9 @@ KEYS = """
     DELETE FROM idempotency WHERE rowid IN (
         SELECT rowid FROM idempotency WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
     )
+"""
+SPANS = """
+    DELETE FROM spans WHERE bucket < (SELECT ifnull(min(seq), 0) >> 10 FROM deliveries)
 """
 
 
@@ -42,15 +44,17 @@ def _drop_deliveries(db: sqlite3.Connection, books: Books, before: int, limit: i
     ended = db.execute(ENDED, (before, limit)).fetchall()
     if not ended:
         return 0
-    deliveries = [(seq, rows.delivery(status, record)) for seq, status, record in ended]
+    deliveries = [(seq, rows.delivery(db, seq, status, record)) for seq, status, record in ended]
     db.executemany(
         "DELETE FROM terms WHERE bucket = ? AND term = ? AND seq = ?",
         [term for seq, each in deliveries for term in rows.terms(each, seq)],
     )
     _drop_contents(db, [(seq,) for seq, _ in deliveries])
+    db.executemany(rows.FORGET, [rows.places(seq) for seq, _ in deliveries])
     db.executemany("DELETE FROM deliveries WHERE seq = ?", [(seq,) for seq, _ in deliveries])
+    db.execute(SPANS)
     for status, count in Counter(status for _, status, _ in ended).items():
-        books.move(Status(status), None, count)
+        books.move(books.known(status), None, count)
     return len(ended)
 
 

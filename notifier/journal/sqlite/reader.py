@@ -4,12 +4,17 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from notifier.journal.sqlite.faults import explained, is_fatal
+import structlog
+
+from notifier.errors import NotifierError
+from notifier.journal.sqlite.faults import UNBINDABLE, explained, is_fatal
 from notifier.journal.sqlite.threads import Answer, Piece
 
 # A search that no index helps is given up, lest others wait for it.
 PATIENCE_SECONDS = 3.0
 PATIENCE_STEPS = 1_000_000  # of SQLite's machine, between two looks at the clock
+
+log = structlog.get_logger()
 
 
 class Reader:
@@ -34,6 +39,8 @@ def _read(db: sqlite3.Connection, piece: Piece) -> object:
     try:
         return piece.work(db)
     except Exception as error:
-        if is_fatal(error):
+        if isinstance(error, sqlite3.Error) and is_fatal(error):
             raise
+        if not isinstance(error, (sqlite3.Error, NotifierError, *UNBINDABLE)):
+            log.exception("journal_read_failed")  # a fault of ours, and this caller's alone
         return explained(error)

@@ -4,7 +4,6 @@ import base64
 import binascii
 import contextlib
 import sqlite3
-from datetime import datetime
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -15,10 +14,6 @@ from notifier.journal import Filter, Page
 from notifier.journal.sqlite.rows import BUCKET_BITS, Value, delivery, micros
 from notifier.journal.sqlite.wording import mentions
 
-# Deliveries arrive very nearly in the order of their creation: what was being composed at the
-# same time may be this many rows away from its place.
-UNORDERED_ROWS = 2_000
-
 # So many rows are looked through in no time.
 FEW_ROWS = 2_000
 
@@ -27,6 +22,12 @@ READ_THROUGH_ROWS = 10_000
 
 Row: TypeAlias = tuple[int, str, bytes]  # seq, status, record
 Term: TypeAlias = tuple[str, tuple[str, ...]]  # the name of a filter, and what it allows
+
+MOST = 2**63 - 1  # no time is later
+SPANS = """
+    SELECT bucket FROM spans WHERE bucket BETWEEN ? AND ? AND last >= ? AND first < ?
+    ORDER BY bucket DESC
+"""
 
 # The buckets that know a term, the newest first.
 _HITS = """
@@ -52,11 +53,10 @@ class _Sieve(Struct, frozen=True):
 
 
 def find(db: sqlite3.Connection, which: Filter, *, limit: int, cursor: str | None) -> Page:
-    span = first, past = _span(db, which, None if cursor is None else _seq(cursor))
-    if which.q:
-        span = max(first, past - READ_THROUGH_ROWS), past
-    rows = _within(db, which, span, limit + 1)
-    page = tuple(delivery(status, record) for _, status, record in rows[:limit])
+    first, past = _all(db, None if cursor is None else _seq(cursor))
+    span = (max(first, past - READ_THROUGH_ROWS), past) if which.q else (first, past)
+    rows = _rows_within(db, which, span, limit + 1)
+    page = tuple(delivery(db, *row) for row in rows[:limit])
     if len(rows) > limit:
         return Page(page, _cursor(rows[limit - 1][0]))
     return Page(page, _cursor(span[0]) if span[0] > first else None)
@@ -66,7 +66,22 @@ def matching(
     db: sqlite3.Connection, which: Filter, *, limit: int, before: int | None = None
 ) -> list[Row]:
     """Rows with seq below `before`, the newest first."""
-    return _within(db, which, _span(db, which, before), limit)
+    return _rows_within(db, which, _all(db, before), limit)
+
+
+def count(db: sqlite3.Connection, which: Filter, *, most: int) -> int:
+    return len(matching(db, which, limit=most))
+
+
+def _rows_within(
+    db: sqlite3.Connection, which: Filter, span: tuple[int, int], limit: int
+) -> list[Row]:
+    rows: list[Row] = []
+    for part in _parts(db, which, span):
+        rows += _within(db, which, part, limit - len(rows))
+        if len(rows) == limit:
+            break
+    return rows
 
 
 def _within(db: sqlite3.Connection, which: Filter, span: tuple[int, int], limit: int) -> list[Row]:
@@ -181,34 +196,32 @@ def _rows(
     return db.execute(sql, (*sieve.values, *span, limit)).fetchall()
 
 
-def _span(db: sqlite3.Connection, which: Filter, before: int | None) -> tuple[int, int]:
-    """Between which rows those lie that were created in a span of time."""
+def _all(db: sqlite3.Connection, before: int | None) -> tuple[int, int]:
+    """From the first row on, and to before the other."""
     first, last = db.execute(
         "SELECT (SELECT min(seq) FROM deliveries), (SELECT max(seq) FROM deliveries)"
     ).fetchone()
     if last is None:
         return 0, 0
-    start, past = first, last + 1
-    if which.created_after is not None:
-        start = max(start, _bisected(db, which.created_after, first, past) - UNORDERED_ROWS)
-    if which.created_before is not None:
-        past = min(past, _bisected(db, which.created_before, first, past) + UNORDERED_ROWS)
-    return start, past if before is None else min(past, before)
+    return first, last + 1 if before is None else min(before, last + 1)
 
 
-def _bisected(db: sqlite3.Connection, at: datetime, low: int, high: int) -> int:
-    """The first row that was created at a time or later."""
-    wanted = micros(at)
-    while low < high:
-        middle = (low + high) // 2
-        row = db.execute(
-            "SELECT seq, created_at FROM deliveries WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)
-        ).fetchone()
-        if row is not None and row[1] < wanted:
-            low = row[0] + 1
-        else:
-            high = middle
-    return low
+def _parts(db: sqlite3.Connection, which: Filter, span: tuple[int, int]) -> list[tuple[int, int]]:
+    """Where, within a span of rows, those of a span of time may be; the newest rows first."""
+    if which.created_after is None and which.created_before is None:
+        return [span]
+    after = -MOST if which.created_after is None else micros(which.created_after)
+    before = MOST if which.created_before is None else micros(which.created_before)
+    first, past = span
+    parts: list[tuple[int, int]] = []
+    for (bucket,) in db.execute(SPANS, (first >> BUCKET_BITS, past >> BUCKET_BITS, after, before)):
+        low = max(first, bucket << BUCKET_BITS)
+        high = min(past, (bucket + 1) << BUCKET_BITS)
+        if parts and parts[-1][0] == high:
+            parts[-1] = low, parts[-1][1]
+        elif low < high:
+            parts.append((low, high))
+    return parts
 
 
 def _cursor(seq: int) -> str:

@@ -17,6 +17,7 @@ from notifier.journal.sqlite.books import Books
 from notifier.journal.sqlite.faults import UNBINDABLE, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
 from notifier.journal.sqlite.recordings import Recording
+from notifier.journal.sqlite.steps import StepRaised
 from notifier.journal.sqlite.storage import Storage
 from notifier.journal.sqlite.threads import Answer, Piece
 
@@ -31,14 +32,6 @@ log = structlog.get_logger()
 
 def commit(db: sqlite3.Connection) -> None:
     db.execute("COMMIT")
-
-
-class StepRaised(NotifierError):
-    """What a caller's step raised is the caller's: it leaves everything as it was."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
 
 
 class Writer:
