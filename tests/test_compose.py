@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from notifier.compose import compose, is_html, weight
+from notifier.compose.composing import HTML_WEIGHT
 from notifier.compose.text import HTML_CHARACTERS, text_of
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Attachment, Email
@@ -670,6 +671,16 @@ def test_weight():
     message = Email(to=("b@x.test",), text="12", html="345", attachments=(file(content=b"6789"),))
     assert weight(message) == 9
     assert weight(Email(to=("b@x.test",))) == 0
+    assert weight(Email(to=("b@x.test",), headers={"X-A": "12", "X-B": "3"})) == 3
+
+
+def test_html_weighs_more_where_a_text_is_made_of_it():
+    """That takes several times as long as to send it, up to where no more of it is read."""
+    alone = Email(to=("b@x.test",), html="x" * 1000)
+    assert weight(alone) == 1000 * (1 + HTML_WEIGHT)
+    assert weight(Email(to=("b@x.test",), html="x" * 1000, text="")) == 1000
+    large = Email(to=("b@x.test",), html="x" * (HTML_CHARACTERS + 1000))
+    assert weight(large) == HTML_CHARACTERS * (1 + HTML_WEIGHT) + 1000
 
 
 def test_a_fault_is_told_in_words():

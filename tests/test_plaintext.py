@@ -103,6 +103,11 @@ def test_a_mail_reads_as_it_should(path):
          "<p class='o p'>x<p class=q>a", "a"),
         ("<style>/* .q{display:none} */ p.x, #y {display:none}</style>"
          "<p class=x>x<div class=x>a</div><div id=y>y</div><p class=q>b", "a\n\nb"),
+        ("<style media=print>.p{display:none}</style><p class=p>a", "a"),
+        ("<style><!-- .p{display:none} --></style><p class=p>x</p>a", "a"),
+        ("<style>.p{display:none} .p{display:block}</style><p class=p>a", "a"),
+        ("<style>.p{display:none}</style><p class=p style='display:block'>a", "a"),
+        ("<style>.a .p, .p:hover, .p>b {display:none}</style><p class=p>a", "a"),
         ("<!--[if mso]>x<![endif]-->a<![if !mso]>b<![endif]>", "ab"),
         ("&#847;&zwnj;&nbsp;&#8199;&shy;&#65279;&zwnj; a", "a"),
         ("<script>x</script><style>y</style><title>z</title><template>t</template>a", "a"),

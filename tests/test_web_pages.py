@@ -276,6 +276,21 @@ async def test_an_attachment_is_only_handed_over(client, kind):
     assert '<img src="cid:other">' in shown
 
 
+@pytest.mark.parametrize(
+    ("id", "url"),
+    [("pic", "CID:pic"), ("a&b", "cid:a&amp;b"), ("a&b", "cid:a&b"), ("a@x", "cid:a%40x")],
+)
+async def test_a_picture_is_shown_however_its_url_is_written(client, id, url):
+    """A scheme has no case, and HTML and URLs have their own ways to write an id."""
+    file = {"filename": "p.png", "content_type": "image/png", "content": "UE5H", "content_id": id}
+    answer = await client.post(
+        "/v1/messages", json=LETTER | {"html": f'<img src="{url}">', "attachments": [file]}
+    )
+    assert "warnings" not in answer.json() or answer.json()["warnings"] == []
+    shown = (await client.get(f"/monitor/messages/{answer.json()['id']}/html")).text
+    assert '<img src="data:image/png;base64,UE5H">' in shown
+
+
 async def test_the_monitor_takes_a_message_apart(client):
     """Texts and headers of a mail; of a text message what is sent."""
     await caught(client, LETTER | {"html": "<b>Hi</b>"})

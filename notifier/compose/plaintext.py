@@ -98,7 +98,11 @@ class Walk:
 
     def text(self, document: Document) -> tuple[str, bool]:
         """The text, and whether it is whole."""
-        self._sheet = Sheet(each.text for each in document.find_all("style"))
+        self._sheet = Sheet(
+            each.text
+            for each in document.find_all("style")
+            if (each.attr("media") or "all").strip().lower() in {"all", "screen"}
+        )
         whole = True
         try:
             self._through(document)

@@ -124,6 +124,7 @@ def _rules(css: str) -> Iterator[tuple[str, str]]:
     """Selectors and declarations of the rules that stand in no other, such as `@media`."""
     first, *commented = css.split("/*")
     css = first + "".join(each.partition("*/")[2] for each in commented)
+    css = css.replace("<!--", "").replace("-->", "")  # as old browsers needed
     depth, selectors, last = 0, "", ""
     for piece in re.split("([{}])", css):
         if piece == "{":
