@@ -180,11 +180,19 @@ class Desk:
         return Receipt(results)
 
     async def preview(self, message: Message, *, key: Key | None = None) -> Entry:
-        """What would be sent. Raises InvalidMessage, Forbidden."""
+        """What would be sent; it counts as if it were. Raises as `submit` does."""
+        self.charge(key, cost(message))
         admitted = await self._admitted(message, key, self._clock())
         if isinstance(admitted, Rejected):
             raise admitted
         return admitted.entry
+
+    def charge(self, key: Key | None, n: int = 1) -> None:
+        """Take so much of the key's rate, for work that ends in no message. Raises as `Toll`."""
+        if key is not None and (key.rate is not None or key.daily is not None):
+            with Toll(self.limits, key) as toll:
+                toll.take(n)
+                toll.spent = n
 
     def _admit(self, count: int) -> None:
         if self.draining:

@@ -102,8 +102,10 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.asked.append((self.path, dict(self.headers), body))
-        status, answer = self.server.answers[self.path]
+        status, answer, *headers = self.server.answers[self.path]
         self.send_response(status)
+        for name, value in dict(*headers).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer.encode())
 
@@ -198,7 +200,11 @@ def test_send_posts_a_message(web, tmp_path):
             {"detail": "cannot be sent", "errors": [{"pointer": "/to/0", "message": "no address"}]},
             "notifier: 422: cannot be sent; /to/0: no address",
         ),
-        (401, {"title": "no key"}, "notifier: 401: no key; say --api-key KEY, or --api-key @FILE"),
+        (
+            401,
+            {"title": "no key"},
+            "notifier: 401: no key; say --api-key @FILE, or set NOTIFIER_API_KEY",
+        ),
         (202, {"id": "m1", "status": "failed", "reason": "550 no"}, "notifier: m1 failed: 550 no"),
     ],
 )
@@ -207,6 +213,27 @@ def test_send_says_why_not(web, status, answer, told):
     web.answers["/v1/messages"] = (status, json.dumps(answer))
     done = run("send", "--url", web.url, "--to", "a@b.example", "--text", "x")
     assert (done.returncode, done.stderr.strip()) == (1, told)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_key_goes_to_no_server_that_another_names(web, status):
+    """A redirect is told and not followed: neither what is sent nor the key goes further."""
+    elsewhere = "http://127.0.0.1:1/v1/messages"
+    web.answers["/v1/messages"] = (status, "", {"Location": elsewhere})
+    done = run("send", "--url", web.url, "--to", "a@b.example", "--text", "x", "--api-key", "ntf_k")
+    assert done.returncode == 1
+    assert f"leads to '{elsewhere}', which is not followed" in done.stderr
+
+
+def test_the_key_may_stand_in_the_environment(web):
+    """NOTIFIER_API_KEY, where no list of processes shows it; the option is stronger."""
+    web.answers["/v1/messages"] = (202, '{"id": "m1", "status": "queued"}')
+    sent = ("send", "--url", web.url, "--to", "a@b.example", "--text", "x")
+    assert run(*sent, api_key="ntf_environment").returncode == 0
+    assert run(*sent, "--api-key", "ntf_option", api_key="ntf_environment").returncode == 0
+    shown = [headers["Authorization"] for _, headers, _ in web.asked]
+    assert shown == ["Bearer ntf_environment", "Bearer ntf_option"]
+    assert "API_KEY" not in run("config", api_key="ntf_environment").stdout.replace("API_KEYS", "")
 
 
 @pytest.mark.parametrize("answer", ["<html>", "[]", '{"id": 1}'])

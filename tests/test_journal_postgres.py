@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from notifier.deliveries import Route, Status
 from notifier.errors import (
@@ -15,6 +16,7 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, News, journal_at
+from notifier.journal.postgres import opening
 from notifier.journal.postgres.journal import NEWS_KEPT
 from tests.test_journal import NOW, RELAY, delivery, entries, entry, idempotency, ids, noon, sent
 
@@ -395,3 +397,25 @@ class TestTrouble:
             assert isinstance(bad, Rejected)
             assert good.replayed is None
             assert (await one.find(Filter(reference="a\0b"))).deliveries == ()
+
+
+@pytest.mark.parametrize(
+    ("place", "warned"),
+    [
+        ("db.example.org/notifier", True),
+        ("n:p@192.0.2.7:5432/notifier?sslmode=require", True),
+        ("127.0.0.1,db.example.org/notifier", True),
+        ("/notifier?host=db.example.org&sslmode=prefer", True),
+        ("db.example.org/notifier?sslmode=verify-full", False),
+        ("db.example.org/notifier?sslmode=verify-ca", False),
+        ("n:p@127.0.0.1:5432/notifier", False),
+        ("[::1]:5432/notifier", False),
+        ("localhost/notifier", False),
+        ("/notifier?host=/run/postgresql", False),
+    ],
+)
+def test_a_database_elsewhere_that_is_not_verified_is_warned_of(place, warned):
+    """Whoever is between could read every message; the warning says how to verify."""
+    with capture_logs() as logs:
+        opening._warn_of_strangers(f"postgresql://{place}")
+    assert [each["event"] for each in logs] == ["journal_not_verified"] * warned

@@ -1,13 +1,17 @@
 """Who may call: API keys, the file that keeps them, and how much each may ask for."""
 
 import multiprocessing
+import os
+import stat
 import tomllib
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from notifier.compose import address
 from notifier.errors import ConfigurationError
 from notifier.keys import KeyKind, Keys, KeyScope, expiry, new_key
 from notifier.limits import Limits
@@ -224,6 +228,78 @@ def test_a_link_to_the_file_stays_a_link(path):
 def test_a_folder_that_is_not_there_is_named(path):
     """Writing where one cannot is a fault of settings."""
     assert "nowhere" in faults(made, path.parent / "nowhere" / "keys.toml")[0]
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o622, 0o666])
+def test_a_file_that_everybody_may_write_is_refused(path, mode):
+    """Whoever is on the machine could make a key; the fault says what to do."""
+    made(path)
+    path.chmod(mode)
+    (fault,) = faults(Keys.read, path)
+    assert fault.startswith(f"{path}: everybody on this machine may write it (mode {mode:04o})")
+    assert fault.endswith("chmod 600")
+    path.chmod(0o644)
+    assert len(Keys.read(path).all()) == 1
+
+
+def test_a_file_that_its_group_may_write_is_warned_of(path):
+    """Who is in it may be meant."""
+    made(path)
+    path.chmod(0o660)
+    with capture_logs() as logs:
+        assert len(Keys.read(path).all()) == 1
+    assert [each["event"] for each in logs] == ["keys_writable"]
+
+
+def test_a_key_is_on_disk_before_it_is_told(path, monkeypatch):
+    """The file's content, and then its name in the folder."""
+    synced = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        found = os.fstat(descriptor)
+        content = not stat.S_ISDIR(found.st_mode) and found.st_size > 0
+        synced.append(content or (path.exists() and "folder"))
+        real(descriptor)
+
+    monkeypatch.setattr("notifier.keys.file.os.fsync", fsync)
+    made(path)
+    assert synced == [True, "folder"]
+
+
+domains = st.lists(
+    st.text(
+        st.characters(codec="utf-8", categories=("L", "N", "M")) | st.sampled_from("ßςıİａß-"),
+        min_size=1,
+        max_size=8,
+    ),
+    min_size=1,
+    max_size=3,
+).map(".".join)
+
+
+@unhurried
+@given(written=domains, other=domains)
+@example(written="straße.example", other="strasse.example")
+@example(written="STRASSE.example", other="straße.example")
+@example(written="βόλος.example", other="βόλοσ.example")
+@example(written="ﬁ.example", other="fi.example")
+def test_a_rule_allows_exactly_the_domain_that_is_written(written, other):
+    """As an address of that domain is composed: two domains that differ on the wire differ here."""
+    try:
+        key, _ = new_key("k", now=NOW, senders=(f"@{written}",), recipient_domains=(written,))
+        allowed = address(f"a@{written}").spec
+    except (ConfigurationError, ValueError):
+        return  # no domain that anybody could write to
+    assert key.may_send_as(allowed)
+    assert key.may_send_to(allowed)
+    try:
+        another = address(f"a@{other}").spec
+    except ValueError:
+        return
+    same = another.rpartition("@")[2] == allowed.rpartition("@")[2]
+    assert key.may_send_as(another) is same
+    assert key.may_send_to(another) is same
 
 
 # Who calls

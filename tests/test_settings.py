@@ -323,6 +323,23 @@ def test_describe_strikes_out_secrets():
     assert told.keys() == {f"NOTIFIER_{field.name.upper()}" for field in FIELDS}
 
 
+def test_whatever_may_be_secret_is_struck_out():
+    """The provider's body, and parameters of the database that nobody has found harmless."""
+    settings = read(
+        sms_provider=f"https://u:{SECRET}@api.example/{SECRET}?k={SECRET}",
+        sms_provider_body=f'{{"to": "{{to}}", "text": "{{text}}", "token": "{SECRET}"}}',
+        sms_provider_headers=f'{{"X-Token": "{SECRET}"}}',
+        alert_url=f"https://hooks.example/{SECRET}",
+        journal=f"postgresql://n:{SECRET}@{SECRET}@db:5432/notifier"
+        f"?sslmode=require&sslpassword={SECRET}&password={SECRET}&p%61ssword={SECRET}&{SECRET}",
+    )
+    told = dict(settings.describe())
+    assert SECRET not in str(told)
+    assert SECRET not in repr(settings)
+    assert "sslmode=require&sslpassword=***" in told["NOTIFIER_JOURNAL"]
+    assert "@db:5432/notifier?" in told["NOTIFIER_JOURNAL"]
+
+
 @pytest.mark.parametrize(
     ("given", "served"),
     [

@@ -15,7 +15,7 @@ import click
 from notifier import __version__
 from notifier.cli.display import printable
 from notifier.cli.messaging import messages
-from notifier.cli.options import config_option, json_option, server_url
+from notifier.cli.options import config_option, json_option, key_option, server_url
 from notifier.errors import (
     ConfigurationError,
     JournalFailure,
@@ -89,7 +89,7 @@ def healthcheck(config: Path | None, url: str | None, timeout: float) -> None:
 @click.option("--attach", multiple=True, type=click.File("rb"), help="File; may be repeated.")
 @click.option("--wait", type=click.IntRange(min=1), help="Wait so many seconds for the outcome.")
 @click.option("--url", help="Of the server; else where the settings say that it listens.")
-@click.option("--api-key", help="API key, or @FILE that holds it.")
+@key_option
 def send(config: Path | None, url: str | None, api_key: str | None, **given: Any) -> None:
     """Send a message through a running server."""
     from notifier.cli.client import Client

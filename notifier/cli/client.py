@@ -6,7 +6,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from notifier.errors import NotifierError
 
@@ -21,6 +21,13 @@ class Refused(RequestFailed):
     """The server said no."""
 
 
+class _NoRedirect(HTTPRedirectHandler):
+    """The key is for the server that was named, and for no other that it leads to."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 class Client:
     """Calls the server at `url`. Raises RequestFailed."""
 
@@ -31,7 +38,7 @@ class Client:
         self._timeout = timeout
         self._key = _key(api_key)
         # No proxies: whoever runs this may have one set for the world outside.
-        self._opener = build_opener(ProxyHandler({}))
+        self._opener = build_opener(ProxyHandler({}), _NoRedirect())
 
     def ready(self) -> str:
         """That the server can take messages."""
@@ -90,7 +97,12 @@ class Client:
                 return content
         except HTTPError as error:
             with error:
-                hint = "; say --api-key KEY, or --api-key @FILE" if error.code == 401 else ""
+                hint = ""
+                if error.code == 401:
+                    hint = "; say --api-key @FILE, or set NOTIFIER_API_KEY"
+                elif 300 <= error.code < 400:
+                    place = str(error.headers.get("Location", "nowhere"))[:200]
+                    hint = f"; it leads to {place!r}, which is not followed: name that by --url"
                 raise Refused(_in_words(error.code, error.read()) + hint) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)

@@ -13,7 +13,11 @@ config_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 url_option = click.option("--url", help="Of the server; else where the settings say it listens.")
-key_option = click.option("--api-key", help="API key, or @FILE that holds it.")
+key_option = click.option(
+    "--api-key",
+    envvar="NOTIFIER_API_KEY",
+    help="API key, or @FILE that holds it; else NOTIFIER_API_KEY, which does not show in `ps`.",
+)
 
 
 def server_url(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import stat
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from notifier.errors import ConfigurationError
 from notifier.keys.key import Key, key_from
@@ -19,6 +21,8 @@ _HEAD = """\
 # their hashes. Terms may be changed by hand: a running server takes them up within a second.
 # Comments of your own are lost when `notifier keys` writes the file anew.
 """
+
+log = structlog.get_logger()
 
 
 def keys_in(path: Path) -> tuple[Key, ...]:
@@ -60,6 +64,7 @@ def require(path: Path) -> None:
 
 def _tables(path: Path) -> Mapping[str, object]:
     try:
+        mode = path.stat().st_mode
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
@@ -67,6 +72,13 @@ def _tables(path: Path) -> Mapping[str, object]:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {error}") from error
+    if mode & stat.S_IWOTH:
+        raise ConfigurationError(
+            f"{path}: everybody on this machine may write it (mode {stat.S_IMODE(mode):04o}),"
+            " and so make a key; chmod 600"
+        )
+    if mode & stat.S_IWGRP:
+        log.warning("keys_writable", path=str(path), why="its group may write it; chmod 640 or 600")
     tables = document.pop("keys", {})
     if document or not isinstance(tables, dict):
         unknown = ", ".join(document) or "keys"

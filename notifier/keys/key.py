@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from notifier.domains import domain_to_ascii
 from notifier.errors import ConfigurationError
 
 # Mail to it never leaves the service, so every key may send there.
@@ -209,13 +210,10 @@ def _parts(address: str) -> tuple[str, str]:
 
 
 def _ascii(domain: str) -> str:
-    """In lower case, and in ASCII where it can be; what cannot be matches nothing."""
-    domain = domain.lower()
-    if domain.isascii():
-        return domain
+    """In lower case and in ASCII; what cannot be matches nothing."""
     try:
-        return domain.encode("idna").decode()
-    except UnicodeError:
+        return domain_to_ascii(domain)
+    except ValueError:
         return ""
 
 

@@ -200,7 +200,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(description="SMS provider: `twilio://sid:token@?from=+1...`, or `https://` for JSON."),
     ] = None
     sms_provider_body: Annotated[
-        str | None, LINE, Meta(description="JSON that is posted, with `{to}`, `{text}`, `{id}`.")
+        str | None, SECRET, Meta(description="JSON that is posted, with `{to}`, `{text}`, `{id}`.")
     ] = None
     sms_provider_headers: Annotated[
         str | None, SECRET, Meta(description="JSON object of header fields for the provider.")
@@ -256,6 +256,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         if faults:
             raise ConfigurationError(*faults, *further(cls(**values)))
         return cls(**values)
+
+    def __repr__(self) -> str:
+        """Without the secrets, which must not reach a log by accident."""
+        return f"Settings({', '.join(f'{name}={text}' for name, text in self.describe())})"
 
     @property
     def keys_file(self) -> Path:

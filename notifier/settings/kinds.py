@@ -146,9 +146,24 @@ def _is_whole(url: str) -> bool:
         return False
 
 
+# Parameters of a database's URL that are no secrets: any other's value is struck out.
+_TOLD = frozenset(
+    {"host", "port", "user", "database", "dbname", "sslmode", "sslrootcert", "application_name"}
+)
+
+
 def _write_journal(url: str) -> str:
-    url = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)
+    place, mark, query = url.partition("?")
+    scheme, separator, rest = place.partition("://")
+    credentials, at, where = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    told = "&".join(map(_parameter, query.split("&")))
+    return f"{scheme}{separator}{user}{colon and ':***'}{at}{where}{mark}{told if mark else ''}"
+
+
+def _parameter(pair: str) -> str:
+    name, _, _ = pair.partition("=")
+    return pair if name in _TOLD else f"{name if '=' in pair else ''}=***"
 
 
 def _read_public_path(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 PREFIX = "NOTIFIER_"
+_NO_SETTINGS = {f"{PREFIX}CONFIG", f"{PREFIX}API_KEY"}  # the command line reads them itself
 # Kubernetes puts these next to a service that is called `notifier`.
 _FOREIGN = re.compile(r"NOTIFIER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
@@ -71,7 +72,7 @@ class Sources:
                 self.given[name] = Given(text, key)
             elif name := files.get(key):
                 self._take_file(name, key, text, environ)
-            elif key != f"{PREFIX}CONFIG" and not _FOREIGN.fullmatch(key):
+            elif key not in _NO_SETTINGS and not _FOREIGN.fullmatch(key):
                 self.faults.append(f"{key}: there is no such setting{self._hint(key, names)}")
 
     def _take_file(self, name: str, key: str, path: str, environ: Mapping[str, str]) -> None:

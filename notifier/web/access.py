@@ -35,6 +35,8 @@ SENDING = {
     "/send-async",
     "/send-sms",
 }
+# What somebody who sends has to look up: whose gateway takes a text, which templates there are.
+LOOKED_UP = {"/v1/carriers", "/v1/templates"}
 LIST = "/v1/messages"
 COUNT = "/v1/messages/count"
 MESSAGE = "/v1/messages/{id:str}"
@@ -42,8 +44,8 @@ MESSAGE = "/v1/messages/{id:str}"
 
 class Access(Struct, frozen=True):
     """
-    What a caller needs. `own`: a key that has only `send` may ask too, and sees nothing but
-    the messages that were sent with it.
+    What a caller needs. `own`: a key that has only `send` may ask too, and of messages sees
+    nothing but those that were sent with it.
     """
 
     scope: KeyScope
@@ -67,7 +69,7 @@ def access_to(handler: HTTPRouteHandler) -> Access | None:
 
 
 def _own(path: str) -> bool:
-    return path in {LIST, COUNT, MESSAGE} or path.startswith(f"{MESSAGE}/")
+    return path in {LIST, COUNT, MESSAGE, *LOOKED_UP} or path.startswith(f"{MESSAGE}/")
 
 
 # As OpenAPI has them. A requirement names the scope: section 4.8.30 of OpenAPI 3.1.

@@ -12,7 +12,7 @@ from notifier.service import Notifier
 from notifier.templates import Listed, Preview
 from notifier.web import examples
 from notifier.web.answers import NO_STORE, Answer, encode
-from notifier.web.auth import caller_of
+from notifier.web.auth import caller_of, key_of
 from notifier.web.bodies import AnyRequest, check_free, read_json
 from notifier.web.decoding import BodyDecoder
 from notifier.web.openapi import GET, Operation, Outcome
@@ -80,6 +80,7 @@ class TemplateViews:
         data = _trial.decode(body).data
         check_free("/data", data, most=DATA_VALUES)
         name: str = request.scope["path_params"]["name"]
+        self._service.desk.charge(key_of(request))
         # A template may calculate for a while, which nobody else should have to wait for.
         filled = await self._service.threads.run(
             caller_of(request), partial(self._filled, name, data)

@@ -1,9 +1,11 @@
 """What must be true of a database before it is used: it is there, ours, and of our version."""
 
 import asyncio
+import ipaddress
 import time
 from importlib.resources import files
 from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 import structlog
@@ -34,6 +36,8 @@ MIGRATIONS = tuple(
     files(__package__).joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema_2.sql")
 )
 
+_VERIFIED = {"verify-ca", "verify-full"}  # of the modes of libpq, section 34.19
+
 log = structlog.get_logger()
 
 
@@ -45,6 +49,7 @@ async def connect(url: str) -> Connection:
 
 async def opened(url: str) -> Pool:
     """A pool on a database that is ready. Raises ConfigurationError, JournalFailure."""
+    _warn_of_strangers(url)
     db = await _first(url)
     try:
         with told():
@@ -58,6 +63,32 @@ async def opened(url: str) -> Pool:
         raise JournalFailure(f"NOTIFIER_JOURNAL: the database cannot be used: {error}") from error
     finally:
         await db.close()
+
+
+def _warn_of_strangers(url: str) -> None:
+    """Whoever is between us and a server that is not verified reads and changes every message."""
+    parts = urlsplit(url)
+    given = dict(parse_qsl(parts.query))
+    mode = given.get("sslmode", "prefer")
+    hosts = given.get("host", parts.netloc.rpartition("@")[2]).split(",")
+    if mode not in _VERIFIED and not all(map(_is_local, hosts)):
+        log.warning(
+            "journal_not_verified",
+            sslmode=mode,
+            why="the database is on another machine, and its certificate is not verified: add"
+            " ?sslmode=verify-full&sslrootcert=FILE to NOTIFIER_JOURNAL",
+        )
+
+
+def _is_local(host: str) -> bool:
+    """A socket's folder, or a loopback address, with or without a port."""
+    name = host.partition("]")[0].strip("[") if host.startswith("[") else host.partition(":")[0]
+    if not name or name.startswith(("/", "%2F", "%2f")) or name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 async def _as_it_is(_: Any) -> None:
