@@ -153,6 +153,26 @@ def test_one_that_refuses_each_recipient_rests_for_a_short_time_each_time(why):
     assert tried.state is State.CLOSED
 
 
+def test_one_connection_too_many_does_not_rest_a_relay_that_takes_messages():
+    """421 as a greeting, while other connections work: as any failure, only three in a row."""
+    clock = Clock()
+    tried = breaker(clock)
+    busy = replace(failure("greeting_refused", Stage.GREETING), code=421)
+    tried.end(tried.begin(), None, took=True)
+    for _ in range(4):
+        tried.end(tried.begin(), busy, asks_for_less=True)
+        tried.end(tried.begin(), None, took=True)
+        assert tried.state is State.CLOSED
+    assert tried.capacity == 1
+    for _ in range(3):
+        assert tried.state is State.CLOSED
+        tried.end(tried.begin(), busy)
+    assert tried.state is State.OPEN
+    fresh = breaker(clock)
+    fresh.end(fresh.begin(), busy)
+    assert fresh.state is State.OPEN
+
+
 def test_a_quota_told_at_the_dot_is_no_single_messages():
     """Three in a row that are refused for it make it rest, also if it took one just before."""
     tried = breaker(Clock())

@@ -139,14 +139,20 @@ class Breaker:
         self._shrunk_at = now
         return True
 
+    @property
+    def _takes(self) -> bool:
+        """Whether it is known to take messages."""
+        return self._took_at is not None and self._clock() < self._took_at + TAKES_SECONDS
+
     def _disproved(self, failure: Failure) -> bool:
         """Whether it says that it takes nothing from us, and is known to take something."""
-        lately = self._took_at is not None and self._clock() < self._took_at + TAKES_SECONDS
-        return lately and failure.name in NOT_FOR_US
+        return failure.name in NOT_FOR_US and self._takes
 
     def _failed(self, failure: Failure) -> None:
         self._failures += 1
         hopeless = failure.name in HOPELESS and failure.stage not in ABOUT_ONE
+        if failure.code is not None and failure.code < 500 and self._takes:
+            hopeless = False  # not now, says a greeting: one connection more than it likes
         if hopeless or self.state is State.PROBING or self._failures >= FAILURES:
             rest = self._rests.after(self._rested, failure, self._random())
             self.rests_until = self._clock() + rest
