@@ -180,6 +180,17 @@ async def test_delivers_what_is_in_the_journal(journal):
     assert {content for _, content in transport.sent} == {entry(0).content}
 
 
+async def test_every_worker_has_something_to_do_while_something_is_due(journal):
+    """Workers that empty the window have it filled again, before any of them is done."""
+    transport = Transport()
+    transport.gate.clear()
+    await journal.add([entry(n) for n in range(40)])
+    async with dispatching(journal, transport, workers=12, window=8):
+        await until(busy_with(transport, 12))
+        transport.gate.set()
+        await until(all_are(journal, Status.SENT, 40))
+
+
 async def test_large_content_is_read_late(journal):
     """Content too large to be claimed with its delivery reaches the transport all the same."""
     large = replace(entry(1), content=b"x" * 500_000)
@@ -614,12 +625,12 @@ async def test_a_cancelled_claim_is_not_lost(journal):
     async def slow(*args, **kwargs):
         claims = await claim(*args, **kwargs)
         begun.set()
-        await asyncio.sleep(0.05)
+        await until_true(lambda: dispatcher._stopping)  # who has cancelled its claims by then
         return claims
 
     journal.claim = slow
     transport = Transport()
-    async with dispatching(journal, transport):
+    async with dispatching(journal, transport) as dispatcher:
         await begun.wait()
     counts = (await journal.backlog()).counts
     assert counts.get(Status.SENDING, 0) == 0
@@ -628,17 +639,16 @@ async def test_a_cancelled_claim_is_not_lost(journal):
 
 async def test_a_claim_that_fails_while_stopping_does_not_hold_up_the_stop(journal):
     """Told to stop in the middle of claiming, of a journal that then cannot be written."""
-    begun, failing = asyncio.Event(), asyncio.Event()
+    begun = asyncio.Event()
 
     async def fail(*args, **kwargs):
         begun.set()
-        await failing.wait()
+        await until_true(lambda: dispatcher._stopping)
         raise JournalUnavailable("full")
 
     journal.claim = fail
-    async with asyncio.timeout(LIMIT), dispatching(journal, Transport()):
+    async with asyncio.timeout(LIMIT), dispatching(journal, Transport()) as dispatcher:
         await begun.wait()
-        asyncio.get_running_loop().call_later(0.05, failing.set)
 
 
 async def test_a_window_full_of_one_route_leaves_the_loop_to_others(journal):

@@ -178,6 +178,19 @@ async def test_nothing_is_left_of_a_service_that_has_ended(tmp_path, relay):
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_stop_that_fails_ends_everything_all_the_same(tmp_path, relay):
+    """The rest is closed, what runs is cancelled, and the log tells why."""
+    with structlog.testing.capture_logs() as lines:
+        async with Notifier(settings_of(tmp_path, relay)) as service:
+
+            async def stop(*, grace):
+                raise Dead(f"within {grace} s")
+
+            service.dispatcher.stop = stop
+    assert [line["task"] for line in lines if line["event"] == "task_died"] == ["drain"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 class Time:
     """A clock that moves when somebody sleeps, and the pauses that were made."""
 
