@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from notifier.errors import JournalUnavailable
 from notifier.journal import Filter
 from notifier.keys import KeyScope
 from notifier.limits import MINUTE
@@ -225,6 +226,20 @@ async def test_a_call_that_was_not_waited_for_long_enough_is_asked_again(web):
     assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
 
 
+async def test_a_message_that_is_no_more_is_answered_as_it_was(tmp_path):
+    """Its key lives longer than the message is kept: a repeated call gets the stored words."""
+    async with serving(tmp_path) as (service, client):
+        first = await client.post("/send-async/", json=SIMPLE, headers=KEY)
+        long_after = Clock()() + timedelta(days=1)
+        await service.journal.prune(
+            finished_before=long_after, bodies_before=long_after, now=Clock()()
+        )
+        again = await client.post("/send-async/", json=SIMPLE, headers=KEY)
+        assert (await client.get(f"/v1/messages/{first.json()['id']}")).status_code == 404
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert again.headers["idempotency-replayed"] == "true"
+
+
 # What stands against the request only now
 
 
@@ -267,6 +282,19 @@ async def test_what_was_accepted_is_answered_also_by_a_service_that_stops(web):
     other = await client.post("/send-email/", json=SIMPLE, headers={"Idempotency-Key": "2"})
     assert (again.status_code, again.content) == (202, first.content)
     assert other.status_code == 503
+
+
+async def test_who_cannot_look_up_the_answer_tells_the_refusal(web, monkeypatch):
+    """With a journal that cannot be read either, the caller learns what was wrong at first."""
+    service, client = web
+
+    async def unreadable(*_, **__):
+        raise JournalUnavailable("the disk is gone")
+
+    monkeypatch.setattr(service.journal, "answer", unreadable)
+    service.desk.draining = True
+    answer = await client.post("/send-email/", json=SIMPLE, headers=KEY)
+    assert answer.json()["type"] == "urn:notifier:problem:draining"
 
 
 @every_maker

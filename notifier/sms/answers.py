@@ -160,13 +160,13 @@ def silence(reason: str, *, sent: bool, stage: Stage, repeatable: bool) -> Verdi
 def _refused(answer: Answer, data: Any, reply: str) -> Verdict:
     """
     A no within a 2xx: nothing was sent. Whom it concerns is guessed from its words, so it is
-    never final at once. What sounds like our account is a strike, no more: a caller might
-    have provoked it.
+    never final at once. What sounds like our account is in doubt: a caller might have
+    provoked it.
     """
     words = complaint(data) or _words(data)
     reply = _line(words) or reply
     if _ABOUT_ACCOUNT.search(words):
-        return _relay(answer, Meaning.TROUBLE, reply, "provider_account", stage=Stage.AUTH)
+        return _relay(answer, Meaning.DOUBT, reply, "provider_account", stage=Stage.AUTH)
     failure = Failure(
         scope=Scope.RECIPIENT,
         permanent=False,

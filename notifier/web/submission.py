@@ -121,7 +121,7 @@ def _idempotent(
         raise BadHeader("Idempotency-Key", "1 to 255 visible ASCII characters are allowed")
     if sum(name == b"idempotency-key" for name, _ in request.scope["headers"]) > 1:
         raise BadHeader("Idempotency-Key", "it is given twice")
-    stands_for = blake2b(request.scope["path"].rstrip("/").encode(), digest_size=20)
+    stands_for = blake2b(request.scope["path"].encode(), digest_size=20)
     stands_for.update(b"\0" + variant)
     stands_for.update(body)
     return Idempotent(key.decode(), stands_for.digest(), render)
