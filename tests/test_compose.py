@@ -678,7 +678,8 @@ def test_html_weighs_more_where_a_text_is_made_of_it():
     """That takes several times as long as to send it, up to where no more of it is read."""
     alone = Email(to=("b@x.test",), html="x" * 1000)
     assert weight(alone) == 1000 * (1 + HTML_WEIGHT)
-    assert weight(Email(to=("b@x.test",), html="x" * 1000, text="")) == 1000
+    assert weight(Email(to=("b@x.test",), html="x" * 1000, text="")) == weight(alone)
+    assert weight(Email(to=("b@x.test",), html="x" * 1000, text="y")) == 1001
     large = Email(to=("b@x.test",), html="x" * (HTML_CHARACTERS + 1000))
     assert weight(large) == HTML_CHARACTERS * (1 + HTML_WEIGHT) + 1000
 

@@ -95,7 +95,7 @@ def compose(
 def weight(email: Email) -> int:
     """About how many octets have to be gone through to compose it."""
     size = len(email.text or "") + len(email.html or "") + sum(map(len, email.headers.values()))
-    if email.text is None and email.html is not None:
+    if email.html and not email.text:
         size += min(len(email.html), HTML_CHARACTERS) * HTML_WEIGHT
     return size + sum(len(each.content) for each in email.attachments)
 

@@ -44,8 +44,13 @@ def says(text: str, target: str) -> bool:
     """Whether a link's text is its target already."""
     if target[:4].lower() in {"tel:", "sms:"}:
         return _NOT_DIALLED.sub("", text) == _NOT_DIALLED.sub("", target)
-    return _bare(text) == _bare(target.partition("?")[0]) or _bare(text) == _bare(target)
+    if target[:7].lower() == "mailto:":
+        target = target.partition("?")[0]
+    return _bare(text) == _bare(target)
 
 
 def _bare(address: str) -> str:
-    return _SCHEME.sub("", "".join(address.split()), count=1).rstrip("/").casefold()
+    """Without its scheme; case does not count in the host."""
+    bare = _SCHEME.sub("", "".join(address.split()), count=1)
+    host, slash, path = bare.partition("/")
+    return f"{host.casefold()}{slash}{path}".rstrip("/")
