@@ -142,6 +142,31 @@ async def test_only_what_is_heavy_is_composed_by_a_thread_of_its_own(
     assert attached.get_filename() == "data.bin"
 
 
+@pytest.mark.parametrize(
+    ("fields", "apart"),
+    [
+        ({"html": "<p>x" * 5_000}, True),
+        ({"html": "<p>x" * 5_000, "text": "x"}, False),
+        ({"html": "<p>x" * 1_000}, False),
+    ],
+)
+async def test_html_that_takes_long_to_read_leaves_the_loop(
+    fields, apart, relay, tmp_path, monkeypatch
+):
+    """To make text of it costs more than to send it, and is weighed so."""
+    threads = []
+    async with notifying(tmp_path, relay) as service:
+        admit = service.desk._admission.admit
+
+        def watched(*args, **kwargs):
+            threads.append(threading.current_thread())
+            return admit(*args, **kwargs)
+
+        monkeypatch.setattr(service.desk._admission, "admit", watched)
+        await submit_one(service, mail_to(**{"text": None} | fields))
+    assert [thread is not threading.main_thread() for thread in threads] == [apart]
+
+
 async def test_a_large_message_does_not_hold_up_small_ones(relay, tmp_path):
     """While ten megabytes are at the relay's door, others are accepted and sent."""
     async with notifying(tmp_path, relay) as service:

@@ -1,10 +1,12 @@
 """Messages over HTTP: sending, looking, changing; and the shape of every refusal."""
 
 import asyncio
+import threading
 from email import message_from_string, policy
 
 import pytest
 
+from notifier.compose import is_html
 from notifier.deliveries import Status
 from notifier.errors import BacklogFull, JournalUnavailable
 from tests.web_client import JSON, LETTER, SIMPLE, client_of, final, serving
@@ -299,6 +301,23 @@ async def test_a_simple_message_with_a_tag_is_html(web, text, kinds):
     source = (await service.journal.content(answer.json()["id"])).decode()
     mail = message_from_string(source, policy=policy.default)
     assert [part.get_content_type() for part in mail.walk()] == kinds
+
+
+@pytest.mark.parametrize(("size", "apart"), [(1000, False), (300_000, True)])
+async def test_a_long_message_is_searched_for_tags_beside_the_loop(
+    client, monkeypatch, size, apart
+):
+    """One that is all `<` takes a while to be known for text."""
+    threads = []
+
+    def watched(text):
+        threads.append(threading.current_thread())
+        return is_html(text)
+
+    monkeypatch.setattr("notifier.web.legacy.is_html", watched)
+    answer = await client.post("/send-email/", json=SIMPLE | {"message": "<" * size})
+    assert answer.status_code == 202
+    assert [thread is not threading.main_thread() for thread in threads] == [apart]
 
 
 @pytest.mark.parametrize(
