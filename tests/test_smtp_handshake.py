@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from notifier.attempts import Envelope, Stage
 from notifier.relayspec import RelaySpec, Tls, is_ehlo_name
 from notifier.smtp import Rests, State
-from notifier.smtp.connect import UNSENT_OCTETS, Opening, own_name
+from notifier.smtp.connect import UNSENT_OCTETS, Opening, own_name, tls_context
 from notifier.smtp.failures import (
     BETWEEN_US,
     HOPELESS,
@@ -26,6 +26,7 @@ from notifier.smtp.failures import (
     NOT_FOR_US,
     TOO_MANY,
     WORN_OUT,
+    Refused,
     refusal,
 )
 from notifier.smtp.login import Login
@@ -84,7 +85,9 @@ async def test_the_name_that_the_operator_gives_is_said(monkeypatch):
         sending(relay.spec, changes={"ehlo_name": "[192.0.2.1]"}) as relays,
     ):
         relay.answer("EHLO", "502 5.5.1 what?", times=1)
-        assert (await relays.send(envelope(), SOURCE)).accepted
+        attempt = await relays.send(envelope(), SOURCE)
+        assert attempt.accepted
+        assert "S: 502 5.5.1 what?" in attempt.conversation
         assert relay.heard[:2] == ["EHLO [192.0.2.1]", "HELO [192.0.2.1]"]
 
 
@@ -238,7 +241,7 @@ async def test_what_is_offered_may_be_long():
     """EHLO's reply is read whole, of whatever length and case, and AUTH= is the AUTH of old."""
     features = [*(f"X-{number} {'x' * 60}" for number in range(20)), "pipelining", "Size 7000"]
     async with (
-        ScriptedRelay(features=[*features, "AUTH=LOGIN", "auth PLAIN"]) as relay,
+        ScriptedRelay(features=[*features, "auth PLAIN", "AUTH=LOGIN"]) as relay,
         sending(relay.spec, changes=LOGIN) as relays,
     ):
         assert (await relays.send(envelope(), SOURCE)).accepted
@@ -466,6 +469,34 @@ async def test_a_reply_that_is_one_of_several_is_acknowledged_at_once():
             session.data_received(piece)
         assert len(await asking) == 3
         assert kernel.mock_calls == [call.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)] * times
+
+
+@pytest.mark.parametrize("verb", ["GREETING", "EHLO", "STARTTLS", "AUTH"])
+async def test_a_handshake_that_fails_leaves_no_connection(verb, good, trusted):
+    """Whatever is refused, we hang up; while the error is still held by somebody."""
+    async with ScriptedRelay(
+        tls=Tls.STARTTLS, context=good, features=(*FEATURES, "AUTH PLAIN")
+    ) as relay:
+        relay.answer(verb, "550 5.7.1 no")
+        opening = Opening(
+            replace(relay.spec, **LOGIN, **trusted),
+            resolver=Resolver(),
+            context=tls_context(replace(relay.spec, **trusted)),
+            timeouts=USUAL_TIMEOUTS,
+        )
+        with pytest.raises(Refused) as refused:
+            await opening.run()
+        await relay.until(lambda: not relay.open)
+        assert refused.value.reply.line == "550 5.7.1 no"
+
+
+async def test_a_relay_that_hangs_up_at_the_second_recipient_fails_check():
+    """It has not refused that address alone."""
+    async with ScriptedRelay() as relay:
+        relay.answer("RCPT", "<cut>", to=ELSEWHERE)
+        last = (await findings(relay.spec, sender=US))[-1]
+    assert not last.ok
+    assert ELSEWHERE in last.said
 
 
 @pytest.mark.parametrize("verb", ["GREETING", "EHLO", "AUTH", "MAIL", "RCPT"])

@@ -207,8 +207,6 @@ class Opening:
         if breach is not None and not (replies and replies[0].code == CLOSING):
             if breach.name == "timeout":
                 raise TimeoutError
-            if breach.name == "connection_lost":
-                raise ConnectionResetError
             raise Unfit(breach.name, self._struck_out(breach.reason))
         (reply,) = replies
         if self._secrets:
