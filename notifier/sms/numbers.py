@@ -34,18 +34,18 @@ def parse(text: str, *, region: str | None = None, pointer: str = "/to") -> Numb
     plain = _plain(text)
     if not _WRITTEN.fullmatch(plain) or not _DIGITS.search(plain):
         raise _fault(pointer, text, "is not a telephone number; write +12025550123")
-    before, plus, behind = plain.partition("+")
-    if not plus and region is None:
+    international = "+" in plain
+    if not international and region is None:
         raise _fault(
             pointer,
             text,
             "has no country, and no region is set (NOTIFIER_SMS_REGION); write it with +",
         )
     try:
-        number = phonenumbers.parse(plus + behind if plus else before, region)
+        number = phonenumbers.parse(plain, region)
     except NumberParseException as error:
         raise _fault(pointer, text, _unreadable(error)) from None
-    if wrong := _wrong(number, None if plus else region):
+    if wrong := _wrong(number, None if international else region):
         raise _fault(pointer, text, wrong)
     return Number(
         e164=phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
