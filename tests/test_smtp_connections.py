@@ -7,6 +7,7 @@ import pytest
 from notifier.attempts import Scope, Stage
 from notifier.smtp import State
 from notifier.smtp import pool as connections
+from notifier.smtp.outcomes import Offers
 from tests.relay import CUT, FEATURES, FIN, ScriptedRelay
 from tests.sending import ANN, BOB, EVE, SOURCE, copies, envelope, sending
 
@@ -117,6 +118,30 @@ async def test_mail_put_off_on_a_fresh_connection_too_is_the_messages():
     assert attempt.charged
 
 
+async def test_mail_put_off_on_a_connection_that_has_carried_nothing_is_the_messages():
+    """It was used, and nothing was taken over it: so there is no limit that it has reached."""
+    async with ScriptedRelay() as relay, sending(relay.spec) as relays:
+        relay.answer("RCPT", "550 5.1.1 nobody", to=BOB)
+        await relays.send(envelope(BOB), SOURCE)
+        relay.answer("MAIL", "450 4.1.8 who is that?")
+        assert (await relays.send(envelope(), SOURCE)).charged
+        assert len(relay.connections) == 1
+
+
+async def test_a_sender_that_is_put_off_everywhere_teaches_nothing_of_connections():
+    """A fresh one is no better: the next messages are not sent each over its own."""
+    async with ScriptedRelay() as relay, sending(relay.spec) as relays:
+        for _ in range(3):
+            assert (await relays.send(envelope(BOB), SOURCE)).accepted
+            relay.answer("MAIL", "450 4.1.8 who is that?")
+            assert not (await relays.send(envelope(), SOURCE)).accepted
+            relay.answer("MAIL", None)
+        opened = len(relay.connections)
+        for _ in range(5):
+            assert (await relays.send(envelope(BOB), SOURCE)).accepted
+        assert len(relay.connections) == opened
+
+
 @both_ways
 async def test_a_relay_that_wants_to_be_asked_anew_is_asked_anew_once(features):
     """450 4.3.2, as postscreen after its tests: a new connection, on which it is taken."""
@@ -128,6 +153,14 @@ async def test_a_relay_that_wants_to_be_asked_anew_is_asked_anew_once(features):
         assert len(relay.connections) == 2
         await relay.until(lambda: relay.open == 1)
     assert copies(relay) == {ANN: 1}
+
+
+async def test_one_that_has_too_many_connections_gets_no_further_one_at_once():
+    """432 4.3.2, as Exchange says it, asks for less: it is the relay's, and for later."""
+    async with ScriptedRelay() as relay, sending(relay.spec) as relays:
+        relay.answer("MAIL", "432 4.3.2 Concurrent connections limit exceeded")
+        assert not (await relays.send(envelope(), SOURCE)).charged
+        assert len(relay.connections) == 1
 
 
 async def test_a_relay_that_never_takes_anything_is_not_asked_in_a_circle():
@@ -203,6 +236,23 @@ async def test_doubt_about_the_second_transaction_does_not_touch_the_first():
     assert attempt.uncertain
     assert attempt.acceptance(ANN).reply == "250 2.0.0 taken"
     assert attempt.failures.keys() == {BOB, EVE}
+
+
+async def test_once_we_were_told_to_stop_no_next_transaction_begins(monkeypatch):
+    """The first has been accepted; those who were too many wait for another time."""
+    async with LimitedRelay(recipients=1) as relay, sending(relay.spec) as relays:
+        add = Offers.add
+
+        def stop_and_add(offers, *args, **options):
+            relays.abort_all()
+            add(offers, *args, **options)
+
+        monkeypatch.setattr(Offers, "add", stop_and_add)
+        attempt = await relays.send(envelope(ANN, BOB), SOURCE)
+        assert relay.verbs().count("MAIL") == 1
+    assert attempt.accepted == (ANN,)
+    assert attempt.failures[BOB].name == "too_many_recipients"
+    assert not attempt.failures[BOB].final
 
 
 # ---------------------------------------------------------------- which connection is kept

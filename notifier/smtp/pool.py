@@ -235,7 +235,7 @@ def _in_step(outcome: Outcome) -> bool:
 
 def _served_its_time(session: Session, outcome: Outcome) -> bool:
     """Whether a connection used before, and not the message, is the reason; no dot was sent."""
-    if session.carried <= 1 or outcome.stage is Stage.DOT:
+    if outcome.stage is Stage.DOT:
         return False
     if any(failure.name in WORN_OUT for failure in outcome.failures.values()):
         return True
