@@ -139,6 +139,12 @@ def test_a_mail_reads_as_it_should(path):
         ("<table><tr><td>" + "prose " * 12 + "<td>" + "more " * 12 + "</table>",
          "prose " * 11 + "prose\n\n" + "more " * 11 + "more"),
         ("x<table><tr><td>a</table>y", "x\n\na\n\ny"),
+        ("<table><tr><td>a<td>b<tr><td colspan=2>c<tr><td>d<td>e<tr><td colspan=2>f</table>",
+         "a  b\nc\nd  e\n\nf"),
+        (f"<table><tr><td>{'a' * 40}<td>b<td>c<tr><td>d<td>{'e' * 50}<td>f</table>",
+         f"{'a' * 40}  b  c\nd  {'e' * 50}  f"),
+        ("<table><tr><td>1<td>" + "a long step " * 12 + "</table>",
+         "1  " + "a long step " * 11 + "a long step"),
         ("<table><tr><td><a href=https://x.test/1>a</a><td><p>b<p>c</table>",
          "a [1]\n\nb\n\nc\n\n[1] https://x.test/1"),
         # Numbers

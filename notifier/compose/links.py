@@ -23,12 +23,6 @@ class Links:
             number = self._numbers[target] = len(self.targets)
         return f"[{number}]"
 
-    def forget(self, known: int) -> None:
-        """All but the first so many."""
-        for target in self.targets[known:]:
-            del self._numbers[target]
-        del self.targets[known:]
-
 
 def target_of(href: str) -> str:
     """Where a reader may go; empty where that is nowhere."""

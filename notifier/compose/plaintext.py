@@ -331,13 +331,11 @@ class Walk:
     def _row(self, element: Element, _: int) -> _Leave:
         if not self._grids:
             return None
-        known = len(self._links.targets)
         row = self._tried(element)
         if row is not None and (not row.cells or row.fits):
             if row.cells and self._grids[-1].add(row):
                 self._flush()
             return _no_more
-        self._links.forget(known)
         self._flush()
         return None
 
