@@ -282,3 +282,15 @@ def test_failures_under_way_do_not_lengthen_a_rest():
     assert breaker.probing(3701.0)
     breaker.strike(3701.0, "still down")
     assert breaker.left(3701.0) == 10
+
+
+def test_what_a_provider_repeats_of_the_settings_is_struck_out():
+    """Of the URL its path and query, keys in the body, the password; the words around them stay."""
+    spec = read_provider(
+        "https://u:pass-word@api.example/hooks/T0000-B1/send?key=query-key",
+        body='{"to": "{to}", "text": "{text}", "token": "body-key-1", "kind": "message"}',
+        headers='{"Authorization": "Bearer header-key"}',
+    )
+    said = "no POST /hooks/T0000-B1/send for T0000-B1, query-key, body-key-1, header-key, pass-word"
+    assert spec.struck(said) == "no POST *** for ***, ***, ***, ***, ***"
+    assert spec.struck("this message is refused") == "this message is refused"

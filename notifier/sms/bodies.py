@@ -21,6 +21,15 @@ class Text(Struct, frozen=True, omit_defaults=True):
     text: str
 
 
+def literals(text: str) -> list[str]:
+    """The strings of a JSON body that are posted as they stand."""
+    try:
+        tree = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return []
+    return [string for string in _strings(tree) if not _PLACE.search(string)]
+
+
 def template(text: str) -> Callable[[Text], bytes]:
     """
     A JSON body with `{to}` and the like within its strings. Values are put into the parsed

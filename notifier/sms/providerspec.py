@@ -7,7 +7,7 @@ What an operator says of an SMS provider: an account at Twilio, or any POST of J
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from notifier.errors import ConfigurationError
 from notifier.sms.acceptance import Expected
 from notifier.sms.answers import TWILIO, Codes
-from notifier.sms.bodies import DEFAULT_BODY, Text, template
+from notifier.sms.bodies import DEFAULT_BODY, Text, literals, template
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _ACCOUNT = re.compile(r"[A-Za-z0-9]{2,64}")
 _SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|[A-Za-z0-9 ]{1,11}")
 _SHORTEST_SECRET = 6  # characters; striking out shorter ones would only garble
+_LONGER_THAN_WORDS = 16  # characters
 
 
 class ProviderSpec(Struct, frozen=True, kw_only=True):
@@ -98,7 +99,10 @@ def read_provider(
                 idempotency_header=idempotency_header or None,
                 expected=expected,
                 secrets=_secrets(
-                    *spec.secrets, *fields.values(), *" ".join(fields.values()).split()
+                    *spec.secrets,
+                    *fields.values(),
+                    *" ".join(fields.values()).split(),
+                    *filter(_is_random, literals(body or DEFAULT_BODY)),
                 ),
             )
     if faults or spec is None:
@@ -142,7 +146,9 @@ def _generic(url: str) -> ProviderSpec:
         url=_usable(f"{parts.scheme}://{_authority(parts)}{parts.path or '/'}{query}"),
         headers={"Content-Type": "application/json", **basic},
         write=template(DEFAULT_BODY),
-        secrets=_secrets(password, *basic.values(), *keys, *map(unquote, keys)),
+        secrets=_secrets(
+            password, *basic.values(), *keys, *map(unquote, keys), *_in_path(parts.path)
+        ),
     )
 
 
@@ -242,6 +248,18 @@ def _secrets(*words: str) -> tuple[str, ...]:
     """The longest first, so that none leaves the rest of another."""
     long = {word for word in words if len(word) >= _SHORTEST_SECRET}
     return tuple(sorted(long, key=len, reverse=True))
+
+
+def _in_path(path: str) -> Iterator[str]:
+    """Of a URL's path: all of it, and the steps that are no words. Some are a key in themselves."""
+    yield path
+    for step in path.split("/"):
+        yield from filter(_is_random, (step, unquote(step)))
+
+
+def _is_random(text: str) -> bool:
+    """Whether it may be a key: a digit is in it, or it is longer than words are."""
+    return len(text) >= _LONGER_THAN_WORDS or any(map(str.isdigit, text))
 
 
 def _collect(faults: list[str], setting: str, read: Callable[[], T]) -> T | None:
