@@ -616,16 +616,29 @@ async def test_after_an_abort_not_even_for_whom_the_first_has_something_against(
     assert not second.connections
 
 
-async def test_one_recipient_cannot_rest_a_relay_that_takes_others():
-    """530 for one, 250 to the dot for the other, again and again: it works, and is told so."""
+async def test_doubt_at_the_dot_does_not_rest_a_relay():
+    """Nobody knows whether it took them; each is charged, and the message's schedule is the pace."""
     async with ScriptedRelay() as relay, sending(relay.spec, rests=Rests()) as relays:
-        relay.answer("RCPT", "530 5.7.0 log in first", to=BOB)
+        relay.answer("DOT", CUT)
+        for _ in range(5):
+            assert (await relays.send(envelope(), SOURCE)).uncertain
+        assert relays.states()[0].state is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [("530 5.7.0 log in first", "auth_required"), ("550 5.4.5 quota", "quota_exceeded")],
+)
+async def test_one_recipient_cannot_rest_a_relay_that_takes_others(answer, name):
+    """Refused for one, 250 to the dot for the other, again and again: it works."""
+    async with ScriptedRelay() as relay, sending(relay.spec, rests=Rests()) as relays:
+        relay.answer("RCPT", answer, to=BOB)
         for _ in range(5):
             assert (await relays.send(envelope(ANN, BOB), SOURCE)).accepted == (ANN,)
             assert not (await relays.send(envelope(BOB), SOURCE)).accepted
         (state,) = relays.states()
         assert state.state is State.CLOSED
-        assert (state.sent, state.trouble.name) == (5, "auth_required")
+        assert (state.sent, state.trouble.name) == (5, name)
         assert len(relay.connections) == 1
 
 
@@ -720,3 +733,17 @@ async def test_while_another_may_be_able_to_take_it_nothing_is_lost(pair):
             assert not attempt.charged
         relays.resume("second")
         assert (await relays.send(envelope(), SOURCE)).relay == "second"
+
+
+async def test_one_recipient_whom_no_relay_can_ever_take_is_lost_alone(pair):
+    """The other has it, by the first relay's words; of this one both reasons are kept."""
+    first, second, specs = pair
+    first.answer("RCPT", "552 5.3.4 ours is smaller", to=BOB)
+    second.answer("RCPT", "552 5.3.4 so is ours", to=BOB)
+    async with sending(*specs) as relays:
+        attempt = await relays.send(envelope(ANN, BOB), SOURCE)
+    assert (attempt.accepted, attempt.reply) == ((ANN,), "250 2.0.0 taken")
+    assert attempt.failures[BOB].final
+    assert attempt.failures[BOB].reply == (
+        "first: 552 5.3.4 ours is smaller; second: 552 5.3.4 so is ours"
+    )
