@@ -85,6 +85,7 @@ TAKEN = {
     "gatewayapi": {"ids": [421332671], "usage": {"countries": {"DK": 1}}},
     "ovh": {"ids": [1], "invalidReceivers": [], "validReceivers": ["+12025550123"]},
     "a bare one": {"status": "1"},
+    "an error whose code is nought": {"error": {"code": 0, "description": "processed"}},
     "an object without anything": {},
     "a list without anything": [],
     "a word": "OK",
