@@ -73,7 +73,7 @@ class Lines:
 
     def end_line(self) -> None:
         """What follows stands on a line of its own; said twice, behind a blank one."""
-        self._breaks = min(self._breaks + 1, 2)
+        self._breaks += 1
         self._space = False
 
     def end_block(self, breaks: int) -> None:

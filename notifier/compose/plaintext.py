@@ -110,7 +110,7 @@ class Walk:
             whole = False
         lines = self._out.lines()
         notes = [f"[{number}] {target}" for number, target in enumerate(self._links.targets, 1)]
-        if lines and notes:
+        if notes:
             lines += ["", *notes]
         lines.append("")
         return "\n".join(lines), whole
