@@ -616,8 +616,17 @@ async def test_after_an_abort_not_even_for_whom_the_first_has_something_against(
     assert not second.connections
 
 
+async def test_a_relay_that_does_not_relay_does_not_ask_for_less():
+    """Postfix says 454 by default, by which others ask to be sent less at a time."""
+    async with ScriptedRelay() as relay, sending(relay.spec) as relays:
+        relay.answer("RCPT", "454 4.7.1 <bob@example.org>: Relay access denied", to=BOB)
+        for _ in range(3):
+            await relays.send(envelope(ANN, BOB), SOURCE)
+        assert relays.states()[0].limit >= AT_FIRST
+
+
 async def test_doubt_at_the_dot_does_not_rest_a_relay():
-    """Nobody knows whether it took them; each is charged, and the message's schedule is the pace."""
+    """Nobody knows whether it took them; each is charged, and goes by the schedule."""
     async with ScriptedRelay() as relay, sending(relay.spec, rests=Rests()) as relays:
         relay.answer("DOT", CUT)
         for _ in range(5):
