@@ -667,12 +667,12 @@ class TestTime:
 
 class TestConversations:
     async def test_what_was_said_is_shown_only_where_it_is_asked_for(self, journal):
-        """Each attempt's words, whoever changed the message since; no list or claim reads them."""
+        """Each attempt's words, whoever changed the message; a list reads the first's alone."""
         await journal.add([entry()])
         one = delivery()
         for number in range(50):
             [claim] = await journal.claim(RELAY, 1, now=noon)
-            assert not any(each.conversation for each in claim.delivery.attempts)
+            assert not any(each.conversation for each in claim.delivery.attempts[1:])
             tried = replace(
                 attempt(accepted=(), failures={"ann@example.org": LATER}),
                 conversation=(f"S: {number}",),
@@ -682,7 +682,8 @@ class TestConversations:
         await journal.amend("d1", called_off)
         [listed] = (await journal.find(Filter())).deliveries
         for plain in (listed, await journal.get("d1")):
-            assert {each.conversation for each in plain.attempts} == {()}
+            assert {each.conversation for each in plain.attempts[1:]} == {()}
+        assert await conversations_left(journal) == 19
         full = await journal.get("d1", conversations=True)
         said = [int(each.conversation[0].removeprefix("S: ")) for each in full.attempts]
         assert said == [0, 1, 2, *range(33, 50)]
@@ -690,22 +691,28 @@ class TestConversations:
 
     async def test_what_is_refused_says_nothing(self, journal):
         """Of a record that is not kept, nothing that was said is."""
-        await journal.add(entries(2))
+        failed = attempt(accepted=(), failures={"ann@example.org": LATER})
+        await journal.add(entries(2, attempts=(failed,)))
         claims = await journal.claim(RELAY, 2, now=noon)
         talk = replace(attempt(), conversation=("S: 250",))
         kept, late = (c.delivery.after(talk, retry_at=NOW, now=NOW) for c in claims)
         await journal.amend(late.id, called_off)
         assert await asyncio.gather(journal.record(kept), journal.record(late)) == [True, False]
-        assert (await journal.get(late.id, conversations=True)).attempts == ()
-        [tried] = (await journal.get(kept.id, conversations=True)).attempts
+        assert (await journal.get(late.id, conversations=True)).attempts == (failed,)
+        [_, tried] = (await journal.get(kept.id, conversations=True)).attempts
         assert tried.conversation == ("S: 250",)
+        assert await conversations_left(journal) == 1
 
     async def test_what_is_pruned_says_nothing_any_more(self, journal):
         """A later message under the same number does not show the words of an earlier one."""
         await journal.add([entry()])
-        [claim] = await journal.claim(RELAY, 1, now=noon)
-        talk = replace(attempt(), conversation=("S: 250",))
-        await journal.record(claim.delivery.after(talk, retry_at=NOW, now=NOW))
+        failed = replace(
+            attempt(accepted=(), failures={"ann@example.org": LATER}), conversation=("S: 450",)
+        )
+        for tried in (failed, replace(attempt(), conversation=("S: 250",))):
+            [claim] = await journal.claim(RELAY, 1, now=noon)
+            await journal.record(claim.delivery.after(tried, retry_at=NOW, now=NOW))
+        assert await conversations_left(journal) == 1
         later = NOW + timedelta(days=1)
         await journal.prune(finished_before=later, bodies_before=later, now=later)
         assert await conversations_left(journal) == 0
@@ -1212,7 +1219,6 @@ class TestMigration:
         }
         assert said["deferred"] == [("S: 450 later",), ("S: 250 now",)]
         assert said["sent"][0][-1] == "S: 250 ok"
-        for id in said:
-            assert {each.conversation for each in (await journal.get(id)).attempts} == {()}
-        assert await conversations_left(journal) == 3
+        assert (await journal.get("deferred")).attempts[1].conversation == ()
+        assert await conversations_left(journal) == 1
         await journal.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, News, journal_at
-from notifier.journal.postgres import opening
+from notifier.journal.postgres import opening, searches
 from notifier.journal.postgres.journal import NEWS_KEPT
 from tests.test_journal import NOW, RELAY, delivery, entries, entry, idempotency, ids, noon, sent
 
@@ -419,3 +420,47 @@ def test_a_database_elsewhere_that_is_not_verified_is_warned_of(place, warned):
     with capture_logs() as logs:
         opening._warn_of_strangers(f"postgresql://{place}")
     assert [each["event"] for each in logs] == ["journal_not_verified"] * warned
+
+
+MANY_ROWS = """
+    INSERT INTO notifier.deliveries
+        (seq, id, key, status, route, priority, channel, created_at, said, record)
+    SELECT seq + n, id || n, key, status, route, priority, channel, created_at, said, record
+    FROM notifier.deliveries, generate_series(1, 20000) AS n
+"""
+
+
+class TestIndices:
+    @pytest.mark.parametrize(
+        ("which", "index"),
+        [
+            (Filter(relay="rare"), "deliveries_relay"),
+            (Filter(channel="sms"), "deliveries_channel"),
+            (Filter(status=(Status.SENT,)), "deliveries_status"),
+            (Filter(status=(Status.SENT, Status.HELD)), "deliveries_status"),
+            (Filter(created_after=NOW + timedelta(hours=1)), "deliveries_created"),
+        ],
+    )
+    async def test_what_is_rare_is_found_by_its_index(self, url, postgres, which, index):
+        """Among many rows no search by an exact filter reads through the others."""
+        async with opened(url, count=1) as (one,):
+            await one.add([entry()])
+            await postgres.execute(MANY_ROWS, url=url)
+            await postgres.execute("ANALYZE notifier.deliveries", url=url)
+            async with one._connection() as db:
+                explained = Explained(db)
+                await searches.matching(explained, which, limit=50)
+        assert f"using {index}" in explained.plan or f"on {index}" in explained.plan
+        assert "Seq Scan" not in explained.plan
+
+
+class Explained:
+    """Asks how a statement would be carried out."""
+
+    def __init__(self, db):
+        self._db = db
+        self.plan = ""
+
+    async def fetch(self, sql, *values):
+        self.plan = "\n".join(row[0] for row in await self._db.fetch(f"EXPLAIN {sql}", *values))
+        return []

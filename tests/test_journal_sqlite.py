@@ -24,7 +24,7 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, journal_at
-from notifier.journal.sqlite import SqliteJournal, searches, storage
+from notifier.journal.sqlite import SqliteJournal, backup, searches, storage
 from notifier.journal.sqlite.writer import commit
 from tests.test_journal import NOW, delivery, entries, entry, idempotency, ids, noon, sent
 
@@ -665,3 +665,44 @@ async def test_whatever_cannot_be_bound_is_refused(path):
             with pytest.raises(Rejected):
                 await call
         await journal.add([entry("d2")])
+
+
+class TestBackup:
+    async def test_a_damaged_copy_is_refused(self, path, monkeypatch):
+        """What is copied is looked through: a copy that is not whole is thrown away."""
+        async with opened(path) as journal:
+            await journal.add(entries(3))
+        copy = backup._copy
+
+        def damaged(source, partial, told):
+            copy(source, partial, told)
+            with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as db:
+                db.execute("PRAGMA writable_schema = on")
+                name = "name = 'deliveries_channel'"
+                row = db.execute(f"SELECT * FROM sqlite_schema WHERE {name}").fetchone()
+                db.execute(f"DELETE FROM sqlite_schema WHERE {name}")
+            with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as db:
+                db.execute("DELETE FROM deliveries WHERE seq = 1")  # its index has it still
+                db.execute("PRAGMA writable_schema = on")
+                db.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", row)
+
+        monkeypatch.setattr(backup, "_copy", damaged)
+        target = path.with_name("copy.db")
+        with pytest.raises(JournalFailure, match="cannot be copied"):
+            backup.backup(path, target, told=lambda *_: None)
+        assert {each.name for each in path.parent.glob("*copy*")} == set()
+
+    async def test_a_copy_is_on_disk_before_it_has_its_name(self, path, monkeypatch):
+        """The file is synced before it is there by its name, and then the folder."""
+        async with opened(path) as journal:
+            await journal.add([entry()])
+        target, synced = path.with_name("copy.db"), []
+        fsync = os.fsync
+
+        def noted(fd):
+            synced.append((os.fstat(fd).st_ino, target.exists()))
+            fsync(fd)
+
+        monkeypatch.setattr(os, "fsync", noted)
+        assert backup.backup(path, target, told=lambda *_: None) == 1
+        assert synced == [(target.stat().st_ino, False), (target.parent.stat().st_ino, True)]

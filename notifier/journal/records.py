@@ -1,6 +1,8 @@
 """
-The record of a delivery: all of it as JSON, but for what was said in its attempts. That is kept
-apart, for a list shows none of it. Both journals keep records in this form.
+The record of a delivery: all of it as JSON, but for what was said in its attempts after the first.
+That is kept apart, for a list shows none of it and may not pay for twenty of them. The first stays:
+most messages have no other, and to write it apart would cost each of them a row more. Both
+journals keep records in this form.
 """
 
 from collections.abc import Mapping
@@ -24,12 +26,10 @@ class Unreadable(Exception):
 
 
 def encode(delivery: Delivery) -> bytes:
-    if any(each.conversation for each in delivery.attempts):
-        silent = tuple(
-            replace(each, conversation=()) if each.conversation else each
-            for each in delivery.attempts
-        )
-        delivery = replace(delivery, attempts=silent)
+    if len(delivery.attempts) > 1 and any(each.conversation for each in delivery.attempts[1:]):
+        first, *others = delivery.attempts
+        silent = (replace(each, conversation=()) if each.conversation else each for each in others)
+        delivery = replace(delivery, attempts=(first, *silent))
     return _encode(delivery)
 
 
@@ -49,11 +49,16 @@ def decode(status: str, record: bytes) -> Delivery:
 
 
 def conversations(delivery: Delivery) -> list[tuple[int, bytes]]:
-    """Those that its attempts carry: which attempt it was of all that were made, and the lines."""
+    """
+    Those that are kept apart and that its attempts carry: which attempt it was of all that were
+    made, and the lines.
+    """
+    if len(delivery.attempts) < 2:
+        return []
     return [
         (_number(place, delivery), _encode(each.conversation))
         for place, each in enumerate(delivery.attempts)
-        if each.conversation
+        if place and each.conversation
     ]
 
 

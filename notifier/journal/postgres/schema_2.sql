@@ -1,7 +1,7 @@
 -- From version 1 to 2. Replicas of version 1 may go on beside those of version 2.
 
--- What was said in each attempt, which only one view shows: apart from the record, so that a
--- list need not read it. `number` is the attempt's among all that were made.
+-- What was said in each attempt after the first, which only one view shows: apart from the
+-- record, so that a list need not read it. `number` is the attempt's among all that were made.
 CREATE TABLE conversations (
     seq    BIGINT  NOT NULL,
     number INTEGER NOT NULL,
@@ -14,10 +14,10 @@ ALTER TABLE deliveries ADD COLUMN held_at BIGINT;
 UPDATE deliveries SET held_at = (extract(epoch FROM now()) * 1000000)::bigint WHERE status = 'held';
 CREATE INDEX deliveries_held ON deliveries (held_at) WHERE held_at IS NOT NULL;
 
--- Of the relay only what has been tried has an entry. The status is indexed for `sent`, too,
--- which may be rare; the channel by its value, for either may be.
+-- Any relay, channel or status may be the rare one, `sent` too.
 CREATE INDEX deliveries_relay ON deliveries (relay, seq) WHERE relay IS NOT NULL;
-CREATE INDEX deliveries_sent ON deliveries (seq) WHERE status = 'sent';
+DROP INDEX deliveries_status;
+CREATE INDEX deliveries_status ON deliveries (status, seq);
 CREATE INDEX deliveries_channel ON deliveries (channel, seq);
 
 -- What each process has counted in a minute (since 1970). The figures are the sum of them.

@@ -1,7 +1,7 @@
 -- From version 1 to 2.
 
--- What was said in each attempt, which only one view shows: apart from the record, so that a
--- list need not read it. place = seq << 20 | the attempt's number among all that were made.
+-- What was said in each attempt after the first, which only one view shows: apart from the
+-- record, so that a list need not read it. place = seq << 20 | the attempt's number among all that were made.
 CREATE TABLE conversations (place INTEGER PRIMARY KEY, lines BLOB NOT NULL) STRICT;
 
 -- Since when it waits for a person; NULL: it does not.
