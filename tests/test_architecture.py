@@ -68,6 +68,7 @@ KNOWN_TO_DISPATCH = {"feed", "journal"}
 # The libraries that only one part of the package may know.
 OWNERS = {
     "aiosmtpd": {"capture"},
+    "aiosmtplib": {"smtp"},
     "sqlite3": {"journal"},
     "asyncpg": {"journal"},
     "litestar": {"web"},

@@ -6,6 +6,8 @@ import ssl
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeAlias
 
+from aiosmtplib.esmtp import parse_esmtp_extensions
+
 from notifier.attempts import Stage
 from notifier.errors import ConfigurationError
 from notifier.relayspec import RelaySpec, Tls, is_host_name
@@ -162,7 +164,10 @@ class Opening:
             self._tell(refused.reply)
             reply = await self._ask(f"HELO {self._name}", {250}, self._timeouts.ehlo)
             return f"does not know EHLO; HELO: {reply.line}"
-        self.offered = _keywords(reply.lines[1:])
+        offered, mechanisms = parse_esmtp_extensions("\n".join(reply.lines))
+        self.offered = {keyword.upper(): parameters for keyword, parameters in offered.items()}
+        if mechanisms:  # of `AUTH` and of the older `AUTH=`, which some servers send beside it
+            self.offered["AUTH"] = " ".join(dict.fromkeys(mechanisms)).upper()
         self.session.features = _features(self.offered)
         return f"offers {', '.join(sorted(self.offered)) or 'nothing'}"
 
@@ -177,7 +182,7 @@ class Opening:
 
     async def _log_in(self) -> str:
         self.stage = Stage.AUTH
-        offered = self.offered.get("AUTH", "").upper().split()
+        offered = self.offered.get("AUTH", "").split()
         way = mechanism(offered)
         if way is None:
             theirs = ", ".join(offered) or "none"
@@ -225,18 +230,6 @@ class Opening:
 
     def _tell(self, reply: Reply) -> None:
         self.lines += (f"S: {line}" for line in reply.told)
-
-
-def _keywords(lines: Sequence[str]) -> dict[str, str]:
-    """What EHLO offers, RFC 5321, section 4.1.1.1; `AUTH=LOGIN` is how some said it of old."""
-    offered: dict[str, str] = {}
-    for line in lines:
-        if line[:5].upper() == "AUTH=":
-            line = f"AUTH {line[5:]}"
-        keyword, _, parameters = line.partition(" ")
-        keyword = keyword.upper()
-        offered[keyword] = f"{offered.get(keyword, '')} {parameters}".strip()
-    return offered
 
 
 def _features(offered: dict[str, str]) -> Features:

@@ -2,8 +2,10 @@
 
 import base64
 import binascii
-import hmac
 from collections.abc import Container
+
+from aiosmtplib.auth import auth_crammd5_verify, auth_login_encode, auth_plain_encode
+from aiosmtplib.errors import SMTPAuthenticationError
 
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")  # in the order in which we want them
 STRUCK_OUT = "********"
@@ -22,10 +24,13 @@ class Login:
 
     def __init__(self, mechanism: str, username: str, password: str) -> None:
         self._mechanism = mechanism
-        self._secrets = {"name": username, "password": password}
-        self._response = _encoded(f"\0{username}\0{password}")  # RFC 4616
+        self._username = username
+        self._password = password
+        self._response = auth_plain_encode(username, password).decode()  # RFC 4616
+        name, secret = (each.decode() for each in auth_login_encode(username, password))
+        self._left = {"name": name, "password": secret}  # each goes out once
         # What must not be kept, wherever a relay repeats it.
-        self.secrets = [each for each in (self._response, _encoded(password), password) if each]
+        self.secrets = [each for each in (self._response, secret, password) if each]
 
     @property
     def command(self) -> str:
@@ -44,16 +49,15 @@ class Login:
 
     def answer(self, challenge: str) -> str | None:
         """The line that answers a 334; None: it asks for what it has been given, or for more."""
-        if self._mechanism == "PLAIN" or not self._secrets:
+        if self._mechanism == "PLAIN" or not self._left:
             return None
-        octets = _decoded(challenge)
         if self._mechanism == "CRAM-MD5":
-            digest = hmac.new(self._secrets["password"].encode(), octets, "md5").hexdigest()
-            username = self._secrets["name"]
-            self._secrets.clear()
-            return _encoded(f"{username} {digest}")
-        secret = self._secrets.pop(self._wanted(octets.lower()), None)
-        return None if secret is None else _encoded(secret)
+            self._left.clear()
+            try:
+                return auth_crammd5_verify(self._username, self._password, challenge).decode()
+            except SMTPAuthenticationError:  # the challenge is not base64
+                return None
+        return self._left.pop(self._wanted(_decoded(challenge).lower()), None)
 
     def _wanted(self, prompt: bytes) -> str:
         """What a prompt of LOGIN asks for; in an unknown language, the name and then the rest."""
@@ -61,11 +65,7 @@ class Login:
             return "password"
         if b"user" in prompt or b"name" in prompt:
             return "name"
-        return next(iter(self._secrets))
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+        return next(iter(self._left))
 
 
 def _decoded(challenge: str) -> bytes:
