@@ -19,7 +19,7 @@ from tests.process import Server, free_port
 from tests.relay import SILENCE, ScriptedRelay
 from tests.test_dispatch import entry
 
-QUICK = 8.0  # seconds; of which Python takes some to start and to end
+QUICK = 12.0  # seconds; of which Python takes some to start and to end
 MESSAGES = 8
 
 
@@ -66,6 +66,8 @@ async def test_a_start_that_waits_for_its_journal_is_broken_off(kind, tmp_path):
     said = [line["event"] for line in events(server)]
     assert "draining" in said
     assert "crashed" not in said
+    if kind != "somebody writes":  # SQLite waits in a thread, which nobody can break off
+        assert "not_closed" not in said
     assert "Traceback" not in (tmp_path / "log.jsonl").read_text()
 
 
