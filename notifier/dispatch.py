@@ -97,8 +97,6 @@ class Dispatcher:
 
     def resume(self) -> None:
         self._running.set()
-        for lane in self._lanes:
-            lane.stir.set()
 
     async def stop(self, *, grace: float) -> None:
         """Finish what is under way within `grace` seconds, and give back the rest unsent."""
