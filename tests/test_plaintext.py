@@ -98,6 +98,7 @@ def test_a_mail_reads_as_it_should(path):
         ("<div hidden>x</div><p style='visibility:hidden'>x</p>a", "a"),
         ("<div style='max-height:0;overflow:hidden'>x</div>a", "a"),
         ("<div style='opacity:0.0'>x</div>a", "a"),
+        ("<div style='max-height:0'>a</div>", "a"),
         ("<span style='font-size:0px'>x</span><span style='font-size:1px'>y</span>a", "a"),
         ("<div style='font-size:0'><p style='font-size:13px'>a</p></div>", "a"),
         ("<div style='font-size:0'><p style='font:bold 12px/1 Arial'>a</p></div>", "a"),
