@@ -17,6 +17,7 @@ from notifier.capture.mailbox import Mailbox
 from notifier.relayspec import RelaySpec
 
 HOST = "127.0.0.1"
+DOT = b"\r\n.\r\n"
 LARGEST = 64 * 1024 * 1024  # octets of one mail
 NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, section 4.5.5
 # Connections cost us both ends here, and nobody else is to be spared.
@@ -129,12 +130,51 @@ class _Handler:
         return "451 4.3.0 internal error"
 
 
+class _Content:
+    """
+    A mail's content as it arrives, up to its final dot. Kept as octets: aiosmtpd makes an object
+    of every line, of which there may be millions.
+    """
+
+    def __init__(self) -> None:
+        self.complete: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._octets = bytearray(b"\r\n")  # so that a dot on the first line ends it, too
+
+    def feed(self, data: bytes) -> bytes | None:
+        """None: more is to come; else what comes behind the dot. RFC 5321, section 4.1.1.4."""
+        before = len(self._octets)
+        self._octets += data
+        end = self._octets.find(DOT, max(before - len(DOT) + 1, 0))
+        if end < 0:
+            if len(self._octets) > LARGEST + len(DOT):
+                del self._octets[: -len(DOT)]  # of what is too much the end alone is looked for
+                self._too_much = True
+            return None
+        behind = bytes(self._octets[end + len(DOT) :])
+        content = bytes(memoryview(self._octets)[2 : end + 2])
+        self._octets = bytearray()
+        if not self.complete.done():
+            self.complete.set_result(None if self._too_much else _without_stuffing(content))
+        return behind
+
+    _too_much = False
+
+
+def _without_stuffing(content: bytes) -> bytes:
+    """RFC 5321, section 4.5.2."""
+    if content.startswith(b"."):
+        content = content[1:]
+    return content.replace(b"\r\n.", b"\r\n")
+
+
 class _Connection(SMTP):
     """aiosmtpd's protocol, which tells of its coming and going, and takes nothing but SMTP."""
 
     def __init__(self, taker: Taker, peers: "set[asyncio.WriteTransport]", secret: str) -> None:
+        self._handler = _Handler(taker)
+        self._content: _Content | None = None  # that is arriving
         super().__init__(
-            _Handler(taker),
+            self._handler,
             authenticator=partial(_log_in, secret.encode()),
             auth_require_tls=False,  # it does not leave the machine
             timeout=SILENT_SECONDS,
@@ -152,7 +192,32 @@ class _Connection(SMTP):
         self._peers.add(self._peer)
         super().connection_made(transport)
 
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  aiosmtpd's name
+        """As aiosmtpd's own, in octets."""
+        envelope, session = self.envelope, self.session
+        if arg or envelope is None or session is None or not envelope.rcpt_tos:
+            await self.push("501 5.5.4 syntax: DATA" if arg else "503 5.5.1 need RCPT first")
+            return
+        self._content = _Content()
+        await self.push("354 end data with <CR><LF>.<CR><LF>")
+        content = await self._content.complete
+        if content is None:
+            reply = f"552 5.3.4 more than {LARGEST} octets"
+        else:
+            envelope.content = envelope.original_content = content
+            reply = await self._handler.handle_DATA(self, session, envelope)
+        self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's own
+        await self.push(reply)
+
     def data_received(self, data: bytes) -> None:
+        if self._content is not None:
+            behind = self._content.feed(data)
+            if behind is None:
+                return None
+            self._content = None
+            data = behind
+            if not data:
+                return None
         if self._begin is not None:
             self._begin += data[:4]
             word = self._begin[:4].upper()
