@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import smtplib
 import stat
 from datetime import UTC, datetime, timedelta
@@ -303,6 +304,20 @@ async def test_the_mailbox_survives_a_restart(tmp_path):
         assert await mailbox.count() == 4
     assert not half.exists()
     assert (tmp_path / "notes.eml").exists()
+
+
+async def test_a_mail_is_synced_before_its_name_is(mailbox, tmp_path, monkeypatch):
+    """The file first, then the folder that it stands in: a crash leaves no empty mail."""
+    synced, fsync = [], os.fsync
+
+    def noted(descriptor):
+        fsync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    id = await put(mailbox)
+    folder = tmp_path / "inbox"
+    assert synced == [(folder / f"{id}.eml").stat().st_ino, folder.stat().st_ino]
 
 
 async def test_mail_is_for_its_owner_alone(mailbox, tmp_path):

@@ -1,6 +1,7 @@
 """Static files that pages need. Nothing comes from another host."""
 
 from collections.abc import Iterable
+from functools import cache
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
@@ -38,14 +39,21 @@ class Files:
         if path is None:
             raise NotFoundException("there is no such file")
         kind = _kind(path).encode()
-        content = path.read_bytes()
+        content, digest = _read(path)
         if name.startswith("vendor/"):
             return Answer(content, content_type=kind, headers=[*SECURE, IMMUTABLE])
-        etag = b'"%s"' % sha256(content).hexdigest()[:16].encode()
+        etag = b'"%s"' % digest
         headers = [*SECURE, CHECKED, (b"etag", etag)]
         if request.headers.get("if-none-match", "").encode("latin-1") == etag:
             return Answer(b"", status=304, content_type=kind, headers=headers)
         return Answer(content, content_type=kind, headers=headers)
+
+
+@cache
+def _read(path: Path) -> tuple[bytes, bytes]:
+    """Once: however many ask for a file and do not read it, it is in memory once."""
+    content = path.read_bytes()
+    return content, sha256(content).hexdigest()[:16].encode()
 
 
 def _kind(path: Path) -> str:
