@@ -38,6 +38,7 @@ HEAVY = 256 * 1024  # octets: composing more than this would stall the loop
 PORTION = 512 * 1024  # octets of a batch that are composed in one turn of the loop
 # What a message, and a recipient, costs whatever it holds, as so many octets.
 MESSAGE, RECIPIENT = 4096, 512
+TEXT_MESSAGE = 64 * 1024  # a long one by a gateway is a dozen mails
 KEY_LIFETIME = timedelta(hours=24)  # of an idempotency key, after the last message is due
 
 
@@ -235,7 +236,7 @@ class Desk:
                 _scope(key), lambda: self._admission.admit(message, id=id, key=key, now=now)
             )
         except Rejected as error:
-            return error
+            return error.bare()
 
     async def _keep(self, entries: list[Entry], kept: Idempotency | None) -> bytes | None:
         if not entries and kept is None:
@@ -258,7 +259,7 @@ class Desk:
 def _load(message: Message | Rejected) -> int:
     """About what it costs to compose, in octets gone through."""
     if not isinstance(message, Email):
-        return MESSAGE
+        return TEXT_MESSAGE
     crowd = len(message.to) + len(message.cc) + len(message.bcc)
     return MESSAGE + weight(message) + crowd * RECIPIENT
 

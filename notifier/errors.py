@@ -23,6 +23,7 @@ called a `Failure` (see `deliveries`).
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 from msgspec import Struct
 
@@ -41,6 +42,11 @@ class ConfigurationError(NotifierError):
 
 class Rejected(NotifierError):
     """The request cannot be carried out as it stands."""
+
+    def bare(self) -> Self:
+        """To be kept: without the frames that it was raised in, and all that those hold."""
+        self.__context__ = self.__cause__ = None
+        return self.with_traceback(None)
 
 
 class Fault(Struct, frozen=True):

@@ -8,11 +8,17 @@ import pytest
 
 from notifier.errors import Unavailable
 from notifier.web import room
-from notifier.web.room import BODIES, Place, Room
+from notifier.web.room import Place, Room
 from tests.process import Server, message
 
 LIMIT = 15.0
 LARGEST = 1_000_000
+BODIES = 4
+
+
+@pytest.fixture(autouse=True)
+def room_for_four(monkeypatch):
+    monkeypatch.setattr(room, "BODIES", BODIES)
 
 
 class Body:

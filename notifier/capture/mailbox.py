@@ -100,10 +100,10 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
     ) -> str:
         """Keep a mail and tell its id; once this returns it is on disk. Raises OSError."""
         id = self._new_id()
-        kept = stamped(
-            source, id=id, at=_at(id), sender=sender, recipients=recipients, client=client
+        envelope = stamped(
+            b"", id=id, at=_at(id), sender=sender, recipients=recipients, client=client
         )
-        write = partial(_write, self._folder, id, kept)
+        write = partial(_write, self._folder, id, (envelope, source))
         writing = asyncio.get_running_loop().run_in_executor(self._threads, write)
         self._writing.add(writing)
         writing.add_done_callback(partial(self._written, id))
@@ -221,13 +221,13 @@ def _found(folder: Path) -> dict[str, int]:
     return sizes
 
 
-def _write(folder: Path, id: str, content: bytes) -> int:
+def _write(folder: Path, id: str, pieces: Sequence[bytes]) -> int:
     temporary = folder / f"{id}.tmp"
     try:
         with os.fdopen(
             os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
         ) as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(folder / f"{id}.eml")
@@ -235,7 +235,7 @@ def _write(folder: Path, id: str, content: bytes) -> int:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return len(content)
+    return sum(map(len, pieces))
 
 
 def _sync(folder: Path) -> None:

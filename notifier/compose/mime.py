@@ -41,14 +41,15 @@ def octets_of(text: str) -> bytes:
     text = text.removeprefix("\ufeff")
     if "\0" in text:
         raise ValueError("NUL is not allowed in it")
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.endswith("\n"):
-        text += "\n"
     try:
-        return text.replace("\n", "\r\n").encode()
+        octets = text.encode()  # first: a text with one rare character takes four octets for each
     except UnicodeEncodeError:
         raise ValueError("lone surrogates are not allowed in it") from None
+    if b"\r" in octets:
+        octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if not octets.endswith(b"\n"):
+        octets += b"\n"
+    return octets.replace(b"\n", b"\r\n")
 
 
 def text_part(kind: bytes, octets: bytes) -> bytes:

@@ -17,7 +17,9 @@ Handler = Callable[[AnyRequest], Awaitable[Any]]
 Receive = Callable[[], Awaitable[Any]]
 
 SMALL = 256 * 1024  # octets: a body up to this needs no place, so that no large one holds it up
-BODIES = 4  # of the largest size that one may have, at a time; one caller may have all but one
+# Of the largest size that one may have, at a time; one caller may have all but one. What is made of
+# a body takes several times its size.
+BODIES = 2
 WAIT_SECONDS = 10.0
 SILENT_SECONDS = 1.0  # after which a body that does not come loses its place to those who wait
 

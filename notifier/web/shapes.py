@@ -68,7 +68,7 @@ class Unread(Sequence[Message | InvalidMessage]):
         try:
             return read_message(self._messages[place])
         except InvalidMessage as error:
-            return error
+            return error.bare()
 
 
 def read_batch(body: bytes) -> Unread:

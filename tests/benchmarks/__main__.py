@@ -6,6 +6,7 @@ What notifier does in a second, what a message costs, and how that compares.
     python -m tests.benchmarks --scale         a million waiting, 10 MB, pruning, 5,000 readers
     python -m tests.benchmarks --round-trips   a relay that is 50 ms away
     python -m tests.benchmarks --replicas      one, two and three replicas on PostgreSQL
+    python -m tests.benchmarks --stalls        what requests made to be heavy do to a server
     python -m tests.benchmarks --costs         where the microseconds of a message go
 
 Everything is started here on loopback, as processes of its own, and ended again. A peer that is
@@ -22,7 +23,7 @@ from tests.benchmarks.costs import costs
 from tests.benchmarks.readers import idle_readers
 from tests.benchmarks.round_trips import round_trips
 from tests.benchmarks.scale import waiting
-from tests.benchmarks.stalls import large_messages, pruning
+from tests.benchmarks.stalls import large_messages, pruning, stalls
 
 SCALE = {
     "waiting": waiting,
@@ -50,6 +51,7 @@ def parsed():
         "--scale", nargs="*", choices=SCALE, help="all of it, or the parts that are named"
     )
     parser.add_argument("--round-trips", action="store_true")
+    parser.add_argument("--stalls", action="store_true")
     parser.add_argument("--costs", action="store_true")
     parser.add_argument("--replicas", action="store_true")
     return parser.parse_args()
@@ -69,6 +71,8 @@ def main():
         replicas.compare(**load)
     elif arguments.round_trips:
         round_trips()
+    elif arguments.stalls:
+        stalls()
     elif arguments.costs:
         costs(arguments.count)
     else:

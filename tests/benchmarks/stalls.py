@@ -20,6 +20,7 @@ from notifier.journal import Entry, journal_at
 from notifier.messages import Email
 from notifier.settings import Settings
 from notifier.upkeep import Upkeep
+from tests import shapes
 from tests.benchmarks.figures import percentile
 from tests.benchmarks.load import Sink, warm_up
 from tests.benchmarks.peers import Notifier
@@ -31,6 +32,18 @@ SMALL_PER_SECOND = 200
 TICK_SECONDS = 0.002
 PRUNED = 50_000
 PORTION = 1_000
+
+
+def stalls():
+    """How long requests made to be heavy hold the loop, and how much memory they take."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
+        asyncio.run(_print_stalls(Path(name)))
+
+
+async def _print_stalls(folder):
+    print("| what is asked | loop held, ms | memory, MB |\n|---|---:|---:|")
+    async for name, held, memory, _ in shapes.measured(folder):
+        print(f"| {name} | {held * 1000:.0f} | {memory:.0f} |", flush=True)
 
 
 class Lag:
