@@ -133,7 +133,7 @@ def _rules(css: str) -> Iterator[tuple[str, str]]:
                 selectors = last.rpartition(";")[2].strip()
         elif piece == "}":
             depth = max(depth - 1, 0)
-        elif depth == 1 and not selectors.startswith("@"):
+        elif depth == 1:
             yield selectors, piece
         else:
             last = piece
