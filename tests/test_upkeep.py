@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from notifier.alerts.watch import Watch
 from notifier.deliveries import Priority, Route, Status
+from notifier.health import Health
 from notifier.journal import Backlog, Filter, journal_at
 from notifier.settings import Settings
 from notifier.upkeep import MOVED, Upkeep
@@ -116,3 +118,43 @@ async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journa
     assert [each.what for each in moved.events] == [MOVED]
     assert (await journal.get("scheduled")).due_at == later
     assert (await journal.find(Filter(status=(Status.SCHEDULED,)))).deliveries[0].events == ()
+
+
+async def test_what_is_held_ends_after_its_retention(journal):
+    """Not before; as expired, with its reason, and whoever counts is told of it."""
+    ended = []
+    settings = Settings(held_retention=3600.0)
+    upkeep = Upkeep(journal, settings, clock=Clock(), ended=ended.append)
+    await journal.add([entry("held")])
+    [claim] = await journal.claim(RELAY, 1, now=lambda: NOW)
+    await journal.record(claim.delivery.held("nobody can know"))
+    await upkeep.give_up_held(NOW + timedelta(seconds=3599))
+    assert (await journal.get("held")).status is Status.HELD
+    await upkeep.give_up_held(NOW + timedelta(seconds=3600))
+    assert [(each.id, each.status) for each in ended] == [("held", Status.EXPIRED)]
+    assert "nobody can know" in (await journal.get("held")).reason
+    assert await journal.content("held") == b"content"
+
+
+def test_what_is_held_for_long_is_an_alert_that_says_until_when():
+    """Told past the alert's patience, and over once nothing is held."""
+    clock = Clock()
+    watch = Watch(Settings(alert_after=600.0, held_retention=86400.0), clock=clock)
+
+    def look(since):
+        health = Health(
+            ready=True, reasons=(), relays=(), counts={Status.HELD: 2}, oldest_due_at=None,
+            paused=False, held_since=since,
+        )  # fmt: skip
+        return watch.look(health)
+
+    name = ("messages_held", "held")
+    assert name in look(NOW).unclear
+    clock.now = NOW + timedelta(seconds=600)
+    since, words = look(NOW).wrong[name]
+    assert since == NOW
+    ends = (NOW + timedelta(days=1)).strftime("%Y-%m-%d %H:%M")
+    assert words == f"2 messages are held for a person; the oldest expires at {ends} UTC"
+    none = look(None)
+    assert name not in none.wrong
+    assert name not in none.unclear

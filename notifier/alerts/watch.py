@@ -91,9 +91,7 @@ class Watch:
         if since is not None and seen.at - since >= self._patience:
             ends = (since + self._held_retention).strftime("%Y-%m-%d %H:%M")
             count = health.counts.get(Status.HELD, 0)
-            words = (
-                f"{count} messages are held for a person to decide; the oldest expires at {ends}"
-            )
+            words = f"{count} messages are held for a person; the oldest expires at {ends} UTC"
             seen.wrong[name] = since, words
         elif since is not None:
             seen.unclear.add(name)
