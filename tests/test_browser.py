@@ -257,6 +257,17 @@ async def sign_in(visit, key):
     await visit.page.get_by_role("button", name="Sign in").click()
 
 
+@pytest.mark.parametrize("asked", ["/.//evil.example/x", "//evil.example/x", "/%5Cevil.example"])
+async def test_the_sign_in_leads_to_no_other_site(browser, locked, asked):
+    """Wherever the address says to go on to: the page that opens is one of ours."""
+    server, keys = locked
+    async with visiting(browser, server.port) as visit:
+        page = await visit.go(f"/sign-in?next={asked}")
+        await sign_in(visit, keys["read"])
+        await page.wait_for_url(lambda url: "/sign-in" not in url)
+        assert page.url.startswith(f"{visit.url}/")
+
+
 async def test_a_key_opens_the_monitor_as_far_as_it_may(browser, locked):
     """None: the sign-in. `read`: to look at. `manage`: to act. After signing out: nothing."""
     server, keys = locked
