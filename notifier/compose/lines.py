@@ -127,8 +127,11 @@ class Lines:
         if self._breaks:
             if self._line is not None:
                 self._finish()
-            if self._breaks > 1 and self._done and self._done[-1].strip(" >"):
-                self._finish()
+            if self._breaks > 1:
+                while self._done and not self._done[-1].strip(" >"):
+                    self._done.pop()
+                if self._done:
+                    self._finish()
             self._breaks = 0
         if self._line is None:
             self._begin()
