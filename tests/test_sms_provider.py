@@ -14,7 +14,7 @@ import trustme
 
 from notifier.attempts import Envelope, Scope, Stage
 from notifier.errors import Rejected
-from notifier.sms.breaker import TAKES_SECONDS
+from notifier.sms.breaker import TAKES_SECONDS, Breaker
 from notifier.sms.provider import Provider, content
 from notifier.sms.providerspec import read_provider
 
@@ -235,6 +235,15 @@ async def test_one_text_that_it_may_not_send_does_not_rest_a_provider_that_works
             assert provider.room() == 8
             await _send(provider)
         assert provider.room() == 0
+
+
+def test_what_was_under_way_when_it_began_to_rest_does_not_cut_the_rest_short():
+    """Not even a 403 from a provider that took a text just before."""
+    breaker = Breaker()
+    breaker.took(1.0)
+    breaker.open(2.0, "busy")
+    breaker.doubt(3.0, "not this one")
+    assert breaker.resting(3.0)
 
 
 async def test_a_provider_that_may_send_nothing_rests_no_longer_each_time():
