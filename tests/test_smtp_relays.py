@@ -450,6 +450,7 @@ async def test_where_the_first_fails_the_second_takes_over(pair, verb, answer):
         ("RCPT", "550 5.1.1 nobody"),
         ("DATA", "554 5.7.1 no"),
         ("DOT", "554 5.7.1 spam"),
+        ("DOT", "552 5.7.0 a picture of this size is spam"),
         ("DOT", "451 4.3.0 later"),
         ("DOT", "421 4.3.0 later"),
         ("DOT", CUT),
