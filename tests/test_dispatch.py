@@ -286,6 +286,8 @@ async def test_bulk_never_takes_the_last_worker(journal):
 
     async with dispatching(journal, transport) as dispatcher:
         await until(bulk_is_stuck)
+        await looked(dispatcher, journal)
+        assert (await journal.backlog()).counts[Status.SENDING] == 3  # nor is more claimed
         await journal.add([entry(99, priority=Priority.URGENT)])
         dispatcher.wake(Route.RELAY)
         await until(urgent_has_left)

@@ -147,11 +147,14 @@ def test_whatever_comes_and_ends_the_shares_hold(events, workers, ways):
             lane = lanes.of(way % ways)
             if what == "arrives":
                 claim = entry(number, priority=priority).delivery
-                lanes.take_in(lane, [Claim(claim, None if is_large else b"")])
+                lanes.take_in(lane, [Claim(claim, None if is_large else b"x")])
             elif under_way:
                 lanes.done(*under_way.pop(way % len(under_way)))
             while lanes._ready() is not None:
-                under_way.append(await lanes.next())
+                lane, claim = await lanes.next()
+                under_way.append((lane, claim))
+                if claim.delivery.priority is Priority.BULK and lane.busy > 1:
+                    assert shared_left(lanes, under_way) > 0
             check(lanes, under_way, workers)
 
     asyncio.run(play())
@@ -163,17 +166,13 @@ def check(lanes, under_way, workers):
         assert lane.busy == by_lane[id(lane)] <= workers
         assert lane.busy or not lane.ahead
     assert len(under_way) <= lanes.workers
-    reserved = sum(not lane.busy for lane in lanes)
-    shared_left = lanes.workers - len(under_way) - reserved
-    urgent_waits = any(
-        claim is not None and claim[2].delivery.priority < Priority.BULK and claim[2].content
-        for lane in lanes
-        for claim in lane._small[:1]
-    )
-    assert not urgent_waits or shared_left == 0
-    bulk = sum(claim.delivery.priority is Priority.BULK for _, claim in under_way)
-    if bulk == len(under_way) > len(by_lane):
-        assert shared_left > 0
+    waits = [window[0][0] < Priority.BULK for lane in lanes if (window := lane._small)]
+    assert not any(waits) or shared_left(lanes, under_way) == 0
+
+
+def shared_left(lanes, under_way):
+    """Workers that whichever lane may have."""
+    return lanes.workers - len(under_way) - sum(not lane.busy for lane in lanes)
 
 
 # --- the whole service --------------------------------------------------------------------------
