@@ -327,4 +327,4 @@ async def test_check_tells_machines_what_each_step_has_shown():
     assert done.returncode == 1
     assert (look["relay"], look["port"], look["ok"]) == ("ours", relay.port, False)
     assert [each["ok"] for each in look["findings"]] == [True, True, True, True, False]
-    assert look["findings"][-1]["said"] == "550 not you"
+    assert look["findings"][-1]["said"] == "us@example.org: 550 not you"
