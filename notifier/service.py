@@ -14,23 +14,23 @@ from notifier.attempts import Attempt
 from notifier.capture import Mailbox
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Route, Status
-from notifier.desk import Desk, Idempotent, Receipt
-from notifier.dispatch import Dispatcher
+from notifier.dispatch.dispatcher import Dispatcher
+from notifier.dispatch.transports import Routes
 from notifier.errors import ConfigurationError, MessageNotFound, Rejected
 from notifier.feed import Feed
-from notifier.fittings import Fittings
-from notifier.health import Health
-from notifier.history import History
+from notifier.housekeeping.health import Health
+from notifier.housekeeping.history import History
+from notifier.housekeeping.replicas import Replicas
+from notifier.housekeeping.upkeep import Upkeep
+from notifier.intake.submission import Desk, Idempotent, Receipt
 from notifier.journal import Backlog, Filter, Step
 from notifier.metrics import LoopLag, Tally
-from notifier.replicas import Replicas
+from notifier.preflight import Fittings
 from notifier.retries import RetryPolicy, again
-from notifier.routes import Routes
 from notifier.sessions import Sessions
 from notifier.settings import Settings, variable
 from notifier.supervisor import Supervisor
 from notifier.threads import FairThreads
-from notifier.upkeep import Upkeep
 
 if TYPE_CHECKING:  # an extra
     from notifier.tracing.spans import Spans

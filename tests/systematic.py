@@ -25,7 +25,7 @@ import structlog
 from msgspec.structs import replace
 
 from notifier.deliveries import Delivery, Status
-from notifier.dispatch import Dispatcher
+from notifier.dispatch.dispatcher import Dispatcher
 from notifier.errors import JournalUnavailable, Unavailable
 from notifier.journal import Journal
 from notifier.messages import Sms
@@ -198,8 +198,8 @@ class Provider(ScriptedProvider):
 def hasty():
     """Waits that a person would not notice are cut short."""
     with (
-        mock.patch("notifier.dispatch.JOURNAL_SECONDS", 0.02),
-        mock.patch("notifier.recorder.JOURNAL_SECONDS", 0.02),
+        mock.patch("notifier.dispatch.dispatcher.JOURNAL_SECONDS", 0.02),
+        mock.patch("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02),
         mock.patch("notifier.sms.breaker.SHORTEST", 0.02),
         mock.patch("notifier.sms.breaker.LONGEST", 0.02),
         mock.patch.object(Rests, "after", return_value=0.02),

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from notifier import alerts
-from notifier.alerts import watch
+from notifier.alerts import conditions as watch
 from notifier.errors import JournalUnavailable
 from tests.notifying import (
     Clock,

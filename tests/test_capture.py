@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from notifier.capture import Capture, Mailbox, Simulator
-from notifier.capture.reading import attachment, read, stamped, unstamped
+from notifier.capture.parsing import attachment, read, stamped, unstamped
 from notifier.relayspec import RelaySpec, Tls
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ import click
 import msgspec
 import pytest
 
-from notifier.cli.checking import check
+from notifier.cli.check import check
 from notifier.relayspec import RelaySpec
 from notifier.settings import Settings
 from notifier.smtp.connect import Opening

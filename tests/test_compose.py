@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from notifier.compose import compose, is_html, weight
-from notifier.compose.composing import HTML_WEIGHT
+from notifier.compose.mail import HTML_WEIGHT
 from notifier.compose.text import HTML_CHARACTERS, text_of
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Attachment, Email

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from notifier.deliveries import Status
-from notifier.desk import HEAVY
 from notifier.errors import InvalidMessage, MessageNotFound, WrongState
+from notifier.intake.submission import HEAVY
 from notifier.journal import Filter, Idempotency
 from notifier.messages import Attachment
 from tests.notifying import email as mail_to

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import Priority, Route, Status
-from notifier.dispatch import Dispatcher
+from notifier.dispatch.dispatcher import Dispatcher
+from notifier.dispatch.lanes import LARGE_AT_ONCE
 from notifier.errors import JournalUnavailable, Rejected
 from notifier.feed import Feed
 from notifier.journal import Entry
 from notifier.journal.postgres import PostgresJournal
 from notifier.journal.sqlite import SqliteJournal
 from notifier.journal.sqlite.claims import AHEAD_BYTES
-from notifier.lanes import LARGE_AT_ONCE
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 from tests.test_deliveries import delivery
@@ -98,7 +98,7 @@ def entry(number, **changes):
 @pytest.fixture(autouse=True)
 def unpolled(monkeypatch):
     """What is to leave leaves because somebody is told of it, not because they look at times."""
-    monkeypatch.setattr("notifier.dispatch.POLL_SECONDS", 3600.0)
+    monkeypatch.setattr("notifier.dispatch.dispatcher.POLL_SECONDS", 3600.0)
 
 
 @pytest.fixture
@@ -421,7 +421,7 @@ async def test_of_large_messages_only_so_many_are_in_memory(journal):
 
 async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkeypatch):
     """F13: a record that fails is tried until it is written, by a worker that waits for it."""
-    monkeypatch.setattr("notifier.recorder.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02)
     transport = Transport()
     record, failures = journal.record, iter(range(3))
 
@@ -440,7 +440,7 @@ async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkey
 
 async def test_an_idle_worker_sends_nothing_while_a_record_fails(journal, monkeypatch):
     """F13: whoever else has a message in hand waits until the first outcome is on disk."""
-    monkeypatch.setattr("notifier.recorder.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02)
     transport, failing = Transport(), asyncio.Event()
     record, tried = journal.record, []
 
@@ -520,7 +520,7 @@ async def test_a_failure_of_the_relay_waits_by_patience_and_not_by_the_schedule(
 
 async def test_claims_that_fail_in_all_routes_at_once_are_made_again(journal, monkeypatch):
     """Whatever they failed of: each route goes on, also after a fault of ours."""
-    monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.dispatcher.JOURNAL_SECONDS", 0.02)
     monkeypatch.setattr("notifier.supervisor.FIRST_PAUSE", 0.02)
     ways = {route: Transport() for route in Route}
     more = {route: ways[route] for route in Route if route is not Route.RELAY}
@@ -545,7 +545,7 @@ async def test_claims_that_fail_in_all_routes_at_once_are_made_again(journal, mo
 
 async def test_after_an_outage_of_the_database_every_route_claims_again(postgres, monkeypatch):
     """All were claiming when it broke, and all try again at the same time: nothing has died."""
-    monkeypatch.setattr("notifier.dispatch.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.dispatcher.JOURNAL_SECONDS", 0.02)
     supervisor = Supervisor()
     journal = PostgresJournal(await postgres.database(), supervisor=supervisor)
     await journal.open()
@@ -599,7 +599,7 @@ async def test_an_outcome_that_cannot_be_kept_is_held_and_its_worker_goes_on(jou
 
 async def test_what_cannot_even_be_held_stops_no_worker(journal, monkeypatch):
     """A delivery that the journal takes in no shape stays `sending`; the next one is sent."""
-    monkeypatch.setattr("notifier.recorder.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02)
     record = journal.record
 
     unavailable = iter(["then it is there again"])

@@ -20,10 +20,11 @@ import psutil
 import pytest
 import uvicorn
 
-from notifier.cli import clients, serving
 from notifier.deliveries import Status
 from notifier.errors import JournalUnavailable
 from notifier.journal import Filter
+from notifier.server import process as serving
+from notifier.server import protocol as clients
 from notifier.web.app import create_app
 from tests.notifying import (
     LIMIT,
@@ -226,7 +227,7 @@ async def test_f12_on_a_full_disk_the_service_says_503_and_goes_on_by_itself(
 
 async def test_f13_while_no_record_can_be_written_nothing_is_sent(relay, tmp_path, monkeypatch):
     """Not ready, and said so; no idle worker begins anything; then each is sent, one copy each."""
-    monkeypatch.setattr("notifier.recorder.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02)
     relay.hold("DOT")
     async with notifying(tmp_path, relay, workers=16) as service:
         record, broken, refused = service.journal.record, asyncio.Event(), []
@@ -309,8 +310,8 @@ async def test_f14_a_failed_fsync_ends_the_process_with_74(
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_f37_after_a_jump_of_the_clock_all_goes_on(relay, tmp_path, hours, monkeypatch):
     """New ones leave; deferred ones leave once; nothing waits for the clock to come back."""
-    monkeypatch.setattr("notifier.dispatch.POLL_SECONDS", 0.1)
-    monkeypatch.setattr("notifier.upkeep.CLOCK_SECONDS", 0.05)
+    monkeypatch.setattr("notifier.dispatch.dispatcher.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("notifier.housekeeping.upkeep.CLOCK_SECONDS", 0.05)
     clock = Clock()
     relay.answer("RCPT", "451 later", to="ann@example.org", times=1)
     async with notifying(tmp_path, relay, clock=clock, retry_schedule=(0.5,)) as service:

@@ -6,7 +6,7 @@ import pytest
 
 from notifier.deliveries import Event, Status
 from notifier.errors import JournalUnavailable
-from notifier.history import History
+from notifier.housekeeping.history import History
 from notifier.journal import journal_at
 from tests.notifying import until
 from tests.test_deliveries import NOW, delivery

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from notifier.errors import JournalUnavailable
+from notifier.intake.rates import MINUTE
 from notifier.journal import Filter
 from notifier.keys import KeyScope
-from notifier.limits import MINUTE
 from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.web.access import access_to

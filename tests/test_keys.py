@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from notifier.compose import address
 from notifier.errors import ConfigurationError
+from notifier.intake.rates import Limits
 from notifier.keys import KeyKind, Keys, KeyScope, expiry, new_key
-from notifier.limits import Limits
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

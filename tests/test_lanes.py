@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from notifier.deliveries import Priority, Route, Status
+from notifier.dispatch.lanes import LARGE_AT_ONCE, Lanes
 from notifier.journal import Claim
 from notifier.journal.sqlite.claims import AHEAD_BYTES
-from notifier.lanes import LARGE_AT_ONCE, Lanes
 from notifier.messages import Sms
 from tests.notifying import LIMIT, email, ended, notifying, submit, submit_one, until
 from tests.relay import ScriptedRelay

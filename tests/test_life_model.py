@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import MAX_UNCERTAIN, Delivery, Route, Status
-from notifier.dispatch import Dispatcher
+from notifier.dispatch.dispatcher import Dispatcher
 from notifier.errors import WrongState
 from notifier.feed import Feed
 from notifier.journal import Entry

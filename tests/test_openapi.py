@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from notifier.web.api.resources import MessageList, MessageResource
 from notifier.web.problems import Problem
-from notifier.web.resources import MessageList, MessageResource
 from tests.web_client import JSON, serving
 
 

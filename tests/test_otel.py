@@ -335,7 +335,7 @@ def test_a_variable_that_cannot_be_followed_is_told_and_no_mail_waits_for_it(
 
 def test_where_it_is_off_the_sdk_is_not_even_loaded():
     """It would take its time and memory."""
-    program = "import sys, notifier.cli.serving; sys.exit('opentelemetry' in sys.modules)"
+    program = "import sys, notifier.server.process; sys.exit('opentelemetry' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from notifier.errors import Unavailable
-from notifier.web import room
-from notifier.web.room import Place, Room
+from notifier.web import body_memory as room
+from notifier.web.body_memory import Place, Room
 from tests.process import Server, message
 
 LIMIT = 15.0

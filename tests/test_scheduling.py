@@ -43,7 +43,7 @@ async def relay():
 @pytest.fixture(autouse=True)
 def unpolled(monkeypatch):
     """What is to leave in a test leaves because it is due, not because somebody looks at times."""
-    monkeypatch.setattr("notifier.dispatch.POLL_SECONDS", 3600.0)
+    monkeypatch.setattr("notifier.dispatch.dispatcher.POLL_SECONDS", 3600.0)
 
 
 async def test_a_scheduled_message_leaves_when_it_is_due_and_not_before(relay, tmp_path):

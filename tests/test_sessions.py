@@ -12,8 +12,8 @@ from notifier.keys import Keys
 from notifier.service import Notifier
 from notifier.sessions import LIFETIME, MOST
 from notifier.settings import Settings
-from notifier.web import signing
 from notifier.web.auth import COOKIE, SECURE_COOKIE
+from notifier.web.ui import sign_in as signing
 from tests.notifying import Clock, until
 from tests.test_web_keys import look, made
 from tests.test_web_signing import OURS, signed_in

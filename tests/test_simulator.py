@@ -83,7 +83,9 @@ async def test_drop_after_dot_is_uncertain_once_and_then_sent(service):
 
 async def test_slow_is_answered_late_and_others_meanwhile(relay, tmp_path, monkeypatch):
     """It is `sending` for as long as the simulator takes; nobody waits for it."""
-    monkeypatch.setattr("notifier.routes.Simulator", lambda mailbox: Simulator(mailbox, slow=0.5))
+    monkeypatch.setattr(
+        "notifier.dispatch.transports.Simulator", lambda mailbox: Simulator(mailbox, slow=0.5)
+    )
     async with notifying(tmp_path, relay, workers=2) as service:
         slow = await submit_one(service, email("slow@simulator.notifier"))
         await until_status(service, slow, Status.SENDING)

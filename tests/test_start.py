@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from notifier.errors import ConfigurationError
-from notifier.fittings import Fittings
+from notifier.preflight import Fittings
 from notifier.settings import Settings
 from tests.process import Server, environment, free_port
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from notifier.alerts.watch import Watch
+from notifier.alerts.conditions import Watch
 from notifier.deliveries import Priority, Route, Status
-from notifier.health import Health
+from notifier.housekeeping.health import Health
+from notifier.housekeeping.upkeep import MOVED, Upkeep
 from notifier.journal import Backlog, Filter, journal_at
 from notifier.settings import Settings
-from notifier.upkeep import MOVED, Upkeep
 from tests.notifying import until
 from tests.test_history import Clock
 from tests.test_journal import NOW, entry
@@ -86,7 +86,7 @@ async def journal(request, tmp_path):
 
 async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journal, monkeypatch):
     """Each notices; the first moves what is put off, its timeline says so, the others leave it."""
-    monkeypatch.setattr("notifier.upkeep.CLOCK_SECONDS", 0.01)
+    monkeypatch.setattr("notifier.housekeeping.upkeep.CLOCK_SECONDS", 0.01)
     later = NOW + timedelta(hours=3)
     put_off = {"status": Status.DEFERRED, "due_at": later, "priority": Priority.URGENT}
     await journal.add([entry("put off", **put_off)])

@@ -12,7 +12,7 @@ import pytest
 from notifier import web as web_package
 from notifier.service import Notifier
 from notifier.settings import Settings
-from notifier.web.files import SWAGGER
+from notifier.web.ui.files import SWAGGER
 from tests.test_web_keys import made
 from tests.web_client import LETTER, client_of, serving
 

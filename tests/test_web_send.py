@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from notifier.deliveries import Status
-from notifier.web.messages import progress
+from notifier.web.api.messages import progress
 from tests.web_client import JSON, LETTER, serving
 
 TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}

@@ -14,8 +14,8 @@ from notifier.deliveries import Delivery, Route, Status
 from notifier.recipients import Recipient
 from notifier.relayspec import Tls
 from notifier.smtp import State
-from notifier.web.explaining import Situation, explain
-from notifier.web.relays import RelayResource, TroubleResource
+from notifier.web.api.explanation import Situation, explain
+from notifier.web.api.relays import RelayResource, TroubleResource
 from tests.process import Server
 from tests.web_client import LETTER, serving
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from notifier.cli import main
-from notifier.cli.serving import Life
+from notifier.server.process import Life
 
 TICK_SECONDS = 0.005
 

@@ -11,12 +11,12 @@ from typing import Self
 import structlog
 from msgspec.structs import replace
 
-from notifier.alerts.roads import Alert, Road, roads_of
-from notifier.alerts.told import Told
-from notifier.alerts.watch import ENDS, SHARED, Name, Watch, free_bytes
+from notifier.alerts.channels import Alert, Road, roads_of
+from notifier.alerts.conditions import ENDS, SHARED, Name, Watch, free_bytes
+from notifier.alerts.ledger import Told
 from notifier.clock import Clock
 from notifier.errors import JournalUnavailable
-from notifier.health import Health
+from notifier.housekeeping.health import Health
 from notifier.journal import Journal
 from notifier.settings import Settings
 from notifier.smtp import Relays

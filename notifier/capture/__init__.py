@@ -4,7 +4,7 @@ real SMTP on loopback, so that trying notifier out runs the code that production
 """
 
 from notifier.capture.mailbox import Mailbox
-from notifier.capture.reading import Caught, CaughtAttachment, OpenedMail, Summary
+from notifier.capture.parsing import Caught, CaughtAttachment, OpenedMail, Summary
 from notifier.capture.server import Capture
 from notifier.capture.simulator import Simulator
 

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self, TypeAlias, TypeVar
 
-from notifier.capture.reading import Caught, File, OpenedMail, Summary, stamped
+from notifier.capture.parsing import Caught, File, OpenedMail, Summary, stamped
 from notifier.threads import FairThreads
 
 T = TypeVar("T")

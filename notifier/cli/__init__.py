@@ -14,7 +14,7 @@ import click
 
 from notifier import __version__
 from notifier.cli.display import printable
-from notifier.cli.messaging import messages
+from notifier.cli.message_commands import messages
 from notifier.cli.options import config_option, json_option, key_option, server_url
 from notifier.errors import (
     ConfigurationError,
@@ -46,14 +46,14 @@ def serve(config: Path | None, host: str | None, port: str | None) -> None:
     given = {"NOTIFIER_HOST": host, "NOTIFIER_PORT": port}
     environ = {**os.environ, **{name: text for name, text in given.items() if text is not None}}
     settings = Settings.read(environ, config=config, further=_unfit_to_serve)
-    from notifier.cli.serving import serve
+    from notifier.server.process import serve
 
     serve(settings)
 
 
 def _unfit_to_serve(settings: Settings) -> Sequence[str]:
     """What else is wrong, where something is."""
-    from notifier.cli.serving import faults_of
+    from notifier.server.process import faults_of
 
     return faults_of(settings)
 
@@ -105,7 +105,7 @@ def send(config: Path | None, url: str | None, api_key: str | None, **given: Any
 def check(config: Path | None, as_json: bool) -> None:
     """Connect to each relay, and say what is wrong and what to do."""
     settings = Settings.read(os.environ, config=config)
-    from notifier.cli.checking import check
+    from notifier.cli.check import check
 
     check(settings, say=click.echo, as_json=as_json)
 
@@ -195,7 +195,7 @@ def revoke_key(config: Path | None, as_json: bool, name: str) -> None:
 def backup(config: Path | None, file: Path) -> None:
     """Copy the journal to a new FILE, also while the server runs."""
     settings = Settings.read(os.environ, config=config)
-    from notifier.cli.journalling import backup
+    from notifier.cli.journal import backup
 
     click.echo(backup(settings, file))
 
@@ -205,7 +205,7 @@ def backup(config: Path | None, file: Path) -> None:
 def prune(config: Path | None) -> None:
     """Drop what is past its retention. A running server does it by itself."""
     settings = Settings.read(os.environ, config=config)
-    from notifier.cli.journalling import prune
+    from notifier.cli.journal import prune
 
     click.echo(prune(settings))
 

@@ -21,8 +21,8 @@ from notifier.journal import Journal, Step, journal_at, journal_exists
 from notifier.logs import Logs
 from notifier.retries import again
 from notifier.settings import Settings
-from notifier.web.queries import Filters, MessageQuery
-from notifier.web.resources import MessageList, resource
+from notifier.web.api.queries import Filters, MessageQuery
+from notifier.web.api.resources import MessageList, resource
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Filters)

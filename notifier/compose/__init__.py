@@ -2,7 +2,7 @@
 
 from notifier.compose.addresses import Address, address
 from notifier.compose.cid import CID_URL, content_id_of
-from notifier.compose.composing import Composed, compose, weight
+from notifier.compose.mail import Composed, compose, weight
 from notifier.compose.text import is_html
 
 __all__ = [

@@ -6,27 +6,27 @@ from litestar import Litestar
 
 from notifier.metrics import Requests
 from notifier.service import Notifier
+from notifier.web.api.batch import Batches
+from notifier.web.api.bulk import Bulk
+from notifier.web.api.details import Views
+from notifier.web.api.events import Events
+from notifier.web.api.messages import Messages
+from notifier.web.api.operations import Levers
+from notifier.web.api.templates import TemplateViews
 from notifier.web.auth import Door
-from notifier.web.batch import Batches
-from notifier.web.bulk import Bulk
-from notifier.web.contents import Contents
-from notifier.web.events import Events
-from notifier.web.files import Files
+from notifier.web.body_memory import Room
 from notifier.web.hosts import Hosts
-from notifier.web.inbox import Inbox
-from notifier.web.legacy import Legacy
-from notifier.web.levers import Levers
-from notifier.web.messages import Messages
 from notifier.web.metrics import Counted, Metrics
-from notifier.web.ops import Probes
-from notifier.web.pages import Pages
+from notifier.web.probes import Probes
 from notifier.web.problems import HANDLERS
-from notifier.web.room import Room
-from notifier.web.shell import Shell
-from notifier.web.signing import Signing
-from notifier.web.sms import Texts
-from notifier.web.templates import TemplateViews
-from notifier.web.views import Views
+from notifier.web.simple.emails import Legacy
+from notifier.web.simple.sms import Texts
+from notifier.web.ui.contents import Contents
+from notifier.web.ui.files import Files
+from notifier.web.ui.inbox import Inbox
+from notifier.web.ui.layout import Shell
+from notifier.web.ui.pages import Pages
+from notifier.web.ui.sign_in import Signing
 
 
 def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -> Litestar:

@@ -17,11 +17,11 @@ from notifier.keys import Key, KeyScope
 from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.web.access import Access, access_to
-from notifier.web.answers import Answer
 from notifier.web.bodies import AnyRequest
 from notifier.web.origins import SAFE, address_of, is_secure, refuse_foreign
 from notifier.web.parameters import read_id
 from notifier.web.problems import WrongKey
+from notifier.web.responses import Answer
 from notifier.web.sse import Stream, Watch
 
 KEY, BY = "notifier_key", "notifier_by"  # in the request's state

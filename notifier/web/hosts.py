@@ -10,8 +10,8 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from notifier.settings import Settings, variable
-from notifier.web.answers import Answer, encode
 from notifier.web.problems import PROBLEM_JSON, Problem
+from notifier.web.responses import Answer, encode
 
 # Orchestrators ask them by address or by a name of their own. They tell a stranger nothing.
 PROBES = frozenset({"/livez", "/readyz"})

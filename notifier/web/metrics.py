@@ -14,9 +14,9 @@ from notifier.alerts import free_bytes
 from notifier.histogram import Histogram
 from notifier.metrics import Requests
 from notifier.service import Notifier
-from notifier.web.answers import NO_STORE, Answer
 from notifier.web.bodies import AnyRequest
 from notifier.web.openapi import GET
+from notifier.web.responses import NO_STORE, Answer
 
 if TYPE_CHECKING:  # loaded by the first who asks for figures
     from prometheus_client.metrics_core import Metric

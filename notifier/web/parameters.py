@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from notifier.deliveries import Delivery
 from notifier.errors import MessageNotFound
-from notifier.web.answers import encode
+from notifier.web.api.resources import resource
 from notifier.web.bodies import AnyRequest, fault_of
 from notifier.web.problems import BadParameter
-from notifier.web.resources import resource
+from notifier.web.responses import encode
 
 Query = TypeVar("Query", bound=Struct)
 

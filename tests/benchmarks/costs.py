@@ -21,12 +21,12 @@ RATE = 250  # samples a second
 STEPS = {
     "uvicorn/": "HTTP: uvicorn",
     "litestar/": "HTTP: Litestar",
-    "notifier/cli/clients.py": "HTTP: reading and writing",
+    "notifier/server/protocol.py": "HTTP: reading and writing",
     "notifier/web/": "HTTP: our handlers, the answer",
     "notifier/keys/": "keys and limits",
-    "notifier/limits.py": "keys and limits",
-    "notifier/desk.py": "admission",
-    "notifier/admission.py": "admission",
+    "notifier/intake/rates.py": "keys and limits",
+    "notifier/intake/submission.py": "admission",
+    "notifier/intake/admission.py": "admission",
     "notifier/compose/": "composing, addresses",
     "notifier/journal/sqlite/additions.py": "journal: new rows",
     "notifier/journal/sqlite/inserts.py": "journal: new rows",
@@ -35,13 +35,13 @@ STEPS = {
     "notifier/journal/sqlite/writer.py": "journal: commit, fsync",
     "notifier/journal/": "journal: records, threads, answers",
     "notifier/smtp/": "SMTP",
-    "notifier/dispatch.py": "dispatch",
+    "notifier/dispatch/dispatcher.py": "dispatch",
     "notifier/deliveries.py": "dispatch",
-    "notifier/lanes.py": "dispatch",
+    "notifier/dispatch/lanes.py": "dispatch",
     "notifier/logs/": "log lines",
     "structlog/": "log lines",
     "notifier/feed.py": "feed",
-    "notifier/history.py": "figures of a day",
+    "notifier/housekeeping/history.py": "figures of a day",
 }
 
 

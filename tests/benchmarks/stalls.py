@@ -13,13 +13,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from notifier.admission import Admission
 from notifier.deliveries import Status
-from notifier.desk import new_id
+from notifier.housekeeping.upkeep import Upkeep
+from notifier.intake.admission import Admission
+from notifier.intake.submission import new_id
 from notifier.journal import Entry, journal_at
 from notifier.messages import Email
 from notifier.settings import Settings
-from notifier.upkeep import Upkeep
 from tests import shapes
 from tests.benchmarks.figures import percentile
 from tests.benchmarks.load import Sink, warm_up

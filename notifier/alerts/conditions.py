@@ -1,0 +1,116 @@
+"""What is so wrong that a person should hear of it."""
+
+import contextlib
+import os
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from notifier.clock import Clock
+from notifier.deliveries import Status
+from notifier.housekeeping.health import Health
+from notifier.settings import Settings
+from notifier.smtp import RelayState
+
+LOW_DISK_BYTES = 256 * 1024 * 1024  # four times what the journal refuses messages at
+ENOUGH_DISK_BYTES = LOW_DISK_BYTES * 5 // 4  # so that an alert does not come and go
+
+Name: TypeAlias = tuple[str, str]  # what is wrong, with whom
+Wrong: TypeAlias = tuple[datetime, str]  # since when, and in words
+
+# What is said at the end of each.
+ENDS = {
+    "relay_down": "the relay {} is not down any more",
+    "messages_wait": "no message waits for too long any more",
+    "messages_held": "no message waits for a person any more",
+    "disk_low": "{}: there is room on its disk again",
+}
+SHARED = frozenset({"messages_wait", "messages_held"})  # the same for all replicas
+
+
+class Seen(Struct, frozen=True):
+    """What is wrong, and of what it cannot be said; all else is well."""
+
+    at: datetime
+    wrong: dict[Name, Wrong]
+    unclear: set[Name]
+
+
+class Watch:
+    """
+    Looks at relays, queue and disk. Between what is wrong and what is well there is a margin;
+    so there is over a restart, after which a relay is well only once it has taken a message,
+    or has not failed for as long as it takes to be called down.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock) -> None:
+        self._patience = timedelta(seconds=settings.alert_after)
+        self._held_retention = timedelta(seconds=settings.held_retention)
+        self._folder = settings.data_dir
+        self._clock = clock
+        self._begun = clock()
+        self._resting: dict[str, datetime] = {}  # relays, and since when
+        self._low_since: datetime | None = None
+
+    def look(self, health: Health) -> Seen:
+        seen = Seen(self._clock(), {}, set())
+        works = [self._look_at_relay(relay, seen) for relay in health.relays]
+        self._look_at_queue(health, seen, works=any(works))
+        self._look_at_held(health, seen)
+        self._look_at_disk(seen)
+        return seen
+
+    def _look_at_relay(self, relay: RelayState, seen: Seen) -> bool:
+        """Whether it is known to work."""
+        name = "relay_down", relay.name
+        if relay.state == "closed":
+            self._resting.pop(relay.name, None)
+            if relay.sent or seen.at - self._begun >= self._patience:
+                return True
+        elif relay.state != "paused" and relay.trouble is not None:
+            since = self._resting.setdefault(relay.name, seen.at)
+            if seen.at - since >= self._patience:
+                words = f"the relay {relay.name} does not take mail: {relay.trouble.text}"
+                seen.wrong[name] = since, words
+                return False
+        seen.unclear.add(name)
+        return False
+
+    def _look_at_queue(self, health: Health, seen: Seen, *, works: bool) -> None:
+        name, due = ("messages_wait", "queue"), health.oldest_due_at
+        if health.paused:
+            seen.unclear.add(name)
+        elif due is not None and seen.at - due >= self._patience:
+            seen.wrong[name] = due, f"the oldest message has been due since {due:%c} UTC"
+        elif due is not None and (seen.at - due >= self._patience / 2 or not works):
+            seen.unclear.add(name)  # without a relay it is put off, which is no end
+
+    def _look_at_held(self, health: Health, seen: Seen) -> None:
+        name, since = ("messages_held", "held"), health.held_since
+        if since is not None and seen.at - since >= self._patience:
+            ends = (since + self._held_retention).strftime("%Y-%m-%d %H:%M")
+            count = health.counts.get(Status.HELD, 0)
+            words = f"{count} messages are held for a person; the oldest expires at {ends} UTC"
+            seen.wrong[name] = since, words
+        elif since is not None:
+            seen.unclear.add(name)
+
+    def _look_at_disk(self, seen: Seen) -> None:
+        name, free = ("disk_low", self._folder), free_bytes(self._folder)
+        if free is not None and free < LOW_DISK_BYTES:
+            self._low_since = self._low_since or seen.at
+            words = f"{self._folder}: {free // 2**20} MiB are left on its disk"
+            seen.wrong[name] = self._low_since, words
+        elif free is None or free < ENOUGH_DISK_BYTES:
+            seen.unclear.add(name)
+        else:
+            self._low_since = None
+
+
+def free_bytes(folder: str) -> int | None:
+    """Left for us on a folder's disk, as far as that can be found out."""
+    with contextlib.suppress(OSError):
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
+    return None

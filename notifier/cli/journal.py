@@ -1,0 +1,52 @@
+"""`notifier backup` and `notifier prune`: the journal's file, looked after from outside."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+from notifier.cli.progress import Progress
+from notifier.errors import JournalFailure, JournalInUse, NotifierError
+from notifier.housekeeping.upkeep import Upkeep
+from notifier.journal import backup_of, journal_at, journal_exists
+from notifier.logs import Logs
+from notifier.settings import Settings
+
+
+class BackupFailed(NotifierError):
+    """No copy was made."""
+
+
+def backup(settings: Settings, target: Path) -> str:
+    """What is to be told. Raises BackupFailed, ConfigurationError, JournalFailure."""
+    if not target.parent.is_dir():
+        raise BackupFailed(f"{target}: there is no folder {target.parent}")
+    try:
+        with Progress() as told:
+            count = backup_of(settings.journal, target, data_dir=settings.data_dir, told=told)
+    except FileExistsError:
+        raise BackupFailed(f"{target} exists, and is not overwritten") from None
+    return f"{target}: {count} messages, {target.stat().st_size} bytes; checked, and on disk"
+
+
+def prune(settings: Settings) -> str:
+    """What is to be told. Raises JournalInUse, JournalFailure."""
+    if not journal_exists(settings.journal, data_dir=settings.data_dir):
+        raise JournalFailure(f"there is no journal in {settings.data_dir}")
+    with Logs(level="warning"):
+        return asyncio.run(_prune(settings))
+
+
+async def _prune(settings: Settings) -> str:
+    journal = journal_at(settings.journal, data_dir=settings.data_dir)
+    try:
+        await journal.open()
+    except JournalInUse as error:
+        raise JournalInUse(f"{error}; a server prunes by itself, every minute") from None
+    try:
+        now = datetime.now(UTC)
+        with Progress(counted=True) as told:
+            upkeep = Upkeep(journal, settings, clock=lambda: now)
+            dropped = await upkeep.prune(now, told=lambda rows: told("dropping rows", rows))
+    finally:
+        await journal.close()
+    return f"{dropped} rows dropped: messages, contents and idempotency keys past their time"

@@ -1,0 +1,288 @@
+"""Put a message together: addresses, headers, parts."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from notifier.attempts import Envelope
+from notifier.compose.addresses import Address, address, address_field
+from notifier.compose.cid import CID_URL, content_id_of
+from notifier.compose.custom_headers import custom_field
+from notifier.compose.headers import require_text, text_field
+from notifier.compose.mime import (
+    attachment_part,
+    content_id,
+    content_type,
+    multipart,
+    octets_of,
+    require_content_id,
+    require_filename,
+    text_part,
+)
+from notifier.compose.text import HTML_CHARACTERS, text_of
+from notifier.dates import date
+from notifier.errors import Fault, InvalidMessage
+from notifier.messages import Attachment, Email
+
+MOST_RECIPIENTS = 50
+MOST_ATTACHMENTS = 20
+MOST_HEADERS = 20
+HTML_WEIGHT = 20  # times as long as to send it takes to make text of it, where it is all tags
+
+_ALTERNATIVE = b"multipart/alternative"
+# RFC 3834, section 5: to say `no` and to leave it out are the same, and some look for the name.
+_NOT_SUBMITTED = re.compile(rb"auto-submitted: no\r\n", re.IGNORECASE)
+
+
+class Composed(Struct, frozen=True):
+    """
+    A message ready to be sent: 7-bit (but for the addresses of an `smtputf8` envelope, which
+    stand in their headers in UTF-8, RFC 6532), its line ends CRLF, the last line ended.
+    """
+
+    envelope: Envelope
+    content: bytes
+    subject: str
+    warnings: tuple[str, ...] = ()
+
+
+class _Addresses(Struct, frozen=True):
+    """Who a message is from, and who it is for."""
+
+    author: Address
+    to: Sequence[Address]
+    cc: Sequence[Address]
+    bcc: Sequence[Address]
+    reply_to: Sequence[Address]
+
+
+def compose(
+    email: Email, *, id: str, sender: str | None, at: datetime, restricted: bool = False
+) -> Composed:
+    """
+    The message as it goes out on every try: its Message-ID, Date and boundaries follow from
+    `id` and `at`. `sender` is who writes where the message does not say; the headers of a
+    `restricted` caller hold no commands to providers. Raises InvalidMessage with a fault for
+    each field that is wrong.
+    """
+    faults: list[Fault] = []
+    addresses = _addresses(email, sender, faults)
+    subject = _subject(email.subject, faults)
+    custom = _custom(email.headers, restricted, faults)
+    text, html = _bodies(email, faults)
+    if email.attachments:
+        faults.extend(_attachment_faults(email.attachments))
+    if faults or addresses is None:
+        raise InvalidMessage(*faults)
+    envelope = _envelope(addresses)
+    parts, warnings = _parts(email, text, html, boundary=id.encode())
+    domain = addresses.author.domain
+    content = b"".join(
+        (
+            _address_fields(addresses),
+            subject,
+            f"Date: {date(at)}\r\nMessage-ID: <{id}@{domain}>\r\n".encode(),
+            custom,
+            b"MIME-Version: 1.0\r\n",
+            parts,
+        )
+    )
+    return Composed(envelope, content, email.subject, warnings)
+
+
+def weight(email: Email) -> int:
+    """About how many octets have to be gone through to compose it."""
+    size = len(email.text or "") + len(email.html or "") + sum(map(len, email.headers.values()))
+    if email.html and not email.text:
+        size += min(len(email.html), HTML_CHARACTERS) * HTML_WEIGHT
+    return size + sum(len(each.content) for each in email.attachments)
+
+
+def _addresses(email: Email, sender: str | None, faults: list[Fault]) -> _Addresses | None:
+    author = _author(email, sender, faults)
+    to = _read("/to/", email.to, faults)
+    cc = _read("/cc/", email.cc, faults) if email.cc else ()
+    bcc = _read("/bcc/", email.bcc, faults) if email.bcc else ()
+    reply_to: Sequence[Address] = ()
+    if email.reply_to is not None:
+        reply_to = _read("/reply_to", (email.reply_to,), faults)
+    given = len(email.to) + len(email.cc) + len(email.bcc)
+    if not 0 < given <= MOST_RECIPIENTS:
+        faults.append(Fault("/to", f"1 to {MOST_RECIPIENTS} recipients in all, not {given}"))
+    return None if author is None else _Addresses(author, to, cc, bcc, reply_to)
+
+
+def _author(email: Email, sender: str | None, faults: list[Fault]) -> Address | None:
+    given = sender if email.sender is None else email.sender
+    if given is None:
+        faults.append(Fault("/from", "there is none, and NOTIFIER_DEFAULT_FROM is not set"))
+        return None
+    try:
+        return address(given)
+    except ValueError as error:
+        whose = "" if email.sender is not None else f"NOTIFIER_DEFAULT_FROM, {given!r}: "
+        faults.append(Fault("/from", f"{whose}{error}"))
+        return None
+
+
+def _read(pointer: str, given: Sequence[str], faults: list[Fault]) -> list[Address]:
+    found: list[Address] = []
+    for place, text in enumerate(given):
+        try:
+            found.append(address(text))
+        except ValueError as error:
+            where = f"{pointer}{place}" if pointer.endswith("/") else pointer
+            faults.append(Fault(where, str(error)))
+    return found
+
+
+def _envelope(addresses: _Addresses) -> Envelope:
+    recipients = (*addresses.to, *addresses.cc, *addresses.bcc)
+    needed = (addresses.author, *addresses.reply_to, *recipients)
+    return Envelope(
+        addresses.author.spec,
+        tuple(dict.fromkeys(each.spec for each in recipients)),
+        any(each.smtputf8 for each in needed),
+    )
+
+
+def _address_fields(addresses: _Addresses) -> bytes:
+    fields = [address_field(b"From", (addresses.author,)), address_field(b"To", addresses.to)]
+    if addresses.cc:
+        fields.append(address_field(b"Cc", addresses.cc))
+    if addresses.reply_to:
+        fields.append(address_field(b"Reply-To", addresses.reply_to))
+    return b"".join(fields)
+
+
+def _subject(subject: str, faults: list[Fault]) -> bytes:
+    try:
+        require_text(subject)
+    except ValueError as error:
+        faults.append(Fault("/subject", str(error)))
+        return b""
+    return text_field("Subject", subject)
+
+
+def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> bytes:
+    fields: list[bytes] = []
+    seen: set[str] = set()
+    if len(headers) > MOST_HEADERS:
+        faults.append(Fault("/headers", f"{MOST_HEADERS} at most"))
+    for name, value in headers.items():
+        if name.lower() in seen:
+            faults.append(Fault(f"/headers/{_escaped(name)}", "the header stands there twice"))
+        seen.add(name.lower())
+        try:
+            fields.append(custom_field(name, value, restricted=restricted))
+        except ValueError as error:
+            faults.append(Fault(f"/headers/{_escaped(name)}", str(error)))
+    if "auto-submitted" not in seen:
+        fields.insert(0, b"Auto-Submitted: auto-generated\r\n")  # RFC 3834
+    return b"".join(each for each in fields if not _NOT_SUBMITTED.match(each))
+
+
+def _escaped(name: str) -> str:
+    """A name as a part of a JSON pointer. RFC 6901, section 3."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _bodies(email: Email, faults: list[Fault]) -> tuple[bytes | None, bytes | None]:
+    """Text and HTML as they were given. An empty one counts only where it is alone."""
+    if email.text is None and email.html is None:
+        faults.append(Fault("/text", "one of text and html is needed"))
+    text = _body("/text", email.text, faults) if email.text or not email.html else None
+    html = _body("/html", email.html, faults) if email.html or not email.text else None
+    return (None, html) if email.text == "" and email.html == "" else (text, html)
+
+
+def _body(pointer: str, text: str | None, faults: list[Fault]) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return octets_of(text)
+    except ValueError as error:
+        faults.append(Fault(pointer, str(error)))
+        return None
+
+
+def _attachment_faults(attachments: Sequence[Attachment]) -> Iterator[Fault]:
+    if len(attachments) > MOST_ATTACHMENTS:
+        yield Fault("/attachments", f"{MOST_ATTACHMENTS} at most")
+    ids: set[str] = set()
+    for place, attachment in enumerate(attachments):
+        for field, error in _wrong(attachment):
+            yield Fault(f"/attachments/{place}/{field}", error)
+        if id := content_id(attachment):
+            if id in ids:
+                yield Fault(f"/attachments/{place}/content_id", "another attachment has it too")
+            ids.add(id)
+
+
+def _wrong(attachment: Attachment) -> Iterator[tuple[str, str]]:
+    try:
+        require_text(attachment.filename)
+        require_filename(attachment.filename)
+    except ValueError as error:
+        yield "filename", str(error)
+    try:
+        content_type(attachment.content_type)
+    except ValueError as error:
+        yield "content_type", str(error)
+    try:
+        require_content_id(attachment.content_id or "none")
+    except ValueError as error:
+        yield "content_id", str(error)
+
+
+def _parts(
+    email: Email, text: bytes | None, html: bytes | None, *, boundary: bytes
+) -> tuple[bytes, tuple[str, ...]]:
+    """
+    mixed(related(alternative(text, html), inline files), files), as much of it as is needed.
+    The boundaries differ in their first letter: none begins another.
+    """
+    part, warnings = _text_parts(email, text, html, boundary)
+    if not email.attachments:
+        return part, warnings
+    shown = [each for each in email.attachments if html is not None and each.content_id]
+    if shown:
+        inline = (attachment_part(each, inline=True) for each in shown)
+        # Its parameter `type` is a must: RFC 2387, section 3.1.
+        root = b"text/html" if part.startswith(b"Content-Type: text/html") else _ALTERNATIVE
+        kind = b'related; type="%b"' % root
+        part = multipart(kind, b"=_r" + boundary, (part, *inline))
+        warnings = (*warnings, *_unused(shown, email.html or ""))
+    if len(shown) < len(email.attachments):
+        files = (
+            attachment_part(each, inline=False)
+            for each in email.attachments
+            if html is None or not each.content_id
+        )
+        part = multipart(b"mixed", b"=_m" + boundary, (part, *files))
+    return part, warnings
+
+
+def _text_parts(
+    email: Email, text: bytes | None, html: bytes | None, boundary: bytes
+) -> tuple[bytes, tuple[str, ...]]:
+    """Text alone stays alone: an HTML made from it would show nothing more."""
+    warnings: tuple[str, ...] = ()
+    if html is None:
+        return text_part(b"plain", text or b"\r\n"), warnings
+    if text is None:
+        derived, warnings = text_of(email.html or "")
+        if not derived.strip():
+            return text_part(b"html", html), warnings
+        text = octets_of(derived)
+    alternatives = (text_part(b"plain", text), text_part(b"html", html))
+    return multipart(b"alternative", b"=_a" + boundary, alternatives), warnings
+
+
+def _unused(inline: Iterable[Attachment], html: str) -> Iterator[str]:
+    shown = {content_id_of(found[1]) for found in CID_URL.finditer(html)}
+    for each in inline:
+        if (id := content_id(each)) not in shown:
+            yield f"the html does not show the attachment with the content_id {id}"

@@ -1,0 +1,247 @@
+"""Move deliveries from the journal through the workers, and back into the journal."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from notifier.attempts import Attempt
+from notifier.clock import Clock, utc_now
+from notifier.deliveries import Delivery, Priority, Route, Status
+from notifier.dispatch.lanes import Lane, Lanes, Transport
+from notifier.dispatch.recorder import JOURNAL_SECONDS, Recorder
+from notifier.errors import JournalUnavailable, NotifierError
+from notifier.feed import Feed
+from notifier.journal import Claim, Journal, Step
+from notifier.retries import RetryPolicy
+from notifier.supervisor import Supervisor
+
+POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
+EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
+SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
+
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """
+    The window is filled only by claiming. So there is one way in, whether a delivery is new,
+    deferred, left over from a crash or retried by hand; and a backlog costs disk, not memory.
+    What was claimed is recorded or given back, also when we are told to stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        transports: Mapping[Route, Transport],
+        retry: RetryPolicy,
+        feed: Feed,
+        workers: int,
+        window: int,
+        supervisor: Supervisor | None = None,
+        clock: Clock = utc_now,
+        expiry: Callable[[datetime], Step] = lambda now: partial(Delivery.expired, now=now),
+        attempted: Callable[[Delivery, Attempt], None] = lambda *_: None,
+    ) -> None:
+        self._journal = journal
+        self._retry = retry
+        self._feed = feed
+        self._supervisor = supervisor or Supervisor()
+        self._clock = clock
+        self._expiry = expiry
+        self._attempted = attempted  # told of each, once it is on disk; must be quick
+        self._lanes = Lanes(transports, workers=workers, window=window)
+        self._running = asyncio.Event()  # cleared while the queue is paused
+        self._running.set()
+        self._recorder = Recorder(journal, feed, waiting=lambda each: self.wake(each.route))
+        self._stopping = False
+        self._fillers: list[asyncio.Task[None]] = []
+        self._workers: list[asyncio.Task[None]] = []
+        # By worker, for people to see.
+        self.doing: list[Delivery | None] = [None] * self._lanes.workers
+
+    def start(self) -> None:
+        start = self._supervisor.start
+        self._fillers = [
+            start(f"fill-{route}", partial(self._fill, lane, route))
+            for route, lane in self._lanes.items()
+        ]
+        self._fillers.append(start("expire", self._expire))
+        self._workers = [
+            start("worker", partial(self._work, number), over=lambda: self._stopping)
+            for number in range(len(self.doing))
+        ]
+
+    def wake(self, route: Route) -> None:
+        """Something has been put in the journal that may be due."""
+        if lane := self._lanes.of(route):
+            lane.stir.set()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is sent: what was sent cannot be recorded. Empty: it can."""
+        return self._recorder.trouble
+
+    @property
+    def paused(self) -> bool:
+        return not self._running.is_set()
+
+    def pause(self) -> None:
+        """Claim nothing more. What is under way goes on."""
+        self._running.clear()
+
+    def resume(self) -> None:
+        self._running.set()
+
+    async def stop(self, *, grace: float) -> None:
+        """Finish what is under way within `grace` seconds, and give back the rest unsent."""
+        self._stopping = True
+        for filler in self._fillers:
+            filler.cancel()
+        await asyncio.gather(*self._fillers, return_exceptions=True)
+        for number, worker in enumerate(self._workers):
+            if self.doing[number] is None:
+                worker.cancel()
+        # All at once, so that the journal writes them together, and beside what is under way.
+        giving_back = asyncio.gather(*map(self._give_back, self._lanes.drain()))
+        under_way: set[asyncio.Future[Any]] = {giving_back, *self._workers}
+        _, under_way = await asyncio.wait(under_way, timeout=grace)
+        for lane in self._lanes:
+            lane.transport.abort_all()
+        if under_way:
+            await asyncio.wait(under_way, timeout=SETTLE_SECONDS)
+        giving_back.cancel()
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(giving_back, *self._workers, return_exceptions=True)
+
+    async def _give_back(self, claim: Claim) -> None:
+        with contextlib.suppress(NotifierError):
+            await self._journal.record(claim.delivery.released())
+
+    async def _fill(self, lane: Lane, route: Route) -> None:
+        while True:
+            lane.stir.clear()  # before looking, so that a stir while looking is not lost
+            await self._running.wait()
+            try:
+                wanted = lane.appetite()
+                if wanted > 0:
+                    if await self._claim_all_due(route, lane, wanted) and not lane.stir.is_set():
+                        await self._wait_until_due(route, lane)
+                elif lane.busy or lane.ahead or lane.transport.room() > 0:
+                    await lane.wait_for_places()
+                else:
+                    await lane.transport.wait_for_room()
+            except JournalUnavailable as error:
+                log.warning("claim_failed", route=route, reason=str(error))
+                await asyncio.sleep(JOURNAL_SECONDS)
+
+    async def _claim_all_due(self, route: Route, lane: Lane, wanted: int) -> bool:
+        """Claim so many, if there are. True: nothing else is due that may be claimed now."""
+        bulk_left = self._lanes.bulk_left(lane)
+        limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
+        slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
+        claim = self._journal.claim(route, limit, now=self._clock, slowest=slowest)
+        # A task, so that a filler that is told to stop still hears what was claimed for it.
+        claiming = asyncio.ensure_future(claim)
+        try:
+            claims = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The journal has marked them as ours: whoever stops us gives them back.
+            with contextlib.suppress(JournalUnavailable):  # else we would go on, and never stop
+                self._lanes.take_in(lane, await claiming)
+            raise
+        self._lanes.take_in(lane, claims)
+        return len(claims) < limit
+
+    async def _wait_until_due(self, route: Route, lane: Lane) -> None:
+        # What may not be claimed now is nothing to wait for: whoever makes room for it stirs.
+        slowest = Priority.BULK if self._lanes.bulk_left(lane) > 0 else Priority.NORMAL
+        due = await self._journal.next_due(route, slowest=slowest)
+        wait = POLL_SECONDS
+        if due is not None:
+            wait = min(wait, max(0.0, (due - self._clock()).total_seconds()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await lane.stir.wait()
+
+    async def _work(self, number: int) -> None:
+        while not self._stopping:
+            lane, claim = await self._lanes.next()
+            self.doing[number] = claim.delivery
+            lane.look()
+            try:
+                await self._deliver(lane.transport, claim)
+            except Exception:  # a dead worker that nobody misses would be worse
+                log.exception("worker_stumbled", id=claim.delivery.id)
+            finally:
+                self.doing[number] = None
+                self._lanes.done(lane, claim)
+                if claim.delivery.priority is Priority.BULK:  # of which only so many are claimed
+                    lane.stir.set()
+                else:
+                    lane.look()
+
+    async def _deliver(self, transport: Transport, claim: Claim) -> None:
+        delivery = claim.delivery
+        await self._recorder.until_it_can()
+        self._feed.publish(delivery)
+        try:
+            if delivery.expires_at <= self._clock():
+                return await self._recorder.record(self._expiry(self._clock())(delivery), delivery)
+            if not await self._journal.holds(delivery):
+                log.warning("claim_lost", id=delivery.id)
+                return None
+            content = claim.content or await self._journal.content(delivery.id)
+            content = delivery.dated(content)
+            attempt = await transport.send(delivery.pending, content)
+        except JournalUnavailable:
+            return await self._recorder.record(delivery.released(), delivery)
+        except Exception as error:
+            # A fault of ours. It must not be retried for ever, nor be lost: a person decides.
+            log.exception("delivery_crashed", id=delivery.id)
+            return await self._recorder.record(
+                delivery.held(f"internal error: {error!r}"), delivery
+            )
+        return await self._settle(delivery, attempt)
+
+    async def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
+        now = self._clock()
+        if attempt.relay_failed:
+            retry_at = now + timedelta(seconds=delivery.patience)
+        else:
+            retry_at = self._retry.next_try(tries=delivery.tries + 1, now=now)
+        settled = delivery.after(attempt, retry_at=retry_at, now=now)
+        await self._recorder.record(settled, delivery)
+        _log_attempt(settled, attempt)
+        self._attempted(settled, attempt)
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            now = self._clock()
+            with contextlib.suppress(NotifierError):
+                for delivery in await self._journal.expire(now, self._expiry(now)):
+                    log.warning("expired", id=delivery.id, reason=delivery.reason)
+                    self._feed.publish(delivery)
+
+
+def _log_attempt(delivery: Delivery, attempt: Attempt) -> None:
+    line = log.info if delivery.status is Status.SENT and not attempt.failures else log.warning
+    line(
+        "attempt",
+        id=delivery.id,
+        status=delivery.status,
+        relay=attempt.relay,
+        stage=attempt.stage,
+        code=attempt.code,
+        reply=attempt.reply,
+        seconds=round(attempt.seconds, 4),
+        uncertain=attempt.uncertain,
+        **({"trace_id": delivery.traceparent[3:35]} if delivery.traceparent else {}),
+    )

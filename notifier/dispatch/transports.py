@@ -1,0 +1,95 @@
+"""The ways out: relays, gateways, the simulator, an SMS provider; and the built-in mailbox."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from notifier.capture import Capture, Mailbox, Simulator
+from notifier.deliveries import Route
+from notifier.dispatch.lanes import Transport
+from notifier.relayspec import RelaySpec
+from notifier.settings import CAPTURE, Settings
+from notifier.sms import Parts
+from notifier.smtp import Relay, Relays
+
+if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
+    from notifier.sms.provider import Provider
+    from notifier.sms.providerspec import ProviderSpec
+
+
+class Routes(contextlib.AbstractAsyncContextManager["Routes"]):
+    """One transport for each route, open between entering and leaving."""
+
+    def __init__(self, settings: Settings, *, provider: "ProviderSpec | None") -> None:
+        self._settings = settings
+        self._provider_spec = provider
+        self._parts = contextlib.AsyncExitStack()
+        self.mailbox: Mailbox | None = None
+        self.relays: Relays
+        self.provider: Provider | None = None
+        self.transports: Mapping[Route, Transport]
+
+    @property
+    def zero_configuration(self) -> bool:
+        """Whether nothing leaves this machine."""
+        return not self._settings.relays
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as parts:
+            capture = Capture(Path(self._settings.data_dir) / "inbox")
+            await parts.enter_async_context(capture)
+            self.relays = self._relays_to(capture)
+            parts.push_async_callback(self.relays.close)
+            simulator = Simulator(capture.mailbox)
+            await parts.enter_async_context(simulator)
+            simulated = Relays([Relay(simulator.spec)])
+            parts.push_async_callback(simulated.close)
+            transports: dict[Route, Transport] = {
+                Route.RELAY: self.relays,
+                Route.GATEWAY: Parts(self.relays),
+                Route.SIMULATOR: Parts(simulated),
+            }
+            self.transports = transports | self._provided(parts)
+            self._parts = parts.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._parts.aclose()
+
+    def trouble(self, route: Route) -> str:
+        """Why nothing leaves by this route now; empty: it does, as far as is known."""
+        if route is Route.SIMULATOR:
+            return ""
+        if route not in self.transports:
+            return "there is no SMS provider any more (NOTIFIER_SMS_PROVIDER)"
+        states: list[tuple[str, str, str]]
+        if route is Route.PROVIDER and self.provider is not None:
+            states = [(each.name, each.state, each.reason) for each in self.provider.states()]
+        else:
+            relays = self.relays.states()
+            states = [(it.name, it.state, it.trouble.text if it.trouble else "") for it in relays]
+        if any(state == "closed" for _, state, _ in states):
+            return ""
+        return "; ".join(
+            f"{name} is {state}: {reason}" if reason else f"{name} is {state}"
+            for name, state, reason in states
+        )
+
+    def named(self, name: str) -> "Relays | Provider":
+        """Whoever can pause what has this name; the relays where nobody has it."""
+        return self.provider if self.provider and self.provider.name == name else self.relays
+
+    def _relays_to(self, capture: Capture) -> Relays:
+        specs: tuple[RelaySpec, ...] = self._settings.relays or (CAPTURE,)
+        self.mailbox = capture.mailbox
+        return Relays([Relay(capture.spec if spec == CAPTURE else spec) for spec in specs])
+
+    def _provided(self, parts: contextlib.AsyncExitStack) -> dict[Route, Transport]:
+        if self._provider_spec is None:
+            return {}
+        from notifier.sms.provider import Provider
+
+        self.provider = Provider(self._provider_spec)
+        parts.push_async_callback(self.provider.close)
+        return {Route.PROVIDER: self.provider}

@@ -1,0 +1,198 @@
+"""What the OpenAPI document shows of each call. Every one is sent for real by a test."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from notifier.attempts import Attempt, Stage
+from notifier.deliveries import Delivery
+from notifier.recipients import Recipient
+from notifier.web.api.resources import MessageList, resource
+
+_AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+
+_QUEUED = Delivery(
+    id="0195519f3d40a1b2c3d4e5f60718293a",
+    channel="email",
+    subject="Your order has shipped",
+    sender="shop@example.org",
+    recipients=(Recipient("ann@example.net"),),
+    size=1432,
+    created_at=_AT,
+    due_at=_AT,
+    expires_at=_AT + timedelta(hours=48),
+    reference="order-1042",
+    tags=("orders",),
+    metadata={"order": 1042},
+    user_id="17",
+)
+_SENT = _QUEUED.after(
+    Attempt(
+        relay="smtp.example.org:587",
+        started_at=_AT + timedelta(milliseconds=4),
+        seconds=0.031,
+        stage=Stage.DOT,
+        reply="2.0.0 Ok: queued as 4c8F2k1QzN",
+        code=250,
+        accepted=("ann@example.net",),
+    ),
+    retry_at=_AT + timedelta(seconds=30),
+    now=_AT + timedelta(milliseconds=35),
+)
+
+ACCEPTED = resource(_QUEUED)
+SENT = resource(_SENT)
+LIST = MessageList((SENT,), None)
+
+EMAILS: dict[str, dict[str, Any]] = {
+    "text": {
+        "to": ["Ann <ann@example.net>"],
+        "from": "Shop <shop@example.org>",
+        "subject": "Your order has shipped",
+        "text": "Dear Ann,\n\nyour order 1042 is on its way.\n",
+        "reference": "order-1042",
+        "tags": ["orders"],
+        "metadata": {"order": 1042},
+        "user_id": 17,
+    },
+    "html": {
+        "to": ["ann@example.net", "bob@example.net"],
+        "cc": ["office@example.org"],
+        "from": "shop@example.org",
+        "reply_to": "support@example.org",
+        "subject": "Grüße aus dem Laden",
+        "html": "<h1>Sale</h1><p>Everything at <b>half the price</b>.</p>",
+        "on_uncertain": "hold",
+    },
+}
+
+TEXTS: dict[str, dict[str, Any]] = {
+    "sms": {
+        "channel": "sms",
+        "to": "+1 202 555 0123",
+        "carrier": "US Cellular",
+        "text": "Your order 1042 is on its way.",
+        "reference": "order-1042",
+    },
+}
+BATCHES = {"two": [EMAILS["text"], TEXTS["sms"]]}
+SOURCE = """\
+Date: Sun, 01 Mar 2026 09:30:00 +0000
+From: Shop <shop@example.org>
+To: Ann <ann@example.net>
+Subject: Your order has shipped
+Message-ID: <0195519f3d40a1b2c3d4e5f60718293a@example.org>
+MIME-Version: 1.0
+Content-Type: text/plain; charset="utf-8"
+
+Dear Ann,
+
+your order 1042 is on its way.
+"""
+
+LEGACY_EMAILS: dict[str, dict[str, Any]] = {
+    "text": {
+        "email_to": "ann@example.net",
+        "email_from": "shop@example.org",
+        "subject": "Your order has shipped",
+        "message": "Your order 1042 is on its way.",
+        "user_id": 17,
+    },
+    "html": {
+        "email_to": ["ann@example.net", "bob@example.net"],
+        "email_from": "shop@example.org",
+        "subject": "Sale",
+        "message": "<p>Everything at <b>half the price</b>.</p>",
+    },
+}
+LEGACY_QUEUED = {"result": "queued", "id": _QUEUED.id}
+LEGACY_SENT = {"result": "sent: 250 2.0.0 Ok: queued as 4c8F2k1QzN", "id": _QUEUED.id}
+
+LEGACY_TEXTS: dict[str, dict[str, Any]] = {
+    "gateway": {
+        "phone_number": "2025550123",
+        "provider": "US Cellular",
+        "message": "Your order 1042 is on its way.",
+        "user_id": 17,
+    },
+}
+CARRIERS = {
+    "items": [
+        {
+            "id": "att",
+            "names": ["AT&T", "ATT", "Cingular"],
+            "sms": "txt.att.net",
+            "mms": "mms.att.net",
+            "country": "US",
+            "status": "dead",
+            "effective": "2025-06-17",
+            "source": "AT&T support article KM1061254",
+            "checked": "2026-02-22",
+            "host": None,
+            "limit": 160,
+            "quirks": [],
+            "note": "Mail gets a permanent 550; enterprise exceptions may exist.",
+        }
+    ]
+}
+CONVERSATION = {
+    "id": _QUEUED.id,
+    "attempts": [
+        {
+            "relay": "smtp.example.org:587",
+            "started_at": "2026-03-01T09:30:00.004000Z",
+            "seconds": 0.031,
+            "stage": "dot",
+            "code": 250,
+            "reply": "2.0.0 Ok: queued as 4c8F2k1QzN",
+            "conversation": ["C: MAIL FROM:<shop@example.org>", "S: 250 2.1.0 Ok"],
+        }
+    ],
+    "attempts_dropped": 0,
+}
+EXPLANATION = {
+    "id": _QUEUED.id,
+    "status": "deferred",
+    "explanation": "1 attempt so far, the last one at smtp.example.org:587 ended at rcpt with 451 "
+    "4.7.1 Greylisted. It is tried again at 2026-03-01 09:35:00 UTC.",
+    "next_step_at": "2026-03-01T09:35:00Z",
+}
+RELAY = {
+    "name": "smtp.example.org:587",
+    "kind": "smtp",
+    "host": "smtp.example.org",
+    "port": 587,
+    "tls": "starttls",
+    "state": "open",
+    "busy": 0,
+    "limit": 1,
+    "trouble": {
+        "name": "connection_refused",
+        "text": "connection refused",
+        "at": "2026-03-01T09:30:00Z",
+    },
+    "opens_at": "2026-03-01T09:30:05Z",
+    "sent": 17,
+    "failed": 3,
+}
+STATS = {
+    "paused": False,
+    "waiting": 1,
+    "rate": 12.5,
+    "oldest_due_at": "2026-03-01T09:30:00Z",
+    "counts": {"queued": 1, "sending": 1, "sent": 17},
+    "workers": [
+        {"message": _QUEUED.id, "route": "relay", "recipients": 1},
+        {"message": None, "route": None, "recipients": 0},
+    ],
+}
+TEMPLATES = {
+    "items": [{"name": "shipped", "parts": ["subject", "text"], "variables": ["name", "order"]}],
+    "faults": [],
+}
+TRIALS: dict[str, dict[str, Any]] = {"shipped": {"data": {"name": "Ann", "order": 1042}}}
+PREVIEW: dict[str, Any] = {
+    "subject": "Your order has shipped",
+    "text": "Dear Ann,\n\nyour order 1042 is on its way.\n",
+    "html": None,
+    "faults": [],
+}

@@ -1,0 +1,115 @@
+"""The operator's templates: what there are, and how one comes out."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from litestar import post, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from notifier.service import Notifier
+from notifier.templates import Listed, Preview
+from notifier.web.api import examples
+from notifier.web.api.message_json import DATA, DATA_VALUES
+from notifier.web.auth import caller_of, key_of
+from notifier.web.bodies import AnyRequest, check_free, read_json
+from notifier.web.decoding import BodyDecoder
+from notifier.web.openapi import GET, Operation, Outcome
+from notifier.web.parameters import Nothing, read_query
+from notifier.web.responses import NO_STORE, Answer, encode
+
+TAGS = ["templates"]
+
+
+class TemplateList(Struct, frozen=True):
+    """What can be named as `template` in a message; `faults`: why the newest are not in use."""
+
+    items: tuple[Listed, ...]
+    faults: tuple[str, ...]
+
+
+class Trial(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to fill a template with."""
+
+    data: Annotated[dict[str, Any], Meta(max_length=200)] = {}
+
+
+_trial = BodyDecoder(Trial, sizes={"data": DATA})
+
+
+class TemplateViews:
+    """/v1/templates."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._service = service
+        self._limit = service.settings.max_body
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            route(
+                "/v1/templates",
+                http_method=GET,
+                operation_id="listTemplates",
+                summary="List the templates",
+                tags=TAGS,
+                opt={"operation": LIST},
+            )(self.list),
+            post(
+                "/v1/templates/{name:str}/preview",
+                status_code=200,
+                operation_id="previewTemplate",
+                summary="See how a template comes out",
+                tags=TAGS,
+                opt={"operation": PREVIEW},
+            )(self.preview),
+        ]
+
+    async def list(self, request: AnyRequest) -> Answer:
+        """Each with its parts, and the variables that it may use."""
+        read_query(request, Nothing)
+        templates = self._service.desk.templates
+        # The folder is read and compiled where it has changed.
+        found = await self._service.threads.run(caller_of(request), templates.all)
+        return Answer(encode(TemplateList(found, templates.faults)), headers=[NO_STORE])
+
+    async def preview(self, request: AnyRequest) -> Answer:
+        """Nothing is sent. What is missing or wrong stands in `faults`, beside what came out."""
+        headers = dict(request.scope["headers"])
+        body = await read_json(request, headers, limit=self._limit)
+        data = _trial.decode(body).data
+        check_free("/data", data, most=DATA_VALUES)
+        name: str = request.scope["path_params"]["name"]
+        self._service.desk.charge(key_of(request))
+        # A template may calculate for a while, which nobody else should have to wait for.
+        filled = await self._service.threads.run(
+            caller_of(request), partial(self._filled, name, data)
+        )
+        return Answer(encode(filled), headers=[NO_STORE])
+
+    def _filled(self, name: str, data: dict[str, Any]) -> Preview:
+        templates = self._service.desk.templates
+        known = [each.name for each in templates.all()]
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise NotFoundException(f"there is no template {name[:100]!r}; known: {listed}")
+        return templates.preview(name, data)
+
+
+NAME: dict[str, Any] = {
+    "name": {
+        "description": "The template's name.",
+        "schema": {"type": "string"},
+        "example": "shipped",
+    }
+}
+LIST = Operation(
+    answers={200: Outcome("All of them.", TemplateList, examples.TEMPLATES)}, problems=(422,)
+)
+PREVIEW = Operation(
+    body=_trial.schema,
+    examples=examples.TRIALS,
+    path=NAME,
+    answers={200: Outcome("As far as it could be filled in.", Preview, examples.PREVIEW)},
+    problems=(400, 404, 413, 415, 422),
+)

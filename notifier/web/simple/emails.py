@@ -1,0 +1,197 @@
+"""
+The addresses that clients of the replaced service call. Nothing is decided here, only
+translated. Fields that are not known are passed over, as they were there.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, TypeAlias
+
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from notifier.compose import is_html
+from notifier.deliveries import Delivery, Status
+from notifier.errors import Fault, InvalidMessage, MessageNotFound, Rejected
+from notifier.messages import Body, Email, Line, Mailbox
+from notifier.service import Notifier
+from notifier.web.api import examples
+from notifier.web.auth import caller_of
+from notifier.web.bodies import AnyRequest, read_json
+from notifier.web.body_memory import SMALL
+from notifier.web.decoding import BodyDecoder
+from notifier.web.openapi import Operation, Outcome
+from notifier.web.problems import NotSent
+from notifier.web.responses import Answer, encode
+from notifier.web.submission import IDEMPOTENCY, REPLAY, Submitted, id_of, submit
+
+# As Mailbox. Its pattern is left to `compose`, which refuses more: msgspec 0.22 corrupts the heap
+# where a string with a pattern and an array are alternatives.
+OneMailbox = Annotated[
+    str, Meta(min_length=3, max_length=998, description="One address, or a list of them.")
+]
+
+
+UserId: TypeAlias = (
+    Annotated[str, Meta(max_length=255)] | Annotated[int, Meta(ge=-(2**53), le=2**53)]
+)
+
+
+class LegacyEmail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An email. `message` is HTML where it contains a tag, and plain text otherwise."""
+
+    email_to: OneMailbox | Annotated[tuple[Mailbox, ...], Meta(min_length=1, max_length=50)]
+    email_from: Mailbox | None = None
+    subject: Line
+    message: Body
+    user_id: UserId | None = None
+
+    def email(self) -> Email:
+        html = is_html(self.message)
+        return Email(
+            to=(self.email_to,) if isinstance(self.email_to, str) else self.email_to,
+            sender=self.email_from,
+            subject=self.subject,
+            text=None if html else self.message,
+            html=self.message if html else None,
+            user_id=None if self.user_id == "" else self.user_id,
+        )
+
+
+class LegacyAnswer(Struct, frozen=True):
+    """What became of it so far, in words."""
+
+    result: str
+    id: str
+
+
+# Where our names for what is wrong are not the caller's.
+_NAMES = {"to": "email_to", "from": "email_from", "text": "message", "html": "message"}
+
+_legacy = BodyDecoder(LegacyEmail, sizes={"message": None})
+
+
+class Legacy:
+    """/send-email/ and /send-async/."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._service = service
+        self._limit = service.settings.max_body
+        self._patience = service.settings.wait_limit
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            post(
+                "/send-email",
+                status_code=202,
+                operation_id="sendEmail",
+                summary="Send an email",
+                tags=["simple"],
+                opt={"operation": SEND},
+            )(self.send),
+            post(
+                "/send-async",
+                status_code=200,
+                operation_id="sendEmailAndWait",
+                summary="Send an email, and wait for the relay's answer",
+                tags=["simple"],
+                opt={"operation": SEND_AND_WAIT},
+            )(self.send_and_wait),
+        ]
+
+    async def send(self, request: AnyRequest) -> Answer:
+        """It is on disk when the answer arrives; a worker sends it, first in, first out."""
+        submitted = await self._submit(request)
+        return Answer(submitted.body, status=202, headers=submitted.headers)
+
+    async def send_and_wait(self, request: AnyRequest) -> Answer:
+        """
+        Where the relay does not answer in time the message stays queued, as in /send-email/.
+        A repeated request waits as the first does, for what becomes of the first's message.
+        """
+        submitted = await self._submit(request)
+        try:
+            delivery = await self._service.outcome(id_of(submitted), timeout=self._patience)
+        except MessageNotFound:  # of a repeated request; it has been pruned since
+            return Answer(submitted.body, status=202, headers=submitted.headers)
+        reply = last_reply(delivery)
+        if delivery.status is Status.SENT:
+            sent = LegacyAnswer(f"sent: {reply}", delivery.id)
+            return Answer(encode(sent), headers=submitted.headers)
+        if delivery.status.final:
+            raise NotSent(
+                delivery.id,
+                f"{delivery.status}: {reply or delivery.reason}",
+                replayed=submitted.replayed,
+            )
+        return Answer(encode(as_it_is(delivery)), status=202, headers=submitted.headers)
+
+    async def _submit(self, request: AnyRequest) -> Submitted:
+        headers = dict(request.scope["headers"])
+        body = await read_json(request, headers, limit=self._limit)
+        message = _legacy.decode(body)
+        large = len(message.message) > SMALL
+        if large:
+            email = await self._service.threads.run(caller_of(request), message.email)
+        else:
+            email = message.email()
+        try:
+            return await submit(self._service, request, headers, body, (email,), render=accepted)
+        except InvalidMessage as error:
+            one = isinstance(message.email_to, str)
+            raise renamed(error, _NAMES, single=("to",) if one else ()) from None
+
+
+def last_reply(delivery: Delivery) -> str:
+    """The last that a relay said, with its code in front."""
+    if not delivery.attempts:
+        return ""
+    last = delivery.attempts[-1]
+    code = "" if last.code is None else str(last.code)
+    return last.reply if last.reply.startswith(code) else f"{code} {last.reply}"
+
+
+def as_it_is(delivery: Delivery) -> LegacyAnswer:
+    """What has become so far of a message that is not final."""
+    words = f"{delivery.status}: {delivery.reason}" if delivery.reason else str(delivery.status)
+    return LegacyAnswer(words, delivery.id)
+
+
+def accepted(results: Sequence[Delivery | Rejected]) -> bytes:
+    """The answer that says that the one message is on disk."""
+    (delivery,) = results
+    return b"" if isinstance(delivery, Rejected) else encode(as_it_is(delivery))
+
+
+def renamed(
+    error: InvalidMessage, names: Mapping[str, str], *, single: Collection[str] = ()
+) -> InvalidMessage:
+    """The faults in terms of the body that the caller wrote; `single` are lists of ours only."""
+    faults = []
+    for fault in error.faults:
+        field, _, rest = fault.pointer.removeprefix("/").partition("/")
+        steps = [names.get(field, field), *([rest] if rest and field not in single else [])]
+        faults.append(Fault("/" + "/".join(steps), fault.message))
+    return InvalidMessage(*faults)
+
+
+QUEUED = Outcome(
+    "It is in the journal on disk.", LegacyAnswer, examples.LEGACY_QUEUED, headers=REPLAY
+)
+SEND = Operation(
+    body=_legacy.schema,
+    examples=examples.LEGACY_EMAILS,
+    headers=IDEMPOTENCY,
+    answers={202: QUEUED},
+    problems=(400, 413, 415, 422, 429, 503),
+)
+SEND_AND_WAIT = Operation(
+    body=_legacy.schema,
+    examples=examples.LEGACY_EMAILS,
+    headers=IDEMPOTENCY,
+    answers={
+        200: Outcome("The relay has taken it.", LegacyAnswer, examples.LEGACY_SENT, headers=REPLAY),
+        202: QUEUED,
+    },
+    problems=(400, 413, 415, 422, 429, 502, 503),
+)
