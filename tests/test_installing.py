@@ -1,4 +1,4 @@
-"""What the README tells an operator to install, as the programs that read it judge it."""
+"""What the guide tells an operator to install, as the programs that read it judge it."""
 
 import re
 import shutil
@@ -8,16 +8,17 @@ from pathlib import Path
 import httpx2
 import pytest
 
+import notifier
 from tests.process import Server, free_port, message
 from tests.proxy import CONFIGURATION, Nginx
 from tests.web_client import JSON
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(notifier.__file__).parent / "guide" / "operating.md"
 
 
 def shown(language):
-    """The README's one block in that language."""
-    (block,) = re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+    """The page's one block in that language."""
+    (block,) = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
     return block
 
 
@@ -35,7 +36,7 @@ def test_systemd_understands_the_unit(tmp_path):
 
 
 def configuration(folder, port, server):
-    """The README's location in a server of nothing else; what nginx writes goes to the folder."""
+    """The page's location in a server of nothing else; what nginx writes goes to the folder."""
     temporary = re.findall(r"\w+_temp_path .*;", CONFIGURATION.read_text())
     location = shown("nginx").replace("127.0.0.1:8014", f"127.0.0.1:{server.port}")
     return f"""

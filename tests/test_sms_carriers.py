@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import notifier
 from notifier.errors import ConfigurationError, InvalidMessage
 from notifier.sms.carriers import Carriers, GatewayStatus, Quirk
 
@@ -152,10 +153,10 @@ def test_an_operator_changes_and_extends_the_map_field_by_field(tmp_path):
     assert len(carriers.all()) == len(KNOWN.all()) + 1
 
 
-def test_the_file_that_the_readme_shows_is_one(tmp_path):
+def test_the_file_that_the_guide_shows_is_one(tmp_path):
     """It changes one carrier and adds another, field by field."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    shown = readme.partition("`NOTIFIER_CARRIERS` names a file")[2]
+    page = (Path(notifier.__file__).parent / "guide/text-messages.md").read_text(encoding="utf-8")
+    shown = page.partition("`NOTIFIER_CARRIERS` names a TOML file")[2]
     carriers = Carriers.read(_written(tmp_path, shown.split("```")[1].removeprefix("toml\n")))
     changed = carriers.find("T-Mobile")
     assert changed.status is GatewayStatus.DEAD

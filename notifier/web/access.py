@@ -14,6 +14,8 @@ READING = {"GET", "HEAD"}
 OPEN = {
     "/",
     "/docs",
+    "/guide",
+    "/guide/{page:str}",
     "/monitor",  # frames alone: what they show they ask for with the visitor's key
     "/monitor/messages/{id:str}",
     "/inbox",

@@ -23,6 +23,7 @@ from notifier.web.simple.emails import Legacy
 from notifier.web.simple.sms import Texts
 from notifier.web.ui.contents import Contents
 from notifier.web.ui.files import Files
+from notifier.web.ui.guide import Guide
 from notifier.web.ui.inbox import Inbox
 from notifier.web.ui.layout import Shell
 from notifier.web.ui.pages import Pages
@@ -58,6 +59,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
                     *Contents(service).routes(),
                     *Inbox(service, shell).routes(),
                     *Signing(service, door, shell).routes(),
+                    *Guide(shell, public_path=service.settings.public_path).routes(),
                     *Files().routes(),
                 ]
             )

@@ -13,7 +13,6 @@ from notifier.web.parameters import read_id
 from notifier.web.responses import Answer, encode
 from notifier.web.ui.files import SWAGGER, UPLOT
 from notifier.web.ui.layout import CHECKED, DOCS, SECURE, Shell
-from notifier.web.ui.readme import Readme
 
 
 class Pages:
@@ -22,7 +21,6 @@ class Pages:
     def __init__(self, service: Notifier, shell: Shell) -> None:
         self._service = service
         self._shell = shell
-        self._readme = Readme(service.settings.public_path)
         self._document = b""
 
     def routes(self) -> list[HTTPRouteHandler]:
@@ -40,10 +38,7 @@ class Pages:
 
     async def index(self, request: AnyRequest) -> Answer:
         origin = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
-        readme = self._readme.under(origin)
-        return await self._shell.page(
-            request, "index.html", readme=readme, sections=self._readme.sections
-        )
+        return await self._shell.page(request, "index.html", origin=origin)
 
     async def docs(self, request: AnyRequest) -> Answer:
         return await self._shell.page(request, "docs.html", headers=DOCS, swagger=SWAGGER)
