@@ -8,8 +8,7 @@ from jinja2 import TemplateSyntaxError, meta
 from msgspec import Struct
 
 from notifier.errors import ConfigurationError
-from notifier.templates.meter import Allowance, Meter, current
-from notifier.templates.sandbox import Sandbox
+from notifier.templates.rendering import Sandbox
 
 LARGEST = 512 * 1024  # octets of one file
 
@@ -30,7 +29,6 @@ class Snapshot(Struct, frozen=True):
 
     templates: dict[str, Template]
     sandbox: Sandbox
-    files: frozenset[str]
 
 
 Signature = tuple[tuple[str, int, int, int], ...]
@@ -50,12 +48,11 @@ def read(folder: Path) -> Snapshot:
     faults: list[str] = []
     sources = dict(_sources(folder, faults))
     sandbox = Sandbox(sources)
-    current.meter = Meter(Allowance())
     needs = {name: _checked(sandbox, name, sources, faults) for name in sources}
     templates = dict(_named(needs, faults))
     if faults:
         raise ConfigurationError(*(f"{folder}/{fault}" for fault in faults))
-    return Snapshot(templates, sandbox, frozenset(sources))
+    return Snapshot(templates, sandbox)
 
 
 class _Needs(Struct, frozen=True):
