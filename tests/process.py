@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx2
 
+from tests.paths import ROOT
+
 READY_SECONDS = 15.0
 
 
@@ -55,7 +57,7 @@ class Server:
                 "notifier",
                 "serve",
                 env=environment(**self.settings) | self.variables,
-                cwd=Path(__file__).parents[1],
+                cwd=ROOT,
                 stdout=log,
                 stderr=log,
             )
@@ -79,7 +81,7 @@ class Server:
             sys.executable,
             *arguments,
             env=environment(**self.settings),
-            cwd=Path(__file__).parents[1],
+            cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
         )
         printed, _ = await process.communicate()

@@ -4,7 +4,6 @@ import ast
 import asyncio
 import contextlib
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import structlog
@@ -12,11 +11,12 @@ import structlog
 from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.supervisor import FATAL, FIRST_PAUSE, LONGEST_PAUSE, STEADY_SECONDS, Supervisor
-from tests.notifying import LIMIT, ended, submit_one, until
+from tests.paths import ROOT
 from tests.relay import ScriptedRelay
+from tests.service import LIMIT, ended, submit_one, until
 from tests.web_client import client_of
 
-PACKAGE = Path(__file__).parents[1] / "notifier"
+PACKAGE = ROOT / "notifier"
 
 # What starts a task or a thread without the supervisor, and why it may.
 ALONE = {

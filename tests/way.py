@@ -24,8 +24,8 @@ import uvicorn
 import notifier
 from notifier.server.protocol import Client
 from notifier.web.app import create_app
-from tests.notifying import LIMIT, notifying, until
 from tests.relay import ScriptedRelay
+from tests.service import LIMIT, notifying, until
 
 PACKAGE = Path(notifier.__file__).parent
 RUNS = 5

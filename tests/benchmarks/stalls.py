@@ -20,7 +20,7 @@ from notifier.intake.submission import new_id
 from notifier.journal import Entry, journal_at
 from notifier.messages import Email
 from notifier.settings import Settings
-from tests import shapes
+from tests import heavy_requests
 from tests.benchmarks.figures import percentile
 from tests.benchmarks.load import Sink, warm_up
 from tests.benchmarks.peers import Notifier
@@ -42,7 +42,7 @@ def stalls():
 
 async def _print_stalls(folder):
     print("| what is asked | loop held, ms | memory, MB |\n|---|---:|---:|")
-    async for name, held, memory, _ in shapes.measured(folder):
+    async for name, held, memory, _ in heavy_requests.measured(folder):
         print(f"| {name} | {held * 1000:.0f} | {memory:.0f} |", flush=True)
 
 

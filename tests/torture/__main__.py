@@ -21,10 +21,10 @@ from pathlib import Path
 
 import structlog
 
+from tests.end_to_end.test_crashes import LIMIT, WORKERS, client_of
+from tests.every_place import FAULTS, SCENARIOS, go_through
 from tests.process import Server
 from tests.relay import CUT, FIN
-from tests.systematic import FAULTS, SCENARIOS, go_through
-from tests.test_crash import LIMIT, WORKERS, client_of
 from tests.torture.conversations import converse
 from tests.torture.fuzz import fuzz
 from tests.torture.load import NOBODY, PartialRelay, Sets, UnsteadyProvider, received

@@ -1,0 +1,219 @@
+"""Alerts: trouble is told by another road, once, and so is its end."""
+
+import contextlib
+import json
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import AsyncMock
+
+import pytest
+import structlog
+
+from notifier import alerts
+from notifier.alerts import conditions as watch
+from notifier.errors import JournalUnavailable
+from tests.relay import ScriptedRelay
+from tests.service import (
+    Clock,
+    email,
+    ended,
+    notifying,
+    subjects,
+    submit,
+    submit_one,
+    until,
+)
+
+
+class Posts(BaseHTTPRequestHandler):
+    """Keeps what is posted; answers as it was told."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.server.status)
+        self.end_headers()
+        if self.server.status == 200:
+            self.server.posted.append(json.loads(body))
+        else:
+            self.server.refused += 1
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def chat(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(alerts, "LOOK_SECONDS", 0.02)
+    look = watch.Watch.look
+
+    def counted(self, health):
+        server.looks += 1
+        return look(self, health)
+
+    monkeypatch.setattr(watch.Watch, "look", counted)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Posts) as server:
+        server.posted, server.status, server.refused, server.looks = [], 200, 0, 0
+        server.url = f"http://127.0.0.1:{server.server_port}/hook"
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join(10)
+
+
+def told(chat):
+    return [(each["alert"], each["state"], each["subject"]) for each in chat.posted]
+
+
+async def test_a_relay_that_breaks_and_comes_back_is_told_once_each(tmp_path, chat):
+    """By HTTP, and by mail through the relay that works."""
+    async with ScriptedRelay() as first, ScriptedRelay() as second:
+        first.answer("GREETING", "554 closed")
+        options = {"alert_url": chat.url, "alert_to": "ops@example.org", "alert_after": 0.05}
+        async with notifying(tmp_path, first, second, **options) as service:
+            for _ in range(3):
+                await ended(service, await submit_one(service))
+            await until(lambda: told(chat) == [("relay_down", "raised", "first")])
+            assert "554 closed" in chat.posted[0]["text"]
+            await until(lambda: "notifier: relay_down raised: first" in subjects(second))
+            first.answer("GREETING", None)
+            await service.resume("first")
+            await ended(service, await submit_one(service))
+            await until(lambda: ("relay_down", "over", "first") in told(chat))
+            mail = "notifier: relay_down over: first"
+            await until(lambda: mail in subjects(first) + subjects(second))
+    assert len(chat.posted) == 2
+    assert [each for each in subjects(second) if "raised" in each] == [
+        "notifier: relay_down raised: first"
+    ]
+
+
+async def test_a_road_that_is_closed_is_tried_again(tmp_path, chat):
+    """The disk is low, and whoever takes alerts is down just then; the log says so once."""
+    chat.status = 503
+    with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as lines:
+        patch.setattr(watch, "LOW_DISK_BYTES", 2**62)
+        async with ScriptedRelay() as relay, notifying(tmp_path, relay, alert_url=chat.url):
+            await until(lambda: chat.refused >= 3)
+            assert [each["event"] for each in lines].count("alert_failed") == 1
+            chat.status = 200
+            await until(lambda: told(chat) == [("disk_low", "raised", str(tmp_path))])
+            patch.setattr(watch, "LOW_DISK_BYTES", 0)
+            await until(lambda: told(chat)[1:] == [("disk_low", "over", str(tmp_path))])
+
+
+async def test_a_message_that_waits_too_long_is_told(tmp_path, chat):
+    """Whatever keeps it; not where a person has stopped the queue."""
+    async with ScriptedRelay() as relay:
+        relay.hold("DOT")
+        options = {"alert_url": chat.url, "alert_after": 0.05, "workers": 1, "queue_size": 1}
+        async with notifying(tmp_path, relay, **options) as service:
+            for _ in range(4):
+                await submit_one(service)
+            await until(lambda: service.dispatcher.doing[0] is not None)
+            await service.upkeep.refresh()
+            await until(lambda: told(chat) == [("messages_wait", "raised", "queue")])
+            relay.release()
+
+
+async def nothing_told(chat, *, looks=3):
+    """It has been looked so often since, and there was nothing to tell."""
+    before, enough = list(chat.posted), chat.looks + looks
+    await until(lambda: chat.looks >= enough)
+    assert chat.posted == before
+
+
+def relay_state(service):
+    return service.routes.relays.states()[0].state
+
+
+async def test_a_restart_tells_nothing_twice_and_tells_the_end(tmp_path, chat):
+    """
+    A relay is down before and after it. It is not known to work until it has taken a message:
+    then its end is told, with the time when it began.
+    """
+    clock = Clock()
+    raised = {("relay_down", "raised", "first"), ("messages_wait", "raised", "queue")}
+    over = {("relay_down", "over", "first"), ("messages_wait", "over", "queue")}
+    async with ScriptedRelay() as relay:
+        relay.answer("GREETING", "554 closed")
+        options = {"clock": clock, "alert_url": chat.url, "alert_after": 600}
+        async with notifying(tmp_path, relay, **options) as service:
+            id = await submit_one(service)
+            await until(lambda: relay_state(service) == "open")
+            await nothing_told(chat)
+            clock.shift += timedelta(seconds=601)
+            await until(lambda: set(told(chat)) == raised)
+            await nothing_told(chat)
+        async with notifying(tmp_path, relay, **options) as service:
+            await nothing_told(chat)
+            await until(lambda: relay_state(service) == "open")
+            await service.upkeep.refresh()  # it is deferred, and so not due any more
+            await nothing_told(chat)
+            relay.answer("GREETING", None)
+            await service.resume("first")
+            await ended(service, id)
+            await until(lambda: set(told(chat)[2:]) == over)
+            await nothing_told(chat)
+        async with notifying(tmp_path, relay, **options):
+            await nothing_told(chat)
+    began = {each["alert"]: each["since"] for each in chat.posted[:2]}
+    assert {each["alert"]: each["since"] for each in chat.posted[2:]} == began
+
+
+async def test_what_ended_while_the_service_was_down_is_told(tmp_path, chat):
+    """The disk was low at its death, and is not at its next start."""
+    low, over = ("disk_low", "raised", str(tmp_path)), ("disk_low", "over", str(tmp_path))
+    async with ScriptedRelay() as relay:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(watch, "LOW_DISK_BYTES", 2**62)
+            async with notifying(tmp_path, relay, alert_url=chat.url):
+                await until(lambda: told(chat) == [low])
+                await nothing_told(chat)
+        async with notifying(tmp_path, relay, alert_url=chat.url):
+            await until(lambda: told(chat) == [low, over])
+    assert "there is room" in chat.posted[1]["text"]
+
+
+async def test_what_cannot_be_kept_is_told_once_all_the_same(tmp_path, chat, monkeypatch):
+    """A full disk may keep the journal from knowing what was told of it, for a while."""
+    monkeypatch.setattr(watch, "LOW_DISK_BYTES", 2**62)
+    low = ("disk_low", "raised", str(tmp_path))
+    async with ScriptedRelay() as relay:
+        async with notifying(tmp_path, relay, alert_url=chat.url) as service:
+            refused = AsyncMock(side_effect=JournalUnavailable("the disk is full"))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(service.journal, "put", refused)
+                await until(lambda: told(chat) == [low])
+                await nothing_told(chat)
+            await nothing_told(chat)  # it is kept meanwhile
+        async with notifying(tmp_path, relay, alert_url=chat.url):
+            await nothing_told(chat)
+
+
+async def test_of_replicas_one_tells_what_all_see(tmp_path, chat, postgres):
+    """Three find the same messages waiting, and one of them says so; so with their end."""
+    url = await postgres.database()
+    clock = Clock()
+    options = {"clock": clock, "alert_url": chat.url, "alert_after": 600, "journal": url}
+    waits = ("messages_wait", "raised", "queue")
+    async with ScriptedRelay() as relay, contextlib.AsyncExitStack() as stack:
+        replicas = [
+            await stack.enter_async_context(
+                notifying(tmp_path / str(port), relay, port=port, **options)
+            )
+            for port in (1, 2, 3)
+        ]
+        relay.hold("DOT")
+        await submit(replicas[0], *(email() for _ in range(200)))  # more than all may claim
+        await until(lambda: all(any(each.dispatcher.doing) for each in replicas))
+        clock.shift += timedelta(seconds=601)
+        for each in replicas:
+            await each.upkeep.refresh()
+        await until(lambda: told(chat) == [waits])
+        await nothing_told(chat, looks=9)
+        relay.release()
+        await until(lambda: told(chat) == [waits, ("messages_wait", "over", "queue")])
+        await nothing_told(chat, looks=9)

@@ -1,0 +1,189 @@
+"""Figures by the minute: what is counted, and that it outlives a restart."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from notifier.deliveries import Event, Status
+from notifier.errors import JournalUnavailable
+from notifier.housekeeping.history import History
+from notifier.journal import journal_at
+from tests.service import until
+from tests.test_deliveries import NOW, delivery
+
+
+class Clock:
+    def __init__(self):
+        self.now = NOW
+
+    def __call__(self):
+        return self.now
+
+    def minutes(self, count):
+        self.now += timedelta(minutes=count)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def journal(request, tmp_path):
+    url = f"sqlite:{tmp_path}/notifier.db"
+    if request.param == "postgres":
+        url = await request.getfixturevalue("postgres").database()
+    journal = journal_at(url, data_dir="")
+    await journal.open()
+    yield journal
+    await journal.close()
+
+
+class Writes:
+    """A journal that counts what is written of the history, and can be made to fail or wait."""
+
+    def __init__(self, journal, meanwhile=lambda: None):
+        self._journal = journal
+        self._meanwhile = meanwhile
+        self.count = 0
+
+    async def count_minutes(self, *arguments, **named):
+        self.count += 1
+        self._meanwhile()
+        await self._journal.count_minutes(*arguments, **named)
+
+    def __getattr__(self, name):
+        return getattr(self._journal, name)
+
+
+def history_of(journal, clock):
+    return History(journal, waiting=lambda: 7, clock=clock)
+
+
+def figures(minute):
+    return minute.accepted, minute.sent, minute.failed
+
+
+async def test_each_minute_has_its_own_figures(journal, clock):
+    """Accepted once, sent, and given up for whatever reason; other steps are not counted."""
+    async with history_of(journal, clock) as history:
+        history.count(delivery(status=Status.QUEUED))
+        history.count(delivery(status=Status.SENDING))
+        history.count(delivery(status=Status.QUEUED, events=(Event(NOW, "hurried"),)))
+        clock.minutes(2)
+        for status in (Status.SENT, Status.FAILED, Status.EXPIRED, Status.CANCELLED):
+            history.count(delivery(status=status))
+        assert list(map(figures, history.last(4))) == [(0, 0, 0), (1, 0, 0), (0, 0, 0), (0, 1, 2)]
+        assert history.last(1)[0].waiting == 7
+        assert history.last(1)[0].at <= clock.now
+
+
+async def test_figures_outlive_a_restart(journal, clock):
+    """What was counted is read again, up to a day ago, and counted on."""
+    async with history_of(journal, clock) as history:
+        history.count(delivery(status=Status.SENT))
+    async with history_of(journal, clock) as history:
+        history.count(delivery(status=Status.SENT))
+        assert history.last(1)[0].sent == 2
+        clock.minutes(1)
+    async with history_of(journal, clock) as history:
+        assert [each.sent for each in history.last(2)] == [2, 0]
+        assert history.last(2)[0].waiting == 7
+
+
+async def test_a_day_is_kept_and_no_more(journal, clock):
+    """1,440 minutes: what is older is shown no more, and is dropped from the journal."""
+    async with history_of(journal, clock) as history:
+        history.count(delivery(status=Status.SENT))
+    clock.minutes(1439)
+    async with history_of(journal, clock) as history:
+        history.count(delivery(status=Status.FAILED))
+        assert sum(each.sent for each in history.last(1440)) == 1
+        clock.minutes(2)
+        history.count(delivery(status=Status.FAILED))
+        assert sum(each.sent for each in history.last(1440)) == 0
+        assert len(history.last(5000)) == 1441  # that of now is not over yet
+    kept = await journal.minutes(NOW - timedelta(days=9), but="")
+    assert [(each.sent, each.failed) for each in kept] == [(0, 1), (0, 1)]
+
+
+async def test_under_load_it_is_saved_by_one_write(journal, clock):
+    """What is counted while it writes is for the next time: a save ends, however busy it is."""
+    sent = delivery(status=Status.SENT)
+    writes = Writes(journal, meanwhile=lambda: history.count(sent))
+    history = history_of(writes, clock)
+    history.count(sent)
+    clock.minutes(1)
+    history.count(sent)
+    await history.save()
+    assert writes.count == 1
+    await history.save()
+    assert writes.count == 2
+    kept = await journal.minutes(NOW, but="")
+    assert [each.sent for each in kept] == [1, 2]
+
+
+async def test_what_could_not_be_saved_is_saved_later(journal, clock):
+    """A journal that is away loses no figure, and none is there twice."""
+
+    def away():
+        raise JournalUnavailable("away")
+
+    writes = Writes(journal, meanwhile=away)
+    history = history_of(writes, clock)
+    history.count(delivery(status=Status.SENT))
+    with pytest.raises(JournalUnavailable):
+        await history.save()
+    writes._meanwhile = lambda: None
+    history.count(delivery(status=Status.SENT))
+    await history.save()
+    await history.save()
+    assert [each.sent for each in await journal.minutes(NOW, but="")] == [2]
+
+
+async def test_replicas_add_up(journal, clock):
+    """No replica writes over another's figures: each shows the sum, also after a restart."""
+    async with history_of(journal, clock) as one, history_of(journal, clock) as other:
+        for _ in range(3):
+            one.count(delivery(status=Status.SENT))
+        other.count(delivery(status=Status.SENT))
+        for each in (one, other, one):
+            await each.save()
+        assert [each.last(1)[0].sent for each in (one, other)] == [4, 4]
+        assert [each.sent_today() for each in (one, other)] == [4, 4]
+    async with history_of(journal, clock) as again:
+        again.count(delivery(status=Status.SENT))
+        assert again.last(1)[0].sent == 5
+
+
+async def test_a_save_wakes_no_other_replica(postgres, clock):
+    """Only words that others need to hear are told to them."""
+    url = await postgres.database()
+    one, other = (journal_at(url, data_dir="") for _ in range(2))
+    await one.open()
+    await other.open()
+    try:
+        heard = []
+        other._lease._hear = heard.append
+        history = history_of(one, clock)
+        history.count(delivery(status=Status.SENT))
+        await history.save()
+        await one.put("paused:queue", "yes")  # what is told is told in order
+        await until(lambda: any(each.words and not each.missed for each in heard))
+        assert sum(each.words and not each.missed for each in heard) == 1
+    finally:
+        await one.close()
+        await other.close()
+
+
+async def test_today_begins_at_midnight(journal, clock):
+    """In UTC, to the minute."""
+    async with history_of(journal, clock) as history:
+        clock.now = datetime(2026, 1, 1, 23, 59, tzinfo=UTC)
+        history.count(delivery(status=Status.SENT))
+        assert history.sent_today() == 1
+        clock.now = datetime(2026, 1, 2, tzinfo=UTC)
+        assert history.sent_today() == 0
+        history.count(delivery(status=Status.SENT))
+        clock.now = datetime(2026, 1, 2, 23, 59, tzinfo=UTC)
+        assert history.sent_today() == 1

@@ -1,0 +1,160 @@
+"""Figures of the queue, and due times after the clock was set back."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from notifier.alerts.conditions import Watch
+from notifier.deliveries import Priority, Route, Status
+from notifier.housekeeping.health import Health
+from notifier.housekeeping.upkeep import MOVED, Upkeep
+from notifier.journal import Backlog, Filter, journal_at
+from notifier.settings import Settings
+from tests.housekeeping.test_history import Clock
+from tests.journal.test_contract import NOW, entry
+from tests.service import until
+
+RELAY = Route.RELAY
+
+
+class Counts:
+    """A journal that only says how many wait, when it is let."""
+
+    def __init__(self):
+        self.waiting = 0
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def backlog(self):
+        self.asked += 1
+        waiting = self.waiting
+        await self.gate.wait()
+        return Backlog({Status.QUEUED: waiting}, None)
+
+
+class Seconds:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.mark.parametrize(("since", "rate"), [(2, 50.0), (100, 1.0)])
+async def test_the_rate_is_a_second_however_long_the_last_look_is_ago(since, rate):
+    """Messages that left, by the seconds in which they did."""
+    journal, seconds = Counts(), Seconds()
+    upkeep = Upkeep(journal, Settings(), clock=Clock(), monotonic=seconds)
+    journal.waiting = 120
+    await upkeep.refresh()
+    upkeep.count(30)
+    journal.waiting = 50
+    seconds.now += since
+    await upkeep.refresh()
+    assert upkeep.rate == rate
+
+
+async def test_two_looks_at_once_count_nothing_twice():
+    """What is accepted meanwhile waits once, whoever looks."""
+    journal = Counts()
+    upkeep = Upkeep(journal, Settings(), clock=Clock())
+    upkeep.count(5)
+    journal.waiting = 5
+    journal.gate.clear()
+    looks = asyncio.gather(upkeep.refresh(), upkeep.refresh())
+    await until(lambda: journal.asked)
+    upkeep.count(1)
+    journal.waiting = 6
+    journal.gate.set()
+    await looks
+    assert upkeep.waiting == 6
+    assert upkeep.backlog.waiting == 6
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def journal(request, tmp_path):
+    url = f"sqlite:{tmp_path}/notifier.db"
+    if request.param == "postgres":
+        url = await request.getfixturevalue("postgres").database()
+    journal = journal_at(url, data_dir="")
+    await journal.open()
+    yield journal
+    await journal.close()
+
+
+async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journal, monkeypatch):
+    """Each notices; the first moves what is put off, its timeline says so, the others leave it."""
+    monkeypatch.setattr("notifier.housekeeping.upkeep.CLOCK_SECONDS", 0.01)
+    later = NOW + timedelta(hours=3)
+    put_off = {"status": Status.DEFERRED, "due_at": later, "priority": Priority.URGENT}
+    await journal.add([entry("put off", **put_off)])
+    await journal.add([entry("scheduled", status=Status.SCHEDULED, due_at=later)])
+    clocks, seen = [Clock() for _ in range(3)], []
+    for each in clocks:
+        each.now = NOW + timedelta(minutes=30)
+    amend_all = journal.amend_all
+
+    async def noted(which, step):
+        seen.append(await amend_all(which, step))
+        return seen[-1]
+
+    monkeypatch.setattr(journal, "amend_all", noted)
+    replicas = [Upkeep(journal, Settings(), clock=each, monotonic=lambda: 0.0) for each in clocks]
+    for each in replicas:
+        await each.__aenter__()
+    try:
+        await asyncio.sleep(0)
+        for each in clocks:
+            each.now -= timedelta(hours=1)
+        await until(lambda: len(seen) == 3)
+    finally:
+        for each in replicas:
+            await each.__aexit__(None, None, None)
+    assert sorted(seen) == [0, 0, 1]
+    moved = await journal.get("put off")
+    assert moved.due_at == later - timedelta(hours=1)
+    assert [each.what for each in moved.events] == [MOVED]
+    assert (await journal.get("scheduled")).due_at == later
+    assert (await journal.find(Filter(status=(Status.SCHEDULED,)))).deliveries[0].events == ()
+
+
+async def test_what_is_held_ends_after_its_retention(journal):
+    """Not before; as expired, with its reason, and whoever counts is told of it."""
+    ended = []
+    settings = Settings(held_retention=3600.0)
+    upkeep = Upkeep(journal, settings, clock=Clock(), ended=ended.append)
+    await journal.add([entry("held")])
+    [claim] = await journal.claim(RELAY, 1, now=lambda: NOW)
+    await journal.record(claim.delivery.held("nobody can know"))
+    await upkeep.give_up_held(NOW + timedelta(seconds=3599))
+    assert (await journal.get("held")).status is Status.HELD
+    await upkeep.give_up_held(NOW + timedelta(seconds=3600))
+    assert [(each.id, each.status) for each in ended] == [("held", Status.EXPIRED)]
+    assert "nobody can know" in (await journal.get("held")).reason
+    assert await journal.content("held") == b"content"
+
+
+def test_what_is_held_for_long_is_an_alert_that_says_until_when():
+    """Told past the alert's patience, and over once nothing is held."""
+    clock = Clock()
+    watch = Watch(Settings(alert_after=600.0, held_retention=86400.0), clock=clock)
+
+    def look(since):
+        health = Health(
+            ready=True, reasons=(), relays=(), counts={Status.HELD: 2}, oldest_due_at=None,
+            paused=False, held_since=since,
+        )  # fmt: skip
+        return watch.look(health)
+
+    name = ("messages_held", "held")
+    assert name in look(NOW).unclear
+    clock.now = NOW + timedelta(seconds=600)
+    since, words = look(NOW).wrong[name]
+    assert since == NOW
+    ends = (NOW + timedelta(days=1)).strftime("%Y-%m-%d %H:%M")
+    assert words == f"2 messages are held for a person; the oldest expires at {ends} UTC"
+    none = look(None)
+    assert name not in none.wrong
+    assert name not in none.unclear

@@ -1,0 +1,210 @@
+"""
+Which module may know which, and how large it may be. When one of these tests fails, the module
+is wrong and not the test. Each test lists every offender.
+"""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+
+PACKAGE = ROOT / "notifier"
+
+# From the top: each part may import itself and the layers above its own, never its neighbours.
+WORDS = [
+    "clock",
+    "errors",
+    "domains",
+    "dates",
+    "supervisor",
+    "threads",
+    "relayspec",
+    "histogram",
+    "attempts",
+    "recipients",
+    "deliveries",
+    "messages",
+    "retries",
+]
+TOOLS = {
+    "settings",
+    "keys",
+    "templates",
+    "sms",
+    "compose",
+    "feed",
+    "logs",
+    "smtp",
+    "journal",
+    "capture",
+    "metrics",
+    "tracing",
+}
+MACHINE = ["dispatch", "housekeeping", "preflight", "intake", "sessions", "alerts", "service"]
+EDGES = ["web", "server", "cli", "__main__"]
+# Words, the machine and the edges know one another downwards, in this order.
+LAYERS = [*({word} for word in WORDS), TOOLS, *({part} for part in (*MACHINE, *EDGES))]
+# The dispatcher moves deliveries; what carries them is handed to it by `dispatch.transports`.
+DISPATCHER_KNOWS = {"feed", "journal"}
+
+# The libraries that only one part of the package may know.
+OWNERS = {
+    "aiosmtplib": {"smtp"},
+    "aiosmtpd": {"capture"},
+    "sqlite3": {"journal"},
+    "asyncpg": {"journal"},
+    "litestar": {"web"},
+    "uvicorn": {"server"},
+    "uvloop": {"server"},
+    "click": {"cli"},
+    "jinja2": {"templates", "web"},
+    "markdown_it": {"web"},
+    "email_validator": {"compose", "domains"},
+    "turbohtml": {"compose"},
+    "phonenumbers": {"sms"},
+    "httpx2": {"sms"},
+    "prometheus_client": {"web"},
+    "opentelemetry": {"tracing"},
+}
+VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc"}
+# Named as modules of the standard library, they would be read as those.
+TAKEN = {"queue", "http", "email", "logging", "types", "typing", "ssl", "signal", "socket"}
+LONGEST = 400  # lines: a module that is longer probably holds two concepts
+TOP_LEVEL = {
+    "notifier",
+    "tests",
+    "pyproject.toml",
+    "Containerfile",
+    "compose.yaml",
+    "README.md",
+}
+
+MODULES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def name_of(path):
+    return str(path.relative_to(PACKAGE))
+
+
+def part_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    for node in ast.walk(MODULES[path]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}: imports are absolute"
+            yield node.module
+            if node.module == "notifier":
+                yield from (f"notifier.{alias.name}" for alias in node.names)
+
+
+def layer_of(part):
+    found = [number for number, parts in enumerate(LAYERS) if part in parts]
+    assert found, f"{part} has no layer yet: give it one in {Path(__file__).name}"
+    return found[0]
+
+
+def attributes(path):
+    return (node for node in ast.walk(MODULES[path]) if isinstance(node, ast.Attribute))
+
+
+def test_a_module_knows_only_what_is_above_it():
+    """A module imports its own part and the layers above, and no neighbour of its own layer."""
+    wrong = []
+    for path in MODULES:
+        part = part_of(path)
+        ours = [name.split(".")[1] for name in imports(path) if name.startswith("notifier.")]
+        allowed = {"__version__"}
+        if part != "__init__":
+            allowed |= set().union(*LAYERS[: layer_of(part)]) | {part}
+        if part == "dispatch" and path.stem != "transports":
+            allowed -= TOOLS - DISPATCHER_KNOWS
+        wrong += [f"{name_of(path)} imports {name}" for name in ours if name not in allowed]
+    assert wrong == []
+
+
+def test_libraries_have_one_owner():
+    """Each outside library is known to one part of the package, so that it can be replaced."""
+    wrong = [
+        f"{name_of(path)} imports {name}"
+        for path in MODULES
+        for name in imports(path)
+        if part_of(path) not in OWNERS.get(name.split(".")[0], {part_of(path)})
+    ]
+    assert wrong == []
+
+
+def test_only_the_command_line_and_the_process_read_the_environment():
+    """Settings are read once and given down."""
+    names = {"environ", "getenv", "environb"}
+    wrong = [
+        name_of(path)
+        for path in MODULES
+        if part_of(path) not in {"cli", "server"}
+        and any(node.attr in names for node in attributes(path))
+    ]
+    assert wrong == []
+
+
+def test_only_logs_configures_the_log():
+    """Every part may log, and one part says how."""
+    wrong = []
+    for path in MODULES:
+        for node in attributes(path):
+            configures = ast.unparse(node) == "structlog.configure" and part_of(path) != "logs"
+            if configures or node.attr in {"basicConfig", "dictConfig"}:
+                wrong.append(f"{name_of(path)}: {ast.unparse(node)}")
+    assert wrong == []
+
+
+def test_nothing_is_awaited_to_be_logged():
+    """`await log.ainfo()` is a hop to another thread, and a place to be cancelled at."""
+    asynchronous = {"adebug", "ainfo", "awarning", "aerror", "aexception"}
+    wrong = [
+        f"{name_of(path)}: log.{node.attr}"
+        for path in MODULES
+        for node in attributes(path)
+        if node.attr in asynchronous and isinstance(node.value, ast.Name) and node.value.id == "log"
+    ]
+    assert wrong == []
+
+
+def test_a_module_fits_on_a_few_screens():
+    """No module is so long that one cannot hold it in one's head."""
+    lines = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: length for name, length in lines.items() if length > LONGEST} == {}
+
+
+def test_a_module_is_named_for_what_it_does():
+    """A name that fits everything gathers everything."""
+    wrong = [
+        name_of(path)
+        for path in MODULES
+        if {part.removesuffix(".py") for part in path.relative_to(PACKAGE).parts} & (VAGUE | TAKEN)
+    ]
+    assert wrong == []
+
+
+def test_a_module_says_what_it_is_for():
+    """Each module that holds anything begins with its duty."""
+    wrong = [
+        name_of(path) for path, tree in MODULES.items() if tree.body and not ast.get_docstring(tree)
+    ]
+    assert wrong == []
+
+
+def test_the_top_level_is_short():
+    """What somebody sees first is what there is: package, tests, and how to build and run it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("no git checkout here")
+    top = {name.split("/")[0] for name in listed.stdout.split("\0") if name}
+    assert {name for name in top if not name.startswith(".")} <= TOP_LEVEL

@@ -1,0 +1,136 @@
+"""What is wrong with what the settings point at: told at the start, by name, all together."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from notifier.errors import ConfigurationError
+from notifier.preflight import Fittings
+from notifier.settings import Settings
+from tests.paths import ROOT
+from tests.process import Server, environment, free_port
+
+LIMIT = 20.0  # seconds that a process may take to give up
+
+
+def serve(folder, **settings):
+    """`notifier serve` with settings that it must refuse: its exit code and what it said."""
+    given = {"data_dir": folder / "data", "port": free_port()} | settings
+    done = subprocess.run(
+        [sys.executable, "-m", "notifier", "serve"],
+        env=environment(**given),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    return done.returncode, [
+        line.removeprefix("notifier: ") for line in done.stderr.splitlines() if line
+    ]
+
+
+def broken_templates(folder):
+    folder.mkdir()
+    (folder / "welcome.txt").write_text("Hello {{ name }")
+    (folder / "bye.subject.txt").write_text("Bye")
+    return folder
+
+
+CASES = {
+    "sms_provider": ("ftp://hush-hush@example.org", "NOTIFIER_SMS_PROVIDER: "),
+    "carriers": ("/nowhere/carriers.toml", "NOTIFIER_CARRIERS: /nowhere/carriers.toml: "),
+    "templates": ("/nowhere/templates", "NOTIFIER_TEMPLATES: /nowhere/templates: "),
+    "default_from": ("nobody", "NOTIFIER_DEFAULT_FROM: "),
+    "sms_from": ("us@-.example", "NOTIFIER_SMS_FROM: "),
+    "journal": ("mysql://here", "NOTIFIER_JOURNAL: "),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_is_told_by_its_name(name, tmp_path):
+    """Exit code 2, one line, nothing of a secret, and no data directory was made."""
+    value, begins = CASES[name]
+    code, said = serve(tmp_path, **{name: value})
+    assert code == 2
+    assert len(said) == 1, said
+    assert said[0].startswith(begins)
+    assert "hush" not in said[0]
+    assert not (tmp_path / "data").exists()
+
+
+def test_all_are_told_together(tmp_path):
+    """Also with what is wrong in the settings themselves, and who may call, in one start."""
+    (tmp_path / "keys.toml").write_text("[keys.x\n")
+    code, said = serve(
+        tmp_path,
+        **{name: value for name, (value, _) in CASES.items() if name != "templates"},
+        templates=broken_templates(tmp_path / "templates"),
+        api_keys=tmp_path / "keys.toml",
+        workers="many",
+        sms_provider_body="{",
+    )
+    assert code == 2
+    named = sorted({line.split(":")[0] for line in said})
+    assert named == sorted(
+        [
+            "NOTIFIER_API_KEYS",
+            "NOTIFIER_CARRIERS",
+            "NOTIFIER_DEFAULT_FROM",
+            "NOTIFIER_JOURNAL",
+            "NOTIFIER_SMS_FROM",
+            "NOTIFIER_SMS_PROVIDER",
+            "NOTIFIER_SMS_PROVIDER_BODY",
+            "NOTIFIER_TEMPLATES",
+            "NOTIFIER_WORKERS",
+        ]
+    )
+    of_templates = [line for line in said if "TEMPLATES" in line]
+    assert any("welcome.txt, line 1" in line for line in of_templates)
+    assert any("bye.subject.txt" in line for line in of_templates)
+
+
+def test_a_stranger_at_the_door_is_told_with_the_rest(tmp_path):
+    """An address for everybody without a key, and a carrier map that is not there."""
+    code, said = serve(tmp_path, host="0.0.0.0", carriers="/nowhere.toml")
+    assert code == 2
+    assert [line.split(":")[0].split("=")[0] for line in said] == [
+        "NOTIFIER_CARRIERS",
+        "NOTIFIER_HOST",
+    ]
+
+
+def test_certificates_that_cannot_be_read_are_told(tmp_path):
+    """A file that is there but holds none: before the first message finds out."""
+    (tmp_path / "ca.pem").write_text("no certificate")
+    relay = f"smtps://mail.example.org?ca={tmp_path / 'ca.pem'}"
+    code, (said,) = serve(tmp_path, relays=relay)
+    assert code == 2
+    assert said.startswith("NOTIFIER_RELAYS: ca=")
+
+
+def test_a_sender_that_no_message_could_have_is_refused_at_the_start(tmp_path):
+    """What the settings' own look lets pass, but composing would not."""
+    with pytest.raises(ConfigurationError) as caught:
+        Fittings.read(Settings(data_dir=str(tmp_path), default_from="Us <us@a..b>"))
+    (fault,) = caught.value.faults
+    assert fault.startswith("NOTIFIER_DEFAULT_FROM: ")
+
+
+async def test_what_is_good_starts(tmp_path):
+    """All of these at once, each of them right."""
+    (tmp_path / "carriers.toml").write_text('[ours]\nnames = ["Ours"]\nsms = "sms.example.org"\n')
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "welcome.txt").write_text("Hello {{ name }}")
+    server = Server(
+        tmp_path,
+        carriers=tmp_path / "carriers.toml",
+        templates=tmp_path / "templates",
+        sms_provider="twilio://AC0123456789:secret-token@?from=+15005550006",
+        default_from="Us <us@example.org>",
+        sms_from="sms@example.org",
+    )
+    async with server:
+        assert await server.stop() == os.EX_OK
