@@ -169,7 +169,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status is Status.SENT and RecipientStatus.REFUSED in states
 
     @property
-    def patience(self) -> float:
+    def relay_backoff(self) -> float:
         """
         Seconds to leave a message alone after one more failure of its relay: the relay's
         breaker sets the pace, this only keeps one message from being tried in a circle.
@@ -247,7 +247,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The delivery set aside until a person has looked at it."""
         return replace(self, status=Status.HELD, reason=reason)
 
-    def again(self, now: datetime, by: str = "") -> "Delivery":
+    def retried(self, now: datetime, by: str = "") -> "Delivery":
         """
         The delivery put back in the queue by a person, its lost recipients forgiven.
         Raises WrongState unless it has ended without reaching everybody, or is held.

@@ -7,7 +7,7 @@ them. What needs more than a schema (whether an address is one) is judged by `co
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -54,14 +54,6 @@ class Attachment(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     ) = None
 
 
-class Urgency(StrEnum):
-    """Which lane a message waits in. Bulk never holds up the others."""
-
-    URGENT = "urgent"
-    NORMAL = "normal"
-    BULK = "bulk"
-
-
 Moment = Annotated[datetime, Meta(tz=True)]
 
 
@@ -85,7 +77,10 @@ class Message(
         Annotated[int, Meta(ge=1, le=366 * 86400, description="Seconds from when it is due.")]
         | None
     ) = None
-    priority: Urgency = Urgency.NORMAL
+    priority: Annotated[
+        Literal["urgent", "normal", "bulk"],
+        Meta(description="What goes first. Bulk never holds up the others."),
+    ] = "normal"
     collapse_key: (
         Annotated[Label, Meta(description="A newer message supersedes those still waiting.")] | None
     ) = None

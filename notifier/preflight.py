@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
 T = TypeVar("T")
 
 
-class Fittings(Struct, frozen=True):
+class Preflight(Struct, frozen=True):
     """Files and URLs of the operator's, each found to be good."""
 
     journal: Journal
@@ -33,7 +33,7 @@ class Fittings(Struct, frozen=True):
     provider: "ProviderSpec | None"  # None: there is no SMS provider
 
     @classmethod
-    def read(cls, settings: Settings, supervisor: Supervisor | None = None) -> "Fittings":
+    def read(cls, settings: Settings, supervisor: Supervisor | None = None) -> "Preflight":
         """Raises ConfigurationError with every fault of every one."""
         faults: list[str] = []
         _senders(settings, faults)

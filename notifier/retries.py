@@ -34,4 +34,4 @@ def again(delivery: Delivery, now: datetime, *, kept: timedelta, by: str = "") -
     """
     if delivery.finished_at is not None and delivery.finished_at + kept <= now:
         raise WrongState("its content is not kept any more (NOTIFIER_BODY_RETENTION)")
-    return delivery.again(now, by)
+    return delivery.retried(now, by)

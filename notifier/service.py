@@ -15,17 +15,17 @@ from notifier.capture import Mailbox
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Route, Status
 from notifier.dispatch.dispatcher import Dispatcher
-from notifier.dispatch.transports import Routes
+from notifier.dispatch.transports import Transports
 from notifier.errors import ConfigurationError, MessageNotFound, Rejected
 from notifier.feed import Feed
 from notifier.housekeeping.health import Health
 from notifier.housekeeping.history import History
 from notifier.housekeeping.replicas import Replicas
 from notifier.housekeeping.upkeep import Upkeep
-from notifier.intake.submission import Desk, Idempotent, Receipt
+from notifier.intake.submission import Idempotent, Intake, Receipt
 from notifier.journal import Backlog, Filter, Step
 from notifier.metrics import LoopLag, Tally
-from notifier.preflight import Fittings
+from notifier.preflight import Preflight
 from notifier.retries import RetryPolicy, again
 from notifier.sessions import Sessions
 from notifier.settings import Settings, variable
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     """
-    Takes messages, keeps them, delivers them. Open it before use. `desk` takes messages;
+    Takes messages, keeps them, delivers them. Open it before use. `intake` takes messages;
     `journal` may be read by anyone; what changes a delivery goes through here.
     """
 
@@ -65,10 +65,10 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.lag = LoopLag(self.supervisor)
         self.threads = FairThreads("work")  # for what a request brings and is heavy
         self.feed.listen(self.tally.count)
-        self._fittings = Fittings.read(settings, self.supervisor)
-        self.journal = self._fittings.journal
-        self.keys = self._fittings.keys
-        self.routes = Routes(settings, provider=self._fittings.provider)
+        self._preflight = Preflight.read(settings, self.supervisor)
+        self.journal = self._preflight.journal
+        self.keys = self._preflight.keys
+        self.transports = Transports(settings, provider=self._preflight.provider)
         self.draining = False
         self._paused: set[str | None] = set()  # relays by name; None: the queue
         self.keys_remembered = False
@@ -88,10 +88,10 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await self._require_keys()
             await self.sessions.load()
             await parts.enter_async_context(self.lag)
-            await parts.enter_async_context(self.routes)
+            await parts.enter_async_context(self.transports)
             self.dispatcher = Dispatcher(
                 journal=self.journal,
-                transports=self.routes.transports,
+                transports=self.transports.by_route,
                 retry=RetryPolicy(schedule=settings.retry_schedule),
                 feed=self.feed,
                 workers=settings.workers,
@@ -120,13 +120,13 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             )
             await parts.enter_async_context(self.history)
             self.feed.listen(self.history.count)
-            self.desk = Desk(
+            self.intake = Intake(
                 settings,
-                self._fittings,
+                self._preflight,
                 journal=self.journal,
                 upkeep=self.upkeep,
                 accepted=self.feed.publish,
-                zero_configuration=self.routes.zero_configuration,
+                zero_configuration=self.transports.zero_configuration,
                 clock=self._clock,
                 threads=self.threads,
             )
@@ -142,7 +142,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await parts.enter_async_context(
                 Alerts(
                     settings,
-                    self.routes.relays,
+                    self.transports.relays,
                     self.journal,
                     health=self.health,
                     supervisor=self.supervisor,
@@ -160,7 +160,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     @property
     def mailbox(self) -> Mailbox | None:
         """The built-in mailbox, where it is in use."""
-        return self.routes.mailbox
+        return self.transports.mailbox
 
     async def _require_keys(self) -> None:
         """Where there have been keys there must be some. Raises ConfigurationError."""
@@ -204,7 +204,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             self._spans.attempted(delivery, attempt)
 
     def _expiry(self, now: datetime) -> Step:
-        trouble = {route: self.routes.trouble(route) for route in Route}
+        trouble = {route: self.transports.trouble(route) for route in Route}
         return lambda delivery: delivery.expired(now, trouble[delivery.route])
 
     async def _stop(self) -> None:
@@ -215,7 +215,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     def drain(self) -> None:
         """Accept nothing more, send nothing more, and let whoever follows the feed go."""
         if not self.draining:
-            self.draining = self.desk.draining = True
+            self.draining = self.intake.draining = True
             self.feed.close()
             stop = partial(self.dispatcher.stop, grace=self.settings.grace)
             self._draining = self.supervisor.start("drain", stop, over=lambda: True)
@@ -303,7 +303,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         if name is None:
             (self.dispatcher.pause if paused else self.dispatcher.resume)()
         else:
-            relays = self.routes.named(name)
+            relays = self.transports.named(name)
             (relays.pause if paused else relays.resume)(name)
         (self._paused.add if paused else self._paused.discard)(name)
 
@@ -335,7 +335,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         return Health(
             ready=not reasons,
             reasons=reasons,
-            relays=tuple(self.routes.relays.states()),
+            relays=tuple(self.transports.relays.states()),
             counts=backlog.counts,
             oldest_due_at=backlog.oldest_due_at,
             paused=self.dispatcher.paused,

@@ -95,7 +95,7 @@ class Sets:
             message = Sms(to=names[0], text="Hi.")
         else:
             message = email(*(f"{name}@example.org" for name in names))
-        receipt = await service.desk.submit([message])
+        receipt = await service.intake.submit([message])
         (delivery,) = receipt.deliveries
         self.acknowledged[delivery.id] = names
         return delivery.id
@@ -204,7 +204,7 @@ def hasty():
         mock.patch("notifier.sms.breaker.SHORTEST", 0.02),
         mock.patch("notifier.sms.breaker.LONGEST", 0.02),
         mock.patch.object(Rests, "after", return_value=0.02),
-        mock.patch.object(Delivery, "patience", 0.02),
+        mock.patch.object(Delivery, "relay_backoff", 0.02),
         mock.patch.object(scripted, "Connection", Connection),
     ):
         yield
@@ -357,7 +357,7 @@ async def _until_idle(service, places):
     while True:
         backlog = await service.journal.backlog()
         done = places.reached or not backlog.counts[Status.SENDING]
-        claimed = any(dispatcher.doing) or any(lane.ahead for lane in dispatcher._lanes)
+        claimed = any(dispatcher.doing) or any(lane.ahead for lane in dispatcher._shares)
         if done and not (backlog.waiting or claimed):
             return
         await asyncio.sleep(0.002)

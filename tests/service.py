@@ -53,7 +53,7 @@ def email(*to, **changes):
 
 async def submit(service, *messages):
     """The ids under which messages were accepted."""
-    receipt = await service.desk.submit(messages)
+    receipt = await service.intake.submit(messages)
     return [delivery.id for delivery in receipt.deliveries]
 
 

@@ -135,9 +135,9 @@ def test_patience_with_a_relay_grows_and_is_forgotten():
     waits = []
     for _ in range(8):
         start = after(start, attempt(ann=no, bob=no, eve=no))
-        waits.append(start.patience)
+        waits.append(start.relay_backoff)
     assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
-    assert after(start, attempt(ann=(Scope.RECIPIENT, False, 450))).patience == 1
+    assert after(start, attempt(ann=(Scope.RECIPIENT, False, 450))).relay_backoff == 1
 
 
 def test_an_uncertain_outcome_is_counted_and_sent_again():
@@ -186,7 +186,7 @@ def test_a_person_can_try_again_without_repeating():
     """A retry forgives who was refused, and leaves alone who has it."""
     no = (Scope.RECIPIENT, True, 550)
     sent = after(delivery(), attempt(ANN, bob=no, eve=no))
-    again = replace(sent, expires_at=NOW).again(LATER)
+    again = replace(sent, expires_at=NOW).retried(LATER)
     assert again.status is Status.QUEUED
     assert again.pending.recipients == (BOB, EVE)
     assert again.expires_at == LATER
@@ -221,13 +221,13 @@ def test_remembers_first_and_last_events():
     assert len(start.events) == KEPT_FIRST + KEPT_LAST
     assert start.events_dropped == 980
     assert [(each.at - NOW).seconds for each in start.events[:4]] == [0, 1, 2, 983]
-    ended = start.recovered(NOW).cancelled(LATER).again(LATER)
+    ended = start.recovered(NOW).cancelled(LATER).retried(LATER)
     assert [each.what for each in ended.events[-3:]] == ["recovered", "cancelled", "retried"]
     assert ended.events_dropped == 983
 
 
 @pytest.mark.parametrize("status", [Status.SENDING, Status.SENT])
-@pytest.mark.parametrize("change", ["again", "cancelled", "hurried"])
+@pytest.mark.parametrize("change", ["retried", "cancelled", "hurried"])
 def test_what_is_under_way_or_done_is_not_touched(status, change):
     """F44: once it is on its way nobody can call it off, hurry it or repeat it."""
     with pytest.raises(WrongState):
@@ -239,7 +239,7 @@ def test_each_further_life_is_as_long_as_the_first():
     life, now = delivery(), NOW
     for _ in range(5):
         now = life.expires_at
-        life = life.expired(now).again(now)
+        life = life.expired(now).retried(now)
         assert life.expires_at == now + timedelta(hours=1)
 
 
@@ -252,10 +252,10 @@ def test_it_should_leave_from_its_acceptance_its_time_or_a_persons_word_on():
     earlier, later = NOW + timedelta(seconds=1), LATER + timedelta(seconds=1)
     assert scheduled.hurried(earlier).wanted_at == earlier
     assert scheduled.hurried(later).wanted_at == LATER
-    assert scheduled.cancelled(earlier).again(later).wanted_at == later
+    assert scheduled.cancelled(earlier).retried(later).wanted_at == later
 
 
 def test_a_retry_by_hand_begins_the_schedule_anew():
     """Its tries are forgotten, so that the next failure waits as long as a first one."""
     failed = delivery(status=Status.FAILED, tries=7)
-    assert failed.again(LATER).tries == 0
+    assert failed.retried(LATER).tries == 0

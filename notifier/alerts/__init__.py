@@ -1,4 +1,4 @@
-"""Tell a person of trouble by another road than the queue that may be stuck."""
+"""Tell a person of trouble by another channel than the queue that may be stuck."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,9 @@ from typing import Self
 import structlog
 from msgspec.structs import replace
 
-from notifier.alerts.channels import Alert, Road, roads_of
-from notifier.alerts.conditions import ENDS, SHARED, Name, Watch, free_bytes
-from notifier.alerts.ledger import Told
+from notifier.alerts.channels import Alert, Channel, channels_of
+from notifier.alerts.conditions import ENDS, SHARED, Conditions, Name, free_bytes
+from notifier.alerts.ledger import Ledger
 from notifier.clock import Clock
 from notifier.errors import JournalUnavailable
 from notifier.housekeeping.health import Health
@@ -25,15 +25,15 @@ from notifier.supervisor import Supervisor
 __all__ = ["Alert", "Alerts", "free_bytes"]
 
 LOOK_SECONDS = 5.0
-TELL_SECONDS = 60.0  # for one alert on one road
+TELL_SECONDS = 60.0  # for one alert on one channel
 
 log = structlog.get_logger()
 
 
 class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
     """
-    Says what is wrong once on each road, and again when it is over, whatever restarts come
-    between (but for a death just after telling, before the journal knows of it). A road that is
+    Says what is wrong once on each channel, and again when it is over, whatever restarts come
+    between (but for a death just after telling, before the journal knows of it). A channel that is
     closed is tried until it is open; what is over by then is not told on it at all. Of several
     replicas each tells what is wrong with itself, and one of them what is wrong with all.
     """
@@ -49,21 +49,21 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         clock: Clock,
     ) -> None:
         self._supervisor = supervisor
-        self._watch = Watch(settings, clock=clock)
+        self._conditions = Conditions(settings, clock=clock)
         self._health = health
-        self._roads = roads_of(settings, relays, clock=clock)
+        self._channels = channels_of(settings, relays, clock=clock)
         self._journal = journal
         self._host = socket.gethostname()
         # A journal in a file is one process's, which may have another host name the next time.
         alone = settings.journal.startswith("sqlite:")
         self._us = "" if alone else f"{self._host}:{settings.port}"
-        self._closed: dict[str, str] = {}  # roads, and why
+        self._failing: dict[str, str] = {}  # channels, and why
         self._looking: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         self._looking = [
-            self._supervisor.start(f"alerts-{road.name}", partial(self._look, road))
-            for road in self._roads
+            self._supervisor.start(f"alerts-{channel.name}", partial(self._look, channel))
+            for channel in self._channels
         ]
         return self
 
@@ -72,29 +72,29 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
             task.cancel()
         await asyncio.gather(*self._looking, return_exceptions=True)
 
-    async def _look(self, road: Road) -> None:
-        told = Told(self._journal, road.name, us=self._us)
+    async def _look(self, channel: Channel) -> None:
+        ledger = Ledger(self._journal, channel.name, us=self._us)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                await self._tell_news(road, told)
-            except Exception:  # nobody would miss a road on which nothing is told any more
-                log.exception("alerts_stumbled", road=road.name)
+                await self._tell_news(channel, ledger)
+            except Exception:  # nobody would miss a channel on which nothing is told any more
+                log.exception("alerts_stumbled", channel=channel.name)
 
-    async def _tell_news(self, road: Road, told: Told) -> None:
-        if not await told.refresh():  # what was told before us is not known yet
+    async def _tell_news(self, channel: Channel, ledger: Ledger) -> None:
+        if not await ledger.refresh():  # what was told before us is not known yet
             return
-        for alert in list(self._untold(told, self._health())):
+        for alert in list(self._untold(ledger, self._health())):
             if alert.alert in SHARED:
-                await self._tell_for_all(road, told, alert)
+                await self._tell_for_all(channel, ledger, alert)
             else:
-                await self._tell(road, told, alert)
+                await self._tell(channel, ledger, alert)
 
-    async def _tell_for_all(self, road: Road, told: Told, alert: Alert) -> None:
+    async def _tell_for_all(self, channel: Channel, ledger: Ledger, alert: Alert) -> None:
         """Nobody else has told it, nor seen its end since we looked."""
         with contextlib.suppress(JournalUnavailable):  # then at another look
-            async with self._journal.alone(f"alerts-{road.name}") as alone:
-                if alone and await told.refresh():
+            async with self._journal.alone(f"alerts-{channel.name}") as alone:
+                if alone and await ledger.refresh():
                     backlog = await self._journal.backlog()
                     health = replace(
                         self._health(),
@@ -102,16 +102,16 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
                         held_since=backlog.held_since,
                         counts=backlog.counts,
                     )
-                    for each in self._untold(told, health):
+                    for each in self._untold(ledger, health):
                         if (each.alert, each.state) == (alert.alert, alert.state):
-                            await self._tell(road, told, each)
+                            await self._tell(channel, ledger, each)
 
-    def _untold(self, told: Told, health: Health) -> Iterator[Alert]:
-        seen = self._watch.look(health)
+    def _untold(self, ledger: Ledger, health: Health) -> Iterator[Alert]:
+        seen = self._conditions.look(health)
         for name, (since, words) in seen.wrong.items():
-            if told.since(name) is None:
+            if ledger.since(name) is None:
                 yield self._alert(name, "raised", since, words, seen.at)
-        for name, since in told.all():
+        for name, since in ledger.all():
             if name not in seen.wrong and name not in seen.unclear:
                 yield self._alert(name, "over", since, ENDS[name[0]].format(name[1]), seen.at)
 
@@ -119,20 +119,20 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         text = f"notifier on {self._host}: {words}"
         return Alert(name[0], state, name[1], since, at, self._host, text)
 
-    async def _tell(self, road: Road, told: Told, alert: Alert) -> None:
+    async def _tell(self, channel: Channel, ledger: Ledger, alert: Alert) -> None:
         try:
             async with asyncio.timeout(TELL_SECONDS):
-                await road.tell(alert)
+                await channel.tell(alert)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-            self._tell_closed(road, alert, str(error) or type(error).__name__)
+            self._report_failure(channel, alert, str(error) or type(error).__name__)
             return
-        self._closed.pop(road.name, None)
+        self._failing.pop(channel.name, None)
         log.warning("alert", alert=alert.alert, state=alert.state, subject=alert.subject)
         name = alert.alert, alert.subject
-        await told.note(name, alert.since if alert.state == "raised" else None)
+        await ledger.note(name, alert.since if alert.state == "raised" else None)
 
-    def _tell_closed(self, road: Road, alert: Alert, reason: str) -> None:
+    def _report_failure(self, channel: Channel, alert: Alert, reason: str) -> None:
         """Once for each reason: it is tried every few seconds."""
-        if self._closed.get(road.name) != reason:
-            self._closed[road.name] = reason
-            log.warning("alert_failed", alert=alert.alert, road=road.name, reason=reason)
+        if self._failing.get(channel.name) != reason:
+            self._failing[channel.name] = reason
+            log.warning("alert_failed", alert=alert.alert, channel=channel.name, reason=reason)

@@ -32,7 +32,7 @@ class Alert(Struct, frozen=True):
     text: str
 
 
-class Road(Protocol):
+class Channel(Protocol):
     """One way to a person. `name` is that in the journal, where what was told is kept."""
 
     name: str
@@ -42,15 +42,15 @@ class Road(Protocol):
         ...
 
 
-def roads_of(settings: Settings, relays: Relays, *, clock: Clock) -> list[Road]:
+def channels_of(settings: Settings, relays: Relays, *, clock: Clock) -> list[Channel]:
     """Those that are configured."""
-    roads: list[Road] = []
+    channels: list[Channel] = []
     if settings.alert_url:
-        roads.append(ByPost(settings.alert_url))
+        channels.append(ByPost(settings.alert_url))
     if settings.alert_to:
         sender = settings.default_from or settings.alert_to
-        roads.append(ByMail(settings.alert_to, sender, relays, clock))
-    return roads
+        channels.append(ByMail(settings.alert_to, sender, relays, clock))
+    return channels
 
 
 class ByPost:

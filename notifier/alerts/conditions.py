@@ -37,7 +37,7 @@ class Seen(Struct, frozen=True):
     unclear: set[Name]
 
 
-class Watch:
+class Conditions:
     """
     Looks at relays, queue and disk. Between what is wrong and what is well there is a margin;
     so there is over a restart, after which a relay is well only once it has taken a message,
@@ -45,7 +45,7 @@ class Watch:
     """
 
     def __init__(self, settings: Settings, *, clock: Clock) -> None:
-        self._patience = timedelta(seconds=settings.alert_after)
+        self._alert_after = timedelta(seconds=settings.alert_after)
         self._held_retention = timedelta(seconds=settings.held_retention)
         self._folder = settings.data_dir
         self._clock = clock
@@ -66,11 +66,11 @@ class Watch:
         name = "relay_down", relay.name
         if relay.state == "closed":
             self._resting.pop(relay.name, None)
-            if relay.sent or seen.at - self._begun >= self._patience:
+            if relay.sent or seen.at - self._begun >= self._alert_after:
                 return True
         elif relay.state != "paused" and relay.trouble is not None:
             since = self._resting.setdefault(relay.name, seen.at)
-            if seen.at - since >= self._patience:
+            if seen.at - since >= self._alert_after:
                 words = f"the relay {relay.name} does not take mail: {relay.trouble.text}"
                 seen.wrong[name] = since, words
                 return False
@@ -81,14 +81,14 @@ class Watch:
         name, due = ("messages_wait", "queue"), health.oldest_due_at
         if health.paused:
             seen.unclear.add(name)
-        elif due is not None and seen.at - due >= self._patience:
+        elif due is not None and seen.at - due >= self._alert_after:
             seen.wrong[name] = due, f"the oldest message has been due since {due:%c} UTC"
-        elif due is not None and (seen.at - due >= self._patience / 2 or not works):
+        elif due is not None and (seen.at - due >= self._alert_after / 2 or not works):
             seen.unclear.add(name)  # without a relay it is put off, which is no end
 
     def _look_at_held(self, health: Health, seen: Seen) -> None:
         name, since = ("messages_held", "held"), health.held_since
-        if since is not None and seen.at - since >= self._patience:
+        if since is not None and seen.at - since >= self._alert_after:
             ends = (since + self._held_retention).strftime("%Y-%m-%d %H:%M")
             count = health.counts.get(Status.HELD, 0)
             words = f"{count} messages are held for a person; the oldest expires at {ends} UTC"

@@ -1,4 +1,4 @@
-"""What has been told on a road, so that nothing is told twice, and each end is."""
+"""What has been told on a channel, so that nothing is told twice, and each end is."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,20 +8,20 @@ from notifier.alerts.conditions import SHARED, Name
 from notifier.errors import NotifierError
 from notifier.journal import Journal
 
-WORD = "alert:"  # before whose it is, the road and the name, in the words that the journal keeps
+WORD = "alert:"  # before whose it is, the channel and the name, in the words that the journal keeps
 ALL = "all"
 
 
-class Told:
+class Ledger:
     """
     Since when it has been wrong, by name. It is kept in the journal, as well as that can be
     written: what cannot be written yet is known here, and written later. `us` is who we are
     among replicas; empty: there are none.
     """
 
-    def __init__(self, journal: Journal, road: str, *, us: str) -> None:
+    def __init__(self, journal: Journal, channel: str, *, us: str) -> None:
         self._journal = journal
-        self._road = road
+        self._channel = channel
         self._us = us or ALL
         self._since: dict[Name, datetime] = {}
         self._unsaved: dict[Name, datetime | None] = {}
@@ -32,7 +32,7 @@ class Told:
         with contextlib.suppress(NotifierError):
             for name, since in list(self._unsaved.items()):
                 await self._save(name, since)
-            self._since = dict(_found(await self._journal.kept(), self._road, self._us))
+            self._since = dict(_found(await self._journal.kept(), self._channel, self._us))
             self._known = True
         return self._known
 
@@ -54,14 +54,14 @@ class Told:
 
     async def _save(self, name: Name, since: datetime | None) -> None:
         owner = ALL if name[0] in SHARED else self._us
-        word = f"{WORD}{owner} {self._road} {' '.join(name)}"
+        word = f"{WORD}{owner} {self._channel} {' '.join(name)}"
         await self._journal.put(word, since.isoformat() if since else "")
         self._unsaved.pop(name, None)
 
 
-def _found(words: dict[str, str], road: str, us: str) -> Iterator[tuple[Name, datetime]]:
+def _found(words: dict[str, str], channel: str, us: str) -> Iterator[tuple[Name, datetime]]:
     for word, value in words.items():
         if value and word.startswith(WORD):
             owner, on, kind, subject = word.removeprefix(WORD).split(" ", 3)
-            if on == road and owner in (us, ALL):
+            if on == channel and owner in (us, ALL):
                 yield (kind, subject), datetime.fromisoformat(value)

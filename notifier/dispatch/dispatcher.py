@@ -12,8 +12,9 @@ import structlog
 from notifier.attempts import Attempt
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Priority, Route, Status
-from notifier.dispatch.lanes import Lane, Lanes, Transport
 from notifier.dispatch.recorder import JOURNAL_SECONDS, Recorder
+from notifier.dispatch.shares import Share, Shares
+from notifier.dispatch.transports import Transport
 from notifier.errors import JournalUnavailable, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Claim, Journal, Step
@@ -55,7 +56,7 @@ class Dispatcher:
         self._clock = clock
         self._expiry = expiry
         self._attempted = attempted  # told of each, once it is on disk; must be quick
-        self._lanes = Lanes(transports, workers=workers, window=window)
+        self._shares = Shares(transports, workers=workers, window=window)
         self._running = asyncio.Event()  # cleared while the queue is paused
         self._running.set()
         self._recorder = Recorder(journal, feed, waiting=lambda each: self.wake(each.route))
@@ -63,13 +64,13 @@ class Dispatcher:
         self._fillers: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
         # By worker, for people to see.
-        self.doing: list[Delivery | None] = [None] * self._lanes.workers
+        self.doing: list[Delivery | None] = [None] * self._shares.workers
 
     def start(self) -> None:
         start = self._supervisor.start
         self._fillers = [
-            start(f"fill-{route}", partial(self._fill, lane, route))
-            for route, lane in self._lanes.items()
+            start(f"fill-{route}", partial(self._fill, share, route))
+            for route, share in self._shares.items()
         ]
         self._fillers.append(start("expire", self._expire))
         self._workers = [
@@ -79,8 +80,8 @@ class Dispatcher:
 
     def wake(self, route: Route) -> None:
         """Something has been put in the journal that may be due."""
-        if lane := self._lanes.of(route):
-            lane.stir.set()
+        if share := self._shares.of(route):
+            share.stir.set()
 
     @property
     def trouble(self) -> str:
@@ -108,11 +109,11 @@ class Dispatcher:
             if self.doing[number] is None:
                 worker.cancel()
         # All at once, so that the journal writes them together, and beside what is under way.
-        giving_back = asyncio.gather(*map(self._give_back, self._lanes.drain()))
+        giving_back = asyncio.gather(*map(self._give_back, self._shares.drain()))
         under_way: set[asyncio.Future[Any]] = {giving_back, *self._workers}
         _, under_way = await asyncio.wait(under_way, timeout=grace)
-        for lane in self._lanes:
-            lane.transport.abort_all()
+        for share in self._shares:
+            share.transport.abort_all()
         if under_way:
             await asyncio.wait(under_way, timeout=SETTLE_SECONDS)
         giving_back.cancel()
@@ -124,26 +125,26 @@ class Dispatcher:
         with contextlib.suppress(NotifierError):
             await self._journal.record(claim.delivery.released())
 
-    async def _fill(self, lane: Lane, route: Route) -> None:
+    async def _fill(self, share: Share, route: Route) -> None:
         while True:
-            lane.stir.clear()  # before looking, so that a stir while looking is not lost
+            share.stir.clear()  # before looking, so that a stir while looking is not lost
             await self._running.wait()
             try:
-                wanted = lane.appetite()
+                wanted = share.appetite()
                 if wanted > 0:
-                    if await self._claim_all_due(route, lane, wanted) and not lane.stir.is_set():
-                        await self._wait_until_due(route, lane)
-                elif lane.busy or lane.ahead or lane.transport.room() > 0:
-                    await lane.wait_for_places()
+                    if await self._claim_all_due(route, share, wanted) and not share.stir.is_set():
+                        await self._wait_until_due(route, share)
+                elif share.busy or share.ahead or share.transport.room() > 0:
+                    await share.wait_for_places()
                 else:
-                    await lane.transport.wait_for_room()
+                    await share.transport.wait_for_room()
             except JournalUnavailable as error:
                 log.warning("claim_failed", route=route, reason=str(error))
                 await asyncio.sleep(JOURNAL_SECONDS)
 
-    async def _claim_all_due(self, route: Route, lane: Lane, wanted: int) -> bool:
+    async def _claim_all_due(self, route: Route, share: Share, wanted: int) -> bool:
         """Claim so many, if there are. True: nothing else is due that may be claimed now."""
-        bulk_left = self._lanes.bulk_left(lane)
+        bulk_left = self._shares.bulk_left(share)
         limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
         slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
         claim = self._journal.claim(route, limit, now=self._clock, slowest=slowest)
@@ -154,38 +155,38 @@ class Dispatcher:
         except asyncio.CancelledError:
             # The journal has marked them as ours: whoever stops us gives them back.
             with contextlib.suppress(JournalUnavailable):  # else we would go on, and never stop
-                self._lanes.take_in(lane, await claiming)
+                self._shares.take_in(share, await claiming)
             raise
-        self._lanes.take_in(lane, claims)
+        self._shares.take_in(share, claims)
         return len(claims) < limit
 
-    async def _wait_until_due(self, route: Route, lane: Lane) -> None:
+    async def _wait_until_due(self, route: Route, share: Share) -> None:
         # What may not be claimed now is nothing to wait for: whoever makes room for it stirs.
-        slowest = Priority.BULK if self._lanes.bulk_left(lane) > 0 else Priority.NORMAL
+        slowest = Priority.BULK if self._shares.bulk_left(share) > 0 else Priority.NORMAL
         due = await self._journal.next_due(route, slowest=slowest)
         wait = POLL_SECONDS
         if due is not None:
             wait = min(wait, max(0.0, (due - self._clock()).total_seconds()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                await lane.stir.wait()
+                await share.stir.wait()
 
     async def _work(self, number: int) -> None:
         while not self._stopping:
-            lane, claim = await self._lanes.next()
+            share, claim = await self._shares.next()
             self.doing[number] = claim.delivery
-            lane.look()
+            share.look()
             try:
-                await self._deliver(lane.transport, claim)
+                await self._deliver(share.transport, claim)
             except Exception:  # a dead worker that nobody misses would be worse
                 log.exception("worker_stumbled", id=claim.delivery.id)
             finally:
                 self.doing[number] = None
-                self._lanes.done(lane, claim)
+                self._shares.done(share, claim)
                 if claim.delivery.priority is Priority.BULK:  # of which only so many are claimed
-                    lane.stir.set()
+                    share.stir.set()
                 else:
-                    lane.look()
+                    share.look()
 
     async def _deliver(self, transport: Transport, claim: Claim) -> None:
         delivery = claim.delivery
@@ -213,7 +214,7 @@ class Dispatcher:
     async def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
         now = self._clock()
         if attempt.relay_failed:
-            retry_at = now + timedelta(seconds=delivery.patience)
+            retry_at = now + timedelta(seconds=delivery.relay_backoff)
         else:
             retry_at = self._retry.next_try(tries=delivery.tries + 1, now=now)
         settled = delivery.after(attempt, retry_at=retry_at, now=now)

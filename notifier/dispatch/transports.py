@@ -3,11 +3,11 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
+from notifier.attempts import Attempt, Envelope
 from notifier.capture import Capture, Mailbox, Simulator
 from notifier.deliveries import Route
-from notifier.dispatch.lanes import Transport
 from notifier.relayspec import RelaySpec
 from notifier.settings import CAPTURE, Settings
 from notifier.sms import Parts
@@ -18,7 +18,25 @@ if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
     from notifier.sms.providerspec import ProviderSpec
 
 
-class Routes(contextlib.AbstractAsyncContextManager["Routes"]):
+class Transport(Protocol):
+    """Whatever can offer an envelope to somebody, and say what came of it."""
+
+    def room(self) -> int:
+        """How many more sends may start now. 0: all places are taken, or it rests."""
+        ...
+
+    async def wait_for_room(self) -> None: ...
+
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
+        """Offer it once. Trouble is told in the attempt, not raised."""
+        ...
+
+    def abort_all(self) -> None:
+        """Cut off every send under way, so that it returns what is known of it."""
+        ...
+
+
+class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
     """One transport for each route, open between entering and leaving."""
 
     def __init__(self, settings: Settings, *, provider: "ProviderSpec | None") -> None:
@@ -28,7 +46,7 @@ class Routes(contextlib.AbstractAsyncContextManager["Routes"]):
         self.mailbox: Mailbox | None = None
         self.relays: Relays
         self.provider: Provider | None = None
-        self.transports: Mapping[Route, Transport]
+        self.by_route: Mapping[Route, Transport]
 
     @property
     def zero_configuration(self) -> bool:
@@ -50,7 +68,7 @@ class Routes(contextlib.AbstractAsyncContextManager["Routes"]):
                 Route.GATEWAY: Parts(self.relays),
                 Route.SIMULATOR: Parts(simulated),
             }
-            self.transports = transports | self._provided(parts)
+            self.by_route = transports | self._provided(parts)
             self._parts = parts.pop_all()
         return self
 
@@ -61,7 +79,7 @@ class Routes(contextlib.AbstractAsyncContextManager["Routes"]):
         """Why nothing leaves by this route now; empty: it does, as far as is known."""
         if route is Route.SIMULATOR:
             return ""
-        if route not in self.transports:
+        if route not in self.by_route:
             return "there is no SMS provider any more (NOTIFIER_SMS_PROVIDER)"
         states: list[tuple[str, str, str]]
         if route is Route.PROVIDER and self.provider is not None:

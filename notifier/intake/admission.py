@@ -14,7 +14,7 @@ from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import Fault, Forbidden, InvalidMessage, Rejected
 from notifier.journal import Entry
 from notifier.keys import Key, KeyKind
-from notifier.messages import Email, Message, Sms, Urgency
+from notifier.messages import Email, Message, Sms
 from notifier.recipients import Recipient
 from notifier.settings import Settings
 from notifier.sms import Carriers, addresses, admit, join, segments, to_emails, to_text
@@ -28,12 +28,6 @@ NO_SENDER = (
 )
 TEXTS_DOMAIN = "sms.notifier"  # where the simulator gets the texts that a provider would get
 LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
-
-PRIORITIES = {
-    Urgency.URGENT: Priority.URGENT,
-    Urgency.NORMAL: Priority.NORMAL,
-    Urgency.BULK: Priority.BULK,
-}
 
 
 class Term(Struct, frozen=True):
@@ -302,7 +296,7 @@ def _delivery(
         send_at=term.due_at if term.due_at > now else None,
         status=Status.SCHEDULED if term.due_at > now else Status.QUEUED,
         route=composed.route,
-        priority=PRIORITIES[message.priority],
+        priority=Priority[message.priority.upper()],
         on_uncertain=message.on_uncertain,
         smtputf8=composed.smtputf8,
         handed_to=composed.handed_to,

@@ -30,7 +30,7 @@ from notifier.intake.rates import Limits
 from notifier.journal import Entry, Idempotency, Journal
 from notifier.keys import Key
 from notifier.messages import Email, Message
-from notifier.preflight import Fittings
+from notifier.preflight import Preflight
 from notifier.settings import Settings
 from notifier.threads import FairThreads
 
@@ -65,7 +65,7 @@ class Receipt(Struct, frozen=True):
         return tuple(each for each in self.results if isinstance(each, Delivery))
 
 
-class Desk:
+class Intake:
     """
     Once `submit` returns, only a lost disk can lose what it accepted. Raises BacklogFull,
     Draining, JournalUnavailable, TooMany; IdempotencyMismatch, Forbidden.
@@ -74,7 +74,7 @@ class Desk:
     def __init__(
         self,
         settings: Settings,
-        fittings: Fittings,
+        preflight: Preflight,
         *,
         journal: Journal,
         upkeep: Upkeep,
@@ -85,8 +85,8 @@ class Desk:
     ) -> None:
         self.draining = False
         self.limits = Limits()
-        self.templates = fittings.templates
-        self.carriers = fittings.carriers
+        self.templates = preflight.templates
+        self.carriers = preflight.carriers
         self._most = settings.max_backlog
         self._journal = journal
         self._upkeep = upkeep

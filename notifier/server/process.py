@@ -264,7 +264,7 @@ class Life:
     def _tell_senders(self) -> None:
         """What a message gets by default that its sender may not expect."""
         settings = self._settings
-        if self._service.routes.zero_configuration and settings.default_from is None:
+        if self._service.transports.zero_configuration and settings.default_from is None:
             log.info("default_sender", sender=FALLBACK_SENDER, why=NO_SENDER)
         if settings.sms_provider is not None and not settings.sms_countries:
             log.info(

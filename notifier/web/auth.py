@@ -259,7 +259,9 @@ class Door:
 
     def _tell_rate(self, answer: object, key: Key) -> None:
         if isinstance(answer, Answer):
-            verdict = self._service.desk.limits.take(key.name, rate=key.rate, daily=key.daily, n=0)
+            verdict = self._service.intake.limits.take(
+                key.name, rate=key.rate, daily=key.daily, n=0
+            )
             answer.headers += [
                 (name.lower().encode(), value.encode()) for name, value in verdict.headers().items()
             ]

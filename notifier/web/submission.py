@@ -76,10 +76,10 @@ async def submit(
     Hand in messages as the caller that the door has let in, with its `traceparent` and its
     `Idempotency-Key`. The key stands for this path, this `variant` of it and this body: where
     they were handed in before, what `render` wrote then is the answer. Raises BadHeader, and
-    what `Desk.submit` raises.
+    what `Intake.submit` raises.
     """
     written = _Written(render)
-    receipt = await service.desk.submit(
+    receipt = await service.intake.submit(
         messages,
         key=key_of(request),
         traceparent=read_traceparent(headers),

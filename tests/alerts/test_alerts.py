@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from notifier import alerts
-from notifier.alerts import conditions as watch
+from notifier.alerts import conditions
 from notifier.errors import JournalUnavailable
 from tests.relay import ScriptedRelay
 from tests.service import (
@@ -46,13 +46,13 @@ class Posts(BaseHTTPRequestHandler):
 def chat(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(alerts, "LOOK_SECONDS", 0.02)
-    look = watch.Watch.look
+    look = conditions.Conditions.look
 
     def counted(self, health):
         server.looks += 1
         return look(self, health)
 
-    monkeypatch.setattr(watch.Watch, "look", counted)
+    monkeypatch.setattr(conditions.Conditions, "look", counted)
     with ThreadingHTTPServer(("127.0.0.1", 0), Posts) as server:
         server.posted, server.status, server.refused, server.looks = [], 200, 0, 0
         server.url = f"http://127.0.0.1:{server.server_port}/hook"
@@ -94,13 +94,13 @@ async def test_a_road_that_is_closed_is_tried_again(tmp_path, chat):
     """The disk is low, and whoever takes alerts is down just then; the log says so once."""
     chat.status = 503
     with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as lines:
-        patch.setattr(watch, "LOW_DISK_BYTES", 2**62)
+        patch.setattr(conditions, "LOW_DISK_BYTES", 2**62)
         async with ScriptedRelay() as relay, notifying(tmp_path, relay, alert_url=chat.url):
             await until(lambda: chat.refused >= 3)
             assert [each["event"] for each in lines].count("alert_failed") == 1
             chat.status = 200
             await until(lambda: told(chat) == [("disk_low", "raised", str(tmp_path))])
-            patch.setattr(watch, "LOW_DISK_BYTES", 0)
+            patch.setattr(conditions, "LOW_DISK_BYTES", 0)
             await until(lambda: told(chat)[1:] == [("disk_low", "over", str(tmp_path))])
 
 
@@ -126,7 +126,7 @@ async def nothing_told(chat, *, looks=3):
 
 
 def relay_state(service):
-    return service.routes.relays.states()[0].state
+    return service.transports.relays.states()[0].state
 
 
 async def test_a_restart_tells_nothing_twice_and_tells_the_end(tmp_path, chat):
@@ -168,7 +168,7 @@ async def test_what_ended_while_the_service_was_down_is_told(tmp_path, chat):
     low, over = ("disk_low", "raised", str(tmp_path)), ("disk_low", "over", str(tmp_path))
     async with ScriptedRelay() as relay:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(watch, "LOW_DISK_BYTES", 2**62)
+            patch.setattr(conditions, "LOW_DISK_BYTES", 2**62)
             async with notifying(tmp_path, relay, alert_url=chat.url):
                 await until(lambda: told(chat) == [low])
                 await nothing_told(chat)
@@ -179,7 +179,7 @@ async def test_what_ended_while_the_service_was_down_is_told(tmp_path, chat):
 
 async def test_what_cannot_be_kept_is_told_once_all_the_same(tmp_path, chat, monkeypatch):
     """A full disk may keep the journal from knowing what was told of it, for a while."""
-    monkeypatch.setattr(watch, "LOW_DISK_BYTES", 2**62)
+    monkeypatch.setattr(conditions, "LOW_DISK_BYTES", 2**62)
     low = ("disk_low", "raised", str(tmp_path))
     async with ScriptedRelay() as relay:
         async with notifying(tmp_path, relay, alert_url=chat.url) as service:

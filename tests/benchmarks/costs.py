@@ -37,7 +37,7 @@ STEPS = {
     "notifier/smtp/": "SMTP",
     "notifier/dispatch/dispatcher.py": "dispatch",
     "notifier/deliveries.py": "dispatch",
-    "notifier/dispatch/lanes.py": "dispatch",
+    "notifier/dispatch/shares.py": "dispatch",
     "notifier/logs/": "log lines",
     "structlog/": "log lines",
     "notifier/feed.py": "feed",

@@ -7,7 +7,6 @@ import pytest
 from notifier.capture import Simulator
 from notifier.deliveries import OnUncertain, Priority, Status
 from notifier.errors import InvalidMessage
-from notifier.messages import Urgency
 from notifier.recipients import RecipientStatus
 from tests.relay import ScriptedRelay
 from tests.service import email, ended, notifying, submit, submit_one, until_status
@@ -109,7 +108,7 @@ async def test_simulated_and_real_recipients_do_not_mix(where, service):
     simulated, real = "success@simulator.notifier", "ann@example.org"
     message = email(simulated, real) if where == "to" else email(simulated, **{where: (real,)})
     with pytest.raises(InvalidMessage) as caught:
-        await service.desk.submit([message])
+        await service.intake.submit([message])
     (fault,) = caught.value.faults
     assert fault.pointer == "/to"
     assert simulated in fault.message
@@ -135,10 +134,7 @@ async def test_the_simulator_works_while_the_relay_does_not(tmp_path):
             await submit(service, *[email()] * 4)
             ids = await submit(
                 service,
-                *[
-                    email(f"success+{n}@simulator.notifier", priority=Urgency.BULK)
-                    for n in range(30)
-                ],
+                *[email(f"success+{n}@simulator.notifier", priority="bulk") for n in range(30)],
             )
             found = await asyncio.gather(*(ended(service, id) for id in ids))
         assert {each.status for each in found} == {Status.SENT}

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import Priority, Route, Status
 from notifier.dispatch.dispatcher import Dispatcher
-from notifier.dispatch.lanes import LARGE_AT_ONCE
+from notifier.dispatch.shares import LARGE_AT_ONCE
 from notifier.errors import JournalUnavailable, Rejected
 from notifier.feed import Feed
 from notifier.journal import Entry
@@ -137,10 +137,10 @@ async def until(condition):
 
 async def looked(dispatcher, journal, route=Route.RELAY):
     """Wait until a route has looked for what is due, and has claimed it if it was to."""
-    lane = dispatcher._lanes.of(route)
+    share = dispatcher._shares.of(route)
     dispatcher.wake(route)
     async with asyncio.timeout(LIMIT):
-        while lane.stir.is_set():
+        while share.stir.is_set():
             await asyncio.sleep(0)
     for _ in range(3):  # the journal does one after the other, so a claim is done before these
         await journal.put("looked", "yes")
@@ -334,9 +334,9 @@ async def test_a_stop_gives_the_window_back_in_one_go_beside_what_is_under_way(j
 
     journal.record = together
     async with dispatching(journal, transport, workers=4, window=8) as dispatcher:
-        lane = dispatcher._lanes.of(Route.RELAY)
-        await until_true(lambda: transport.busy == 4 and lane._full)
-        ahead = lane.ahead
+        share = dispatcher._shares.of(Route.RELAY)
+        await until_true(lambda: transport.busy == 4 and share._full)
+        ahead = share.ahead
         assert ahead > 4
         stopping = asyncio.create_task(dispatcher.stop(grace=LIMIT))
         await asyncio.wait_for(all_are_there.wait(), LIMIT)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from notifier.deliveries import Priority, Route, Status
-from notifier.dispatch.lanes import LARGE_AT_ONCE, Lanes
+from notifier.dispatch.shares import LARGE_AT_ONCE, Shares
 from notifier.journal import Claim
 from notifier.journal.sqlite.claims import AHEAD_BYTES
 from notifier.messages import Sms
@@ -136,43 +136,43 @@ EVENTS = st.lists(
 @given(EVENTS, st.integers(1, 6), st.integers(1, 4))
 def test_whatever_comes_and_ends_the_shares_hold(events, workers, ways):
     """
-    With every worker as busy as it may be after each step: no lane that has something to do is
+    With every worker as busy as it may be after each step: no share that has something to do is
     without a worker; what is under way keeps to its bounds; and bulk leaves one worker.
     """
 
     async def play():
-        lanes = Lanes(dict.fromkeys(range(ways), Transport()), workers=workers, window=99)
+        shares = Shares(dict.fromkeys(range(ways), Transport()), workers=workers, window=99)
         under_way = []
         for number, (what, way, priority, is_large) in enumerate(events):
-            lane = lanes.of(way % ways)
+            share = shares.of(way % ways)
             if what == "arrives":
                 claim = entry(number, priority=priority).delivery
-                lanes.take_in(lane, [Claim(claim, None if is_large else b"x")])
+                shares.take_in(share, [Claim(claim, None if is_large else b"x")])
             elif under_way:
-                lanes.done(*under_way.pop(way % len(under_way)))
-            while lanes._ready() is not None:
-                lane, claim = await lanes.next()
-                under_way.append((lane, claim))
-                if claim.delivery.priority is Priority.BULK and lane.busy > 1:
-                    assert shared_left(lanes, under_way) > 0
-            check(lanes, under_way, workers)
+                shares.done(*under_way.pop(way % len(under_way)))
+            while shares._ready() is not None:
+                share, claim = await shares.next()
+                under_way.append((share, claim))
+                if claim.delivery.priority is Priority.BULK and share.busy > 1:
+                    assert shared_left(shares, under_way) > 0
+            check(shares, under_way, workers)
 
     asyncio.run(play())
 
 
-def check(lanes, under_way, workers):
-    by_lane = Counter(id(lane) for lane, _ in under_way)
-    for lane in lanes:
-        assert lane.busy == by_lane[id(lane)] <= workers
-        assert lane.busy or not lane.ahead
-    assert len(under_way) <= lanes.workers
-    waits = [window[0][0] < Priority.BULK for lane in lanes if (window := lane._small)]
-    assert not any(waits) or shared_left(lanes, under_way) == 0
+def check(shares, under_way, workers):
+    by_share = Counter(id(share) for share, _ in under_way)
+    for share in shares:
+        assert share.busy == by_share[id(share)] <= workers
+        assert share.busy or not share.ahead
+    assert len(under_way) <= shares.workers
+    waits = [window[0][0] < Priority.BULK for share in shares if (window := share._small)]
+    assert not any(waits) or shared_left(shares, under_way) == 0
 
 
-def shared_left(lanes, under_way):
-    """Workers that whichever lane may have."""
-    return lanes.workers - len(under_way) - sum(not lane.busy for lane in lanes)
+def shared_left(shares, under_way):
+    """Workers that whichever share may have."""
+    return shares.workers - len(under_way) - sum(not share.busy for share in shares)
 
 
 # --- the whole service --------------------------------------------------------------------------

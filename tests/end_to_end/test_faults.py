@@ -449,7 +449,7 @@ async def test_f48_expired_while_the_relay_is_down_it_is_never_sent_later(relay,
         assert gone.status is Status.EXPIRED
         assert "under repair" in gone.reason
         relay.answer("GREETING", None)
-        service.routes.relays.resume("first")
+        service.transports.relays.resume("first")
         other = await submit_one(service, email_to(1))
         assert (await ended(service, other)).status is Status.SENT
     assert [recipients for _, recipients, _ in relay.received] == [("n1@example.org",)]

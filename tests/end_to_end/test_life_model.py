@@ -157,7 +157,7 @@ class Life(RuleBasedStateMachine):
     @rule(id=messages)
     def retry(self, id):
         state = self.model[id]
-        if self.amended(id, lambda each: each.again(self.now)):
+        if self.amended(id, lambda each: each.retried(self.now)):
             assert state[0] in {"failed", "cancelled", "held", "expired"}
             state[0] = "queued"
         else:

@@ -329,7 +329,7 @@ async def test_a_pause_holds_for_every_replica(relay, url, tmp_path):
     ):
 
         def states():
-            return [each.state for each in there.routes.relays.states()]
+            return [each.state for each in there.transports.relays.states()]
 
         before = states()
         await here.pause()

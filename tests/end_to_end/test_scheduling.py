@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from notifier.deliveries import OnUncertain, Route, Status
 from notifier.errors import InvalidMessage, WrongState
 from notifier.journal import Filter
-from notifier.messages import Urgency
 from notifier.smtp.breaker import Rests
 from tests.relay import CUT, FIN, ScriptedRelay
 from tests.service import (
@@ -186,7 +185,7 @@ async def test_f48_what_was_never_tried_also_tells_why_no_relay_took_it(
     clock = Clock()
     async with notifying(tmp_path, relay, clock=clock) as service:
         tried = await submit(service, *[email()] * 3)
-        await until(lambda: service.routes.relays.states()[0].state == "open")
+        await until(lambda: service.transports.relays.states()[0].state == "open")
         for each in tried:  # until then a claim from before the breaker opened may be under way
             await until_status(service, each, Status.DEFERRED)
         id = await submit_one(service, email(expires_at=clock() + HOUR))
@@ -266,12 +265,10 @@ async def test_urgent_overtakes_a_bulk_backlog(relay, tmp_path):
     """All that stands before it is what had been claimed already."""
     relay.hold("DOT")
     async with notifying(tmp_path, relay, workers=2, queue_size=2) as service:
-        bulk = await submit(
-            service, *[email(subject=f"b{n}", priority=Urgency.BULK) for n in range(30)]
-        )
+        bulk = await submit(service, *[email(subject=f"b{n}", priority="bulk") for n in range(30)])
         await relay.until_held(1)
         normal = await submit_one(service, email(subject="normal"))
-        urgent = await submit_one(service, email(subject="urgent", priority=Urgency.URGENT))
+        urgent = await submit_one(service, email(subject="urgent", priority="urgent"))
         relay.release()
         for id in (*bulk, normal, urgent):
             await ended(service, id)
@@ -285,11 +282,9 @@ async def test_bulk_never_takes_the_last_worker(relay, tmp_path):
     """With bulk stuck at the dot on every worker that it may have, an urgent one is sent."""
     relay.hold("DOT")
     async with notifying(tmp_path, relay, workers=3) as service:
-        bulk = await submit(
-            service, *[email(subject=f"b{n}", priority=Urgency.BULK) for n in range(12)]
-        )
+        bulk = await submit(service, *[email(subject=f"b{n}", priority="bulk") for n in range(12)])
         await relay.until_held(2)
-        urgent = await submit_one(service, email(subject="urgent", priority=Urgency.URGENT))
+        urgent = await submit_one(service, email(subject="urgent", priority="urgent"))
         await relay.until_held(3)
         assert subjects(relay)[2] == "urgent"
         assert (await service.journal.get(urgent)).status is Status.SENDING
@@ -302,7 +297,7 @@ async def test_a_bulk_backlog_that_has_to_wait_costs_nothing_and_hides_nothing(r
     """Bulk stuck at its limit is not asked for over and over; an urgent one leaves when due."""
     relay.hold("DOT")
     async with notifying(tmp_path, relay, workers=3) as service:
-        await submit(service, *[email(subject=f"b{n}", priority=Urgency.BULK) for n in range(40)])
+        await submit(service, *[email(subject=f"b{n}", priority="bulk") for n in range(40)])
         await relay.until_held(2)
         claims, claim = [], service.journal.claim
 
@@ -312,7 +307,7 @@ async def test_a_bulk_backlog_that_has_to_wait_costs_nothing_and_hides_nothing(r
 
         service.journal.claim = counted
         due_at = now() + timedelta(seconds=0.4)
-        await submit_one(service, email(subject="u", priority=Urgency.URGENT, send_at=due_at))
+        await submit_one(service, email(subject="u", priority="urgent", send_at=due_at))
         await relay.until_held(3)
         assert subjects(relay)[2] == "u"
         assert len(claims) < 20

@@ -54,7 +54,7 @@ async def smuggle(folder, count, seed):
         notifying(folder, relay, max_backlog=10**6) as service,
     ):
         bodies = [body_of(rng) for _ in range(count)]
-        receipt = await service.desk.submit(
+        receipt = await service.intake.submit(
             [email(f"n{n}@example.org", text=text) for n, text in enumerate(bodies)], strict=False
         )
         for delivery in receipt.deliveries:
@@ -140,7 +140,7 @@ async def test_a_sender_cannot_be_spoofed_past_its_key(tmp_path):
             "a@example.org, eve@example.net",
         ):
             with pytest.raises(Rejected):
-                await service.desk.submit([email(sender=sender)], key=key)
+                await service.intake.submit([email(sender=sender)], key=key)
         assert not relay.received
         id = await submit_one(service)
         assert (await ended(service, id)).status == "sent"

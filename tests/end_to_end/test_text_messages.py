@@ -182,7 +182,7 @@ async def test_what_cannot_be_sent_is_refused_at_the_door(message, pointer, word
     """With the field named, and nothing kept."""
     async with texting(tmp_path, relay) as service:
         with pytest.raises(InvalidMessage) as caught:
-            await service.desk.submit([message])
+            await service.intake.submit([message])
         backlog = await service.journal.backlog()
     (fault,) = caught.value.faults
     assert fault.pointer == pointer
@@ -254,7 +254,7 @@ async def test_a_provider_that_is_too_busy_is_left_alone_as_long_as_it_asks(rela
     async with answers as (site, service):
         id = await submit_one(service, sms(carrier=None))
         await until_status(service, id, Status.DEFERRED)
-        (state,) = service.routes.provider.states()
+        (state,) = service.transports.provider.states()
         assert state.state == "open"
         other = await submit_one(service, sms("other", carrier=None))
         await service.resume("twilio")

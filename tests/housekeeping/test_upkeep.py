@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from notifier.alerts.conditions import Watch
+from notifier.alerts.conditions import Conditions
 from notifier.deliveries import Priority, Route, Status
 from notifier.housekeeping.health import Health
 from notifier.housekeeping.upkeep import MOVED, Upkeep
@@ -139,14 +139,14 @@ async def test_what_is_held_ends_after_its_retention(journal):
 def test_what_is_held_for_long_is_an_alert_that_says_until_when():
     """Told past the alert's patience, and over once nothing is held."""
     clock = Clock()
-    watch = Watch(Settings(alert_after=600.0, held_retention=86400.0), clock=clock)
+    conditions = Conditions(Settings(alert_after=600.0, held_retention=86400.0), clock=clock)
 
     def look(since):
         health = Health(
             ready=True, reasons=(), relays=(), counts={Status.HELD: 2}, oldest_due_at=None,
             paused=False, held_since=since,
         )  # fmt: skip
-        return watch.look(health)
+        return conditions.look(health)
 
     name = ("messages_held", "held")
     assert name in look(NOW).unclear

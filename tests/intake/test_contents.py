@@ -126,13 +126,13 @@ async def test_only_what_is_heavy_is_composed_by_a_thread_of_its_own(
     """An attachment above the limit leaves the loop alone; a small one costs no thread hop."""
     threads = []
     async with notifying(tmp_path, relay) as service:
-        admit = service.desk._admission.admit
+        admit = service.intake._admission.admit
 
         def watched(*args, **kwargs):
             threads.append(threading.current_thread())
             return admit(*args, **kwargs)
 
-        monkeypatch.setattr(service.desk._admission, "admit", watched)
+        monkeypatch.setattr(service.intake._admission, "admit", watched)
         content = bytes(range(256)) * (size // 256 + 1)
         file = Attachment(filename="data.bin", content=content)
         await ended(service, await submit_one(service, mail_to(attachments=(file,))))
@@ -156,13 +156,13 @@ async def test_html_that_takes_long_to_read_leaves_the_loop(
     """To make text of it costs more than to send it, and is weighed so."""
     threads = []
     async with notifying(tmp_path, relay) as service:
-        admit = service.desk._admission.admit
+        admit = service.intake._admission.admit
 
         def watched(*args, **kwargs):
             threads.append(threading.current_thread())
             return admit(*args, **kwargs)
 
-        monkeypatch.setattr(service.desk._admission, "admit", watched)
+        monkeypatch.setattr(service.intake._admission, "admit", watched)
         await submit_one(service, mail_to(**{"text": None} | fields))
     assert [thread is not threading.main_thread() for thread in threads] == [apart]
 
@@ -213,7 +213,7 @@ async def test_contents_go_after_a_week_and_messages_after_a_month(relay, tmp_pa
 async def test_retention_is_what_the_settings_say(relay, tmp_path):
     """An hour for contents, two for messages; in as many portions as it takes."""
     async with notifying(tmp_path, relay, body_retention=3600.0, retention=7200.0) as service:
-        receipt = await service.desk.submit([mail_to(subject=str(n)) for n in range(600)])
+        receipt = await service.intake.submit([mail_to(subject=str(n)) for n in range(600)])
         ids = [delivery.id for delivery in receipt.deliveries]
         for id in ids:
             await ended(service, id)

@@ -760,7 +760,7 @@ class TestUnreadable:
         assert backlog.held_since is not None
         assert ids((await journal.find(Filter(status=(Status.HELD,)))).deliveries) == ["d00001"]
         await unspoil(journal, "d00001", kept)
-        assert (await journal.amend("d00001", lambda one: one.again(NOW))).status is Status.QUEUED
+        assert (await journal.amend("d00001", lambda one: one.retried(NOW))).status is Status.QUEUED
 
     async def test_chores_go_on_past_it(self, journal, journal_here):
         """What expires, was being sent or is superseded is at its end, or held; nothing loops."""
@@ -797,8 +797,8 @@ class TestUnreadable:
             await spoil(journal, id)
         await journal.claim(RELAY, 2, now=noon)
         with pytest.raises(WrongState, match="cannot be read"):
-            await journal.amend("d00000", lambda one: one.again(NOW))
-        assert await journal.amend_all(Filter(user_id="7"), lambda one: one.again(NOW)) == 0
+            await journal.amend("d00000", lambda one: one.retried(NOW))
+        assert await journal.amend_all(Filter(user_id="7"), lambda one: one.retried(NOW)) == 0
         assert (await journal.amend("d00000", called_off)).status is Status.CANCELLED
         assert (await journal.get("d00000")).status is Status.CANCELLED
         far = datetime.now(UTC) + timedelta(days=1)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from notifier.errors import ConfigurationError
-from notifier.preflight import Fittings
+from notifier.preflight import Preflight
 from notifier.settings import Settings
 from tests.paths import ROOT
 from tests.process import Server, environment, free_port
@@ -114,7 +114,7 @@ def test_certificates_that_cannot_be_read_are_told(tmp_path):
 def test_a_sender_that_no_message_could_have_is_refused_at_the_start(tmp_path):
     """What the settings' own look lets pass, but composing would not."""
     with pytest.raises(ConfigurationError) as caught:
-        Fittings.read(Settings(data_dir=str(tmp_path), default_from="Us <us@a..b>"))
+        Preflight.read(Settings(data_dir=str(tmp_path), default_from="Us <us@a..b>"))
     (fault,) = caught.value.faults
     assert fault.startswith("NOTIFIER_DEFAULT_FROM: ")
 

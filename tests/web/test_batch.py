@@ -261,13 +261,13 @@ async def test_a_batch_is_composed_in_portions(web, monkeypatch):
             turns += 1
             await asyncio.sleep(0)
 
-    composed, admit = [], service.desk._admission.admit
+    composed, admit = [], service.intake._admission.admit
 
     def admitted(message, **more):
         composed.append(turns)
         return admit(message, **more)
 
-    monkeypatch.setattr(service.desk._admission, "admit", admitted)
+    monkeypatch.setattr(service.intake._admission, "admit", admitted)
     turning = asyncio.create_task(turn())
     batch = [LETTER | {"text": "x" * 200_000} for _ in range(10)]
     assert (await client.post("/v1/messages/batch", json=batch)).status_code == 202

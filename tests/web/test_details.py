@@ -383,7 +383,7 @@ async def test_the_service_tells_what_it_knows(web):
         return (await client.get(f"/v1/messages/{id}/explain")).json()
 
     assert "queue is paused" in (await told())["explanation"]
-    await service.pause(service.routes.relays.states()[0].name)
+    await service.pause(service.transports.relays.states()[0].name)
     await service.resume()
     assert "Every relay is paused: capture" in (await told())["explanation"]
     await service.resume("capture")

@@ -171,7 +171,7 @@ async def test_strangers_are_told_of_no_relay(tmp_path):
         sender = made(tmp_path, "sender")
         async with serving(tmp_path, relays=specs_of(relay)) as (service, client):
             await client.post("/v1/messages", json=LETTER, headers=sender)
-            await until(lambda: service.routes.relays.states()[0].trouble)
+            await until(lambda: service.transports.relays.states()[0].trouble)
             service.upkeep.trouble = "the database cannot be reached: db.internal.example, 5432"
             for path in ("/readyz", "/health", "/livez"):
                 for headers in ({}, sender, {"Authorization": "Bearer ntf_x"}):

@@ -86,7 +86,7 @@ def test_one_module_alone_hands_in():
         path.name
         for path in (PACKAGE / "web").glob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and ast.unparse(node).endswith("desk.submit")
+        if isinstance(node, ast.Attribute) and ast.unparse(node).endswith("intake.submit")
     }
     assert callers == {"submission.py"}
 
@@ -277,7 +277,7 @@ async def test_what_was_accepted_is_answered_also_by_a_service_that_stops(web):
     """What nobody has handed in before is turned away."""
     service, client = web
     first = await client.post("/send-email/", json=SIMPLE, headers=KEY)
-    service.desk.draining = True
+    service.intake.draining = True
     again = await client.post("/send-email/", json=SIMPLE, headers=KEY)
     other = await client.post("/send-email/", json=SIMPLE, headers={"Idempotency-Key": "2"})
     assert (again.status_code, again.content) == (202, first.content)
@@ -292,7 +292,7 @@ async def test_who_cannot_look_up_the_answer_tells_the_refusal(web, monkeypatch)
         raise JournalUnavailable("the disk is gone")
 
     monkeypatch.setattr(service.journal, "answer", unreadable)
-    service.desk.draining = True
+    service.intake.draining = True
     answer = await client.post("/send-email/", json=SIMPLE, headers=KEY)
     assert answer.json()["type"] == "urn:notifier:problem:draining"
 
@@ -301,9 +301,9 @@ async def test_who_cannot_look_up_the_answer_tells_the_refusal(web, monkeypatch)
 async def test_a_refused_request_leaves_its_key_free(web, path):
     """Whoever mends the request may send it under the same key."""
     service, client = web
-    service.desk.draining = True
+    service.intake.draining = True
     refused = await client.post(path, json=other_of(path), headers=KEY)
-    service.desk.draining = False
+    service.intake.draining = False
     mended = await client.post(path, json=body_of(path), headers=KEY)
     assert (refused.status_code, mended.status_code) == (503, 202)
     assert "idempotency-replayed" not in mended.headers

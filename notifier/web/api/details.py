@@ -88,7 +88,7 @@ class Views:
         service = self._service
         return Situation(
             now=utc_now(),
-            relays=relays_for(service.routes, route),
+            relays=relays_for(service.transports, route),
             paused=service.dispatcher.paused,
             draining=service.draining,
             trouble=service.upkeep.trouble,

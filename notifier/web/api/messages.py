@@ -75,7 +75,7 @@ class Messages:
         return answer
 
     async def _preview(self, request: AnyRequest, message: Message) -> Answer:
-        entry = await self._service.desk.preview(message, key=key_of(request))
+        entry = await self._service.intake.preview(message, key=key_of(request))
         return source(entry.content, text=isinstance(message, Sms))
 
     async def _final(self, id: str, wait: float, accepted: Answer) -> Answer:

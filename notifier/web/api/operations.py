@@ -113,7 +113,7 @@ class Levers:
     async def relays(self, request: AnyRequest) -> Answer:
         """How each is: whether it rests, why and until when, and what it has done so far."""
         read_query(request, Nothing)
-        return _answer(RelayList(relays_of(self._service.routes)))
+        return _answer(RelayList(relays_of(self._service.transports)))
 
     async def pause_relay(self, request: AnyRequest) -> Answer:
         """Until it is resumed, also after a restart. What is under way goes on."""
@@ -145,7 +145,7 @@ class Levers:
         return self._named(name).name
 
     def _named(self, name: str) -> RelayResource:
-        relays = relays_of(self._service.routes)
+        relays = relays_of(self._service.transports)
         for relay in relays:
             if relay.name == name:
                 return relay

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Route
-from notifier.dispatch.transports import Routes
+from notifier.dispatch.transports import Transports
 from notifier.relayspec import Tls
 from notifier.smtp import RelayState, State
 
@@ -42,18 +42,18 @@ class RelayResource(Struct, frozen=True, kw_only=True):
     failed: int
 
 
-def relays_of(routes: Routes) -> tuple[RelayResource, ...]:
+def relays_of(transports: Transports) -> tuple[RelayResource, ...]:
     """All, in the order in which they are asked."""
-    providers = routes.provider.states() if routes.provider else []
-    return (*map(_relay, routes.relays.states()), *map(_provider, providers))
+    providers = transports.provider.states() if transports.provider else []
+    return (*map(_relay, transports.relays.states()), *map(_provider, providers))
 
 
-def relays_for(routes: Routes, route: Route) -> Sequence[RelayResource]:
+def relays_for(transports: Transports, route: Route) -> Sequence[RelayResource]:
     """Those that a message of this route can go to. None: nothing can be in its way."""
     if route is Route.SIMULATOR:
         return ()
     kind: Kind = "provider" if route is Route.PROVIDER else "smtp"
-    return [each for each in relays_of(routes) if each.kind == kind]
+    return [each for each in relays_of(transports) if each.kind == kind]
 
 
 def _relay(state: RelayState) -> RelayResource:

@@ -68,7 +68,7 @@ class TemplateViews:
     async def list(self, request: AnyRequest) -> Answer:
         """Each with its parts, and the variables that it may use."""
         read_query(request, Nothing)
-        templates = self._service.desk.templates
+        templates = self._service.intake.templates
         # The folder is read and compiled where it has changed.
         found = await self._service.threads.run(caller_of(request), templates.all)
         return Answer(encode(TemplateList(found, templates.faults)), headers=[NO_STORE])
@@ -80,7 +80,7 @@ class TemplateViews:
         data = _trial.decode(body).data
         check_free("/data", data, most=DATA_VALUES)
         name: str = request.scope["path_params"]["name"]
-        self._service.desk.charge(key_of(request))
+        self._service.intake.charge(key_of(request))
         # A template may calculate for a while, which nobody else should have to wait for.
         filled = await self._service.threads.run(
             caller_of(request), partial(self._filled, name, data)
@@ -88,7 +88,7 @@ class TemplateViews:
         return Answer(encode(filled), headers=[NO_STORE])
 
     def _filled(self, name: str, data: dict[str, Any]) -> Preview:
-        templates = self._service.desk.templates
+        templates = self._service.intake.templates
         known = [each.name for each in templates.all()]
         if name not in known:
             listed = ", ".join(known) or "none"

@@ -105,7 +105,7 @@ class Texts:
 
     async def carriers(self, request: AnyRequest) -> Answer:  # noqa: ARG002 - Litestar calls it by name
         """Each with what is known of its gateway today, since when, and who says so."""
-        known = self._service.desk.carriers.all(utc_now().date())
+        known = self._service.intake.carriers.all(utc_now().date())
         return Answer(encode(CarrierList(known)), headers=[NO_STORE])
 
 

@@ -4,10 +4,10 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
-from notifier.attempts import Attempt, Envelope
 from notifier.deliveries import Priority
+from notifier.dispatch.transports import Transport
 from notifier.journal import Claim
 
 LARGE_AT_ONCE = 8  # messages too large to be read ahead: so many are in memory, and being sent
@@ -17,25 +17,7 @@ Waiting: TypeAlias = list[tuple[int, int, Claim]]
 Route = TypeVar("Route")
 
 
-class Transport(Protocol):
-    """Whatever can offer an envelope to somebody, and say what came of it."""
-
-    def room(self) -> int:
-        """How many more sends may start now. 0: all places are taken, or it rests."""
-        ...
-
-    async def wait_for_room(self) -> None: ...
-
-    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
-        """Offer it once. Trouble is told in the attempt, not raised."""
-        ...
-
-    def abort_all(self) -> None:
-        """Cut off every send under way, so that it returns what is known of it."""
-        ...
-
-
-class Lane:
+class Share:
     """What is claimed for one route: waiting in its window of so many places, and under way."""
 
     def __init__(self, transport: Transport, *, window: int) -> None:
@@ -93,50 +75,50 @@ class Lane:
             self.stir.set()
 
 
-class Lanes(Generic[Route]):
+class Shares(Generic[Route]):
     """
-    All lanes, by route. So many workers are for whichever lanes have something to do, and each
-    lane but one has another of its own, which the others cannot take: where one hangs with all
+    All shares, by route. So many workers are for whichever shares have something to do, and each
+    share but one has another of its own, which the others cannot take: where one hangs with all
     that it could get, each of the others still has a worker. So it is with large messages.
     Of what all share, the slowest priority never gets the last worker.
     """
 
     def __init__(self, transports: Mapping[Route, Transport], *, workers: int, window: int) -> None:
-        self._lanes = {
-            route: Lane(transport, window=window) for route, transport in transports.items()
+        self._shares = {
+            route: Share(transport, window=window) for route, transport in transports.items()
         }
-        self._own = len(self._lanes) - 1
+        self._own = len(self._shares) - 1
         self._shared = workers
         self._claimed = 0
         self._idle: deque[asyncio.Future[None]] = deque()  # workers
 
-    def __iter__(self) -> Iterator[Lane]:
-        return iter(self._lanes.values())
+    def __iter__(self) -> Iterator[Share]:
+        return iter(self._shares.values())
 
-    def items(self) -> Iterable[tuple[Route, Lane]]:
-        return self._lanes.items()
+    def items(self) -> Iterable[tuple[Route, Share]]:
+        return self._shares.items()
 
-    def of(self, route: Route) -> Lane | None:
+    def of(self, route: Route) -> Share | None:
         """None: it is configured no more."""
-        return self._lanes.get(route)
+        return self._shares.get(route)
 
     @property
     def workers(self) -> int:
         """How many there are of use."""
         return self._shared + self._own
 
-    def bulk_left(self, lane: Lane) -> int:
-        """How many more of the slowest priority a lane may claim."""
-        return max(1, self._shared - 1) - lane.bulk
+    def bulk_left(self, share: Share) -> int:
+        """How many more of the slowest priority a share may claim."""
+        return max(1, self._shared - 1) - share.bulk
 
-    def take_in(self, lane: Lane, claims: Iterable[Claim]) -> None:
-        """What was claimed for a lane waits for a worker."""
+    def take_in(self, share: Share, claims: Iterable[Claim]) -> None:
+        """What was claimed for a share waits for a worker."""
         for claim in claims:
             self._claimed += 1
-            lane.put(claim, self._claimed)
+            share.put(claim, self._claimed)
             self._wake_one()
 
-    async def next(self) -> tuple[Lane, Claim]:
+    async def next(self) -> tuple[Share, Claim]:
         """A worker's next message, which is under way from here on until it is `done`."""
         while (found := self._ready()) is None:
             idle = asyncio.get_running_loop().create_future()
@@ -147,38 +129,38 @@ class Lanes(Generic[Route]):
                 if idle.done() and not idle.cancelled():  # it was woken: another must look
                     self._wake_one()
                 raise
-        lane, window = found
+        share, window = found
         claim = heapq.heappop(window)[2]
-        lane.busy += 1
-        lane.large_busy += claim.content is None
-        return lane, claim
+        share.busy += 1
+        share.large_busy += claim.content is None
+        return share, claim
 
-    def done(self, lane: Lane, claim: Claim) -> None:
+    def done(self, share: Share, claim: Claim) -> None:
         """A message is not under way any more. Whoever calls this looks for the next one."""
-        lane.busy -= 1
-        lane.large_busy -= claim.content is None
-        lane.bulk -= claim.delivery.priority is Priority.BULK
+        share.busy -= 1
+        share.large_busy -= claim.content is None
+        share.bulk -= claim.delivery.priority is Priority.BULK
 
     def drain(self) -> list[Claim]:
         """What waits for a worker, and does so no more."""
-        return [claim for lane in self for claim in lane.drain()]
+        return [claim for share in self for claim in share.drain()]
 
-    def _ready(self) -> tuple[Lane, Waiting] | None:
-        """The lane whose message goes next, and where it is. None: none may go."""
-        found: tuple[Lane, Waiting] | None = None
+    def _ready(self) -> tuple[Share, Waiting] | None:
+        """The share whose message goes next, and where it is. None: none may go."""
+        found: tuple[Share, Waiting] | None = None
         busy = large_busy = -self._own  # of what all share
-        for lane in self._lanes.values():
-            busy += lane.busy or 1
-            large_busy += lane.large_busy or 1
-        for lane in self._lanes.values():
-            if lane.busy and busy >= self._shared:
+        for share in self._shares.values():
+            busy += share.busy or 1
+            large_busy += share.large_busy or 1
+        for share in self._shares.values():
+            if share.busy and busy >= self._shared:
                 continue
-            window = lane.next(
-                large=not lane.large_busy or large_busy < LARGE_AT_ONCE,
-                bulk=not lane.busy or busy < self._shared - 1,
+            window = share.next(
+                large=not share.large_busy or large_busy < LARGE_AT_ONCE,
+                bulk=not share.busy or busy < self._shared - 1,
             )
             if window is not None and (found is None or window[0] < found[1][0]):
-                found = lane, window
+                found = share, window
         return found
 
     def _wake_one(self) -> None:
