@@ -18,7 +18,7 @@ from notifier.supervisor import Supervisor
 from notifier.templates import Templates
 
 if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
-    from notifier.sms.providerspec import ProviderSpec
+    from notifier.sms.provider import ProviderSpec
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ def _certificates(settings: Settings, faults: list[str]) -> None:
 def _provider(settings: Settings) -> "ProviderSpec | None":
     if settings.sms_provider is None:
         return None
-    from notifier.sms.providerspec import read_provider
+    from notifier.sms.provider import read_provider
 
     return read_provider(
         settings.sms_provider,

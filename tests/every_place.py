@@ -201,8 +201,6 @@ def hasty():
     with (
         mock.patch("notifier.dispatch.dispatcher.JOURNAL_SECONDS", 0.02),
         mock.patch("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02),
-        mock.patch("notifier.sms.breaker.SHORTEST", 0.02),
-        mock.patch("notifier.sms.breaker.LONGEST", 0.02),
         mock.patch.object(Rests, "after", return_value=0.02),
         mock.patch.object(Delivery, "relay_backoff", 0.02),
         mock.patch.object(scripted, "Connection", Connection),

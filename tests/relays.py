@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from notifier.attempts import Envelope
 from notifier.smtp import Relay, Relays, Rests, Timeouts
-from notifier.smtp.relay import USUAL_TIMEOUTS
+from notifier.smtp.session import USUAL_TIMEOUTS
 
 SOURCE = b"Subject: Hello\r\n\r\nGood day.\r\n"
 ANN, BOB, EVE = (f"{name}@example.org" for name in ("ann", "bob", "eve"))

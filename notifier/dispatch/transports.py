@@ -14,8 +14,7 @@ from notifier.sms import Parts
 from notifier.smtp import Relay, Relays
 
 if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
-    from notifier.sms.provider import Provider
-    from notifier.sms.providerspec import ProviderSpec
+    from notifier.sms.provider import Provider, ProviderSpec
 
 
 class Transport(Protocol):

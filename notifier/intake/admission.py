@@ -15,9 +15,9 @@ from notifier.errors import Fault, Forbidden, InvalidMessage, Rejected
 from notifier.journal import Entry
 from notifier.keys import Key, KeyKind
 from notifier.messages import Email, Message, Sms
-from notifier.recipients import Recipient
+from notifier.recipients import Recipient, in_parts, part_of
 from notifier.settings import Settings
-from notifier.sms import Carriers, addresses, admit, join, segments, to_emails, to_text
+from notifier.sms import Carriers, admit, join, segments, to_emails, to_text
 from notifier.templates import Templates
 
 SIMULATOR_DOMAIN = "@simulator.notifier"
@@ -196,7 +196,7 @@ class Admission:
         return Composed(
             route=Route.GATEWAY,
             sender=envelope.sender,
-            recipients=addresses(envelope.recipients[0], len(made)),
+            recipients=in_parts(envelope.recipients[0], len(made)),
             content=join([each.content for each in made]),
             warnings=warnings,
             handed_to="gateway",
@@ -205,7 +205,7 @@ class Admission:
     def _for_provider(
         self, sms: Sms, number: str, *, id: str, warnings: tuple[str, ...]
     ) -> Composed:
-        from notifier.sms.provider import content  # the HTTP client takes its time to load
+        from notifier.sms.provider import content  # loads the HTTP client, which takes time
 
         return Composed(
             route=Route.PROVIDER,
@@ -263,8 +263,7 @@ def _check(key: Key, message: Message, composed: Composed) -> None:
     if composed.sender and composed.route is not Route.GATEWAY:
         objections.append(key.objection_to_sender(composed.sender))
     if composed.route is not Route.SIMULATOR:
-        # Of a long text to a gateway each recipient is an address and which part goes there.
-        bare = dict.fromkeys(each.partition(" (")[0] for each in composed.recipients)
+        bare = dict.fromkeys(part_of(each)[0] for each in composed.recipients)
         objections += map(key.objection_to_recipient, bare)
     if found := [each for each in objections if each]:
         raise Forbidden("; ".join(found))

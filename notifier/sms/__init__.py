@@ -1,14 +1,15 @@
 """
-Text messages: by a carrier's mail gateway, or by a provider over HTTP.
+Text messages, by two ways: a carrier's mail gateway, or a provider over HTTP.
 
-`notifier.sms.provider` and `.providerspec` are imported where a provider is configured, and
-only there: the HTTP client takes its time to load.
+`numbers` reads telephone numbers, `segments` counts and splits texts, and `admission` judges a
+text message, whichever way it goes. The ways are rooms of their own: `gateway` (the carriers,
+and the mails that their gateways turn into texts) and `provider`. The latter is imported only
+where a provider is configured: its HTTP client takes time to load.
 """
 
-from notifier.sms.carriers import Carrier, Carriers, GatewayStatus, Quirk
-from notifier.sms.gateway import admit, segments, to_emails, to_text
+from notifier.sms.admission import admit, segments, to_text
+from notifier.sms.gateway import Carrier, Carriers, GatewayStatus, Parts, Quirk, join, to_emails
 from notifier.sms.numbers import Number, is_region, parse
-from notifier.sms.parts import Parts, addresses, join
 from notifier.sms.segments import Encoding, Segments, count, downgrade, split
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "Parts",
     "Quirk",
     "Segments",
-    "addresses",
     "admit",
     "count",
     "downgrade",

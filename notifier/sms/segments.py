@@ -13,7 +13,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from notifier.errors import Fault, InvalidMessage
-from notifier.messages import Long
+from notifier.messages import Long, Sms
 
 # 3GPP TS 23.038, section 6.2.1. Escape (0x1B) is no character of a text.
 _BASIC = (
@@ -24,7 +24,7 @@ _EXTENSION = "\f^{}\\[~]|€"  # section 6.2.1.1; each is an escape and a septet
 _COSTS = dict.fromkeys(_BASIC, 1) | dict.fromkeys(_EXTENSION, 2)  # in septets
 _NOT_GSM = re.compile(f"[^{re.escape(_BASIC + _EXTENSION)}]")
 
-SMALLEST = 20  # units; no room is made smaller than this by what a gateway adds
+SMALLEST = 20  # units; no limit is made smaller than this by what a gateway adds
 
 # What a reader does not miss: typography, spaces of odd widths, and marks without a width.
 _PLAIN = str.maketrans(
@@ -61,16 +61,22 @@ class Segments(Struct, frozen=True):
     units: int
 
 
-class Room(Struct, frozen=True):
+class Limit(Struct, frozen=True):
     """How many units go into one text of either encoding."""
 
     gsm: int = 160
     ucs: int = 70
 
     @classmethod
-    def within(cls, limit: int, *, spare: int = 0) -> "Room":
+    def within(cls, limit: int, *, spare: int = 0) -> "Limit":
         """What a gateway leaves that takes `limit` septets and adds `spare` characters."""
         return cls(max(limit - spare, SMALLEST), max(limit * 7 // 16 - spare, SMALLEST))
+
+
+def text_of(sms: Sms) -> str:
+    """The text as it is counted and sent: lines end in LF, and it is downgraded if asked."""
+    text = (sms.text or "").replace("\r\n", "\n").replace("\r", "\n")
+    return downgrade(text) if sms.downgrade else text
 
 
 def count(text: str) -> Segments:
@@ -89,19 +95,19 @@ def count(text: str) -> Segments:
     return Segments(encoding, segments, units)
 
 
-def split(text: str, *, long: Long = Long.SPLIT, room: Room = Room()) -> list[str]:  # noqa: B008  it is a frozen value
+def split(text: str, *, long: Long = Long.SPLIT, limit: Limit = Limit()) -> list[str]:  # noqa: B008  it is a frozen value
     """
     The texts to send: each fits, and where there are several each says which it is, `(2/3)`.
     Without these marks they are the text again, character for character. A cut falls behind a
     space where one is near. Raises InvalidMessage where it is too long and must not be cut.
     """
-    if long is Long.SEND or _reach(text, 0, room) == len(text):
+    if long is Long.SEND or _reach(text, 0, limit) == len(text):
         return [text]
     if long is Long.REFUSE:
-        raise InvalidMessage(Fault("/text", _too_long(text, room)))
+        raise InvalidMessage(Fault("/text", _too_long(text, limit)))
     for digits in itertools.count(1):
         mark = len(" (/)") + 2 * digits
-        chunks = _chunks(text, Room(room.gsm - mark, room.ucs - mark))
+        chunks = _chunks(text, Limit(limit.gsm - mark, limit.ucs - mark))
         if len(str(len(chunks))) <= digits:
             break
     return [_marked(chunk, place, len(chunks)) for place, chunk in enumerate(chunks, start=1)]
@@ -121,11 +127,11 @@ def _code_units(char: str) -> int:
     return 2 if char > "\uffff" else 1
 
 
-def _too_long(text: str, room: Room) -> str:
+def _too_long(text: str, limit: Limit) -> str:
     counted = count(text)
-    limit = room.gsm if counted.encoding is Encoding.GSM7 else room.ucs
+    most = limit.gsm if counted.encoding is Encoding.GSM7 else limit.ucs
     return (
-        f"needs {counted.units} units in {counted.encoding.upper()}, and one text takes {limit}; "
+        f"needs {counted.units} units in {counted.encoding.upper()}, and one text takes {most}; "
         'shorten it, or ask for "long": "split"'
     )
 
@@ -135,16 +141,16 @@ def _marked(chunk: str, place: int, places: int) -> str:
     return f"{chunk}{gap}({place}/{places})"
 
 
-def _chunks(text: str, room: Room) -> list[str]:
+def _chunks(text: str, limit: Limit) -> list[str]:
     chunks, start = [], 0
     while start < len(text):
-        end = _cut(text, start, _reach(text, start, room))
+        end = _cut(text, start, _reach(text, start, limit))
         chunks.append(text[start:end])
         start = end
     return chunks
 
 
-def _reach(text: str, start: int, room: Room) -> int:
+def _reach(text: str, start: int, limit: Limit) -> int:
     """Where the longest piece from `start` ends that fits in one text, in either encoding."""
     septets, code_units, gsm = 0, 0, True
     for end in range(start, len(text)):
@@ -152,7 +158,7 @@ def _reach(text: str, start: int, room: Room) -> int:
         gsm = gsm and cost is not None
         septets += cost or 0
         code_units += _code_units(text[end])
-        if code_units > room.ucs and not (gsm and septets <= room.gsm):
+        if code_units > limit.ucs and not (gsm and septets <= limit.gsm):
             return end
     return len(text)
 

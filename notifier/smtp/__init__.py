@@ -6,9 +6,9 @@ what each trouble means, and is the place to change it. `connect` is the one han
 messages and for `notifier check` alike (`probe`).
 """
 
-from notifier.smtp.breaker import Rests, State
+from notifier.breaker import Rests, State
 from notifier.smtp.relay import Relay, RelayState, Trouble
 from notifier.smtp.relays import Relays
-from notifier.smtp.timeouts import Timeouts
+from notifier.smtp.session import Timeouts
 
 __all__ = ["Relay", "RelayState", "Relays", "Rests", "State", "Timeouts", "Trouble"]

@@ -15,8 +15,7 @@ from notifier.smtp.failures import Refused, Unfit
 from notifier.smtp.login import STRUCK_OUT, Login, mechanism
 from notifier.smtp.replies import CLOSING, Reply
 from notifier.smtp.resolver import Address, Resolver
-from notifier.smtp.session import Features, Session
-from notifier.smtp.timeouts import Timeouts
+from notifier.smtp.session import Features, Session, Timeouts
 
 NO_EHLO = frozenset({500, 502, 504})  # a relay from before ESMTP, RFC 5321, section 3.2
 # How much of a content the kernel may hold that it has not sent yet. What it holds when a

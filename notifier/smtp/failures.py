@@ -41,12 +41,15 @@ import ssl
 from socket import gaierror
 
 from notifier.attempts import Failure, Scope, Stage
+from notifier.breaker import Setback
 from notifier.smtp.replies import CLOSING, KEPT, Reply
 
 NOT_TRUSTED = frozenset({530, 534, 535, 538})  # the relay wants a login, or a better one
 OUT_OF_STEP = 503
 
-# One of these is enough to leave a relay alone: nothing but a person, or time, mends it.
+# At these stages a relay speaks of this message or this recipient, and perhaps of no other.
+ABOUT_ONE = frozenset({Stage.RCPT, Stage.DATA, Stage.DOT})
+# One of these is enough to let a relay rest: nothing but a person, or time, mends it.
 HOPELESS = frozenset(
     {
         "auth_failed",
@@ -275,6 +278,25 @@ def _by_words(stage: Stage, reply: Reply) -> str:
         # RFC 1870, section 6.1
         return "too_large" if stage is Stage.MAIL or _TOO_LARGE.search(said) else ""
     return ""
+
+
+def setback(failure: Failure, *, takes: bool) -> Setback | None:
+    """
+    What a relay's failure says of the relay itself. None: it works. `takes`: it is known to take
+    messages, so what it does not relay is no reason to let it rest.
+    """
+    name = failure.name
+    if name in BETWEEN_US or (takes and name in NOT_FOR_US):
+        return None
+    of_one = failure.stage in ABOUT_ONE
+    temporary = failure.code is not None and failure.code < 500
+    in_doubt = of_one and name in NOT_FOR_US
+    return Setback(
+        # 4xx from one that takes messages: this was one connection more than it likes.
+        at_once=name in HOPELESS and not of_one and not (takes and temporary),
+        in_doubt=in_doubt,
+        of_login=name in ABOUT_LOGIN and not in_doubt,
+    )
 
 
 def relay_failure(stage: Stage, name: str, reason: str) -> Failure:

@@ -19,8 +19,7 @@ from notifier.smtp.failures import (
 )
 from notifier.smtp.outcomes import Offers, Outcome
 from notifier.smtp.replies import CLOSING
-from notifier.smtp.session import Session
-from notifier.smtp.timeouts import Timeouts
+from notifier.smtp.session import Session, Timeouts
 from notifier.smtp.transaction import deliver
 
 STOPPED = "we were told to stop"

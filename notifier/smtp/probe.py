@@ -10,11 +10,9 @@ from notifier.attempts import Envelope, Failure, Scope, Stage
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.connect import Opening, tls_context
 from notifier.smtp.failures import classify, refusal, relay_failure
-from notifier.smtp.relay import USUAL_TIMEOUTS
 from notifier.smtp.remedies import LOGIN_IN_CLEAR, remedy
 from notifier.smtp.resolver import Resolver
-from notifier.smtp.session import Breach, Session
-from notifier.smtp.timeouts import Timeouts
+from notifier.smtp.session import USUAL_TIMEOUTS, Breach, Session, Timeouts
 from notifier.smtp.transaction import unfit_for
 
 EXPIRING = timedelta(days=21)  # a certificate with less than that wants to be looked after

@@ -9,20 +9,18 @@ import structlog
 from msgspec import Struct
 
 from notifier.attempts import Envelope, Scope, Stage
+from notifier.breaker import Breaker, Rests, State
 from notifier.relayspec import RelaySpec, Tls
-from notifier.smtp.breaker import Breaker, Rests, State
 from notifier.smtp.connect import Opening, tls_context
-from notifier.smtp.failures import NOT_FOR_US, OURS, UNFIT, asks_for_less, relay_failure
+from notifier.smtp.failures import NOT_FOR_US, OURS, UNFIT, asks_for_less, relay_failure, setback
 from notifier.smtp.outcomes import Outcome
-from notifier.smtp.pace import Pace
+from notifier.smtp.pacing import Rate, Turns
 from notifier.smtp.pool import STOPPED, Pool
 from notifier.smtp.resolver import Resolver
-from notifier.smtp.timeouts import Timeouts
-from notifier.smtp.turns import Turns
+from notifier.smtp.session import USUAL_TIMEOUTS, Timeouts
 
 log = structlog.get_logger()
 
-USUAL_TIMEOUTS = Timeouts()
 USUAL_RESTS = Rests()
 
 
@@ -75,12 +73,11 @@ class Relay:
         self.trouble: Trouble | None = None
         self.paused = False
         self.changed: Callable[[], None] = lambda: None  # told when there may be room
-        self._clock = clock
         self._timeouts = timeouts
         self._resolver = resolver or Resolver()
         self._context = tls_context(spec)
         self._breaker = Breaker(full=spec.connections, rests=rests, clock=clock, random=random)
-        self._pace = Pace(spec.rate, clock)
+        self._rate = Rate(spec.rate, clock)
         self._pool = Pool(
             self._opening, messages_each=spec.messages_per_connection, timeouts=timeouts
         )
@@ -108,17 +105,16 @@ class Relay:
         if self.paused or not breaker.fit:
             return 0
         free = breaker.capacity - self._busy if breaker.state is State.CLOSED else 1
-        return max(0, int(min(free, self._pace.room)))
+        return max(0, int(min(free, self._rate.available)))
 
     def wait(self) -> float | None:
         """Seconds until there is room without anything happening. None: something has to."""
         breaker = self._breaker
         if self.paused or breaker.state is State.PROBING:
             return None
-        rest = breaker.rests_until - self._clock() if breaker.state is State.OPEN else 0.0
-        if (wait := max(rest, self._pace.wait())) > 0:
+        if (wait := max(breaker.left, self._rate.wait())) > 0:
             return wait
-        # What has come between two looks at the clock must not be waited for any more.
+        # Room may have opened since the caller looked: do not wait for it then.
         return 0.0 if self.room() > 0 else None
 
     async def send(self, envelope: Envelope, content: bytes) -> Outcome:
@@ -132,7 +128,7 @@ class Relay:
         ticket, outcome = breaker.begin(), None
         self._busy += 1
         try:
-            if (owed := self._pace.take()) and not await self._turns.after(owed):
+            if (owed := self._rate.take()) and not await self._turns.after(owed):
                 return _not_begun(envelope, OURS, STOPPED)
             outcome = await self._pool.send(envelope, content)
         finally:
@@ -148,22 +144,23 @@ class Relay:
         return "resting", f"the relay rests: {why}"
 
     def _learn(self, ticket: int, outcome: Outcome | None) -> None:
+        """Count an outcome, and tell the breaker. None: we gave the send up."""
         breaker = self._breaker
-        if outcome is None:
-            return breaker.forget(ticket)
-        self.sent += bool(outcome.accepted)
         before = breaker.state
-        if not outcome.failures:
-            breaker.end(ticket, None, took=bool(outcome.accepted))
+        if outcome is None:
+            breaker.forget(ticket)
+        elif not outcome.failures:
+            self.sent += (took := bool(outcome.accepted))
+            breaker.end(ticket, None, took=took)
         else:
             self._learn_failures(ticket, outcome)
         if before is State.PROBING and breaker.state is State.CLOSED:
             log.info("relay_works", relay=self.name)
-        return None
 
     def _learn_failures(self, ticket: int, outcome: Outcome) -> None:
         failures, breaker = outcome.failures.values(), self._breaker
         took = bool(outcome.accepted)
+        self.sent += took
         self.failed += not took
         failure = next((each for each in failures if each.scope is Scope.RELAY), None)
         if failure is not None and failure.name != OURS and failure.name not in UNFIT:
@@ -172,17 +169,20 @@ class Relay:
             each.code is not None and each.name not in NOT_FOR_US and asks_for_less(each.reply)
             for each in failures
         )
-        # One that has accepted it works, whatever it said of another recipient.
-        shown = None if took or outcome.uncertain else failure
         before = breaker.state
-        breaker.end(ticket, shown, took=took, asks_for_less=less)
+        if failure is None or took or outcome.uncertain:  # a relay that took it for one works
+            breaker.end(ticket, None, took=took, asks_for_less=less)
+        elif failure.name == OURS:
+            breaker.forget(ticket)
+        else:
+            breaker.end(ticket, setback(failure, takes=breaker.takes), asks_for_less=less)
         if breaker.state is State.OPEN and before is not State.OPEN and self.trouble is not None:
             log.warning(
                 "relay_rests",
                 relay=self.name,
                 fault=self.trouble.name,
                 reason=self.trouble.text,
-                seconds=round(max(0.0, breaker.rests_until - self._clock()), 1),
+                seconds=round(breaker.left, 1),
             )
 
     def _stir(self) -> None:
@@ -209,8 +209,7 @@ class Relay:
         breaker, spec = self._breaker, self.spec
         opens_at = None
         if breaker.state is State.OPEN:
-            left = max(0.0, breaker.rests_until - self._clock())
-            opens_at = datetime.now(UTC) + timedelta(seconds=left)
+            opens_at = datetime.now(UTC) + timedelta(seconds=breaker.left)
         return RelayState(
             name=self.name,
             host=spec.host,

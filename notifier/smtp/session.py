@@ -9,11 +9,34 @@ from typing import Any, cast
 from msgspec import Struct
 
 from notifier.smtp.replies import CLOSING, Reply, ReplyReader
-from notifier.smtp.timeouts import Timeouts
 
 PIECE = 64 * 1024  # octets of a content that a transport is given at a time
 # Linux's; it holds until the kernel changes its mind, so it is said anew each time. tcp(7)
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """
+    Seconds that a relay may take at each stage: those of RFC 5321, section 4.5.3.2, or fewer
+    where giving up early cannot make a second copy. At the dot it can: a relay gets ten minutes.
+    """
+
+    connect: float = 10.0  # name and TCP together
+    greeting: float = 30.0
+    tls: float = 30.0
+    ehlo: float = 30.0
+    auth: float = 30.0
+    mail: float = 60.0
+    rcpt: float = 60.0
+    data: float = 120.0
+    block: float = 180.0  # without the relay taking a single octet of the content
+    dot: float = 600.0
+    rset: float = 5.0
+    quit: float = 2.0
+    idle: float = 30.0  # that a connection is kept without being used
+
+
+USUAL_TIMEOUTS = Timeouts()
 
 
 class Features(Struct, frozen=True, kw_only=True):

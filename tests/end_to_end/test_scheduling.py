@@ -8,10 +8,10 @@ from email.utils import parsedate_to_datetime
 import pytest
 from msgspec.structs import replace
 
+from notifier.breaker import Rests
 from notifier.deliveries import OnUncertain, Route, Status
 from notifier.errors import InvalidMessage, WrongState
 from notifier.journal import Filter
-from notifier.smtp.breaker import Rests
 from tests.relay import CUT, FIN, ScriptedRelay
 from tests.service import (
     LIMIT,

@@ -22,6 +22,7 @@ WORDS = [
     "supervisor",
     "threads",
     "relayspec",
+    "breaker",
     "histogram",
     "attempts",
     "recipients",

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.attempts import Scope
-from notifier.sms.acceptance import Expected
-from notifier.sms.answers import TWILIO, Answer, Codes, Meaning, judge
+from notifier.sms.provider.acceptance import Expected
+from notifier.sms.provider.policy import TWILIO, Answer, Codes, Meaning, judge
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import notifier
 from notifier.errors import ConfigurationError, InvalidMessage
-from notifier.sms.carriers import Carriers, GatewayStatus, Quirk
+from notifier.sms.gateway.carriers import Carriers, GatewayStatus, Quirk
 
 TODAY = date(2026, 11, 25)
 KNOWN = Carriers.read()

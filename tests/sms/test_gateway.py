@@ -15,8 +15,8 @@ from notifier.compose import compose
 from notifier.deliveries import Delivery, Status
 from notifier.errors import InvalidMessage
 from notifier.messages import Email, Long, Sms
-from notifier.recipients import Recipient, RecipientStatus
-from notifier.sms import Carriers, Parts, addresses, admit, count, join, to_emails, to_text
+from notifier.recipients import Recipient, RecipientStatus, in_parts
+from notifier.sms import Carriers, Parts, admit, count, join, to_emails, to_text
 from notifier.smtp import Relay, Relays
 
 CARRIERS = Carriers.read()
@@ -186,7 +186,7 @@ def _delivery(parts):
         channel="sms",
         subject="",
         sender=SENDER,
-        recipients=tuple(map(Recipient, addresses("2025550123@vtext.com", parts))),
+        recipients=tuple(map(Recipient, in_parts("2025550123@vtext.com", parts))),
         size=1,
         created_at=NOW,
         due_at=NOW,
@@ -263,7 +263,7 @@ async def test_parts_reach_a_real_mailbox_in_order(tmp_path):
     assert len(composed) == 3
     delivery = msgspec.structs.replace(
         _delivery(3),
-        recipients=tuple(map(Recipient, addresses(composed[0].envelope.recipients[0], 3))),
+        recipients=tuple(map(Recipient, in_parts(composed[0].envelope.recipients[0], 3))),
     )
     async with Capture(tmp_path) as capture:
         relays = Relays([Relay(capture.spec)])

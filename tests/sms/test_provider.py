@@ -13,10 +13,9 @@ import pytest
 import trustme
 
 from notifier.attempts import Envelope, Scope, Stage
+from notifier.breaker import TAKES_SECONDS, Breaker, Rests, Setback, State
 from notifier.errors import Rejected
-from notifier.sms.breaker import TAKES_SECONDS, Breaker
-from notifier.sms.provider import Provider, content
-from notifier.sms.providerspec import read_provider
+from notifier.sms.provider import Provider, content, read_provider
 
 LIMIT = 10.0  # seconds that any of these may take
 TO = "+12025550123"
@@ -190,7 +189,7 @@ async def test_an_account_that_does_not_work_is_not_the_messages_fault(answer):
         (state,) = provider.states()
         assert (state.name, state.state) == ("twilio", "open")
         assert answer[1]["message"] in state.reason
-        assert 0 < provider._breaker.left(time.monotonic()) <= 5
+        assert 0 < provider._breaker.left <= 5
         assert abs(state.opens_at - provider.next_probe_at()) < timedelta(seconds=1)
         assert (await _send(provider)).relay_failed
         assert len(site.requests) == 1
@@ -239,11 +238,13 @@ async def test_one_text_that_it_may_not_send_does_not_rest_a_provider_that_works
 
 def test_what_was_under_way_when_it_began_to_rest_does_not_cut_the_rest_short():
     """Not even a 403 from a provider that took a text just before."""
-    breaker = Breaker()
-    breaker.took(1.0)
-    breaker.open(2.0, "busy")
-    breaker.doubt(3.0, "not this one")
-    assert breaker.resting(3.0)
+    breaker = Breaker(full=8, rests=Rests(), clock=Watch(), random=lambda: 0.5, slow_start=False)
+    breaker.end(breaker.begin(), None, took=True)
+    before, busy = breaker.begin(), breaker.begin()
+    breaker.end(busy, Setback(at_once=True))
+    breaker.end(before, None)
+    assert breaker.state is State.OPEN
+    assert not breaker.fit
 
 
 async def test_a_provider_that_may_send_nothing_rests_no_longer_each_time():
@@ -253,7 +254,7 @@ async def test_a_provider_that_may_send_nothing_rests_no_longer_each_time():
         for _ in range(3):
             await _send(provider)
         for _ in range(3):
-            assert provider._breaker.left(watch.now) == 5
+            assert provider._breaker.left == 5
             watch.now += 5
             await _send(provider)
         watch.now += 5
@@ -317,7 +318,7 @@ async def test_nobody_listening_is_known_not_to_have_sent():
             assert (attempt.stage, attempt.uncertain) == (Stage.CONNECT, False)
         rests = []
         for _ in range(8):
-            rests.append(provider._breaker.left(watch.now))
+            rests.append(provider._breaker.left)
             watch.now += rests[-1]
             assert provider.states()[0].state == "probing"
             assert provider.room() == 1
@@ -396,7 +397,7 @@ async def test_what_waited_for_a_place_is_not_asked_of_a_provider_that_rests():
         assert all(attempt.relay_failed for attempt in attempts)
         assert sum("rests" in attempt.reply for attempt in attempts) == 4
         assert len(site.requests) == 8
-        assert provider._breaker.left(time.monotonic()) <= 5
+        assert provider._breaker.left <= 5
 
 
 async def test_what_was_under_way_does_not_cut_a_rest_short():
@@ -477,7 +478,7 @@ async def test_waiting_for_room_ends_with_the_rest():
     """Without anybody stirring it."""
     async with _asking(LOGIN) as (_, provider):
         await _send(provider)
-        provider._breaker._until = asyncio.get_running_loop().time() + 0.1
+        provider._breaker._rests_until = time.monotonic() + 0.1
         await provider.wait_for_room()
         assert provider.room() == 1
 
@@ -487,7 +488,7 @@ async def test_a_rest_that_ends_while_one_looks_is_not_waited_for():
     watch = Watch()
     async with _asking(LOGIN, clock=watch) as (_, provider):
         await _send(provider)
-        left = provider._breaker.left(watch.now)
+        left = provider._breaker.left
         watch.now += left - 0.75
         watch.step = 0.5  # 0.25 s before its end, then 0.25 s after it
         await provider.wait_for_room()

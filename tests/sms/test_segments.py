@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from notifier.errors import InvalidMessage
 from notifier.messages import Long
-from notifier.sms.segments import Encoding, Room, count, downgrade, split
+from notifier.sms.segments import Encoding, Limit, count, downgrade, split
 
 GSM = smsutil.codecs.GSM_CHARSET.replace("\x1b", "")
 gsm_texts = st.text(st.sampled_from(GSM + "{}€ " * 20), max_size=700)
@@ -143,10 +143,10 @@ def test_a_long_text_is_refused_or_left_whole_as_asked():
 
 def test_what_a_gateway_adds_is_left_free():
     """A gateway that counts the sender's address within 160 gets that much less."""
-    room = Room.within(160, spare=30)
-    assert [len(part) for part in split("x" * 131, room=room)] == [130, 13]
-    assert split("x" * 130, room=room) == ["x" * 130]
-    assert all(split("x" * 300, room=Room.within(160, spare=500)))
+    limit = Limit.within(160, spare=30)
+    assert [len(part) for part in split("x" * 131, limit=limit)] == [130, 13]
+    assert split("x" * 130, limit=limit) == ["x" * 130]
+    assert all(split("x" * 300, limit=Limit.within(160, spare=500)))
 
 
 def test_downgrading_makes_typography_plain():

@@ -31,11 +31,10 @@ from notifier.smtp.failures import (
 )
 from notifier.smtp.login import Login
 from notifier.smtp.probe import ELSEWHERE, probe
-from notifier.smtp.relay import USUAL_TIMEOUTS
 from notifier.smtp.remedies import REMEDIES, remedy
 from notifier.smtp.replies import Reply, ReplyReader
 from notifier.smtp.resolver import Resolver
-from notifier.smtp.session import QUICKACK, Session
+from notifier.smtp.session import QUICKACK, USUAL_TIMEOUTS, Session
 from tests.relay import FEATURES, SILENCE, ScriptedRelay
 from tests.relays import ANN, SHORT, SOURCE, envelope, sending
 

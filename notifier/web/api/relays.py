@@ -81,7 +81,7 @@ def _provider(state: "ProviderState") -> RelayResource:
         host=None,
         port=None,
         tls=None,
-        state=State(state.state),
+        state=state.state,
         busy=state.busy,
         limit=state.limit,
         trouble=TroubleResource("", state.reason, None) if state.reason else None,

@@ -1,12 +1,12 @@
-"""An SMS provider by HTTP: the second way for a text message, beside the carriers' gateways."""
+"""The client of an SMS provider."""
 
 import asyncio
 import contextlib
+import random
 import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 import httpx2
 import msgspec
@@ -14,34 +14,30 @@ import structlog
 from msgspec import Struct
 
 from notifier.attempts import Attempt, Envelope, Stage
+from notifier.breaker import Breaker, Rests, Setback, State
 from notifier.errors import Rejected
-from notifier.sms.answers import Answer, Meaning, Verdict
-from notifier.sms.bodies import Text
-from notifier.sms.breaker import Breaker
-from notifier.sms.exchange import Exchange
-from notifier.sms.providerspec import ProviderSpec
+from notifier.sms.provider.policy import Answer, Meaning, Verdict, judge, silence
+from notifier.sms.provider.request import Exchange, Text
+from notifier.sms.provider.spec import ProviderSpec
 
 CONNECTIONS = 8  # requests at a time
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0  # for one whole exchange
 KEEPALIVE_SECONDS = 5.0  # below what servers allow, so that none closes under a request
 LARGEST_ANSWER = 64 * 1024  # octets that are read of one
+LONGEST_ASKED = 3600.0  # seconds of rest that a provider may ask for
+RESTS = Rests(spread=0.0)
 
 log = structlog.get_logger()
 
 _decoder = msgspec.json.Decoder(Text)
 
 
-def content(id: str, to: str, text: str) -> bytes:
-    """What the journal keeps of a text message that goes by a provider."""
-    return msgspec.json.encode(Text(id, to, text))
-
-
 class ProviderState(Struct, frozen=True, kw_only=True):
-    """How a provider fares, in the words that relays use."""
+    """How a provider fares, in the terms of a relay."""
 
     name: str
-    state: Literal["closed", "open", "probing", "paused"]  # of its breaker; closed: it works
+    state: State
     busy: int  # sends under way or waiting for a place
     limit: int  # requests at a time
     reason: str  # of the rest
@@ -52,8 +48,8 @@ class ProviderState(Struct, frozen=True, kw_only=True):
 
 class Provider:
     """
-    Offers each text once. What happened is told in the attempt. While the provider fails for
-    all alike it is left to rest, longer each time, and then probed with one text.
+    Offers each text once, and tells in the attempt what happened. A provider that fails for
+    every message rests, longer each time, and is then tried with one text.
     """
 
     def __init__(
@@ -66,9 +62,11 @@ class Provider:
     ) -> None:
         self.name = spec.name
         self._spec = spec
-        self._clock = clock
-        self._patience = answer_seconds
-        self._breaker = Breaker()
+        self._answer_seconds = answer_seconds
+        self._breaker = Breaker(
+            full=CONNECTIONS, rests=RESTS, clock=clock, random=random.random, slow_start=False
+        )
+        self._reason = ""  # of the rest
         self._paused = False
         self._busy = 0
         self._sent = 0
@@ -95,19 +93,19 @@ class Provider:
         await self._client.aclose()
 
     def room(self) -> int:
-        return self._room(self._clock())
-
-    def _room(self, now: float) -> int:
-        if self._paused or self._breaker.resting(now):
+        if self._paused or not self._breaker.fit:
             return 0
-        places = 1 if self._breaker.probing(now) else CONNECTIONS
-        return max(0, places - self._busy)
+        return max(0, self._limit() - self._busy)
+
+    def _limit(self) -> int:
+        return self._breaker.capacity if self._breaker.state is State.CLOSED else 1
 
     async def wait_for_room(self) -> None:
-        # One look at the clock: a rest that ends between two would be waited for in vain.
-        while not self._room(now := self._clock()):
+        while True:
+            left = self._breaker.left  # before the look at the room: the rest may end in between
+            if self.room():
+                return
             self._stir.clear()
-            left = self._breaker.left(now)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left or None):
                     await self._stir.wait()
@@ -118,10 +116,10 @@ class Provider:
         self._paused = True
 
     def resume(self, name: str) -> None:
-        """Go on, at once also where it was resting: a person has looked at it."""
+        """Go on, also where it rested: a person may know better."""
         self._require(name)
         self._paused = False
-        self._breaker.close()
+        self._breaker.reset()
         self._stir.set()
 
     def _require(self, name: str) -> None:
@@ -129,31 +127,30 @@ class Provider:
             raise Rejected(f"no provider has the name {name!r}")
 
     def states(self) -> list[ProviderState]:
-        now = self._clock()
+        state = self._state()
         return [
             ProviderState(
                 name=self.name,
-                state=self._state(now),
+                state=state,
                 busy=self._busy,
-                limit=1 if self._breaker.probing(now) else CONNECTIONS,
-                reason=self._breaker.reason,
+                limit=1 if state is State.PROBING else CONNECTIONS,
+                reason="" if self._breaker.state is State.CLOSED else self._reason,
                 opens_at=self.next_probe_at(),
                 sent=self._sent,
                 failed=self._failed,
             )
         ]
 
+    def _state(self) -> State:
+        if self._paused:
+            return State.PAUSED
+        rested = self._breaker.state is State.OPEN and self._breaker.fit
+        return State.PROBING if rested else self._breaker.state
+
     def next_probe_at(self) -> datetime | None:
         """When it has rested. None: it does not rest."""
-        left = self._breaker.left(self._clock())
+        left = self._breaker.left
         return datetime.now(UTC) + timedelta(seconds=left) if left else None
-
-    def _state(self, now: float) -> Literal["closed", "open", "probing", "paused"]:
-        if self._paused:
-            return "paused"
-        if self._breaker.resting(now):
-            return "open"
-        return "probing" if self._breaker.probing(now) else "closed"
 
     def abort_all(self) -> None:
         """Cut off every request under way; each returns what is known of it."""
@@ -191,28 +188,43 @@ class Provider:
     async def _offer(self, text: Text) -> Verdict:
         exchange = Exchange()
         self._busy += 1
+        verdict = None
         try:
             await self._limited(text, exchange)
+            verdict = self._verdict(exchange)
         finally:
             self._busy -= 1
+            self._learn(exchange, verdict)
             self._stir.set()
-        verdict = exchange.verdict(self._spec)
         self._sent += verdict.failure is None
         self._failed += verdict.failure is not None
-        if not exchange.ours:
-            self._learn(verdict)
         return verdict
+
+    def _verdict(self, exchange: Exchange) -> Verdict:
+        spec = self._spec
+        repeatable = spec.idempotency_header is not None
+        if exchange.answer is None:
+            return silence(
+                exchange.trouble, sent=exchange.sent, stage=exchange.stage, repeatable=repeatable
+            )
+        return judge(
+            exchange.answer,
+            codes=spec.codes,
+            repeatable=repeatable,
+            now=datetime.now(UTC),
+            expected=spec.expected,
+        )
 
     async def _limited(self, text: Text, exchange: Exchange) -> None:
         try:
             async with asyncio.timeout(None) as limit:
                 self._under_way[limit] = exchange
                 async with self._places:
-                    limit.reschedule(asyncio.get_running_loop().time() + self._patience)
+                    limit.reschedule(asyncio.get_running_loop().time() + self._answer_seconds)
                     await self._ask(text, exchange)
         except TimeoutError:
             if not exchange.ours:
-                exchange.trouble = f"no answer within {self._patience:g} s"
+                exchange.trouble = f"no answer within {self._answer_seconds:g} s"
         except httpx2.HTTPError as error:
             exchange.trouble = f"{type(error).__name__}: {error}".rstrip(": ")
         finally:
@@ -223,6 +235,7 @@ class Provider:
         if reason := self._shut():
             exchange.give_up(reason)
             return
+        exchange.ticket = self._breaker.begin()
         headers = {}
         if self._spec.idempotency_header:
             headers[self._spec.idempotency_header] = text.id
@@ -249,30 +262,40 @@ class Provider:
             exchange.answer = msgspec.structs.replace(exchange.answer, whole=True)
 
     def _shut(self) -> str:
-        """Why nothing may be asked of it now, by a message that was claimed before; or empty."""
-        now = self._clock()
+        """Why a message that was claimed before may not be offered now; empty: it may."""
         if self._paused:
             return f"{self.name} is paused"
-        if self._breaker.resting(now):
-            return f"{self.name} rests: {self._breaker.reason}"
-        if self._breaker.probing(now) and self._busy > 1:
-            return f"{self.name} is being probed: {self._breaker.reason}"
-        return ""
+        if self._breaker.fit:
+            return ""
+        state = "is being probed" if self._breaker.state is State.PROBING else "rests"
+        return f"{self.name} {state}: {self._reason}"
 
-    def _learn(self, verdict: Verdict) -> None:
-        now, reason = self._clock(), self._spec.struck(verdict.reply)
-        rested = self._breaker.resting(now)
-        if verdict.failure is None:
-            self._breaker.took(now)
-        match verdict.meaning:
-            case Meaning.FINE if not rested:  # what was under way does not cut a rest short
-                self._breaker.close()
-            case Meaning.DOUBT:
-                self._breaker.doubt(now, reason)
-            case Meaning.TROUBLE:
-                self._breaker.strike(now, reason)
-            case Meaning.BUSY | Meaning.ACCOUNT:
-                self._breaker.open(now, reason, at_least=verdict.rest)
-        if not rested and self._breaker.resting(now):
-            seconds = round(self._breaker.left(now), 1)
-            log.warning("provider_rests", provider=self.name, seconds=seconds, reason=reason)
+    def _learn(self, exchange: Exchange, verdict: Verdict | None) -> None:
+        """Tell the breaker what a request has shown. No verdict: it was cancelled."""
+        breaker, ticket = self._breaker, exchange.ticket
+        if ticket is None:  # nothing was asked
+            return
+        if verdict is None or exchange.ours:
+            breaker.forget(ticket)
+            return
+        before, reason = breaker.state, self._spec.struck(verdict.reply)
+        setback = _setback(verdict, takes=breaker.takes)
+        breaker.end(ticket, setback, took=verdict.failure is None)
+        if setback is not None and breaker.state is State.OPEN:
+            self._reason = reason
+            if before is not State.OPEN:
+                seconds = round(breaker.left, 1)
+                log.warning("provider_rests", provider=self.name, seconds=seconds, reason=reason)
+
+
+def _setback(verdict: Verdict, *, takes: bool) -> Setback | None:
+    """What a verdict says of the provider. None: it works. `takes`: it took a text of late."""
+    match verdict.meaning:
+        case Meaning.FINE:
+            return None
+        case Meaning.DOUBT:
+            return None if takes else Setback(in_doubt=True)
+        case Meaning.TROUBLE:
+            return Setback()
+        case Meaning.BUSY | Meaning.ACCOUNT:
+            return Setback(at_once=True, at_least=min(verdict.rest, LONGEST_ASKED))

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from notifier.attempts import Scope
 from notifier.errors import ConfigurationError
-from notifier.sms.answers import TWILIO, Answer, Codes, Meaning, judge
-from notifier.sms.bodies import Text, template
-from notifier.sms.breaker import Breaker
-from notifier.sms.providerspec import read_provider
+from notifier.sms.provider import read_provider
+from notifier.sms.provider.policy import TWILIO, Answer, Codes, Meaning, judge
+from notifier.sms.provider.request import Text, template
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 TEXT = Text("id-1", "+12025550123", "Hi")
@@ -266,22 +265,6 @@ def test_the_reply_of_an_acceptance_is_the_providers_id(said, reply):
     """Where there is one near the top; else what it said."""
     body = json.dumps(said, separators=(",", ":")).encode()
     assert judge(Answer(200, body), codes=Codes(), repeatable=False, now=NOW).reply == reply
-
-
-def test_failures_under_way_do_not_lengthen_a_rest():
-    """Eight requests that fail together are one outage; asking for more time counts."""
-    breaker = Breaker()
-    for _ in range(8):
-        breaker.open(100.0, "down")
-    assert breaker.left(100.0) == 5
-    breaker.open(101.0, "down", at_least=60)
-    assert breaker.left(101.0) == 60
-    breaker.open(101.0, "down", at_least=10**9)
-    assert breaker.left(101.0) == 3600
-    assert not breaker.probing(3700.0)
-    assert breaker.probing(3701.0)
-    breaker.strike(3701.0, "still down")
-    assert breaker.left(3701.0) == 10
 
 
 def test_what_a_provider_repeats_of_the_settings_is_struck_out():

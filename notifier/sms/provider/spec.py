@@ -18,9 +18,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError
-from notifier.sms.acceptance import Expected
-from notifier.sms.answers import TWILIO, Codes
-from notifier.sms.bodies import DEFAULT_BODY, Text, literals, template
+from notifier.sms.provider.acceptance import Expected
+from notifier.sms.provider.policy import TWILIO, Codes
+from notifier.sms.provider.request import DEFAULT_BODY, Text, literals, template
 
 T = TypeVar("T")
 

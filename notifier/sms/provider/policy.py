@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from notifier.attempts import Failure, Scope, Stage
-from notifier.sms.acceptance import Expected, Heard, complaint, heard, is_page
+from notifier.sms.provider.acceptance import Expected, Heard, complaint, heard, is_page
 
 LONGEST_REPLY = 300  # characters
 

@@ -1,4 +1,8 @@
-"""One delivery of several mails: a long text to a gateway, each part with a fate of its own."""
+"""
+The mails that a carrier's gateway turns into texts, and how they are sent.
+
+A long text is several mails: one delivery, of which each part has a fate of its own.
+"""
 
 import time
 from collections.abc import Sequence
@@ -8,6 +12,11 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from notifier.attempts import Acceptance, Attempt, Envelope, Failure
+from notifier.messages import Email, Sms
+from notifier.recipients import part_of
+from notifier.sms.gateway.carriers import Carrier, Quirk
+from notifier.sms.numbers import Number
+from notifier.sms.segments import Limit, split, text_of
 
 LINES_KEPT = 120  # of the conversations; the last ones
 _BETWEEN = b"\0"  # no mail contains it: RFC 5322, section 2.2 and RFC 2045, section 2.7
@@ -25,14 +34,26 @@ class Mails(Protocol):
     def abort_all(self) -> None: ...
 
 
-def addresses(address: str, parts: int) -> tuple[str, ...]:
+def to_emails(sms: Sms, carrier: Carrier, *, number: Number, sender: str | None) -> list[Email]:
     """
-    The recipients of such a delivery: the one address, with the part that goes there as a
-    comment. So the record tells which parts are taken, refused or yet to be sent.
+    One mail for each text, each to one recipient, without subject and HTML. Raises
+    InvalidMessage where the text is too long and must not be split.
     """
-    if parts == 1:
-        return (address,)
-    return tuple(f"{address} ({place}/{parts})" for place in range(1, parts + 1))
+    spare = len(sender or "") + 1 if Quirk.ADDRESS_COUNTS in carrier.quirks else 0
+    texts = split(text_of(sms), long=sms.long, limit=Limit.within(carrier.limit, spare=spare))
+    return [
+        Email(
+            to=(f"{number.national}@{carrier.sms}",),
+            sender=sender,
+            text=text,
+            reference=sms.reference,
+            tags=sms.tags,
+            metadata=sms.metadata,
+            user_id=sms.user_id,
+            on_uncertain=sms.on_uncertain,
+        )
+        for text in texts
+    ]
 
 
 def join(mails: Sequence[bytes]) -> bytes:
@@ -65,7 +86,7 @@ class Parts:
         self._mails.abort_all()
 
     async def send(self, envelope: Envelope, content: bytes) -> Attempt:
-        if not envelope.recipients[0].endswith(")"):  # as no address does
+        if not part_of(envelope.recipients[0])[1]:
             return await self._mails.send(envelope, content)
         mails = content.split(_BETWEEN)
         started_at, start = datetime.now(UTC), time.monotonic()
@@ -73,9 +94,9 @@ class Parts:
         failures: dict[str, Failure] = {}
         taken: dict[str, Acceptance] = {}
         for position, recipient in enumerate(envelope.recipients):
-            address, place = _apart(recipient)
+            address, part = part_of(recipient)
             one = replace(envelope, recipients=(address,))
-            attempt = await self._mails.send(one, mails[place - 1])
+            attempt = await self._mails.send(one, mails[part - 1])
             attempts.append(attempt)
             if said := attempt.acceptance(address):
                 taken[recipient] = said
@@ -98,9 +119,3 @@ class Parts:
             failures=failures,
             conversation=lines[-LINES_KEPT:],
         )
-
-
-def _apart(recipient: str) -> tuple[str, int]:
-    """An address, and which part goes there."""
-    address, _, comment = recipient.partition(" (")
-    return address, int(comment.partition("/")[0])

@@ -1,4 +1,4 @@
-"""What a provider is asked, in JSON of the operator's own shape."""
+"""One request to a provider: its body, in JSON of the operator's shape, and how far it came."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+
+from notifier.attempts import Stage
+from notifier.sms.provider.policy import Answer
 
 DEFAULT_BODY = '{"to": "{to}", "text": "{text}", "id": "{id}"}'
 PLACES = ("to", "digits", "text", "id")  # what may stand in braces; digits: `to` without its +
@@ -19,6 +22,11 @@ class Text(Struct, frozen=True, omit_defaults=True):
     id: str  # the delivery's
     to: str  # E.164
     text: str
+
+
+def content(id: str, to: str, text: str) -> bytes:
+    """What the journal keeps of a text message that goes by a provider."""
+    return msgspec.json.encode(Text(id, to, text))
 
 
 def literals(text: str) -> list[str]:
@@ -75,3 +83,35 @@ def _filled(tree: Any, values: Mapping[str, str]) -> Any:
     if isinstance(tree, list):
         return [_filled(each, values) for each in tree]
     return tree
+
+
+class Exchange:
+    """What is known of a request, whenever it is cut off."""
+
+    def __init__(self) -> None:
+        self.sent = False  # the provider may have some of it
+        self.ticket: int | None = None  # of the breaker; None: nothing was asked
+        self.stage = Stage.CONNECT
+        self.answer: Answer | None = None
+        self.trouble = ""
+        self.ours = False  # what went wrong is of our making, and says nothing of the provider
+        self._stream: Any = None  # connected, and not yet in the care of the client
+
+    def give_up(self, reason: str) -> None:
+        self.trouble, self.ours = reason, True
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """As the `trace` extension of httpcore tells it."""
+        match event.rpartition(".")[0].rpartition(".")[2], event.rpartition(".")[2]:
+            case "connect_tcp", "complete":
+                self._stream = info["return_value"]
+            case "start_tls", "started":
+                self.stage = Stage.TLS
+            case "send_request_headers", "started":
+                self.sent = True
+                self._stream = None
+
+    async def hang_up(self) -> None:
+        """Close a connection that was cut off in its handshake, which the client forgets."""
+        if self._stream is not None:
+            await self._stream.aclose()

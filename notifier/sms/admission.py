@@ -1,4 +1,4 @@
-"""From a text message to the mails that a carrier's gateway turns into texts."""
+"""A text message as it is judged, counted and sent, whichever way it goes."""
 
 from collections.abc import Collection
 from datetime import date
@@ -6,10 +6,10 @@ from datetime import date
 from msgspec import Struct
 
 from notifier.errors import Fault, InvalidMessage
-from notifier.messages import Email, Long, Sms
-from notifier.sms.carriers import Carrier, Carriers, Quirk
+from notifier.messages import Long, Sms
+from notifier.sms.gateway.carriers import Carrier, Carriers
 from notifier.sms.numbers import Number, calling_code, parse
-from notifier.sms.segments import Room, Segments, count, downgrade, split
+from notifier.sms.segments import Segments, count, split, text_of
 
 LONGEST = 1600  # characters, also of a text that a template has made
 
@@ -42,7 +42,7 @@ def admit(
     carrier: Carrier | None = None
     number: Number | None = None
     warnings: tuple[str, ...] = ()
-    text = wording(sms)
+    text = text_of(sms)
     if not text.strip():
         faults.append(Fault("/text", "is missing or blank"))
     if len(text) > LONGEST:
@@ -77,37 +77,9 @@ def _carrier(sms: Sms, carriers: Carriers) -> Carrier:
     return carriers.find(sms.carrier)
 
 
-def wording(sms: Sms) -> str:
-    """The text as it is counted and sent: lines end in LF, and plainly written if asked."""
-    text = (sms.text or "").replace("\r\n", "\n").replace("\r", "\n")
-    return downgrade(text) if sms.downgrade else text
-
-
 def segments(sms: Sms) -> Segments:
     """What the text costs, as it is counted and sent."""
-    return count(wording(sms))
-
-
-def to_emails(sms: Sms, carrier: Carrier, *, number: Number, sender: str | None) -> list[Email]:
-    """
-    One mail for each text, each to one recipient, without subject and HTML. Raises
-    InvalidMessage where the text is too long and must not be split.
-    """
-    spare = len(sender or "") + 1 if Quirk.ADDRESS_COUNTS in carrier.quirks else 0
-    texts = split(wording(sms), long=sms.long, room=Room.within(carrier.limit, spare=spare))
-    return [
-        Email(
-            to=(f"{number.national}@{carrier.sms}",),
-            sender=sender,
-            text=text,
-            reference=sms.reference,
-            tags=sms.tags,
-            metadata=sms.metadata,
-            user_id=sms.user_id,
-            on_uncertain=sms.on_uncertain,
-        )
-        for text in texts
-    ]
+    return count(text_of(sms))
 
 
 def to_text(sms: Sms) -> str:
@@ -116,7 +88,7 @@ def to_text(sms: Sms) -> str:
     so `split` needs no marks here. Raises InvalidMessage where it is too long for one text
     and must not be split.
     """
-    text = wording(sms)
+    text = text_of(sms)
     if sms.long is Long.REFUSE:
         split(text, long=sms.long)
     return text

@@ -1,0 +1,13 @@
+"""
+Text messages by an SMS provider over HTTP.
+
+`spec` reads the settings of a provider, and `provider` is the client. `request` makes the body
+of a request and follows it on its way. `policy` says what an answer means for the message and
+for the provider; `acceptance` tells whether a 2xx has taken the text.
+"""
+
+from notifier.sms.provider.provider import Provider, ProviderState
+from notifier.sms.provider.request import content
+from notifier.sms.provider.spec import ProviderSpec, read_provider
+
+__all__ = ["Provider", "ProviderSpec", "ProviderState", "content", "read_provider"]
