@@ -1,6 +1,10 @@
 """
-The command line. What a command needs is imported when it runs: a healthcheck every few
-seconds must not load a web framework.
+The command line. A command imports what it needs when it runs: a healthcheck every few seconds
+must not load a web framework.
+
+`check`, `keys`, `messages` and `send` are commands of these names; `journal` holds `backup` and
+`prune`. `message_sources` is where `messages` finds messages, `client` calls a running server.
+`options` are those that several commands have; `display` and `progress` write to the terminal.
 """
 
 import os
@@ -14,8 +18,8 @@ import click
 
 from notifier import __version__
 from notifier.cli.display import printable
-from notifier.cli.message_commands import messages
-from notifier.cli.options import config_option, json_option, key_option, server_url
+from notifier.cli.messages import messages
+from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
 from notifier.errors import (
     ConfigurationError,
     JournalFailure,
@@ -24,14 +28,14 @@ from notifier.errors import (
 )
 from notifier.settings import Settings
 
-# sysexits.h has no name for the last one; it is free there.
+# 74 is EX_IOERR and 75 EX_TEMPFAIL of sysexits.h.
 EXIT_CODES = {ConfigurationError: 2, JournalFailure: 74, JournalInUse: 75}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="notifier", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Take messages over HTTP and deliver them by mail. Settings: see `notifier config`."""
+    """Take messages over HTTP and deliver them by mail. `notifier config` prints the settings."""
 
 
 @cli.command()
@@ -40,19 +44,19 @@ def cli() -> None:
 @click.option("--port", help="Instead of NOTIFIER_PORT.")
 def serve(config: Path | None, host: str | None, port: str | None) -> None:
     """Run the service until SIGTERM."""
-    # Until the service has a handler of its own: there is nothing yet to be finished. An
-    # exception might be swallowed by whatever is being imported.
+    # Until the service has its own handler there is nothing to finish. An exception would not do:
+    # a module that is being imported might swallow it.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     given = {"NOTIFIER_HOST": host, "NOTIFIER_PORT": port}
     environ = {**os.environ, **{name: text for name, text in given.items() if text is not None}}
-    settings = Settings.read(environ, config=config, further=_unfit_to_serve)
+    settings = Settings.read(environ, config=config, further=_further_faults)
     from notifier.server.process import serve
 
     serve(settings)
 
 
-def _unfit_to_serve(settings: Settings) -> Sequence[str]:
-    """What else is wrong, where something is."""
+def _further_faults(settings: Settings) -> Sequence[str]:
+    """What else keeps these settings from being served, so that one start names every fault."""
     from notifier.server.process import faults_of
 
     return faults_of(settings)
@@ -61,39 +65,42 @@ def _unfit_to_serve(settings: Settings) -> Sequence[str]:
 @cli.command()
 @config_option
 def config(config: Path | None) -> None:
-    """Print the settings in force, secrets struck out."""
+    """Print the settings in force, without secrets."""
     for name, text in Settings.read(os.environ, config=config).describe():
         click.echo(f"{name}={text}")
 
 
 @cli.command()
 @config_option
-@click.option("--url", help="Of the server; else where the settings say that it listens.")
+@url_option
 @click.option("--timeout", default=3.0, show_default=True, help="Seconds.")
 def healthcheck(config: Path | None, url: str | None, timeout: float) -> None:
     """Exit with 0 if a running server can take messages. For containers without curl."""
     from notifier.cli.client import Client
 
     client = Client(url or server_url(Settings.read(os.environ, config=config)), timeout=timeout)
-    click.echo(client.ready())
+    client.require_ready()
+    click.echo("ready")
 
 
 @cli.command()
 @config_option
-@click.option("--to", multiple=True, required=True, help="Recipient; may be repeated.")
-@click.option("--cc", multiple=True, help="May be repeated.")
-@click.option("--from", "sender", help="Sender; else the server's NOTIFIER_DEFAULT_FROM.")
+@click.option("--to", multiple=True, required=True, help="A recipient; may be repeated.")
+@click.option("--cc", multiple=True, help="A recipient of a copy; may be repeated.")
+@click.option("--from", "sender", help="Sender. Default: NOTIFIER_DEFAULT_FROM of the server.")
 @click.option("--subject", default="", help="Subject.")
-@click.option("--text", help="Plain text; - reads it from standard input.")
-@click.option("--html", type=click.File(encoding="utf-8"), help="File of the HTML body.")
-@click.option("--attach", multiple=True, type=click.File("rb"), help="File; may be repeated.")
-@click.option("--wait", type=click.IntRange(min=1), help="Wait so many seconds for the outcome.")
-@click.option("--url", help="Of the server; else where the settings say that it listens.")
+@click.option("--text", help="Plain text; `-` reads standard input.")
+@click.option("--html", type=click.File(encoding="utf-8"), help="A file with the HTML.")
+@click.option(
+    "--attach", multiple=True, type=click.File("rb"), help="A file to attach; may be repeated."
+)
+@click.option("--wait", type=click.IntRange(min=1), help="Seconds to wait for the outcome.")
+@url_option
 @key_option
 def send(config: Path | None, url: str | None, api_key: str | None, **given: Any) -> None:
     """Send a message through a running server."""
     from notifier.cli.client import Client
-    from notifier.cli.sending import send
+    from notifier.cli.send import send
 
     client = Client(url or server_url(Settings.read(os.environ, config=config)), api_key=api_key)
     click.echo(printable(send(client, **given)))
@@ -103,7 +110,7 @@ def send(config: Path | None, url: str | None, api_key: str | None, **given: Any
 @config_option
 @json_option
 def check(config: Path | None, as_json: bool) -> None:
-    """Connect to each relay, and say what is wrong and what to do."""
+    """Connect to each relay; print what is wrong and what to do about it."""
     settings = Settings.read(os.environ, config=config)
     from notifier.cli.check import check
 
@@ -112,7 +119,7 @@ def check(config: Path | None, as_json: bool) -> None:
 
 @cli.group()
 def keys() -> None:
-    """Make, list and revoke API keys. A running server takes it up within a second."""
+    """Make, list and revoke API keys. A running server follows within a second."""
 
 
 @keys.command("add")
@@ -123,58 +130,64 @@ def keys() -> None:
     "scopes",
     multiple=True,
     type=click.Choice(["send", "sms", "read", "manage"]),
-    help="What it opens; may be repeated. sms: text messages, which send includes unless there is"
-    " a --sender. Default: send.",
+    help="What the key may do; may be repeated. `send` includes `sms` (text messages) unless there"
+    " is a --sender. Default: send.",
 )
 @click.option(
-    "--sender", "senders", multiple=True, help="a@x.org, or @x.org; may be repeated. Default: any."
+    "--sender",
+    "senders",
+    multiple=True,
+    help="Address it may send from: a@x.org or @x.org; may be repeated. Default: any.",
 )
 @click.option(
-    "--recipient-domain", "recipient_domains", multiple=True, help="May be repeated. Default: any."
+    "--recipient-domain",
+    "recipient_domains",
+    multiple=True,
+    help="Domain it may send to; may be repeated. Default: any.",
 )
 @click.option(
     "--recipient",
     "recipients",
     multiple=True,
-    help="Of a team key: a@x.org, or @x.org; may be repeated.",
+    help="Address a team key may send to: a@x.org or @x.org; may be repeated.",
 )
 @click.option(
     "--country",
     "countries",
     multiple=True,
-    help="That text messages may go to, such as US; may be repeated. Default: any.",
+    help="Country it may text to, such as US; may be repeated. Default: any.",
 )
 @click.option(
     "--kind",
     type=click.Choice(["live", "team", "test"]),
     default="live",
     show_default=True,
-    help="team: to --recipient only; test: to the simulator, nothing leaves.",
+    help="team: sends to --recipient only; test: sends to the simulator only, nothing leaves.",
 )
-@click.option("--rate", type=int, help="Recipients, and segments of texts, a minute.")
-@click.option("--daily", type=int, help="Recipients, and segments of texts, a day.")
-@click.option("--expires", help="2027-01-31, or 2027-01-31T12:00:00Z.")
+@click.option("--rate", type=int, help="Recipients (of texts: segments) a minute.")
+@click.option("--daily", type=int, help="Recipients (of texts: segments) a day.")
+@click.option("--expires", help="When it ends: 2027-01-31 or 2027-01-31T12:00:00Z.")
 @json_option
 def add_key(config: Path | None, as_json: bool, **terms: Any) -> None:
-    """Make a key called NAME, and print it: it is shown this once only."""
+    """Make a key called NAME and print it. It is shown only this once."""
     settings = Settings.read(os.environ, config=config)
     from notifier.cli.keys import add, made
 
     key, secret = add(settings, **terms)
     click.echo(made(key, secret) if as_json else secret)
-    if not as_json:  # beside it, so that what is printed can be taken as it is
-        click.echo(f"notifier: {key.name} is made; keep it, it is not shown again", err=True)
+    if not as_json:  # on stderr: stdout holds the key alone
+        click.echo(f"notifier: made the key {key.name}; keep it, it is not shown again", err=True)
 
 
 @keys.command("list")
 @config_option
 @json_option
 def list_keys(config: Path | None, as_json: bool) -> None:
-    """Print what each key opens. The keys themselves are not known."""
+    """Print what each key may do. The secrets of the keys are not stored."""
     settings = Settings.read(os.environ, config=config)
-    from notifier.cli.keys import listed, table
+    from notifier.cli.keys import key_table, listed
 
-    click.echo(listed(settings) if as_json else table(settings))
+    click.echo(listed(settings) if as_json else key_table(settings))
 
 
 @keys.command("revoke")
@@ -182,7 +195,7 @@ def list_keys(config: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def revoke_key(config: Path | None, as_json: bool, name: str) -> None:
-    """Make the key called NAME open nothing any more."""
+    """Revoke the key called NAME."""
     settings = Settings.read(os.environ, config=config)
     from notifier.cli.keys import revoke
 
@@ -193,7 +206,7 @@ def revoke_key(config: Path | None, as_json: bool, name: str) -> None:
 @config_option
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def backup(config: Path | None, file: Path) -> None:
-    """Copy the journal to a new FILE, also while the server runs."""
+    """Copy the journal to a new FILE; works while the server runs."""
     settings = Settings.read(os.environ, config=config)
     from notifier.cli.journal import backup
 
@@ -203,7 +216,7 @@ def backup(config: Path | None, file: Path) -> None:
 @cli.command()
 @config_option
 def prune(config: Path | None) -> None:
-    """Drop what is past its retention. A running server does it by itself."""
+    """Delete what is past its retention. A running server does so by itself."""
     settings = Settings.read(os.environ, config=config)
     from notifier.cli.journal import prune
 
@@ -214,7 +227,7 @@ cli.add_command(messages)
 
 
 def main() -> None:
-    """Run one command; every failure is told in words, and by the exit code."""
+    """Run one command. A failure is printed and sets the exit code."""
     try:
         code = cli(standalone_mode=False)
     except NotifierError as error:

@@ -1,13 +1,13 @@
-"""`notifier check`: is each relay what the settings say that it is?"""
+"""`notifier check`: whether each relay can be used as the settings say."""
 
 import asyncio
 from collections.abc import Callable
 
 import click
-import msgspec
 from msgspec import Struct
 
 from notifier.attempts import Envelope
+from notifier.cli.display import json_text
 from notifier.compose import address
 from notifier.errors import ConfigurationError, NotifierError
 from notifier.relayspec import Tls
@@ -16,11 +16,11 @@ from notifier.smtp.probe import Finding, probe
 
 
 class CheckFailed(NotifierError):
-    """A relay would not take mail from us now."""
+    """At least one relay would not take our mail now."""
 
 
-class Look(Struct, frozen=True):
-    """What was found of one relay, step by step."""
+class Checked(Struct, frozen=True):
+    """What was found at one relay, step by step."""
 
     relay: str
     host: str
@@ -34,20 +34,20 @@ PROTECTION = {Tls.NONE: "without TLS", Tls.STARTTLS: "with STARTTLS", Tls.IMPLIC
 
 
 def check(settings: Settings, *, say: Callable[[str], None], as_json: bool = False) -> None:
-    """Raises CheckFailed once all relays have been asked."""
-    failed = asyncio.run((_check_for_machines if as_json else _check)(settings, say))
+    """Check all relays, then raise CheckFailed if one of them failed."""
+    failed = asyncio.run((_check_as_json if as_json else _check)(settings, say))
     if failed:
-        raise CheckFailed(f"not fit to send: {', '.join(failed)}")
+        raise CheckFailed(f"these relays would not take mail: {', '.join(failed)}")
 
 
-async def _check_for_machines(settings: Settings, say: Callable[[str], None]) -> list[str]:
+async def _check_as_json(settings: Settings, say: Callable[[str], None]) -> list[str]:
     found, sender = [], _sender(settings)
     for spec in settings.relays:
         if spec != CAPTURE:
             findings = [each async for each in probe(spec, sender=sender)]
             ok = all(each.ok for each in findings)
-            found.append(Look(spec.name, spec.host, spec.port, spec.tls, ok, findings))
-    say(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+            found.append(Checked(spec.name, spec.host, spec.port, spec.tls, ok, findings))
+    say(json_text(found))
     return [each.relay for each in found if not each.ok]
 
 
@@ -55,22 +55,22 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
     failed, sender = [], _sender(settings)
     for spec in settings.relays or (CAPTURE,):
         if spec == CAPTURE:
-            say("capture: the built-in mailbox; mail goes no further. Set NOTIFIER_RELAYS to send.")
+            say("capture: the built-in mailbox; no mail leaves. Set NOTIFIER_RELAYS to send.")
             continue
         place = f"{spec.host}:{spec.port}"
         name = "" if spec.name == place else f"{spec.name}: "
         say(f"{name}{place}, {PROTECTION[spec.tls]}")
         async for finding in probe(spec, sender=sender):
-            say(_told(finding))
+            say(_line(finding))
             if not finding.ok:
                 failed.append(spec.name)
     if settings.relays and sender is None:
-        say("No sender was tried: NOTIFIER_DEFAULT_FROM is not set.")
+        say("No sender was tried, because NOTIFIER_DEFAULT_FROM is not set.")
     return failed
 
 
 def _sender(settings: Settings) -> Envelope | None:
-    """The envelope of a message that names no sender, as it is made of it when it is sent."""
+    """The envelope of a message that names no sender."""
     if settings.default_from is None:
         return None
     try:
@@ -80,8 +80,8 @@ def _sender(settings: Settings) -> Envelope | None:
     return Envelope(sender.spec, (), sender.smtputf8)
 
 
-def _told(finding: Finding) -> str:
-    """In colour, where that can be shown."""
+def _line(finding: Finding) -> str:
+    """A finding for a person; on a terminal in colour."""
     mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
     lines = [f"  {mark}  {finding.step}: {finding.said}"]
     if finding.warning:

@@ -1,7 +1,11 @@
-"""A small client of a running server, with nothing but the standard library."""
+"""
+A small HTTP client of a running server. It uses the standard library alone, because an HTTP
+library takes longer to import than the whole of `notifier healthcheck` to run.
+"""
 
 import contextlib
 import json
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -10,19 +14,17 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 
 from notifier.errors import NotifierError
 
-MARGIN_SECONDS = 10.0  # beyond what the server was asked to wait
-
 
 class RequestFailed(NotifierError):
-    """The server cannot be reached, or said no."""
+    """The server cannot be reached, or refused the request."""
 
 
 class Refused(RequestFailed):
-    """The server said no."""
+    """The server refused the request."""
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """The key is for the server that was named, and for no other that it leads to."""
+    """Follows no redirect: the API key is for the named server alone."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -33,81 +35,79 @@ class Client:
 
     def __init__(self, url: str, *, api_key: str | None = None, timeout: float = 10.0) -> None:
         if not url.startswith(("http://", "https://")):
-            raise RequestFailed(f"{url!r} is no URL of a server; write http://127.0.0.1:8014")
-        self.url = self._url = url.rstrip("/")
+            raise RequestFailed(f"{url!r} is not the URL of a server; write http://127.0.0.1:8014")
+        self.url = url.rstrip("/")
         self._timeout = timeout
-        self._key = _key(api_key)
-        # No proxies: whoever runs this may have one set for the world outside.
+        key = _key(api_key)
+        self._authorization = {"Authorization": f"Bearer {key}"} if key else {}
+        # A proxy of the environment is for the outside world.
         self._opener = build_opener(ProxyHandler({}), _NoRedirect())
 
-    def ready(self) -> str:
-        """That the server can take messages."""
-        self._call(Request(f"{self._url}/readyz"), self._timeout)  # noqa: S310 - http, see above
-        return "ready"
+    def require_ready(self) -> None:
+        """Raises RequestFailed unless the server can take messages."""
+        self._call("GET", "/readyz")
 
-    def answers(self) -> bool:
-        """Whether a server is there, fit or not."""
+    def is_alive(self) -> bool:
+        """Whether a server answers, ready or not."""
         try:
-            self._call(Request(f"{self._url}/livez"), self._timeout)  # noqa: S310 - http, see above
+            self._call("GET", "/livez")
         except RequestFailed:
             return False
         return True
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON object at a path."""
-        return self._object(Request(f"{self._url}{path}", headers=self._proof()))  # noqa: S310 - http, see above
+        return self._object(self._call("GET", path, headers=self._authorization))
 
-    def post(self, path: str, *, timeout: float | None = None) -> dict[str, Any]:
-        """What the server answers to a POST without a body."""
-        request = Request(f"{self._url}{path}", headers=self._proof(), method="POST")  # noqa: S310 - http, see above
-        return self._object(request, timeout=timeout)
+    def post(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """The JSON object that answers a POST, of JSON if there is a body."""
+        content = None if body is None else json.dumps(body).encode()
+        kind = {} if body is None else {"Content-Type": "application/json"}
+        headers = {**(headers or {}), **kind, **self._authorization}
+        return self._object(self._call("POST", path, content, headers=headers, timeout=timeout))
 
-    def _proof(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._key}"} if self._key else {}
-
-    def _object(self, request: Request, *, timeout: float | None = None) -> dict[str, Any]:
-        answer = self._call(request, timeout or self._timeout)
+    def _object(self, answer: bytes) -> dict[str, Any]:
         with contextlib.suppress(ValueError):
             found = json.loads(answer)
             if isinstance(found, dict):
                 return found
-        raise RequestFailed(f"{self._url} did not answer with an object; is it notifier?")
+        raise RequestFailed(f"{self.url} did not answer with a JSON object; is it notifier?")
 
-    def post_message(self, body: dict[str, Any], *, wait: int | None) -> dict[str, Any]:
-        """The message resource."""
-        headers = {"Content-Type": "application/json"}
-        if wait:
-            headers["Prefer"] = f"wait={wait}"
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        request = Request(  # noqa: S310 - http, see above
-            f"{self._url}/v1/messages", json.dumps(body).encode(), headers
-        )
-        answer = self._call(request, (wait or 0) + MARGIN_SECONDS)
-        with contextlib.suppress(ValueError):
-            resource = json.loads(answer)
-            if isinstance(resource, dict) and resource.keys() >= {"id", "status"}:
-                return resource
-        raise RequestFailed(f"{self._url} did not answer with a message; is it notifier?")
-
-    def _call(self, request: Request, timeout: float) -> bytes:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> bytes:
+        url = f"{self.url}{path}"
+        request = Request(url, content, dict(headers or {}), method=method)  # noqa: S310 - http, see above
         try:
-            with self._opener.open(request, timeout=timeout) as answer:
-                content: bytes = answer.read()
-                return content
+            with self._opener.open(request, timeout=timeout or self._timeout) as answer:
+                read: bytes = answer.read()
+                return read
         except HTTPError as error:
             with error:
                 hint = ""
                 if error.code == 401:
-                    hint = "; say --api-key @FILE, or set NOTIFIER_API_KEY"
+                    hint = "; give --api-key @FILE, or set NOTIFIER_API_KEY"
                 elif 300 <= error.code < 400:
                     place = str(error.headers.get("Location", "nowhere"))[:200]
-                    hint = f"; it leads to {place!r}, which is not followed: name that by --url"
-                raise Refused(_in_words(error.code, error.read()) + hint) from None
+                    hint = f"; it redirects to {place!r}, which is not followed; give that as --url"
+                raise Refused(_problem_text(error.code, error.read()) + hint) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             reason = getattr(reason, "strerror", None) or reason
-            raise RequestFailed(f"cannot reach {self._url}: {reason}") from None
+            raise RequestFailed(f"cannot reach {self.url}: {reason}") from None
 
 
 def _key(given: str | None) -> str:
@@ -119,17 +119,17 @@ def _key(given: str | None) -> str:
         raise RequestFailed(f"--api-key: cannot read {given[1:]}: {error}") from error
 
 
-def _fault(error: dict[str, str]) -> str:
+def _field_text(error: dict[str, str]) -> str:
     where = error.get("pointer") or error.get("parameter") or error.get("header")
     return f"{where}: {error['message']}" if where else error["message"]
 
 
-def _in_words(code: int, content: bytes) -> str:
-    """What a problem (RFC 9457) says, with the fields that it names."""
+def _problem_text(code: int, content: bytes) -> str:
+    """The text of a problem (RFC 9457), with the fields that it names."""
     try:
         problem = json.loads(content)
         said = [problem.get("detail") or problem.get("title") or ""]
-        said += [_fault(each) for each in problem.get("errors", ())]
+        said += [_field_text(each) for each in problem.get("errors", ())]
         said += problem.get("reasons", ())  # a probe's
         return f"{code}: {'; '.join(dict.fromkeys(filter(None, said)))}"
     except (ValueError, AttributeError, KeyError, TypeError):

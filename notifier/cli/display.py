@@ -1,9 +1,10 @@
-"""Messages as a person at a terminal reads them: a table, and the story of one."""
+"""What commands print: tables and details for a person, JSON for a program."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import click
+import msgspec
 
 Resource = dict[str, Any]
 
@@ -20,11 +21,32 @@ COLOURS = {
 WAITING = ("scheduled", "queued", "deferred")
 
 
-def table(messages: Sequence[Resource]) -> str:
-    """A line each; a terminal shows the state in colour."""
-    rows = [COLUMNS, *map(_row, messages)]
+def table(rows: Sequence[Sequence[str]], *, status_column: int | None = None) -> str:
+    """Rows in aligned columns, statuses in colour."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_line(row, widths) for row in rows)
+    lines = []
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        if status_column is not None:
+            status = row[status_column]
+            cells[status_column] = click.style(cells[status_column], fg=COLOURS.get(status))
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def json_text(value: object) -> str:
+    """JSON on several lines."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def json_line(value: object) -> str:
+    """JSON on one line."""
+    return msgspec.json.encode(value).decode()
+
+
+def message_table(messages: Sequence[Resource]) -> str:
+    """One line for each message."""
+    return table([COLUMNS, *map(_row, messages)], status_column=1)
 
 
 def _row(message: Resource) -> tuple[str, ...]:
@@ -45,7 +67,7 @@ def _cell(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Nobody's words may move the cursor, or begin a line of their own."""
+    """Text without control characters: it cannot move the cursor or begin a new line."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 
@@ -53,14 +75,8 @@ def _time(at: str) -> str:
     return at[:19].replace("T", " ")
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-    cells[1] = click.style(cells[1], fg=COLOURS.get(row[1]))
-    return "  ".join(cells).rstrip()
-
-
-def story(message: Resource) -> str:
-    """One message in lines: where it is, for whom, and what has happened."""
+def message_details(message: Resource) -> str:
+    """One message: its status, its recipients, its history."""
     status = click.style(message["status"], fg=COLOURS.get(message["status"]))
     lines = [
         ("subject", message["subject"]),
@@ -73,5 +89,5 @@ def story(message: Resource) -> str:
         ),
         *((_time(each["at"]), f"{each['what']}  {each['detail']}") for each in message["timeline"]),
     ]
-    told = [f"{name:8}  {printable(text or '').rstrip()}" for name, text in lines if text]
-    return "\n".join([f"{message['id']}  {status}", *told])
+    shown = [f"{name:8}  {printable(text or '').rstrip()}" for name, text in lines if text]
+    return "\n".join([f"{message['id']}  {status}", *shown])

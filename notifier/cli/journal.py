@@ -1,4 +1,4 @@
-"""`notifier backup` and `notifier prune`: the journal's file, looked after from outside."""
+"""`notifier backup` and `notifier prune`: work on the journal from the command line."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -17,19 +17,22 @@ class BackupFailed(NotifierError):
 
 
 def backup(settings: Settings, target: Path) -> str:
-    """What is to be told. Raises BackupFailed, ConfigurationError, JournalFailure."""
+    """
+    Copy the journal. Returns what to print. Raises BackupFailed, ConfigurationError,
+    JournalFailure.
+    """
     if not target.parent.is_dir():
         raise BackupFailed(f"{target}: there is no folder {target.parent}")
     try:
-        with Progress() as told:
-            count = backup_of(settings.journal, target, data_dir=settings.data_dir, told=told)
+        with Progress() as progress:
+            count = backup_of(settings.journal, target, data_dir=settings.data_dir, told=progress)
     except FileExistsError:
-        raise BackupFailed(f"{target} exists, and is not overwritten") from None
-    return f"{target}: {count} messages, {target.stat().st_size} bytes; checked, and on disk"
+        raise BackupFailed(f"{target} exists and is not overwritten; name a new file") from None
+    return f"{target}: {count} messages, {target.stat().st_size} bytes; checked and on disk"
 
 
 def prune(settings: Settings) -> str:
-    """What is to be told. Raises JournalInUse, JournalFailure."""
+    """Drop old rows. Returns what to print. Raises JournalInUse, JournalFailure."""
     if not journal_exists(settings.journal, data_dir=settings.data_dir):
         raise JournalFailure(f"there is no journal in {settings.data_dir}")
     with Logs(level="warning"):
@@ -41,12 +44,12 @@ async def _prune(settings: Settings) -> str:
     try:
         await journal.open()
     except JournalInUse as error:
-        raise JournalInUse(f"{error}; a server prunes by itself, every minute") from None
+        raise JournalInUse(f"{error}; a running server prunes by itself, every minute") from None
     try:
         now = datetime.now(UTC)
-        with Progress(counted=True) as told:
+        with Progress(counted=True) as progress:
             upkeep = Upkeep(journal, settings, clock=lambda: now)
-            dropped = await upkeep.prune(now, told=lambda rows: told("dropping rows", rows))
+            dropped = await upkeep.prune(now, told=lambda rows: progress("dropping rows", rows))
     finally:
         await journal.close()
-    return f"{dropped} rows dropped: messages, contents and idempotency keys past their time"
+    return f"{dropped} rows dropped: messages, contents and idempotency keys past their retention"

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from notifier.cli.display import json_text, table
 from notifier.errors import ConfigurationError
 from notifier.keys import Key, KeyKind, Keys, KeyScope, expiry, new_key
 from notifier.settings import Settings
@@ -28,11 +29,11 @@ def add(
     daily: int | None,
     expires: str | None,
 ) -> tuple[Key, str]:
-    """The key, put into the file, and its secret. Raises ConfigurationError."""
+    """Put a new key into the file. Returns the key and its secret. Raises ConfigurationError."""
     now = datetime.now(UTC)
     ends = expiry(expires) if expires else None
     if ends is not None and ends <= now:
-        raise ConfigurationError(f"--expires: {expires} is past")
+        raise ConfigurationError(f"--expires: {expires} is in the past")
     key, secret = new_key(
         name,
         now=now,
@@ -46,7 +47,7 @@ def add(
         daily=daily,
         expires=ends,
     )
-    if settings.api_keys is None:  # often the first key is made before the first start
+    if settings.api_keys is None:  # the first key is often made before the first start
         _make_folder(Path(settings.data_dir))
     Keys.read(settings.keys_file).add(key)
     return key, secret
@@ -60,35 +61,30 @@ def _make_folder(path: Path) -> None:
 
 
 def revoke(settings: Settings, name: str, *, as_json: bool) -> str:
-    """What is to be told. Raises ConfigurationError."""
+    """Revoke a key. Returns what to print. Raises ConfigurationError."""
     now = datetime.now(UTC)
     key = Keys.read(settings.keys_file).revoke(name, now)
-    return _json(_shown(key, now)) if as_json else key.lapsed(now)
+    return json_text(_shown(key, now)) if as_json else key.lapsed(now)
 
 
 def made(key: Key, secret: str) -> str:
     """A new key, as JSON, with its secret."""
-    return _json({**_shown(key, key.created), "key": secret})
+    return json_text({**_shown(key, key.created), "key": secret})
 
 
 def listed(settings: Settings) -> str:
     """Every key, as JSON."""
     now = datetime.now(UTC)
-    return _json([_shown(key, now) for key in Keys.read(settings.keys_file).all()])
+    return json_text([_shown(key, now) for key in Keys.read(settings.keys_file).all()])
 
 
-def table(settings: Settings) -> str:
-    """Every key, a line each."""
+def key_table(settings: Settings) -> str:
+    """Every key, one line each."""
     now = datetime.now(UTC)
     keys = Keys.read(settings.keys_file).all()
     if not keys:
-        return f"{settings.keys_file}: no keys; `notifier keys add NAME` makes one"
-    rows = [COLUMNS, *(_row(key, now) for key in keys)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+        return f"{settings.keys_file}: no keys; make one with `notifier keys add NAME`"
+    return table([COLUMNS, *(_row(key, now) for key in keys)])
 
 
 def _row(key: Key, now: datetime) -> tuple[str, ...]:
@@ -122,12 +118,8 @@ def _scopes(key: Key, between: str) -> str:
 
 
 def _shown(key: Key, now: datetime) -> dict[str, Any]:
-    """All but the hash, which nobody needs."""
+    """All of a key but its hash, which nobody needs."""
     shown: dict[str, Any] = msgspec.to_builtins(key)
     del shown["sha256"]
     scopes = [scope.value for scope in KeyScope if scope in key.scopes]
     return shown | {"scopes": scopes, "valid": not key.lapsed(now)}
-
-
-def _json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -1,221 +1,184 @@
-"""`notifier messages`: of a running server by HTTP; without one, of the journal itself."""
+"""`notifier messages`: list, show, retry and cancel messages."""
 
-import asyncio
-import itertools
+import functools
 import os
-import pwd
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any, Protocol, TypeVar
-from urllib.parse import urlencode
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import msgspec
+import click
 
-from notifier.cli.client import Client, Refused, RequestFailed
-from notifier.cli.display import Resource, story, table
-from notifier.cli.progress import Progress, shown_meanwhile
-from notifier.deliveries import Delivery
-from notifier.errors import JournalInUse, NotifierError, Rejected
-from notifier.journal import Journal, Step, journal_at, journal_exists
-from notifier.logs import Logs
-from notifier.retries import again
+from notifier.cli.display import json_line, json_text, message_details, message_table
+from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.deliveries import Status
+from notifier.errors import NotifierError, Rejected
 from notifier.settings import Settings
-from notifier.web.api.queries import Filters, MessageQuery
-from notifier.web.api.resources import MessageList, resource
 
-T = TypeVar("T")
-F = TypeVar("F", bound=Filters)
+if TYPE_CHECKING:  # it loads half the service, and other commands must not
+    from notifier.cli.message_sources import Source
 
-MOST_COUNTED = 10_000  # further nobody counts
-ALL_SECONDS = 600.0  # given to a server to change all that match
+Command: TypeAlias = Callable[..., None]
+Opening: TypeAlias = "Callable[[], Source]"
+
+
+@click.group()
+def messages() -> None:
+    """Look at messages, retry and cancel them; works without a running server, too."""
+
+
+def _sourced(command: Command) -> Command:
+    """Adds the options that say where messages are; the command calls `source` to open it."""
+
+    @config_option
+    @url_option
+    @key_option
+    @click.option(
+        "--offline",
+        is_flag=True,
+        help="Open the journal of the settings; do not ask a server.",
+    )
+    @functools.wraps(command)
+    def sourced(
+        config: Path | None, url: str | None, api_key: str | None, offline: bool, **given: Any
+    ) -> None:
+        if offline and url is not None:
+            raise click.UsageError("--offline and --url exclude each other.")
+        command(source=lambda: _source(config, url, api_key, offline=offline), **given)
+
+    return sourced
+
+
+def _source(
+    config: Path | None, url: str | None, api_key: str | None, *, offline: bool
+) -> "Source":
+    """The source, named on stderr: stdout holds the result alone."""
+    settings = Settings.read(os.environ, config=config)
+    from notifier.cli.client import Client
+    from notifier.cli.message_sources import source_of
+
+    client = Client(url or server_url(settings), api_key=api_key)
+    source = source_of(settings, client, named=url is not None, offline=offline)
+    click.echo(f"notifier: {source.name}", err=True)
+    return source
+
+
+def _filters(command: Command) -> Command:
+    """Adds the options that select messages."""
+    options = [
+        click.option(
+            "--status",
+            type=click.Choice([status.value for status in Status]),
+            multiple=True,
+            help="May be repeated.",
+        ),
+        click.option("--to", help="A recipient's whole address."),
+        click.option("--reference", help="As the caller gave it."),
+        click.option("--tag", help="One of its tags."),
+        click.option("--relay", help="The relay of the last attempt."),
+        click.option("--key", help="The name of the API key that sent it."),
+        click.option("--created-after", help="2026-12-24T18:00:00Z"),
+        click.option("--created-before", help="2026-12-24T18:00:00Z"),
+        click.option("--q", help="Words in subject, addresses, tags, reason."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@messages.command("list")
+@_sourced
+@json_option
+@_filters
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@click.option("--cursor", help="`next_cursor` of the page before.")
+def list_messages(source: Opening, as_json: bool, **query: Any) -> None:
+    """Print messages, newest first."""
+    page = source().list(_given(query))
+    if as_json:
+        click.echo(json_text(page))
+    elif not page["items"]:
+        click.echo("no messages")
+    else:
+        click.echo(message_table(page["items"]))
+        if cursor := page["next_cursor"]:
+            click.echo(f"more: --cursor {cursor}")
+
+
+@messages.command("show")
+@_sourced
+@json_option
+@click.argument("id")
+def show_message(source: Opening, as_json: bool, id: str) -> None:
+    """Print one message: its status, its recipients, its history."""
+    message = source().show(id)
+    click.echo(json_text(message) if as_json else message_details(message))
 
 
 class NotDone(NotifierError):
-    """Some messages are as they were, and why."""
+    """Some messages could not be changed; says which, and why."""
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
         super().__init__("\n".join(f"{id}: {reason}" for id, reason in reasons.items()))
 
 
-class Source(Protocol):
-    """Wherever messages can be seen, and changed. `said` names it to the person who asks."""
-
-    said: str
-
-    def list(self, query: Mapping[str, Any]) -> Resource: ...
-
-    def show(self, id: str) -> Resource: ...
-
-    def act(self, verb: str, id: str) -> Resource: ...
-
-    def count(self, query: Mapping[str, Any]) -> int:
-        """How many match; more than MOST_COUNTED: so many, or more."""
-        ...
-
-    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:
-        """How many were changed, of about so many that match."""
-        ...
-
-
-def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
-    """The server, if it runs or was named; else the journal. Raises RequestFailed."""
-    if named or (not offline and client.answers()):
-        return ByHttp(client)
-    why = "no server was to be asked" if offline else f"no server answers at {client.url}"
-    if not journal_exists(settings.journal, data_dir=settings.data_dir):
-        raise RequestFailed(f"{why}, and there is no journal in {settings.data_dir}")
-    return ByJournal(settings, why)
+def _changing(verb: str, help: str) -> None:
+    @messages.command(verb, help=help)
+    @_sourced
+    @json_option
+    @_filters
+    @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+    @click.argument("ids", nargs=-1)
+    def change(source: Opening, as_json: bool, ids: Sequence[str], yes: bool, **query: Any) -> None:
+        which = _given(query)
+        if bool(ids) == bool(which):
+            raise click.UsageError("Give either the ids of messages or options that select them.")
+        if which and not yes and not sys.stdin.isatty():
+            raise click.UsageError("There is no terminal to confirm at: give --yes.")
+        if ids:
+            _change(source(), verb, ids, as_json=as_json)
+        else:
+            _change_all(source(), verb, which, yes=yes, as_json=as_json)
 
 
-class ByHttp:
-    """A running server's. Raises RequestFailed."""
+def _change(source: "Source", verb: str, ids: Sequence[str], *, as_json: bool) -> None:
+    """Prints each message in a line of its own. Raises NotDone once all have been tried."""
+    from notifier.cli.client import Refused
 
-    def __init__(self, client: Client) -> None:
-        self.said = f"from the server at {client.url}"
-        self._client = client
-
-    def list(self, query: Mapping[str, Any]) -> Resource:
-        return self._client.get(f"/v1/messages?{urlencode(query, doseq=True)}")
-
-    def show(self, id: str) -> Resource:
-        return self._client.get(f"/v1/messages/{id}")
-
-    def act(self, verb: str, id: str) -> Resource:
-        return self._client.post(f"/v1/messages/{id}/{verb}")
-
-    def count(self, query: Mapping[str, Any]) -> int:
-        found = self._client.get(f"/v1/messages/count?{urlencode(query, doseq=True)}")
-        return MOST_COUNTED + 1 if found["more"] else int(found["count"])
-
-    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:  # noqa: ARG002 - it does not say how far it is
-        path = f"/v1/messages/{verb}?{urlencode(query, doseq=True)}"
-        post = partial(self._client.post, path, timeout=ALL_SECONDS)
-        return int(shown_meanwhile(f"{verb}: messages", post)["count"])
-
-
-class ByJournal:
-    """The journal's, which no server has open. Raises JournalInUse, Rejected."""
-
-    def __init__(self, settings: Settings, why: str) -> None:
-        self.said = f"from the journal in {settings.data_dir}: {why}"
-        self._settings = settings
-
-    def list(self, query: Mapping[str, Any]) -> Resource:
-        asked = _read(query, MessageQuery)
-        page = self._do(lambda it: it.find(asked.filter(), limit=asked.limit, cursor=asked.cursor))
-        found = MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
-        return _plain(found)
-
-    def show(self, id: str) -> Resource:
-        return _plain(resource(self._do(lambda it: it.get(id))))
-
-    def act(self, verb: str, id: str) -> Resource:
-        step = self._step(verb)
-        return _plain(resource(self._do(lambda it: it.amend(id, step))))
-
-    def count(self, query: Mapping[str, Any]) -> int:
-        which = _read(query, Filters).filter()
-        return self._do(lambda it: it.count(which, most=MOST_COUNTED + 1))
-
-    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:
-        which, step, done = _read(query, Filters).filter(), self._step(verb), itertools.count(1)
-        whole = count if count <= MOST_COUNTED else 0
-        with Progress(counted=True) as told:
-
-            def shown(delivery: Delivery) -> Delivery:
-                changed = step(delivery)
-                told(f"{verb}: messages", next(done), whole)
-                return changed
-
-            return self._do(lambda it: it.amend_all(which, shown))
-
-    def _step(self, verb: str) -> Step:
-        now, by = datetime.now(UTC), f"cli:{_user()}"
-        if verb == "cancel":
-            return partial(Delivery.cancelled, now=now, by=by)
-        kept = timedelta(seconds=self._settings.body_retention)
-        return partial(again, now=now, kept=kept, by=by)
-
-    def _do(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
-        with Logs(level="warning"):
-            return asyncio.run(self._opened(ask))
-
-    async def _opened(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
-        journal = journal_at(self._settings.journal, data_dir=self._settings.data_dir)
-        try:
-            await journal.open()
-        except JournalInUse as error:
-            raise JournalInUse(f"{error}, which does not answer; say --url where it does") from None
-        try:
-            return await ask(journal)
-        finally:
-            await journal.close()
-
-
-def _user() -> str:
-    """By name, or by number where the system knows none."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
-def _read(query: Mapping[str, Any], kind: type[F]) -> F:
-    try:
-        return msgspec.convert(query, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise Rejected(str(error)) from None
-
-
-def _plain(value: msgspec.Struct) -> Resource:
-    plain: Resource = msgspec.to_builtins(value)
-    return plain
-
-
-def listed(source: Source, query: Mapping[str, Any], *, as_json: bool) -> str:
-    """A page of messages, for a person or as JSON."""
-    page = source.list(query)
-    if as_json:
-        return _json(page)
-    if not page["items"]:
-        return "no messages"
-    further = page["next_cursor"]
-    return table(page["items"]) + (f"\nmore: --cursor {further}" if further else "")
-
-
-def shown(message: Resource, *, as_json: bool) -> str:
-    """One message, for a person or as JSON."""
-    return _json(message) if as_json else story(message)
-
-
-def acted(source: Source, verb: str, ids: Sequence[str], *, as_json: bool) -> Iterator[str]:
-    """What became of each, a line of its own. Raises NotDone once all have been tried."""
     failed = {}
     for id in ids:
         try:
             message = source.act(verb, id)
         except (Refused, Rejected) as error:
             failed[id] = str(error)
-            continue
-        yield msgspec.json.encode(message).decode() if as_json else _changed(message)
+        else:
+            click.echo(json_line(message) if as_json else f"{message['id']} {message['status']}")
     if failed:
         raise NotDone(failed)
 
 
-def acted_on_all(
-    source: Source, verb: str, query: Mapping[str, Any], count: int, *, as_json: bool
-) -> str:
-    """How many were changed, of about so many that match."""
-    changed = source.act_all(verb, query, count)
-    if as_json:
-        return msgspec.json.encode({"count": changed}).decode()
-    return f"{changed} {'retried' if verb == 'retry' else 'cancelled'}"
+def _change_all(
+    source: "Source", verb: str, which: dict[str, Any], *, yes: bool, as_json: bool
+) -> None:
+    """Asks first, unless `yes`. Raises Abort if the answer is no."""
+    from notifier.cli.message_sources import MOST_COUNTED
+
+    count = source.count(which)
+    if count and not yes:
+        many = f"{count:,}" if count <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"
+        click.confirm(f"{many} messages match. {verb.capitalize()} them?", abort=True, err=True)
+    changed = source.act_all(verb, which, count)
+    past = "retried" if verb == "retry" else "cancelled"
+    click.echo(json_line({"count": changed}) if as_json else f"{changed} {past}")
 
 
-def _changed(message: Resource) -> str:
-    return f"{message['id']} {message['status']}"
+def _given(query: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value}
 
 
-def _json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+_changing(
+    "retry",
+    "Send failed or held messages again to the recipients that do not have them. Select by IDS or"
+    " options.",
+)
+_changing("cancel", "Cancel waiting messages. Select by IDS or options.")

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share, and the server's URL that follows from the settings."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from notifier.settings import Settings
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A TOML file of settings; instead of NOTIFIER_CONFIG.",
+    help="A TOML file of settings. Default: NOTIFIER_CONFIG.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-url_option = click.option("--url", help="Of the server; else where the settings say it listens.")
+url_option = click.option("--url", help="URL of the server. Default: from the settings.")
 key_option = click.option(
     "--api-key",
     envvar="NOTIFIER_API_KEY",
-    help="API key, or @FILE that holds it; else NOTIFIER_API_KEY, which does not show in `ps`.",
+    help="API key, or @FILE that holds it. Default: NOTIFIER_API_KEY, which `ps` does not show.",
 )
 
 

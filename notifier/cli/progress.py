@@ -1,4 +1,4 @@
-"""How far a long command is, for whoever waits at a terminal; nobody else is told."""
+"""How far a long command is, shown on a terminal and nowhere else."""
 
 import contextlib
 import itertools
@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 class Progress(contextlib.AbstractContextManager["Progress"]):
     """
-    A line on stderr, where that is a terminal: a bar for each thing that is done. `counted`:
-    how much is done says something also where nobody knows the whole.
+    A progress bar on stderr, if that is a terminal; one for each step of the work. `counted`
+    shows the number done as well, for work of unknown length.
     """
 
     def __init__(self, *, counted: bool = False) -> None:
@@ -32,7 +32,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         self._end(done=error is None)
 
     def __call__(self, doing: str, done: int, whole: int = 0) -> None:
-        """So much of the whole is done; 0: nobody knows how much that is."""
+        """Show that `done` of `whole` is done; `whole` 0: the length is not known."""
         if not self._shown:
             return
         if doing != self._doing:
@@ -54,13 +54,13 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         )
 
     def _end(self, *, done: bool) -> None:
-        if done and self._bar is not None and self._bar.length:  # the whole was a guess
+        if done and self._bar is not None and self._bar.length:  # the length was an estimate
             self._bar.update(self._bar.length - self._bar.pos)
         self._bars.close()
 
 
-def shown_meanwhile(doing: str, call: Callable[[], T]) -> T:
-    """What a call answers that cannot say how far it is: only that it is still under way."""
+def with_spinner(doing: str, call: Callable[[], T]) -> T:
+    """The result of a call that cannot report progress; shows that it still runs."""
     answer: Future[T] = Future()
 
     def run() -> None:
@@ -69,11 +69,11 @@ def shown_meanwhile(doing: str, call: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - it is raised to the caller
             answer.set_exception(error)
 
-    # Who interrupts us must not have to wait for it.
+    # A daemon, so that Ctrl-C need not wait for the call.
     threading.Thread(target=run, daemon=True).start()
-    with Progress() as told:
+    with Progress() as progress:
         for look in itertools.count(1):
             with contextlib.suppress(TimeoutError):
                 return answer.result(LOOK_SECONDS)
-            told(doing, look)
+            progress(doing, look)
     raise AssertionError

@@ -1,9 +1,15 @@
-"""Turn what a caller asks for into an envelope and the bytes to send, once, at admission."""
+"""
+Turn what a caller asks for into an envelope and the bytes to send, once, at admission.
+
+`mail` puts a message together of fields and parts: `addresses` reads and writes addresses,
+`headers` writes header fields, `custom_headers` says which ones a caller may add, and `mime`
+writes parts. `plaintext` makes the text of an HTML; `html` finds things in an HTML without
+parsing it.
+"""
 
 from notifier.compose.addresses import Address, address
-from notifier.compose.cid import CID_URL, content_id_of
+from notifier.compose.html import CID_URL, content_id_of, is_html
 from notifier.compose.mail import Composed, compose, weight
-from notifier.compose.text import is_html
 
 __all__ = [
     "CID_URL",

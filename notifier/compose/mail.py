@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from notifier.attempts import Envelope
 from notifier.compose.addresses import Address, address, address_field
-from notifier.compose.cid import CID_URL, content_id_of
 from notifier.compose.custom_headers import custom_field
 from notifier.compose.headers import require_text, text_field
+from notifier.compose.html import CID_URL, content_id_of
 from notifier.compose.mime import (
     attachment_part,
     content_id,
@@ -21,7 +21,7 @@ from notifier.compose.mime import (
     require_filename,
     text_part,
 )
-from notifier.compose.text import HTML_CHARACTERS, text_of
+from notifier.compose.plaintext import HTML_CHARACTERS, text_of
 from notifier.dates import date
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Attachment, Email

@@ -11,7 +11,7 @@ from notifier.errors import ConfigurationError
 from notifier.relayspec import RelaySpec, is_loopback
 from notifier.retries import RetryPolicy
 from notifier.settings.contradictions import contradictions
-from notifier.settings.kinds import (
+from notifier.settings.parsers import (
     ADDRESS,
     DURATION,
     EHLO_NAME,
@@ -27,7 +27,7 @@ from notifier.settings.kinds import (
     SECRET,
     SIZE,
     WEB_ADDRESS,
-    Kind,
+    Parser,
     choice,
     whole,
 )
@@ -243,7 +243,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         those that `further` finds in the others, so that a person need not start twice.
         """
         sources = Sources(
-            [field.name for field in FIELDS], [field.name for field in FIELDS if field.kind.secret]
+            [field.name for field in FIELDS],
+            [field.name for field in FIELDS if field.parser.secret],
         )
         named = environ.get("NOTIFIER_CONFIG", "").strip()
         if config is not None:
@@ -284,7 +285,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     def describe(self) -> list[tuple[str, str]]:
         """Every variable with what is in force, secrets struck out."""
         return [
-            (variable(field.name), field.kind.write(getattr(self, field.name))) for field in FIELDS
+            (variable(field.name), field.parser.write(getattr(self, field.name)))
+            for field in FIELDS
         ]
 
 
@@ -292,7 +294,7 @@ class Field(Struct, frozen=True):
     """What is known of one setting."""
 
     name: str
-    kind: Kind
+    parser: Parser
     default: str
     description: str
 
@@ -301,8 +303,8 @@ def _fields() -> tuple[Field, ...]:
     hints = get_type_hints(Settings, include_extras=True)
     found = []
     for field in msgspec.structs.fields(Settings):
-        kind, meta = hints[field.name].__metadata__
-        found.append(Field(field.name, kind, kind.write(field.default), meta.description))
+        parser, meta = hints[field.name].__metadata__
+        found.append(Field(field.name, parser, parser.write(field.default), meta.description))
     return tuple(found)
 
 
@@ -316,8 +318,8 @@ def _read(sources: Sources) -> tuple[dict[str, Any], list[str]]:
         if given is None:
             continue
         try:
-            text = given.text if field.kind is PASSWORD else given.text.strip()
-            values[field.name] = field.kind.read(text)
+            text = given.text if field.parser is PASSWORD else given.text.strip()
+            values[field.name] = field.parser.read(text)
         except ValueError as error:
             faults += [
                 f"{given.place}: {fault}{_hint(given.text)}" for fault in str(error).split("\n")

@@ -7,7 +7,7 @@ from typing import NoReturn
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from notifier.relayspec import RelaySpec, Tls, is_ehlo_name
-from notifier.settings.kinds import Kind
+from notifier.settings.parsers import Parser
 
 SCHEMES = {
     "smtp": (Tls.NONE, 25),
@@ -202,4 +202,4 @@ def _write_relay(spec: RelaySpec) -> str:
     return f"{scheme}://{user}{'@' if user else ''}{host}:{spec.port}?{query}"
 
 
-RELAYS = Kind(read_relays, write_relays, secret=True)
+RELAYS = Parser(read_relays, write_relays, secret=True)

@@ -202,7 +202,7 @@ def test_send_posts_a_message(web, tmp_path):
         (
             401,
             {"title": "no key"},
-            "notifier: 401: no key; say --api-key @FILE, or set NOTIFIER_API_KEY",
+            "notifier: 401: no key; give --api-key @FILE, or set NOTIFIER_API_KEY",
         ),
         (202, {"id": "m1", "status": "failed", "reason": "550 no"}, "notifier: m1 failed: 550 no"),
     ],
@@ -221,7 +221,7 @@ def test_a_key_goes_to_no_server_that_another_names(web, status):
     web.answers["/v1/messages"] = (status, "", {"Location": elsewhere})
     done = run("send", "--url", web.url, "--to", "a@b.example", "--text", "x", "--api-key", "ntf_k")
     assert done.returncode == 1
-    assert f"leads to '{elsewhere}', which is not followed" in done.stderr
+    assert f"redirects to '{elsewhere}', which is not followed" in done.stderr
 
 
 def test_the_key_may_stand_in_the_environment(web):
@@ -436,7 +436,7 @@ def test_check_of_what_is_not_there():
     assert done.returncode == 1
     assert "Nothing listens on port" in done.stdout
     assert "FAIL  DNS: nosuch.invalid" in done.stdout
-    assert "notifier: not fit to send: a, nosuch.invalid" in done.stderr
+    assert "notifier: these relays would not take mail: a, nosuch.invalid" in done.stderr
     assert run("check").returncode == 0
 
 

@@ -119,7 +119,7 @@ def test_every_option_is_a_term_of_the_key(keys, tmp_path):
         (["x", "--country", "USA"], "keys.x.countries: 'USA' is not a country"),
         (["x", "--recipient", "a@b.org"], "only a key of the kind 'team'"),
         (["x", "--expires", "tomorrow"], "expires: 'tomorrow' is neither"),
-        (["x", "--expires", "2020-01-01"], "--expires: 2020-01-01 is past"),
+        (["x", "--expires", "2020-01-01"], "--expires: 2020-01-01 is in the past"),
         (["x", "--scope", "fly"], "'fly' is not one of"),
         (["x", "--kind", "dead"], "'dead' is not one of"),
         (["x", "--daily", "many"], "not a valid integer"),

@@ -99,7 +99,7 @@ async def test_all_that_match_are_changed_with_and_without_a_server(server):
             assert await server.stop() == 0
         unasked = await run_async("messages", "cancel", "--tag", "ours", **server.settings)
         assert unasked.returncode == 2
-        assert "say --yes" in unasked.stderr
+        assert "give --yes" in unasked.stderr
         verb, done = ("cancel", "cancelled") if running else ("retry", "retried")
         changed = await run_async("messages", verb, *OURS, **server.settings)
         assert (changed.returncode, changed.stdout) == (0, f"3 {done}\n")
@@ -112,8 +112,8 @@ async def test_all_that_match_are_changed_with_and_without_a_server(server):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("cancel",), "by their ids, or by what they match"),
-        (("retry", "abc", "--tag", "x"), "by their ids, or by what they match"),
+        (("cancel",), "either the ids of messages or options"),
+        (("retry", "abc", "--tag", "x"), "either the ids of messages or options"),
         (("list", "--status", "faild"), "'faild' is not one of 'scheduled'"),
     ],
 )

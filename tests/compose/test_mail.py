@@ -12,7 +12,7 @@ import pytest
 
 from notifier.compose import compose, is_html, weight
 from notifier.compose.mail import HTML_WEIGHT
-from notifier.compose.text import HTML_CHARACTERS, text_of
+from notifier.compose.plaintext import HTML_CHARACTERS, text_of
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Attachment, Email
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifier.compose.lines import MOST_PREFIXES
-from notifier.compose.text import HTML_CHARACTERS, TEXT_CHARACTERS, text_of
+from notifier.compose.plaintext import HTML_CHARACTERS, TEXT_CHARACTERS, text_of
+from notifier.compose.plaintext.lines import MOST_PREFIXES
 
 MAILS = sorted(Path(__file__).with_name("mails").glob("*.html"))
 

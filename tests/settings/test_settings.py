@@ -12,7 +12,7 @@ import notifier
 from notifier.errors import ConfigurationError
 from notifier.relayspec import RelaySpec, Tls
 from notifier.settings import CAPTURE, FIELDS, Settings
-from notifier.settings.kinds import read_duration, write_duration
+from notifier.settings.parsers import read_duration, write_duration
 from tests.paths import ROOT
 
 README = ROOT / "README.md"

@@ -1,4 +1,4 @@
-"""`notifier send`: a message from the command line, through a running server."""
+"""`notifier send`: send a message through a running server."""
 
 import base64
 import mimetypes
@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TextIO
 
 from notifier.cli.client import Client, RequestFailed
 
+MARGIN_SECONDS = 10.0  # for the answer, beyond the time that the server was asked to wait
 UNDELIVERED = frozenset({"failed", "expired", "cancelled", "superseded"})
 
 
@@ -24,7 +25,7 @@ def send(
     attach: Sequence[BinaryIO],
     wait: int | None,
 ) -> str:
-    """The message's id and status. Raises RequestFailed, also where the outcome is bad."""
+    """Returns the message's id and status. Raises RequestFailed, also if the message failed."""
     if text == "-" or (text is None and html is None):
         text = sys.stdin.read()
     body: dict[str, Any] = {"to": list(to), "subject": subject}
@@ -38,7 +39,12 @@ def send(
         body["html"] = html.read()
     if attach:
         body["attachments"] = [_attachment(file) for file in attach]
-    message = client.post_message(body, wait=wait)
+    headers = {"Prefer": f"wait={wait}"} if wait else {}
+    message = client.post(
+        "/v1/messages", body, headers=headers, timeout=(wait or 0) + MARGIN_SECONDS
+    )
+    if not message.keys() >= {"id", "status"}:
+        raise RequestFailed(f"{client.url} did not answer with a message; is it notifier?")
     line = f"{message['id']} {message['status']}"
     if message["status"] in UNDELIVERED:
         raise RequestFailed(f"{line}: {message.get('reason', '')}")

@@ -3,7 +3,7 @@
 from msgspec import Struct
 from turbohtml import Element
 
-from notifier.compose.nodes import children, integer
+from notifier.compose.plaintext.nodes import children, integer
 
 _ROMAN = (
     (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"),

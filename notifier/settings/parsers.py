@@ -25,7 +25,7 @@ _PUBLIC_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class Kind(Struct, frozen=True):
+class Parser(Struct, frozen=True):
     """
     One sort of value. `read` raises ValueError, saying what would be right. The text of a
     secret is never repeated, neither in an error nor by `notifier config`.
@@ -36,7 +36,7 @@ class Kind(Struct, frozen=True):
     secret: bool = False
 
 
-def whole(least: int, most: int) -> Kind:
+def whole(least: int, most: int) -> Parser:
     """A whole number within limits."""
 
     def read(text: str) -> int:
@@ -44,10 +44,10 @@ def whole(least: int, most: int) -> Kind:
             return int(text)
         raise ValueError(f"{text!r} is no whole number from {least} to {most}")
 
-    return Kind(read)
+    return Parser(read)
 
 
-def choice(*words: str) -> Kind:
+def choice(*words: str) -> Parser:
     """One of some words."""
 
     def read(text: str) -> str:
@@ -55,7 +55,7 @@ def choice(*words: str) -> Kind:
             return text
         raise ValueError(f"{text!r} is none of {', '.join(words)}")
 
-    return Kind(read)
+    return Parser(read)
 
 
 def _read_line(text: str) -> str:
@@ -206,18 +206,18 @@ def _read_regions(text: str) -> tuple[str, ...]:
     return tuple(_read_region(each.strip()) for each in text.split(","))
 
 
-LINE = Kind(_read_line, _write_optional)
-HOST = Kind(_read_host)
-HOSTS = Kind(_read_hosts, ",".join)
-DURATION = Kind(read_duration, write_duration)
-SCHEDULE = Kind(_read_schedule, _write_schedule)
-SIZE = Kind(_read_size, _write_size)
-ADDRESS = Kind(_read_address, _write_optional)
-EHLO_NAME = Kind(_read_ehlo_name, _write_optional)
-JOURNAL = Kind(_read_journal, _write_journal, secret=True)
-PUBLIC_PATH = Kind(_read_public_path)
-REGIONS = Kind(_read_regions, ",".join)
-REGION = Kind(_read_region, _write_optional)
-SECRET = Kind(_read_line, _struck_out, secret=True)
-WEB_ADDRESS = Kind(_read_web_address, _struck_out, secret=True)
-PASSWORD = Kind(_read_line, _struck_out, secret=True)
+LINE = Parser(_read_line, _write_optional)
+HOST = Parser(_read_host)
+HOSTS = Parser(_read_hosts, ",".join)
+DURATION = Parser(read_duration, write_duration)
+SCHEDULE = Parser(_read_schedule, _write_schedule)
+SIZE = Parser(_read_size, _write_size)
+ADDRESS = Parser(_read_address, _write_optional)
+EHLO_NAME = Parser(_read_ehlo_name, _write_optional)
+JOURNAL = Parser(_read_journal, _write_journal, secret=True)
+PUBLIC_PATH = Parser(_read_public_path)
+REGIONS = Parser(_read_regions, ",".join)
+REGION = Parser(_read_region, _write_optional)
+SECRET = Parser(_read_line, _struck_out, secret=True)
+WEB_ADDRESS = Parser(_read_web_address, _struck_out, secret=True)
+PASSWORD = Parser(_read_line, _struck_out, secret=True)

@@ -1,16 +1,12 @@
-"""Tell HTML from text, and make text of HTML."""
+"""What can be said of HTML without parsing it: whether it is HTML, and which files it shows."""
 
 import re
+from html import unescape
+from urllib.parse import unquote
 
-from turbohtml import parse
+# RFC 2392. A scheme's case does not count, the id's does; HTML and URLs may escape the id.
+CID_URL = re.compile(r"""cid:([^"'()<>\s]{1,800})""", re.IGNORECASE)
 
-from notifier.compose.plaintext import Walk
-
-HTML_CHARACTERS = 512 * 1024  # so much of an HTML is made into text: its tree takes memory
-TEXT_CHARACTERS = 1024 * 1024  # and so much text is written
-
-# Pictures that stand in the HTML itself. They can be most of it, and are not read.
-_EMBEDDED = re.compile(r"""data:image/[^"'()<>\s]{256,}""")
 # A tag is one that HTML knows: `<name>` in a letter to fill in is text.
 _NAMES = (
     "a abbr address area article aside audio b base bdi bdo big blockquote body br button canvas "
@@ -38,18 +34,6 @@ def is_html(text: str) -> bool:
     return False
 
 
-def text_of(html: str) -> tuple[str, tuple[str, ...]]:
-    """HTML as it reads without its looks, links as footnotes; and what a caller should know."""
-    warnings: tuple[str, ...] = ()
-    if len(html) > HTML_CHARACTERS:
-        html = _EMBEDDED.sub("", html)
-    if len(html) > HTML_CHARACTERS:
-        html = html[:HTML_CHARACTERS]
-        warnings = (f"the text was made from the first {HTML_CHARACTERS} characters of the html",)
-    try:
-        text, whole = Walk(TEXT_CHARACTERS).text(parse(html))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the reader has the HTML all the same
-        return "", (f"no text could be made from the html: {error}",)
-    if not whole:
-        warnings = (*warnings, f"the text was cut after {TEXT_CHARACTERS} characters")
-    return text, warnings
+def content_id_of(written: str) -> str:
+    """The Content-ID that is meant by what stands behind `cid:`."""
+    return unquote(unescape(written))

@@ -12,12 +12,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 from turbohtml import Document, Element, Node, Text
 
-from notifier.compose.grid import MOST_COLUMNS, Cell, Grid, Row
-from notifier.compose.lines import MOST_CHUNKS, Full, Lines
-from notifier.compose.links import Links, says, target_of
-from notifier.compose.nodes import children, first, integer
-from notifier.compose.numbering import Numbering, numbered
-from notifier.compose.styles import PLAIN, Sheet, Style, style_of
+from notifier.compose.plaintext.lines import MOST_CHUNKS, Full, Lines
+from notifier.compose.plaintext.links import Links, says, target_of
+from notifier.compose.plaintext.nodes import children, first, integer
+from notifier.compose.plaintext.numbering import Numbering, numbered
+from notifier.compose.plaintext.styles import PLAIN, Sheet, Style, style_of
+from notifier.compose.plaintext.tables import MOST_COLUMNS, Cell, Grid, Row
 
 
 def _names(text: str) -> frozenset[str]:

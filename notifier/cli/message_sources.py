@@ -1,0 +1,169 @@
+"""
+Where `notifier messages` finds messages: at a running server, by HTTP; without one, in the
+journal itself.
+"""
+
+import asyncio
+import itertools
+import os
+import pwd
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from notifier.cli.client import Client, RequestFailed
+from notifier.cli.display import Resource
+from notifier.cli.progress import Progress, with_spinner
+from notifier.deliveries import Delivery
+from notifier.errors import JournalInUse, Rejected
+from notifier.journal import Journal, Step, journal_at, journal_exists
+from notifier.logs import Logs
+from notifier.retries import again
+from notifier.settings import Settings
+from notifier.web.api.queries import Filters, MessageQuery
+from notifier.web.api.resources import MessageList, resource
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Filters)
+
+MOST_COUNTED = 10_000  # messages; counting stops there
+ALL_SECONDS = 600.0  # for a server to change all that match
+
+
+class Source(Protocol):
+    """A place where messages can be seen and changed. `name` tells a person which one it is."""
+
+    name: str
+
+    def list(self, query: Mapping[str, Any]) -> Resource: ...
+
+    def show(self, id: str) -> Resource: ...
+
+    def act(self, verb: str, id: str) -> Resource: ...
+
+    def count(self, query: Mapping[str, Any]) -> int:
+        """How many match. A result above MOST_COUNTED means that counting stopped there."""
+        ...
+
+    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:
+        """Change all that match, about `count` of them. Returns how many were changed."""
+        ...
+
+
+def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
+    """The server if it runs or its URL was given, else the journal. Raises RequestFailed."""
+    if named or (not offline and client.is_alive()):
+        return ByHttp(client)
+    why = "--offline was given" if offline else f"no server answers at {client.url}"
+    if not journal_exists(settings.journal, data_dir=settings.data_dir):
+        raise RequestFailed(f"{why}, and there is no journal in {settings.data_dir}")
+    return ByJournal(settings, why)
+
+
+class ByHttp:
+    """Messages of a running server. Raises RequestFailed."""
+
+    def __init__(self, client: Client) -> None:
+        self.name = f"from the server at {client.url}"
+        self._client = client
+
+    def list(self, query: Mapping[str, Any]) -> Resource:
+        return self._client.get(f"/v1/messages?{urlencode(query, doseq=True)}")
+
+    def show(self, id: str) -> Resource:
+        return self._client.get(f"/v1/messages/{id}")
+
+    def act(self, verb: str, id: str) -> Resource:
+        return self._client.post(f"/v1/messages/{id}/{verb}")
+
+    def count(self, query: Mapping[str, Any]) -> int:
+        found = self._client.get(f"/v1/messages/count?{urlencode(query, doseq=True)}")
+        return MOST_COUNTED + 1 if found["more"] else int(found["count"])
+
+    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:  # noqa: ARG002 - the server does not report progress
+        path = f"/v1/messages/{verb}?{urlencode(query, doseq=True)}"
+        post = partial(self._client.post, path, timeout=ALL_SECONDS)
+        return int(with_spinner(f"{verb}: messages", post)["count"])
+
+
+class ByJournal:
+    """Messages of a journal that no server has open. Raises JournalInUse, Rejected."""
+
+    def __init__(self, settings: Settings, why: str) -> None:
+        self.name = f"from the journal in {settings.data_dir}: {why}"
+        self._settings = settings
+
+    def list(self, query: Mapping[str, Any]) -> Resource:
+        asked = _read(query, MessageQuery)
+        page = self._do(lambda it: it.find(asked.filter(), limit=asked.limit, cursor=asked.cursor))
+        found = MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
+        return _builtins(found)
+
+    def show(self, id: str) -> Resource:
+        return _builtins(resource(self._do(lambda it: it.get(id))))
+
+    def act(self, verb: str, id: str) -> Resource:
+        step = self._step(verb)
+        return _builtins(resource(self._do(lambda it: it.amend(id, step))))
+
+    def count(self, query: Mapping[str, Any]) -> int:
+        which = _read(query, Filters).filter()
+        return self._do(lambda it: it.count(which, most=MOST_COUNTED + 1))
+
+    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:
+        which, step, done = _read(query, Filters).filter(), self._step(verb), itertools.count(1)
+        whole = count if count <= MOST_COUNTED else 0
+        with Progress(counted=True) as progress:
+
+            def counted(delivery: Delivery) -> Delivery:
+                changed = step(delivery)
+                progress(f"{verb}: messages", next(done), whole)
+                return changed
+
+            return self._do(lambda it: it.amend_all(which, counted))
+
+    def _step(self, verb: str) -> Step:
+        now, by = datetime.now(UTC), f"cli:{_user()}"
+        if verb == "cancel":
+            return partial(Delivery.cancelled, now=now, by=by)
+        kept = timedelta(seconds=self._settings.body_retention)
+        return partial(again, now=now, kept=kept, by=by)
+
+    def _do(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
+        with Logs(level="warning"):
+            return asyncio.run(self._opened(ask))
+
+    async def _opened(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
+        journal = journal_at(self._settings.journal, data_dir=self._settings.data_dir)
+        try:
+            await journal.open()
+        except JournalInUse as error:
+            raise JournalInUse(f"{error}; it does not answer here, so give its --url") from None
+        try:
+            return await ask(journal)
+        finally:
+            await journal.close()
+
+
+def _user() -> str:
+    """The user's name, or the number if the system has no name for it."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _read(query: Mapping[str, Any], kind: type[F]) -> F:
+    try:
+        return msgspec.convert(query, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Rejected(str(error)) from None
+
+
+def _builtins(value: msgspec.Struct) -> Resource:
+    found: Resource = msgspec.to_builtins(value)
+    return found

@@ -1,0 +1,37 @@
+"""
+The plain text of an HTML: what is shown, block by block, links as footnotes.
+
+`walk` goes through the parser's tree and says what each element means; `nodes` is what the tree
+does not tell by itself. `styles` finds out what is hidden, `links` numbers the footnotes,
+`numbering` counts the items of lists, `tables` lays out rows of short cells in columns, and
+`lines` joins it all into lines.
+"""
+
+import re
+
+from turbohtml import parse
+
+from notifier.compose.plaintext.walk import Walk
+
+HTML_CHARACTERS = 512 * 1024  # so much of an HTML is made into text: its tree takes memory
+TEXT_CHARACTERS = 1024 * 1024  # and so much text is written
+
+# Pictures that stand in the HTML itself. They can be most of it, and are not read.
+_EMBEDDED = re.compile(r"""data:image/[^"'()<>\s]{256,}""")
+
+
+def text_of(html: str) -> tuple[str, tuple[str, ...]]:
+    """HTML as it reads without its looks, links as footnotes; and what a caller should know."""
+    warnings: tuple[str, ...] = ()
+    if len(html) > HTML_CHARACTERS:
+        html = _EMBEDDED.sub("", html)
+    if len(html) > HTML_CHARACTERS:
+        html = html[:HTML_CHARACTERS]
+        warnings = (f"the text was made from the first {HTML_CHARACTERS} characters of the html",)
+    try:
+        text, whole = Walk(TEXT_CHARACTERS).text(parse(html))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the reader has the HTML all the same
+        return "", (f"no text could be made from the html: {error}",)
+    if not whole:
+        warnings = (*warnings, f"the text was cut after {TEXT_CHARACTERS} characters")
+    return text, warnings
