@@ -82,6 +82,9 @@ class WrongState(Rejected):
 class IdempotencyMismatch(Rejected):
     """The idempotency key was used for a different request."""
 
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the idempotency key {key!r} was used for a different request")
+
 
 class Unauthorized(Rejected):
     """The caller has not shown an API key that is known."""

@@ -23,7 +23,7 @@ from notifier.housekeeping.history import History
 from notifier.housekeeping.replicas import Replicas
 from notifier.housekeeping.upkeep import Upkeep
 from notifier.intake.submission import Idempotent, Intake, Receipt
-from notifier.journal import Backlog, Filter, Step
+from notifier.journal import Backlog, Change, Filter
 from notifier.metrics import LoopLag, Tally
 from notifier.preflight import Preflight
 from notifier.retries import RetryPolicy, again
@@ -166,7 +166,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         """Where there have been keys there must be some. Raises ConfigurationError."""
         if self.keys.configured:
             await self.remember_keys()
-        elif KEYS in await self.journal.kept():
+        elif KEYS in await self.journal.values():
             try:
                 self.keys.require()
             except ConfigurationError as error:
@@ -174,7 +174,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
 
     async def remember_keys(self) -> None:
         """Keep in the journal that there are keys: it must not be opened without them again."""
-        if KEYS not in await self.journal.kept():
+        if KEYS not in await self.journal.values():
             await self.journal.put(KEYS, "there are keys")
         self.keys_remembered = True
 
@@ -203,7 +203,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         if self._spans is not None:
             self._spans.attempted(delivery, attempt)
 
-    def _expiry(self, now: datetime) -> Step:
+    def _expiry(self, now: datetime) -> Change:
         trouble = {route: self.transports.trouble(route) for route in Route}
         return lambda delivery: delivery.expired(now, trouble[delivery.route])
 
@@ -314,7 +314,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
 
     async def _heed_pauses(self) -> None:
         """As the journal has it: from before a restart, or said to another replica."""
-        for word, value in (await self.journal.kept()).items():
+        for word, value in (await self.journal.values()).items():
             name = word.removeprefix(PAUSED) or None
             if word == name or bool(value) == (name in self._paused):
                 continue

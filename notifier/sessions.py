@@ -48,7 +48,7 @@ class Sessions:
     async def load(self) -> None:
         """Hold what the journal has: at the start, and when another replica has changed it."""
         async with self._changing:
-            words = await self._journal.kept()
+            words = await self._journal.values()
             found = {
                 word: _session.decode(value)
                 for word, value in words.items()
@@ -76,7 +76,7 @@ class Sessions:
         if not token or len(token) > LONGEST:
             return None
         word = _word(token)
-        if word not in self._held and (value := await self._journal.word(word)):
+        if word not in self._held and (value := await self._journal.value(word)):
             self._held[word] = _session.decode(value)
         return self.key_of(token)
 

@@ -227,7 +227,7 @@ def settings(folder, ports):
 
 def commits(service, places, *, error=None, act=None):
     """At the n-th commit (the places before and after it count as two) fail, or act."""
-    writer = service.journal._writes._server
+    writer = service.journal._writer
     usual = writer._commit
 
     def commit(db):

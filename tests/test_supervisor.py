@@ -29,7 +29,7 @@ ALONE = {
     # Threads. Each call into a pool's thread is awaited by the caller, who hears of a failure.
     ("threads.py", "ThreadPoolExecutor"): "heavy work",
     ("capture/mailbox.py", "ThreadPoolExecutor"): "files",
-    ("journal/sqlite/threads.py", "Thread"): "its end is the journal's, and ends the process",
+    ("journal/sqlite/thread.py", "Thread"): "its end is the journal's, and ends the process",
     ("logs/writer.py", "Thread"): "without it lines are dropped, and counted",
     ("smtp/resolver.py", "Thread"): "one lookup, whose failure is its answer",
     ("alerts/channels.py", "Thread"): "one request, whose failure is its answer",

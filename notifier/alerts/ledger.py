@@ -32,7 +32,7 @@ class Ledger:
         with contextlib.suppress(NotifierError):
             for name, since in list(self._unsaved.items()):
                 await self._save(name, since)
-            self._since = dict(_found(await self._journal.kept(), self._channel, self._us))
+            self._since = dict(_found(await self._journal.values(), self._channel, self._us))
             self._known = True
         return self._known
 

@@ -25,7 +25,9 @@ def backup(settings: Settings, target: Path) -> str:
         raise BackupFailed(f"{target}: there is no folder {target.parent}")
     try:
         with Progress() as progress:
-            count = backup_of(settings.journal, target, data_dir=settings.data_dir, told=progress)
+            count = backup_of(
+                settings.journal, target, data_dir=settings.data_dir, progress=progress
+            )
     except FileExistsError:
         raise BackupFailed(f"{target} exists and is not overwritten; name a new file") from None
     return f"{target}: {count} messages, {target.stat().st_size} bytes; checked and on disk"

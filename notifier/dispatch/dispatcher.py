@@ -17,7 +17,7 @@ from notifier.dispatch.shares import Share, Shares
 from notifier.dispatch.transports import Transport
 from notifier.errors import JournalUnavailable, NotifierError
 from notifier.feed import Feed
-from notifier.journal import Claim, Journal, Step
+from notifier.journal import Change, Claim, Journal
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 
@@ -46,7 +46,7 @@ class Dispatcher:
         window: int,
         supervisor: Supervisor | None = None,
         clock: Clock = utc_now,
-        expiry: Callable[[datetime], Step] = lambda now: partial(Delivery.expired, now=now),
+        expiry: Callable[[datetime], Change] = lambda now: partial(Delivery.expired, now=now),
         attempted: Callable[[Delivery, Attempt], None] = lambda *_: None,
     ) -> None:
         self._journal = journal
@@ -195,7 +195,7 @@ class Dispatcher:
         try:
             if delivery.expires_at <= self._clock():
                 return await self._recorder.record(self._expiry(self._clock())(delivery), delivery)
-            if not await self._journal.holds(delivery):
+            if not await self._journal.still_ours(delivery):
                 log.warning("claim_lost", id=delivery.id)
                 return None
             content = claim.content or await self._journal.content(delivery.id)

@@ -69,7 +69,7 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
     async def _heed(self, news: News) -> None:
         for route in news.routes:
             self._wake(route)
-        if news.words:
+        if news.values:
             await self._heed_words()
         for id in self._asked_for(news):
             with contextlib.suppress(MessageNotFound):

@@ -155,7 +155,7 @@ class Upkeep(contextlib.AbstractAsyncContextManager["Upkeep"]):
         dropped = 0
         while portion := await self._journal.prune(
             finished_before=now - timedelta(seconds=self._settings.retention),
-            bodies_before=now - timedelta(seconds=self._settings.body_retention),
+            contents_before=now - timedelta(seconds=self._settings.body_retention),
             now=now,
         ):
             dropped += portion

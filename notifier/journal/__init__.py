@@ -1,4 +1,17 @@
-"""Where deliveries are kept, so that no accepted message is ever lost."""
+"""
+Keeps deliveries on disk, so that no accepted message is ever lost. This module is the contract;
+what both journals share:
+
+* `rows`: a delivery as columns and as a record; times, terms, minutes
+* `fairness`: which deliveries are claimed next, by priority and API key
+* `searches`: cursors, and whose turn it is to search
+* `faults`: what a caller is told when the journal cannot do what was asked
+
+The journals:
+
+* `sqlite`: in a file, for one process
+* `postgres`: in a database, for several replicas
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,16 +25,16 @@ from msgspec import Struct
 from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
-from notifier.journal.commits import Commits
+from notifier.histogram import Histogram
 from notifier.supervisor import Supervisor
 
-# One step in a delivery's life, told what it is now. Raises Rejected to leave it as it is. It
-# may run in another thread, and twice for one change, so it must do nothing else.
-Step: TypeAlias = Callable[[Delivery], Delivery]
+# Makes of a delivery what it is to be. Raises Rejected to leave it as it is. It may run in another
+# thread, and twice for one change, so it must do nothing else.
+Change: TypeAlias = Callable[[Delivery], Delivery]
 
 
 class Entry(Struct, frozen=True):
-    """A new delivery, and the RFC 5322 source that goes out on every try."""
+    """A new delivery, and the content (RFC 5322) that goes out on every try."""
 
     delivery: Delivery
     content: bytes
@@ -52,7 +65,7 @@ class Claim(Struct, frozen=True):
 
 
 class Filter(Struct, frozen=True, kw_only=True):
-    """Which deliveries; None or empty: whichever. Times are half-open: after <= t < before."""
+    """Which deliveries; None or empty: all of them. Times are half-open: after <= t < before."""
 
     status: tuple[Status, ...] = ()
     channel: str | None = None
@@ -62,7 +75,7 @@ class Filter(Struct, frozen=True, kw_only=True):
     to: str | None = None  # an address, whole
     relay: str | None = None  # of the last attempt
     key: str | None = None  # the API key's name
-    q: str | None = None  # words, each of which must occur in what a person would look at
+    q: str | None = None  # words; each must occur in what a person would look at
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -79,7 +92,7 @@ class Backlog(Struct, frozen=True):
 
     counts: dict[Status, int]
     oldest_due_at: datetime | None
-    held_since: datetime | None = None  # the oldest that waits for a person; None: none does
+    held_since: datetime | None = None  # the oldest that is held for a person; None: none is
 
     @property
     def waiting(self) -> int:
@@ -87,7 +100,7 @@ class Backlog(Struct, frozen=True):
 
 
 class Minute(Struct):
-    """One minute's figures. `waiting` is how many did at its end, or do now."""
+    """One minute's figures. `waiting` is how many waited at its end, or wait now."""
 
     at: datetime
     accepted: int = 0
@@ -96,13 +109,26 @@ class Minute(Struct):
     waiting: int = 0
 
 
-class News(Struct, frozen=True, omit_defaults=True):
+# Older replicas know `values` by the name `words`.
+class News(Struct, frozen=True, omit_defaults=True, rename={"values": "words"}):
     """What other replicas have done."""
 
-    routes: tuple[Route, ...] = ()  # something was put there that may be due
+    routes: tuple[Route, ...] = ()  # they have deliveries that may be due
     changed: tuple[str, ...] = ()  # ids of deliveries, new or in another state now
-    words: bool = False  # some word was put
-    missed: bool = False  # nobody told us for a while: any delivery may have changed
+    values: bool = False  # some value was put or forgotten
+    missed: bool = False  # we were not connected for a while: any delivery may have changed
+
+
+class Commits:
+    """How long each commit took, in seconds, and how many calls shared it."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram((0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5))
+        self.sizes = Histogram((1, 2, 5, 10, 20, 50, 100, 200, 500, 1000))
+
+    def observe(self, seconds: float, size: int) -> None:
+        self.seconds.observe(seconds)
+        self.sizes.observe(size)
 
 
 class Journal(Protocol):
@@ -112,8 +138,8 @@ class Journal(Protocol):
     """
 
     commits: Commits
-    # Told the route of something new, at once when a claim that is asked for next finds it: which
-    # may be before it is on disk, where the claim becomes a part of the same transaction.
+    # Called with the route of each new delivery as soon as a claim made now would find it. That can
+    # be before the commit: the claim then joins the same transaction.
     arriving: Callable[[Route], None]
 
     async def open(self) -> None:
@@ -121,7 +147,7 @@ class Journal(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what was asked, then let go of the journal."""
+        """Finish what was asked, then release the journal."""
         ...
 
     async def failed(self) -> BaseException:
@@ -130,8 +156,8 @@ class Journal(Protocol):
 
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
         """
-        Keep new deliveries, all or none, and the key with them in one transaction. A delivery
-        supersedes what still waits under its collapse key, for the same API key.
+        Keep new deliveries, all or none, and the idempotency key in the same transaction. A
+        delivery supersedes those that wait under its collapse key, for the same API key.
         Raises IdempotencyMismatch.
         """
         ...
@@ -140,8 +166,8 @@ class Journal(Protocol):
         self, scope: str, key: str, fingerprint: bytes, *, now: datetime
     ) -> bytes | None:
         """
-        What an idempotency key's request was answered; None: the key is free. Nothing is
-        added. Raises IdempotencyMismatch.
+        The answer that is kept under an idempotency key; None: the key is free. Adds nothing.
+        Raises IdempotencyMismatch.
         """
         ...
 
@@ -149,79 +175,83 @@ class Journal(Protocol):
         self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:
         """
-        Mark as `sending`, for us and nobody else, deliveries of this route that are due:
-        by priority, fairly among API keys, then by due time, then first in, first out.
-        `now` is asked, in whatever thread, when it is carried out: what came meanwhile is due.
-        `slowest` leaves out the lanes behind it. The mark is durable: what was claimed and
+        Mark deliveries of this route that are due as `sending`, for us alone: by priority,
+        fairly among API keys, then by due time, then first in, first out. `now` is called when
+        the claim is carried out, perhaps in another thread: what came meanwhile is due.
+        Priorities slower than `slowest` are left out. The mark is durable: what was claimed and
         not recorded before a crash is `uncertain` after it.
         """
         ...
 
-    async def holds(self, delivery: Delivery) -> bool:
-        """Whether a claimed delivery is still ours, so that it may be sent."""
+    async def still_ours(self, delivery: Delivery) -> bool:
+        """Whether nobody has taken a claimed delivery from us, so that it may be sent."""
         ...
 
     async def record(self, delivery: Delivery) -> bool:
         """
         Keep what has become of a claimed delivery. False: it is not ours any more. Raises
-        Rejected where it cannot be kept as it is; the claim then stands.
+        Rejected if the journal cannot keep it as it is; the claim then stands.
         """
         ...
 
-    async def amend(self, id: str, step: Step) -> Delivery:
+    async def amend(self, id: str, change: Change) -> Delivery:
         """
-        Take one delivery a step further, alone: nobody else changes it meanwhile.
-        Raises MessageNotFound, and what `step` raises; then nothing has changed.
+        Change one delivery; nobody else changes it meanwhile. Raises MessageNotFound, and what
+        `change` raises; then nothing has changed.
         """
         ...
 
-    async def amend_all(self, which: Filter, step: Step) -> int:
-        """The same for all that match, in portions; whose step raises Rejected is left out."""
+    async def amend_all(self, which: Filter, change: Change) -> int:
+        """
+        The same for all that match, in portions; how many have changed. Those for which
+        `change` raises Rejected stay as they are.
+        """
         ...
 
-    async def recover(self, step: Step) -> list[Delivery]:
+    async def recover(self, change: Change) -> list[Delivery]:
         """
-        Take whatever a dead process left `sending` a step further. To be asked now and then:
-        what this object or another living replica has claimed is left alone.
+        Change whatever a dead process left `sending`. To be called now and then: what this
+        object or another living replica has claimed is left alone.
         """
         ...
 
     async def news(self) -> News:
-        """Wait until other replicas have done something, and say what; alone: for ever."""
+        """Wait until other replicas have done something, and say what. Alone: wait for ever."""
         ...
 
-    async def expire(self, now: datetime, step: Step, *, limit: int = 500) -> list[Delivery]:
-        """Take up to `limit` waiting deliveries that are past their time a step further."""
+    async def expire(self, now: datetime, change: Change, *, limit: int = 500) -> list[Delivery]:
+        """Change up to `limit` waiting deliveries that are past their time."""
         ...
 
     async def give_up_held(
-        self, before: datetime, step: Step, *, limit: int = 500
+        self, before: datetime, change: Change, *, limit: int = 500
     ) -> list[Delivery]:
-        """Take up to `limit` deliveries that have been held since before then a step further."""
+        """Change up to `limit` deliveries that have been held since before then."""
         ...
 
     async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
-        """When the next waiting delivery that could be claimed so is due; it may be past."""
+        """When the next delivery that such a claim would find is due; that may be past."""
         ...
 
     async def get(self, id: str, *, conversations: bool = False) -> Delivery:
         """
-        What was said in its attempts is in them only if asked for. Whose record cannot be read
-        is shown as far as it can be, with that as its reason. Raises MessageNotFound.
+        Its attempts have what was said in them only with `conversations`. A delivery whose
+        record cannot be read is shown as far as it can be, with that as its reason. Raises
+        MessageNotFound.
         """
         ...
 
     async def content(self, id: str) -> bytes:
-        """The RFC 5322 source. Raises MessageNotFound, also once it has been pruned."""
+        """What is or was sent. Raises MessageNotFound, also once it has been pruned."""
         ...
 
     async def find(
         self, which: Filter, *, limit: int = 50, cursor: str | None = None, by: str = ""
     ) -> Page:
         """
-        One page of what matches. Cursors stay right while rows arrive. With words to look for,
-        a page may hold less than there is further on. Raises Rejected on a cursor that is none.
-        Searches of one caller (`by`) do not hold up those of another.
+        One page of what matches. A cursor stays right while new deliveries arrive. A search for
+        words may return a short page although more follow. Raises Rejected if the cursor is not
+        one of ours. Searches of one caller (`by`) do not delay those of another.
         """
         ...
 
@@ -232,15 +262,15 @@ class Journal(Protocol):
     async def backlog(self) -> Backlog: ...
 
     async def put(self, name: str, value: str) -> None:
-        """Keep a word of ours across restarts: that a relay is paused, say."""
+        """Keep a value of our own across restarts: that a relay is paused, say."""
         ...
 
     async def count_minutes(
         self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
     ) -> None:
         """
-        Keep what the process `by` has counted in each of these minutes, in place of what it said
-        of them before. Nobody is told of it. Minutes before `forget_before` are dropped.
+        Keep what the process `by` has counted in each of these minutes, in place of what it had
+        counted so far. It is no news. Minutes before `forget_before` are dropped.
         """
         ...
 
@@ -248,53 +278,60 @@ class Journal(Protocol):
         """The sums over all processes but one, minute by minute, where there are any."""
         ...
 
-    async def kept(self) -> dict[str, str]:
-        """Every word that was put."""
+    async def values(self) -> dict[str, str]:
+        """Every value that was put, by name."""
         ...
 
-    async def word(self, name: str) -> str | None:
-        """The value of one word; None: it was not put, or is forgotten."""
+    async def value(self, name: str) -> str | None:
+        """None: it was not put, or is forgotten."""
         ...
 
     async def forget(self, names: Sequence[str]) -> None:
-        """Keep these words no longer."""
+        """Keep these values no longer."""
         ...
 
     def alone(self, name: str) -> AbstractAsyncContextManager[bool]:
         """
-        Whether no other replica is in here by this name until we leave; one whose connection
-        to the database breaks has left.
+        A lock among replicas, by name; the context's value is whether we have got it. A replica
+        whose connection to the database breaks loses it.
         """
         ...
 
     async def prune(
-        self, *, finished_before: datetime, bodies_before: datetime, now: datetime, limit: int = 500
+        self,
+        *,
+        finished_before: datetime,
+        contents_before: datetime,
+        now: datetime,
+        limit: int = 500,
     ) -> int:
         """
-        Drop up to `limit` deliveries that ended before a time, contents of those that ended
-        before another, and idempotency keys past theirs. Returns how many rows went.
+        Drop up to `limit` deliveries that ended before `finished_before`, as many contents of
+        those that ended before `contents_before`, and expired idempotency keys. Returns how many
+        rows went.
         """
         ...
 
 
-def backup_of(
-    url: str, target: Path, *, data_dir: str, told: Callable[[str, int, int], None]
-) -> int:
+# Called with what is being done, how much of it is done, and of how much; 0: not known.
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+
+def backup_of(url: str, target: Path, *, data_dir: str, progress: Progress) -> int:
     """
     Copy a journal into a new file, also while a server writes it; how many messages are in it.
-    `told` hears what is being done, how much of it is, and of how much; 0: nobody knows.
-    Raises FileExistsError, JournalFailure; ConfigurationError where its database has a way of
-    its own.
+    Raises FileExistsError, JournalFailure; ConfigurationError for a database, which has its own
+    way to be copied.
     """
     if not url.startswith("sqlite:"):
-        raise ConfigurationError("NOTIFIER_JOURNAL: this one is backed up by pg_dump")
+        raise ConfigurationError("NOTIFIER_JOURNAL: a PostgreSQL journal is backed up by pg_dump")
     from notifier.journal.sqlite.backup import backup
 
-    return backup(_sqlite_path(url, data_dir), target, told=told)
+    return backup(_sqlite_path(url, data_dir), target, progress=progress)
 
 
 def journal_exists(url: str, *, data_dir: str) -> bool:
-    """Whether there is a journal to look into, as far as that is known without connecting."""
+    """Whether there is a journal to read, as far as that is known without connecting."""
     return not url.startswith("sqlite:") or _sqlite_path(url, data_dir).exists()
 
 
@@ -321,5 +358,5 @@ def journal_at(
 
         return PostgresJournal(url, lease=lease, supervisor=supervisor)
     raise ConfigurationError(
-        f"NOTIFIER_JOURNAL: {scheme!r} is no journal; write sqlite:PATH or postgresql://..."
+        f"NOTIFIER_JOURNAL: {scheme!r} is not a kind of journal; write sqlite:PATH or postgresql://..."
     )

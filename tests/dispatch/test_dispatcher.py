@@ -15,9 +15,9 @@ from notifier.dispatch.shares import LARGE_AT_ONCE
 from notifier.errors import JournalUnavailable, Rejected
 from notifier.feed import Feed
 from notifier.journal import Entry
+from notifier.journal.fairness import AHEAD_BYTES
 from notifier.journal.postgres import PostgresJournal
 from notifier.journal.sqlite import SqliteJournal
-from notifier.journal.sqlite.claims import AHEAD_BYTES
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 from tests.test_deliveries import delivery

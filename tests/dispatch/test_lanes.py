@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from notifier.deliveries import Priority, Route, Status
 from notifier.dispatch.shares import LARGE_AT_ONCE, Shares
 from notifier.journal import Claim
-from notifier.journal.sqlite.claims import AHEAD_BYTES
+from notifier.journal.fairness import AHEAD_BYTES
 from notifier.messages import Sms
 from tests.dispatch.test_dispatcher import Transport, dispatching, entry, journal  # noqa: F401 - a fixture
 from tests.relay import ScriptedRelay

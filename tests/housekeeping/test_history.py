@@ -169,8 +169,8 @@ async def test_a_save_wakes_no_other_replica(postgres, clock):
         history.count(delivery(status=Status.SENT))
         await history.save()
         await one.put("paused:queue", "yes")  # what is told is told in order
-        await until(lambda: any(each.words and not each.missed for each in heard))
-        assert sum(each.words and not each.missed for each in heard) == 1
+        await until(lambda: any(each.values and not each.missed for each in heard))
+        assert sum(each.values and not each.missed for each in heard) == 1
     finally:
         await one.close()
         await other.close()

@@ -150,7 +150,7 @@ class TestAdd:
         again = journal_here()
         await again.open()
         assert await again.get("d1") == delivery()
-        assert await again.kept() == {"paused": "main"}
+        assert await again.values() == {"paused": "main"}
         assert (await again.backlog()).counts[Status.QUEUED] == 1
         await again.close()
 
@@ -571,7 +571,7 @@ class TestTime:
         await journal.add([entry()])
         [claim] = await journal.claim(RELAY, 1, now=noon)
         assert await journal.recover(lambda each: each.recovered(NOW)) == []
-        assert await journal.holds(claim.delivery)
+        assert await journal.still_ours(claim.delivery)
         assert await journal.record(sent(claim.delivery))
 
     async def test_the_waiting_expire(self, journal):
@@ -598,7 +598,7 @@ class TestTime:
             before = NOW - timedelta(days=30) + timedelta(days=days, seconds=1)
             return journal.prune(
                 finished_before=before,
-                bodies_before=before + timedelta(days=23),
+                contents_before=before + timedelta(days=23),
                 now=NOW,
                 limit=limit,
             )
@@ -627,7 +627,7 @@ class TestTime:
                 expires_at=NOW + timedelta(hours=hours),
             )
             await journal.add([entry(f"d{hours}")], key)
-        ages = {"finished_before": NOW, "bodies_before": NOW}
+        ages = {"finished_before": NOW, "contents_before": NOW}
         assert await journal.prune(**ages, now=NOW + timedelta(hours=2)) == 1
         assert await journal.prune(**ages, now=NOW + timedelta(hours=2)) == 0
 
@@ -714,7 +714,7 @@ class TestConversations:
             await journal.record(claim.delivery.after(tried, retry_at=NOW, now=NOW))
         assert await conversations_left(journal) == 1
         later = NOW + timedelta(days=1)
-        await journal.prune(finished_before=later, bodies_before=later, now=later)
+        await journal.prune(finished_before=later, contents_before=later, now=later)
         assert await conversations_left(journal) == 0
 
 
@@ -785,7 +785,7 @@ class TestUnreadable:
         }  # fmt: skip
         assert await again.recover(lambda one: one.recovered(NOW)) == []
         later = NOW + timedelta(days=40)
-        await again.prune(finished_before=later, bodies_before=later, now=later)
+        await again.prune(finished_before=later, contents_before=later, now=later)
         with pytest.raises(MessageNotFound):
             await again.get("d00002")
         await again.close()
@@ -1088,7 +1088,7 @@ class TestBacklog:
                 case 7:
                     later = NOW + timedelta(days=40)
                     await journal.prune(
-                        finished_before=later, bodies_before=later, now=NOW, limit=1
+                        finished_before=later, contents_before=later, now=NOW, limit=1
                     )
 
         for _ in range(10):
@@ -1112,20 +1112,20 @@ class TestBacklog:
 class TestWords:
     async def test_the_last_word_is_kept(self, journal):
         """A word put again replaces the first."""
-        assert await journal.kept() == {}
+        assert await journal.values() == {}
         await journal.put("a", "1")
         await journal.put("a", "2")
         await journal.put("b", "")
-        assert await journal.kept() == {"a": "2", "b": ""}
+        assert await journal.values() == {"a": "2", "b": ""}
 
     async def test_a_word_is_found_alone_until_it_is_forgotten(self, journal):
         """One that was never put is none, and may be forgotten, too."""
         await journal.put("a", "1")
         await journal.put("b", "2")
-        assert (await journal.word("a"), await journal.word("c")) == ("1", None)
+        assert (await journal.value("a"), await journal.value("c")) == ("1", None)
         await journal.forget(["a", "c"])
-        assert await journal.word("a") is None
-        assert await journal.kept() == {"b": "2"}
+        assert await journal.value("a") is None
+        assert await journal.values() == {"b": "2"}
 
     async def test_whoever_is_alone_may_be_so_again(self, journal):
         """Under each name, and also after a failure."""
@@ -1196,7 +1196,7 @@ class TestMigration:
             [minute] = await journal.minutes(NOW, but="us")
             assert (minute.at, minute.accepted, minute.sent) == (NOW, 3, 2)
             assert (minute.failed, minute.waiting) == (1, 4)
-            assert await journal.kept() == {"paused:main": "yes"}
+            assert await journal.values() == {"paused:main": "yes"}
             backlog = await journal.backlog()
             assert backlog.counts[Status.HELD] == 1
             assert backlog.held_since > NOW  # counted from now on

@@ -17,7 +17,7 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, News, journal_at
-from notifier.journal.postgres import opening, searches
+from notifier.journal.postgres import connection, searches
 from notifier.journal.postgres.journal import NEWS_KEPT
 from tests.journal.test_contract import (
     NOW,
@@ -199,7 +199,7 @@ class TestTogether:
                                routes=news.routes + more.routes)  # fmt: skip
             assert news.routes == (RELAY,)
             await one.put("paused:queue", "yes")
-            while not (await asyncio.wait_for(other.news(), LIMIT)).words:
+            while not (await asyncio.wait_for(other.news(), LIMIT)).values:
                 pass
 
 
@@ -233,7 +233,7 @@ class TestLease:
                 return ids(await other.recover(recovered)) == ["d1"]
 
             await until(taken_over)
-            assert not await one.holds(claim.delivery)
+            assert not await one.still_ours(claim.delivery)
 
     async def test_a_database_away_for_longer_than_a_lease_abandons_nothing(self, url, postgres):
         """Once it is back all that were kept from renewing get their time for it."""
@@ -252,7 +252,7 @@ class TestLease:
 
             await until(looked)
             await one._lease.renew()
-            assert await one.holds(claim.delivery)
+            assert await one.still_ours(claim.delivery)
             assert await one.record(sent(claim.delivery))
 
     async def test_what_a_silent_one_has_is_taken_over_and_its_record_refused(self, url):
@@ -260,7 +260,7 @@ class TestLease:
         async with opened(url, lease=LEASE) as (one, other):
             await one.add([entry()])
             [claim] = await one.claim(RELAY, 1, now=noon)
-            assert await one.holds(claim.delivery)
+            assert await one.still_ours(claim.delivery)
             await silence(one)
 
             async def taken_over():
@@ -270,7 +270,7 @@ class TestLease:
             [again] = await other.claim(RELAY, 1, now=noon)
             assert again.delivery.uncertain == 1
             assert not await one.record(sent(claim.delivery))
-            assert not await one.holds(claim.delivery)
+            assert not await one.still_ours(claim.delivery)
             assert await other.record(sent(again.delivery))
             assert (await one.get("d1")).uncertain == 1
 
@@ -288,8 +288,8 @@ class TestLease:
             await one._lease.renew()
             [new] = await one.claim(RELAY, 1, now=noon)
             assert not await one.record(sent(old.delivery))
-            assert not await one.holds(old.delivery)
-            assert await one.holds(new.delivery)
+            assert not await one.still_ours(old.delivery)
+            assert await one.still_ours(new.delivery)
             assert await one.record(sent(new.delivery))
 
     async def test_a_record_made_again_is_not_that_of_the_next_claim(self, url, monkeypatch):
@@ -309,7 +309,7 @@ class TestLease:
             monkeypatch.undo()
             [new] = await one.claim(RELAY, 1, now=noon)
             assert not await one.record(old.delivery.released())
-            assert await one.holds(new.delivery)
+            assert await one.still_ours(new.delivery)
             assert await one.record(sent(new.delivery))
 
     async def test_a_claim_that_was_never_answered_is_given_back_unsent(self, url, monkeypatch):
@@ -334,7 +334,7 @@ class TestLease:
         """Each gives back what nobody answered for; what cannot be given back yet is, later."""
         async with opened(url, count=1) as (one,):
             await one.add(entries(2))
-            take, stepped = one._claims.take, one._stepped
+            take, stepped = one._claims.take, one._changed
 
             async def lost(*arguments):
                 await take(*arguments)
@@ -347,11 +347,11 @@ class TestLease:
             for _ in range(2):
                 with pytest.raises(JournalUnavailable):
                     await one.claim(RELAY, 1, now=noon)
-                monkeypatch.setattr(one, "_stepped", away)  # the first one stays claimed
+                monkeypatch.setattr(one, "_changed", away)  # the first one stays claimed
             monkeypatch.setattr(one._claims, "take", take)
             with pytest.raises(JournalUnavailable):
                 await one.claim(RELAY, 2, now=noon)
-            monkeypatch.setattr(one, "_stepped", stepped)
+            monkeypatch.setattr(one, "_changed", stepped)
             routes = asyncio.gather(*(one.claim(route, 2, now=noon) for route in Route))
             claimed = [id for each in await routes for id in ids(each)]
             claimed += ids(await one.claim(RELAY, 2, now=noon))
@@ -428,7 +428,7 @@ class TestTrouble:
 def test_a_database_elsewhere_that_is_not_verified_is_warned_of(place, warned):
     """Whoever is between could read every message; the warning says how to verify."""
     with capture_logs() as logs:
-        opening._warn_of_strangers(f"postgresql://{place}")
+        connection._warn_if_unverified(f"postgresql://{place}")
     assert [each["event"] for each in logs] == ["journal_not_verified"] * warned
 
 

@@ -23,7 +23,7 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, journal_at
-from notifier.journal.sqlite import SqliteJournal, backup, searches, storage
+from notifier.journal.sqlite import SqliteJournal, backup, disk, searches
 from notifier.journal.sqlite.writer import commit
 from tests.journal.test_contract import NOW, delivery, entries, entry, idempotency, ids, noon, sent
 from tests.paths import ROOT
@@ -496,7 +496,7 @@ class TestFullDisk:
         async with opened(path, min_free=0) as journal:
             await journal.add(entries(40))
             claims = await journal.claim(RELAY, 40, now=noon)
-            assert ballast.stat().st_size == storage.BALLAST_BYTES
+            assert ballast.stat().st_size == disk.BALLAST_BYTES
             filler = fill(folder)
             for claim in claims:
                 assert await journal.record(sent(claim.delivery))
@@ -505,7 +505,7 @@ class TestFullDisk:
                 await journal.add([entry("new")])
             filler.unlink()
             await self.until_it_takes_again(journal)
-            assert ballast.stat().st_size == storage.BALLAST_BYTES
+            assert ballast.stat().st_size == disk.BALLAST_BYTES
         assert integrity(path) == "ok"
 
     async def test_new_ones_are_refused_before_the_disk_is_full(self, mounted):
@@ -581,7 +581,7 @@ async def test_pruning_leaves_nothing_behind(path):
         for claim in await journal.claim(RELAY, 3, now=noon):
             await journal.record(sent(claim.delivery))
         later = NOW + timedelta(days=1)
-        await journal.prune(finished_before=later, bodies_before=later, now=later)
+        await journal.prune(finished_before=later, contents_before=later, now=later)
         for table in ("deliveries", "contents", "terms"):
             count = f"SELECT count(*) FROM {table}"
             read = journal._reads.ask(lambda db, sql=count: db.execute(sql).fetchone())
@@ -591,7 +591,7 @@ async def test_pruning_leaves_nothing_behind(path):
 class TestSearchesAndReads:
     async def test_a_search_without_end_is_given_up(self, path, monkeypatch):
         """A search that no index helps is ended in time, and holds up no other read."""
-        monkeypatch.setattr("notifier.journal.sqlite.reader.PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr("notifier.journal.sqlite.thread.READ_SECONDS", 0.2)
         endless = (
             "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n)"
             " SELECT max(i) FROM n"
@@ -649,8 +649,8 @@ class TestSearchesAndReads:
         await journal.recover(lambda each: each)
         await journal.amend("x", lambda each: each)
         later = NOW + timedelta(days=1)
-        await journal.prune(finished_before=NOW, bodies_before=later, now=later)
-        await journal.prune(finished_before=later, bodies_before=later, now=later)
+        await journal.prune(finished_before=NOW, contents_before=later, now=later)
+        await journal.prune(finished_before=later, contents_before=later, now=later)
 
 
 async def test_whatever_cannot_be_bound_is_refused(path):
@@ -689,7 +689,7 @@ class TestBackup:
         monkeypatch.setattr(backup, "_copy", damaged)
         target = path.with_name("copy.db")
         with pytest.raises(JournalFailure, match="cannot be copied"):
-            backup.backup(path, target, told=lambda *_: None)
+            backup.backup(path, target, progress=lambda *_: None)
         assert {each.name for each in path.parent.glob("*copy*")} == set()
 
     async def test_a_copy_is_on_disk_before_it_has_its_name(self, path, monkeypatch):
@@ -704,5 +704,5 @@ class TestBackup:
             fsync(fd)
 
         monkeypatch.setattr(os, "fsync", noted)
-        assert backup.backup(path, target, told=lambda *_: None) == 1
+        assert backup.backup(path, target, progress=lambda *_: None) == 1
         assert synced == [(target.stat().st_ino, False), (target.parent.stat().st_ino, True)]

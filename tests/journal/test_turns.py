@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from notifier.journal.turns import Turns
+from notifier.journal.searches import Turns
 
 
 async def waiting(turns, caller, count):

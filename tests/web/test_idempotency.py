@@ -232,7 +232,7 @@ async def test_a_message_that_is_no_more_is_answered_as_it_was(tmp_path):
         first = await client.post("/send-async/", json=SIMPLE, headers=KEY)
         long_after = Clock()() + timedelta(days=1)
         await service.journal.prune(
-            finished_before=long_after, bodies_before=long_after, now=Clock()()
+            finished_before=long_after, contents_before=long_after, now=Clock()()
         )
         again = await client.post("/send-async/", json=SIMPLE, headers=KEY)
         assert (await client.get(f"/v1/messages/{first.json()['id']}")).status_code == 404

@@ -42,7 +42,7 @@ async def test_the_cookie_is_not_the_key(tmp_path):
         second = client.cookies[COOKIE]
         assert len({secret, first, second}) == 3
         assert "ntf" not in first
-        kept = json.dumps(await service.journal.kept())
+        kept = json.dumps(await service.journal.values())
         for each in (secret, first, second):
             assert each not in kept
         headers = {"Cookie": f"{COOKIE}={first}"}
@@ -107,7 +107,7 @@ async def test_a_session_outlives_a_restart_until_it_is_signed_out(tmp_path):
         assert (await client.get("/v1/messages", headers=cookie)).status_code == 200
         assert (await client.post("/sign-out", headers=OURS | cookie)).status_code == 200
         assert (await client.get("/v1/messages", headers=cookie)).status_code == 401
-        assert not [word for word in await service.journal.kept() if word.startswith("session")]
+        assert not [word for word in await service.journal.values() if word.startswith("session")]
     async with serving(tmp_path) as (_, client):
         assert (await client.get("/v1/messages", headers=cookie)).status_code == 401
 
@@ -143,7 +143,7 @@ async def test_a_session_has_an_end(tmp_path):
         assert (await client.get("/v1/messages")).status_code == 401
         client.cookies.clear()
         await signed_in(client, secret)
-        sessions = [each for each in await service.journal.kept() if each.startswith("session")]
+        sessions = [each for each in await service.journal.values() if each.startswith("session")]
         assert len(sessions) == 1
 
 

@@ -1,4 +1,4 @@
-"""New deliveries, and the answers that repeated requests get."""
+"""New deliveries, and the idempotency keys under which they came."""
 
 import asyncio
 import hashlib
@@ -11,14 +11,15 @@ from msgspec import Struct
 
 from notifier.deliveries import Delivery
 from notifier.errors import IdempotencyMismatch
-from notifier.journal import Added, Entry, Idempotency, records
-from notifier.journal.postgres import rows, steps
-from notifier.journal.postgres.opening import Connection
-from notifier.journal.postgres.rows import micros
+from notifier.journal import Added, Entry, Idempotency
+from notifier.journal.postgres import rows
+from notifier.journal.postgres.changes import change_all
+from notifier.journal.postgres.connection import Connection
+from notifier.journal.rows import conversations, lasting, micros, terms
 
-_TYPES, _NAMES = rows.arrays(rows.CHANGING, rows.LASTING, {"content": "bytea"})
-_WIDTH = len(rows.CHANGING) + len(rows.LASTING) + 1
-_COLUMNS = ", ".join((*rows.CHANGING, *rows.LASTING))
+_TYPES, _NAMES = rows.arrays(rows.CHANGING_TYPES, rows.LASTING_TYPES, {"content": "bytea"})
+_WIDTH = len(rows.CHANGING_TYPES) + len(rows.LASTING_TYPES) + 1
+_COLUMNS = ", ".join((*rows.CHANGING_TYPES, *rows.LASTING_TYPES))
 ADD = f"""
     WITH given AS MATERIALIZED (
         SELECT nextval('deliveries_seq') AS seq, given.*
@@ -32,9 +33,9 @@ ADD = f"""
     FROM unnest(${_WIDTH + 1}::bigint[], ${_WIDTH + 2}::text[]) AS found (place, term)
     JOIN given USING (place)
 """  # noqa: S608  constant
-SAY = """
+INSERT_CONVERSATIONS = """
     INSERT INTO conversations SELECT seq, number, lines
-    FROM unnest($1::text[], $2::int[], $3::bytea[]) AS said (id, number, lines)
+    FROM unnest($1::text[], $2::int[], $3::bytea[]) AS new (id, number, lines)
     JOIN deliveries USING (id)
 """
 # In the order of the keys: two replicas that take several of them then never wait for each
@@ -65,7 +66,7 @@ KeyName: TypeAlias = tuple[str, str]  # scope, key
 
 
 class Addition(Struct, gc=False, eq=False):
-    """What one call adds, and who waits for the answer."""
+    """What one call adds, and the caller's future."""
 
     entries: Sequence[Entry]
     idempotency: Idempotency | None
@@ -77,7 +78,7 @@ class Addition(Struct, gc=False, eq=False):
 
 
 async def add_all(db: Connection, additions: Sequence[Addition]) -> list[Added | Exception]:
-    """What becomes of each, in one transaction: the caller's. Nothing is written for a refusal."""
+    """What becomes of each, in the caller's transaction. What is refused writes nothing."""
     await _lock(db, additions)
     answers = await _answers(db, additions)
     new = [each for each, answer in zip(additions, answers, strict=True) if answer is None]
@@ -89,7 +90,7 @@ async def add_all(db: Connection, additions: Sequence[Addition]) -> list[Added |
 
 
 async def _lock(db: Connection, additions: Sequence[Addition]) -> None:
-    """Of those that come at the same time under one collapse key, one must see the other."""
+    """Of two that come at the same time under one collapse key, the later must see the earlier."""
     names = {
         f"{entry.delivery.key}\n{entry.delivery.collapse_key}"
         for each in additions
@@ -107,7 +108,7 @@ def _lock_number(name: str) -> int:
 
 
 async def _answers(db: Connection, additions: Sequence[Addition]) -> list[Added | Exception | None]:
-    """What is known already of requests that are repeated; None: it is new, and is to be added."""
+    """The answer to each repeated request; None: the request is new."""
     first: dict[KeyName, Idempotency] = {}
     for each in additions:
         if each.idempotency is not None:
@@ -153,53 +154,46 @@ def _name(asked: Idempotency) -> KeyName:
     return asked.scope, asked.key
 
 
-async def answer(db: Connection, name: KeyName, fingerprint: bytes, now: datetime) -> bytes | None:
+async def answer_kept(
+    db: Connection, name: KeyName, fingerprint: bytes, now: datetime
+) -> bytes | None:
     """The answer kept under a key; None: it is free. Raises IdempotencyMismatch."""
     row = await db.fetchrow(ANSWER, *name, micros(now))
     if row is None:
         return None
-    found: bytes = row["answer"]
+    answer: bytes = row["answer"]
     if row["fingerprint"] != fingerprint:
-        raise _mismatch(name)
-    return found
+        raise IdempotencyMismatch(name[1])
+    return answer
 
 
 def _replay(asked: Idempotency, fingerprint: bytes, answer: bytes) -> Added | Exception:
-    return Added(answer) if fingerprint == asked.fingerprint else _mismatch(_name(asked))
-
-
-def _mismatch(name: KeyName) -> IdempotencyMismatch:
-    return IdempotencyMismatch(f"the idempotency key {name[1]!r} was used for a different request")
+    return Added(answer) if fingerprint == asked.fingerprint else IdempotencyMismatch(asked.key)
 
 
 async def _insert(db: Connection, entries: Sequence[Entry]) -> None:
     if not entries:
         return
     values = [
-        (*rows.changed(each.delivery), *rows.lasting(each.delivery), each.content)
-        for each in entries
+        (*rows.changing(each.delivery), *lasting(each.delivery), each.content) for each in entries
     ]
-    terms = [
-        (place, term) for place, each in enumerate(entries, 1) for term in rows.terms(each.delivery)
+    found_by = [
+        (place, term) for place, each in enumerate(entries, 1) for term in terms(each.delivery)
     ]
-    await db.execute(ADD, *rows.turned(values, _WIDTH), *rows.turned(terms, 2))
-    said = [
-        (each.delivery.id, *said)
-        for each in entries
-        for said in records.conversations(each.delivery)
-    ]
+    await db.execute(ADD, *rows.turned(values, _WIDTH), *rows.turned(found_by, 2))
+    said = [(each.delivery.id, *row) for each in entries for row in conversations(each.delivery)]
     if said:
-        await db.execute(SAY, *rows.turned(said, 3))
+        await db.execute(INSERT_CONVERSATIONS, *rows.turned(said, 3))
 
 
 async def _collapse(db: Connection, addition: Addition) -> Added:
-    """One after the other: within one call, too, the last takes the place of the others."""
+    """One after the other: of several in one call, too, the last takes the others' place."""
     superseded: list[Delivery] = []
     for entry in addition.entries if addition.collapses else ():
         new = entry.delivery
         if new.collapse_key:
             found = await db.fetch(WAITING_ALIKE, new.key, new.collapse_key)
-            step = partial(Delivery.superseded, now=new.created_at, by=new.id)
-            superseded += await steps.step_all(db, found, step, hold=True)
+            change = partial(Delivery.superseded, now=new.created_at, by=new.id)
+            superseded += await change_all(db, found, change, hold=True)
         await _insert(db, [entry])
     return Added(superseded=tuple(superseded))

@@ -1,13 +1,20 @@
-"""The figures of each minute, which each process keeps for itself."""
+"""Figures: how many deliveries there are by status, and what each process counted in a minute."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from notifier.deliveries import Status
 from notifier.journal import Minute
-from notifier.journal.minutes import minute_number, minute_of, minute_row
 from notifier.journal.postgres import rows
-from notifier.journal.postgres.opening import Connection
+from notifier.journal.postgres.connection import Connection
+from notifier.journal.rows import known_status, minute_number, minute_of, minute_row
 
+ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('notifier.tallies'))"
+SUM_UP = """
+    WITH old AS (DELETE FROM tallies RETURNING status, moved)
+    INSERT INTO tallies SELECT status, sum(moved) FROM old GROUP BY status
+"""
+BY_STATUS = "SELECT status, sum(moved)::bigint FROM tallies GROUP BY status"
 KEEP = """
     INSERT INTO minutes SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[],
         $5::bigint[], $6::bigint[])
@@ -20,15 +27,26 @@ SUMMED = """
 """
 
 
-async def keep(
+async def by_status(db: Connection) -> dict[Status, int]:
+    """In the caller's transaction. One replica at a time sums the tallies up."""
+    if await db.fetchval(ALONE):
+        await db.execute(SUM_UP)
+    counts = dict.fromkeys(Status, 0)
+    for name, count in await db.fetch(BY_STATUS):
+        if (status := known_status(name)) is not None:
+            counts[status] = count
+    return counts
+
+
+async def keep_minutes(
     db: Connection, process: str, minutes: Sequence[Minute], *, forget_before: datetime
 ) -> None:
-    """In place of what the process has said of them before."""
+    """In place of what the process has counted in them so far."""
     kept = [minute_row(process, each) for each in minutes]
     await db.execute(KEEP, *rows.turned(kept, 6))
     await db.execute("DELETE FROM minutes WHERE minute < $1", minute_number(forget_before))
 
 
-async def summed(db: Connection, since: datetime, *, but: str) -> list[Minute]:
-    """Over all processes but one."""
+async def minutes(db: Connection, since: datetime, *, but: str) -> list[Minute]:
+    """The sums over all processes but one."""
     return [minute_of(*row) for row in await db.fetch(SUMMED, minute_number(since), but)]

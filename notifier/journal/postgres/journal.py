@@ -10,40 +10,45 @@ from itertools import count
 import structlog
 
 from notifier.clock import Clock
-from notifier.deliveries import Delivery, Priority, Route, Status
+from notifier.deliveries import Delivery, Priority, Route
 from notifier.errors import JournalUnavailable, MessageNotFound, Rejected
 from notifier.journal import (
     Added,
     Backlog,
+    Change,
     Claim,
+    Commits,
     Entry,
     Filter,
     Idempotency,
     Minute,
     News,
     Page,
-    Step,
+    faults,
 )
-from notifier.journal.commits import Commits
-from notifier.journal.postgres import counts, prunes, rows, searches, steps
-from notifier.journal.postgres.additions import Addition
-from notifier.journal.postgres.additions import answer as kept_answer
+from notifier.journal.fairness import first_due
+from notifier.journal.postgres import changes, counts, rows, searches
+from notifier.journal.postgres.additions import Addition, answer_kept
 from notifier.journal.postgres.claims import HEADS, Claims
-from notifier.journal.postgres.faults import TROUBLE, told
-from notifier.journal.postgres.holdings import Holdings
-from notifier.journal.postgres.lease import Lease
-from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, opened
-from notifier.journal.postgres.rows import micros, moment
-from notifier.journal.postgres.writer import Held, Piece, Record, Word, Writer
-from notifier.journal.turns import Turns
+from notifier.journal.postgres.connection import (
+    CONNECT_SECONDS,
+    TROUBLE,
+    Connection,
+    open_pool,
+    translated,
+)
+from notifier.journal.postgres.lease import Claimed, Lease, Token
+from notifier.journal.postgres.writer import NamedValue, Piece, Record, Writer
+from notifier.journal.rows import micros, moment
+from notifier.journal.searches import Turns
 from notifier.supervisor import Supervisor
 
 LEASE_SECONDS = 15.0
 SEARCHES = 4  # at a time, of which one caller has three
 PORTION = 500  # deliveries in one transaction of those that touch many
-NEWS_KEPT = 1_000  # ids; whoever reads the news later than that has missed some
+NEWS_KEPT = 1_000  # ids; a reader who comes later than that has missed some
 
-# Not while all have been kept from renewing by the server itself: they get their time first.
+# After a restart of the server all replicas first get the time to renew.
 DROP_LEASES = """
     DELETE FROM leases WHERE id <> $1 AND expires_at < clock_timestamp()
         AND pg_postmaster_start_time() < clock_timestamp() - $2::interval
@@ -70,10 +75,6 @@ OLDEST_HELD = "SELECT min(held_at) FROM deliveries WHERE held_at IS NOT NULL"
 ONE = "SELECT seq, status, record FROM deliveries WHERE id = $1"
 CONTENT = "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = $1"
 NAMED = "hashtext('notifier.' || $1)"  # an advisory lock
-SUM_UP = """
-    WITH old AS (DELETE FROM tallies RETURNING status, moved)
-    INSERT INTO tallies SELECT status, sum(moved) FROM old GROUP BY status
-"""
 
 log = structlog.get_logger()
 
@@ -81,8 +82,8 @@ log = structlog.get_logger()
 class PostgresJournal:
     """
     For several replicas. What is added and recorded at the same time shares one transaction.
-    What is claimed is ours as long as our lease is renewed in time: after that the others
-    take it over, and what we record of it is refused.
+    What we have claimed is ours as long as we renew our lease in time: after that the others
+    take it over, and our records of it are refused.
     """
 
     def __init__(
@@ -95,15 +96,15 @@ class PostgresJournal:
         self._lease_seconds = lease
         self._claims = Claims()
         self._calls = count(time.time_ns())  # so that each claim has a number of its own
-        self._held = Holdings()
-        self._unanswered: list[Held] = []  # claims of which we do not know whether they are made
+        self._claimed = Claimed()
+        self._unanswered: list[Token] = []  # of claims that may have been made or not
         self._news = News()
         self._turns = Turns(range(SEARCHES))
         self._closed = True
 
     async def open(self) -> None:
         self._stir = asyncio.Event()
-        self._pool = await opened(self._url)
+        self._pool = await open_pool(self._url)
         self._lease = Lease(
             self._url,
             self._pool,
@@ -112,7 +113,7 @@ class PostgresJournal:
             supervisor=self._supervisor,
         )
         try:
-            with told():
+            with translated():
                 await self._lease.open()
         except BaseException:  # also where the start is broken off
             self._pool.terminate()
@@ -145,90 +146,89 @@ class PostgresJournal:
         self, scope: str, key: str, fingerprint: bytes, *, now: datetime
     ) -> bytes | None:
         async with self._connection() as db:
-            return await kept_answer(db, (scope, key), fingerprint, now)
+            return await answer_kept(db, (scope, key), fingerprint, now)
 
     async def claim(
         self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:
         await self._give_back()
-        held = Held(self._lease.id, next(self._calls))
+        token = Token(self._lease.id, next(self._calls))
         try:
             async with self._connection() as db:
-                claims = await self._claims.take(db, route, limit, micros(now()), slowest, held)
+                claims = await self._claims.take(db, route, limit, micros(now()), slowest, token)
         except BaseException:
-            self._unanswered.append(held)
+            self._unanswered.append(token)
             raise
-        self._held.take(claims, held)
+        self._claimed.add(claims, token)
         return claims
 
-    async def holds(self, delivery: Delivery) -> bool:
+    async def still_ours(self, delivery: Delivery) -> bool:
         if not self._lease.fresh:
-            with told():
+            with translated():
                 await self._lease.renew()
-        held = self._held.under(delivery)
-        if held is not None and held.lease == self._lease.id:
+        token = self._claimed.token(delivery)
+        if token is not None and token.lease == self._lease.id:
             return True
-        self._held.let_go(delivery)
+        self._claimed.take(delivery)
         return False
 
     async def record(self, delivery: Delivery) -> bool:
-        held = self._held.let_go(delivery)
-        if held is None:
+        token = self._claimed.take(delivery)
+        if token is None:
             return False
         try:
-            return await asyncio.shield(self._writer.record(delivery, held))
+            return await asyncio.shield(self._writer.record(delivery, token))
         except JournalUnavailable:
-            self._held.unanswered(delivery, held)
+            self._claimed.unanswered(delivery, token)
             raise
         except Rejected:
-            self._held.refused(delivery, held)
+            self._claimed.put_back(delivery, token)
             raise
 
-    async def amend(self, id: str, step: Step) -> Delivery:
+    async def amend(self, id: str, change: Change) -> Delivery:
         async with self._transaction() as db:
             row = await db.fetchrow(f"{ONE} FOR UPDATE", id)
             if row is None:
                 raise MessageNotFound(id)
-            after = await steps.step_one(db, row, step)
+            after = await changes.change_one(db, row, change)
             await self._lease.tell(db, [after])
             return after
 
-    async def amend_all(self, which: Filter, step: Step) -> int:
+    async def amend_all(self, which: Filter, change: Change) -> int:
         changed, before = 0, None
         while True:
             async with self._transaction() as db:
                 found = await searches.matching(db, which, limit=PORTION, before=before, lock=True)
-                after = await steps.step_all(db, found, step, hold=False)
+                after = await changes.change_all(db, found, change, hold=False)
                 await self._lease.tell(db, after)
             changed += len(after)
             if len(found) < PORTION:
                 return changed
             before = found[-1]["seq"]
 
-    async def recover(self, step: Step) -> list[Delivery]:
+    async def recover(self, change: Change) -> list[Delivery]:
         recovered: list[Delivery] = []
         lease = timedelta(seconds=self._lease_seconds)
         async with self._connection() as db:
             await db.execute(DROP_LEASES, self._lease.id, lease)
         while True:
-            portion = await self._stepped(ABANDONED, (PORTION,), step)
+            portion = await self._changed(ABANDONED, (PORTION,), change)
             recovered += portion
             if len(portion) < PORTION:
                 return recovered
 
-    async def expire(self, now: datetime, step: Step, *, limit: int = 500) -> list[Delivery]:
-        return await self._stepped(EXPIRED, (micros(now), limit), step)
+    async def expire(self, now: datetime, change: Change, *, limit: int = 500) -> list[Delivery]:
+        return await self._changed(EXPIRED, (micros(now), limit), change)
 
     async def give_up_held(
-        self, before: datetime, step: Step, *, limit: int = 500
+        self, before: datetime, change: Change, *, limit: int = 500
     ) -> list[Delivery]:
-        return await self._stepped(HELD, (micros(before), limit), step)
+        return await self._changed(HELD, (micros(before), limit), change)
 
     async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
         async with self._connection() as db:
             heads = await db.fetch(HEADS, route.value)
-        due = [head["due_at"] for head in heads if head["priority"] <= slowest]
-        return moment(min(due)) if due else None
+        return first_due(heads, slowest)
 
     async def get(self, id: str, *, conversations: bool = False) -> Delivery:
         async with self._connection() as db:
@@ -259,7 +259,7 @@ class PostgresJournal:
 
     @contextlib.asynccontextmanager
     async def _turn(self, by: str) -> AsyncIterator[None]:
-        """A search holds one of the connections, of which claims and records need some, too."""
+        """Searches may not take all connections: claims and records need some, too."""
         place = await self._turns.take(by)
         try:
             yield
@@ -268,21 +268,10 @@ class PostgresJournal:
 
     async def backlog(self) -> Backlog:
         async with self._transaction() as db:
-            if await db.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('notifier.tallies'))"):
-                await db.execute(SUM_UP)
-            found = await db.fetch("SELECT status, sum(moved)::bigint FROM tallies GROUP BY status")
-            known = {str(status): status for status in Status}  # a newer notifier may have more
-            counts = dict.fromkeys(Status, 0) | {
-                known[status]: moved for status, moved in found if status in known
-            }
+            by_status = await counts.by_status(db)
             held = await db.fetchval(OLDEST_HELD)
             heads = [head for route in Route for head in await db.fetch(HEADS, route.value)]
-        oldest = min((head["due_at"] for head in heads), default=None)
-        return Backlog(
-            counts,
-            None if oldest is None else moment(oldest),
-            None if held is None else moment(held),
-        )
+        return Backlog(by_status, first_due(heads), None if held is None else moment(held))
 
     async def put(self, name: str, value: str) -> None:
         self._check()
@@ -292,17 +281,17 @@ class PostgresJournal:
         self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
     ) -> None:
         async with self._transaction() as db:
-            await counts.keep(db, by, minutes, forget_before=forget_before)
+            await counts.keep_minutes(db, by, minutes, forget_before=forget_before)
 
     async def minutes(self, since: datetime, *, but: str) -> list[Minute]:
         async with self._connection() as db:
-            return await counts.summed(db, since, but=but)
+            return await counts.minutes(db, since, but=but)
 
-    async def kept(self) -> dict[str, str]:
+    async def values(self) -> dict[str, str]:
         async with self._connection() as db:
             return dict(await db.fetch("SELECT name, value FROM words"))
 
-    async def word(self, name: str) -> str | None:
+    async def value(self, name: str) -> str | None:
         async with self._connection() as db:
             value: str | None = await db.fetchval("SELECT value FROM words WHERE name = $1", name)
             return value
@@ -310,7 +299,7 @@ class PostgresJournal:
     async def forget(self, names: Sequence[str]) -> None:
         async with self._transaction() as db:
             await db.execute("DELETE FROM words WHERE name = ANY($1)", list(names))
-            await self._lease.tell(db, (), words=True)
+            await self._lease.tell(db, (), values=True)
 
     @contextlib.asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[bool]:
@@ -323,11 +312,16 @@ class PostgresJournal:
                     await db.execute(f"SELECT pg_advisory_unlock({NAMED})", name)
 
     async def prune(
-        self, *, finished_before: datetime, bodies_before: datetime, now: datetime, limit: int = 500
+        self,
+        *,
+        finished_before: datetime,
+        contents_before: datetime,
+        now: datetime,
+        limit: int = 500,
     ) -> int:
-        times = map(micros, (finished_before, bodies_before, now))
+        times = map(micros, (finished_before, contents_before, now))
         async with self._transaction() as db:
-            return await prunes.prune(db, limit, *times)
+            return await changes.prune(db, limit, *times)
 
     async def news(self) -> News:
         await self._stir.wait()
@@ -335,14 +329,14 @@ class PostgresJournal:
         news, self._news = self._news, News()
         return news
 
-    def _hear(self, said: News) -> None:
+    def _hear(self, news: News) -> None:
         before = self._news
-        changed = (*before.changed, *said.changed)
+        changed = (*before.changed, *news.changed)
         self._news = News(
-            routes=tuple({*before.routes, *said.routes}),
+            routes=tuple({*before.routes, *news.routes}),
             changed=changed[:NEWS_KEPT],
-            words=before.words or said.words,
-            missed=before.missed or said.missed or len(changed) > NEWS_KEPT,
+            values=before.values or news.values,
+            missed=before.missed or news.missed or len(changed) > NEWS_KEPT,
         )
         self._stir.set()
 
@@ -351,34 +345,35 @@ class PostgresJournal:
         for each in batch:
             if isinstance(each, Addition):
                 changed += (entry.delivery for entry in each.entries)
-        words = any(isinstance(each, Word) for each in batch)
-        await self._lease.tell(db, changed, words=words)
+        values = any(isinstance(each, NamedValue) for each in batch)
+        await self._lease.tell(db, changed, values=values)
 
     async def _give_back(self) -> None:
         """
-        What was claimed by a call that was never answered has not been sent. Several routes may
-        do this at once: each takes a claim off the list before it awaits anything.
+        Release what was claimed by calls that got no answer: nothing of it has been sent. Several
+        routes may do this at once, so each takes a token off the list before it awaits anything.
         """
         while self._unanswered:
-            held = self._unanswered.pop()
+            token = self._unanswered.pop()
+            values = token.lease, token.claim
             try:
-                found = await self._stepped(UNANSWERED, (held.lease, held.claim), Delivery.released)
+                found = await self._changed(UNANSWERED, values, Delivery.released)
             except BaseException:
-                self._unanswered.append(held)
+                self._unanswered.append(token)
                 raise
             for route in {each.route for each in found}:  # which may have looked in vain meanwhile
                 self.arriving(route)
 
-    async def _stepped(self, sql: str, values: tuple[int, ...], step: Step) -> list[Delivery]:
+    async def _changed(self, sql: str, values: tuple[int, ...], change: Change) -> list[Delivery]:
         async with self._transaction() as db:
-            after = await steps.step_all(db, await db.fetch(sql, *values), step, hold=True)
+            after = await changes.change_all(db, await db.fetch(sql, *values), change, hold=True)
             await self._lease.tell(db, after)
             return after
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         self._check()
-        with told():
+        with translated():
             async with self._pool.acquire(timeout=CONNECT_SECONDS) as db:
                 yield db
 
@@ -389,4 +384,4 @@ class PostgresJournal:
 
     def _check(self) -> None:
         if self._closed:
-            raise JournalUnavailable("the journal is closed")
+            raise faults.closed()

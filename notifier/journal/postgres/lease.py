@@ -1,4 +1,4 @@
-"""Who we are to the other replicas, as long as we say so in time; and what they have to say."""
+"""Our lease, what we have claimed under it, and the notifications of the other replicas."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,15 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from notifier.deliveries import Delivery, Route
-from notifier.journal import News
-from notifier.journal.postgres.faults import TROUBLE
-from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, Pool, connect
+from notifier.deliveries import Delivery, Event, Route
+from notifier.journal import Claim, News
+from notifier.journal.postgres.connection import (
+    CONNECT_SECONDS,
+    TROUBLE,
+    Connection,
+    Pool,
+    connect,
+)
 from notifier.supervisor import Supervisor
 
 CHANNEL = "notifier"
@@ -27,25 +32,70 @@ RENEW = """
     SELECT (SELECT count(*) FROM mine) AS mine,
         (SELECT count(*) FROM leases WHERE id <> $1 AND expires_at > clock_timestamp()) AS others
 """
-SAY = "SELECT pg_notify($1, said) FROM unnest($2::text[]) AS said"
+NOTIFY = "SELECT pg_notify($1, told) FROM unnest($2::text[]) AS told"
 
-EVERYTHING = News(routes=tuple(Route), words=True, missed=True)
+EVERYTHING = News(routes=tuple(Route), values=True, missed=True)
 
 log = structlog.get_logger()
 
 
-class Said(Struct):
+class Notification(Struct):
     """What one replica tells the others."""
 
     by: int
     news: News
 
 
+class Token(Struct, frozen=True):
+    """What a delivery is claimed under. A record that names another one is refused."""
+
+    lease: int
+    claim: int
+
+
+class Claimed:
+    """
+    The deliveries that we have claimed. Tells an old claim of a delivery from a newer one of
+    ours: if another replica took the delivery and we claimed it again, its events differ,
+    because recovery adds one. If the answer to a record was lost, the record may be on disk and
+    the delivery claimed again before we retry: so such a record is kept with its token.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, tuple[Token, tuple[Event, ...]]] = {}
+        self._unanswered: dict[str, tuple[Delivery, Token]] = {}  # records
+
+    def add(self, claims: Sequence[Claim], token: Token) -> None:
+        for claim in claims:
+            self._tokens[claim.delivery.id] = token, claim.delivery.events
+
+    def token(self, delivery: Delivery) -> Token | None:
+        """None: it is not ours."""
+        token, events = self._tokens.get(delivery.id, (None, ()))
+        return token if delivery.events == events else None
+
+    def take(self, delivery: Delivery) -> Token | None:
+        """The token to record it with; from here on it is not ours. None: it is not ours."""
+        record, token = self._unanswered.pop(delivery.id, (None, None))
+        if record == delivery:
+            return token
+        if (token := self.token(delivery)) is not None:
+            del self._tokens[delivery.id]
+        return token
+
+    def put_back(self, delivery: Delivery, token: Token) -> None:
+        """The journal refused this record: the claim stands, and another record may follow."""
+        self._tokens[delivery.id] = token, delivery.events
+
+    def unanswered(self, delivery: Delivery, token: Token) -> None:
+        """Nobody knows whether this record was kept: the caller will record it again."""
+        self._unanswered[delivery.id] = delivery, token
+
+
 class Lease:
     """
-    One row, renewed four times before it runs out; whatever we have claimed names it. Once it
-    has run out the others may drop it, and what we claimed under it is ours no more: we go on
-    under a new one.
+    A row that we renew four times before it runs out. Whatever we have claimed names it. Once it
+    has run out the others may drop it and take over what we claimed; we then take a new one.
     """
 
     def __init__(
@@ -63,7 +113,7 @@ class Lease:
         self._hear = hear
         self._supervisor = supervisor
         self._db: Connection | None = None
-        self._until = 0.0  # as far as we know, by our own clock
+        self._until = 0.0  # when it runs out at the earliest, by our own clock
         self._over = False
         self.id = 0
         self.others = 0  # replicas that are alive beside us
@@ -74,7 +124,7 @@ class Lease:
         self._keeping = self._supervisor.start("journal-lease", self._keep)
 
     async def close(self) -> None:
-        """Whoever finds something that is ours need not wait."""
+        """Drop the lease, so that the others need not wait for its end."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -83,7 +133,7 @@ class Lease:
 
     @property
     def fresh(self) -> bool:
-        """Whether nobody can have taken from us what we hold."""
+        """Whether nobody can have taken what we claimed."""
         return time.monotonic() < self._until
 
     async def renew(self, db: Any = None) -> None:
@@ -93,24 +143,28 @@ class Lease:
         if mine:
             self._until = begun + self._seconds
             return
-        log.warning("lease_lost", lease=self.id, why="the others have taken over what we had")
+        log.warning(
+            "lease_lost",
+            lease=self.id,
+            why="the other replicas have taken over what this one had claimed",
+        )
         await self._open(db or self._pool)
 
-    async def tell(self, db: Any, changed: Sequence[Delivery], *, words: bool = False) -> None:
-        """Tell the others, where there are any, once the transaction is committed."""
-        if not words and not (changed and self.others):
+    async def tell(self, db: Any, changed: Sequence[Delivery], *, values: bool = False) -> None:
+        """Tell the others, if there are any, once the transaction is committed."""
+        if not values and not (changed and self.others):
             return
         routes = tuple({each.route for each in changed if each.status.waiting})
         news = [
             News(changed=tuple(each.id for each in changed[start : start + NEWS_IDS]))
             for start in range(0, len(changed), NEWS_IDS)
         ]
-        news.append(News(routes=routes, words=words))
-        await self._say(db, news)
+        news.append(News(routes=routes, values=values))
+        await self._notify(db, news)
 
-    async def _say(self, db: Any, news: Sequence[News]) -> None:
-        said = [msgspec.json.encode(Said(self.id, each)).decode() for each in news]
-        await db.execute(SAY, CHANNEL, said)
+    async def _notify(self, db: Any, news: Sequence[News]) -> None:
+        told = [msgspec.json.encode(Notification(self.id, each)).decode() for each in news]
+        await db.execute(NOTIFY, CHANNEL, told)
 
     async def _open(self, db: Any) -> None:
         begun = time.monotonic()
@@ -122,7 +176,7 @@ class Lease:
         return timedelta(seconds=self._seconds)
 
     async def _keep(self) -> None:
-        """On a connection of its own: it must not wait for one of the others."""
+        """On a connection of its own, so that it never waits for a free one."""
         while True:
             try:
                 db = await self._connected()
@@ -139,8 +193,8 @@ class Lease:
         if self._db is None or self._db.is_closed():
             self._db = await connect(self._url)
             await self._db.add_listener(CHANNEL, self._heard)
-            self._hear(EVERYTHING)  # whatever was said meanwhile we have missed
-            await self._say(self._db, [News()])  # so that the others know of us
+            self._hear(EVERYTHING)  # we have missed what they told meanwhile
+            await self._notify(self._db, [News()])  # so that the others know of us
         return self._db
 
     async def _disconnect(self) -> None:
@@ -150,7 +204,7 @@ class Lease:
 
     def _heard(self, _db: Any, _pid: int, _channel: str, payload: str) -> None:
         with contextlib.suppress(msgspec.DecodeError):
-            said = msgspec.json.decode(payload, type=Said)
-            if said.by != self.id:
+            notification = msgspec.json.decode(payload, type=Notification)
+            if notification.by != self.id:
                 self.others = max(self.others, 1)
-                self._hear(said.news)
+                self._hear(notification.news)

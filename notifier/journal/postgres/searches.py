@@ -1,19 +1,17 @@
 """Pages of what matches a filter, newest first."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from notifier.deliveries import Status
-from notifier.errors import Rejected
 from notifier.journal import Filter, Page
-from notifier.journal.postgres.opening import Connection
-from notifier.journal.postgres.rows import delivery, micros, small
+from notifier.journal.postgres.connection import Connection
+from notifier.journal.postgres.rows import delivery, small
+from notifier.journal.rows import micros
+from notifier.journal.searches import MOST_WORDS, cursor_of, seq_of
 
-MOST_WORDS = 8  # the rest of a search is left aside
 # No index knows the words of a subject: so many rows are read through for one page.
 READ_THROUGH_ROWS = 50_000
 
@@ -42,7 +40,7 @@ class _Span(Struct, frozen=True):
 
 
 async def find(db: Connection, which: Filter, *, limit: int, cursor: str | None) -> Page:
-    span = _Span(0, None if cursor is None else _seq(cursor))
+    span = _Span(0, seq_of(cursor))
     if which.q:
         span = await _readable(db, span.past)
     rows = await _within(db, which, span, limit + 1)
@@ -50,8 +48,8 @@ async def find(db: Connection, which: Filter, *, limit: int, cursor: str | None)
         [await delivery(db, row["seq"], row["status"], row["record"]) for row in rows[:limit]]
     )
     if len(rows) > limit:
-        return Page(page, _cursor(rows[limit - 1]["seq"]))
-    return Page(page, _cursor(span.first) if span.more else None)
+        return Page(page, cursor_of(rows[limit - 1]["seq"]))
+    return Page(page, cursor_of(span.first) if span.more else None)
 
 
 async def matching(
@@ -114,17 +112,3 @@ def _sieve(which: Filter) -> _Sieve:
     for word in (which.q or "").split()[:MOST_WORDS]:
         sieve.under("strpos(d.said, {}) > 0", small(word))
     return sieve
-
-
-def _cursor(seq: int) -> str:
-    return base64.urlsafe_b64encode(seq.to_bytes(8, "big")).decode().rstrip("=")
-
-
-def _seq(cursor: str) -> int:
-    try:
-        seq = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        seq = b""
-    if len(seq) != 8 or seq[0] > 0x7F:
-        raise Rejected("cursor: is none that a list has returned")
-    return int.from_bytes(seq, "big")

@@ -1,4 +1,4 @@
-"""What is new and what has ended: all that has piled up is one transaction."""
+"""What is new and what has ended is written together: whatever waits is one transaction."""
 
 import asyncio
 import contextlib
@@ -12,37 +12,44 @@ from msgspec import Struct
 
 from notifier.deliveries import Delivery
 from notifier.errors import JournalUnavailable
-from notifier.journal import Added, Entry, Idempotency
-from notifier.journal.commits import Commits
+from notifier.journal import Added, Commits, Entry, Idempotency, faults
 from notifier.journal.postgres import rows
 from notifier.journal.postgres.additions import Addition, add_all
-from notifier.journal.postgres.faults import COLLIDED, TROUBLE, explained, is_unkeepable
-from notifier.journal.postgres.opening import CONNECT_SECONDS, Connection, Pool
-from notifier.journal.records import conversations, dropped
+from notifier.journal.postgres.connection import (
+    COLLIDED,
+    CONNECT_SECONDS,
+    TROUBLE,
+    Connection,
+    Pool,
+    explained,
+    is_unkeepable,
+)
+from notifier.journal.postgres.lease import Token
+from notifier.journal.rows import conversations, dropped
 from notifier.supervisor import Supervisor
 
 BATCH = 500  # calls in one transaction
 BATCH_BYTES = 16 * 1024 * 1024
 
 _TYPES, _NAMES = rows.arrays(
-    {"id": "text", "held_lease": "bigint", "held_claim": "bigint"}, rows.CHANGING
+    {"id": "text", "our_lease": "bigint", "our_claim": "bigint"}, rows.CHANGING_TYPES
 )
-_WIDTH = len(rows.CHANGING) + 3
+_WIDTH = len(rows.CHANGING_TYPES) + 3
 RECORD = f"""
     WITH ours AS (
         UPDATE deliveries SET {rows.SET} FROM unnest({_TYPES}) AS changed ({_NAMES})
         WHERE deliveries.id = changed.id AND deliveries.status = 'sending'
-            AND deliveries.lease = changed.held_lease AND deliveries.claim = changed.held_claim
+            AND deliveries.lease = changed.our_lease AND deliveries.claim = changed.our_claim
         RETURNING deliveries.id, deliveries.seq
-    ), said AS (
+    ), told AS (
         INSERT INTO conversations SELECT seq, number, lines
         FROM unnest(${_WIDTH + 1}::text[], ${_WIDTH + 2}::int[], ${_WIDTH + 3}::bytea[])
-            AS said (id, number, lines) JOIN ours USING (id)
+            AS ended (id, number, lines) JOIN ours USING (id)
         ON CONFLICT (seq, number) DO UPDATE SET lines = excluded.lines
     )
     SELECT id FROM ours
 """  # noqa: S608  constant
-FORGET = """
+DROP_CONVERSATIONS = """
     DELETE FROM conversations WHERE seq = (SELECT seq FROM deliveries WHERE id = $1)
         AND number >= $2 AND number < $3
 """
@@ -51,35 +58,30 @@ PUT = "INSERT INTO words VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value 
 log = structlog.get_logger()
 
 
-class Held(Struct, frozen=True):
-    """Under what a delivery is claimed."""
-
-    lease: int
-    claim: int
-
-
 class Record(Struct, gc=False, eq=False):
-    """What has become of one delivery, and who waits to hear whether it still was ours."""
+    """What has become of one delivery; the caller's future gets whether it was still ours."""
 
     delivery: Delivery
-    held: Held
+    token: Token
     future: "asyncio.Future[bool]"
 
 
-class Word(Struct, gc=False, eq=False):
+class NamedValue(Struct, gc=False, eq=False):
+    """A value to put."""
+
     name: str
     value: str
     future: "asyncio.Future[None]"
 
 
-Piece: TypeAlias = Addition | Record | Word
+Piece: TypeAlias = Addition | Record | NamedValue
 Answer: TypeAlias = tuple[Piece, Any]
 
 
 class Writer:
     """
-    Where any piece of a transaction fails, each is done again in one of its own, so that none
-    harms another. Whatever happens, whoever waits is answered; `tell` is what has been done.
+    If any piece of a transaction fails, each is done again in one of its own, so that none
+    harms another. Every caller gets an answer. `tell` is called at the end of each transaction.
     """
 
     def __init__(
@@ -105,11 +107,11 @@ class Writer:
     ) -> "asyncio.Future[Added]":
         return self._ask(lambda future: Addition(entries, idempotency, future))
 
-    def record(self, delivery: Delivery, held: Held) -> "asyncio.Future[bool]":
-        return self._ask(lambda future: Record(delivery, held, future))
+    def record(self, delivery: Delivery, token: Token) -> "asyncio.Future[bool]":
+        return self._ask(lambda future: Record(delivery, token, future))
 
     def put(self, name: str, value: str) -> "asyncio.Future[None]":
-        return self._ask(lambda future: Word(name, value, future))
+        return self._ask(lambda future: NamedValue(name, value, future))
 
     async def close(self) -> None:
         """Answer what was asked, then end."""
@@ -118,9 +120,9 @@ class Writer:
         await self._running
 
     def _ask(self, piece: Callable[["asyncio.Future[Any]"], Piece]) -> "asyncio.Future[Any]":
-        """Taken in hand at once: a caller who stops waiting undoes nothing."""
+        """The piece is done even if the caller stops waiting. Raises JournalUnavailable."""
         if self._closed:
-            raise JournalUnavailable("the journal is closed")
+            raise faults.closed()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(piece(future))
         self._stir.set()
@@ -154,14 +156,14 @@ class Writer:
                 return [(piece, explained(error)) for piece in batch]
         except Exception as error:
             log.exception("journal_write_failed")
-            told = JournalUnavailable(f"the journal could not write it: {error!r}")
-            return [(piece, told) for piece in batch]
+            failure = JournalUnavailable(f"the journal could not write it: {error!r}")
+            return [(piece, failure) for piece in batch]
         return [answer for piece in batch for answer in await self._done([piece])]
 
     async def _together(self, batch: list[Piece]) -> list[Answer]:
         additions = [piece for piece in batch if isinstance(piece, Addition)]
         records = [piece for piece in batch if isinstance(piece, Record)]
-        words = [piece for piece in batch if isinstance(piece, Word)]
+        values = [piece for piece in batch if isinstance(piece, NamedValue)]
         begun = time.perf_counter()
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as db, db.transaction():
             answers: list[Answer] = []
@@ -169,9 +171,9 @@ class Writer:
                 answers += zip(additions, await add_all(db, additions), strict=True)
             if records:
                 answers += zip(records, await _record_all(db, records), strict=True)
-            for word in words:
-                await db.execute(PUT, word.name, word.value)
-                answers.append((word, None))
+            for each in values:
+                await db.execute(PUT, each.name, each.value)
+                answers.append((each, None))
             await self._tell(db, batch)
         self._commits.observe(time.perf_counter() - begun, len(batch))
         return answers
@@ -179,7 +181,7 @@ class Writer:
 
 async def _record_all(db: Connection, records: Sequence[Record]) -> list[bool]:
     values = [
-        (each.delivery.id, each.held.lease, each.held.claim, *rows.changed(each.delivery))
+        (each.delivery.id, each.token.lease, each.token.claim, *rows.changing(each.delivery))
         for each in records
     ]
     said = [(each.delivery.id, *said) for each in records for said in conversations(each.delivery)]
@@ -187,7 +189,7 @@ async def _record_all(db: Connection, records: Sequence[Record]) -> list[bool]:
     ours = {row["id"] for row in found}
     for each in records:
         if (gone := dropped(each.delivery)) is not None and each.delivery.id in ours:
-            await db.execute(FORGET, each.delivery.id, *gone)
+            await db.execute(DROP_CONVERSATIONS, each.delivery.id, *gone)
     return [each.delivery.id in ours for each in records]
 
 

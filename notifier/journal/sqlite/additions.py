@@ -1,96 +1,125 @@
-"""New deliveries."""
+"""New deliveries, and the idempotency keys under which they came."""
 
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeAlias
 
 from notifier.deliveries import Delivery
+from notifier.errors import IdempotencyMismatch
 from notifier.journal import Added, Entry, Idempotency
-from notifier.journal.sqlite import repeats, rows
-from notifier.journal.sqlite.books import Books
-from notifier.journal.sqlite.inserts import insert
-from notifier.journal.sqlite.steps import take
+from notifier.journal.rows import Value, changing, lasting, micros
+from notifier.journal.sqlite import rows
+from notifier.journal.sqlite.changes import change_one
+from notifier.journal.sqlite.counts import StatusCounts
 
 WAITING_ALIKE = """
     SELECT seq, status, record FROM deliveries INDEXED BY deliveries_collapse
-    WHERE key = ? AND collapse_key = ?
+    WHERE key = ? AND collapse_key = ? AND seq < ?
 """
+USED_KEYS = "SELECT scope, key FROM idempotency WHERE (scope, key) IN (VALUES {rows})"
+KEEP_KEYS = "INSERT OR REPLACE INTO idempotency VALUES {rows}"
+ANSWER = """
+    SELECT fingerprint, answer FROM idempotency WHERE scope = ? AND key = ? AND expires_at > ?
+"""
+
+KeyName: TypeAlias = tuple[str, str]  # scope, key
 
 
 class Addition:
     """
-    Entries made into rows by whoever asks, so that the writer has only to insert them: the
-    plain ones of a batch all together.
+    New entries, made into rows by the caller, so that the writer has only to insert them: the
+    simple ones of a batch all together.
     """
 
     def __init__(
-        self, entries: Sequence[Entry], seq: int, books: Books, idempotency: Idempotency | None
+        self,
+        entries: Sequence[Entry],
+        seq: int,
+        counts: StatusCounts,
+        idempotency: Idempotency | None,
     ) -> None:
         self.entries = entries
-        self.deliveries: list[tuple[rows.Value, ...]] = []
+        self.counts = counts
+        self.idempotency = idempotency
+        self.key_name = None if idempotency is None else (idempotency.scope, idempotency.key)
+        self.deliveries: list[tuple[Value, ...]] = []
         self.contents: list[tuple[int, bytes]] = []
         self.conversations: list[tuple[int, bytes]] = []
         self.terms: list[tuple[int, str, int]] = []
-        self.spans = rows.spans(entries, seq)
-        self.books = books
-        self.idempotency = idempotency
-        collapses = False
+        self.created: list[tuple[int, int]] = []
+        self.collapsing: list[tuple[int, Delivery]] = []
         for number, entry in enumerate(entries, seq):
             delivery = entry.delivery
-            self.deliveries.append(rows.inserted(delivery, number))
+            unchanging = lasting(delivery)
+            self.deliveries.append((*changing(delivery), *unchanging, number))
             self.contents.append((number, entry.content))
             if delivery.attempts:
                 self.conversations += rows.conversations(delivery, number)
             self.terms += rows.terms(delivery, number)
-            collapses = collapses or bool(delivery.collapse_key)
-        self.plain = not collapses
+            self.created.append((number, unchanging[-1]))
+            if delivery.collapse_key:
+                self.collapsing.append((number, delivery))
 
     def __call__(self, db: sqlite3.Connection) -> Added:
-        if self.idempotency is not None:
+        """Alone: its key may have been used, and it may supersede what waits."""
+        if self.idempotency is not None and self.key_name is not None:
             now = self.entries[0].delivery.created_at if self.entries else datetime.now(UTC)
-            if (answer := repeats.replayed(db, self.idempotency, now)) is not None:
+            answer = answer_kept(db, self.key_name, self.idempotency.fingerprint, now)
+            if answer is not None:
                 return Added(answer)
-        superseded: list[Delivery] = []
-        for entry, row in zip(self.entries, self.deliveries, strict=True):
-            superseded += _supersede(db, self.books, entry.delivery)
-            insert(db, rows.INTO, [row])
-        _insert_what_belongs(db, [self])
+        insert_all(db, [self])
+        superseded = [
+            each for seq, new in self.collapsing for each in _supersede(db, self.counts, seq, new)
+        ]
         return Added(superseded=tuple(superseded))
 
-    def is_first(self, seen: set[repeats.Pair]) -> bool:
-        """Whether nobody has used its idempotency key, if it has one; from here on it is seen."""
-        if self.idempotency is None:
-            return True
-        pair = repeats.pair(self.idempotency)
-        if pair in seen:
-            return False
-        seen.add(pair)
-        return True
 
-    @staticmethod
-    def together(db: sqlite3.Connection, additions: "Sequence[Addition]") -> Added:
-        """All of these at once, their keys new; the answer is the same for each."""
-        insert(db, rows.INTO, [row for each in additions for row in each.deliveries])
-        _insert_what_belongs(db, additions)
-        repeats.keep(db, [each.idempotency for each in additions if each.idempotency is not None])
-        return Added()
-
-
-def _insert_what_belongs(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
-    insert(db, "INSERT INTO contents", [row for each in additions for row in each.contents])
-    insert(db, "INSERT INTO terms", [row for each in additions for row in each.terms])
-    insert(db, rows.SAY, [row for each in additions for row in each.conversations])
-    for span in rows.joined(span for each in additions for span in each.spans):
-        db.execute(rows.SPAN, span)
+def insert_all(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
+    rows.write_rows(db, rows.INSERT, [row for each in additions for row in each.deliveries])
+    contents = [row for each in additions for row in each.contents]
+    rows.write_rows(db, "INSERT INTO contents VALUES {rows}", contents)
+    terms = [row for each in additions for row in each.terms]
+    rows.write_rows(db, "INSERT INTO terms VALUES {rows}", terms)
+    if conversations := [row for each in additions for row in each.conversations]:
+        rows.write_rows(db, rows.INSERT_CONVERSATIONS, conversations)
+    for span in rows.spans(each for addition in additions for each in addition.created):
+        db.execute(rows.INSERT_SPAN, span)
+    keys: list[tuple[Value, ...]] = [
+        (asked.scope, asked.key, asked.fingerprint, asked.answer, micros(asked.expires_at))
+        for each in additions
+        if (asked := each.idempotency) is not None
+    ]
+    rows.write_rows(db, KEEP_KEYS, keys)
     for addition in additions:
         for entry in addition.entries:
-            addition.books.move(None, entry.delivery.status)
+            addition.counts.move(None, entry.delivery.status)
 
 
-def _supersede(db: sqlite3.Connection, books: Books, new: Delivery) -> list[Delivery]:
-    if not new.collapse_key:
-        return []
-    step = partial(Delivery.superseded, now=new.created_at, by=new.id)
-    alike = db.execute(WAITING_ALIKE, (new.key, new.collapse_key)).fetchall()
-    return [take(db, books, found, step, hold=True) for found in alike]
+def used_keys(db: sqlite3.Connection, additions: Sequence[Addition]) -> set[KeyName]:
+    """Those of their idempotency keys that have been used before."""
+    names = [name for each in additions if (name := each.key_name) is not None]
+    return {*rows.read_rows(db, USED_KEYS, names)}
+
+
+def answer_kept(
+    db: sqlite3.Connection, name: KeyName, fingerprint: bytes, now: datetime
+) -> bytes | None:
+    """The answer kept under the key; None: it is free. Raises IdempotencyMismatch."""
+    row: tuple[bytes, bytes] | None = db.execute(ANSWER, (*name, micros(now))).fetchone()
+    if row is None:
+        return None
+    kept_for, answer = row
+    if kept_for != fingerprint:
+        raise IdempotencyMismatch(name[1])
+    return answer
+
+
+def _supersede(
+    db: sqlite3.Connection, counts: StatusCounts, seq: int, new: Delivery
+) -> list[Delivery]:
+    """Earlier deliveries only: of several in one call, too, the last takes the others' place."""
+    alike = db.execute(WAITING_ALIKE, (new.key, new.collapse_key, seq)).fetchall()
+    change = partial(Delivery.superseded, now=new.created_at, by=new.id)
+    return [change_one(db, counts, found, change, hold=True) for found in alike]

@@ -1,37 +1,34 @@
-"""A copy of the file while it is in use, by a connection that cannot write it."""
+"""A copy of the file while the journal is in use, by a connection that cannot write it."""
 
 import itertools
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 from notifier.errors import JournalFailure
+from notifier.journal import Progress
 
-Told: TypeAlias = Callable[[str, int, int], None]
-
-STEPS = 100_000  # of SQLite's machine, between two words on how far it is: some milliseconds
+STEPS = 100_000  # of SQLite's machine, between two calls of `progress`: some milliseconds
 
 
-def backup(path: Path, target: Path, *, told: Told) -> int:
+def backup(path: Path, target: Path, *, progress: Progress) -> int:
     """
     Write a copy to `target`, as all was at one moment; how many messages are in it. What was
     pruned is not. It is on disk when this returns. Raises JournalFailure, and then there is no
-    file; FileExistsError. `told` is the contract's, see `backup_of`.
+    file; FileExistsError.
 
     The connection is read-only, so that it can neither write nor checkpoint: those are the
     server's alone, whose commits go on meanwhile.
     """
     if not path.exists():
         raise JournalFailure(f"there is no journal {path}")
-    if target.exists():  # to be told now; that it is not there below is what counts
+    if target.exists():  # a good message early; the link below is what makes sure
         raise FileExistsError(str(target))
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        _copy(path, partial, told)
-        count = _check(partial, told)
+        _copy(path, partial, progress)
+        count = _check(partial, progress)
         _sync(partial)
         target.hardlink_to(partial)  # unlike a rename it replaces nothing
         _sync(target.parent)
@@ -44,13 +41,13 @@ def backup(path: Path, target: Path, *, told: Told) -> int:
     return count
 
 
-def _copy(path: Path, partial: Path, told: Told) -> None:
+def _copy(path: Path, partial: Path, progress: Progress) -> None:
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         db.execute("PRAGMA busy_timeout = 10000")
         whole = _size(db)
-        told("copying", 0, whole)
-        db.set_progress_handler(lambda: told("copying", partial.stat().st_size, whole), STEPS)
+        progress("copying", 0, whole)
+        db.set_progress_handler(lambda: progress("copying", partial.stat().st_size, whole), STEPS)
         db.execute("VACUUM INTO ?", (str(partial),))
     finally:
         db.close()
@@ -65,13 +62,13 @@ def _size(db: sqlite3.Connection) -> int:
     return (pages - free) * size
 
 
-def _check(copy: Path, told: Told) -> int:
+def _check(copy: Path, progress: Progress) -> int:
     """How many messages are in it. Raises sqlite3.Error where it is not whole."""
     db = sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         looks = itertools.count(1)
-        told("checking", 0, 0)
-        db.set_progress_handler(lambda: told("checking", next(looks), 0), STEPS)
+        progress("checking", 0, 0)
+        db.set_progress_handler(lambda: progress("checking", next(looks), 0), STEPS)
         (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
             raise sqlite3.DatabaseError(found)

@@ -1,25 +1,21 @@
-"""Which deliveries are next: by lane, and within a lane by fair shares for each API key."""
+"""Deliveries claimed for sending, and what has become of them."""
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Iterator
-from itertools import product, zip_longest
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from notifier.deliveries import Priority, Route, Status
+from notifier.deliveries import Delivery, Priority, Route, Status
+from notifier.errors import NotifierError
 from notifier.journal import Claim
-from notifier.journal.records import Unreadable, decode
-from notifier.journal.sqlite.books import Books
-from notifier.journal.sqlite.inserts import for_each
-from notifier.journal.sqlite.steps import set_aside
+from notifier.journal.fairness import AHEAD_BYTES, Fairness, Queue, by_priority, due_keys, portions
+from notifier.journal.rows import CHANGING, Unreadable, changing, conversations, decode, dropped
+from notifier.journal.sqlite.changes import hold_unreadable
+from notifier.journal.sqlite.counts import StatusCounts
+from notifier.journal.sqlite.rows import NUMBER_BITS, write_rows
 
-AHEAD_BYTES = 64 * 1024  # a larger content is read when it is sent
-# Of so many places one goes to each of the slower lanes that have something due.
-LANE_EVERY = 8
-
-# Every (lane, key) of a route that waits, with its earliest time: a seek for each, however
+# Every (priority, key) of a route that waits, with its earliest time: a seek for each, however
 # many rows wait behind it.
 HEADS = """
     WITH RECURSIVE head (priority, key, due_at) AS (
@@ -51,109 +47,113 @@ DUE = """
     WHERE route = ? AND priority = ? AND key = ? AND due_at <= ?
     ORDER BY due_at, due.seq LIMIT ? OFFSET ?
 """
-MARK = """
+CLAIM = """
     UPDATE deliveries
     SET status = 'sending', due_at = NULL, expires_at = NULL, collapse_key = NULL
-    WHERE seq IN
+    WHERE seq IN (VALUES {rows})
 """
+RECORD = f"""
+    UPDATE deliveries SET {", ".join(f"{name} = column{n}" for n, name in enumerate(CHANGING, 1))}
+    FROM (VALUES {{rows}}) AS ended
+    WHERE deliveries.id = column{len(CHANGING) + 1} AND deliveries.status = 'sending'
+"""  # noqa: S608  constant
+RECORD_CONVERSATIONS = f"""
+    INSERT OR REPLACE INTO conversations SELECT (seq << {NUMBER_BITS}) + column2, column3
+    FROM (VALUES {{rows}}) AS ended CROSS JOIN deliveries ON deliveries.id = column1
+"""  # noqa: S608  constant
+DROP_CONVERSATIONS = f"""
+    DELETE FROM conversations WHERE place >= ((SELECT seq FROM deliveries WHERE id = ?1)
+        << {NUMBER_BITS}) + ?2
+    AND place < ((SELECT seq FROM deliveries WHERE id = ?1) << {NUMBER_BITS}) + ?3
+"""  # noqa: S608  constant
 
 Row: TypeAlias = tuple[int, str, bytes, bytes | None]  # seq, status, record, content
 
 
 class Claims:
-    """Remembers, between claims, whose turn it is."""
+    """Claims what is due, in fair shares."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
-        self._given: defaultdict[Route, int] = defaultdict(int)  # places, of all lanes
-        self._last: dict[tuple[Route, int], str] = {}  # the key that was served last
+    def __init__(self, counts: StatusCounts) -> None:
+        self._counts = counts
+        self._fairness = Fairness()
 
     def take(
         self, db: sqlite3.Connection, route: Route, limit: int, now: int, slowest: Priority
     ) -> list[Claim]:
-        lanes = self._lanes(db, route, now, slowest)
+        keys = due_keys(db.execute(HEADS, (route.value,)).fetchall(), now, slowest)
         claims: list[Claim] = []
-        for lane, places in self._shares(route, limit, list(lanes)):
-            if room := min(places, limit - len(claims)):
-                rows = self._fair(db, (route, lane), lanes[lane], room, now)
+        for priority, share in self._fairness.shares(route, limit, list(keys)):
+            if places := min(share, limit - len(claims)):
+                rows = self._due(db, (route, priority), keys[priority], places, now)
                 claims += self._claimed(db, rows)
-        claims.sort(key=_lane)  # stable: within a lane the turns stay
+        claims.sort(key=by_priority)  # stable: within a priority the turns stay
         return claims
 
+    def _due(
+        self, db: sqlite3.Connection, queue: Queue, keys: list[str], places: int, now: int
+    ) -> list[Row]:
+        route, priority = queue
+        waiting = self._fairness.order(queue, keys)
+        found: dict[str, list[Row]] = {key: [] for key in waiting}
+        while places and waiting:
+            for key, share in portions(waiting, places).items():
+                values = (AHEAD_BYTES, route.value, priority, key, now, share, len(found[key]))
+                rows = db.execute(DUE, values).fetchall()
+                found[key] += rows
+                places -= len(rows)
+                if len(rows) < share:
+                    waiting.remove(key)
+        return self._fairness.in_turns(queue, found)
+
     def _claimed(self, db: sqlite3.Connection, rows: list[Row]) -> list[Claim]:
-        """Marked; what cannot be read is set aside, so that the others go on."""
+        """Marked as `sending`. What cannot be read is held, so that the others go on."""
         seqs, claims = [], []
         for seq, status, record, content in rows:
             try:
                 delivery = decode(status, record)
             except Unreadable as why:
-                set_aside(db, self._books, (seq, status, record), why)
+                hold_unreadable(db, self._counts, (seq, status, record), why)
                 continue
-            self._books.move(delivery.status, Status.SENDING)
-            seqs.append(seq)
+            self._counts.move(delivery.status, Status.SENDING)
+            seqs.append((seq,))
             claims.append(Claim(replace(delivery, status=Status.SENDING), content))
-        for_each(db, MARK, seqs)
+        write_rows(db, CLAIM, seqs)
         return claims
 
-    def _lanes(
-        self, db: sqlite3.Connection, route: Route, now: int, slowest: Priority
-    ) -> dict[int, list[str]]:
-        """The keys that have something due, by lane, the fastest lane first."""
-        lanes: dict[int, list[str]] = {}
-        for priority, key, due_at in db.execute(HEADS, (route.value,)).fetchall():
-            if due_at <= now and priority <= slowest:
-                lanes.setdefault(priority, []).append(key)
-        return lanes
 
-    def _shares(self, route: Route, limit: int, lanes: list[int]) -> Iterator[tuple[int, int]]:
-        """Lanes and how many places each may fill, in this order."""
-        if len(lanes) > 1:
-            before = self._given[route]
-            self._given[route] = after = before + limit
-            for number, lane in enumerate(reversed(lanes[1:])):
-                shift = number * LANE_EVERY // 2  # so that their turns never coincide
-                yield lane, (after + shift) // LANE_EVERY - (before + shift) // LANE_EVERY
-        for lane in lanes:
-            yield lane, limit
-
-    def _fair(
-        self, db: sqlite3.Connection, at: tuple[Route, int], keys: list[str], places: int, now: int
-    ) -> list[Row]:
-        """Rows of one lane in turns: one of each key, then the second of each, and so on."""
-        last = self._last.get(at, "")
-        # Whoever comes after the one that was served last is first.
-        turn = [key for key in keys if key > last] + [key for key in keys if key <= last]
-        taken: dict[str, list[Row]] = {key: [] for key in turn}
-        while places and turn:
-            share = max(1, places // len(turn))
-            for key in turn.copy():
-                asked = min(share, places)
-                rows = _due(db, at, key, now, asked, len(taken[key]))
-                taken[key] += rows
-                places -= len(rows)
-                if len(rows) < asked or not places:
-                    turn.remove(key)
-        return self._in_turns(at, taken)
-
-    def _in_turns(self, at: tuple[Route, int], taken: dict[str, list[Row]]) -> list[Row]:
-        if len(taken) == 1:
-            return next(iter(taken.values()))
-        turns = [
-            (key, row)
-            for round_ in zip_longest(*(product([key], rows) for key, rows in taken.items()))
-            for key, row in filter(None, round_)
-        ]
-        if turns:
-            self._last[at] = turns[-1][0]
-        return [row for _, row in turns]
+class NotAllOurs(NotifierError):
+    """One of several deliveries is no longer claimed: each has to be recorded alone."""
 
 
-def _due(
-    db: sqlite3.Connection, at: tuple[Route, int], key: str, now: int, limit: int, offset: int
-) -> list[Row]:
-    route, lane = at
-    return db.execute(DUE, (AHEAD_BYTES, route.value, lane, key, now, limit, offset)).fetchall()
+class Recording:
+    """
+    What has become of a claimed delivery, made into a row by the caller. It is kept only if the
+    delivery is still claimed. Those of a batch are recorded together.
+    """
+
+    def __init__(self, delivery: Delivery, counts: StatusCounts) -> None:
+        self.row = (*changing(delivery), delivery.id)
+        self.conversations = [(delivery.id, *each) for each in conversations(delivery)]
+        self.dropped = dropped(delivery)
+        self.status = delivery.status
+        self.counts = counts
+
+    def __call__(self, db: sqlite3.Connection) -> bool:
+        """False: it is not ours any more."""
+        try:
+            record_all(db, [self])
+        except NotAllOurs:
+            return False  # and nothing was written
+        return True
 
 
-def _lane(claim: Claim) -> int:
-    return claim.delivery.priority
+def record_all(db: sqlite3.Connection, recordings: Sequence[Recording]) -> None:
+    """Raises NotAllOurs. Where there are several, what was written must then be undone."""
+    if write_rows(db, RECORD, [each.row for each in recordings]) != len(recordings):
+        raise NotAllOurs
+    said = [row for each in recordings for row in each.conversations]
+    write_rows(db, RECORD_CONVERSATIONS, said)
+    for each in recordings:
+        each.counts.move(Status.SENDING, each.status)
+        if each.dropped is not None:
+            db.execute(DROP_CONVERSATIONS, (each.row[-1], *each.dropped))

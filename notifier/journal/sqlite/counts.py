@@ -1,11 +1,13 @@
-"""The figures of each minute, which each process keeps for itself."""
+"""Figures: how many deliveries there are by status, and what each process counted in a minute."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from notifier.deliveries import Status
 from notifier.journal import Minute
-from notifier.journal.minutes import minute_number, minute_of, minute_row
+from notifier.journal.rows import known_status, minute_number, minute_of, minute_row
 
 KEEP = "INSERT OR REPLACE INTO minutes VALUES (?, ?, ?, ?, ?, ?)"
 SUMMED = """
@@ -14,14 +16,43 @@ SUMMED = """
 """
 
 
-def keep(
+class StatusCounts:
+    """How many deliveries there are by status, true to what has been committed."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[Status] = Counter()
+        self._moves: Counter[Status] = Counter()
+
+    def load(self, db: sqlite3.Connection) -> None:
+        rows = db.execute("SELECT status, count(*) FROM deliveries GROUP BY status")
+        known = ((known_status(status), count) for status, count in rows)
+        self.counts = Counter({status: count for status, count in known if status is not None})
+
+    def move(self, before: Status | None, after: Status | None, count: int = 1) -> None:
+        if before is not None:
+            self._moves[before] -= count
+        if after is not None:
+            self._moves[after] += count
+
+    def commit(self) -> None:
+        if self._moves:
+            counts = self.counts.copy()  # replaced whole, because others read it meanwhile
+            counts.update(self._moves)
+            self.counts = counts
+            self._moves.clear()
+
+    def roll_back(self) -> None:
+        self._moves.clear()
+
+
+def keep_minutes(
     db: sqlite3.Connection, process: str, minutes: Sequence[Minute], *, forget_before: datetime
 ) -> None:
-    """In place of what the process has said of them before."""
+    """In place of what the process has counted in them so far."""
     db.executemany(KEEP, [minute_row(process, each) for each in minutes])
     db.execute("DELETE FROM minutes WHERE minute < ?", (minute_number(forget_before),))
 
 
-def summed(db: sqlite3.Connection, since: datetime, *, but: str) -> list[Minute]:
-    """Over all processes but one."""
+def minutes(db: sqlite3.Connection, since: datetime, *, but: str) -> list[Minute]:
+    """The sums over all processes but one."""
     return [minute_of(*row) for row in db.execute(SUMMED, (minute_number(since), but))]

@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from notifier.errors import MessageNotFound
 from notifier.journal import (
     Added,
     Backlog,
+    Change,
     Claim,
     Entry,
     Filter,
@@ -23,25 +25,21 @@ from notifier.journal import (
     Minute,
     News,
     Page,
-    Step,
 )  # fmt: skip
-from notifier.journal.sqlite import counts, opening, prunes, repeats, rows, searches, steps
-from notifier.journal.sqlite.additions import Addition
-from notifier.journal.sqlite.books import Books
-from notifier.journal.sqlite.claims import HEADS, Claims
-from notifier.journal.sqlite.faults import failure, keepable
-from notifier.journal.sqlite.lock import Lock
-from notifier.journal.sqlite.reader import Reader
-from notifier.journal.sqlite.recordings import Recording
-from notifier.journal.sqlite.rows import micros, moment
-from notifier.journal.sqlite.storage import Storage
-from notifier.journal.sqlite.threads import Clerk
+from notifier.journal.fairness import first_due
+from notifier.journal.rows import micros, moment
+from notifier.journal.searches import Turns
+from notifier.journal.sqlite import changes, counts, opening, rows, searches
+from notifier.journal.sqlite.additions import Addition, answer_kept
+from notifier.journal.sqlite.claims import HEADS, Claims, Recording
+from notifier.journal.sqlite.counts import StatusCounts
+from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, failure
+from notifier.journal.sqlite.thread import JournalThread, serve_reads
 from notifier.journal.sqlite.writer import Commit, Writer, commit
-from notifier.journal.turns import Turns
 
 BATCH = 1000  # pieces of work in one transaction
 # Between two transactions under load, the longer the more they hold: a quarter less CPU a message.
-GATHER_SECONDS, MOST_SECONDS = 0.0001, 0.004
+GATHER_SECONDS, GATHER_MOST_SECONDS = 0.0001, 0.004
 SEARCHES = 3  # at a time, of which one caller has two
 PORTION = 500  # deliveries in one transaction of those that touch many
 MIN_FREE_BYTES = 64 * 1024 * 1024
@@ -84,29 +82,33 @@ class SqliteJournal:
     ) -> None:
         self._path = Path(path)
         self._mounts = mounts
-        self._lock = Lock(self._path.with_name(self._path.name + ".lock"))
-        self._storage = Storage(self._path, min_free=min_free)
-        self._books = Books()
-        self._claims = Claims(self._books)
+        self._lock = opening.Lock(self._path.with_name(self._path.name + ".lock"))
+        self._disk = Disk(self._path, min_free=min_free)
+        self._counts = StatusCounts()
+        self._claims = Claims(self._counts)
         self._seq = 0  # of the newest delivery
         self._recovered = False
-        writer = Writer(
-            self._connect, books=self._books, storage=self._storage,
-            wal=self._path.with_name(self._path.name + "-wal"), commit=commit,
-        )  # fmt: skip
-        self.commits = writer.commits
+        wal = self._path.with_name(self._path.name + "-wal")
+        self._writer = Writer(counts=self._counts, disk=self._disk, wal=wal, commit=commit)
+        self.commits = self._writer.commits
         self.arriving: Callable[[Route], None] = lambda _: None
-        reader = Reader(lambda: opening.connect_reader(self._path))
-        self._writes = Clerk(
-            "journal-writes", writer, batch=BATCH, gather=GATHER_SECONDS, most=MOST_SECONDS,
+        self._writes = JournalThread(
+            "journal-writes",
+            connect=self._connect,
+            serve=self._writer.serve,
+            idle=self._writer.idle,
+            batch=BATCH,
+            gather=GATHER_SECONDS,
+            gather_most=GATHER_MOST_SECONDS,
             on_end=self._fail,
-        )  # fmt: skip
-        self._reads = Clerk("journal-reads", reader, batch=1, on_end=self._fail)
-        self._searches = [
-            Clerk(f"journal-searches-{number}", reader, batch=1, on_end=self._fail)
-            for number in range(SEARCHES)
-        ]
+        )
+        self._reads = self._reading("journal-reads")
+        self._searches = [self._reading(f"journal-searches-{n}") for n in range(SEARCHES)]
         self._turns = Turns(self._searches)
+
+    def _reading(self, name: str) -> JournalThread:
+        connect = partial(opening.connect_reader, self._path)
+        return JournalThread(name, connect=connect, serve=serve_reads, on_end=self._fail)
 
     async def open(self) -> None:
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -116,25 +118,27 @@ class SqliteJournal:
         except OSError as error:
             raise opening.unwritable(self._path, error) from error
         try:
-            for desk in (self._writes, self._reads, *self._searches):
-                await desk.open()
+            for thread in (self._writes, self._reads, *self._searches):
+                await thread.open()
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
         """The writer last: its connection is then the only one, and checkpoints."""
-        for desk in (*self._searches, self._reads, self._writes):
-            await desk.close()
+        for thread in (*self._searches, self._reads, self._writes):
+            await thread.close()
         self._lock.release()
 
     async def failed(self) -> BaseException:
         return await asyncio.shield(self._failure)
 
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
-        self._storage.check()
-        with keepable():
-            addition = Addition(entries, self._seq + 1, self._books, idempotency)
+        self._disk.check()
+        try:
+            addition = Addition(entries, self._seq + 1, self._counts, idempotency)
+        except UNBINDABLE as error:
+            raise explained(error) from error
         self._seq += len(entries)
         added = self._writes.ask(addition, vital=False)
         # The writer does not claim before it has added what was asked for earlier.
@@ -145,7 +149,7 @@ class SqliteJournal:
     async def answer(
         self, scope: str, key: str, fingerprint: bytes, *, now: datetime
     ) -> bytes | None:
-        return await self._reads.ask(lambda db: repeats.answer(db, (scope, key), fingerprint, now))
+        return await self._reads.ask(lambda db: answer_kept(db, (scope, key), fingerprint, now))
 
     async def claim(
         self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
@@ -154,35 +158,37 @@ class SqliteJournal:
             lambda db: self._claims.take(db, route, limit, micros(now()), slowest)
         )
 
-    async def holds(self, delivery: Delivery) -> bool:  # noqa: ARG002  nobody else could have it
+    async def still_ours(self, delivery: Delivery) -> bool:  # noqa: ARG002  nobody else could have it
         return True
 
     async def record(self, delivery: Delivery) -> bool:
-        with keepable():
-            recording = Recording(delivery, self._books)
+        try:
+            recording = Recording(delivery, self._counts)
+        except UNBINDABLE as error:
+            raise explained(error) from error
         return await self._writes.ask(recording)
 
-    async def amend(self, id: str, step: Step) -> Delivery:
+    async def amend(self, id: str, change: Change) -> Delivery:
         def work(db: sqlite3.Connection) -> Delivery:
-            return steps.take(db, self._books, _one(db, id), step, hold=False)
+            return changes.change_one(db, self._counts, _one(db, id), change, hold=False)
 
         return await self._writes.ask(work)
 
-    async def amend_all(self, which: Filter, step: Step) -> int:
+    async def amend_all(self, which: Filter, change: Change) -> int:
         changed, before = 0, None
         while True:
-            portion, before = await self._writes.ask(self._portion(which, step, before))
+            portion, before = await self._writes.ask(self._portion(which, change, before))
             changed += portion
             if before is None:
                 return changed
 
-    async def recover(self, step: Step) -> list[Delivery]:
+    async def recover(self, change: Change) -> list[Delivery]:
         recovered: list[Delivery] = []
         if self._recovered:
             return recovered
         seq = 0
         while True:
-            portion = await self._writes.ask(self._stepped(RECOVERABLE, (seq, PORTION), step))
+            portion = await self._writes.ask(self._changed(RECOVERABLE, (seq, PORTION), change))
             recovered += (delivery for _, delivery in portion)
             if len(portion) < PORTION:
                 self._recovered = True  # whatever is `sending` from here on is ours
@@ -193,20 +199,19 @@ class SqliteJournal:
         await asyncio.get_running_loop().create_future()  # there is nobody else
         raise AssertionError
 
-    async def expire(self, now: datetime, step: Step, *, limit: int = 500) -> list[Delivery]:
-        portion = await self._writes.ask(self._stepped(EXPIRED, (micros(now), limit), step))
+    async def expire(self, now: datetime, change: Change, *, limit: int = 500) -> list[Delivery]:
+        portion = await self._writes.ask(self._changed(EXPIRED, (micros(now), limit), change))
         return [delivery for _, delivery in portion]
 
     async def give_up_held(
-        self, before: datetime, step: Step, *, limit: int = 500
+        self, before: datetime, change: Change, *, limit: int = 500
     ) -> list[Delivery]:
-        portion = await self._writes.ask(self._stepped(HELD, (micros(before), limit), step))
+        portion = await self._writes.ask(self._changed(HELD, (micros(before), limit), change))
         return [delivery for _, delivery in portion]
 
     async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
         heads = await self._reads.ask(lambda db: db.execute(HEADS, (route.value,)).fetchall())
-        due = [due_at for priority, _, due_at in heads if priority <= slowest]
-        return moment(min(due)) if due else None
+        return first_due(heads, slowest)
 
     async def get(self, id: str, *, conversations: bool = False) -> Delivery:
         def work(db: sqlite3.Connection) -> Delivery:
@@ -237,10 +242,10 @@ class SqliteJournal:
 
     async def backlog(self) -> Backlog:
         oldest = [due_at for route in Route if (due_at := await self.next_due(route)) is not None]
-        counts = dict.fromkeys(Status, 0) | self._books.counts
+        by_status = dict.fromkeys(Status, 0) | self._counts.counts
         held = await self._reads.ask(lambda db: db.execute(OLDEST_HELD).fetchone()[0])
         held_since = None if held is None else moment(held)
-        return Backlog(counts, min(oldest, default=None), held_since)
+        return Backlog(by_status, min(oldest, default=None), held_since)
 
     async def put(self, name: str, value: str) -> None:
         await self._writes.ask(lambda db: _put(db, name, value))
@@ -248,15 +253,17 @@ class SqliteJournal:
     async def count_minutes(
         self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
     ) -> None:
-        await self._writes.ask(lambda db: counts.keep(db, by, minutes, forget_before=forget_before))
+        await self._writes.ask(
+            lambda db: counts.keep_minutes(db, by, minutes, forget_before=forget_before)
+        )
 
     async def minutes(self, since: datetime, *, but: str) -> list[Minute]:
-        return await self._reads.ask(lambda db: counts.summed(db, since, but=but))
+        return await self._reads.ask(lambda db: counts.minutes(db, since, but=but))
 
-    async def kept(self) -> dict[str, str]:
+    async def values(self) -> dict[str, str]:
         return dict(await self._reads.ask(lambda db: db.execute("SELECT * FROM words").fetchall()))
 
-    async def word(self, name: str) -> str | None:
+    async def value(self, name: str) -> str | None:
         row = await self._row("SELECT value FROM words WHERE name = ?", name)
         return None if row is None else row[0]
 
@@ -267,12 +274,16 @@ class SqliteJournal:
         return contextlib.nullcontext(True)
 
     async def prune(
-        self, *, finished_before: datetime, bodies_before: datetime, now: datetime, limit: int = 500
+        self,
+        *,
+        finished_before: datetime,
+        contents_before: datetime,
+        now: datetime,
+        limit: int = 500,
     ) -> int:
         def work(db: sqlite3.Connection) -> int:
-            return prunes.prune(
-                db, self._books, limit, micros(finished_before), micros(bodies_before), micros(now)
-            )
+            times = map(micros, (finished_before, contents_before, now))
+            return changes.prune(db, self._counts, limit, *times)
 
         return await self._writes.ask(work)
 
@@ -281,60 +292,60 @@ class SqliteJournal:
         opening.create(self._path)
         db = opening.connect_writer(self._path)
         try:
-            self._books.load(db)
+            self._counts.load(db)
             (self._seq,) = db.execute("SELECT ifnull(max(seq), 0) FROM deliveries").fetchone()
         except sqlite3.Error as error:
             db.close()
             raise opening.unusable(self._path, error) from error
-        self._storage.prepare()
+        self._disk.prepare()
         return db
 
     def _fail(self, error: BaseException) -> None:
         reason = failure(self._path, error)
         ours = None if isinstance(error, sqlite3.Error) else error  # a bug: show where
         log.error("journal_failed", path=str(self._path), reason=str(reason), exc_info=ours)
-        for desk in (self._writes, self._reads, *self._searches):
-            desk.end(error)
+        for thread in (self._writes, self._reads, *self._searches):
+            thread.end(error)
         if not self._failure.done():
             self._failure.set_result(reason)
 
     async def _search(self, by: str, work: Callable[[sqlite3.Connection], T]) -> T:
-        clerk = await self._turns.take(by)
+        thread = await self._turns.take(by)
         try:
-            answer = clerk.ask(work)
+            answer = thread.ask(work)
         except BaseException:
-            self._turns.give_back(by, clerk)
+            self._turns.give_back(by, thread)
             raise
-        # Not before the thread is free again, however long the caller waits.
-        answer.add_done_callback(lambda _: self._turns.give_back(by, clerk))
+        # Not before the thread is free again, even if the caller has stopped waiting.
+        answer.add_done_callback(lambda _: self._turns.give_back(by, thread))
         return await asyncio.shield(answer)
 
     async def _row(self, sql: str, id: str) -> tuple[Any, ...] | None:
         return await self._reads.ask(lambda db: db.execute(sql, (id,)).fetchone())
 
     def _portion(
-        self, which: Filter, step: Step, before: int | None
+        self, which: Filter, change: Change, before: int | None
     ) -> Callable[[sqlite3.Connection], tuple[int, int | None]]:
         """How many were changed, and where the next portion begins."""
 
         def work(db: sqlite3.Connection) -> tuple[int, int | None]:
             found = searches.matching(db, which, limit=PORTION, before=before)
-            changed = steps.take_all(db, self._books, found, step, hold=False)
+            changed = changes.change_all(db, self._counts, found, change, hold=False)
             return len(changed), found[-1][0] if len(found) == PORTION else None
 
         return work
 
-    def _stepped(
-        self, sql: str, values: tuple[int, int], step: Step
+    def _changed(
+        self, sql: str, values: tuple[int, int], change: Change
     ) -> Callable[[sqlite3.Connection], list[tuple[int, Delivery]]]:
-        return lambda db: steps.take_all(
-            db, self._books, db.execute(sql, values).fetchall(), step, hold=True
+        return lambda db: changes.change_all(
+            db, self._counts, db.execute(sql, values).fetchall(), change, hold=True
         )
 
 
-def _one(db: sqlite3.Connection, id: str) -> steps.Found:
+def _one(db: sqlite3.Connection, id: str) -> rows.Found:
     """Raises MessageNotFound."""
-    found: steps.Found | None = db.execute(ONE, (id,)).fetchone()
+    found: rows.Found | None = db.execute(ONE, (id,)).fetchone()
     if found is None:
         raise MessageNotFound(id)
     return found

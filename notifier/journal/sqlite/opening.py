@@ -1,16 +1,21 @@
-"""What must be true of a file before it is used as a journal."""
+"""
+What must be true of a file before it is used as a journal: it lies on a local disk, no other
+process has it, it is whole, and its schema is ours.
+"""
 
+import contextlib
+import fcntl
 import os
 import sqlite3
 import sys
+import time
 from importlib.resources import files
 from pathlib import Path
 
 import structlog
 
-from notifier.errors import JournalFailure
-from notifier.journal.sqlite.faults import RECOVERY
-from notifier.journal.sqlite.storage import network_file_system
+from notifier.errors import JournalFailure, JournalInUse
+from notifier.journal.sqlite.disk import RECOVERY, network_file_system
 
 # Each takes the schema from one version to the next. What has been released is not changed.
 MIGRATIONS = tuple(
@@ -24,6 +29,7 @@ CHECKED_BYTES = 32 * 1024 * 1024  # a larger file is only looked at where it is 
 BUSY = "PRAGMA busy_timeout = 2000"
 # A checkpoint holds up everybody who waits for a commit: rather seldom and longer.
 CHECKPOINT_PAGES = 4000
+READ_PID_SECONDS = 0.2  # the holder writes its pid right after locking
 
 log = structlog.get_logger()
 
@@ -150,3 +156,44 @@ def unusable(path: Path, error: Exception) -> JournalFailure:
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return JournalFailure(f"the journal {path} cannot be used ({name}: {error}). "
                           + RECOVERY.format(path))  # fmt: skip
+
+
+class Lock:
+    """Held from `acquire` to `release`, or to the end of the process, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def acquire(self, what: str) -> None:
+        """Raises JournalInUse, naming the holder; OSError where the file cannot be made."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(fd)
+            os.close(fd)
+            raise JournalInUse(f"the journal {what} is in use by {holder}") from None
+        except OSError:
+            os.close(fd)
+            raise
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        # The file stays: to remove it would let a third process lock another one of its name.
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = None
+
+
+def _holder(fd: int) -> str:
+    give_up = time.monotonic() + READ_PID_SECONDS
+    while not (pid := os.pread(fd, 20, 0).strip()):
+        if time.monotonic() > give_up:
+            return "another process"
+        time.sleep(0.01)
+    return f"pid {pid.decode('ascii', 'replace')}"

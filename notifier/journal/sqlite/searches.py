@@ -1,18 +1,17 @@
 """Pages of what matches a filter, newest first: a search in an index, never a scan of the table."""
 
-import base64
-import binascii
 import contextlib
 import sqlite3
 from typing import TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from notifier.deliveries import Status
-from notifier.errors import Rejected
 from notifier.journal import Filter, Page
-from notifier.journal.sqlite.rows import BUCKET_BITS, Value, delivery, micros
-from notifier.journal.sqlite.wording import mentions
+from notifier.journal.rows import Value, micros
+from notifier.journal.searches import MOST_WORDS, cursor_of, seq_of
+from notifier.journal.sqlite.rows import BUCKET_BITS, Found, delivery
 
 # So many rows are looked through in no time.
 FEW_ROWS = 2_000
@@ -20,7 +19,6 @@ FEW_ROWS = 2_000
 # No index knows the words of a subject: so many rows are read through for one page.
 READ_THROUGH_ROWS = 10_000
 
-Row: TypeAlias = tuple[int, str, bytes]  # seq, status, record
 Term: TypeAlias = tuple[str, tuple[str, ...]]  # the name of a filter, and what it allows
 
 MOST = 2**63 - 1  # no time is later
@@ -41,6 +39,21 @@ _AMONG_TERMS = "EXISTS (SELECT 1 FROM terms WHERE bucket = d.seq >> ? AND term =
 _RARE = frozenset({"reference", "to", "user_id"})  # each value is that of few deliveries
 _BUCKETED = _RARE | {"tag"}
 
+# The words of a search are looked for in what a person would look at, not in the whole record.
+_encode = msgspec.json.Encoder().encode
+
+_TEXT = "CAST(d.record AS TEXT)"
+# Nearly every row that is not meant ends here, before its JSON is read.
+_SOMEWHERE = f"instr(lower({_TEXT}), ?) > 0"
+_FIELDS = ("subject", "sender", "reference", "user_id", "reason", "id")
+_FIELD = " || char(10) || ".join(f"ifnull({_TEXT} ->> '$.{name}', '')" for name in _FIELDS)
+_ADDRESS = f"SELECT value ->> '$.address' AS said FROM json_each({_TEXT}, '$.recipients')"  # noqa: S608  constant
+_TAG = f"SELECT value AS said FROM json_each({_TEXT}, '$.tags')"  # noqa: S608  constant
+_THERE = (
+    f"(instr(lower({_FIELD}), ?) > 0"  # noqa: S608  no piece is a caller's
+    f" OR EXISTS (SELECT 1 FROM ({_ADDRESS} UNION ALL {_TAG}) WHERE instr(lower(said), ?) > 0))"
+)
+
 
 class _Sieve(Struct, frozen=True):
     """Conditions on the rows that a search runs through."""
@@ -53,18 +66,18 @@ class _Sieve(Struct, frozen=True):
 
 
 def find(db: sqlite3.Connection, which: Filter, *, limit: int, cursor: str | None) -> Page:
-    first, past = _all(db, None if cursor is None else _seq(cursor))
+    first, past = _all(db, seq_of(cursor))
     span = (max(first, past - READ_THROUGH_ROWS), past) if which.q else (first, past)
     rows = _rows_within(db, which, span, limit + 1)
     page = tuple(delivery(db, *row) for row in rows[:limit])
     if len(rows) > limit:
-        return Page(page, _cursor(rows[limit - 1][0]))
-    return Page(page, _cursor(span[0]) if span[0] > first else None)
+        return Page(page, cursor_of(rows[limit - 1][0]))
+    return Page(page, cursor_of(span[0]) if span[0] > first else None)
 
 
 def matching(
     db: sqlite3.Connection, which: Filter, *, limit: int, before: int | None = None
-) -> list[Row]:
+) -> list[Found]:
     """Rows with seq below `before`, the newest first."""
     return _rows_within(db, which, _all(db, before), limit)
 
@@ -75,8 +88,8 @@ def count(db: sqlite3.Connection, which: Filter, *, most: int) -> int:
 
 def _rows_within(
     db: sqlite3.Connection, which: Filter, span: tuple[int, int], limit: int
-) -> list[Row]:
-    rows: list[Row] = []
+) -> list[Found]:
+    rows: list[Found] = []
     for part in _parts(db, which, span):
         rows += _within(db, which, part, limit - len(rows))
         if len(rows) == limit:
@@ -84,7 +97,9 @@ def _rows_within(
     return rows
 
 
-def _within(db: sqlite3.Connection, which: Filter, span: tuple[int, int], limit: int) -> list[Row]:
+def _within(
+    db: sqlite3.Connection, which: Filter, span: tuple[int, int], limit: int
+) -> list[Found]:
     terms = _by_telling(db, _terms(which))
     sieve = _sieve(which, terms[1:])
     if not terms:
@@ -152,7 +167,7 @@ def _sieve(which: Filter, terms: list[Term]) -> _Sieve:
     if which.created_before is not None:
         sieve = sieve.under("d.created_at < ?", micros(which.created_before))
     if which.q:
-        where, values = mentions(which.q)
+        where, values = _mentions(which.q)
         return _Sieve((*sieve.where, *where), (*sieve.values, *values))
     return sieve
 
@@ -164,11 +179,11 @@ def _column(name: str) -> str:
 
 def _by_bucket(
     db: sqlite3.Connection, term: str, sieve: _Sieve, span: tuple[int, int], limit: int
-) -> list[Row]:
+) -> list[Found]:
     source = "terms AS t CROSS JOIN deliveries AS d ON d.seq = t.seq"
     first, past = span
     ends = ((past - 1) >> BUCKET_BITS, first >> BUCKET_BITS)
-    rows: list[Row] = []
+    rows: list[Found] = []
     with contextlib.closing(db.execute(_HITS, (*ends, term))) as hits:
         for (bucket,) in hits:
             here = sieve.under("t.bucket = ? AND t.term = ?", bucket, term)
@@ -186,7 +201,7 @@ def _rows(
     limit: int,
     *,
     seq: str = "d.seq",
-) -> list[Row]:
+) -> list[Found]:
     # Made of constant pieces, so that SQLite keeps the few that there are prepared.
     where = " AND ".join((*sieve.where, f"{seq} >= ? AND {seq} < ?"))
     sql = (
@@ -224,15 +239,22 @@ def _parts(db: sqlite3.Connection, which: Filter, span: tuple[int, int]) -> list
     return parts
 
 
-def _cursor(seq: int) -> str:
-    return base64.urlsafe_b64encode(seq.to_bytes(8, "big")).decode().rstrip("=")
+def _mentions(q: str) -> tuple[tuple[str, ...], tuple[Value, ...]]:
+    """
+    Conditions, and their values: each word occurs in subject, sender, recipients, reference,
+    user id, tags, id, or the reason why it is where it is. A to Z in either case; other letters
+    as they are, which is all that SQLite's own lower() does.
+    """
+    words = [_lowered(word) for word in q.split()[:MOST_WORDS]]
+    where = [condition for _ in words for condition in (_SOMEWHERE, _THERE)]
+    values = [value for word in words for value in (_as_json(word), word, word)]
+    return tuple(where), tuple(values)
 
 
-def _seq(cursor: str) -> int:
-    try:
-        seq = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        seq = b""
-    if len(seq) != 8 or seq[0] > 0x7F:
-        raise Rejected("cursor: is none that a list has returned")
-    return int.from_bytes(seq, "big")
+def _lowered(word: str) -> str:
+    return "".join(each.lower() if each.isascii() else each for each in word)
+
+
+def _as_json(word: str) -> str:
+    """As it stands inside a string of the record."""
+    return _encode(word).decode()[1:-1]

@@ -1,31 +1,27 @@
-"""The one thread that writes: shared commits, and what to do when the disk is full."""
+"""What the one thread that writes does: shared commits, and what helps when the disk is full."""
 
 import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import structlog
 
 from notifier.errors import NotifierError
-from notifier.journal.commits import Commits
-from notifier.journal.sqlite import repeats
-from notifier.journal.sqlite.additions import Addition
-from notifier.journal.sqlite.books import Books
-from notifier.journal.sqlite.faults import UNBINDABLE, explained, is_fatal, is_full
+from notifier.journal import Added, Commits
+from notifier.journal.sqlite.additions import Addition, insert_all, used_keys
+from notifier.journal.sqlite.changes import ChangeRaised
+from notifier.journal.sqlite.claims import Recording, record_all
+from notifier.journal.sqlite.counts import StatusCounts
+from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
-from notifier.journal.sqlite.recordings import Recording
-from notifier.journal.sqlite.steps import StepRaised
-from notifier.journal.sqlite.storage import Storage
-from notifier.journal.sqlite.threads import Answer, Piece
+from notifier.journal.sqlite.thread import Answer, Piece
 
 WAL_BYTES = 64 * 1024 * 1024  # past it the WAL is cut when there is a moment
 
-W = TypeVar("W")
-Commit = Callable[[sqlite3.Connection], object]
-Asked: TypeAlias = tuple["asyncio.Future[Any]", W]  # who waits, and for what
+Commit: TypeAlias = Callable[[sqlite3.Connection], object]
 
 log = structlog.get_logger()
 
@@ -36,23 +32,16 @@ def commit(db: sqlite3.Connection) -> None:
 
 class Writer:
     """
-    All that has piled up is one transaction, and one fsync. Where any piece of it fails in
-    the database, each is done again in a transaction of its own, so that none harms another.
-    Nobody else writes, and nobody else checkpoints.
+    Whatever waits is one transaction, and one fsync. If any piece of it fails in the database,
+    each is done again in a transaction of its own, so that none harms another. Nobody else
+    writes, and nobody else checkpoints.
     """
 
     def __init__(
-        self,
-        connect: Callable[[], sqlite3.Connection],
-        *,
-        books: Books,
-        storage: Storage,
-        wal: Path,
-        commit: Commit,
+        self, *, counts: StatusCounts, disk: Disk, wal: Path, commit: Commit = commit
     ) -> None:
-        self.connect = connect
-        self._books = books
-        self._storage = storage
+        self._counts = counts
+        self._disk = disk
         self._wal = wal
         self._commit = commit
         self.commits = Commits()
@@ -69,15 +58,16 @@ class Writer:
                 return [self._failed(db, batch[0], error)]
         return [self._alone(db, piece) for piece in batch]
 
-    def rest(self, db: sqlite3.Connection) -> None:
+    def idle(self, db: sqlite3.Connection) -> None:
         """Cut a WAL that a long reader has let grow; put the ballast back."""
-        self._storage.refill()
+        if self._disk.ballast_out:
+            self._disk.refill()
         size = self._wal.stat().st_size
         large = size > WAL_BYTES
         if large and not self._alarmed:
             log.warning("journal_wal_large", path=str(self._wal), bytes=size)
         self._alarmed = large
-        if large or self._storage.ballast_out:  # there the WAL must not grow, but begin again
+        if large or self._disk.ballast_out:  # there the WAL must not grow, but begin again
             self._checkpoint(db, cut=large)
 
     def _checkpoint(self, db: sqlite3.Connection, *, cut: bool) -> None:
@@ -91,23 +81,17 @@ class Writer:
             if is_fatal(error):
                 raise
 
-    def disconnect(self, db: sqlite3.Connection) -> None:
-        """
-        As the last connection that closes, ours takes the WAL into the file. After a failure
-        it is not the last: what is on disk then is left as it is.
-        """
-        db.close()
-
     def _together(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
+        """First the pieces that cost less all at once than one by one, then the others."""
         db.execute("BEGIN IMMEDIATE")
         answers: list[Answer] = []
         additions, recordings, others = _sorted(db, batch)
         if additions:
-            added = Addition.together(db, [work for _, work in additions])
-            answers += [(future, added) for future, _ in additions]
+            insert_all(db, list(additions.values()))
+            answers += ((future, Added()) for future in additions)
         if recordings:
-            Recording.together(db, [work for _, work in recordings])
-            answers += [(future, True) for future, _ in recordings]
+            record_all(db, list(recordings.values()))
+            answers += ((future, True) for future in recordings)
         for piece in others:
             before = db.total_changes
             try:
@@ -115,11 +99,11 @@ class Writer:
             except (NotifierError, *UNBINDABLE) as error:
                 if db.total_changes != before:
                     raise  # half done: it must be undone, and the rest done again
-                answers.append((piece.future, told(error)))
+                answers.append((piece.future, _raised(error)))
         begun = time.perf_counter()
         self._commit(db)
         self.commits.observe(time.perf_counter() - begun, len(batch))
-        self._books.keep()
+        self._counts.commit()
         return answers
 
     def _alone(self, db: sqlite3.Connection, piece: Piece) -> Answer:
@@ -132,36 +116,41 @@ class Writer:
             return self._failed(db, piece, error)
 
     def _failed(self, db: sqlite3.Connection, piece: Piece, error: Exception) -> Answer:
-        """The last thing to try before it is given up: to throw off the ballast."""
-        if piece.vital and is_full(error) and self._storage.release():
+        """Once more without the ballast, where that may help."""
+        if piece.vital and is_full(error) and self._disk.release():
             return self._alone(db, piece)
-        return piece.future, told(error)
+        return piece.future, _raised(error)
 
     def _undo(self, db: sqlite3.Connection) -> None:
-        self._books.forget()
+        self._counts.roll_back()
         if db.in_transaction:
             db.execute("ROLLBACK")
 
 
-def told(error: Exception) -> Exception:
-    return error.error if isinstance(error, StepRaised) else explained(error)
+def _raised(error: Exception) -> Exception:
+    """What the caller gets."""
+    return error.error if isinstance(error, ChangeRaised) else explained(error)
 
 
 def _sorted(
     db: sqlite3.Connection, batch: list[Piece]
-) -> tuple[list[Asked[Addition]], list[Asked[Recording]], list[Piece]]:
-    """What is alike goes first: all of it at once costs less than one by one."""
-    additions: list[Asked[Addition]] = []
-    recordings: list[Asked[Recording]] = []
+) -> tuple[
+    "dict[asyncio.Future[Any], Addition]", "dict[asyncio.Future[Any], Recording]", list[Piece]
+]:
+    """Simple additions and recordings, by their callers' futures; and the other pieces."""
+    additions: dict[asyncio.Future[Any], Addition] = {}
+    recordings: dict[asyncio.Future[Any], Recording] = {}
     others: list[Piece] = []
-    asked = [piece.work.idempotency for piece in batch if isinstance(piece.work, Addition)]
-    seen = repeats.known(db, filter(None, asked))
+    all_additions = [piece.work for piece in batch if isinstance(piece.work, Addition)]
+    used = used_keys(db, all_additions) if all_additions else set()
     for piece in batch:
-        match piece.work:
-            case Addition(plain=True) as addition if addition.is_first(seen):
-                additions.append((piece.future, addition))
-            case Recording() as recording if len(batch) > 1:
-                recordings.append((piece.future, recording))
-            case _:
-                others.append(piece)
+        work = piece.work
+        if isinstance(work, Addition) and not work.collapsing and work.key_name not in used:
+            additions[piece.future] = work
+            if work.key_name is not None:
+                used.add(work.key_name)
+        elif isinstance(work, Recording) and len(batch) > 1:
+            recordings[piece.future] = work
+        else:
+            others.append(piece)
     return additions, recordings, others

@@ -1,8 +1,13 @@
-"""What must be true of a database before it is used: it is there, ours, and of our version."""
+"""
+Connections to the database: what must be true of it before it is used, and what the errors of the
+driver mean.
+"""
 
 import asyncio
+import contextlib
 import ipaddress
 import time
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
@@ -11,7 +16,7 @@ import asyncpg
 import structlog
 
 from notifier.errors import ConfigurationError, JournalFailure, JournalUnavailable
-from notifier.journal.postgres.faults import TROUBLE, told
+from notifier.journal import faults
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -36,6 +41,11 @@ MIGRATIONS = tuple(
     files(__package__).joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema_2.sql")
 )
 
+# What the database, the network, or the driver between them raises.
+TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+# Two transactions were in each other's way: a second try may succeed.
+COLLIDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
 _VERIFIED = {"verify-ca", "verify-full"}  # of the modes of libpq, section 34.19
 
 log = structlog.get_logger()
@@ -47,16 +57,16 @@ async def connect(url: str) -> Connection:
     )
 
 
-async def opened(url: str) -> Pool:
-    """A pool on a database that is ready. Raises ConfigurationError, JournalFailure."""
-    _warn_of_strangers(url)
+async def open_pool(url: str) -> Pool:
+    """Raises ConfigurationError, JournalFailure."""
+    _warn_if_unverified(url)
     db = await _first(url)
     try:
-        with told():
+        with translated():
             await _check(db)
             await _migrate(db)
         return await asyncpg.create_pool(
-            url, min_size=2, max_size=CONNECTIONS, timeout=CONNECT_SECONDS, reset=_as_it_is,
+            url, min_size=2, max_size=CONNECTIONS, timeout=CONNECT_SECONDS, reset=_leave,
             command_timeout=COMMAND_SECONDS, server_settings=SESSION,
         )  # fmt: skip
     except (JournalUnavailable, *TROUBLE) as error:
@@ -65,8 +75,8 @@ async def opened(url: str) -> Pool:
         await db.close()
 
 
-def _warn_of_strangers(url: str) -> None:
-    """Whoever is between us and a server that is not verified reads and changes every message."""
+def _warn_if_unverified(url: str) -> None:
+    """Anybody between us and a server that is not verified can read and change every message."""
     parts = urlsplit(url)
     given = dict(parse_qsl(parts.query))
     mode = given.get("sslmode", "prefer")
@@ -91,8 +101,8 @@ def _is_local(host: str) -> bool:
         return False
 
 
-async def _as_it_is(_: Any) -> None:
-    """Nothing of ours outlives a transaction: there is nothing to reset."""
+async def _leave(_: Any) -> None:
+    """Reset nothing: nothing of ours outlives a transaction."""
 
 
 async def _first(url: str) -> Connection:
@@ -146,3 +156,35 @@ async def _migrate(db: Connection) -> None:
             await db.execute(migration, timeout=600)
             await db.execute("INSERT INTO versions VALUES ($1, now())", version)
         log.info("journal_migrated", version=version)
+
+
+def is_unkeepable(error: BaseException) -> bool:
+    """Whether the database cannot hold it, whoever asks and whenever."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return isinstance(error, ValueError)  # the driver could not even send it
+    return isinstance(
+        error, (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, UnicodeError)
+    )
+
+
+def explained(error: BaseException) -> BaseException:
+    """What a caller gets."""
+    if is_unkeepable(error):
+        return faults.unkeepable(error)
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return faults.search_too_long()
+    if isinstance(error, (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)):
+        return faults.full(f"the database is full ({error})")
+    if isinstance(error, TROUBLE):
+        why = str(error) or type(error).__name__
+        return JournalUnavailable(f"the database cannot be reached or written: {why}")
+    return error
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raises what a caller gets, in place of what the driver raises."""
+    try:
+        yield
+    except TROUBLE as error:
+        raise explained(error) from error

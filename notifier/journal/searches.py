@@ -1,28 +1,52 @@
-"""Who may search now: a caller's many searches do not hold up the one of another."""
+"""What searches of both journals share: cursors, and whose turn it is to search."""
 
 import asyncio
+import base64
+import binascii
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
+from notifier.errors import Rejected
+
 P = TypeVar("P")
+
+MOST_WORDS = 8  # of a search; the rest is ignored
+
+
+def cursor_of(seq: int) -> str:
+    """Where the next page begins: before the delivery with this number."""
+    return base64.urlsafe_b64encode(seq.to_bytes(8, "big")).decode().rstrip("=")
+
+
+def seq_of(cursor: str | None) -> int | None:
+    """Raises Rejected."""
+    if cursor is None:
+        return None
+    try:
+        seq = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        seq = b""
+    if len(seq) != 8 or seq[0] > 0x7F:
+        raise Rejected("cursor: not one that a list returned")
+    return int.from_bytes(seq, "big")
 
 
 class Turns(Generic[P]):
     """
-    Places for searches, at least two. One caller never has all of them, and callers that wait
-    are served in turns, however many searches each has asked for.
+    Shares places for searches, at least two, among callers. One caller never has all of them,
+    and callers that wait take turns, however many searches each has asked for.
     """
 
     def __init__(self, places: Sequence[P]) -> None:
         self._free = list(places)
         self._most = len(places) - 1  # of one caller
         self._busy: dict[str, int] = {}
-        # By caller; who has been served goes to the end.
+        # By caller. A caller that has been served goes to the end.
         self._waiting: OrderedDict[str, deque[asyncio.Future[P]]] = OrderedDict()
 
     async def take(self, caller: str) -> P:
-        """A place, once it is this caller's turn; it is to be given back."""
+        """A place, once it is this caller's turn. The caller gives it back."""
         turn: asyncio.Future[P] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
         self._serve()
@@ -41,7 +65,7 @@ class Turns(Generic[P]):
         self._serve()
 
     def _serve(self) -> None:
-        """Who has the fewest places first; of several, who was not served for longest."""
+        """First the caller with the fewest places; of several, the one served longest ago."""
         while self._free and (caller := self._next()) is not None:
             self._busy[caller] = self._busy.get(caller, 0) + 1
             self._waiting[caller].popleft().set_result(self._free.pop())
@@ -50,7 +74,7 @@ class Turns(Generic[P]):
     def _next(self) -> str | None:
         for caller in list(self._waiting):
             waiting = self._waiting[caller]
-            while waiting and waiting[0].done():  # who has stopped waiting
+            while waiting and waiting[0].done():  # it has stopped waiting
                 waiting.popleft()
             if not waiting:
                 del self._waiting[caller]

@@ -1,14 +1,18 @@
-"""The file system below the journal: its kind, its free space, and the ballast."""
+"""
+The disk below the journal: its kind, its free space, the ballast; and which of SQLite's errors
+mean that it is full or broken.
+"""
 
 import contextlib
 import os
+import sqlite3
 import time
 from pathlib import Path
 
 import structlog
 
-from notifier.errors import JournalUnavailable
-from notifier.journal.sqlite.faults import RETRY_FULL_SECONDS
+from notifier.errors import JournalFailure, JournalUnavailable, NotifierError
+from notifier.journal import faults
 
 BALLAST_BYTES = 1024 * 1024
 LOOK_SECONDS = 1.0  # between two looks at the free space
@@ -23,10 +27,30 @@ NETWORK = frozenset(
     }
 )
 
+# The disk or the file itself is at fault: what was written so far may not be what is read
+# next, and another fsync would report a success that is none.
+_FATAL = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_INTERNAL,
+    }
+)
+# Python raises these itself while it binds a value that SQLite cannot hold.
+UNBINDABLE = (UnicodeError, OverflowError)
+RECOVERY = (
+    "Check the disk. To save what can be read, stop notifier and run: "
+    "sqlite3 '{0}' .recover | sqlite3 '{0}.recovered', then put that file in its place"
+)
+
 log = structlog.get_logger()
 
 
-class Storage:
+class Disk:
     """
     New messages are refused while less than `min_free` bytes are left, or while the
     ballast is out. The ballast is a file that makes room for what must still be written.
@@ -37,7 +61,7 @@ class Storage:
         self._min_free = min_free
         self._ballast = path.with_name(path.name + ".ballast")
         self.ballast_out = False
-        self._looked_at = float("-inf")
+        self._looked_at = self._tried_at = float("-inf")
         self._low = False
 
     def check(self) -> None:
@@ -47,15 +71,11 @@ class Storage:
             self._looked_at = now
             self._low = _free(self._folder) < self._min_free
         if self._low or self.ballast_out:
-            raise JournalUnavailable(
-                "insufficient_storage: the journal's disk is nearly full",
-                retry_after=RETRY_FULL_SECONDS,
-            )
+            raise faults.full("the journal's disk is nearly full")
 
     def prepare(self) -> None:
         """Make the ballast, where there is room for it."""
         self.ballast_out = not self._ballast.exists()
-        self._tried_at = float("-inf")
         self.refill()
 
     def release(self) -> bool:
@@ -112,3 +132,40 @@ def _mount(line: str) -> tuple[str, str]:
     for octal, plain in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
         point = point.replace(octal, plain)
     return point, after.split(" ")[0]
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether there is no space left, also for the WAL's index."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether the journal must never be written again by this process."""
+    if isinstance(error, (NotifierError, *UNBINDABLE)):
+        return False
+    if not isinstance(error, sqlite3.Error):
+        return True
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_INTERNAL)
+    return not is_full(error) and code & 0xFF in _FATAL
+
+
+def explained(error: Exception) -> NotifierError:
+    """What a caller gets."""
+    if isinstance(error, NotifierError):
+        return error
+    if is_full(error):
+        return faults.full(f"the journal's disk is full ({error})")
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, *UNBINDABLE)):
+        return faults.unkeepable(error)
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+        return faults.search_too_long()
+    return JournalUnavailable(f"the journal cannot do it now: {error}")
+
+
+def failure(path: object, error: BaseException) -> JournalFailure:
+    """What an operator reads once the journal cannot be written any more."""
+    if isinstance(error, JournalFailure):
+        return error
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return JournalFailure(f"journal_io_error: {path}: {name}: {error}. {RECOVERY.format(path)}")

@@ -1,0 +1,80 @@
+"""Which deliveries are claimed next: shares for each priority, and within one for each API key."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import product, zip_longest
+from operator import attrgetter
+from typing import TypeAlias, TypeVar
+
+from notifier.deliveries import Priority, Route
+from notifier.journal.rows import moment
+
+T = TypeVar("T")
+
+AHEAD_BYTES = 64 * 1024  # a larger content is read when it is sent
+# One in so many places goes to each slower priority that has something due.
+SLOWER_EVERY = 8
+
+by_priority = attrgetter("delivery.priority")  # of a claim
+
+Head: TypeAlias = tuple[int, str, int]  # a priority, a key, and when its first delivery is due
+Queue: TypeAlias = tuple[Route, int]  # a route and a priority
+
+
+class Fairness:
+    """Remembers, between claims, whose turn it is. Each replica has its own memory."""
+
+    def __init__(self) -> None:
+        self._given: defaultdict[Route, int] = defaultdict(int)  # places, of all priorities
+        self._last: dict[Queue, str] = {}  # the key that was served last
+
+    def shares(
+        self, route: Route, limit: int, priorities: Sequence[int]
+    ) -> Iterator[tuple[int, int]]:
+        """Priorities and how many places each may fill, in this order. The fastest is first."""
+        if len(priorities) > 1:
+            before = self._given[route]
+            self._given[route] = after = before + limit
+            for number, priority in enumerate(reversed(priorities[1:])):
+                shift = number * SLOWER_EVERY // 2  # so that their turns never coincide
+                yield priority, (after + shift) // SLOWER_EVERY - (before + shift) // SLOWER_EVERY
+        for priority in priorities:
+            yield priority, limit
+
+    def order(self, queue: Queue, keys: Sequence[str]) -> list[str]:
+        """First the key that comes after the one that was served last."""
+        last = self._last.get(queue, "")
+        return [key for key in keys if key > last] + [key for key in keys if key <= last]
+
+    def in_turns(self, queue: Queue, found: Mapping[str, Sequence[T]]) -> list[T]:
+        """One of each key, then the second of each, and so on."""
+        turns = [
+            (key, each)
+            for turn in zip_longest(*(product([key], some) for key, some in found.items()))
+            for key, each in filter(None, turn)
+        ]
+        if turns:
+            self._last[queue] = turns[-1][0]
+        return [each for _, each in turns]
+
+
+def due_keys(heads: Iterable[Head], now: int, slowest: Priority) -> dict[int, list[str]]:
+    """The keys that have something due, by priority, the fastest first."""
+    keys: dict[int, list[str]] = {}
+    for priority, key, due_at in heads:
+        if due_at <= now and priority <= slowest:
+            keys.setdefault(priority, []).append(key)
+    return keys
+
+
+def first_due(heads: Iterable[Head], slowest: Priority = Priority.BULK) -> datetime | None:
+    """When the first of them is due."""
+    due = min((due_at for priority, _, due_at in heads if priority <= slowest), default=None)
+    return None if due is None else moment(due)
+
+
+def portions(keys: Sequence[str], places: int) -> dict[str, int]:
+    """How many deliveries to ask of each key, so that they fill these places."""
+    share = max(1, places // len(keys))
+    return dict.fromkeys(keys[: places // share], share)

@@ -1,0 +1,159 @@
+"""Deliveries changed, many by one statement, and what is old dropped."""
+
+import contextlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import structlog
+
+from notifier.deliveries import Delivery, Status
+from notifier.errors import Rejected, WrongState
+from notifier.journal import Change
+from notifier.journal.postgres import rows
+from notifier.journal.postgres.connection import Connection
+from notifier.journal.rows import Unreadable, conversations, decode, micros, salvaged, terms
+
+Found: TypeAlias = Any  # a row with seq, status, record
+
+_TYPES, _NAMES = rows.arrays({"seq": "bigint"}, rows.CHANGING_TYPES)
+UPDATE = f"""
+    UPDATE deliveries SET {rows.SET} FROM unnest({_TYPES}) AS changed ({_NAMES})
+    WHERE deliveries.seq = changed.seq
+"""  # noqa: S608  constant
+INSERT_CONVERSATIONS = """
+    INSERT INTO conversations SELECT * FROM unnest($1::bigint[], $2::int[], $3::bytea[])
+    ON CONFLICT (seq, number) DO UPDATE SET lines = excluded.lines
+"""
+# The columns without the record, which cannot be read and is left as it is.
+UPDATE_UNREADABLE = """
+    UPDATE deliveries SET status = $2, due_at = NULL, expires_at = NULL, collapse_key = NULL,
+        finished_at = $3, held_at = $4, lease = NULL, claim = NULL
+    WHERE seq = $1
+"""
+ENDED = """
+    DELETE FROM deliveries WHERE seq IN (
+        SELECT seq FROM deliveries WHERE finished_at < $1
+        ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) RETURNING seq, status, record
+"""
+DROP_TERMS = """
+    DELETE FROM terms USING unnest($1::text[], $2::bigint[]) AS gone (term, seq)
+    WHERE terms.term = gone.term AND terms.seq = gone.seq
+"""
+STRIP = """
+    UPDATE deliveries SET stripped = TRUE WHERE seq IN (
+        SELECT seq FROM deliveries WHERE finished_at < $1 AND NOT stripped
+        ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) RETURNING seq
+"""
+DROP_CONTENTS = "DELETE FROM contents WHERE seq = ANY ($1::bigint[]) RETURNING seq"
+DROP_CONVERSATIONS = "DELETE FROM conversations WHERE seq = ANY ($1::bigint[])"
+DROP_KEYS = """
+    DELETE FROM idempotency WHERE (scope, key) IN (
+        SELECT scope, key FROM idempotency WHERE expires_at <= $1
+        ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) RETURNING scope
+"""
+
+log = structlog.get_logger()
+
+
+async def update(db: Connection, changes: Sequence[tuple[int, Delivery]]) -> None:
+    """Write what has become of deliveries whose rows are locked."""
+    if changes:
+        values = [(seq, *rows.changing(delivery)) for seq, delivery in changes]
+        await db.execute(UPDATE, *rows.turned(values, len(rows.CHANGING_TYPES) + 1))
+        # Only records that version 1 has written have conversations without rows of their own.
+        if said := [(seq, *row) for seq, each in changes for row in conversations(each)]:
+            await db.execute(INSERT_CONVERSATIONS, *rows.turned(said, 3))
+
+
+async def change_all(
+    db: Connection, found: Sequence[Found], change: Change, *, hold: bool
+) -> list[Delivery]:
+    """
+    Those that were changed. Where the change raises Rejected, the row stays. A delivery whose
+    record cannot be read can only end. A change that does not end it holds it instead (`hold`),
+    so that it does not come back for ever, or leaves it as it is.
+    """
+    after: list[Delivery] = []
+    changes: list[tuple[int, Delivery]] = []
+    for row in found:
+        with contextlib.suppress(Rejected):
+            try:
+                before = decode(row["status"], row["record"])
+            except Unreadable as why:
+                after.append(await _change_unreadable(db, row, change, why, hold=hold))
+                continue
+            after.append(change(before))
+            if after[-1] is not before:
+                changes.append((row["seq"], after[-1]))
+    await update(db, changes)
+    return after
+
+
+async def change_one(db: Connection, row: Found, change: Change) -> Delivery:
+    """What it is now. Raises what the change raises; WrongState where it could only end."""
+    try:
+        before = decode(row["status"], row["record"])
+    except Unreadable as why:
+        return await _change_unreadable(db, row, change, why, hold=False)
+    after = change(before)
+    if after is not before:
+        await update(db, [(row["seq"], after)])
+    return after
+
+
+async def hold_unreadable(db: Connection, row: Found, why: Unreadable) -> Delivery:
+    """Hold a delivery that cannot be read, for a person or a newer notifier."""
+    delivery = await rows.salvaged(db, row["seq"], Status.HELD, row["record"], why)
+    now = micros(datetime.now(UTC))
+    await db.execute(UPDATE_UNREADABLE, row["seq"], Status.HELD.value, None, now)
+    log.error("record_unreadable", id=delivery.id, reason=delivery.reason)
+    return delivery
+
+
+async def _change_unreadable(
+    db: Connection, row: Found, change: Change, why: Unreadable, *, hold: bool
+) -> Delivery:
+    before = await rows.salvaged(db, row["seq"], row["status"], row["record"], why)
+    after = change(before)
+    if after.finished_at is not None:
+        ended = micros(after.finished_at)
+        await db.execute(UPDATE_UNREADABLE, row["seq"], after.status.value, ended, None)
+        return after
+    if not hold:
+        raise WrongState(before.reason)
+    return await hold_unreadable(db, row, why)
+
+
+async def prune(
+    db: Connection, limit: int, finished_before: int, contents_before: int, now: int
+) -> int:
+    """
+    Drop what is old, up to `limit` of each kind; how many rows went. In the caller's transaction;
+    several replicas may do it at once. Times in microseconds.
+    """
+    ended = await db.fetch(ENDED, finished_before, limit)
+    if ended:
+        seqs = [row["seq"] for row in ended]
+        found_by = [(term, row["seq"]) for row in ended for term in terms(_shown(row))]
+        await db.execute(DROP_TERMS, *rows.turned(found_by, 2))
+        await db.fetch(DROP_CONTENTS, seqs)
+        await db.execute(DROP_CONVERSATIONS, seqs)
+    stripped = await db.fetch(STRIP, contents_before, limit)
+    contents = await db.fetch(DROP_CONTENTS, [row["seq"] for row in stripped])
+    keys = await db.fetch(DROP_KEYS, now, limit)
+    return len(ended) + len(contents) + len(keys)
+
+
+def _shown(row: Found) -> Delivery:
+    """With what can be read of it, if not all can. Its columns are gone."""
+    status, record = row["status"], row["record"]
+    try:
+        return decode(status, record)
+    except Unreadable as why:
+        return salvaged(
+            why, status, record, id="", key="", route="", priority=0, channel="", created_at=0
+        )

@@ -1,0 +1,205 @@
+"""
+A delivery as a row, in both journals: columns to search by, and the record, which is the whole
+delivery as JSON. What was said in the attempts after the first is kept in rows of its own: a list
+shows none of it and need not read it. The first stays in the record: most messages have no other,
+and a row of its own for it would make each of them dearer.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from notifier.deliveries import KEPT_FIRST, Delivery, Priority, Route, Status
+from notifier.journal import Minute
+
+Value: TypeAlias = str | int | bytes | None
+
+# What changes in the course of a delivery's life, and what does not.
+CHANGING = (
+    "status", "relay", "due_at", "expires_at", "collapse_key", "finished_at", "held_at", "record",
+)  # fmt: skip
+LASTING = ("id", "key", "route", "priority", "channel", "created_at")
+
+UNREADABLE = "its record cannot be read, a newer notifier may have written it"
+
+_STATUS = {status.value: status for status in Status}
+_FIELDS = msgspec.structs.fields(Delivery)
+_LIFE = timedelta(days=2)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Delivery).decode
+_decode_lines = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class Unreadable(Exception):
+    """A record that this notifier cannot read: a newer one has written it, or it is damaged."""
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since 1970, UTC."""
+    return round(at.timestamp() * 1e6)
+
+
+def moment(at: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def known_status(status: str) -> Status | None:
+    """None: a newer notifier's."""
+    return _STATUS.get(status)
+
+
+def changing(delivery: Delivery) -> tuple[Value, ...]:
+    """The values of CHANGING."""
+    status = delivery.status
+    waits = status.waiting
+    finished_at = delivery.finished_at
+    return (
+        status.value,
+        delivery.attempts[-1].relay or None if delivery.attempts else None,
+        micros(delivery.due_at) if waits else None,
+        micros(delivery.expires_at) if waits else None,
+        (delivery.collapse_key or None) if waits else None,
+        None if finished_at is None else micros(finished_at),
+        micros(delivery.held_at) if status is Status.HELD else None,
+        encode(delivery),
+    )
+
+
+def lasting(delivery: Delivery) -> tuple[str, str, str, int, str, int]:
+    """The values of LASTING."""
+    return (
+        delivery.id,
+        delivery.key,
+        delivery.route.value,
+        int(delivery.priority),
+        delivery.channel,
+        micros(delivery.created_at),
+    )
+
+
+def terms(delivery: Delivery) -> set[str]:
+    """The exact values that the delivery can be found by, each after the name of its filter."""
+    found = {f"to:{recipient.address.lower()}" for recipient in delivery.recipients}
+    found.update(f"tag:{tag}" for tag in delivery.tags)
+    if delivery.user_id:
+        found.add(f"user_id:{delivery.user_id}")
+    if delivery.reference:
+        found.add(f"reference:{delivery.reference}")
+    return found
+
+
+def encode(delivery: Delivery) -> bytes:
+    """The record."""
+    if len(delivery.attempts) > 1 and any(each.conversation for each in delivery.attempts[1:]):
+        first, *others = delivery.attempts
+        silent = (replace(each, conversation=()) if each.conversation else each for each in others)
+        delivery = replace(delivery, attempts=(first, *silent))
+    return _encode(delivery)
+
+
+def decode(status: str, record: bytes) -> Delivery:
+    """
+    The delivery. The status is the column's, because a claim does not rewrite the record.
+    Raises Unreadable.
+    """
+    try:
+        kept = _decode(record)
+        true = _STATUS[status]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one
+        raise Unreadable(str(error)) from error
+    except KeyError as error:
+        raise Unreadable(f"its status {status!r} is unknown") from error
+    return kept if kept.status is true else replace(kept, status=true)
+
+
+def conversations(delivery: Delivery) -> list[tuple[int, bytes]]:
+    """Each conversation that has a row of its own: the attempt's number and the lines."""
+    if len(delivery.attempts) < 2:
+        return []
+    return [
+        (_number(place, delivery), _encode(each.conversation))
+        for place, each in enumerate(delivery.attempts)
+        if place and each.conversation
+    ]
+
+
+def dropped(delivery: Delivery) -> tuple[int, int] | None:
+    """The numbers of the attempts no longer kept: the first, and the one after the last."""
+    count = delivery.attempts_dropped
+    return (KEPT_FIRST, KEPT_FIRST + count) if count else None
+
+
+def with_conversations(delivery: Delivery, lines: Mapping[int, bytes]) -> Delivery:
+    """The delivery with what was said in each of its attempts, by the attempt's number."""
+    attempts = tuple(
+        replace(each, conversation=_decode_lines(said))
+        if (said := lines.get(_number(place, delivery))) is not None
+        else each
+        for place, each in enumerate(delivery.attempts)
+    )
+    return replace(delivery, attempts=attempts)
+
+
+def _number(place: int, delivery: Delivery) -> int:
+    """An attempt's number among all that were made, from its place among those that are kept."""
+    return place if place < KEPT_FIRST else place + delivery.attempts_dropped
+
+
+def salvaged(
+    why: Unreadable,
+    status: str,
+    record: bytes,
+    *,
+    id: str,
+    key: str,
+    route: str,
+    priority: int,
+    channel: str,
+    created_at: int,
+) -> Delivery:
+    """What can be shown of a delivery whose record cannot be read: by field, and by column."""
+    created = moment(created_at)
+    kept: dict[str, Any] = {"subject": "", "sender": "", "recipients": (), "size": 0}
+    kept |= {"due_at": created, "expires_at": created + _LIFE} | _readable_fields(record)
+    kept |= {"id": id, "key": key, "channel": channel, "created_at": created}
+    kept["route"] = next((each for each in Route if each == route), Route.RELAY)
+    kept["priority"] = next((each for each in Priority if each == priority), Priority.NORMAL)
+    kept["status"] = _STATUS.get(status, Status.HELD)
+    kept["reason"] = f"{UNREADABLE}: {why}"
+    return Delivery(**kept)
+
+
+def _readable_fields(record: bytes) -> dict[str, Any]:
+    try:
+        fields = msgspec.json.decode(record, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    found = {}
+    for each in _FIELDS:
+        if each.encode_name in fields:
+            try:
+                found[each.name] = msgspec.convert(fields[each.encode_name], each.type)
+            except msgspec.ValidationError:
+                continue
+    return found
+
+
+def minute_number(at: datetime) -> int:
+    """How many minutes there were since 1970, UTC: what a minute is kept under."""
+    return int(at.timestamp()) // 60
+
+
+def minute_row(process: str, minute: Minute) -> tuple[int, str, int, int, int, int]:
+    return (
+        minute_number(minute.at), process,
+        minute.accepted, minute.sent, minute.failed, minute.waiting,
+    )  # fmt: skip
+
+
+def minute_of(number: int, accepted: int, sent: int, failed: int, waiting: int) -> Minute:
+    at = _EPOCH + timedelta(minutes=number)
+    return Minute(at, accepted=accepted, sent=sent, failed=failed, waiting=waiting)

@@ -1,0 +1,188 @@
+"""A thread with a connection of its own: it runs what it is asked and answers into the loop."""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+import structlog
+from msgspec import Struct
+
+from notifier.errors import JournalUnavailable, NotifierError
+from notifier.journal import faults
+from notifier.journal.sqlite.disk import UNBINDABLE, explained, is_fatal
+
+# A search that no index helps is given up after so long, because others wait for it.
+READ_SECONDS = 3.0
+READ_STEPS = 1_000_000  # of SQLite's machine, between two looks at the clock
+
+T = TypeVar("T")
+Work: TypeAlias = Callable[[sqlite3.Connection], T]
+Answer: TypeAlias = tuple["asyncio.Future[Any]", object]
+
+log = structlog.get_logger()
+
+
+class Piece(Struct, gc=False):
+    """One thing that is asked, and the caller's future."""
+
+    work: Work[Any]
+    future: "asyncio.Future[Any]"
+    vital: bool = True  # worth the ballast: everything but new messages
+
+
+class JournalThread:
+    """
+    Runs work in order on its own thread and answers a whole batch with one call into the loop.
+    Every caller gets an answer; after a fatal error it is JournalUnavailable. `serve` carries
+    out a batch, `idle` is called when nothing waits; what they raise is fatal.
+
+    While several callers ask at a time, the thread waits after each batch, `gather` seconds for
+    each of its pieces up to `gather_most`, so that more of them share the cost of the next. A
+    single caller is answered at once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        connect: Callable[[], sqlite3.Connection],
+        serve: Callable[[sqlite3.Connection, list[Piece]], list[Answer]],
+        idle: Callable[[sqlite3.Connection], None] | None = None,
+        batch: int = 1,
+        gather: float = 0.0,
+        gather_most: float = 0.0,
+        on_end: Callable[[BaseException], None],
+    ) -> None:
+        self._connect = connect
+        self._serve = serve
+        self._idle = idle
+        self._batch = batch
+        self._gather = gather
+        self._gather_most = gather_most
+        self._on_end = on_end
+        self._inbox: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._closed = True
+        self._over: BaseException | None = None
+
+    async def open(self) -> None:
+        """Connect, in the thread. Raises what connecting raised."""
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._closed = False
+        self._thread.start()
+        try:
+            await asyncio.shield(self._opened)
+        except BaseException:
+            await self.close()
+            if self._opened.done():
+                self._opened.exception()  # where we were cancelled, nobody asks for it any more
+            raise
+
+    async def close(self) -> None:
+        """Answer what was asked, then end the thread and its connection."""
+        if not self._closed:
+            self._closed = True
+            self._inbox.put(None)
+            await self._ended
+
+    def end(self, error: BaseException) -> None:
+        """Take nothing more: this thread or another one has failed."""
+        self._over = error
+
+    def ask(self, work: Work[T], *, vital: bool = True) -> "asyncio.Future[T]":
+        """The work is done even if the caller stops waiting. Raises JournalUnavailable."""
+        if self._closed:
+            raise faults.closed()
+        if self._over is not None:
+            raise _over(self._over)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._inbox.put(Piece(work, future, vital))
+        return future
+
+    def _run(self) -> None:
+        try:
+            db = self._connect()
+        except BaseException as error:  # noqa: BLE001  the caller of `open` gets it
+            self._on_loop(_answer, [(self._opened, error)])
+            self._refuse(error)
+        else:
+            self._on_loop(_answer, [(self._opened, None)])
+            self._work(db)
+        self._on_loop(_answer, [(self._ended, None)])
+
+    def _work(self, db: sqlite3.Connection) -> None:
+        while batch := self._take():
+            try:
+                self._on_loop(_answer, self._serve(db, batch))
+                if self._gather and len(batch) > 1:
+                    time.sleep(min(self._gather * len(batch), self._gather_most))
+                if self._idle is not None and self._inbox.empty():
+                    self._idle(db)
+            except BaseException as error:  # noqa: BLE001  a dead thread with a living API is the worst state
+                with contextlib.suppress(Exception):
+                    db.close()
+                self._on_loop(self._on_end, error)
+                self._on_loop(_answer, [(piece.future, _over(error)) for piece in batch])
+                self._refuse(error)
+                return
+        # As the last connection that closes, the writer's takes the WAL into the file. After a
+        # failure it is not the last: what is on disk then is left as it is.
+        db.close()
+
+    def _refuse(self, error: BaseException) -> None:
+        while batch := self._take():
+            self._on_loop(_answer, [(piece.future, _over(error)) for piece in batch])
+
+    def _take(self) -> list[Piece]:
+        """Everything that waits, at least one piece; nothing: it is time to end."""
+        batch: list[Piece] = []
+        while (piece := self._inbox.get()) is not None:
+            batch.append(piece)
+            if len(batch) == self._batch or self._inbox.empty():
+                return batch
+        if batch:
+            self._inbox.put(None)  # what came before the end is done first
+        return batch
+
+    def _on_loop(self, call: Callable[..., object], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended before us: nobody waits
+            self._loop.call_soon_threadsafe(call, *args)
+
+
+def serve_reads(db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
+    """On a connection that cannot write. No read holds a snapshot when the next one begins."""
+    give_up = time.monotonic() + READ_SECONDS
+    db.set_progress_handler(lambda: time.monotonic() > give_up, READ_STEPS)
+    answers: list[Answer] = []
+    for piece in batch:
+        try:
+            answers.append((piece.future, piece.work(db)))
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and is_fatal(error):
+                raise
+            if not isinstance(error, (sqlite3.Error, NotifierError, *UNBINDABLE)):
+                log.exception("journal_read_failed")  # our mistake, but only this caller's trouble
+            answers.append((piece.future, explained(error)))
+    return answers
+
+
+def _over(error: BaseException) -> JournalUnavailable:
+    """For every caller, once nothing can be written any more."""
+    return JournalUnavailable(f"the journal has failed: {error}")
+
+
+def _answer(answers: list[Answer]) -> None:
+    for future, answer in answers:
+        if future.done():
+            continue  # nobody waits any more
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
