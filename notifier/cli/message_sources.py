@@ -20,7 +20,7 @@ from notifier.cli.display import Resource
 from notifier.cli.progress import Progress, with_spinner
 from notifier.deliveries import Delivery
 from notifier.errors import JournalInUse, Rejected
-from notifier.journal import Journal, Step, journal_at, journal_exists
+from notifier.journal import Change, Journal, journal_at, journal_exists
 from notifier.logs import Logs
 from notifier.retries import again
 from notifier.settings import Settings
@@ -126,7 +126,7 @@ class ByJournal:
 
             return self._do(lambda it: it.amend_all(which, counted))
 
-    def _step(self, verb: str) -> Step:
+    def _step(self, verb: str) -> Change:
         now, by = datetime.now(UTC), f"cli:{_user()}"
         if verb == "cancel":
             return partial(Delivery.cancelled, now=now, by=by)
