@@ -4,6 +4,8 @@ import email_validator
 from email_validator import EmailSyntaxError
 from email_validator.syntax import validate_email_domain_name
 
+SIMULATOR_DOMAIN = "simulator.notifier"  # addresses there are played by `capture.simulator`
+
 # Internal mail lives under `localhost`, `.test` and `.local` too: the relay decides.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from notifier.characters import CONTROLS
 from notifier.deliveries import OnUncertain
 
 # Control characters end header lines, or worse. RFC 5322, section 2.2.
-_NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*(?![\s\S])"
+_NO_CONTROLS = rf"^[^{CONTROLS}]*(?![\s\S])"
 # In a body only NUL is refused: no relay and no database takes it.
 _NO_NUL = r"^[^\x00]*(?![\s\S])"
 

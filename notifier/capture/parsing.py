@@ -13,6 +13,7 @@ from functools import partial
 from msgspec import Struct
 
 from notifier.capture.parts import LONGEST_PARSED_HEADER, POLICY, Part, or_else, parts_of
+from notifier.characters import CONTROL
 
 # Codecs that are no charset of text, or that take quadratic time over what they are given.
 REFUSED_CHARSETS = frozenset(
@@ -22,7 +23,6 @@ LONGEST_TEXT = 1_000_000  # characters that are shown of a text or of HTML; the 
 GIST = 200  # characters of the text in a list
 MOST_LISTED = 50  # recipients in a list, as many as a message of ours has
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # What we put on top: Return-Path, each Delivered-To, and our own Received to end it.
 _TRACE = re.compile(
     rb"Return-Path: <([^\r\n]*)>\r\n((?:Delivered-To: [^\r\n]*\r\n)*)Received: [^\r\n]*\r\n"
@@ -252,4 +252,4 @@ def _whole(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    return _CONTROLS.sub(" ", _whole(text))
+    return CONTROL.sub(" ", _whole(text))

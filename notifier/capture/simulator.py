@@ -12,15 +12,15 @@ from enum import StrEnum
 
 from notifier.capture.mailbox import Mailbox
 from notifier.capture.server import Listener, Mail
+from notifier.domains import SIMULATOR_DOMAIN
 
-DOMAIN = "simulator.notifier"
 SLOW_SECONDS = 10.0
 REMEMBERED = 10_000  # mails of which it is known that they came before
 
 _MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
-class Part(StrEnum):
+class Role(StrEnum):
     """What a recipient plays."""
 
     SUCCESS = "success"
@@ -30,16 +30,16 @@ class Part(StrEnum):
     DROP_AFTER_DOT = "drop-after-dot"  # kept, but never answered the first time; then accepted
 
 
-PARTS = {part.value: part for part in Part}
-KNOWN = ", ".join(f"{name}@{DOMAIN}" for name in PARTS)
+ROLES = {role.value: role for role in Role}
+KNOWN = ", ".join(f"{name}@{SIMULATOR_DOMAIN}" for name in ROLES)
 
 
-def played_by(address: str) -> Part | None:
+def played_by(address: str) -> Role | None:
     """None: nobody knows this recipient."""
     local, _, domain = address.lower().rpartition("@")
-    if domain != DOMAIN:
-        return Part.SUCCESS
-    return PARTS.get(local.partition("+")[0])
+    if domain != SIMULATOR_DOMAIN:
+        return Role.SUCCESS
+    return ROLES.get(local.partition("+")[0])
 
 
 class _Play:
@@ -50,7 +50,7 @@ class _Play:
 
     def rcpt(self, address: str) -> str:
         match played_by(address):
-            case Part.PERM_FAIL:
+            case Role.PERM_FAIL:
                 return "550 5.1.1 simulated: no such mailbox"
             case None:
                 return f"550 5.1.1 simulated: no such mailbox; there are {KNOWN}"
@@ -59,16 +59,16 @@ class _Play:
 
     async def data(self, mail: Mail) -> str | None:
         # Which mail it is shows only now, so that 451 cannot be said any earlier.
-        if self._first(Part.TEMP_FAIL, mail):
+        if self._first(Role.TEMP_FAIL, mail):
             return "451 4.3.0 simulated: try again"
-        if Part.SLOW in map(played_by, mail.recipients):
+        if Role.SLOW in map(played_by, mail.recipients):
             await asyncio.sleep(self._slow)
         kept = await mail.keep(self._mailbox)
-        return None if self._first(Part.DROP_AFTER_DOT, mail) else kept
+        return None if self._first(Role.DROP_AFTER_DOT, mail) else kept
 
-    def _first(self, part: Part, mail: Mail) -> bool:
-        """Whether this mail comes for the first time to somebody who plays this part."""
-        players = [address for address in mail.recipients if played_by(address) is part]
+    def _first(self, role: Role, mail: Mail) -> bool:
+        """Whether this mail comes for the first time to somebody with this role."""
+        players = [address for address in mail.recipients if played_by(address) is role]
         if not players:
             return False
         identity = _identity(mail.source)

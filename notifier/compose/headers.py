@@ -9,10 +9,12 @@ import re
 from binascii import b2a_base64
 from collections.abc import Sequence
 
+from notifier.characters import CONTROLS
+
 LINE = 76  # a line with an encoded word on it: RFC 2047, section 2
 _WORD_OCTETS = 45  # of UTF-8 in one encoded word: 72 octets when written
 _WORD_FRAME = len("=?utf-8?B??=")
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_FORBIDDEN = re.compile(rf"[{CONTROLS}\ud800-\udfff]")
 _FOLD = re.compile(r"(?<=\S) (?=\S)")
 
 

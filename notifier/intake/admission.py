@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from notifier.compose import compose
 from notifier.deliveries import Delivery, Priority, Route, Status
+from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import Fault, Forbidden, InvalidMessage, Rejected
 from notifier.journal import Entry
 from notifier.keys import Key, KeyKind
@@ -20,7 +21,6 @@ from notifier.settings import Settings
 from notifier.sms import Carriers, admit, join, segments, to_emails, to_text
 from notifier.templates import Templates
 
-SIMULATOR_DOMAIN = "@simulator.notifier"
 FALLBACK_SENDER = "notifier@localhost"  # so that a first try needs nothing configured
 NO_SENDER = (
     f"the sender is {FALLBACK_SENDER}, because neither the message nor NOTIFIER_DEFAULT_FROM names "
@@ -241,7 +241,7 @@ def _stand_in(
 
 
 def _route(recipients: tuple[str, ...]) -> Route:
-    simulated = [each for each in recipients if each.lower().endswith(SIMULATOR_DOMAIN)]
+    simulated = [each for each in recipients if each.lower().endswith(f"@{SIMULATOR_DOMAIN}")]
     if not simulated:
         return Route.RELAY
     if len(simulated) == len(recipients):

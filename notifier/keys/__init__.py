@@ -19,9 +19,9 @@ from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError
 from notifier.keys.file import exclusive, keys_in, require, write
-from notifier.keys.key import SIMULATOR_DOMAIN, Key, KeyKind, KeyScope, key_from, with_zone
+from notifier.keys.key import Key, KeyKind, KeyScope, key_from, with_zone
 
-__all__ = ["SIMULATOR_DOMAIN", "Key", "KeyKind", "KeyScope", "Keys", "expiry", "new_key"]
+__all__ = ["Key", "KeyKind", "KeyScope", "Keys", "expiry", "new_key"]
 
 PREFIX = "ntf"
 LONGEST = 128  # characters of what is presented: more is not looked at

@@ -9,11 +9,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from notifier.domains import domain_to_ascii
+from notifier.domains import SIMULATOR_DOMAIN, domain_to_ascii
 from notifier.errors import ConfigurationError
 
 # Mail to it never leaves the service, so every key may send there.
-SIMULATOR_DOMAIN = "simulator.notifier"
 
 # A bare key of TOML, so that it never needs quotes; it also stands in logs and in deliveries.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

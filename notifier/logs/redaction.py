@@ -4,6 +4,8 @@ import re
 from collections.abc import MutableMapping
 from typing import Any
 
+from notifier.characters import CONTROL
+
 STRUCK_OUT = "***"
 SECRETS = frozenset(
     {
@@ -21,7 +23,6 @@ LONGEST_LOCAL = 256  # characters of a local part that are struck out
 
 # What a local part begins with here, read from its end backwards.
 _LOCAL = re.compile(r"[^\s<>\"()\[\],;:@/\\=]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def shorten(text: str) -> str:
@@ -83,6 +84,6 @@ def _redacted(value: Any) -> Any:
 def escape_controls(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """For terminals: nobody's text may begin a line of its own, or move the cursor."""
     for key, value in event.items():
-        if isinstance(value, str) and key != "exception" and _CONTROL.search(value):
-            event[key] = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+        if isinstance(value, str) and key != "exception" and CONTROL.search(value):
+            event[key] = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
     return event

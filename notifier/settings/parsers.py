@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from notifier.characters import CONTROL
 from notifier.relayspec import is_ehlo_name
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # in seconds
@@ -22,7 +23,6 @@ _SIZE = re.compile(r"([0-9]{1,15})\s?(B|[KMG]i?B)?")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")
 _PUBLIC_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Parser(Struct, frozen=True):
@@ -59,7 +59,7 @@ def choice(*words: str) -> Parser:
 
 
 def _read_line(text: str) -> str:
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         raise ValueError("there is a control character in it")
     return text
 

@@ -23,6 +23,7 @@ WORDS = [
     "threads",
     "relayspec",
     "breaker",
+    "characters",
     "histogram",
     "attempts",
     "recipients",

@@ -6,6 +6,7 @@ from litestar import post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
+from notifier.characters import CONTROLS
 from notifier.clock import utc_now
 from notifier.errors import InvalidMessage
 from notifier.messages import Sms
@@ -24,7 +25,7 @@ Number = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])", max_l
 Provider = Annotated[
     str,
     Meta(
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*(?![\s\S])",
+        pattern=rf"^[^{CONTROLS}]*(?![\s\S])",
         max_length=255,
         description="The carrier. Not needed where the service has an SMS provider.",
     ),
