@@ -75,15 +75,18 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
     def last(self, minutes: int) -> list[Minute]:
         """So many, the oldest first, also those in which nothing happened."""
         now = self._number()
-        found, waiting = [], 0
-        for number in range(now - KEPT_MINUTES, now + 1):
+        first = now - min(minutes - 1, KEPT_MINUTES)
+        earlier = max((n for n in {*self._own, *self._others} if n < first), default=None)
+        waiting = 0 if earlier is None else self._sum(earlier).waiting
+        found = []
+        for number in range(first, now + 1):
             minute = self._sum(number)
             if number in self._own or number in self._others:
                 waiting = minute.waiting
             minute.waiting = waiting
             found.append(minute)
         found[-1].waiting = self._waiting()
-        return found[-minutes:]
+        return found
 
     def sent_today(self) -> int:
         """Since midnight, UTC."""

@@ -20,6 +20,11 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
+ROWS = "#messages tr[data-id]"
+HIDE = """hidden => {
+    Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 EVIL = (
     """
@@ -69,7 +74,7 @@ async def send(server, number, **changes):
 
 
 def row(page, subject):
-    return page.locator(".row-of-list").filter(has_text=subject)
+    return page.locator(ROWS).filter(has_text=subject)
 
 
 async def status(page, subject, expected):
@@ -124,7 +129,7 @@ async def test_the_list_is_filtered_and_the_url_says_how(server, visit):
     await row(page, "Hay").first.wait_for()
     await visit.go("/monitor?q=ref-1")
     await row(page, "Needle").wait_for()
-    assert await page.locator(".row-of-list").count() == 1
+    assert await page.locator(ROWS).count() == 1
 
 
 async def test_a_failed_one_is_retried(server, visit):
@@ -139,7 +144,7 @@ async def test_a_failed_one_is_retried(server, visit):
     await agree(page, "Retry 1 message?")
     await page.get_by_role("tab", name="Timeline").click()
     await page.locator(".timeline").get_by_text("retried").wait_for()
-    await page.locator(".timeline li.trouble").nth(1).wait_for()
+    await page.locator(".timeline li.failure").nth(1).wait_for()
 
 
 async def test_some_are_cancelled_and_then_all_that_match(server, visit):
@@ -149,7 +154,7 @@ async def test_some_are_cancelled_and_then_all_that_match(server, visit):
     page = await visit.go("/monitor?q=later")
     await status(page, "Later 2", "scheduled")
     await page.get_by_label("Select Later 0").check()
-    await page.locator("#bulk-acts [data-verb=cancel]").click()
+    await page.locator("#bulk-actions [data-action=cancel]").click()
     await agree(page, "Cancel 1 message?")
     await status(page, "Later 0", "cancelled")
     await page.get_by_label("Select Later 0").uncheck()
@@ -204,7 +209,7 @@ async def test_hostile_mail_harms_no_page(server, visit, kind):
     else:
         page = await visit.go(f"/monitor/messages/{id}")
         await page.get_by_role("tab", name="Preview").click()
-    frame = page.frame_locator("iframe.stranger")
+    frame = page.frame_locator("iframe.untrusted")
     await frame.locator("td").first.wait_for()
     await frame.locator("#f button").click()
     assert "owned" not in await page.title() or kind == "monitor"  # there it is a subject, as text
@@ -229,7 +234,7 @@ async def test_ten_thousand_are_a_page_at_a_time(browser, tmp_path):
         await row(page, "Message 9999").wait_for()
         await page.locator("#older").click()
         await row(page, "Message 9949").wait_for()
-        assert await page.locator(".row-of-list").count() == 50
+        assert await page.locator(ROWS).count() == 50
         await page.locator("#back").click()
         await row(page, "Message 9999").wait_for()
         await page.get_by_role("button", name="Cancel all that match").click()
@@ -313,9 +318,11 @@ async def test_axe_finds_nothing(browser, server, scheme):
         for path, there in (
             ("/", ".ok"),
             ("/sign-in", "h1"),
-            ("/monitor", ".row-of-list"),
+            ("/guide", ".chapters a"),
+            ("/guide/settings", "table"),
+            ("/monitor", ROWS),
             (f"/monitor/messages/{id}", ".timeline"),
-            (f"/monitor/messages/{failed}", ".timeline li.trouble"),
+            (f"/monitor/messages/{failed}", ".timeline li.failure"),
             ("/inbox", "[data-mail]"),
         ):
             await visit.go(path)
@@ -337,25 +344,90 @@ async def test_the_keyboard_is_enough(server, visit):
     await page.keyboard.press("Tab")
     assert await page.evaluate("document.activeElement.className") == "skip"
     await page.get_by_role("tab", name="Timeline").focus()
-    await page.keyboard.press("ArrowRight")
-    await page.locator("[role=tab][aria-selected=true]").get_by_text("Conversation").wait_for()
+    for key, title in (("ArrowRight", "Conversation"), ("End", "Source"), ("Home", "Timeline")):
+        await page.keyboard.press(key)
+        await page.locator("[role=tab][aria-selected=true]").get_by_text(title).wait_for()
     await page.get_by_role("button", name="Cancel").focus()
     await page.keyboard.press("Enter")
     await page.locator("dialog").wait_for()
     assert await page.evaluate("document.activeElement.closest('dialog') !== null")
     await page.keyboard.press("Escape")
     await page.locator("dialog").wait_for(state="detached")
+    await page.keyboard.press("Enter")  # the button has the focus again
+    await page.locator("dialog").wait_for()
+    await page.keyboard.press("Enter")  # of what cannot be undone the safe answer has the focus
+    await page.locator("dialog").wait_for(state="detached")
+    await page.locator("#status .status.scheduled").wait_for()
+
+
+async def test_what_came_of_an_action_stays_until_it_is_dismissed(server, visit):
+    """By a button that the keyboard reaches."""
+    page = await visit.go("/monitor?q=nothing-has-these-words")
+    await page.get_by_text("No message matches.").wait_for()
+    await page.get_by_role("button", name="Retry all that match").click()
+    toast = page.locator("#toast").get_by_text("None of the messages that match can be retried.")
+    await toast.wait_for()
+    await page.get_by_role("button", name="Dismiss").press("Enter")
+    await toast.wait_for(state="detached")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_the_list_is_a_table_for_those_who_hear_it(server, visit, width):
+    """With column headers and named rows, also where a phone shows cards."""
+    await send(server, 11, subject=f"Heard {width}", tags=["tag"])
+    page = await visit.go(f"/monitor?q=heard+{width}")
+    await page.set_viewport_size({"width": width, "height": 900})
+    await row(page, f"Heard {width}").wait_for()
+    table = page.get_by_role("table", name="Messages")
+    names = await table.get_by_role("columnheader").all_inner_texts()
+    assert names == ["Select", "Status", "Subject", "To", "Attempts", "Accepted"]
+    found = table.get_by_role("row").filter(
+        has=page.get_by_role("rowheader", name=f"Heard {width}")
+    )
+    assert await found.get_by_role("cell").count() == len(names) - 1
+    assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert await visit.faults() == []
+
+
+async def test_nothing_is_said_again_that_has_not_changed(server, visit):
+    """A refresh of a message that is as it was changes nothing that a screen reader hears."""
+    id = await send(server, 12, send_at=TOMORROW)
+    page = await visit.go(f"/monitor/messages/{id}")
+    await page.locator("#status .status.scheduled").wait_for()
+    await page.get_by_text("live", exact=True).wait_for()
+    await page.evaluate(
+        """() => {
+            window.changes = [];
+            const look = new MutationObserver(found => window.changes.push(...found));
+            look.observe(document.querySelector('#message'), {childList: true, subtree: true});
+        }"""
+    )
+    for hidden in (True, False):  # the stream is taken up again, and begins with the message
+        await page.evaluate(HIDE, hidden)
+    async with page.expect_response(re.compile(r"/explain$")):
+        pass
+    await page.get_by_text("live", exact=True).wait_for()
+    changed = await page.evaluate("window.changes.map(each => each.target.id || 'none')")
+    assert set(changed) == {"live"}
+
+
+async def test_a_page_that_stays_open_asks_one_thing_at_a_time(server, visit):
+    """The figures come in one answer. The history of the charts is asked for once."""
+    page = await visit.go("/monitor")
+    await page.get_by_text("live", exact=True).wait_for()
+    await page.locator("#chart-flow[aria-label*='in the last hour']").wait_for()
+    visit.asked.clear()
+    for _ in range(2):
+        async with page.expect_response(re.compile(r"/v1/stats$")):
+            pass
+    assert {url.removeprefix(visit.url) for url in visit.asked} <= {"/v1/stats"}
 
 
 async def test_a_hidden_page_lets_go(server, visit):
     """No stream is kept while nobody looks, and it is taken up again."""
     page = await visit.go("/monitor")
     await page.get_by_text("live", exact=True).wait_for()
-    hide = """hidden => {
-        Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
-        document.dispatchEvent(new Event('visibilitychange'));
-    }"""
-    await page.evaluate(hide, True)
+    await page.evaluate(HIDE, True)
     await page.get_by_text("paused while hidden").wait_for()
-    await page.evaluate(hide, False)
+    await page.evaluate(HIDE, False)
     await page.get_by_text("live", exact=True).wait_for()

@@ -1,6 +1,7 @@
 """Figures, and what an operator can stop and start again; and templates."""
 
 import asyncio
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -168,7 +169,7 @@ async def test_a_lever_is_not_pulled_by_looking(client, path):
 
 
 async def test_the_figures_tell_what_waits_and_what_is_done(client):
-    """Counts by status, how much waits, and one line for each worker."""
+    """Counts by status, how much waits, each worker and relay, and the last two minutes."""
     stats = await got(client, "/v1/stats")
     idle = {"message": None, "route": None, "recipients": 0, "subject": ""}
     assert stats == {
@@ -178,7 +179,12 @@ async def test_the_figures_tell_what_waits_and_what_is_done(client):
         "oldest_due_at": None,
         "counts": stats["counts"],
         "workers": [idle] * (4 + 2),  # and one for each way out but one
+        "reasons": [],
+        "relays": (await got(client, "/v1/relays"))["items"],
+        "minutes": stats["minutes"],
     }
+    before, running = (datetime.fromisoformat(each["at"]) for each in stats["minutes"])
+    assert running - before == timedelta(minutes=1)
     await pulled(client, "/v1/queue/pause")
     await client.post("/v1/messages", json=LETTER)
     assert (await got(client, "/v1/stats"))["waiting"] == 1

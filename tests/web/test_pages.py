@@ -143,10 +143,10 @@ async def test_files_with_a_version_are_kept_for_good(client):
     """Their content never changes under their name. Ours are asked for each time."""
     vendored = await client.get(f"/static/vendor/{SWAGGER}/swagger-ui-bundle.js")
     assert vendored.headers["cache-control"] == "public, max-age=31536000, immutable"
-    ours = await client.get("/static/docs.js")
+    ours = await client.get("/static/js/docs.js")
     assert ours.headers["cache-control"] == "no-cache"
     known = {"If-None-Match": ours.headers["etag"]}
-    again = await client.get("/static/docs.js", headers=known)
+    again = await client.get("/static/js/docs.js", headers=known)
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -157,6 +157,7 @@ async def test_files_with_a_version_are_kept_for_good(client):
         "%2e%2e/app.py",
         "vendor/../../app.py",
         "vendor/MANIFEST.toml",
+        "js/package.json",
         "/etc/passwd",
         "",
     ],
@@ -190,6 +191,14 @@ def test_our_own_files_name_no_other_host():
             continue
         for url in re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"')]*", path.read_text()):
             assert url == "http://www.w3.org/2000/svg", path.name
+
+
+async def test_the_documentation_orders_every_tag(client):
+    """The script's list of tags has each tag of the OpenAPI document, and no other."""
+    paths = (await client.get("/openapi.json")).json()["paths"].values()
+    used = {tag for path in paths for operation in path.values() for tag in operation["tags"]}
+    (listed,) = re.findall(r"TAGS = \[(.*?)\]", (STATIC / "js/docs.js").read_text())
+    assert sorted(re.findall(r'"(.*?)"', listed)) == sorted(used)
 
 
 def test_scripts_fit_on_a_few_screens():

@@ -5,6 +5,7 @@ from typing import Any
 
 from notifier.attempts import Attempt, Stage
 from notifier.deliveries import Delivery
+from notifier.journal import Minute
 from notifier.recipients import Recipient
 from notifier.web.api.resources import MessageList, resource
 
@@ -174,6 +175,7 @@ RELAY = {
     "sent": 17,
     "failed": 3,
 }
+MINUTE = Minute(datetime(2026, 3, 1, 9, 30, tzinfo=UTC), 17, 16, 1, 3)
 STATS = {
     "paused": False,
     "waiting": 1,
@@ -184,6 +186,9 @@ STATS = {
         {"message": _QUEUED.id, "route": "relay", "recipients": 1},
         {"message": None, "route": None, "recipients": 0},
     ],
+    "reasons": [],
+    "relays": [RELAY],
+    "minutes": [MINUTE],
 }
 TEMPLATES = {
     "items": [{"name": "shipped", "parts": ["subject", "text"], "variables": ["name", "order"]}],

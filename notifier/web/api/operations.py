@@ -1,7 +1,7 @@
 """The operator's figures and levers: /v1/stats, /v1/relays, /v1/queue."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import post, route
@@ -34,7 +34,7 @@ class Worker(Struct, frozen=True):
 
 
 class Stats(Struct, frozen=True, kw_only=True):
-    """The backlog, at most two seconds old, and the workers just now."""
+    """All that a monitor shows at a glance. The backlog is at most two seconds old."""
 
     paused: bool
     waiting: int
@@ -42,6 +42,9 @@ class Stats(Struct, frozen=True, kw_only=True):
     oldest_due_at: datetime | None
     counts: Mapping[Status, int]
     workers: tuple[Worker, ...]
+    reasons: Annotated[tuple[str, ...], Meta(description="Why messages are not accepted now.")]
+    relays: tuple[RelayResource, ...]
+    minutes: Annotated[list[Minute], Meta(description="The last minute and the running one.")]
 
 
 class MinutesQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,7 +95,7 @@ class Levers:
         ]
 
     async def stats(self, request: AnyRequest) -> Answer:
-        """How much waits, since when, at which rate it leaves, and what each worker does."""
+        """The backlog, the workers, the relays, and the last two minutes, in one answer."""
         read_query(request, Nothing)
         health = self._service.health()
         body = Stats(
@@ -102,6 +105,9 @@ class Levers:
             oldest_due_at=health.oldest_due_at,
             counts=health.counts,
             workers=tuple(map(_worker, self._service.dispatcher.doing)),
+            reasons=health.reasons,
+            relays=relays_of(self._service.routes),
+            minutes=self._service.history.last(2),
         )
         return _answer(body)
 
@@ -172,10 +178,9 @@ RELAY_NAME: dict[str, Any] = {
     }
 }
 STATS = Operation(answers={200: Outcome("Now.", Stats, examples.STATS)}, problems=(422,))
-_MINUTE = Minute(datetime(2026, 3, 1, 9, 30, tzinfo=UTC), 17, 16, 1, 3)
 MINUTES = Operation(
     query=MinutesQuery,
-    answers={200: Outcome("Up to now.", Minutes, Minutes([_MINUTE]))},
+    answers={200: Outcome("Up to now.", Minutes, Minutes([examples.MINUTE]))},
     problems=(422,),
 )
 RELAYS = Operation(

@@ -61,4 +61,6 @@ def _kind(path: Path) -> str:
 
 
 def _shown(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".toml")
+    """All but what is for tools: the list of vendored files, and the scripts' package.json."""
+    tools = {".toml", ".json"}
+    return (path for path in folder.rglob("*") if path.is_file() and path.suffix not in tools)

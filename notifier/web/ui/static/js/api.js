@@ -1,32 +1,30 @@
 // Calls of this service's own API. An answer that is a problem becomes an error with its words.
 
-export const base = document.body.dataset.base;
+export const base = document.body.dataset.base ?? "";
 export const manages = "manages" in document.body.dataset;
 
+/** @type {(path: string) => Promise<any>} */
 export async function get(path) {
-  return call(path, {});
+  return (await request(path, {})).json();
 }
 
+/** @type {(path: string) => Promise<any>} */
 export async function post(path) {
-  return call(path, { method: "POST" });
+  return (await request(path, { method: "POST" })).json();
 }
 
+/** @type {(path: string) => Promise<any>} */
 export async function remove(path) {
-  return call(path, { method: "DELETE" });
+  return (await request(path, { method: "DELETE" })).json();
 }
 
-// The body of an answer that is no JSON, and of what kind it is.
+/** @type {(path: string) => Promise<string>} */
 export async function text(path) {
-  const answer = await asked(path, {});
-  return answer.text();
+  return (await request(path, {})).text();
 }
 
-async function call(path, options) {
-  const answer = await asked(path, options);
-  return answer.json();
-}
-
-async function asked(path, options) {
+/** @type {(path: string, options: RequestInit) => Promise<Response>} */
+async function request(path, options) {
   let answer;
   try {
     answer = await fetch(base + path, { ...options, credentials: "same-origin", cache: "no-store" });
@@ -37,11 +35,12 @@ async function asked(path, options) {
     const here = encodeURIComponent(location.pathname + location.search);
     location.assign(`${base}/sign-in?next=${here}`);
   }
-  if (!answer.ok) throw new Error(await words(answer));
+  if (!answer.ok) throw new Error(await problem(answer));
   return answer;
 }
 
-async function words(answer) {
+/** @type {(answer: Response) => Promise<string>} */
+async function problem(answer) {
   try {
     return (await answer.json()).detail;
   } catch {

@@ -1,31 +1,38 @@
 // Two charts over the last minutes. uPlot draws them, in the colours of the page.
 import { get } from "./api.js";
+import { reportingErrors } from "./dialogs.js";
 import { $, $$ } from "./dom.js";
 
 const HEIGHT = 150;
+/** @type {{place: HTMLElement, plot: uPlot}[]} */
 const shown = [];
-let minutes = 60;
+let range = 60; // minutes
+/** @type {Minute[]} */
+let history = [];
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const resolved = (name) => {
+// What the page's colour is, as a canvas understands it.
+function resolved(/** @type {string} */ name) {
   const probe = document.createElement("i");
   probe.style.color = `var(${name})`;
   document.body.append(probe);
   const found = getComputedStyle(probe).color;
   probe.remove();
   return found;
-};
+}
 
 function axes() {
   const grid = { stroke: resolved("--line"), width: 1 };
-  const font = `11px ${colour("--font")}`;
-  const common = { stroke: resolved("--soft"), font, ticks: { show: false } };
+  const font = `11px ${getComputedStyle(document.body).fontFamily}`;
+  const common = { stroke: resolved("--muted"), font, ticks: { show: false } };
+  const times = [3600, 60, 1].map((seconds) => [seconds, "{HH}:{mm}"]);
+  const steps = [0, 1, 2, 3, 4, 5].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
   return [
-    { ...common, grid: { show: false }, space: 70, size: 26, values: [[3600, "{HH}:{mm}"], [60, "{HH}:{mm}"], [1, "{HH}:{mm}"]] },
-    { ...common, grid, size: 44, space: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000] },
+    { ...common, grid: { show: false }, space: 70, size: 26, values: times },
+    { ...common, grid, size: 44, space: 34, incrs: steps },
   ];
 }
 
+/** @type {(place: HTMLElement, series: [label: string, colour: string][]) => {place: HTMLElement, plot: uPlot}} */
 function chart(place, series) {
   const drawn = series.map(([label, name]) => ({
     label,
@@ -40,7 +47,14 @@ function chart(place, series) {
     padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
-    scales: { y: { range: (_, __, most) => [0, Math.max(4, most * 1.1)] } },
+    scales: {
+      y: {
+        range: (/** @type {uPlot} */ _, /** @type {number} */ __, /** @type {number} */ most) => [
+          0,
+          Math.max(4, most * 1.1),
+        ],
+      },
+    },
     axes: axes(),
     series: [{}, ...drawn],
   };
@@ -51,41 +65,67 @@ function chart(place, series) {
 
 function draw() {
   for (const { plot } of shown.splice(0)) plot.destroy();
-  shown.push(chart($("#chart-flow"), [["sent", "--sent"], ["failed", "--failed"]]));
-  shown.push(chart($("#chart-waiting"), [["waiting", "--waiting"]]));
+  shown.push(
+    chart($("#chart-flow"), [
+      ["sent", "--sent"],
+      ["failed", "--failed"],
+    ]),
+    chart($("#chart-waiting"), [["waiting", "--waiting"]]),
+  );
+}
+
+/**
+ * The history with the latest minutes in it, as long as before. Null: minutes in between are missing.
+ * @type {(history: Minute[], latest: Minute[]) => Minute[] | null}
+ */
+export function extended(history, latest) {
+  const first = history.findIndex(({ at }) => at === latest[0].at);
+  return first < 0 ? null : [...history.slice(0, first), ...latest].slice(-history.length);
+}
+
+// Every answer brings the latest minutes. The others are asked for once, and again after a gap.
+export async function showMinutes(/** @type {Minute[]} */ latest) {
+  const longer = history.length < range ? null : extended(history, latest);
+  history = longer ?? (await get(`/v1/stats/minutes?last=${range}`)).items;
+  showHistory();
 }
 
 // The figures as columns, and the same in words for those who do not see the charts.
-export async function showMinutes() {
-  const { items } = await get(`/v1/stats/minutes?last=${minutes}`);
-  const column = (name) => items.map((each) => each[name]);
+function showHistory() {
+  const items = history.slice(-range);
+  if (!items.length) return;
+  const column = (/** @type {"sent" | "failed" | "waiting"} */ name) => items.map((each) => each[name]);
+  const sum = (/** @type {number[]} */ numbers) => numbers.reduce((all, one) => all + one, 0);
   const at = items.map((each) => Date.parse(each.at) / 1000);
-  shown[0].plot.setData([at, column("sent"), column("failed")]);
-  shown[1].plot.setData([at, column("waiting")]);
-  const sum = (name) => column(name).reduce((all, one) => all + one, 0);
-  const span = `in the last ${minutes === 60 ? "hour" : `${minutes / 60} hours`}`;
-  $("#chart-flow").setAttribute("aria-label", `${sum("sent")} sent and ${sum("failed")} failed ${span}`);
-  $("#chart-waiting").setAttribute("aria-label", `${items.at(-1).waiting} waiting now, ${Math.max(...column("waiting"))} at most ${span}`);
-  return items;
+  const [sent, failed, waiting] = [column("sent"), column("failed"), column("waiting")];
+  shown[0].plot.setData([at, sent, failed]);
+  shown[1].plot.setData([at, waiting]);
+  const span = `in the last ${range === 60 ? "hour" : `${range / 60} hours`}`;
+  $("#chart-flow").setAttribute("aria-label", `${sum(sent)} sent and ${sum(failed)} failed ${span}`);
+  $("#chart-waiting").setAttribute(
+    "aria-label",
+    `${waiting[waiting.length - 1]} waiting now, ${Math.max(...waiting)} at most ${span}`,
+  );
 }
 
 export function startCharts() {
   draw();
   for (const button of $$("[data-minutes]")) {
     button.addEventListener("click", () => {
-      minutes = Number(button.dataset.minutes);
-      for (const each of $$("[data-minutes]")) each.setAttribute("aria-pressed", each === button);
-      showMinutes();
+      range = Number(button.dataset.minutes);
+      for (const each of $$("[data-minutes]")) each.setAttribute("aria-pressed", String(each === button));
+      reportingErrors(() => showMinutes(history.slice(-2)));
     });
   }
   const fit = new ResizeObserver(() => {
     for (const { place, plot } of shown) {
-      if (place.clientWidth && place.clientWidth !== plot.width) plot.setSize({ width: place.clientWidth, height: HEIGHT });
+      const width = place.clientWidth;
+      if (width && width !== plot.width) plot.setSize({ width, height: HEIGHT });
     }
   });
   fit.observe($("#chart-flow"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     draw();
-    showMinutes();
+    showHistory();
   });
 }

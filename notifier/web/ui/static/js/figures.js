@@ -1,48 +1,59 @@
-// The figures on top, the workers, and whether the queue is paused.
+// The figures on top, the workers, and whether something is wrong.
 import { base } from "./api.js";
-import { $, $$, count, h, plural, say, span } from "./dom.js";
+import { $, $$, count, duration, h, plural, setText, update } from "./dom.js";
 
-export function showFigures(stats, minutes) {
-  const [before, now] = [minutes.at(-2), minutes.at(-1)];
-  const part = (Date.now() - Date.parse(now.at)) / 60000;
-  // The running minute is not over: it counts together with what the one before has to add.
-  const rate = (name) => Math.round(now[name] + (before ? before[name] * Math.max(0, 1 - part) : 0));
-  const oldest = stats.oldest_due_at ? (Date.now() - Date.parse(stats.oldest_due_at)) / 1000 : 0;
-  const shown = {
+/** @type {(stats: Stats, now?: number) => Record<string, string>} */
+export function figures(stats, now = Date.now()) {
+  const age = stats.oldest_due_at ? (now - Date.parse(stats.oldest_due_at)) / 1000 : 0;
+  return {
     waiting: count(stats.waiting),
-    flight: count(stats.workers.filter((worker) => worker.message).length),
-    sent: count(rate("sent")),
-    failed: count(rate("failed")),
-    oldest: oldest > 0 ? span(oldest) : "–",
+    flight: count(stats.workers.filter(({ message }) => message).length),
+    sent: count(rate(stats.minutes, "sent", now)),
+    failed: count(rate(stats.minutes, "failed", now)),
+    oldest: age > 0 ? duration(age) : "–",
   };
-  for (const place of $$("#figures [data-figure]")) say(place, shown[place.dataset.figure]);
-  $("#figures [data-figure=failed]").classList.toggle("bad", rate("failed") > 0);
 }
 
-export function showTrouble(stats, health) {
-  const words = [
-    ...health.reasons,
-    stats.paused ? `The queue is paused: ${plural(stats.waiting, "message")} ${stats.waiting === 1 ? "waits" : "wait"}, and nothing is sent.` : "",
-  ].filter(Boolean);
-  const trouble = $("#trouble");
-  trouble.hidden = words.length === 0;
-  say(trouble, words.join(" "));
+/**
+ * How many a minute. The running minute is not over: the one before it adds what is missing.
+ * @type {(minutes: Minute[], name: "sent" | "failed", now: number) => number}
+ */
+export function rate([before, running], name, now) {
+  const missing = Math.max(0, 1 - (now - Date.parse(running.at)) / 60000);
+  return Math.round(running[name] + before[name] * missing);
 }
 
-export function showWorkers(workers) {
-  const busy = workers.filter((worker) => worker.message);
-  say($("#workers-busy"), `${busy.length} of ${workers.length} busy`);
-  const list = $("#workers");
-  const shown = JSON.stringify(workers);
-  if (list.dataset.shown === shown) return;
-  list.dataset.shown = shown;
-  list.replaceChildren(...workers.map(worker));
+export function showFigures(/** @type {Stats} */ stats) {
+  const shown = figures(stats);
+  for (const place of $$("#figures [data-figure]")) setText(place, shown[place.dataset.figure ?? ""]);
+  $("#figures [data-figure=failed]").classList.toggle("bad", shown.failed !== "0");
 }
 
-function worker(each, number) {
-  const name = `Worker ${number + 1}`;
-  if (!each.message) return h("li", { class: "idle", title: `${name} waits for a message` }, h("span", { class: "aside" }, `${name}: idle`));
+export function showTrouble(/** @type {Stats} */ { reasons, paused, waiting }) {
+  const sentences = [...reasons];
+  if (paused) {
+    const waits = `${plural(waiting, "message")} ${waiting === 1 ? "waits" : "wait"}`;
+    sentences.push(`The queue is paused: ${waits}, and nothing is sent.`);
+  }
+  $("#trouble").hidden = sentences.length === 0;
+  setText($("#trouble"), sentences.join(" "));
+}
+
+export function showWorkers(/** @type {WorkerState[]} */ workers) {
+  const busy = workers.filter(({ message }) => message);
+  setText($("#workers-busy"), `${busy.length} of ${workers.length} busy`);
+  update($("#workers"), workers, () => workers.map(worker));
+}
+
+/** @type {(each: WorkerState, index: number) => HTMLElement} */
+function worker(each, index) {
+  const name = `Worker ${index + 1}`;
+  if (!each.message) {
+    const idle = h("span", { class: "visually-hidden" }, `${name}: idle`);
+    return h("li", { class: "idle", title: `${name} waits for a message` }, idle);
+  }
   const subject = each.subject || "(no subject)";
-  const what = `${subject}, to ${plural(each.recipients, "recipient")}, by ${each.route}`;
-  return h("li", { class: "busy", title: `${name}: ${what}` }, h("a", { href: `${base}/monitor/messages/${each.message}`, "aria-label": `${name}: ${what}` }, subject));
+  const what = `${name}: ${subject}, to ${plural(each.recipients, "recipient")}, by ${each.route}`;
+  const link = h("a", { href: `${base}/monitor/messages/${each.message}`, "aria-label": what }, subject);
+  return h("li", { class: "busy", title: what }, link);
 }

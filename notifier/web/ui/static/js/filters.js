@@ -1,13 +1,24 @@
 // The filters of the list: they live in the page's URL, and the form shows what stands there.
-import { $, $$, count, h } from "./dom.js";
+import { $, $$, count, field, form, h } from "./dom.js";
 
-export const STATUSES = ["scheduled", "queued", "sending", "deferred", "held", "sent", "failed", "expired", "cancelled", "superseded"];
+const STATUSES = [
+  "scheduled",
+  "queued",
+  "sending",
+  "deferred",
+  "held",
+  "sent",
+  "failed",
+  "expired",
+  "cancelled",
+  "superseded",
+];
 const FIELDS = ["q", "to", "reference", "tag", "user_id", "relay", "channel"];
 const TIMES = ["created_after", "created_before"];
 
 // What of the page's URL is a filter, in the terms of the API.
-export function filters() {
-  const here = new URLSearchParams(location.search);
+export function filters(search = location.search) {
+  const here = new URLSearchParams(search);
   const found = new URLSearchParams();
   for (const name of ["status", ...FIELDS, ...TIMES]) {
     const value = here.get(name)?.trim();
@@ -18,51 +29,60 @@ export function filters() {
 
 export const cursor = () => new URLSearchParams(location.search).get("cursor");
 
-export const statuses = (which = filters()) => which.get("status")?.split(",") ?? [];
+const statuses = (/** @type {URLSearchParams} */ which) => which.get("status")?.split(",") ?? [];
 
-// Go to other filters; the list begins anew.
-function go(which) {
+// Go to other filters. The list begins anew.
+function go(/** @type {URLSearchParams} */ which) {
   const query = which.toString();
-  if (query === filters().toString() && !cursor()) return dispatchEvent(new Event("filtered"));
-  history.pushState(null, "", query ? `?${query}` : location.pathname);
-  return dispatchEvent(new Event("filtered"));
+  if (query !== filters().toString() || cursor()) {
+    history.pushState(null, "", query ? `?${query}` : location.pathname);
+  }
+  dispatchEvent(new Event("filtered"));
 }
 
 export function startFilters() {
-  const form = $("#filters");
+  const fields = form("#filters");
   $("#statuses").append(
     ...STATUSES.map((status) =>
-      h("button", { type: "button", class: "chip", "data-status": status, "aria-pressed": "false" }, h("span", { class: `status ${status}` }, status), h("span", { class: "number" })),
+      h(
+        "button",
+        { type: "button", class: "chip", "data-status": status, "aria-pressed": "false" },
+        h("span", { class: `status ${status}` }, status),
+        h("span", { class: "number" }),
+      ),
     ),
   );
-  $("#statuses").addEventListener("click", (event) => {
-    const status = event.target.closest("[data-status]")?.dataset.status;
-    if (status) toggle(status);
-  });
-  form.addEventListener("submit", (event) => {
+  for (const chip of $$("[data-status]")) {
+    chip.addEventListener("click", () => go(toggled(filters(), chip.dataset.status ?? "")));
+  }
+  fields.addEventListener("submit", (event) => {
     event.preventDefault();
-    go(written(form));
+    go(written(fields));
   });
-  form.elements.q.addEventListener("search", () => form.requestSubmit());
+  field(fields, "q").addEventListener("search", () => fields.requestSubmit());
   $("#clear").addEventListener("click", () => go(new URLSearchParams()));
   addEventListener("popstate", () => dispatchEvent(new Event("filtered")));
   addEventListener("filtered", showFilters);
   showFilters();
 }
 
-function toggle(status) {
-  const which = filters();
+/**
+ * The filters with this status chosen, or no longer chosen.
+ * @type {(which: URLSearchParams, status: string) => URLSearchParams}
+ */
+export function toggled(which, status) {
   const chosen = new Set(statuses(which));
   if (!chosen.delete(status)) chosen.add(status);
-  if (chosen.size) which.set("status", [...chosen].join(","));
-  else which.delete("status");
-  go(which);
+  const other = new URLSearchParams(which);
+  if (chosen.size) other.set("status", [...chosen].join(","));
+  else other.delete("status");
+  return other;
 }
 
-function written(form) {
+function written(/** @type {HTMLFormElement} */ fields) {
   const which = filters();
   for (const name of [...FIELDS, ...TIMES]) {
-    const value = form.elements[name].value.trim();
+    const value = field(fields, name).value.trim();
     if (!value) which.delete(name);
     else which.set(name, TIMES.includes(name) ? new Date(value).toISOString() : value);
   }
@@ -70,37 +90,37 @@ function written(form) {
 }
 
 function showFilters() {
-  const form = $("#filters");
+  const fields = form("#filters");
   const which = filters();
-  for (const name of FIELDS) {
-    const value = which.get(name) ?? "";
-    if (name === "relay" && value && ![...form.elements.relay.options].some((each) => each.value === value)) form.elements.relay.append(new Option(value));
-    form.elements[name].value = value;
+  addRelayNames([which.get("relay") ?? ""]);
+  for (const name of FIELDS) field(fields, name).value = which.get(name) ?? "";
+  for (const name of TIMES) field(fields, name).value = local(which.get(name));
+  for (const chip of $$("[data-status]")) {
+    chip.setAttribute("aria-pressed", String(statuses(which).includes(chip.dataset.status ?? "")));
   }
-  for (const name of TIMES) form.elements[name].value = which.has(name) ? local(which.get(name)) : "";
-  for (const chip of $$(".chip")) chip.setAttribute("aria-pressed", statuses(which).includes(chip.dataset.status));
-  if ([...FIELDS.slice(1), ...TIMES].some((name) => which.has(name))) $("#more").open = true;
+  if ([...FIELDS.slice(1), ...TIMES].some((name) => which.has(name))) {
+    /** @type {HTMLDetailsElement} */ ($("#more")).open = true;
+  }
 }
 
-// As the field wants it, in the person's own time.
-function local(text) {
-  const at = new Date(text);
+// A time as the field wants it: in the person's own time zone.
+export function local(/** @type {string | null} */ text) {
+  const at = new Date(text ?? "");
   if (Number.isNaN(at.getTime())) return "";
-  return new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
 }
 
-export function showCounts(counts) {
-  for (const chip of $$(".chip")) {
-    const number = counts[chip.dataset.status] ?? 0;
+export function showCounts(/** @type {Record<string, number>} */ counts) {
+  for (const chip of $$("[data-status]")) {
+    const number = counts[chip.dataset.status ?? ""] ?? 0;
     chip.classList.toggle("none", number === 0);
     $(".number", chip).textContent = count(number);
   }
 }
 
-export function showRelayNames(relays) {
-  const select = $("#filters").elements.relay;
-  const known = new Set([...select.options].map((each) => each.value));
-  for (const { name } of relays) if (!known.has(name)) select.append(new Option(name));
-  const which = filters().get("relay") ?? "";
-  if (document.activeElement !== select) select.value = which;
+// The relays that one can choose. One that the URL names is among them, also when it is gone.
+export function addRelayNames(/** @type {string[]} */ names) {
+  const select = /** @type {HTMLSelectElement} */ ($("#filters [name=relay]"));
+  const known = new Set([...select.options].map(({ value }) => value));
+  for (const name of names) if (!known.has(name)) select.append(new Option(name));
 }

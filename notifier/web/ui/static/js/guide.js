@@ -1,34 +1,34 @@
 // Search within one page of the guide: sections without the words are hidden.
-import { $, plural, say } from "./dom.js";
+import { $, $$, field, form, plural, setText } from "./dom.js";
 
-const text = $("#text");
-const words = $("#words");
+const search = form("#search");
 
 // A section is a heading with everything up to the next heading of its rank.
 function sections() {
+  /** @type {HTMLElement[][]} */
   const found = [[]];
-  for (const element of text.children) {
+  for (const element of $$(":scope > *", $("#text"))) {
     if (element.tagName === "H2") found.push([]);
-    found.at(-1).push(element);
+    found[found.length - 1].push(element);
   }
-  return found;
+  return found.map((elements) => ({
+    elements,
+    text: elements.map(({ textContent }) => textContent?.toLowerCase()).join("\n"),
+  }));
 }
 
-const all = sections().map((elements) => ({
-  elements,
-  text: elements.map((element) => element.textContent.toLowerCase()).join("\n"),
-}));
+const all = sections();
 
-function search() {
-  const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-  let shown = 0;
+function show() {
+  const words = field(search, "q").value.toLowerCase().split(/\s+/).filter(Boolean);
+  let found = 0;
   for (const section of all) {
-    const hit = wanted.every((word) => section.text.includes(word));
-    shown += hit;
-    for (const element of section.elements) element.hidden = !hit;
+    const matches = words.every((word) => section.text.includes(word));
+    if (matches) found += 1;
+    for (const element of section.elements) element.hidden = !matches;
   }
-  say($("#found"), wanted.length ? plural(shown, "section") : "");
+  setText($("#found"), words.length ? plural(found, "section") : "");
 }
 
-words.addEventListener("input", search);
-$("#search").addEventListener("submit", (event) => event.preventDefault());
+field(search, "q").addEventListener("input", show);
+search.addEventListener("submit", (event) => event.preventDefault());

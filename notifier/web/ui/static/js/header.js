@@ -1,8 +1,7 @@
 // Sign out, from every page.
 import { base } from "./api.js";
-import { $ } from "./dom.js";
 
-$("#sign-out")?.addEventListener("click", async () => {
+document.querySelector("#sign-out")?.addEventListener("click", async () => {
   await fetch(`${base}/sign-out`, { method: "POST" });
   location.assign(`${base}/`);
 });

@@ -1,24 +1,29 @@
 // The inbox: mails as they are caught, and one of them open. Which one stands in the URL.
 import { base, get, manages, remove, text } from "./api.js";
-import { confirmed, told, trying } from "./asking.js";
-import { $, h, plural, size, when } from "./dom.js";
+import { attachments, headers, plainText, untrustedHtml } from "./content.js";
+import { confirmed, messageOf, reportingErrors, toast } from "./dialogs.js";
+import { $, count, field, form, h, plural, size, subjectOf, time } from "./dom.js";
 import { follow } from "./live.js";
-import { attachments, framed, headers, plain } from "./reading.js";
 import { tabs } from "./tabs.js";
 
+const PAGE = 50;
 const MOST = 200;
+/** @type {MailSummary[]} */
 let mails = [];
+/** @type {string | null} */
 let next = null;
 let total = 0;
 
 const query = () => new URLSearchParams(location.search);
-const search = $("#search");
-search.elements.q.value = query().get("q") ?? "";
+const search = form("#search");
+field(search, "q").value = query().get("q") ?? "";
 
 async function showMails({ older = false } = {}) {
-  const asked = new URLSearchParams({ limit: older ? 50 : Math.min(Math.max(mails.length, 50), MOST) });
-  if (query().get("q")) asked.set("q", query().get("q"));
-  if (older) asked.set("before", next);
+  const asked = new URLSearchParams();
+  asked.set("limit", String(older ? PAGE : Math.min(Math.max(mails.length, PAGE), MOST)));
+  const q = query().get("q");
+  if (q) asked.set("q", q);
+  if (older && next) asked.set("before", next);
   const page = await get(`/inbox/messages?${asked}`);
   mails = older ? [...mails, ...page.items] : page.items;
   next = page.next_before;
@@ -28,32 +33,37 @@ async function showMails({ older = false } = {}) {
 
 function show() {
   const list = $("#mails");
-  const focused = document.activeElement?.closest?.("[data-mail]")?.dataset.mail;
-  const words = query().get("q") ? "No mail mentions that." : "Nothing was caught yet.";
-  list.replaceChildren(...(mails.length ? mails.map(line) : [h("li", { class: "nothing" }, words)]));
-  if (focused) $(`[data-mail="${focused}"]`, list)?.focus({ preventScroll: true });
+  const focus = document.activeElement;
+  const focused = focus instanceof HTMLElement ? focus.dataset.mail : undefined;
+  const words = query().get("q") ? "No mail matches." : "No mail was caught yet.";
+  list.replaceChildren(...(mails.length ? mails.map(mailItem) : [h("li", { class: "empty" }, words)]));
+  if (mails.some(({ id }) => id === focused)) $(`[data-mail="${focused}"]`, list).focus({ preventScroll: true });
   list.setAttribute("aria-busy", "false");
   $("#more").hidden = !next;
   $("#delete").hidden = !manages || total === 0;
 }
 
-function line(mail) {
-  const open = query().get("mail") === mail.id;
+function mailItem(/** @type {MailSummary} */ mail) {
+  const others = mail.recipients.length > 1 ? ` +${mail.recipients.length - 1}` : "";
+  const files = mail.files ? h("span", { class: "tag" }, plural(mail.files, "file")) : null;
   const address = query();
   address.set("mail", mail.id);
-  return h(
-    "li",
-    {},
-    h(
-      "a",
-      { href: `?${address}`, "data-mail": mail.id, "aria-current": open ? "true" : null, onclick: (event) => go(event, mail.id) },
-      h("span", { class: "first" }, h("b", {}, mail.recipients[0] ?? "nobody", mail.recipients.length > 1 ? ` +${mail.recipients.length - 1}` : ""), when(mail.at)),
-      h("span", { class: "subject" }, mail.subject || "(no subject)", mail.files ? h("span", { class: "tag" }, plural(mail.files, "file")) : null),
-      h("span", { class: "soft small gist" }, mail.gist),
-    ),
+  const link = h(
+    "a",
+    {
+      href: `?${address}`,
+      "data-mail": mail.id,
+      "aria-current": query().get("mail") === mail.id ? "true" : null,
+      onclick: (/** @type {MouseEvent} */ event) => go(event, mail.id),
+    },
+    h("span", { class: "first" }, h("b", {}, mail.recipients[0] ?? "(nobody)", others), time(mail.at)),
+    h("span", { class: "subject" }, subjectOf(mail), files),
+    h("span", { class: "muted small excerpt" }, mail.gist),
   );
+  return h("li", {}, link);
 }
 
+/** @type {(event: MouseEvent, id: string | null) => void} */
 function go(event, id) {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
@@ -62,73 +72,97 @@ function go(event, id) {
   else address.delete("mail");
   history.pushState(null, "", `?${address}`);
   show();
-  open();
+  showMail();
 }
 
-async function open() {
+async function showMail() {
   const id = query().get("mail");
   const place = $("#mail");
-  document.body.classList.toggle("opened", Boolean(id));
-  if (!id) return place.replaceChildren(h("p", { class: "nothing" }, "Choose a mail to read it."));
-  try {
-    place.replaceChildren(...read(await get(`/inbox/messages/${id}`)));
-  } catch (error) {
-    place.replaceChildren(back(), h("p", { class: "nothing" }, error.message));
+  document.body.classList.toggle("mail-open", Boolean(id));
+  if (!id) {
+    place.replaceChildren(h("p", { class: "empty" }, "Choose a mail to read it."));
+    return;
   }
-  return place.focus({ preventScroll: true });
+  try {
+    place.replaceChildren(...mailView(await get(`/inbox/messages/${id}`)));
+  } catch (error) {
+    place.replaceChildren(back(), h("p", { class: "empty" }, messageOf(error)));
+  }
+  place.focus({ preventScroll: true });
 }
 
-const back = () => h("a", { class: "back", href: `${base}/inbox`, onclick: (event) => go(event, null) }, "All mails");
+function back() {
+  const leave = (/** @type {MouseEvent} */ event) => go(event, null);
+  return h("a", { class: "back", href: `${base}/inbox`, onclick: leave }, "All mails");
+}
 
-function read(mail) {
+function mailView(/** @type {Mail} */ mail) {
   const path = `/inbox/messages/${mail.id}`;
+  /** @type {import("./tabs.js").View[]} */
   const views = [];
-  if (mail.html) views.push(["HTML", () => framed(`${path}/html`)]);
-  views.push(["Text", () => plain(mail.text)], ["Headers", () => headers(mail.headers)], ["Source", async () => plain(await text(`${path}/source`))]);
+  if (mail.html) views.push(["HTML", () => untrustedHtml(`${path}/html`)]);
+  views.push(
+    ["Text", () => plainText(mail.text)],
+    ["Headers", () => headers(mail.headers)],
+    ["Source", async () => plainText(await text(`${path}/source`))],
+  );
   return [
     back(),
-    h("h2", {}, mail.subject || "(no subject)"),
-    h("dl", { class: "envelope" }, h("dt", {}, "From"), h("dd", {}, mail.sender || "(nobody)"), h("dt", {}, "To"), h("dd", {}, mail.recipients.join(", ")), h("dt", {}, "Caught"), h("dd", {}, when(mail.at), `, ${size(mail.size)}`)),
+    h("h2", {}, subjectOf(mail)),
+    h(
+      "dl",
+      { class: "envelope" },
+      [h("dt", {}, "From"), h("dd", {}, mail.sender || "(nobody)")],
+      [h("dt", {}, "To"), h("dd", {}, mail.recipients.join(", "))],
+      [h("dt", {}, "Caught"), h("dd", {}, time(mail.at), `, ${size(mail.size)}`)],
+    ),
     mail.attachments.length ? attachments(mail.attachments, path) : "",
-    tabs("The mail", views),
+    tabs("The mail", views).element,
   ];
 }
 
 search.addEventListener("submit", (event) => {
   event.preventDefault();
   const address = query();
-  const q = search.elements.q.value.trim();
+  const q = field(search, "q").value.trim();
   if (q) address.set("q", q);
   else address.delete("q");
   history.pushState(null, "", `?${address}`);
   mails = [];
-  trying(showMails);
+  reportingErrors(showMails);
 });
-search.elements.q.addEventListener("search", () => search.requestSubmit());
-$("#more").addEventListener("click", () => trying(() => showMails({ older: true })));
+field(search, "q").addEventListener("search", () => search.requestSubmit());
+$("#more").addEventListener("click", () => reportingErrors(() => showMails({ older: true })));
 $("#delete").addEventListener("click", async () => {
-  const words = "They are copies of what was sent: the messages themselves stay in the monitor.";
-  if (!(await confirmed({ title: `Delete ${plural(total, "mail")}?`, words, verb: `Delete ${total === 1 ? "it" : `all ${total}`}`, danger: true }))) return;
-  await trying(async () => {
-    const { count } = await remove("/inbox/messages");
-    told(`${plural(count, "mail")} deleted.`);
+  const question = {
+    title: `Delete ${plural(total, "mail")}?`,
+    text: "They are copies of what was sent. The messages themselves stay in the monitor.",
+    button: `Delete ${total === 1 ? "it" : `all ${count(total)}`}`,
+    danger: true,
+  };
+  if (!(await confirmed(question))) return;
+  await reportingErrors(async () => {
+    const { count: deleted } = await remove("/inbox/messages");
+    toast(`${plural(deleted, "mail is", "mails are")} deleted.`);
     history.pushState(null, "", location.pathname);
-    open();
+    await showMail();
   });
 });
 addEventListener("popstate", () => {
-  search.elements.q.value = query().get("q") ?? "";
-  trying(showMails);
-  open();
+  field(search, "q").value = query().get("q") ?? "";
+  reportingErrors(showMails);
+  showMail();
 });
 
 // Many may arrive at once: one look is enough for all of them.
+/** @type {ReturnType<typeof setTimeout> | null} */
 let waiting = null;
-const soon = () => {
-  waiting ??= setTimeout(() => {
+function soon() {
+  if (waiting) return;
+  waiting = setTimeout(() => {
     waiting = null;
-    trying(showMails);
+    reportingErrors(showMails);
   }, 300);
-};
-follow("/inbox/events", { mail: soon }, () => trying(showMails));
-open();
+}
+follow("/inbox/events", { mail: soon }, () => reportingErrors(showMails));
+showMail();

@@ -1,140 +1,168 @@
 // One page of messages. Rows are kept by id, so that a refresh disturbs neither selection nor focus.
 import { base, get, manages } from "./api.js";
-import { $, badge, h, say, when } from "./dom.js";
+import { messageOf } from "./dialogs.js";
+import { $, badge, h, setText, subjectOf, time } from "./dom.js";
 import { cursor, filters } from "./filters.js";
 
 const LIMIT = 50;
-const rows = new Map(); // id: {message, element}
+/** @type {Map<string, {message: Message, element: HTMLElement, shown: string}>} */
+const rows = new Map();
+/** @type {Set<string>} ids */
 export const selected = new Set();
-let turn = 0;
+let latest = 0; // the request that the list waits for
 
-export const shownMessages = () => [...rows.values()].map(({ message }) => message);
-export const chosen = () => shownMessages().filter(({ id }) => selected.has(id));
-export const shows = (ids) => cursor() === null || ids.some((id) => rows.has(id));
+export const selectedMessages = () =>
+  [...rows.values()].map(({ message }) => message).filter(({ id }) => selected.has(id));
+export const shows = (/** @type {string[]} */ ids) => cursor() === null || ids.some((id) => rows.has(id));
 
 export async function showList() {
-  const mine = ++turn;
+  const mine = ++latest;
   sessionStorage.setItem("monitor", location.search); // for the way back from one message
-  const query = new URLSearchParams(filters());
-  query.set("limit", LIMIT);
-  if (cursor()) query.set("cursor", cursor());
-  const list = $("#list");
+  const query = filters();
+  query.set("limit", String(LIMIT));
+  const from = cursor();
+  if (from) query.set("cursor", from);
   let page;
   try {
     page = await get(`/v1/messages?${query}`);
   } catch (error) {
-    if (mine === turn) list.replaceChildren(h("p", { class: "nothing bad" }, error.message));
+    if (mine === latest) showLine(messageOf(error), "bad");
     return;
   }
-  if (mine !== turn) return; // another was asked for meanwhile
-  show(list, page.items, page.next_cursor);
+  if (mine !== latest) return; // the person has asked for another meanwhile
+  show(page.items, page.next_cursor);
   showPages(page.next_cursor);
-  list.setAttribute("aria-busy", "false");
+  $("#list").setAttribute("aria-busy", "false");
 }
 
-function show(list, messages, more) {
+/** @type {(messages: Message[], next: string | null) => void} */
+function show(messages, next) {
   const known = new Set(messages.map(({ id }) => id));
   for (const id of [...rows.keys()]) if (!known.has(id)) rows.delete(id);
   for (const id of [...selected]) if (!known.has(id)) selected.delete(id);
   const elements = messages.map(rowOf);
-  if (elements.length === 0) elements.push(h("p", { class: "nothing" }, nothing(more)));
-  const there = [...list.children];
-  if (there.length !== elements.length || there.some((each, number) => each !== elements[number])) {
+  const body = $("#messages");
+  const there = [...body.children];
+  if (elements.length === 0) {
+    showLine(empty(next));
+  } else if (there.length !== elements.length || there.some((each, number) => each !== elements[number])) {
     const focus = document.activeElement;
-    list.replaceChildren(...elements);
-    if (list.contains(focus)) focus.focus({ preventScroll: true });
+    body.replaceChildren(...elements);
+    if (focus instanceof HTMLElement && body.contains(focus)) focus.focus({ preventScroll: true });
   }
   dispatchEvent(new Event("selected"));
 }
 
-function nothing(more) {
-  if (more) return "Nothing among these. Older ones have not been looked through yet.";
-  return filters().size ? "No message matches." : "No message yet. Send the first one: the index page says how.";
+// One line in place of messages.
+function showLine(/** @type {string} */ words, kind = "") {
+  const cell = h("td", { role: "cell", colspan: manages ? 6 : 5, class: `empty ${kind}` }, words);
+  $("#messages").replaceChildren(h("tr", { role: "row" }, cell));
 }
 
-// The element that shows it; a new one only where there is something new to show.
-function rowOf(message) {
-  const shown = JSON.stringify([message.status, message.attempts.length, message.partial, message.uncertain, message.reason]);
+function empty(/** @type {string | null} */ next) {
+  if (next) return "No message here matches. Older ones have not been searched yet.";
+  return filters().size ? "No message matches." : "No message yet. The index page shows how to send the first one.";
+}
+
+// The row that shows it: a new one only where there is something new to show.
+function rowOf(/** @type {Message} */ message) {
+  const { status, attempts, partial, uncertain, reason } = message;
+  const shown = JSON.stringify([status, attempts.length, partial, uncertain, reason]);
   const there = rows.get(message.id);
   if (there?.shown === shown) return there.element;
   const element = row(message);
-  if (there?.element.contains(document.activeElement)) {
-    const place = document.activeElement.matches("input") ? "input" : "a";
-    queueMicrotask(() => $(place, element)?.focus({ preventScroll: true }));
+  const focus = document.activeElement;
+  if (focus && there?.element.contains(focus)) {
+    const place = focus.matches("input") ? "input" : "a";
+    queueMicrotask(() => $(place, element).focus({ preventScroll: true }));
   }
   rows.set(message.id, { message, element, shown });
   return element;
 }
 
-function row(message) {
-  const subject = message.subject || (message.channel === "sms" ? "Text message" : "(no subject)");
-  const box = h("input", { type: "checkbox", "aria-label": `Select ${subject}` });
+// The roles stand there because a phone's layout changes `display`, and browsers then forget them.
+function row(/** @type {Message} */ message) {
+  const subject = h("a", { href: `${base}/monitor/messages/${message.id}` }, subjectOf(message));
+  const tags = marks(message).map((mark) => h("span", { class: "tag" }, mark));
+  const cell = (/** @type {string} */ name, /** @type {Child} */ child) =>
+    h("td", { role: "cell", class: name }, child);
+  return h(
+    "tr",
+    { role: "row", "data-id": message.id },
+    manages ? cell("select", checkbox(message)) : null,
+    cell("state", badge(message.status)),
+    h("th", { role: "rowheader", scope: "row", class: "subject" }, subject, tags, reason(message)),
+    cell("to", recipients(message)),
+    cell("attempts", attempts(message)),
+    cell("created", time(message.created_at)),
+  );
+}
+
+function checkbox(/** @type {Message} */ message) {
+  const box = h("input", { type: "checkbox", "aria-label": `Select ${subjectOf(message)}` });
   box.checked = selected.has(message.id);
   box.addEventListener("change", () => {
     if (box.checked) selected.add(message.id);
     else selected.delete(message.id);
     dispatchEvent(new Event("selected"));
   });
-  const marks = [
-    message.partial ? "partial" : "",
-    message.uncertain ? "uncertain" : "",
-    message.channel === "sms" ? "sms" : "",
-    message.reference ?? "",
-    ...message.tags,
-  ].filter(Boolean);
-  return h(
-    "div",
-    { class: "row-of-list", "data-id": message.id },
-    manages ? box : null,
-    badge(message.status),
-    h("div", { class: "what" }, h("a", { href: `${base}/monitor/messages/${message.id}` }, subject), ...marks.map((mark) => h("span", { class: "tag" }, mark)), why(message)),
-    h("span", { class: "to" }, recipients(message)),
-    h("span", { class: "tries" }, tries(message)),
-    when(message.created_at),
-  );
+  return box;
 }
 
-const why = (message) => (message.reason && message.status !== "cancelled" ? h("p", { class: "reply small" }, message.reason) : null);
+function marks(/** @type {Message} */ { partial, uncertain, channel, reference, tags }) {
+  return [
+    partial ? "partial" : "",
+    uncertain ? "uncertain" : "",
+    channel === "sms" ? "sms" : "",
+    reference ?? "",
+    ...tags,
+  ].filter(Boolean);
+}
 
-function recipients({ recipients: all }) {
+function reason(/** @type {Message} */ { reason, status }) {
+  return reason && status !== "cancelled" ? h("p", { class: "reply small" }, reason) : null;
+}
+
+export function recipients(/** @type {Pick<Message, "recipients">} */ { recipients: all }) {
   return all.length > 1 ? `${all[0].address} +${all.length - 1}` : (all[0]?.address ?? "");
 }
 
-function tries({ attempts }) {
-  return attempts.length > 1 ? `${attempts.length} attempts` : "";
+export function attempts(/** @type {Pick<Message, "attempts">} */ { attempts: all }) {
+  return all.length > 1 ? `${all.length} attempts` : "";
 }
 
 export function showSelection() {
   for (const { element, message } of rows.values()) {
-    const box = $("input", element);
-    if (box) box.checked = selected.has(message.id);
-    element.classList.toggle("selected", selected.has(message.id));
+    const chosen = selected.has(message.id);
+    /** @type {HTMLInputElement} */ ($("input", element)).checked = chosen;
+    element.classList.toggle("selected", chosen);
   }
-  const all = $("#select-all");
+  const all = /** @type {HTMLInputElement} */ ($("#select-all"));
   all.checked = rows.size > 0 && selected.size === rows.size;
   all.indeterminate = selected.size > 0 && selected.size < rows.size;
-  say($("#selected"), selected.size ? `${selected.size} selected` : "Select all shown");
+  setText($("#selected"), selected.size ? `${selected.size} selected` : "Select all shown");
 }
 
-export function selectAll(yes) {
-  for (const id of rows.keys()) yes ? selected.add(id) : selected.delete(id);
+export function selectAll(/** @type {boolean} */ yes) {
+  selected.clear();
+  if (yes) for (const id of rows.keys()) selected.add(id);
   dispatchEvent(new Event("selected"));
 }
 
-// Cursors lead to older ones only; to newer ones the browser's own history leads back.
-function showPages(next) {
+// A cursor leads to older ones only. To newer ones the browser's own history leads back.
+function showPages(/** @type {string | null} */ next) {
   const older = $("#older");
   older.hidden = !next;
   older.onclick = () => {
     const query = filters();
-    query.set("cursor", next);
+    query.set("cursor", next ?? "");
     history.pushState({ paged: true }, "", `?${query}`);
     dispatchEvent(new Event("filtered"));
     $("#messages-title").scrollIntoView();
   };
   $("#back").hidden = !history.state?.paged;
   $("#back").onclick = () => history.back();
-  const newest = $("#newest");
+  const newest = /** @type {HTMLAnchorElement} */ ($("#newest"));
   newest.hidden = !cursor();
   const query = filters().toString();
   newest.href = query ? `?${query}` : location.pathname;

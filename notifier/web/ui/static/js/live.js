@@ -1,19 +1,27 @@
 // Server-sent events that rest while nobody looks: no stream is kept by a hidden page.
 import { base } from "./api.js";
-import { $, say } from "./dom.js";
+import { $, setText } from "./dom.js";
 
 const AGAIN = 3000; // milliseconds
 
-// `on` has a function for each event's name; `fresh` runs whenever the stream begins (again).
+/**
+ * Follows a stream. `on` has a function for each event's name; `fresh` runs whenever the stream
+ * begins, also again.
+ * @param {string} path
+ * @param {Record<string, (data: any) => unknown>} on
+ * @param {() => unknown} fresh
+ */
 export function follow(path, on, fresh = () => {}) {
   const sign = $("#live");
+  /** @type {EventSource | null} */
   let source = null;
-  let timer = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
 
-  const show = (state, words) => {
+  function show(/** @type {string} */ state, /** @type {string} */ words) {
     sign.dataset.state = state;
-    say(sign, words);
-  };
+    setText(sign, words);
+  }
 
   function open() {
     clearTimeout(timer);
@@ -35,7 +43,7 @@ export function follow(path, on, fresh = () => {}) {
     source = null;
   }
 
-  function lost(words) {
+  function lost(/** @type {string} */ words) {
     close();
     show("lost", words);
     timer = setTimeout(open, AGAIN);
@@ -54,7 +62,11 @@ export function follow(path, on, fresh = () => {}) {
   open();
 }
 
-// Runs `work` every so often while somebody looks, and never twice at the same time.
+/**
+ * Runs `work` every so often while somebody looks, and never twice at the same time.
+ * @param {number} milliseconds
+ * @param {() => Promise<unknown>} work
+ */
 export function regularly(milliseconds, work) {
   let running = false;
   const turn = async () => {
@@ -71,5 +83,4 @@ export function regularly(milliseconds, work) {
   setInterval(turn, milliseconds);
   document.addEventListener("visibilitychange", turn);
   turn();
-  return turn;
 }

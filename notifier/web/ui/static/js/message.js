@@ -1,115 +1,167 @@
 // One message: where it is and why, what was said about it, what it says, and what can be done.
+import { actionButtons, allowedFor } from "./actions.js";
 import { get, text } from "./api.js";
-import { actsOn } from "./acts.js";
-import { $, badge, h, plural, say, span, when } from "./dom.js";
+import { attachments, headers, plainText, untrustedHtml } from "./content.js";
+import { messageOf } from "./dialogs.js";
+import { $, badge, duration, h, plural, setText, subjectOf, time, update } from "./dom.js";
 import { follow } from "./live.js";
-import { attachments, framed, headers, plain } from "./reading.js";
 import { tabs } from "./tabs.js";
 
 const id = $("#message").dataset.id;
 const path = `/v1/messages/${id}`;
-const kept = `/monitor/messages/${id}`;
-let message = null;
+const contentPath = `/monitor/messages/${id}`;
+/** @type {Message} */
+let message;
+/** @type {ReturnType<typeof tabs> | null} */
 let views = null;
 
 async function refresh() {
   try {
-    const [now, explained] = await Promise.all([get(path), get(`${path}/explain`)]);
+    const [now, { explanation }] = await Promise.all([get(path), get(`${path}/explain`)]);
     const changed = JSON.stringify(now) !== JSON.stringify(message);
     message = now;
-    show(explained);
-    if (views && changed && [0, 1].includes(views.chosen)) views.again();
+    setText($("#explanation"), explanation);
+    if (changed) show();
     if (!views) await startViews();
+    else if (changed && ["Timeline", "Conversation"].includes(views.chosen())) views.again();
   } catch (error) {
-    say($("#explained"), error.message);
+    setText($("#explanation"), messageOf(error));
   }
   $("#message").setAttribute("aria-busy", "false");
 }
 
-function show(explained) {
-  const subject = message.subject || (message.channel === "sms" ? "Text message" : "(no subject)");
-  say($("#subject"), subject);
+function show() {
+  const subject = subjectOf(message);
+  setText($("#subject"), subject);
   document.title = `${subject} · notifier`;
-  $("#status").replaceChildren(badge(message.status), ...marks().map((mark) => h("span", { class: "tag" }, mark)));
-  const acts = actsOn(message, refresh);
-  const shown = acts.map((each) => each.dataset.verb).join();
-  if ($("#acts").dataset.shown !== shown) $("#acts").replaceChildren(...acts);
-  $("#acts").dataset.shown = shown;
-  say($("#explained"), explained.explanation);
-  $("#facts").replaceChildren(...facts().flatMap(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
-  $("#recipients").replaceChildren(...message.recipients.map(recipient));
+  const tags = marks();
+  update($("#status"), [message.status, tags], () => [
+    badge(message.status),
+    ...tags.map((mark) => h("span", { class: "tag" }, mark)),
+  ]);
+  // The buttons act on the message as it was when they were made: with its state they are made anew.
+  update($("#actions"), [message.status, allowedFor(message)], () => actionButtons(message, refresh));
+  $("#facts").replaceChildren(...facts().map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  update($("#recipients"), message.recipients, () => message.recipients.map(recipient));
 }
 
 function marks() {
-  return [message.partial && "partial", message.uncertain && `uncertain ${message.uncertain}×`, message.handed_to && `handed to ${message.handed_to}`, ...message.tags].filter(Boolean);
-}
-
-function facts() {
   return [
-    ["From", message.from],
-    ["Accepted", when(message.created_at)],
-    message.finished_at ? ["Ended", when(message.finished_at)] : ["Due", when(message.due_at)],
-    message.finished_at ? null : ["Expires", when(message.expires_at)],
-    ["Channel", message.channel],
-    message.reference && ["Reference", message.reference],
-    message.user_id && ["User", message.user_id],
-    Object.keys(message.metadata).length ? ["Metadata", JSON.stringify(message.metadata)] : null,
-    message.warnings.length ? ["Warnings", message.warnings.join("; ")] : null,
+    message.partial ? "partial" : "",
+    message.uncertain ? `uncertain ${message.uncertain}×` : "",
+    message.handed_to ? `handed to ${message.handed_to}` : "",
+    ...message.tags,
   ].filter(Boolean);
 }
 
-function recipient(each) {
-  return h("li", {}, badge(each.status), h("span", { class: "address" }, each.address), each.reply ? h("span", { class: "reply small" }, reply(each)) : null);
+/** @returns {[string, Child][]} */
+function facts() {
+  const { reference, user_id, metadata, warnings, finished_at, due_at, expires_at } = message;
+  /** @type {[string, Child][]} */
+  const ending = finished_at
+    ? [["Ended", time(finished_at)]]
+    : [
+        ["Due", time(due_at)],
+        ["Expires", time(expires_at)],
+      ];
+  /** @type {[string, Child][]} */
+  const all = [
+    ["From", message.from],
+    ["Accepted", time(message.created_at)],
+    ...ending,
+    ["Channel", message.channel],
+    ["Reference", reference],
+    ["User", user_id],
+    ["Metadata", Object.keys(metadata).length ? JSON.stringify(metadata) : null],
+    ["Warnings", warnings.join("; ")],
+  ];
+  return all.filter(([, value]) => value);
 }
 
-const reply = (each) => (each.code && !each.reply.startsWith(`${each.code}`) ? `${each.code} ${each.reply}` : each.reply);
+function recipient(/** @type {Recipient} */ each) {
+  const words = each.reply ? h("span", { class: "reply small" }, reply(each)) : null;
+  return h("li", {}, badge(each.status), h("span", { class: "address" }, each.address), words);
+}
+
+/** @type {(said: {code: number | null, reply: string}) => string} */
+const reply = (said) =>
+  said.code && !said.reply.startsWith(`${said.code}`) ? `${said.code} ${said.reply}` : said.reply;
 
 // Attempts with all that is known of them, and what happened between them.
 function timeline() {
   const attempts = new Map(message.attempts.map((each) => [each.started_at, each]));
-  return h("ol", { class: "timeline" }, message.timeline.map((each) => {
-    const attempt = each.what === "attempt" ? attempts.get(each.at) : null;
-    return h("li", { class: attempt ? (attempt.code >= 200 && attempt.code < 300 ? "good" : "trouble") : each.what }, when(each.at), h("b", {}, attempt ? `attempt at ${attempt.relay}` : each.what), attempt ? tried(attempt) : each.detail ? h("p", { class: "reply" }, each.detail) : null);
-  }));
+  const items = message.timeline.map((entry) => {
+    const attempt = entry.what === "attempt" ? attempts.get(entry.at) : undefined;
+    return attempt ? attemptItem(entry, attempt) : eventItem(entry);
+  });
+  return h("ol", { class: "timeline" }, items);
 }
 
-function tried(attempt) {
-  const about = [`reached ${attempt.stage}`, `took ${span(attempt.seconds)}`, attempt.charged ? "" : "not charged: the relay's fault", attempt.uncertain ? "uncertain: nobody can know whether it was taken" : ""].filter(Boolean);
-  return [h("p", { class: "reply" }, reply(attempt)), h("p", { class: "soft small" }, about.join(" · "))];
+/** @type {(entry: TimelineEntry, attempt: Attempt) => HTMLElement} */
+function attemptItem(entry, attempt) {
+  const accepted = attempt.code !== null && attempt.code >= 200 && attempt.code < 300;
+  const details = [
+    `reached ${attempt.stage}`,
+    `took ${duration(attempt.seconds)}`,
+    attempt.charged ? "" : "does not count: the relay was at fault",
+    attempt.uncertain ? "uncertain: nobody can know whether the relay took it" : "",
+  ].filter(Boolean);
+  return h(
+    "li",
+    { class: accepted ? "success" : "failure" },
+    time(entry.at),
+    h("b", {}, `attempt at ${attempt.relay}`),
+    h("p", { class: "reply" }, reply(attempt)),
+    h("p", { class: "muted small" }, details.join(" · ")),
+  );
+}
+
+function eventItem(/** @type {TimelineEntry} */ { at, what, detail }) {
+  return h("li", { class: what }, time(at), h("b", {}, what), detail ? h("p", { class: "reply" }, detail) : null);
 }
 
 async function conversation() {
-  const talk = await get(`${path}/conversation`);
-  if (!talk.attempts.length) return h("p", { class: "nothing" }, "Nothing has been said yet: no attempt was made.");
-  const left = talk.attempts_dropped ? h("p", { class: "soft" }, `${plural(talk.attempts_dropped, "attempt")} in between left out.`) : null;
-  return h("div", {}, left, talk.attempts.map((each) => h("section", {}, h("h3", {}, each.relay, " ", when(each.started_at)), talked(each))));
+  const { attempts, attempts_dropped: dropped } = await get(`${path}/conversation`);
+  if (!attempts.length) return h("p", { class: "empty" }, "No attempt was made yet, so nothing was said.");
+  const gap = dropped ? h("p", { class: "muted" }, `${plural(dropped, "attempt")} in between not kept.`) : null;
+  return h("div", {}, gap, attempts.map(spoken));
 }
 
-function talked({ conversation: lines, reply: words }) {
-  if (!lines.length) return h("p", { class: "reply" }, words || "Nothing was said.");
-  return h("pre", { class: "talk", tabindex: "0" }, lines.map((line) => h("span", { class: line.startsWith("C: ") ? "ours" : "theirs" }, `${line}\n`)));
+function spoken(/** @type {Conversation} */ each) {
+  const heading = h("h3", {}, each.relay, " ", time(each.started_at));
+  if (!each.conversation.length) {
+    return h("section", {}, heading, h("p", { class: "reply" }, each.reply || "Nothing was said."));
+  }
+  const lines = each.conversation.map((line) =>
+    h("span", { class: line.startsWith("C: ") ? "client" : "server" }, `${line}\n`),
+  );
+  return h("section", {}, heading, h("pre", { class: "conversation", tabindex: "0" }, lines));
 }
 
 async function startViews() {
   let content = null;
   try {
-    content = await get(`${kept}/content`);
+    content = await get(`${contentPath}/content`);
   } catch {
     // It has been pruned, or cannot be read: the source says which.
   }
-  const shown = [["Timeline", timeline], ["Conversation", conversation]];
-  if (content?.has_html) shown.push(["Preview", () => framed(`${kept}/html`)]);
-  if (content) shown.push(["Text", () => plain(content.text)]);
+  /** @type {import("./tabs.js").View[]} */
+  const shown = [
+    ["Timeline", timeline],
+    ["Conversation", conversation],
+  ];
+  if (content?.has_html) shown.push(["Preview", () => untrustedHtml(`${contentPath}/html`)]);
+  if (content) shown.push(["Text", () => plainText(content.text)]);
   if (content?.headers.length) shown.push(["Headers", () => headers(content.headers)]);
-  if (content?.attachments.length) shown.push(["Attachments", () => attachments(content.attachments, kept)]);
-  shown.push(["Source", async () => plain(await text(`${path}/source`))]);
-  views = tabs("What is known of it", shown);
-  $("#views").replaceChildren(views);
+  if (content?.attachments.length) shown.push(["Attachments", () => attachments(content.attachments, contentPath)]);
+  shown.push(["Source", async () => plainText(await text(`${path}/source`))]);
+  views = tabs("What is known of the message", shown);
+  $("#views").replaceChildren(views.element);
 }
 
 // Back to the list as it was left.
-$("#to-list").href += sessionStorage.getItem("monitor") ?? "";
+/** @type {HTMLAnchorElement} */ ($("#to-list")).href += sessionStorage.getItem("monitor") ?? "";
 
-// The stream begins with the message as it is; that there is none only an answer can say.
+// A message that does not exist has no stream: only an answer can say so.
 await refresh();
-if (message) follow(`/v1/events?message=${id}`, { message: refresh });
+if (views) follow(`/v1/events?message=${id}`, { message: refresh });

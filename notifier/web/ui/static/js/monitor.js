@@ -1,60 +1,58 @@
 // The monitor: figures, relays, workers and the list, kept fresh while somebody looks.
+import { ACTIONS, actionButton, actOnAll, actOnSelected } from "./actions.js";
 import { get, manages } from "./api.js";
-import { actOnAll, actOnSelected, VERBS } from "./acts.js";
 import { showMinutes, startCharts } from "./charts.js";
-import { $, count, h } from "./dom.js";
-import { trying } from "./asking.js";
+import { reportingErrors } from "./dialogs.js";
+import { $, count, update } from "./dom.js";
 import { showFigures, showTrouble, showWorkers } from "./figures.js";
-import { filters, showCounts, showRelayNames, startFilters } from "./filters.js";
-import { chosen, selectAll, selected, showList, showSelection, shows } from "./list.js";
+import { addRelayNames, filters, showCounts, startFilters } from "./filters.js";
+import { selectAll, selected, selectedMessages, showList, showSelection, shows } from "./list.js";
 import { follow, regularly } from "./live.js";
-import { showQueueLever, showRelays } from "./relays.js";
+import { showQueueButton, showRelays } from "./relays.js";
 
-const FIGURES = 2000; // milliseconds
+const TICK = 2000; // milliseconds
 
-async function health() {
-  try {
-    return await get("/readyz");
-  } catch (error) {
-    return { reasons: [error.message] }; // not ready: it says why with a 503
-  }
-}
-
+// One answer has all that is shown above the list.
 async function showState() {
-  const [stats, minutes, ready] = await Promise.all([get("/v1/stats"), showMinutes(), health()]);
-  showFigures(stats, minutes);
-  showTrouble(stats, ready);
+  /** @type {Stats} */
+  const stats = await get("/v1/stats");
+  showFigures(stats);
+  showTrouble(stats);
   showWorkers(stats.workers);
-  showQueueLever(stats, showState);
+  showQueueButton(stats, showState);
   showCounts(stats.counts);
-  showRelayNames(await showRelays(showState));
+  showRelays(stats.relays, showState);
+  addRelayNames(stats.relays.map(({ name }) => name));
+  await showMinutes(stats.minutes);
 }
 
 async function refresh() {
   await Promise.all([showList(), showState()]);
 }
 
-function showBulk() {
+function showBulkActions() {
   showSelection();
-  const acts = Object.entries(VERBS).map(([verb, { title, danger }]) => {
-    const act = () => trying(() => (selected.size ? actOnSelected(verb, chosen(), refresh) : actOnAll(verb, filters(), refresh)));
-    const words = selected.size ? `${title} ${count(selected.size)}` : `${title} all that match`;
-    return h("button", { type: "button", class: danger ? "danger small" : "small", "data-verb": verb, onclick: act }, words);
-  });
-  const place = $("#bulk-acts");
-  const shown = `${selected.size}`;
-  if (place.dataset.shown !== shown) place.replaceChildren(...acts);
-  place.dataset.shown = shown;
+  update($("#bulk-actions"), selected.size, () => Object.keys(ACTIONS).map(bulkButton));
+}
+
+function bulkButton(/** @type {string} */ name) {
+  const { title } = ACTIONS[name];
+  if (selected.size === 0) {
+    const act = () => reportingErrors(() => actOnAll(name, filters(), refresh));
+    return actionButton(name, `${title} all that match`, act, true);
+  }
+  const act = () => reportingErrors(() => actOnSelected(name, selectedMessages(), refresh));
+  return actionButton(name, `${title} ${count(selected.size)}`, act, true);
 }
 
 startCharts();
 startFilters();
 if (manages) {
-  $("#bulk").hidden = false;
-  $("#select-all").addEventListener("change", (event) => selectAll(event.target.checked));
-  addEventListener("selected", showBulk);
-  showBulk();
+  const all = /** @type {HTMLInputElement} */ ($("#select-all"));
+  all.addEventListener("change", () => selectAll(all.checked));
+  addEventListener("selected", showBulkActions);
+  showBulkActions();
 }
 addEventListener("filtered", showList);
-regularly(FIGURES, showState);
+regularly(TICK, showState);
 follow("/v1/events?digest=true", { queue: showCounts, changed: (ids) => shows(ids) && showList() }, showList);

@@ -1,81 +1,96 @@
-// Relays: how each fares and at which rate it takes messages, and the levers of those and the queue.
+// How each relay fares and at which rate it takes messages; pause and resume of a relay and the queue.
 import { get, manages, post } from "./api.js";
-import { confirmed, told, trying } from "./asking.js";
-import { $, count, h, plural, say, span } from "./dom.js";
+import { confirmed, reportingErrors, toast } from "./dialogs.js";
+import { $, count, duration, h, plural, setText } from "./dom.js";
 
-const before = new Map(); // by name: what it had sent, and when we looked
+/** @type {Record<string, string>} */
+const STATES = { closed: "working", open: "resting", probing: "being tried", paused: "paused" };
+const LONGEST_GAP = 30_000; // milliseconds between two looks that make a rate
 
-function rate(relay) {
+/** @type {Map<string, {sent: number, at: number}>} what each relay had sent when we looked last */
+const before = new Map();
+
+function rate(/** @type {Relay} */ relay) {
   const now = performance.now();
   const seen = before.get(relay.name);
   before.set(relay.name, { sent: relay.sent, at: now });
-  if (!seen || now - seen.at > 30000) return 0;
+  if (!seen || now - seen.at > LONGEST_GAP) return 0;
   return Math.max(0, relay.sent - seen.sent) / ((now - seen.at) / 1000);
 }
 
-const WORDS = { closed: "working", open: "resting", probing: "being tried", paused: "paused" };
-
-export async function showRelays(refresh) {
-  const { items } = await get("/v1/relays");
+/** @type {(relays: Relay[], refresh: Refresh) => void} */
+export function showRelays(relays, refresh) {
   const list = $("#relays");
-  const focused = document.activeElement?.dataset?.relay;
-  list.replaceChildren(...items.map((relay) => one(relay, refresh)));
-  if (focused) list.querySelector(`[data-relay="${CSS.escape(focused)}"]`)?.focus();
-  return items;
+  const focus = document.activeElement;
+  const name = focus instanceof HTMLElement && list.contains(focus) ? focus.dataset.relay : undefined;
+  list.replaceChildren(...relays.map((relay) => relayItem(relay, refresh)));
+  if (name !== undefined) $(`[data-relay="${CSS.escape(name)}"]`, list).focus();
 }
 
-function one(relay, refresh) {
-  const place = relay.host ? `${relay.host}:${relay.port}` : "";
+/** @type {(relay: Relay, refresh: Refresh) => HTMLElement} */
+function relayItem(relay, refresh) {
+  const address = relay.host ? `${relay.host}:${relay.port}` : "";
   const details = [
-    place && place !== relay.name ? place : "",
+    address !== relay.name ? address : "",
     relay.tls ? `TLS: ${relay.tls}` : "",
     `${count(relay.sent)} sent`,
     relay.failed ? `${count(relay.failed)} failed` : "",
     `${rate(relay).toFixed(1)}/s`,
     `${relay.busy} of ${relay.limit} in use`,
   ].filter(Boolean);
+  const state = h("span", { class: `status ${relay.state}` }, STATES[relay.state] ?? relay.state);
   return h(
     "li",
     {},
-    h("div", { class: "relay-name" }, h("span", { class: `status ${relay.state}` }, WORDS[relay.state] ?? relay.state), h("b", {}, relay.name), manages ? lever(relay, refresh) : null),
-    h("p", { class: "soft small" }, details.join(" · ")),
-    relay.trouble ? h("p", { class: "reply small" }, trouble(relay)) : null,
+    h("div", { class: "relay-name" }, state, h("b", {}, relay.name), manages ? relayButton(relay, refresh) : null),
+    h("p", { class: "muted small" }, details.join(" · ")),
+    relay.trouble ? h("p", { class: "reply small" }, trouble(relay, relay.trouble)) : null,
   );
 }
 
-function trouble(relay) {
-  const { name, text } = relay.trouble;
-  const opens = relay.opens_at ? (Date.parse(relay.opens_at) - Date.now()) / 1000 : 0;
-  return `${name ? `${name}: ` : ""}${text}${opens > 0 ? ` (tried again in ${span(opens)})` : ""}`;
+/** @type {(relay: Relay, trouble: {name: string, text: string}) => string} */
+function trouble(relay, { name, text }) {
+  const wait = relay.opens_at ? (Date.parse(relay.opens_at) - Date.now()) / 1000 : 0;
+  return `${name ? `${name}: ` : ""}${text}${wait > 0 ? ` (tried again in ${duration(wait)})` : ""}`;
 }
 
-function lever(relay, refresh) {
+/** @type {(relay: Relay, refresh: Refresh) => HTMLElement} */
+function relayButton(relay, refresh) {
   const verb = relay.state === "paused" ? "resume" : "pause";
-  const act = () => pull(verb, `relay ${relay.name}`, `/v1/relays/${encodeURIComponent(relay.name)}`, refresh);
-  return h("button", { type: "button", class: "small", "data-relay": relay.name, "aria-label": `${title(verb)} ${relay.name}`, onclick: act }, title(verb));
+  const path = `/v1/relays/${encodeURIComponent(relay.name)}`;
+  const act = () => pauseOrResume(verb, `relay ${relay.name}`, path, refresh);
+  const label = `${TITLES[verb]} ${relay.name}`;
+  const given = { type: "button", class: "small", "data-relay": relay.name, "aria-label": label, onclick: act };
+  return h("button", given, TITLES[verb]);
 }
 
-export function showQueueLever(stats, refresh) {
+/** @type {(stats: Stats, refresh: Refresh) => void} */
+export function showQueueButton(stats, refresh) {
   const button = $("#queue");
   button.hidden = !manages;
   const verb = stats.paused ? "resume" : "pause";
-  say(button, `${title(verb)} queue`);
-  button.onclick = () => pull(verb, "queue", "/v1/queue", refresh);
+  setText(button, `${TITLES[verb]} queue`);
+  button.onclick = () => pauseOrResume(verb, "queue", "/v1/queue", refresh);
 }
 
-const title = (verb) => verb[0].toUpperCase() + verb.slice(1);
+const TITLES = { pause: "Pause", resume: "Resume" };
 
-async function pull(verb, what, path, refresh) {
-  const { waiting } = await get("/v1/stats");
+/** @type {(verb: "pause" | "resume", what: string, waiting: number) => string} */
+export function consequences(verb, what, waiting) {
   const waits = `${plural(waiting, "message")} ${waiting === 1 ? "waits" : "wait"} now.`;
-  const words = {
-    pause: `${waits} Messages are accepted and kept, also over a restart, and nothing goes out${what === "queue" ? "" : " this way"} until somebody resumes it. What is under way is finished.`,
-    resume: `${waits} What is due goes out at once.`,
-  };
-  if (!(await confirmed({ title: `${title(verb)} the ${what}?`, words: words[verb], verb: title(verb) }))) return;
-  await trying(async () => {
+  if (verb === "resume") return `${waits} What is due goes out at once.`;
+  const out = what === "queue" ? "nothing goes out" : "nothing goes out this way";
+  return `${waits} Messages are accepted and kept, and ${out} until somebody resumes it, also after a restart. What is being sent now is finished.`;
+}
+
+/** @type {(verb: "pause" | "resume", what: string, path: string, refresh: Refresh) => Promise<void>} */
+function pauseOrResume(verb, what, path, refresh) {
+  return reportingErrors(async () => {
+    const { waiting } = await get("/v1/stats");
+    const title = `${TITLES[verb]} the ${what}?`;
+    if (!(await confirmed({ title, text: consequences(verb, what, waiting), button: TITLES[verb] }))) return;
     await post(`${path}/${verb}`);
-    told(`The ${what} is ${verb}d.`);
+    toast(`The ${what} is ${verb}d.`);
     await refresh();
   });
 }

@@ -1,26 +1,25 @@
 // Hand the key over once; the answer's cookie keeps it from there.
 import { base } from "./api.js";
-import { $, say } from "./dom.js";
+import { $, field, form, setText } from "./dom.js";
 
-const form = $("#sign-in");
-
-form?.addEventListener("submit", async (event) => {
+async function signIn(/** @type {SubmitEvent} */ event) {
   event.preventDefault();
-  say($("#refused"), "");
+  const key = field(form("#sign-in"), "key");
+  setText($("#error"), "");
   const answer = await fetch(`${base}/sign-in`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ key: form.elements.key.value }),
+    body: JSON.stringify({ key: key.value }),
   }).catch(() => null);
   if (!answer) {
-    say($("#refused"), "the service does not answer");
+    setText($("#error"), "the service does not answer");
   } else if (answer.ok) {
     location.assign(next());
   } else {
-    say($("#refused"), (await answer.json()).detail);
-    form.elements.key.focus();
+    setText($("#error"), (await answer.json()).detail);
+    key.focus();
   }
-});
+}
 
 // Where the person wanted to go: a page of ours, by its whole address. Its path alone could begin
 // with two slashes, which would be another host's.
@@ -29,3 +28,6 @@ function next() {
   const url = new URL(asked || `${base}/monitor`, location.origin);
   return url.origin === location.origin ? url.href : `${base}/monitor`;
 }
+
+// Where no key is needed there is no form.
+if (document.querySelector("#sign-in")) form("#sign-in").addEventListener("submit", signIn);

@@ -1,43 +1,70 @@
-// Tabs as the ARIA authoring practices have them: arrows go from one to the next.
+// Tabs as the ARIA authoring practices have them: arrows, Home and End go from one to another.
+import { messageOf } from "./dialogs.js";
 import { h } from "./dom.js";
+
+/** @typedef {[title: string, make: () => Node | Promise<Node>]} View */
 
 let made = 0;
 
-// `views` has a title and a function for each, which makes what is shown when it is first chosen.
+/**
+ * Each view has a title and a function, which makes what is shown whenever the tab is chosen.
+ * @param {string} label
+ * @param {View[]} views
+ */
 export function tabs(label, views) {
   const prefix = `tabs-${++made}`;
+  let chosen = 0;
   const panel = h("div", { role: "tabpanel", id: `${prefix}-panel`, tabindex: "0" });
-  const buttons = views.map(([title], number) =>
-    h("button", { type: "button", role: "tab", id: `${prefix}-${number}`, "aria-controls": panel.id, onclick: () => choose(number) }, title),
-  );
-  const list = h("div", { role: "tablist", "aria-label": label, onkeydown: arrow }, buttons);
+  const buttons = views.map(([title], number) => {
+    const given = { type: "button", role: "tab", id: `${prefix}-${number}`, "aria-controls": panel.id };
+    return h("button", { ...given, onclick: () => choose(number) }, title);
+  });
+  const list = h("div", { role: "tablist", "aria-label": label, onkeydown: move }, buttons);
 
-  async function choose(number) {
+  async function choose(/** @type {number} */ number) {
+    chosen = number;
     for (const [place, button] of buttons.entries()) {
-      button.setAttribute("aria-selected", place === number);
+      button.setAttribute("aria-selected", String(place === number));
       button.tabIndex = place === number ? 0 : -1;
     }
     panel.setAttribute("aria-labelledby", buttons[number].id);
-    element.chosen = number;
     let content;
     try {
       content = await views[number][1]();
     } catch (error) {
-      content = h("p", { class: "nothing" }, error.message);
+      content = h("p", { class: "empty" }, messageOf(error));
     }
-    if (element.chosen === number) panel.replaceChildren(content);
+    if (chosen === number) panel.replaceChildren(content);
   }
 
-  function arrow(event) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const number = (element.chosen + step + buttons.length) % buttons.length;
+  function move(/** @type {KeyboardEvent} */ event) {
+    const number = target(event.key, chosen, buttons.length);
+    if (number === null) return;
+    event.preventDefault();
     choose(number);
     buttons[number].focus();
   }
 
-  const element = h("div", { class: "tabs" }, list, panel);
-  element.again = () => choose(element.chosen);
   choose(0);
-  return element;
+  const element = h("div", { class: "tabs" }, list, panel);
+  return { element, chosen: () => views[chosen][0], again: () => choose(chosen) };
+}
+
+/**
+ * Where a key leads from the tab `from` of so many. Null: nowhere.
+ * @type {(key: string, from: number, tabs: number) => number | null}
+ */
+export function target(key, from, tabs) {
+  switch (key) {
+    case "ArrowRight":
+      return (from + 1) % tabs;
+    case "ArrowLeft":
+      return (from + tabs - 1) % tabs;
+    case "Home":
+      return 0;
+    case "End":
+      return tabs - 1;
+    default:
+      return null;
+  }
 }

@@ -1,0 +1,25 @@
+// Show the OpenAPI document that the page names. Nothing is loaded from another host. A call is
+// made with the key that one has signed in with, or with the one given under "Authorize".
+import { $ } from "./dom.js";
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+// In the order in which a newcomer needs them. A test holds that these are all.
+const TAGS = ["messages", "text messages", "simple", "templates", "operation", "probes"];
+
+function followScheme() {
+  document.documentElement.classList.toggle("dark-mode", dark.matches);
+}
+
+followScheme();
+dark.addEventListener("change", followScheme);
+window.SwaggerUIBundle({
+  domNode: $("#docs"),
+  url: $("#docs").dataset.document,
+  tagsSorter: (/** @type {string} */ one, /** @type {string} */ other) => TAGS.indexOf(one) - TAGS.indexOf(other),
+  deepLinking: true,
+  validatorUrl: null,
+  tryItOutEnabled: true,
+  persistAuthorization: false,
+  withCredentials: true,
+  defaultModelsExpandDepth: 0,
+});
