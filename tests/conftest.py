@@ -1,6 +1,8 @@
 """What tests of several modules share, and what costs too much to be made for each."""
 
+import os
 import ssl
+import subprocess
 
 import pytest
 import trustme
@@ -41,3 +43,26 @@ def trusted(authority, tmp_path_factory):
     file = tmp_path_factory.mktemp("ca") / "ca.pem"
     authority.cert_pem.write_to_path(file)
     return {"ca": str(file)}
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Makes a small file system of its own, where we may."""
+    places = []
+
+    def mount(options):
+        place = tmp_path / f"mount{len(places)}"
+        place.mkdir()
+        if (
+            os.getuid() != 0
+            or subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False
+            ).returncode
+        ):
+            pytest.skip("needs to be root and allowed to mount a tmpfs")
+        places.append(place)
+        return place
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", place], check=True)

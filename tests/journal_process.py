@@ -16,7 +16,7 @@ import sys
 from notifier.deliveries import Route
 from notifier.journal.sqlite import SqliteJournal
 from notifier.journal.sqlite.writer import commit
-from tests.journal.test_contract import called_off, entry, idempotency, noon
+from tests.deliveries import called_off, entry, idempotency, noon
 
 
 def say(line):

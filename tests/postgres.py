@@ -126,10 +126,3 @@ def started():
         cluster.remove()
         raise
     return cluster
-
-
-async def until(condition, *, seconds=20):
-    """Wait for something that happens in another process."""
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.02)

@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import httpx2
 
 from tests.paths import ROOT
+from tests.waiting import LIMIT
 
 READY_SECONDS = 15.0
 
@@ -119,3 +121,43 @@ def message(number, **changes):
         "subject": f"Message {number}",
         "text": f"Hello, this is number {number}.",
     } | changes
+
+
+def run(*arguments, stdin="", env=None, **settings):
+    """One command, as a person would run it."""
+    return subprocess.run(
+        [sys.executable, "-m", "notifier", *arguments],
+        cwd=ROOT,
+        env=environment(**settings) | (env or {}),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+async def run_async(*arguments, **settings):
+    return await asyncio.to_thread(run, *arguments, **settings)
+
+
+def client_of(server):
+    limits = httpx2.Limits(max_connections=32)
+    return httpx2.AsyncClient(base_url=server.url, limits=limits, timeout=30, trust_env=False)
+
+
+async def states(server, ids):
+    async with client_of(server) as client:
+        answers = await asyncio.gather(*(client.get(f"/v1/messages/{id}") for id in ids))
+    return [answer.json() for answer in answers]
+
+
+async def until_all(server, ids, *statuses, limit=LIMIT):
+    """What has become of them, once each has such a status; only the others are asked for again."""
+    there = {}
+    async with asyncio.timeout(limit):
+        while left := [id for id in ids if id not in there]:
+            found = await states(server, left)
+            there |= {each["id"]: each for each in found if each["status"] in statuses}
+            await asyncio.sleep(0.02)
+    return [there[id] for id in ids]

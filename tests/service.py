@@ -2,33 +2,20 @@
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
 from notifier.messages import Email
 from notifier.service import Notifier
 from notifier.settings import Settings
+from tests.waiting import LIMIT
 
-LIMIT = 15.0  # seconds that a test waits for what must happen
 SENDER = "us@example.org"
 
 
 def now():
     return datetime.now(UTC)
-
-
-class Clock:
-    """The wall clock, and by how much somebody has set it."""
-
-    def __init__(self):
-        self.shift = timedelta()
-
-    def __call__(self):
-        return now() + self.shift
-
-    def set(self, at):
-        self.shift = at - now()
 
 
 def specs_of(*relays):
@@ -76,13 +63,6 @@ async def until_status(service, id, *statuses):
             delivery = await service.journal.get(id)
             if delivery.status in statuses:
                 return delivery
-            await asyncio.sleep(0.005)
-
-
-async def until(condition):
-    """Wait until it is so; that it never is is a failure."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():
             await asyncio.sleep(0.005)
 
 

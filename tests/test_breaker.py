@@ -14,16 +14,7 @@ from notifier.breaker import (
     State,
 )
 from notifier.smtp.failures import setback
-
-
-class Clock:
-    """Stands until it is told to go on."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
+from tests.clocks import Clock
 
 
 def failure(name, stage=Stage.CONNECT):

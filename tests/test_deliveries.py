@@ -1,6 +1,6 @@
 """The life of a delivery: pure values, no loop, no clock."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -10,32 +10,14 @@ from notifier.deliveries import (
     KEPT_FIRST,
     KEPT_LAST,
     MAX_UNCERTAIN,
-    Delivery,
     OnUncertain,
     Status,
 )
 from notifier.errors import WrongState
 from notifier.recipients import Recipient, RecipientStatus
+from tests.deliveries import ANN, BOB, EVE, NOW, under_way
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
-ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
-
-
-def delivery(**changes):
-    given = {
-        "id": "d1",
-        "channel": "email",
-        "subject": "Hello",
-        "sender": "us@example.org",
-        "recipients": (Recipient(ANN), Recipient(BOB), Recipient(EVE)),
-        "size": 100,
-        "created_at": NOW,
-        "due_at": NOW,
-        "expires_at": NOW + timedelta(hours=1),
-        "status": Status.SENDING,
-    }
-    return Delivery(**(given | changes))
 
 
 def attempt(*accepted, uncertain=False, **failures):
@@ -65,7 +47,7 @@ def after(start, tried):
 
 def test_is_sent_when_all_are_accepted():
     """A delivery that every recipient's relay took is sent, and says when."""
-    sent = after(delivery(), attempt(ANN, BOB, EVE))
+    sent = after(under_way(), attempt(ANN, BOB, EVE))
     assert sent.status is Status.SENT
     assert sent.finished_at == NOW
     assert not sent.partial
@@ -75,7 +57,7 @@ def test_is_sent_when_all_are_accepted():
 
 def test_one_refused_recipient_makes_it_partial():
     """F28: accepted ones have it, the refused one keeps its reply, nobody is tried again."""
-    sent = after(delivery(), attempt(ANN, EVE, bob=(Scope.RECIPIENT, True, 550)))
+    sent = after(under_way(), attempt(ANN, EVE, bob=(Scope.RECIPIENT, True, 550)))
     assert sent.status is Status.SENT
     assert sent.partial
     assert sent.recipients[1] == Recipient(BOB, RecipientStatus.REFUSED, 550, "550 no")
@@ -85,7 +67,7 @@ def test_one_refused_recipient_makes_it_partial():
 def test_only_who_was_deferred_is_tried_again():
     """F27: the next envelope holds neither the accepted nor the refused."""
     deferred = after(
-        delivery(),
+        under_way(),
         attempt(ANN, bob=(Scope.RECIPIENT, False, 451), eve=(Scope.RECIPIENT, True, 550)),
     )
     assert deferred.status is Status.DEFERRED
@@ -97,7 +79,7 @@ def test_what_a_relay_has_accepted_is_accepted_whatever_else_is_said():
     """Whoever has it never gets it again, and keeps the words of the relay that took it."""
     tried = attempt(ANN, bob=(Scope.RELAY, False, 530), ann=(Scope.RELAY, False, 530))
     words = {ANN: Acceptance("250 the other one", 250)}
-    deferred = after(delivery(), replace(tried, acceptances=words))
+    deferred = after(under_way(), replace(tried, acceptances=words))
     assert deferred.recipients[0] == Recipient(
         ANN, RecipientStatus.ACCEPTED, 250, "250 the other one"
     )
@@ -106,14 +88,14 @@ def test_what_a_relay_has_accepted_is_accepted_whatever_else_is_said():
 
 def test_the_reason_to_wait_is_what_was_said_of_one_who_waits():
     """Not that somebody else has it already."""
-    deferred = after(delivery(), attempt(ANN, EVE, bob=(Scope.RECIPIENT, False, 451)))
+    deferred = after(under_way(), attempt(ANN, EVE, bob=(Scope.RECIPIENT, False, 451)))
     assert deferred.reason == "451 no"
 
 
 def test_fails_when_all_are_refused():
     """A message refused for good fails at once, with the relay's words as the reason."""
     no = (Scope.MESSAGE, True, 554)
-    failed = after(delivery(), replace(attempt(ann=no, bob=no, eve=no), reply="554 spam"))
+    failed = after(under_way(), replace(attempt(ann=no, bob=no, eve=no), reply="554 spam"))
     assert failed.status is Status.FAILED
     assert failed.reason == "554 spam"
 
@@ -121,7 +103,7 @@ def test_fails_when_all_are_refused():
 def test_a_permanent_fault_of_the_relay_loses_nobody():
     """535 is permanent, and yet no recipient is lost nor the message charged."""
     no = (Scope.RELAY, True, 535)
-    waiting = after(delivery(), attempt(ann=no, bob=no, eve=no))
+    waiting = after(under_way(), attempt(ann=no, bob=no, eve=no))
     assert waiting.status is Status.DEFERRED
     assert waiting.tries == 0
     assert not waiting.attempts[0].charged
@@ -131,7 +113,7 @@ def test_a_permanent_fault_of_the_relay_loses_nobody():
 def test_patience_with_a_relay_grows_and_is_forgotten():
     """Failures of the relay in a row make the wait longer, up to a minute; a charge resets it."""
     no = (Scope.RELAY, False, None)
-    start = delivery()
+    start = under_way()
     waits = []
     for _ in range(8):
         start = after(start, attempt(ann=no, bob=no, eve=no))
@@ -142,7 +124,7 @@ def test_patience_with_a_relay_grows_and_is_forgotten():
 
 def test_an_uncertain_outcome_is_counted_and_sent_again():
     """F31: nobody knows whether the relay has it: the count says so, and it is tried again."""
-    doubtful = after(delivery(), attempt(uncertain=True))
+    doubtful = after(under_way(), attempt(uncertain=True))
     assert doubtful.status is Status.DEFERRED
     assert doubtful.uncertain == 1
     assert doubtful.tries == 1
@@ -151,14 +133,14 @@ def test_an_uncertain_outcome_is_counted_and_sent_again():
 
 def test_hold_means_that_no_second_copy_leaves():
     """With on_uncertain=hold a person decides, after a lost reply and after a crash alike."""
-    start = delivery(on_uncertain=OnUncertain.HOLD)
+    start = under_way(on_uncertain=OnUncertain.HOLD)
     assert after(start, attempt(uncertain=True)).status is Status.HELD
     assert start.recovered(NOW).status is Status.HELD
 
 
 def test_uncertainty_ends_in_a_persons_hands():
     """F06: what was uncertain three times is held."""
-    start = delivery()
+    start = under_way()
     for _ in range(MAX_UNCERTAIN - 1):
         start = start.recovered(NOW)
         assert start.status is Status.QUEUED
@@ -167,7 +149,7 @@ def test_uncertainty_ends_in_a_persons_hands():
 
 def test_ends_by_age():
     """A try that would come after the expiry is not waited for; the last reply is kept."""
-    start = delivery(expires_at=LATER)
+    start = under_way(expires_at=LATER)
     expired = after(start, attempt(ann=(Scope.RECIPIENT, False, 451)))
     assert expired.status is Status.EXPIRED
     assert "250 taken" in expired.reason
@@ -176,7 +158,7 @@ def test_ends_by_age():
 
 def test_expiry_does_not_hide_who_has_it():
     """If some have the message when time is up, it is sent, in part."""
-    start = delivery(expires_at=LATER)
+    start = under_way(expires_at=LATER)
     over = after(start, attempt(ANN, bob=(Scope.RECIPIENT, False, 451)))
     assert over.status is Status.SENT
     assert over.partial
@@ -185,7 +167,7 @@ def test_expiry_does_not_hide_who_has_it():
 def test_a_person_can_try_again_without_repeating():
     """A retry forgives who was refused, and leaves alone who has it."""
     no = (Scope.RECIPIENT, True, 550)
-    sent = after(delivery(), attempt(ANN, bob=no, eve=no))
+    sent = after(under_way(), attempt(ANN, bob=no, eve=no))
     again = replace(sent, expires_at=NOW).retried(LATER)
     assert again.status is Status.QUEUED
     assert again.pending.recipients == (BOB, EVE)
@@ -196,13 +178,13 @@ def test_a_person_can_try_again_without_repeating():
 @pytest.mark.parametrize(("tried", "status"), [(False, Status.QUEUED), (True, Status.DEFERRED)])
 def test_what_is_given_back_is_as_it_was(tried, status):
     """A claimed delivery that no worker came to is queued or deferred again, uncounted."""
-    start = delivery(attempts=(attempt(),) if tried else ())
+    start = under_way(attempts=(attempt(),) if tried else ())
     assert start.released() == replace(start, status=status)
 
 
 def test_remembers_first_and_last_attempts():
     """Attempts do not grow without end: the first and the last are kept, the rest counted."""
-    start = delivery()
+    start = under_way()
     for number in range(50):
         tried = replace(attempt(ann=(Scope.RECIPIENT, False, 451)), seconds=float(number))
         start = after(start, tried)
@@ -215,7 +197,7 @@ def test_remembers_first_and_last_attempts():
 
 def test_remembers_first_and_last_events():
     """Events do not grow without end either, whatever they are of."""
-    start = delivery(status=Status.QUEUED)
+    start = under_way(status=Status.QUEUED)
     for number in range(1000):
         start = start.hurried(NOW + timedelta(seconds=number))
     assert len(start.events) == KEPT_FIRST + KEPT_LAST
@@ -231,12 +213,12 @@ def test_remembers_first_and_last_events():
 def test_what_is_under_way_or_done_is_not_touched(status, change):
     """F44: once it is on its way nobody can call it off, hurry it or repeat it."""
     with pytest.raises(WrongState):
-        getattr(delivery(status=status), change)(NOW)
+        getattr(under_way(status=status), change)(NOW)
 
 
 def test_each_further_life_is_as_long_as_the_first():
     """A message that is retried again and again does not live longer each time."""
-    life, now = delivery(), NOW
+    life, now = under_way(), NOW
     for _ in range(5):
         now = life.expires_at
         life = life.expired(now).retried(now)
@@ -245,7 +227,7 @@ def test_each_further_life_is_as_long_as_the_first():
 
 def test_it_should_leave_from_its_acceptance_its_time_or_a_persons_word_on():
     """So a wait is measured from there: not from when somebody scheduled it, days before."""
-    accepted = delivery(status=Status.QUEUED)
+    accepted = under_way(status=Status.QUEUED)
     assert accepted.wanted_at == NOW
     scheduled = replace(accepted, status=Status.SCHEDULED, send_at=LATER)
     assert scheduled.wanted_at == LATER
@@ -257,5 +239,5 @@ def test_it_should_leave_from_its_acceptance_its_time_or_a_persons_word_on():
 
 def test_a_retry_by_hand_begins_the_schedule_anew():
     """Its tries are forgotten, so that the next failure waits as long as a first one."""
-    failed = delivery(status=Status.FAILED, tries=7)
+    failed = under_way(status=Status.FAILED, tries=7)
     assert failed.retried(LATER).tries == 0

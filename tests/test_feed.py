@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.feed import ROUND_COST, TURN_COST, Feed
-from tests.test_deliveries import delivery
+from tests.deliveries import under_way
 
 
 def ids(portion):
@@ -19,9 +19,9 @@ async def test_a_follower_hears_what_is_published_after_it_came():
     """It begins at once, not at the first read; what came before is not told."""
     feed = Feed()
     with feed.follow():
-        feed.publish(delivery(id="before"))
+        feed.publish(under_way(id="before"))
         with feed.follow() as following:
-            feed.publish(delivery())
+            feed.publish(under_way())
             assert ids(await following.next()) == ["d1"]
 
 
@@ -29,8 +29,8 @@ async def test_one_message_can_be_followed():
     """A subscription to one message hears of no other, and leaves nothing behind."""
     feed = Feed()
     with feed.subscribe("d2") as news:
-        feed.publish(delivery())
-        feed.publish(delivery(id="d2"))
+        feed.publish(under_way())
+        feed.publish(under_way(id="d2"))
         assert (await news.next()).id == "d2"
     assert not feed._by_id
 
@@ -40,7 +40,7 @@ async def test_a_slow_reader_loses_the_oldest():
     feed = Feed(backlog=2)
     with feed.follow() as following, feed.subscribe("d1") as news:
         for tries in range(3):
-            feed.publish(delivery(uncertain=tries))
+            feed.publish(under_way(uncertain=tries))
         assert [each.delivery.uncertain for each in await following.next()] == [1, 2]
         assert [(await news.next()).uncertain, (await news.next()).uncertain] == [1, 2]
 
@@ -60,7 +60,7 @@ async def test_to_publish_does_nothing_for_each_follower():
         for number in range(count):
             group.create_task(follow(number))
         await asyncio.sleep(0)
-        feed.publish(delivery())
+        feed.publish(under_way())
         assert not heard
     assert heard == [(number, ["d1"]) for number in range(count)]
     assert len(set(rounds)) >= 5
@@ -71,9 +71,9 @@ async def test_what_comes_between_two_turns_is_told_together():
     """All share the same news; who is served later gets more at once, and misses nothing."""
     feed = Feed()
     with feed.follow() as one, feed.follow() as other:
-        feed.publish(delivery(id="1"))
+        feed.publish(under_way(id="1"))
         first = await one.next()
-        feed.publish(delivery(id="2"))
+        feed.publish(under_way(id="2"))
         both = await other.next()
         assert (ids(first), ids(both), ids(await one.next())) == (["1"], ["1", "2"], ["2"])
         assert first[0] is both[0]
@@ -88,7 +88,7 @@ async def test_a_follower_that_leaves_gives_its_turn_to_the_next():
         waiting.cancel()
         reading = asyncio.create_task(here.next())
         await asyncio.sleep(0)
-        feed.publish(delivery())
+        feed.publish(under_way())
         assert ids(await reading) == ["d1"]
     assert not {**feed._gallery._behind, **feed._gallery._abreast}
 
@@ -106,14 +106,14 @@ async def test_unread_news_do_not_wait_behind_who_has_read_all():
     """A reader that comes back late gets what it has missed in the next round, not in a minute."""
     feed = Feed(quiet=60.0)
     with feed.follow() as quick, feed.follow() as late:
-        feed.publish(delivery(id="1"))
+        feed.publish(under_way(id="1"))
         assert ids(await quick.next()) == ["1"]
         waiting = asyncio.create_task(quick.next())  # for news that do not come
         await asyncio.sleep(0)
         async with asyncio.timeout(5):
             assert ids(await late.next()) == ["1"]
         assert not waiting.done()
-        feed.publish(delivery(id="2"))
+        feed.publish(under_way(id="2"))
         async with asyncio.timeout(5):
             assert ids(await late.next()) == ids(await waiting) == ["2"]
 
@@ -142,7 +142,7 @@ def test_turns_come_in_time_on_the_loop_that_serves():
             waiting = asyncio.create_task(quiet.next())
             await asyncio.sleep(0.01)  # longer than a round: what comes now is overdue
             for number in range(3):
-                feed.publish(delivery(id=str(number)))
+                feed.publish(under_way(id=str(number)))
             assert ids(await waiting) == ids(await busy.next()) == ["0", "1", "2"]
             assert await quiet.next() == []
 
@@ -165,7 +165,7 @@ def test_whoever_reads_in_whatever_order_has_all_at_once(steps):
             for step, number in steps:
                 if step == "publish":
                     published += 1
-                    feed.publish(delivery(id=str(published)))
+                    feed.publish(under_way(id=str(published)))
                 elif number not in reading:
                     reading[number] = asyncio.create_task(followers[number].next())
                 await asyncio.sleep(0)

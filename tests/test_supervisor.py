@@ -11,12 +11,11 @@ import structlog
 from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.supervisor import FATAL, FIRST_PAUSE, LONGEST_PAUSE, STEADY_SECONDS, Supervisor
-from tests.paths import ROOT
+from tests.paths import PACKAGE
 from tests.relay import ScriptedRelay
-from tests.service import LIMIT, ended, submit_one, until
+from tests.service import ended, submit_one
+from tests.waiting import LIMIT, until
 from tests.web_client import client_of
-
-PACKAGE = ROOT / "notifier"
 
 # What starts a task or a thread without the supervisor, and why it may.
 ALONE = {

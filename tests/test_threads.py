@@ -6,8 +6,7 @@ import threading
 import pytest
 
 from notifier.threads import FairThreads
-
-LIMIT = 15.0
+from tests.waiting import LIMIT
 
 
 @pytest.fixture

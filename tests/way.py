@@ -25,7 +25,8 @@ import notifier
 from notifier.server.protocol import Client
 from notifier.web.app import create_app
 from tests.relay import ScriptedRelay
-from tests.service import LIMIT, notifying, until
+from tests.service import notifying
+from tests.waiting import LIMIT, until
 
 PACKAGE = Path(notifier.__file__).parent
 RUNS = 5

@@ -1,12 +1,16 @@
 """A real service and its application, called in process on the same loop."""
 
+import asyncio
 import contextlib
 
 import httpx2
+import uvicorn
 
+from notifier.server import protocol as clients
 from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.web.app import create_app
+from tests.waiting import LIMIT
 
 JSON = {"Content-Type": "application/json"}
 LETTER = {"to": ["ann@example.net"], "from": "me@example.org", "subject": "Hi", "text": "Hello."}
@@ -39,3 +43,30 @@ async def final(client, id):
         message = (await client.get(f"/v1/messages/{id}")).json()
         if message["finished_at"] or message["status"] == "held":
             return message
+
+
+def problem_of(answer, status, type):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == f"urn:notifier:problem:{type}"
+    return problem
+
+
+@contextlib.asynccontextmanager
+async def listening(service):
+    """The application behind our own server, in this process; yields its port."""
+    server = serving.Server(
+        uvicorn.Config(
+            create_app(service), port=0, http=clients.Client, log_config=None, lifespan="off"
+        )
+    )
+    running = asyncio.create_task(server.serve())
+    async with asyncio.timeout(LIMIT):
+        while not server.started:
+            await asyncio.sleep(0.005)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await running

@@ -13,17 +13,10 @@ import structlog
 from notifier import alerts
 from notifier.alerts import conditions
 from notifier.errors import JournalUnavailable
+from tests.clocks import WallClock
 from tests.relay import ScriptedRelay
-from tests.service import (
-    Clock,
-    email,
-    ended,
-    notifying,
-    subjects,
-    submit,
-    submit_one,
-    until,
-)
+from tests.service import email, ended, notifying, subjects, submit, submit_one
+from tests.waiting import until
 
 
 class Posts(BaseHTTPRequestHandler):
@@ -134,7 +127,7 @@ async def test_a_restart_tells_nothing_twice_and_tells_the_end(tmp_path, chat):
     A relay is down before and after it. It is not known to work until it has taken a message:
     then its end is told, with the time when it began.
     """
-    clock = Clock()
+    clock = WallClock()
     raised = {("relay_down", "raised", "first"), ("messages_wait", "raised", "queue")}
     over = {("relay_down", "over", "first"), ("messages_wait", "over", "queue")}
     async with ScriptedRelay() as relay:
@@ -196,7 +189,7 @@ async def test_what_cannot_be_kept_is_told_once_all_the_same(tmp_path, chat, mon
 async def test_of_replicas_one_tells_what_all_see(tmp_path, chat, postgres):
     """Three find the same messages waiting, and one of them says so; so with their end."""
     url = await postgres.database()
-    clock = Clock()
+    clock = WallClock()
     options = {"clock": clock, "alert_url": chat.url, "alert_after": 600, "journal": url}
     waits = ("messages_wait", "raised", "queue")
     async with ScriptedRelay() as relay, contextlib.AsyncExitStack() as stack:

@@ -22,28 +22,8 @@ from notifier.relayspec import RelaySpec
 from notifier.settings import Settings
 from notifier.smtp.connect import Opening
 from tests.paths import ROOT
-from tests.process import Server, environment, free_port
-
-LIMIT = 20.0  # seconds for any command
-
-
-def run(*arguments, stdin="", env=None, **settings):
-    """One command, as a person would run it."""
-    return subprocess.run(
-        [sys.executable, "-m", "notifier", *arguments],
-        cwd=ROOT,
-        env=environment(**settings) | (env or {}),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
-
-
-async def run_async(*arguments, **settings):
-    return await asyncio.to_thread(run, *arguments, **settings)
-
+from tests.process import Server, environment, free_port, run, run_async
+from tests.waiting import LIMIT
 
 # --- settings -------------------------------------------------------------------------------
 

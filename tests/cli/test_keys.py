@@ -13,8 +13,8 @@ import pytest
 
 from notifier.cli import add_key, cli, main
 from notifier.keys import KeyKind, Keys, KeyScope
-from tests.cli.test_commands import LIMIT, run_async
-from tests.process import Server, environment, free_port
+from tests.process import Server, environment, free_port, run_async
+from tests.waiting import LIMIT
 from tests.web_client import LETTER
 
 SECRET = re.compile(r"ntf_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")

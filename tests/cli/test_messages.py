@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx2
 import pytest
 
-from tests.cli.test_commands import LIMIT, run, run_async
-from tests.process import Server, environment, message
+from tests.process import Server, environment, message, run, run_async
 from tests.relay import ScriptedRelay
+from tests.waiting import LIMIT
 
 
 async def post(server, number, **changes):

@@ -1,138 +1,29 @@
 """The dispatcher: claims, workers, stopping; over a real journal and a transport of a few lines."""
 
 import asyncio
-import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Failure, Scope, Stage
+from notifier.attempts import Failure, Scope, Stage
 from notifier.deliveries import Priority, Route, Status
-from notifier.dispatch.dispatcher import Dispatcher
 from notifier.dispatch.shares import LARGE_AT_ONCE
 from notifier.errors import JournalUnavailable, Rejected
-from notifier.feed import Feed
 from notifier.journal import Entry
 from notifier.journal.fairness import AHEAD_BYTES
 from notifier.journal.postgres import PostgresJournal
-from notifier.journal.sqlite import SqliteJournal
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
-from tests.test_deliveries import delivery
-
-LIMIT = 15.0  # seconds that a test waits for what must happen
-
-
-class Transport:
-    """Takes everything, unless told how to answer; counts, and can be held up."""
-
-    def __init__(self, *, places=16):
-        self.places = places
-        self.sent = []
-        self.busy = 0
-        self.most = 0
-        self.answer = None
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.aborted = asyncio.Event()
-        self.freed = asyncio.Event()
-        self.waited_for = asyncio.Event()  # somebody waits for room
-
-    def room(self):
-        return self.places - self.busy
-
-    async def wait_for_room(self):
-        while self.room() <= 0:
-            self.waited_for.set()
-            self.freed.clear()
-            await self.freed.wait()
-
-    def open(self, places):
-        self.places = places
-        self.freed.set()
-
-    def abort_all(self):
-        self.aborted.set()
-
-    async def send(self, envelope, content):
-        self.busy += 1
-        self.most = max(self.most, self.busy)
-        try:
-            waits = [asyncio.ensure_future(each.wait()) for each in (self.gate, self.aborted)]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
-            self.sent.append((envelope.recipients, content))
-            if self.aborted.is_set():
-                return attempt(uncertain=True)
-            return self.answer(envelope) if self.answer else attempt(*envelope.recipients)
-        finally:
-            self.busy -= 1
-            self.freed.set()
-
-
-def attempt(*accepted, uncertain=False, failures=None):
-    return Attempt(
-        relay="here",
-        started_at=datetime.now(UTC),
-        seconds=0.0,
-        stage=Stage.DOT,
-        code=250,
-        reply="250 ok",
-        accepted=accepted,
-        uncertain=uncertain,
-        failures=failures or {},
-    )
-
-
-def entry(number, **changes):
-    now = datetime.now(UTC)
-    given = {"status": Status.QUEUED, "created_at": now, "due_at": now}
-    given["expires_at"] = now + timedelta(hours=1)
-    given["id"] = f"d{number}"
-    return Entry(delivery(**(given | changes)), b"Subject: x\r\n\r\nhello\r\n")
+from tests.dispatching import Transport, attempt, dispatching, entry
+from tests.waiting import LIMIT, until
 
 
 @pytest.fixture(autouse=True)
 def unpolled(monkeypatch):
     """What is to leave leaves because somebody is told of it, not because they look at times."""
     monkeypatch.setattr("notifier.dispatch.dispatcher.POLL_SECONDS", 3600.0)
-
-
-@pytest.fixture
-async def journal(tmp_path):
-    journal = SqliteJournal(str(tmp_path / "journal.db"))
-    await journal.open()
-    yield journal
-    await journal.close()
-
-
-@contextlib.asynccontextmanager
-async def dispatching(journal, transport, *, workers=4, window=8, grace=1.0, **options):
-    feed = options.pop("feed", Feed())
-    dispatcher = Dispatcher(
-        journal=journal,
-        transports={Route.RELAY: transport} | options.pop("more", {}),
-        retry=options.pop("retry", RetryPolicy(schedule=(0.05,))),
-        feed=feed,
-        workers=workers,
-        window=window,
-        **options,
-    )
-    dispatcher.start()
-    try:
-        yield dispatcher
-    finally:
-        await dispatcher.stop(grace=grace)
-
-
-async def until(condition):
-    """Wait until it holds; the limit is a failure."""
-    async with asyncio.timeout(LIMIT):
-        while not await condition():
-            await asyncio.sleep(0.005)
 
 
 async def looked(dispatcher, journal, route=Route.RELAY):
@@ -151,13 +42,6 @@ def all_are(journal, status, count):
         return (await journal.backlog()).counts.get(status, 0) == count
 
     return holds
-
-
-async def until_true(condition):
-    """The same for what can be told at once."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def busy_with(transport, count):
@@ -335,7 +219,7 @@ async def test_a_stop_gives_the_window_back_in_one_go_beside_what_is_under_way(j
     journal.record = together
     async with dispatching(journal, transport, workers=4, window=8) as dispatcher:
         share = dispatcher._shares.of(Route.RELAY)
-        await until_true(lambda: transport.busy == 4 and share._full)
+        await until(lambda: transport.busy == 4 and share._full)
         ahead = share.ahead
         assert ahead > 4
         stopping = asyncio.create_task(dispatcher.stop(grace=LIMIT))
@@ -453,12 +337,12 @@ async def test_an_idle_worker_sends_nothing_while_a_record_fails(journal, monkey
     journal.record = sometimes
     await journal.add([entry(1)])
     async with dispatching(journal, transport, workers=4) as dispatcher:
-        await until_true(lambda: len(tried) > 1)
+        await until(lambda: len(tried) > 1)
         await journal.add([entry(2), entry(3)])
         dispatcher.wake(Route.RELAY)
-        await until_true(lambda: sum(each is not None for each in dispatcher.doing) == 3)
+        await until(lambda: sum(each is not None for each in dispatcher.doing) == 3)
         more = len(tried) + 2
-        await until_true(lambda: len(tried) >= more)  # they would have been sent by now
+        await until(lambda: len(tried) >= more)  # they would have been sent by now
         assert len(transport.sent) == 1
         assert set(tried) == {"d1"}
         failing.set()
@@ -515,7 +399,7 @@ async def test_a_failure_of_the_relay_waits_by_patience_and_not_by_the_schedule(
             clock = deferred.due_at
             tried = len(transport.sent)
             dispatcher.wake(Route.RELAY)
-            await until_true(lambda tried=tried: len(transport.sent) > tried)
+            await until(lambda tried=tried: len(transport.sent) > tried)
 
 
 async def test_claims_that_fail_in_all_routes_at_once_are_made_again(journal, monkeypatch):
@@ -627,7 +511,7 @@ async def test_a_cancelled_claim_is_not_lost(journal):
     async def slow(*args, **kwargs):
         claims = await claim(*args, **kwargs)
         begun.set()
-        await until_true(lambda: dispatcher._stopping)  # who has cancelled its claims by then
+        await until(lambda: dispatcher._stopping)  # who has cancelled its claims by then
         return claims
 
     journal.claim = slow
@@ -645,7 +529,7 @@ async def test_a_claim_that_fails_while_stopping_does_not_hold_up_the_stop(journ
 
     async def fail(*args, **kwargs):
         begun.set()
-        await until_true(lambda: dispatcher._stopping)
+        await until(lambda: dispatcher._stopping)
         raise JournalUnavailable("full")
 
     journal.claim = fail

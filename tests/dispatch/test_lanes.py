@@ -14,10 +14,11 @@ from notifier.dispatch.shares import LARGE_AT_ONCE, Shares
 from notifier.journal import Claim
 from notifier.journal.fairness import AHEAD_BYTES
 from notifier.messages import Sms
-from tests.dispatch.test_dispatcher import Transport, dispatching, entry, journal  # noqa: F401 - a fixture
+from tests.dispatching import Transport, dispatching, entry
+from tests.provider import ACCEPTED, HANG, Site
 from tests.relay import ScriptedRelay
-from tests.service import LIMIT, email, ended, notifying, submit, submit_one, until
-from tests.sms.test_provider import ACCEPTED, HANG, Site
+from tests.service import email, ended, notifying, submit, submit_one
+from tests.waiting import LIMIT, until
 
 WORKERS = 4
 ROUTES = tuple(Route)
@@ -32,7 +33,7 @@ def large(one):
 
 
 @contextlib.asynccontextmanager
-async def four_ways(journal, **options):  # noqa: F811
+async def four_ways(journal, **options):
     """A dispatcher with a transport for each route, all of which hang."""
     ways = {route: Transport(places=64) for route in ROUTES}
     for way in ways.values():
@@ -49,13 +50,13 @@ def busy(dispatcher):
     return sum(each is not None for each in dispatcher.doing)
 
 
-async def add(dispatcher, journal, route, *entries):  # noqa: F811
+async def add(dispatcher, journal, route, *entries):
     await journal.add(entries)
     dispatcher.wake(route)
 
 
 @pytest.mark.parametrize("hangs", ROUTES)
-async def test_whichever_way_hangs_the_others_send(journal, hangs):  # noqa: F811
+async def test_whichever_way_hangs_the_others_send(journal, hangs):
     """It has all the workers that it can get; each of the others sends all it has."""
     async with four_ways(journal) as (dispatcher, ways):
         await add(dispatcher, journal, hangs, *(of(hangs, n) for n in range(30)))
@@ -68,7 +69,7 @@ async def test_whichever_way_hangs_the_others_send(journal, hangs):  # noqa: F81
         assert not ways[hangs].sent
 
 
-async def test_though_all_others_hang_each_has_a_worker(journal):  # noqa: F811
+async def test_though_all_others_hang_each_has_a_worker(journal):
     """One after the other takes what it can get, and the last one still has one of its own."""
     *hanging, last = ROUTES
     async with four_ways(journal) as (dispatcher, ways):
@@ -82,7 +83,7 @@ async def test_though_all_others_hang_each_has_a_worker(journal):  # noqa: F811
         assert sum(way.busy for way in ways.values()) == WORKERS + len(hanging) - 1
 
 
-async def test_large_messages_that_hang_leave_a_place_to_each_other_way(journal):  # noqa: F811
+async def test_large_messages_that_hang_leave_a_place_to_each_other_way(journal):
     """What is in memory at a time is bounded, and none of it is denied to another."""
     hangs, *others = ROUTES
     ways = {route: Transport(places=64) for route in ROUTES}
@@ -104,7 +105,7 @@ async def test_large_messages_that_hang_leave_a_place_to_each_other_way(journal)
         await until(lambda: ways[hangs].busy == LARGE_AT_ONCE + 1)
 
 
-async def test_the_window_holds_as_many_as_it_is_told(journal):  # noqa: F811
+async def test_the_window_holds_as_many_as_it_is_told(journal):
     """However few places its relay has: so many are claimed ahead of the workers."""
     way = Transport(places=3)
     way.gate.clear()

@@ -7,59 +7,17 @@ Each test ends with the four sets of Jepsen's queue tests: what was *acknowledge
 """
 
 import asyncio
-import contextlib
 import random
-import re
 from collections import Counter
 
-import httpx2
 import pytest
 
-from tests.process import Server, message
+from tests.four_sets import Sets, number_of
+from tests.process import Server, client_of, message, until_all
 from tests.relay import ScriptedRelay
+from tests.waiting import LIMIT, until
 
-LIMIT = 30.0
 WORKERS = 4
-
-
-class Sets:
-    """What was acknowledged, attempted and received, by message number."""
-
-    def __init__(self):
-        self.attempted = set()
-        self.acknowledged = {}  # number -> id
-
-    async def send(self, client, number, **changes):
-        self.attempted.add(number)
-        with contextlib.suppress(httpx2.TransportError):
-            answer = await client.post("/v1/messages", json=message(number, **changes))
-            if answer.status_code == 202:
-                self.acknowledged[number] = answer.json()["id"]
-
-    def received(self, relay):
-        """How often each number came, and each Message-ID with its distinct contents."""
-        return Counter(number_of(recipients[0]) for _, recipients, _ in relay.received)
-
-
-def number_of(address):
-    return int(re.match(r"n(\d+)@", address)[1])
-
-
-def client_of(server):
-    limits = httpx2.Limits(max_connections=32)
-    return httpx2.AsyncClient(base_url=server.url, limits=limits, timeout=30, trust_env=False)
-
-
-async def until(condition):
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-async def states(server, ids):
-    async with client_of(server) as client:
-        answers = await asyncio.gather(*(client.get(f"/v1/messages/{id}") for id in ids))
-    return [answer.json() for answer in answers]
 
 
 async def until_nothing_is_under_way(server):
@@ -72,17 +30,6 @@ async def until_nothing_is_under_way(server):
             if resting and not sending:
                 return
             await asyncio.sleep(0.02)
-
-
-async def until_all(server, ids, *statuses, limit=LIMIT):
-    """What has become of them, once each has such a status; only the others are asked for again."""
-    there = {}
-    async with asyncio.timeout(limit):
-        while left := [id for id in ids if id not in there]:
-            found = await states(server, left)
-            there |= {each["id"]: each for each in found if each["status"] in statuses}
-            await asyncio.sleep(0.02)
-    return [there[id] for id in ids]
 
 
 @pytest.fixture

@@ -5,17 +5,8 @@ import pytest
 from notifier.deliveries import OnUncertain, Status
 from tests.process import free_port
 from tests.relay import CUT, FIN, ScriptedRelay
-from tests.service import (
-    email,
-    ended,
-    notifying,
-    now,
-    subjects,
-    submit,
-    submit_one,
-    until,
-    until_status,
-)
+from tests.service import email, ended, notifying, now, subjects, submit, submit_one, until_status
+from tests.waiting import until
 
 
 @pytest.fixture

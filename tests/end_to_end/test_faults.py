@@ -18,29 +18,18 @@ from pathlib import Path
 import httpx2
 import psutil
 import pytest
-import uvicorn
 
 from notifier.deliveries import Status
 from notifier.errors import JournalUnavailable
 from notifier.journal import Filter
-from notifier.server import process as serving
 from notifier.server import protocol as clients
-from notifier.web.app import create_app
-from tests.journal.test_sqlite import fill, mounted  # noqa: F401  a fixture
+from tests.clocks import WallClock
+from tests.disks import fill
 from tests.process import Server, message
 from tests.relay import ScriptedRelay
-from tests.service import (
-    LIMIT,
-    Clock,
-    email,
-    ended,
-    notifying,
-    submit,
-    submit_one,
-    until,
-    until_status,
-)
-from tests.web_client import JSON, LETTER, client_of
+from tests.service import email, ended, notifying, submit, submit_one, until_status
+from tests.waiting import LIMIT, until
+from tests.web_client import JSON, LETTER, client_of, listening
 
 
 @pytest.fixture
@@ -62,25 +51,6 @@ def http(server):
 
 
 # F11: slow clients
-
-
-@contextlib.asynccontextmanager
-async def listening(service):
-    """The application behind our own server, in this process; yields its port."""
-    server = serving.Server(
-        uvicorn.Config(
-            create_app(service), port=0, http=clients.Client, log_config=None, lifespan="off"
-        )
-    )
-    running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(LIMIT):
-        while not server.started:
-            await asyncio.sleep(0.005)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await running
 
 
 POST = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -197,7 +167,7 @@ def served(port):
 
 async def test_f12_on_a_full_disk_the_service_says_503_and_goes_on_by_itself(
     relay,
-    mounted,  # noqa: F811 - the fixture
+    mounted,
     tmp_path,
 ):
     """`insufficient_storage` and when to come again; what was accepted leaves; then 202 again."""
@@ -312,7 +282,7 @@ async def test_f37_after_a_jump_of_the_clock_all_goes_on(relay, tmp_path, hours,
     """New ones leave; deferred ones leave once; nothing waits for the clock to come back."""
     monkeypatch.setattr("notifier.dispatch.dispatcher.POLL_SECONDS", 0.1)
     monkeypatch.setattr("notifier.housekeeping.upkeep.CLOCK_SECONDS", 0.05)
-    clock = Clock()
+    clock = WallClock()
     relay.answer("RCPT", "451 later", to="ann@example.org", times=1)
     async with notifying(tmp_path, relay, clock=clock, retry_schedule=(0.5,)) as service:
         deferred = await submit_one(service)
@@ -329,7 +299,7 @@ async def test_f37_after_a_jump_of_the_clock_all_goes_on(relay, tmp_path, hours,
 
 async def test_f37_expiry_is_judged_by_the_wall_clock(relay, tmp_path):
     """What is too old after a jump forward expires, and is not sent."""
-    clock = Clock()
+    clock = WallClock()
     relay.answer("GREETING", "421 not now")
     async with notifying(tmp_path, relay, clock=clock) as service:
         id = await submit_one(service)
@@ -342,7 +312,7 @@ async def test_f37_expiry_is_judged_by_the_wall_clock(relay, tmp_path):
 
 async def test_f37_a_jump_forward_is_no_stampede(relay, tmp_path):
     """A backlog that has all become due at once leaves as many at a time as ever."""
-    clock = Clock()
+    clock = WallClock()
     async with notifying(tmp_path, relay, clock=clock) as service:
         later = clock() + timedelta(minutes=50)
         ids = await submit(service, *(email(f"n{n}@example.org", send_at=later) for n in range(40)))

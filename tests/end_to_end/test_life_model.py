@@ -17,7 +17,7 @@ from notifier.journal import Entry
 from notifier.journal.sqlite import SqliteJournal
 from notifier.recipients import Recipient
 from notifier.retries import RetryPolicy
-from tests.journal.test_contract import delivery
+from tests.deliveries import delivery
 
 WAITS = {"queued", "deferred"}
 ENDS = {"sent", "failed", "cancelled", "expired"}

@@ -14,11 +14,12 @@ import httpx2
 import pytest
 
 from notifier.deliveries import Status
-from tests.end_to_end.test_crashes import Sets, client_of, states, until_all
+from tests.four_sets import Sets
 from tests.nginx import CONFIGURATION, Proxy
-from tests.process import Server, free_port, message
+from tests.process import Server, client_of, free_port, message, states, until_all
 from tests.relay import ScriptedRelay
-from tests.service import ended, notifying, submit_one, until
+from tests.service import ended, notifying, submit_one
+from tests.waiting import until
 
 LEASE = 1.5  # where a lease must run out; elsewhere the default, so that a slow machine loses none
 WORKERS = 4

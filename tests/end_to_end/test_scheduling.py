@@ -12,20 +12,10 @@ from notifier.breaker import Rests
 from notifier.deliveries import OnUncertain, Route, Status
 from notifier.errors import InvalidMessage, WrongState
 from notifier.journal import Filter
+from tests.clocks import WallClock
 from tests.relay import CUT, FIN, ScriptedRelay
-from tests.service import (
-    LIMIT,
-    Clock,
-    email,
-    ended,
-    notifying,
-    now,
-    subjects,
-    submit,
-    submit_one,
-    until,
-    until_status,
-)
+from tests.service import email, ended, notifying, now, subjects, submit, submit_one, until_status
+from tests.waiting import LIMIT, until
 
 HOUR = timedelta(hours=1)
 
@@ -47,7 +37,7 @@ def unpolled(monkeypatch):
 
 async def test_a_scheduled_message_leaves_when_it_is_due_and_not_before(relay, tmp_path):
     """It is `scheduled` till then, and is sent by itself."""
-    clock = Clock()
+    clock = WallClock()
     due_at = clock() + HOUR
     async with notifying(tmp_path, relay, clock=clock) as service:
         id = await submit_one(service, email(send_at=due_at))
@@ -95,7 +85,7 @@ async def test_send_now_sends_what_is_scheduled_at_once(relay, tmp_path):
 
 async def test_a_scheduled_mail_is_dated_by_its_time(relay, tmp_path):
     """Readers sort by Date: one that was handed in weeks ago is new when it arrives."""
-    clock = Clock()
+    clock = WallClock()
     due_at = clock() + 30 * 24 * HOUR
     async with notifying(tmp_path, relay, clock=clock) as service:
         id = await submit_one(service, email(send_at=due_at))
@@ -139,7 +129,7 @@ def dated(content):
 
 async def test_what_is_cancelled_before_it_is_due_never_leaves(relay, tmp_path):
     """F44: cancelled, with no mail also when its time has come."""
-    clock = Clock()
+    clock = WallClock()
     async with notifying(tmp_path, relay, clock=clock) as service:
         later = clock() + HOUR
         id, behind = await submit(
@@ -159,7 +149,7 @@ async def test_what_is_cancelled_before_it_is_due_never_leaves(relay, tmp_path):
 async def test_f48_what_expires_while_the_relay_is_down_is_never_sent_later(relay, tmp_path):
     """It ends visibly with what the relay said last, and stays at home when that works again."""
     relay.answer("GREETING", "421 4.3.2 closed for today")
-    clock = Clock()
+    clock = WallClock()
     async with notifying(tmp_path, relay, clock=clock) as service:
         id = await submit_one(service, email(ttl=3600))
         await until_status(service, id, Status.DEFERRED)
@@ -182,7 +172,7 @@ async def test_f48_what_was_never_tried_also_tells_why_no_relay_took_it(
     """With the breaker open nothing is offered; the reason still names the relay's trouble."""
     monkeypatch.setattr(Rests, "after", lambda *_: 3600.0)
     relay.answer("GREETING", "421 4.3.2 closed for today")
-    clock = Clock()
+    clock = WallClock()
     async with notifying(tmp_path, relay, clock=clock) as service:
         tried = await submit(service, *[email()] * 3)
         await until(lambda: service.transports.relays.states()[0].state == "open")
@@ -199,7 +189,7 @@ async def test_f48_what_was_never_tried_also_tells_why_no_relay_took_it(
 
 async def test_a_scheduled_message_may_expire_before_anybody_resumes_the_queue(relay, tmp_path):
     """Paused past its `ttl`, it ends as expired; resuming does not send it."""
-    clock = Clock()
+    clock = WallClock()
     async with notifying(tmp_path, relay, clock=clock) as service:
         await service.pause()
         id = await submit_one(service, email(expires_at=clock() + HOUR))
@@ -240,7 +230,7 @@ async def test_a_newer_message_supersedes_those_that_wait_and_not_those_on_their
 ):
     """Of one collapse key: the one at the dot is sent, the waiting one never, the newest is."""
     relay.hold("DOT")
-    clock = Clock()
+    clock = WallClock()
     async with notifying(tmp_path, relay, clock=clock, workers=1, queue_size=1) as service:
         sending = await submit_one(service, email(subject="1", collapse_key="k"))
         await relay.until_held(1)
@@ -400,7 +390,7 @@ async def test_a_failed_message_can_be_retried(relay, tmp_path):
 
 async def test_an_expired_message_that_is_retried_gets_its_lifetime_anew(relay, tmp_path):
     """Retried after its end it is sent, rather than found expired at once."""
-    clock = Clock()
+    clock = WallClock()
     async with notifying(tmp_path, relay, clock=clock) as service:
         await service.pause()
         id = await submit_one(service, email(expires_at=clock() + HOUR))

@@ -5,7 +5,6 @@ and test_web_levers, templates in test_templates, slow and large bodies in test_
 """
 
 import json
-import random
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -19,56 +18,12 @@ from notifier.keys import Keys
 from notifier.web.app import create_app
 from tests.process import Server, environment, message
 from tests.relay import ScriptedRelay
+from tests.routes import NOWHERE, concrete, routes_of
 from tests.service import SENDER, email, ended, notifying, submit_one
-from tests.web.test_keys import NOWHERE, concrete, routes_of
+from tests.torture.smuggling import smuggle
 from tests.web_client import serving
 
-SMUGGLED = "MAIL FROM:<eve@example.net>"
-PIECES = [
-    *(
-        "\r\n.\r\n",
-        "\n.\n",
-        "\n.\r\n",
-        "\r.\r",
-        "\r\n.\r",
-        "\r\n.\n",
-        "\r\r\n.\r\n",
-        ".",
-        "..",
-        "\n",
-    ),
-    *("\r", "\r\n", "x", f"{SMUGGLED}\r\n", "RCPT TO:<eve@example.net>\r\nDATA\r\n", "\r\n..\r\n"),
-]
 SECRET = "hunter2-of-the-relay"
-
-
-def body_of(rng):
-    return "".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 12)))
-
-
-async def smuggle(folder, count, seed):
-    """Send so many bodies full of dots and line ends: each is to be one message at the relay."""
-    rng = random.Random(seed)
-    async with (
-        ScriptedRelay() as relay,
-        notifying(folder, relay, max_backlog=10**6) as service,
-    ):
-        bodies = [body_of(rng) for _ in range(count)]
-        receipt = await service.intake.submit(
-            [email(f"n{n}@example.org", text=text) for n, text in enumerate(bodies)], strict=False
-        )
-        for delivery in receipt.deliveries:
-            assert (await ended(service, delivery.id)).status == "sent"
-    sent = len(receipt.deliveries)
-    assert len(relay.received) == sent
-    assert len({recipients for _, recipients, _ in relay.received}) == sent
-    assert {sender for sender, _, _ in relay.received} == {"us@example.org"}
-    assert not any("eve" in line for line in relay.heard)
-    for _, _, content in relay.received:
-        rest = content.replace(b"\r\n", b"")
-        assert b"\r" not in rest
-        assert b"\n" not in rest
-    return sent
 
 
 async def test_f40_no_body_smuggles_a_second_message(tmp_path):

@@ -12,9 +12,10 @@ from notifier.deliveries import Status
 from notifier.errors import InvalidMessage
 from notifier.messages import Long, Sms
 from notifier.recipients import RecipientStatus
+from tests.provider import ACCEPTED, BROKEN, DROP, INVALID, TOO_MANY, Site
 from tests.relay import CUT, ScriptedRelay
-from tests.service import ended, notifying, submit_one, until, until_status
-from tests.sms.test_provider import ACCEPTED, BROKEN, DROP, INVALID, TOO_MANY, Site
+from tests.service import ended, notifying, submit_one, until_status
+from tests.waiting import until
 
 SENDER = "alerts@example.org"
 NUMBER = "+12025550123"

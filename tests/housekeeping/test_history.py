@@ -8,24 +8,14 @@ from notifier.deliveries import Event, Status
 from notifier.errors import JournalUnavailable
 from notifier.housekeeping.history import History
 from notifier.journal import journal_at
-from tests.service import until
-from tests.test_deliveries import NOW, delivery
-
-
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def __call__(self):
-        return self.now
-
-    def minutes(self, count):
-        self.now += timedelta(minutes=count)
+from tests.clocks import Clock
+from tests.deliveries import NOW, under_way
+from tests.waiting import until
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -67,12 +57,12 @@ def figures(minute):
 async def test_each_minute_has_its_own_figures(journal, clock):
     """Accepted once, sent, and given up for whatever reason; other steps are not counted."""
     async with history_of(journal, clock) as history:
-        history.count(delivery(status=Status.QUEUED))
-        history.count(delivery(status=Status.SENDING))
-        history.count(delivery(status=Status.QUEUED, events=(Event(NOW, "hurried"),)))
-        clock.minutes(2)
+        history.count(under_way(status=Status.QUEUED))
+        history.count(under_way(status=Status.SENDING))
+        history.count(under_way(status=Status.QUEUED, events=(Event(NOW, "hurried"),)))
+        clock.now += timedelta(minutes=2)
         for status in (Status.SENT, Status.FAILED, Status.EXPIRED, Status.CANCELLED):
-            history.count(delivery(status=status))
+            history.count(under_way(status=status))
         assert list(map(figures, history.last(4))) == [(0, 0, 0), (1, 0, 0), (0, 0, 0), (0, 1, 2)]
         assert history.last(1)[0].waiting == 7
         assert history.last(1)[0].at <= clock.now
@@ -81,11 +71,11 @@ async def test_each_minute_has_its_own_figures(journal, clock):
 async def test_figures_outlive_a_restart(journal, clock):
     """What was counted is read again, up to a day ago, and counted on."""
     async with history_of(journal, clock) as history:
-        history.count(delivery(status=Status.SENT))
+        history.count(under_way(status=Status.SENT))
     async with history_of(journal, clock) as history:
-        history.count(delivery(status=Status.SENT))
+        history.count(under_way(status=Status.SENT))
         assert history.last(1)[0].sent == 2
-        clock.minutes(1)
+        clock.now += timedelta(minutes=1)
     async with history_of(journal, clock) as history:
         assert [each.sent for each in history.last(2)] == [2, 0]
         assert history.last(2)[0].waiting == 7
@@ -94,13 +84,13 @@ async def test_figures_outlive_a_restart(journal, clock):
 async def test_a_day_is_kept_and_no_more(journal, clock):
     """1,440 minutes: what is older is shown no more, and is dropped from the journal."""
     async with history_of(journal, clock) as history:
-        history.count(delivery(status=Status.SENT))
-    clock.minutes(1439)
+        history.count(under_way(status=Status.SENT))
+    clock.now += timedelta(minutes=1439)
     async with history_of(journal, clock) as history:
-        history.count(delivery(status=Status.FAILED))
+        history.count(under_way(status=Status.FAILED))
         assert sum(each.sent for each in history.last(1440)) == 1
-        clock.minutes(2)
-        history.count(delivery(status=Status.FAILED))
+        clock.now += timedelta(minutes=2)
+        history.count(under_way(status=Status.FAILED))
         assert sum(each.sent for each in history.last(1440)) == 0
         assert len(history.last(5000)) == 1441  # that of now is not over yet
     kept = await journal.minutes(NOW - timedelta(days=9), but="")
@@ -109,11 +99,11 @@ async def test_a_day_is_kept_and_no_more(journal, clock):
 
 async def test_under_load_it_is_saved_by_one_write(journal, clock):
     """What is counted while it writes is for the next time: a save ends, however busy it is."""
-    sent = delivery(status=Status.SENT)
+    sent = under_way(status=Status.SENT)
     writes = Writes(journal, meanwhile=lambda: history.count(sent))
     history = history_of(writes, clock)
     history.count(sent)
-    clock.minutes(1)
+    clock.now += timedelta(minutes=1)
     history.count(sent)
     await history.save()
     assert writes.count == 1
@@ -131,11 +121,11 @@ async def test_what_could_not_be_saved_is_saved_later(journal, clock):
 
     writes = Writes(journal, meanwhile=away)
     history = history_of(writes, clock)
-    history.count(delivery(status=Status.SENT))
+    history.count(under_way(status=Status.SENT))
     with pytest.raises(JournalUnavailable):
         await history.save()
     writes._meanwhile = lambda: None
-    history.count(delivery(status=Status.SENT))
+    history.count(under_way(status=Status.SENT))
     await history.save()
     await history.save()
     assert [each.sent for each in await journal.minutes(NOW, but="")] == [2]
@@ -145,14 +135,14 @@ async def test_replicas_add_up(journal, clock):
     """No replica writes over another's figures: each shows the sum, also after a restart."""
     async with history_of(journal, clock) as one, history_of(journal, clock) as other:
         for _ in range(3):
-            one.count(delivery(status=Status.SENT))
-        other.count(delivery(status=Status.SENT))
+            one.count(under_way(status=Status.SENT))
+        other.count(under_way(status=Status.SENT))
         for each in (one, other, one):
             await each.save()
         assert [each.last(1)[0].sent for each in (one, other)] == [4, 4]
         assert [each.sent_today() for each in (one, other)] == [4, 4]
     async with history_of(journal, clock) as again:
-        again.count(delivery(status=Status.SENT))
+        again.count(under_way(status=Status.SENT))
         assert again.last(1)[0].sent == 5
 
 
@@ -166,7 +156,7 @@ async def test_a_save_wakes_no_other_replica(postgres, clock):
         heard = []
         other._lease._hear = heard.append
         history = history_of(one, clock)
-        history.count(delivery(status=Status.SENT))
+        history.count(under_way(status=Status.SENT))
         await history.save()
         await one.put("paused:queue", "yes")  # what is told is told in order
         await until(lambda: any(each.values and not each.missed for each in heard))
@@ -180,10 +170,10 @@ async def test_today_begins_at_midnight(journal, clock):
     """In UTC, to the minute."""
     async with history_of(journal, clock) as history:
         clock.now = datetime(2026, 1, 1, 23, 59, tzinfo=UTC)
-        history.count(delivery(status=Status.SENT))
+        history.count(under_way(status=Status.SENT))
         assert history.sent_today() == 1
         clock.now = datetime(2026, 1, 2, tzinfo=UTC)
         assert history.sent_today() == 0
-        history.count(delivery(status=Status.SENT))
+        history.count(under_way(status=Status.SENT))
         clock.now = datetime(2026, 1, 2, 23, 59, tzinfo=UTC)
         assert history.sent_today() == 1

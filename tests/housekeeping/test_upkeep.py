@@ -11,9 +11,9 @@ from notifier.housekeeping.health import Health
 from notifier.housekeeping.upkeep import MOVED, Upkeep
 from notifier.journal import Backlog, Filter, journal_at
 from notifier.settings import Settings
-from tests.housekeeping.test_history import Clock
-from tests.journal.test_contract import NOW, entry
-from tests.service import until
+from tests.clocks import Clock
+from tests.deliveries import NOW, entry
+from tests.waiting import until
 
 RELAY = Route.RELAY
 
@@ -46,7 +46,7 @@ class Seconds:
 async def test_the_rate_is_a_second_however_long_the_last_look_is_ago(since, rate):
     """Messages that left, by the seconds in which they did."""
     journal, seconds = Counts(), Seconds()
-    upkeep = Upkeep(journal, Settings(), clock=Clock(), monotonic=seconds)
+    upkeep = Upkeep(journal, Settings(), clock=Clock(NOW), monotonic=seconds)
     journal.waiting = 120
     await upkeep.refresh()
     upkeep.count(30)
@@ -59,7 +59,7 @@ async def test_the_rate_is_a_second_however_long_the_last_look_is_ago(since, rat
 async def test_two_looks_at_once_count_nothing_twice():
     """What is accepted meanwhile waits once, whoever looks."""
     journal = Counts()
-    upkeep = Upkeep(journal, Settings(), clock=Clock())
+    upkeep = Upkeep(journal, Settings(), clock=Clock(NOW))
     upkeep.count(5)
     journal.waiting = 5
     journal.gate.clear()
@@ -91,7 +91,7 @@ async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journa
     put_off = {"status": Status.DEFERRED, "due_at": later, "priority": Priority.URGENT}
     await journal.add([entry("put off", **put_off)])
     await journal.add([entry("scheduled", status=Status.SCHEDULED, due_at=later)])
-    clocks, seen = [Clock() for _ in range(3)], []
+    clocks, seen = [Clock(NOW) for _ in range(3)], []
     for each in clocks:
         each.now = NOW + timedelta(minutes=30)
     amend_all = journal.amend_all
@@ -124,7 +124,7 @@ async def test_what_is_held_ends_after_its_retention(journal):
     """Not before; as expired, with its reason, and whoever counts is told of it."""
     ended = []
     settings = Settings(held_retention=3600.0)
-    upkeep = Upkeep(journal, settings, clock=Clock(), ended=ended.append)
+    upkeep = Upkeep(journal, settings, clock=Clock(NOW), ended=ended.append)
     await journal.add([entry("held")])
     [claim] = await journal.claim(RELAY, 1, now=lambda: NOW)
     await journal.record(claim.delivery.held("nobody can know"))
@@ -138,7 +138,7 @@ async def test_what_is_held_ends_after_its_retention(journal):
 
 def test_what_is_held_for_long_is_an_alert_that_says_until_when():
     """Told past the alert's patience, and over once nothing is held."""
-    clock = Clock()
+    clock = Clock(NOW)
     conditions = Conditions(Settings(alert_after=600.0, held_retention=86400.0), clock=clock)
 
     def look(since):

@@ -19,19 +19,9 @@ from notifier.errors import (
 from notifier.journal import Filter, News, journal_at
 from notifier.journal.postgres import connection, searches
 from notifier.journal.postgres.journal import NEWS_KEPT
-from tests.journal.test_contract import (
-    NOW,
-    RELAY,
-    delivery,
-    entries,
-    entry,
-    idempotency,
-    ids,
-    noon,
-    sent,
-)
+from tests.deliveries import NOW, RELAY, delivery, entries, entry, idempotency, ids, noon, sent
+from tests.waiting import LIMIT, until
 
-LIMIT = 20  # seconds for what must happen
 LEASE = 0.4  # seconds
 
 
@@ -50,12 +40,6 @@ async def opened(url, *, count=2, lease=15.0):
     finally:
         for each in journals:
             await each.close()
-
-
-async def until(condition):
-    async with asyncio.timeout(LIMIT):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 def recovered(one):

@@ -25,11 +25,12 @@ from notifier.errors import (
 from notifier.journal import Filter, journal_at
 from notifier.journal.sqlite import SqliteJournal, backup, disk, searches
 from notifier.journal.sqlite.writer import commit
-from tests.journal.test_contract import NOW, delivery, entries, entry, idempotency, ids, noon, sent
+from tests.deliveries import NOW, delivery, entries, entry, idempotency, ids, noon, sent
+from tests.disks import fill, remount
 from tests.paths import ROOT
+from tests.waiting import LIMIT, until
 
 RELAY = Route.RELAY
-LIMIT = 10.0  # seconds that a test waits for what must happen
 
 
 @pytest.fixture
@@ -97,13 +98,6 @@ def process(path, what):
         child.kill()
         child.wait(LIMIT)
         child.stdout.close()
-
-
-async def until(condition):
-    """Wait for what must happen."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 class TestCommits:
@@ -401,42 +395,6 @@ class TestEnd:
             assert commits.count == 2
         async with opened(path) as again:
             assert ids((await again.find(Filter())).deliveries) == ["kept"]
-
-
-@pytest.fixture
-def mounted(tmp_path):
-    """Makes a small file system of its own, where we may."""
-    places = []
-
-    def mount(options):
-        place = tmp_path / f"mount{len(places)}"
-        place.mkdir()
-        if (
-            os.getuid() != 0
-            or subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False
-            ).returncode
-        ):
-            pytest.skip("needs to be root and allowed to mount a tmpfs")
-        places.append(place)
-        return place
-
-    yield mount
-    for place in places:
-        subprocess.run(["umount", place], check=True)
-
-
-def remount(folder, options):
-    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
-
-
-def fill(folder):
-    """Take all the space there is."""
-    filler = folder / "filler"
-    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    return filler
 
 
 async def fill_by_adding(journal):

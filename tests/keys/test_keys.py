@@ -15,22 +15,13 @@ from notifier.compose import address
 from notifier.errors import ConfigurationError
 from notifier.intake.rates import Limits
 from notifier.keys import KeyKind, Keys, KeyScope, expiry, new_key
+from tests.clocks import Clock
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
 # The first text that hypothesis makes takes it seconds, on a loaded machine.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-class Clock:
-    """Seconds that pass when told."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from notifier.errors import ConfigurationError
 from notifier.keys import Keys
 from notifier.service import Notifier
 from notifier.settings import Settings
-from tests.cli.test_commands import run_async
-from tests.process import free_port
-from tests.web.test_keys import look, made
+from tests.api_keys import look, made
+from tests.process import free_port, run_async
 from tests.web_client import LETTER, serving
 
 ON_PURPOSE = "# none, on purpose\n[keys]\n"

@@ -23,8 +23,7 @@ from notifier.errors import ConfigurationError
 from notifier.logs import Logs, shorten
 from notifier.logs.files import RotatedFile
 from tests.paths import ROOT
-
-LIMIT = 10.0  # seconds for anything to happen
+from tests.waiting import LIMIT
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,11 @@ from notifier.journal import journal_at
 from notifier.metrics import shipped
 from notifier.service import Notifier
 from notifier.settings import Settings
-from tests.journal.test_contract import entry
+from tests.clocks import WallClock
+from tests.deliveries import entry
 from tests.relay import ScriptedRelay
-from tests.service import Clock, email, ended, notifying, now, specs_of, submit_one, until
+from tests.service import email, ended, notifying, now, specs_of, submit_one
+from tests.waiting import until
 from tests.web_client import JSON, LETTER, client_of, final, serving
 
 NAME = re.compile(r"\b(?:notifier|process|python)_\w+")
@@ -76,7 +78,7 @@ async def ends_of(client):
 
 async def test_every_end_is_counted(tmp_path):
     """Expired, cancelled and superseded ones as well; each message once, by its own outcome."""
-    clock = Clock()
+    clock = WallClock()
     settings = Settings(data_dir=str(tmp_path))
     async with Notifier(settings, clock=clock) as service, client_of(service) as client:
         await service.pause()
@@ -177,7 +179,7 @@ async def test_dashboard_and_alerts_name_what_is_measured(tmp_path):
 
 async def test_a_scheduled_message_is_measured_from_its_time(tmp_path):
     """Also where it takes a second try: the days before are not a wait."""
-    clock = Clock()
+    clock = WallClock()
     async with ScriptedRelay() as relay:
         relay.answer("DOT", "451 4.3.0 later", times=1)
         async with notifying(tmp_path, relay, clock=clock) as service:

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.paths import ROOT
-
-PACKAGE = ROOT / "notifier"
+from tests.paths import PACKAGE, ROOT
 
 # From the top: each part may import itself and the layers above its own, never its neighbours.
 WORDS = [
@@ -95,15 +93,19 @@ def part_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path):
-    for node in ast.walk(MODULES[path]):
+def imported(tree):
+    """The modules that a module imports, and each name that may be one."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name_of(path)}: imports are absolute"
+            assert node.level == 0, "imports are absolute"
             yield node.module
-            if node.module == "notifier":
-                yield from (f"notifier.{alias.name}" for alias in node.names)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports(path):
+    return imported(MODULES[path])
 
 
 def layer_of(part):
@@ -210,3 +212,14 @@ def test_the_top_level_is_short():
         pytest.skip("no git checkout here")
     top = {name.split("/")[0] for name in listed.stdout.split("\0") if name}
     assert {name for name in top if not name.startswith(".")} <= TOP_LEVEL
+
+
+def test_no_test_module_imports_another():
+    """What tests share is a helper, with a name that says what it is."""
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in imported(ast.parse(path.read_text()))
+        if name.startswith("tests.") and ".test_" in name
+    ]
+    assert wrong == []

@@ -10,8 +10,8 @@ import pytest
 
 from notifier.settings import Settings
 from tests.process import Server, message
+from tests.waiting import LIMIT
 
-LIMIT = 15.0
 LARGE = 4 * 1024 * 1024  # octets, more than any socket buffer takes
 
 

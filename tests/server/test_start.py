@@ -11,8 +11,7 @@ from notifier.preflight import Preflight
 from notifier.settings import Settings
 from tests.paths import ROOT
 from tests.process import Server, environment, free_port
-
-LIMIT = 20.0  # seconds that a process may take to give up
+from tests.waiting import LIMIT
 
 
 def serve(folder, **settings):

@@ -15,7 +15,7 @@ from notifier.deliveries import Status
 from notifier.journal.sqlite import SqliteJournal
 from notifier.service import Notifier
 from notifier.settings import Settings
-from tests.dispatch.test_dispatcher import entry
+from tests.dispatching import entry
 from tests.process import Server, free_port
 from tests.relay import SILENCE, ScriptedRelay
 

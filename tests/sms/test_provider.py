@@ -16,98 +16,23 @@ from notifier.attempts import Envelope, Scope, Stage
 from notifier.breaker import TAKES_SECONDS, Breaker, Rests, Setback, State
 from notifier.errors import Rejected
 from notifier.sms.provider import Provider, content, read_provider
+from tests.clocks import Clock
+from tests.provider import ACCEPTED, BROKEN, DROP, HANG, INVALID, LATE, TOO_MANY, Site
+from tests.waiting import LIMIT
 
-LIMIT = 10.0  # seconds that any of these may take
 TO = "+12025550123"
 ENVELOPE = Envelope("", (TO,))
 TEXT = 'Say "hi" {to} \\ €😀\nbye'
 CONTENT = content("0190abc", TO, TEXT)
 
-ACCEPTED = (201, {"sid": "SM0123456789abcdef", "status": "queued", "error_code": None})
-INVALID = (400, {"code": 21211, "message": "The 'To' number is not valid.", "status": 400})
 UNSUBSCRIBED = (400, {"code": 21610, "message": "Attempt to send to unsubscribed recipient"})
 REGION = (403, {"code": 21408, "message": "Permission to send an SMS has not been enabled"})
 SENDER = (400, {"code": 21606, "message": "The From phone number is not a valid one"})
 TOO_LONG = (400, {"code": 21617, "message": "The concatenated message body exceeds the limit"})
 LOGIN = (401, {"code": 20003, "message": "Authenticate", "status": 401})
 NO_ACCOUNT = (404, {"code": 20404, "message": "The requested resource was not found"})
-TOO_MANY = (429, {"code": 20429, "message": "Too Many Requests", "status": 429})
 QUEUE_FULL = (400, {"code": 21611, "message": "This From number has exceeded its queue"})
 UNAVAILABLE = (503, {"code": 20503, "message": "Service unavailable"})
-BROKEN = (500, {"code": 20500, "message": "Internal Server Error"})
-DROP, HANG, LATE = object(), object(), object()
-
-
-class Site:
-    """A web server that answers each request as scripted, the last answer over and over."""
-
-    def __init__(self, *answers, extra=""):
-        self.answers = list(answers)
-        self.extra = extra
-        self.requests = []
-        self.connections = 0
-        self.asked = asyncio.Event()
-        self._open = asyncio.Event()
-        self._serving = set()
-
-    @contextlib.asynccontextmanager
-    async def listening(self, tls=None):
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            self._open.set()
-            server.close()
-            await server.wait_closed()
-            await asyncio.gather(*self._serving)
-
-    def let_go(self):
-        self._open.set()
-
-    async def _serve(self, reader, writer):
-        self.connections += 1
-        self._serving.add(asyncio.current_task())
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            while await self._answer(reader, writer):
-                pass
-        writer.close()
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            await writer.wait_closed()
-
-    async def _answer(self, reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        request, *lines = head.rstrip("\r\n").split("\r\n")
-        headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
-        body = await reader.readexactly(int(headers["content-length"]))
-        self.requests.append((request, headers, body))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        self.asked.set()
-        if answer is DROP:
-            return False
-        if answer is HANG:
-            await self._open.wait()
-            return False
-        status, said, *late = answer
-        if late:
-            await self._open.wait()
-        raw = said if isinstance(said, bytes) else json.dumps(said).encode()
-        start = f"HTTP/1.1 {status} X\r\nContent-Length: {len(raw)}\r\n{self.extra}\r\n"
-        writer.write(start.encode() + raw)
-        await writer.drain()
-        return True
-
-
-class Watch:
-    """A clock that goes only when it is told to, or by one step with each look."""
-
-    def __init__(self):
-        self.now = 1000.0
-        self.step = 0.0
-
-    def __call__(self):
-        self.now += self.step
-        return self.now
 
 
 def _twilio(site, **more):
@@ -198,7 +123,7 @@ async def test_an_account_that_does_not_work_is_not_the_messages_fault(answer):
 @pytest.mark.parametrize("answer", [TOO_MANY, QUEUE_FULL, UNAVAILABLE], ids=lambda a: a[1]["code"])
 async def test_a_busy_provider_is_left_alone_as_long_as_it_asks(answer):
     """Retry-After is honoured; nothing was processed, so nothing is uncertain."""
-    watch = Watch()
+    watch = Clock()
     async with _asking(answer, ACCEPTED, extra="Retry-After: 120\r\n", clock=watch) as (
         _,
         provider,
@@ -219,7 +144,7 @@ NOT_ALLOWED = (403, {"message": "not allowed to send there"})
 
 async def test_one_text_that_it_may_not_send_does_not_rest_a_provider_that_works():
     """A 403 may mean this text or all: what it took within ten minutes says that it is this one."""
-    watch = Watch()
+    watch = Clock()
     answers = (ACCEPTED, *[NOT_ALLOWED] * 5, ACCEPTED, *[NOT_ALLOWED] * 3)
     async with _asking(*answers, clock=watch) as (_, provider):
         assert (await _send(provider)).accepted
@@ -238,7 +163,7 @@ async def test_one_text_that_it_may_not_send_does_not_rest_a_provider_that_works
 
 def test_what_was_under_way_when_it_began_to_rest_does_not_cut_the_rest_short():
     """Not even a 403 from a provider that took a text just before."""
-    breaker = Breaker(full=8, rests=Rests(), clock=Watch(), random=lambda: 0.5, slow_start=False)
+    breaker = Breaker(full=8, rests=Rests(), clock=Clock(), random=lambda: 0.5, slow_start=False)
     breaker.end(breaker.begin(), None, took=True)
     before, busy = breaker.begin(), breaker.begin()
     breaker.end(busy, Setback(at_once=True))
@@ -249,7 +174,7 @@ def test_what_was_under_way_when_it_began_to_rest_does_not_cut_the_rest_short():
 
 async def test_a_provider_that_may_send_nothing_rests_no_longer_each_time():
     """Others' texts may be the next probe: it comes soon, and it works again."""
-    watch = Watch()
+    watch = Clock()
     async with _asking(*[NOT_ALLOWED] * 6, ACCEPTED, clock=watch) as (_, provider):
         for _ in range(3):
             await _send(provider)
@@ -306,7 +231,7 @@ async def test_a_provider_that_knows_keys_makes_a_repeat_harmless():
 
 async def test_nobody_listening_is_known_not_to_have_sent():
     """Three in a row let it rest, each rest twice as long, up to five minutes."""
-    watch = Watch()
+    watch = Clock()
     async with asyncio.timeout(LIMIT):
         async with Site(ACCEPTED).listening() as site:
             pass
@@ -485,7 +410,7 @@ async def test_waiting_for_room_ends_with_the_rest():
 
 async def test_a_rest_that_ends_while_one_looks_is_not_waited_for():
     """Between two looks at the clock is where it ends, sooner or later."""
-    watch = Watch()
+    watch = Clock()
     async with _asking(LOGIN, clock=watch) as (_, provider):
         await _send(provider)
         left = provider._breaker.left
@@ -497,7 +422,7 @@ async def test_a_rest_that_ends_while_one_looks_is_not_waited_for():
 
 async def test_a_probe_is_one_text():
     """A second one that was claimed before is given back without asking."""
-    watch = Watch()
+    watch = Clock()
     async with _asking(LOGIN, HANG, clock=watch) as (site, provider):
         await _send(provider)
         watch.now += 5

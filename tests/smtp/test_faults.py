@@ -22,18 +22,13 @@ from tests.paths import ROOT
 from tests.process import free_port
 from tests.relay import CUT, FEATURES, FIN, SILENCE, ScriptedRelay, StopReading
 from tests.relays import ANN, BOB, SHORT, SHORT_DOT, SOURCE, copies, envelope, sending
+from tests.waiting import until
 
 PLAIN = tuple(feature for feature in FEATURES if feature != "PIPELINING")
 both_ways = pytest.mark.parametrize("features", [FEATURES, PLAIN], ids=["pipelined", "one by one"])
 on_each_loop = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 # 8 MB: more than any kernel between two processes takes at once, if nobody reads.
 LARGE = b"Subject: large\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 110_000
-
-
-async def until(condition, limit=10.0):
-    async with asyncio.timeout(limit):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def until_accepted(relays, limit=10.0):

@@ -10,20 +10,9 @@ from notifier.attempts import Acceptance, Failure, Scope, Stage
 from notifier.breaker import AT_FIRST
 from notifier.smtp import Relay, Rests, State
 from notifier.smtp.pacing import Rate
+from tests.clocks import Clock
 from tests.relay import CUT, FEATURES, ScriptedRelay
 from tests.relays import ANN, BOB, EVE, SOURCE, copies, envelope, sending
-
-
-class Clock:
-    """Stands until it is told to go on, or goes by one step with each look."""
-
-    def __init__(self):
-        self.now = 1000.0
-        self.step = 0.0
-
-    def __call__(self):
-        self.now += self.step
-        return self.now
 
 
 def failure(name, stage=Stage.CONNECT):

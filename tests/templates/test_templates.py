@@ -9,19 +9,10 @@ from hypothesis import strategies as st
 from notifier.errors import ConfigurationError, InvalidMessage
 from notifier.templates import Filled, Templates
 from notifier.templates.rendering import LONGEST
+from tests.clocks import Clock
 
 # The first text that hypothesis makes takes it seconds, on a loaded machine.
 unhurried = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
-
-
-class Clock:
-    """Seconds that pass when told."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -21,14 +21,15 @@ from pathlib import Path
 
 import structlog
 
-from tests.end_to_end.test_crashes import LIMIT, WORKERS, client_of
 from tests.every_place import FAULTS, SCENARIOS, go_through
-from tests.process import Server
+from tests.process import Server, client_of
 from tests.relay import CUT, FIN
 from tests.torture.conversations import converse
 from tests.torture.fuzz import fuzz
 from tests.torture.load import NOBODY, PartialRelay, Sets, UnsteadyProvider, received
+from tests.waiting import LIMIT
 
+WORKERS = 4
 CLIENTS = 16
 # Those after which a message is tried again: what a relay refuses for good is no loss of ours.
 FAULTS_OF_RELAY = [

@@ -18,9 +18,9 @@ from notifier.compose import compose
 from notifier.errors import InvalidMessage
 from notifier.messages import Email
 from notifier.smtp.replies import MAX_LINE, MAX_REPLY, ReplyReader
-from tests.end_to_end.test_security import smuggle
 from tests.process import Server
 from tests.relay import ScriptedRelay
+from tests.torture.smuggling import smuggle
 
 CLIENTS = 8
 PATHS = [

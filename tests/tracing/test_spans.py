@@ -16,10 +16,12 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from notifier import tracing
 from notifier.tracing.spans import Spans
+from tests.clocks import WallClock
 from tests.collector import Collector, values
 from tests.process import Server, free_port, message
 from tests.relay import CUT, ScriptedRelay
-from tests.service import Clock, email, ended, notifying, submit_one, until, until_status
+from tests.service import email, ended, notifying, submit_one, until_status
+from tests.waiting import until
 
 TRACE, CALLER = 0x4BF92F3577B34DA6A3CE929D0E0E4736, 0x00F067AA0BA902B7
 TRACEPARENT = f"00-{TRACE:032x}-{CALLER:016x}-01"
@@ -222,7 +224,7 @@ async def test_what_nobody_can_know_is_an_error_of_the_attempt(tmp_path):
 
 async def test_a_message_that_ends_without_an_attempt_is_a_span_all_the_same(tmp_path):
     """Cancelled, superseded, or too old."""
-    clock = Clock()
+    clock = WallClock()
     async with ScriptedRelay() as relay, notifying(tmp_path, relay, clock=clock) as service:
         await service.pause()
         kept = Kept(service)

@@ -10,8 +10,8 @@ from notifier.errors import Unavailable
 from notifier.web import body_memory as room
 from notifier.web.body_memory import Place, Room
 from tests.process import Server, message
+from tests.waiting import LIMIT
 
-LIMIT = 15.0
 LARGEST = 1_000_000
 BODIES = 4
 

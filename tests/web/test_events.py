@@ -10,10 +10,9 @@ import uvloop
 
 from notifier.errors import MessageNotFound
 from notifier.web.sse import KEEP_ALIVE, PORTION, KeepAlive, Stream
-from tests.end_to_end.test_faults import listening
-from tests.service import LIMIT, email, notifying, now, submit_one, until
-from tests.web.test_keys import problem_of
-from tests.web_client import serving
+from tests.service import email, notifying, now, submit_one
+from tests.waiting import LIMIT, until
+from tests.web_client import listening, problem_of, serving
 
 
 class Reader:

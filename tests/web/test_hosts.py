@@ -5,9 +5,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifier.web.app import create_app
+from tests.api_keys import look, made
 from tests.relay import ScriptedRelay
-from tests.service import specs_of, until
-from tests.web.test_keys import NOWHERE, concrete, look, made, routes_of
+from tests.routes import NOWHERE, concrete, routes_of
+from tests.service import specs_of
+from tests.waiting import until
 from tests.web_client import LETTER, serving
 
 REBOUND = {"Host": "evil.example:8014", "Origin": "http://evil.example:8014"}

@@ -14,9 +14,10 @@ from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.web.access import access_to
 from notifier.web.app import create_app
-from tests.repository.test_architecture import PACKAGE
-from tests.service import Clock
-from tests.web.test_keys import made, routes_of
+from tests.api_keys import made
+from tests.clocks import WallClock
+from tests.paths import PACKAGE
+from tests.routes import routes_of
 from tests.web_client import LETTER, SIMPLE, client_of, final, serving
 
 TEXT = {"phone_number": "2025550123", "provider": "us cellular", "message": "Hi."}
@@ -230,9 +231,9 @@ async def test_a_message_that_is_no_more_is_answered_as_it_was(tmp_path):
     """Its key lives longer than the message is kept: a repeated call gets the stored words."""
     async with serving(tmp_path) as (service, client):
         first = await client.post("/send-async/", json=SIMPLE, headers=KEY)
-        long_after = Clock()() + timedelta(days=1)
+        long_after = WallClock()() + timedelta(days=1)
         await service.journal.prune(
-            finished_before=long_after, contents_before=long_after, now=Clock()()
+            finished_before=long_after, contents_before=long_after, now=WallClock()()
         )
         again = await client.post("/send-async/", json=SIMPLE, headers=KEY)
         assert (await client.get(f"/v1/messages/{first.json()['id']}")).status_code == 404
@@ -259,7 +260,7 @@ async def test_what_was_accepted_is_answered_also_past_the_rate(tmp_path):
 
 async def test_what_was_accepted_is_answered_also_when_its_time_is_over(tmp_path):
     """A message that would be refused by now was not when it was handed in."""
-    clock = Clock()
+    clock = WallClock()
     settings = Settings(data_dir=str(tmp_path))
     async with Notifier(settings, clock=clock) as service, client_of(service) as client:
         await service.pause()
@@ -315,7 +316,7 @@ async def test_a_refused_request_leaves_its_key_free(web, path):
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/batch"])
 async def test_a_key_lives_for_a_day_from_when_the_last_message_is_due(tmp_path, path):
     """Of one that is sent in three days: replayed an hour before the fourth is over, then free."""
-    clock = Clock()
+    clock = WallClock()
     settings = Settings(data_dir=str(tmp_path))
     async with Notifier(settings, clock=clock) as service, client_of(service) as client:
         start = clock()

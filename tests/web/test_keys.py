@@ -9,15 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from notifier.keys import KeyKind, Keys, KeyScope, new_key
+from notifier.keys import KeyKind, Keys, KeyScope
 from notifier.web.access import Access, access_to
 from notifier.web.app import create_app
+from tests.api_keys import look, made
 from tests.relay import ScriptedRelay
-from tests.web_client import LETTER, SIMPLE, final, serving
+from tests.routes import NOWHERE, concrete, routes_of
+from tests.web_client import LETTER, SIMPLE, final, problem_of, serving
 
 SEND, SMS, READ, MANAGE = KeyScope.SEND, KeyScope.SMS, KeyScope.READ, KeyScope.MANAGE
 TEXT = {"phone_number": "+12025550123", "provider": "us cellular", "message": "Hi."}
-NOWHERE = "0" * 32  # the id of no message
 # The product has lists of its own: a route that is put into one by mistake shows here.
 OPEN = {
     *(
@@ -40,45 +41,12 @@ SENDING = {
 }
 
 
-def made(folder, name="billing", *scopes, **terms):
-    """A key in this folder's file, as the header fields that show it."""
-    key, secret = new_key(name, now=datetime.now(UTC), scopes=scopes or (SEND,), **terms)
-    Keys.read(folder / "keys.toml").add(key)
-    return {"Authorization": f"Bearer {secret}"}
-
-
-def look(service):
-    """Let the service look at the file now, not only in a second."""
-    service.keys._look_at = 0.0
-
-
 def letter(**changes):
     return LETTER | changes
 
 
 async def post(client, headers=None, path="/v1/messages", **changes):
     return await client.post(path, json=letter(**changes), headers=headers)
-
-
-def problem_of(answer, status, type):
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json()
-    assert problem["type"] == f"urn:notifier:problem:{type}"
-    return problem
-
-
-def routes_of(app):
-    for route in app.routes:
-        for handler in route.route_handlers:
-            if {str(method) for method in handler.http_methods} != {"OPTIONS"}:
-                yield route.path, handler
-
-
-def concrete(path):
-    for name in ("{id:str}", "{name:str}", "{file:path}"):
-        path = path.replace(name, NOWHERE)
-    return path
 
 
 # Who gets in

@@ -11,8 +11,8 @@ import pytest
 from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.web.ui.files import STATIC, SWAGGER
+from tests.api_keys import made
 from tests.paths import ROOT
-from tests.web.test_keys import made
 from tests.web_client import LETTER, client_of, serving
 
 TESTS = ROOT / "tests"

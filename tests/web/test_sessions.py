@@ -14,9 +14,9 @@ from notifier.sessions import LIFETIME, MOST
 from notifier.settings import Settings
 from notifier.web.auth import COOKIE, SECURE_COOKIE
 from notifier.web.ui import sign_in as signing
-from tests.service import Clock, until
-from tests.web.test_keys import look, made
-from tests.web.test_sign_in import OURS, signed_in
+from tests.api_keys import OURS, look, made, signed_in
+from tests.clocks import WallClock
+from tests.waiting import until
 from tests.web_client import LETTER, client_of, serving
 
 PROXIED = {"X-Forwarded-Proto": "https", "Origin": "https://localhost"}
@@ -131,7 +131,7 @@ async def test_a_session_ends_with_its_key(tmp_path):
 async def test_a_session_has_an_end(tmp_path):
     """Whatever is done meanwhile; and what has ended is dropped with the next sign-in."""
     secret = key_in(tmp_path)
-    clock = Clock()
+    clock = WallClock()
     async with (
         Notifier(Settings(data_dir=str(tmp_path)), clock=clock) as service,
         client_of(service) as client,

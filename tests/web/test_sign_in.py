@@ -3,10 +3,9 @@
 import pytest
 
 from notifier.keys import KeyScope
-from tests.web.test_keys import made
+from tests.api_keys import OURS, made, signed_in
 from tests.web_client import LETTER, serving
 
-OURS = {"Origin": "http://localhost"}
 FOREIGN = [
     {},
     {"Origin": "null"},
@@ -26,10 +25,6 @@ async def locked(tmp_path):
         secrets[scope.value] = shown.removeprefix("Bearer ")
     async with serving(tmp_path) as (service, client):
         yield service, client, secrets
-
-
-async def signed_in(client, key):
-    return await client.post("/sign-in", json={"key": key}, headers=OURS)
 
 
 async def test_a_key_becomes_a_cookie(locked):
