@@ -4,22 +4,21 @@ Everything that notifier raises.
 * NotifierError
   x ConfigurationError      the operator must change a setting              exit 2
   x Rejected                the caller must change the request
-    + InvalidMessage        fields that cannot be sent, each by its pointer
+    + InvalidMessage        fields are wrong, each named by its pointer
     + MessageNotFound
-    + WrongState            what was asked does not fit the message's state
+    + WrongState            the message's state does not allow it
     + IdempotencyMismatch   the key was used for another request
-    + Unauthorized          no API key that is known
+    + Unauthorized          no valid API key
     + Forbidden             the API key does not allow it
   x Unavailable             try again later
     + BacklogFull
-    + TooMany               past the API key's rate
+    + TooMany               the API key's rate is used up
     + Draining
     + JournalUnavailable    the journal cannot be read or written now
   x JournalFailure          the journal cannot be used at all               exit 74
-  x JournalInUse            another process has it                          exit 75
+  x JournalInUse            another process holds it                        exit 75
 
-What goes wrong while a message is under way is not here: it is data, and is
-called a `Failure` (see `deliveries`).
+An error while a message is being sent is data, not an exception: see `Failure` in `attempts`.
 """
 
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ class NotifierError(Exception):
 
 
 class ConfigurationError(NotifierError):
-    """Settings that are wrong, unknown or contradictory: all of them, each by its name."""
+    """Settings are wrong, unknown or contradictory; `faults` has one line for each of them."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
@@ -44,9 +43,14 @@ class Rejected(NotifierError):
     """The request cannot be carried out as it stands."""
 
     def bare(self) -> Self:
-        """To be kept: without the frames that it was raised in, and all that those hold."""
+        """The exception without its traceback and causes, whose frames would hold memory."""
         self.__context__ = self.__cause__ = None
         return self.with_traceback(None)
+
+
+def pointer_step(name: str) -> str:
+    """A name as one step of a JSON pointer. RFC 6901, section 3."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 class Fault(Struct, frozen=True):
@@ -56,7 +60,7 @@ class Fault(Struct, frozen=True):
     message: str
 
     def within(self, position: int) -> "Fault":
-        """The fault of a message that is one of several."""
+        """The same fault, for a message at this position of a batch."""
         return Fault(f"/{position}{self.pointer}", self.message)
 
 
@@ -87,7 +91,7 @@ class IdempotencyMismatch(Rejected):
 
 
 class Unauthorized(Rejected):
-    """The caller has not shown an API key that is known."""
+    """The caller sent no valid API key."""
 
 
 class Forbidden(Rejected):

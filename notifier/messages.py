@@ -16,23 +16,23 @@ from notifier.characters import CONTROLS
 from notifier.deliveries import OnUncertain
 
 # Control characters end header lines, or worse. RFC 5322, section 2.2.
-_NO_CONTROLS = rf"^[^{CONTROLS}]*(?![\s\S])"
+NO_CONTROLS = rf"^[^{CONTROLS}]*(?![\s\S])"
 # In a body only NUL is refused: no relay and no database takes it.
 _NO_NUL = r"^[^\x00]*(?![\s\S])"
 
 Mailbox = Annotated[
     str,
     Meta(
-        pattern=_NO_CONTROLS,
+        pattern=NO_CONTROLS,
         min_length=3,
         max_length=998,
         description="An address, `ann@example.org`, or with a name, `Ann <ann@example.org>`.",
     ),
 ]
-Line = Annotated[str, Meta(pattern=_NO_CONTROLS, max_length=998)]
+Line = Annotated[str, Meta(pattern=NO_CONTROLS, max_length=998)]
 # A field may have many lines, each folded at a blank; long threads have long References.
-HeaderValue = Annotated[str, Meta(pattern=_NO_CONTROLS, max_length=8192)]
-Label = Annotated[str, Meta(pattern=_NO_CONTROLS, min_length=1, max_length=255)]
+HeaderValue = Annotated[str, Meta(pattern=NO_CONTROLS, max_length=8192)]
+Label = Annotated[str, Meta(pattern=NO_CONTROLS, min_length=1, max_length=255)]
 Body = Annotated[str, Meta(pattern=_NO_NUL)]
 Recipients = Annotated[tuple[Mailbox, ...], Meta(max_length=50)]
 HeaderName = Annotated[str, Meta(pattern=r"^[!-9;-~]+(?![\s\S])", min_length=1, max_length=50)]
@@ -41,7 +41,7 @@ HeaderName = Annotated[str, Meta(pattern=r"^[!-9;-~]+(?![\s\S])", min_length=1, 
 class Attachment(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A file that goes with an email. With a `content_id` the HTML can show it: `cid:logo`."""
 
-    filename: Annotated[str, Meta(pattern=_NO_CONTROLS, min_length=1, max_length=255)]
+    filename: Annotated[str, Meta(pattern=NO_CONTROLS, min_length=1, max_length=255)]
     content: Annotated[bytes, Meta(description="The file in base64, RFC 4648, section 4.")]
     content_type: Annotated[
         str, Meta(pattern=r"^[ -~]+(?![\s\S])", max_length=255, examples=["application/pdf"])
@@ -133,7 +133,7 @@ class Sms(Message, tag="sms", frozen=True, kw_only=True):
     to: Annotated[
         str,
         Meta(
-            pattern=_NO_CONTROLS,
+            pattern=NO_CONTROLS,
             min_length=1,
             max_length=64,
             description="A number, `+12025550123`, or without `+` in the region of the service.",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self, TypeAlias, TypeVar
 
 from notifier.capture.parsing import Caught, File, OpenedMail, Summary, stamped
+from notifier.disk import sync
 from notifier.threads import FairThreads
 
 T = TypeVar("T")
@@ -231,20 +232,11 @@ def _write(folder: Path, id: str, pieces: Sequence[bytes]) -> int:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(folder / f"{id}.eml")
-        _sync(folder)
+        sync(folder)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return sum(map(len, pieces))
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in it durable."""
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _content(path: Path) -> bytes | None:

@@ -84,8 +84,8 @@ def _name(text: str) -> str:
         return " ".join(_ESCAPE.sub(r"\1", quoted[1]).split())
     if special := _SPECIAL.search(text):
         if "@" in text and special[0] != '"':
-            raise ValueError("one address is expected here, not several")
-        raise ValueError(f"a name with `{special[0]}` in it has to stand in double quotes")
+            raise ValueError("give one address here, not several")
+        raise ValueError(f"a name with `{special[0]}` in it must be in double quotes")
     return " ".join(text.split())
 
 
@@ -104,16 +104,16 @@ def _spec(text: str) -> tuple[str, bool]:
     if len(spec.encode()) > ADDRESS_OCTETS:
         raise ValueError(f"the address is longer than {ADDRESS_OCTETS} octets")
     if _NUMERIC.fullmatch(domain):
-        raise ValueError("what stands after the @ has to be a name, not a number")
+        raise ValueError("the domain after the @ must be a name, not a number")
     return spec, smtputf8
 
 
 def _validated(text: str) -> tuple[str, str, bool]:
     """The parts of an address that is not plain: local part, domain, whether RFC 6531 is needed."""
     if text.count("@") > 1 and re.search(r"[,;\s]", text):
-        raise ValueError("one address is expected here, not several")
+        raise ValueError("give one address here, not several")
     if " " in text:
-        raise ValueError("an address cannot have a space in it")
+        raise ValueError("an address must not contain a space")
     if len(text) > ADDRESS_OCTETS:
         raise ValueError(f"the address is longer than {ADDRESS_OCTETS} octets")
     try:

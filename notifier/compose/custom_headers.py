@@ -79,12 +79,12 @@ def custom_field(name: str, value: str, *, restricted: bool) -> bytes:
         return text_field(name, value, longest=_LONGEST)
     value = value.strip(" ")
     if not value.isascii() or not value or _ENCODED_WORD.search(value):
-        raise ValueError(f"{name} takes plain ASCII")
+        raise ValueError(f"{name} must be plain ASCII")
     if kind in _IDS and not _IDS_SYNTAX.fullmatch(value):
-        raise ValueError(f"{name} takes message ids, `<id@domain>`, with spaces between them")
+        raise ValueError(f"{name} must be message ids, `<id@domain>`, separated by spaces")
     if kind == "auto-submitted" and not _SUBMISSIONS.fullmatch(value):
         # RFC 3834, section 5, and RFC 5436, section 2.7.1.
-        raise ValueError(f"{name} is no, auto-generated, auto-replied or auto-notified")
+        raise ValueError(f"{name} must be no, auto-generated, auto-replied or auto-notified")
     words = _FOLD.split(value)
     if max(map(len, words)) > _LONGEST:
         raise ValueError(f"a word in it is longer than {_LONGEST} characters")
@@ -101,7 +101,7 @@ def _require_allowed(name: str, kind: str, *, restricted: bool) -> None:
     if restricted and (kind in _COMMANDS or kind.startswith(_COMMAND_STARTS)):
         raise ValueError(
             f"{name} cannot be set with this key: a provider takes it for a command, "
-            "which could go round the key's rules"
+            "which could bypass the key's rules"
         )
     if not (kind.startswith(("x-", "list-")) or kind in _TEXT | _TOKENS | _IDS):
         others = ", ".join(sorted(_TEXT | _TOKENS | _IDS))

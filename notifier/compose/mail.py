@@ -23,7 +23,7 @@ from notifier.compose.mime import (
 )
 from notifier.compose.plaintext import HTML_CHARACTERS, text_of
 from notifier.dates import date
-from notifier.errors import Fault, InvalidMessage
+from notifier.errors import Fault, InvalidMessage, pointer_step
 from notifier.messages import Attachment, Email
 
 MOST_RECIPIENTS = 50
@@ -117,7 +117,7 @@ def _addresses(email: Email, sender: str | None, faults: list[Fault]) -> _Addres
 def _author(email: Email, sender: str | None, faults: list[Fault]) -> Address | None:
     given = sender if email.sender is None else email.sender
     if given is None:
-        faults.append(Fault("/from", "there is none, and NOTIFIER_DEFAULT_FROM is not set"))
+        faults.append(Fault("/from", "it is missing, and NOTIFIER_DEFAULT_FROM is not set"))
         return None
     try:
         return address(given)
@@ -173,26 +173,21 @@ def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> b
         faults.append(Fault("/headers", f"{MOST_HEADERS} at most"))
     for name, value in headers.items():
         if name.lower() in seen:
-            faults.append(Fault(f"/headers/{_escaped(name)}", "the header stands there twice"))
+            faults.append(Fault(f"/headers/{pointer_step(name)}", "the header is given twice"))
         seen.add(name.lower())
         try:
             fields.append(custom_field(name, value, restricted=restricted))
         except ValueError as error:
-            faults.append(Fault(f"/headers/{_escaped(name)}", str(error)))
+            faults.append(Fault(f"/headers/{pointer_step(name)}", str(error)))
     if "auto-submitted" not in seen:
         fields.insert(0, b"Auto-Submitted: auto-generated\r\n")  # RFC 3834
     return b"".join(each for each in fields if not _NOT_SUBMITTED.match(each))
 
 
-def _escaped(name: str) -> str:
-    """A name as a part of a JSON pointer. RFC 6901, section 3."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
 def _bodies(email: Email, faults: list[Fault]) -> tuple[bytes | None, bytes | None]:
     """Text and HTML as they were given. An empty one counts only where it is alone."""
     if email.text is None and email.html is None:
-        faults.append(Fault("/text", "one of text and html is needed"))
+        faults.append(Fault("/text", "text or html is required"))
     text = _body("/text", email.text, faults) if email.text or not email.html else None
     html = _body("/html", email.html, faults) if email.html or not email.text else None
     return (None, html) if email.text == "" and email.html == "" else (text, html)
@@ -217,7 +212,9 @@ def _attachment_faults(attachments: Sequence[Attachment]) -> Iterator[Fault]:
             yield Fault(f"/attachments/{place}/{field}", error)
         if id := content_id(attachment):
             if id in ids:
-                yield Fault(f"/attachments/{place}/content_id", "another attachment has it too")
+                yield Fault(
+                    f"/attachments/{place}/content_id", "another attachment has the same one"
+                )
             ids.add(id)
 
 

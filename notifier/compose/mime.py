@@ -40,11 +40,11 @@ def octets_of(text: str) -> bytes:
     """
     text = text.removeprefix("\ufeff")
     if "\0" in text:
-        raise ValueError("NUL is not allowed in it")
+        raise ValueError("it must not contain NUL")
     try:
         octets = text.encode()  # first: a text with one rare character takes four octets for each
     except UnicodeEncodeError:
-        raise ValueError("lone surrogates are not allowed in it") from None
+        raise ValueError("it must not contain lone surrogates") from None
     if b"\r" in octets:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if not octets.endswith(b"\n"):
@@ -162,11 +162,11 @@ def content_type(text: str) -> tuple[str, dict[str, str]]:
     while parameter := _PARAMETER.match(rest, end):
         name = parameter[1].lower()
         if name in parameters:
-            raise ValueError(f"the parameter {name} stands there twice")
+            raise ValueError(f"the parameter {name} is given twice")
         parameters[name] = parameter[2].strip('"')
         end = parameter.end()
     if rest[end:].strip(" ;"):
-        raise ValueError("its parameters look like `; name=value`, in plain ASCII")
+        raise ValueError("write its parameters as `; name=value`, in plain ASCII")
     return kind, parameters
 
 

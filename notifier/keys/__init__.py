@@ -109,8 +109,8 @@ class Keys:
         keys = keys_in(self.path)
         if self._keys and not keys:
             raise ConfigurationError(
-                f"{self.path}: no key is left in it; the {len(self._keys)} known so far"
-                " stay in force until the service is started anew"
+                f"{self.path}: it holds no key any more; the {len(self._keys)} known keys"
+                " stay in force until the service restarts"
             )
         self._put(keys)
         self.trouble = ""
@@ -125,7 +125,7 @@ class Keys:
     def why_not(self, presented: str, now: datetime) -> str:
         """Why `authenticate` said None, in words for a 401. Only a holder learns of a key."""
         if not presented.startswith(f"{PREFIX}_"):
-            return f"what was sent is not a key of this service: those begin with {PREFIX}_"
+            return f"this is not a key of this service; its keys begin with {PREFIX}_"
         key = self._known(presented)
         return "no such key" if key is None else key.lapsed(now)
 

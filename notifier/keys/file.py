@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from notifier.disk import sync
 from notifier.errors import ConfigurationError
 from notifier.keys.key import Key, key_from
 
@@ -56,9 +57,9 @@ def require(path: Path) -> None:
         fault = f"cannot be read: {error}"
     if fault:
         raise ConfigurationError(
-            f"{path}: {fault}, so nobody could be told from a stranger; put it back, or make a key"
-            " with `notifier keys add`. To start without keys all the same, write a file that"
-            " has the line `[keys]` alone"
+            f"{path}: {fault}, so callers cannot be authenticated; put it back, or make a key"
+            " with `notifier keys add`. To start without keys anyway, write a file that"
+            " has only the line `[keys]`"
         )
 
 
@@ -74,11 +75,15 @@ def _tables(path: Path) -> Mapping[str, object]:
         raise ConfigurationError(f"{path}: is not TOML: {error}") from error
     if mode & stat.S_IWOTH:
         raise ConfigurationError(
-            f"{path}: everybody on this machine may write it (mode {stat.S_IMODE(mode):04o}),"
-            " and so make a key; chmod 600"
+            f"{path}: every user of this machine may write it (mode {stat.S_IMODE(mode):04o}),"
+            " and could make a key; run chmod 600"
         )
     if mode & stat.S_IWGRP:
-        log.warning("keys_writable", path=str(path), why="its group may write it; chmod 640 or 600")
+        log.warning(
+            "keys_writable",
+            path=str(path),
+            why="its group may write it; run chmod 640 or chmod 600",
+        )
     tables = document.pop("keys", {})
     if document or not isinstance(tables, dict):
         unknown = ", ".join(document) or "keys"
@@ -112,7 +117,7 @@ def write(path: Path, keys: tuple[Key, ...]) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(target)
-        _sync_folder(target.parent)
+        sync(target.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -124,14 +129,6 @@ def _hand_over(descriptor: int, target: Path) -> None:
     if os.geteuid() == 0:
         owner = (target if target.exists() else target.parent).stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _written(key: Key) -> bytes:

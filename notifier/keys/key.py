@@ -12,8 +12,6 @@ from msgspec import Meta, Struct
 from notifier.domains import SIMULATOR_DOMAIN, domain_to_ascii
 from notifier.errors import ConfigurationError
 
-# Mail to it never leaves the service, so every key may send there.
-
 # A bare key of TOML, so that it never needs quotes; it also stands in logs and in deliveries.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
@@ -120,7 +118,7 @@ class Key(Struct, frozen=True, kw_only=True):
     def objection_to_recipient(self, address: str) -> str:
         """Why this key may not send to that address; empty: it may."""
         _, domain = _parts(address)
-        if domain == SIMULATOR_DOMAIN:
+        if domain == SIMULATOR_DOMAIN:  # nothing leaves
             return ""
         if self.kind is KeyKind.TEAM and not _covers(self.recipients, address):
             return (
@@ -186,7 +184,7 @@ def _converted(fields: Mapping[str, object], faults: list[str]) -> Iterator[tupl
 def _contradictions(values: Mapping[str, object]) -> Iterator[str]:
     team = values.get("kind") is KeyKind.TEAM
     if team and not values.get("recipients"):
-        yield "recipients: a key of the kind 'team' needs to list who may be written to"
+        yield "recipients: a key of the kind 'team' must list whom it may send to"
     if not team and values.get("recipients"):
         yield "recipients: only a key of the kind 'team' has them"
 

@@ -250,8 +250,8 @@ class Life:
             log.warning(
                 "anonymous_anywhere",
                 host=settings.host,
-                why="there is no API key, so whoever reaches this address may send and read;"
-                " `notifier keys add` makes one",
+                why="there is no API key, so anyone who reaches this address may send and read;"
+                " make one with `notifier keys add`",
             )
         else:
             log.info("anonymous", host=settings.host, why="there is no API key")
@@ -269,8 +269,8 @@ class Life:
         if settings.sms_provider is not None and not settings.sms_countries:
             log.info(
                 "texts_to_every_country",
-                why="NOTIFIER_SMS_COUNTRIES is not set: every key without countries of its own"
-                " may text to all",
+                why="NOTIFIER_SMS_COUNTRIES is not set, so every key without countries of its own"
+                " may text to every country",
             )
 
     def _on_signal(self, number: signal.Signals) -> None:

@@ -111,8 +111,7 @@ class Connections:
                 "too_many_connections",
                 most=self._most,
                 closed=self._closed,
-                why="those that kept us waiting for longest were closed; `ulimit -n` has room for"
-                " no more",
+                why="the connections that waited longest were closed; `ulimit -n` allows no more",
             )
 
 

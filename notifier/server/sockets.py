@@ -66,7 +66,7 @@ def _in_words(error: OSError, host: str, port: int) -> str:
             "or choose another port"
         )
     if error.errno == errno.EACCES:
-        return f"NOTIFIER_PORT: port {port} needs privileges; choose one from 1024 on"
+        return f"NOTIFIER_PORT: port {port} needs privileges; choose 1024 or higher"
     return f"NOTIFIER_HOST, NOTIFIER_PORT: cannot listen on {host}:{port}: {error.strerror}"
 
 

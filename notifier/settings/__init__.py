@@ -1,4 +1,9 @@
-"""Every setting, read once from a file and the environment; whatever is wrong is told at once."""
+"""
+Every setting, read once from a file and the environment. All faults are told at once.
+
+`sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
+relay URLs. `contradictions` finds settings that do not fit each other.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,7 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     host: Annotated[str, HOST, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
-        int, whole(0, 65535), Meta(description="Port to listen on; 0: one that is free.")
+        int, whole(0, 65535), Meta(description="Port to listen on; 0 takes a free one.")
     ] = 8014
     relays: Annotated[
         tuple[RelaySpec, ...],
@@ -55,178 +60,207 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     relay_password: Annotated[
-        str | None, PASSWORD, Meta(description="Password of the relays whose URL has a user only.")
+        str | None,
+        PASSWORD,
+        Meta(description="Password for relays whose URL has a user but no password."),
     ] = None
     ehlo_name: Annotated[
         str | None,
         EHLO_NAME,
         Meta(
-            description="What relays are told that we are called; default: the host's name if it "
-            "is a full one, else the address as `[192.0.2.1]`."
+            description="Name that we give to relays in EHLO. Default: the full name of the host, "
+            "else its address, as in `[192.0.2.1]`."
         ),
     ] = None
     data_dir: Annotated[
-        str, LINE, Meta(description="Folder of the journal, its lock and captured mail.")
+        str, LINE, Meta(description="Folder of the journal and of captured mail.")
     ] = "./data"
     journal: Annotated[
         str,
         JOURNAL,
         Meta(
-            description="Where the journal is: `sqlite:` is a file in the data dir, "
-            "`postgresql://user:password@host/database` is for several replicas."
+            description="Where the journal is: `sqlite:` is a file in the data folder, "
+            "`postgresql://user:password@host/database` serves several replicas."
         ),
     ] = "sqlite:"
     lease: Annotated[
         float,
         DURATION,
         Meta(
-            description="How long a replica on PostgreSQL may be silent before the others take "
-            "over what it was sending."
+            description="Time without a sign of life after which other replicas on PostgreSQL take "
+            "over what a replica was sending."
         ),
     ] = 15.0
     workers: Annotated[
         int,
         whole(1, 1000),
         Meta(
-            description="Coroutines that send and record. Twice as many as a relay's connections "
-            "keep those busy while others write to the disk. Each way out (relays, gateways, SMS "
-            "provider, simulator) but one has another of its own, so that none starves the others."
+            description="Messages that are sent or recorded at the same time. Twice the "
+            "connections of a relay keep it busy while outcomes are written. Each further way out "
+            "(relays, gateways, SMS provider, simulator) gets one worker more, so that none waits "
+            "for another."
         ),
     ] = 32
     queue_size: Annotated[
         int,
         whole(1, 100_000),
         Meta(
-            description="Messages claimed ahead of the workers for each way out; the rest waits "
-            "in the journal. Each counts as uncertain after a `kill -9`."
+            description="Messages claimed ahead of the workers for each way out; the others wait "
+            "in the journal. After a `kill -9` each claimed message counts as uncertain."
         ),
     ] = 32
     max_backlog: Annotated[
-        int, whole(1, 10**9), Meta(description="Waiting messages before a POST answers `429`.")
+        int,
+        whole(1, 10**9),
+        Meta(description="Number of waiting messages from which on a POST is answered with `429`."),
     ] = 1_000_000
-    max_body: Annotated[int, SIZE, Meta(description="Largest request.")] = 15_000_000
+    max_body: Annotated[int, SIZE, Meta(description="Largest body of a request.")] = 15_000_000
     default_from: Annotated[
-        str | None, ADDRESS, Meta(description="Sender of messages that name none.")
+        str | None, ADDRESS, Meta(description="Sender of messages that name no sender.")
     ] = None
     sms_from: Annotated[
-        str | None, ADDRESS, Meta(description="Sender of text messages that go by e-mail.")
+        str | None, ADDRESS, Meta(description="Sender of text messages that leave by mail.")
     ] = None
     retry_schedule: Annotated[
         tuple[float, ...],
         SCHEDULE,
-        Meta(description="Waits between tries, ±20 %; the last one repeats."),
+        Meta(description="Waits between attempts, each varied by ±20 %; the last one repeats."),
     ] = RetryPolicy().schedule
     expire_after: Annotated[
-        float, DURATION, Meta(description="How long a message is tried before it expires.")
+        float, DURATION, Meta(description="Time after which an unsent message expires.")
     ] = 48 * 3600.0
-    grace: Annotated[float, DURATION, Meta(description="Time to finish on SIGTERM.")] = 20.0
+    grace: Annotated[
+        float, DURATION, Meta(description="Time that SIGTERM gives to finish what is being sent.")
+    ] = 20.0
     wait_limit: Annotated[
-        float, DURATION, Meta(description="How long `/send-async/` waits for the relay.")
+        float, DURATION, Meta(description="Longest time that `/send-async/` waits for the outcome.")
     ] = 30.0
     keep_alive: Annotated[
         float,
         DURATION,
         Meta(
-            description="How long a client's connection may be idle between requests; longer "
-            "than that of a load balancer in front, which is 60 s with most."
+            description="Time that a client's connection may be idle between requests. It must be "
+            "longer than that of a load balancer in front (mostly 60 s)."
         ),
     ] = 75.0
     retention: Annotated[
-        float, DURATION, Meta(description="How long messages are kept after their end.")
+        float, DURATION, Meta(description="How long finished messages are kept.")
     ] = 30 * 86400.0
     body_retention: Annotated[
-        float, DURATION, Meta(description="How long their contents are kept.")
+        float, DURATION, Meta(description="How long the contents of finished messages are kept.")
     ] = 7 * 86400.0
     held_retention: Annotated[
         float,
         DURATION,
-        Meta(
-            description="How long a `held` message waits for a person; then it is `expired`, with "
-            "its reason."
-        ),
+        Meta(description="How long a `held` message waits for a decision before it expires."),
     ] = 30 * 86400.0
     api_keys: Annotated[
         str | None,
         LINE,
-        Meta(description="File of API keys; default: `keys.toml` in the data dir."),
+        Meta(description="File of the API keys. Default: `keys.toml` in the data folder."),
     ] = None
     anonymous: Annotated[
         Literal["loopback", "anywhere", "never"],
         choice("loopback", "anywhere", "never"),
-        Meta(description="Who may call while there is no key: `loopback`, `anywhere` or `never`."),
+        Meta(
+            description="Who may call while there is no API key: `loopback`, `anywhere` or `never`."
+        ),
     ] = "loopback"
     allowed_hosts: Annotated[
         tuple[str, ...],
         HOSTS,
         Meta(
-            description="Further names, comma-separated, by which the service may be called while "
-            "there is no key; `localhost`, loopback addresses and `NOTIFIER_HOST` always are."
+            description="Further host names, comma-separated, by which the service may be called "
+            "while there is no API key. `localhost`, loopback addresses and `NOTIFIER_HOST` are "
+            "always allowed."
         ),
     ] = ()
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         choice("debug", "info", "warning", "error"),
-        Meta(description="`debug`, `info`, `warning` or `error`."),
+        Meta(description="Lowest level that is logged: `debug`, `info`, `warning` or `error`."),
     ] = "info"
     log_format: Annotated[
         Literal["auto", "console", "json"],
         choice("auto", "console", "json"),
-        Meta(description="`console`, `json`, or `auto`: console on a terminal, else JSON."),
+        Meta(description="`console`, `json`, or `auto`: `console` on a terminal, else `json`."),
     ] = "auto"
     log_dir: Annotated[
         str | None,
         LINE,
-        Meta(description="Folder for one rotated file per level beside stderr; default: none."),
+        Meta(
+            description="Folder for log files, one for each level, rotated. Default: none, stderr "
+            "alone."
+        ),
     ] = None
     templates: Annotated[
-        str | None, LINE, Meta(description="Folder of message templates; default: none.")
+        str | None, LINE, Meta(description="Folder of message templates. Default: none.")
     ] = None
     carriers: Annotated[
         str | None,
         LINE,
-        Meta(description="TOML file that overrides or extends the carrier map; default: none."),
+        Meta(description="TOML file that changes or extends the list of carriers. Default: none."),
     ] = None
     sms_region: Annotated[
-        str | None, REGION, Meta(description="Region of numbers without `+`, such as `US`.")
+        str | None, REGION, Meta(description="Region of phone numbers without `+`, such as `US`.")
     ] = None
     sms_countries: Annotated[
         tuple[str, ...],
         REGIONS,
-        Meta(description="Regions that may be texted, such as `US,CA`; without it, all."),
+        Meta(description="Regions that may be texted, such as `US,CA`. Default: all."),
     ] = ()
     sms_provider: Annotated[
         str | None,
         SECRET,
-        Meta(description="SMS provider: `twilio://sid:token@?from=+1...`, or `https://` for JSON."),
+        Meta(
+            description="SMS provider: `twilio://sid:token@?from=+1...`, or an `https://` URL that "
+            "takes JSON."
+        ),
     ] = None
     sms_provider_body: Annotated[
-        str | None, SECRET, Meta(description="JSON that is posted, with `{to}`, `{text}`, `{id}`.")
+        str | None,
+        SECRET,
+        Meta(
+            description="JSON to post to the provider, with `{to}`, `{text}` and `{id}` to be "
+            "filled in."
+        ),
     ] = None
     sms_provider_headers: Annotated[
-        str | None, SECRET, Meta(description="JSON object of header fields for the provider.")
+        str | None,
+        SECRET,
+        Meta(description="JSON object of further request headers for the provider."),
     ] = None
     sms_provider_idempotency_header: Annotated[
-        str | None, LINE, Meta(description="Field by which the provider knows a repeated request.")
+        str | None,
+        LINE,
+        Meta(description="Header by which the provider recognizes a repeated request."),
     ] = None
     sms_provider_success: Annotated[
         str | None,
         LINE,
         Meta(
-            description="What success looks like in the provider's JSON, `/messages/0/status=0` (a "
-            "JSON pointer and a value); without it a 2xx whose body is no plain refusal."
+            description="What a success is in the provider's JSON: a JSON pointer and a value, "
+            "`/messages/0/status=0`. Default: a 2xx whose body does not say that it failed."
         ),
     ] = None
     alert_url: Annotated[
-        str | None, WEB_ADDRESS, Meta(description="Where alerts are posted to, as JSON.")
+        str | None, WEB_ADDRESS, Meta(description="URL to which alerts are posted as JSON.")
     ] = None
     alert_to: Annotated[
-        str | None, ADDRESS, Meta(description="Whom alerts are mailed to, past the queue.")
+        str | None, ADDRESS, Meta(description="Address to which alerts are mailed, past the queue.")
     ] = None
     alert_after: Annotated[
-        float, DURATION, Meta(description="How long a relay may rest, or a due message wait.")
+        float,
+        DURATION,
+        Meta(
+            description="Time after which a relay that is down, or a message that waits though it "
+            "is due, is an alert."
+        ),
     ] = 600.0
     public_path: Annotated[
-        str, PUBLIC_PATH, Meta(description="Path prefix behind a reverse proxy, `/notifier`.")
+        str,
+        PUBLIC_PATH,
+        Meta(description="Path prefix behind a reverse proxy, such as `/notifier`."),
     ] = ""
 
     @classmethod
@@ -239,8 +273,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     ) -> Self:
         """
         Defaults, then the TOML file (`config`, or the one that NOTIFIER_CONFIG names), then
-        files of secrets and the environment. Raises ConfigurationError with every fault, and with
-        those that `further` finds in the others, so that a person need not start twice.
+        files of secrets and the environment. Raises ConfigurationError with every fault. `further`
+        finds more faults in the settings that could be read.
         """
         sources = Sources(
             [field.name for field in FIELDS],
@@ -267,7 +301,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return Path(self.api_keys or f"{self.data_dir}/keys.toml")
 
     def check_access(self, *, keys_exist: bool) -> None:
-        """Refuse to serve strangers unless told to in words. Raises ConfigurationError."""
+        """Refuse to serve everybody unless the settings say so. Raises ConfigurationError."""
         if keys_exist or self.anonymous == "anywhere":
             return
         remedy = f"make a key with `notifier keys add` ({variable('api_keys')}: {self.keys_file})"
@@ -279,11 +313,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         if not is_loopback(self.host):
             raise ConfigurationError(
                 f"{variable('host')}={self.host} is not a loopback address, and there is no key; "
-                f"{remedy}, or say {variable('anonymous')}=anywhere"
+                f"{remedy}, or set {variable('anonymous')}=anywhere"
             )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Every variable with what is in force, secrets struck out."""
+        """Every variable and its value in force, without secrets."""
         return [
             (variable(field.name), field.parser.write(getattr(self, field.name)))
             for field in FIELDS
@@ -291,7 +325,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Field(Struct, frozen=True):
-    """What is known of one setting."""
+    """One setting."""
 
     name: str
     parser: Parser

@@ -32,6 +32,6 @@ def contradictions(values: dict[str, Any]) -> list[str]:
     if values.get("body_retention", 0.0) > values.get("retention", float("inf")):
         faults.append(
             f"{variable('body_retention')} is longer than {variable('retention')}; "
-            "contents go with their messages"
+            "contents are deleted with their messages"
         )
     return faults

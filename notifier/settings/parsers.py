@@ -42,7 +42,7 @@ def whole(least: int, most: int) -> Parser:
     def read(text: str) -> int:
         if _WHOLE.fullmatch(text) and least <= int(text) <= most:
             return int(text)
-        raise ValueError(f"{text!r} is no whole number from {least} to {most}")
+        raise ValueError(f"{text!r} is not a whole number from {least} to {most}")
 
     return Parser(read)
 
@@ -53,20 +53,20 @@ def choice(*words: str) -> Parser:
     def read(text: str) -> str:
         if text in words:
             return text
-        raise ValueError(f"{text!r} is none of {', '.join(words)}")
+        raise ValueError(f"{text!r} is not one of {', '.join(words)}")
 
     return Parser(read)
 
 
 def _read_line(text: str) -> str:
     if CONTROL.search(text):
-        raise ValueError("there is a control character in it")
+        raise ValueError("it contains a control character")
     return text
 
 
 def _read_host(text: str) -> str:
     if re.search(r"[\s/@\[\]]", _read_line(text)):
-        raise ValueError(f"{text!r} is no address to listen on; write 127.0.0.1, ::1 or a name")
+        raise ValueError(f"{text!r} is not an address to listen on; write 127.0.0.1, ::1 or a name")
     return text
 
 
@@ -77,7 +77,7 @@ def _read_hosts(text: str) -> tuple[str, ...]:
 
 def _read_name(text: str) -> str:
     if not _HOST_NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is no host name; write notifier.example.org, without a port")
+        raise ValueError(f"{text!r} is not a host name; write notifier.example.org, without a port")
     return text.lower().rstrip(".")
 
 
@@ -85,7 +85,7 @@ def read_duration(text: str) -> float:
     """Seconds."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no duration; write 500ms, 30s, 5m, 2h or 7d")
+        raise ValueError(f"{text!r} is not a duration; write 500ms, 30s, 5m, 2h or 7d")
     seconds = float(match[1]) * UNITS[match[2] or "s"]
     if not SHORTEST <= seconds <= LONGEST:
         raise ValueError(f"{text!r} is out of range; it must be from 1ms to 3650d")
@@ -114,7 +114,7 @@ def _write_schedule(steps: tuple[float, ...]) -> str:
 def _read_size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None or int(match[1]) == 0:
-        raise ValueError(f"{text!r} is no size; write 15MB, 512KiB or a number of octets")
+        raise ValueError(f"{text!r} is not a size; write 15MB, 512KiB or a number of octets")
     return int(match[1]) * SIZES[match[2] or ""]
 
 
@@ -127,7 +127,7 @@ def _read_address(text: str) -> str:
     _, address = parseaddr(_read_line(text))
     local, _, domain = address.rpartition("@")
     if not local or not domain or re.search(r"\s", address):
-        raise ValueError(f"{text!r} is no address; write a@example.org or Name <a@example.org>")
+        raise ValueError(f"{text!r} is not an address; write a@example.org or Name <a@example.org>")
     return text
 
 
@@ -169,21 +169,21 @@ def _parameter(pair: str) -> str:
 def _read_public_path(text: str) -> str:
     path = text.rstrip("/")
     if path and not _PUBLIC_PATH.fullmatch(path):
-        raise ValueError(f"{text!r} is no path prefix; write /notifier")
+        raise ValueError(f"{text!r} is not a path prefix; write /notifier")
     return path
 
 
 def _read_web_address(text: str) -> str:
     if re.fullmatch(r"https?://[^/\s]+\S*", _read_line(text)):
         return text
-    raise ValueError("it is no address of a web page; write https://HOST/PATH")
+    raise ValueError("it is not a web address; write https://HOST/PATH")
 
 
 def _read_ehlo_name(text: str) -> str:
     if is_ehlo_name(text):
         return text
     raise ValueError(
-        f"{text!r} is no host name (of letters, digits, hyphens and dots) and no address literal; "
+        f"{text!r} is neither a host name (letters, digits, hyphens, dots) nor an address literal; "
         "write mail.example.org or [192.0.2.1]"
     )
 
@@ -199,7 +199,7 @@ def _struck_out(text: str | None) -> str:
 def _read_region(text: str) -> str:
     if len(text) == 2 and text.isascii() and text.isalpha():
         return text.upper()
-    raise ValueError(f"{text!r} is no region; write two letters, such as US")
+    raise ValueError(f"{text!r} is not a region; write two letters, such as US")
 
 
 def _read_regions(text: str) -> tuple[str, ...]:

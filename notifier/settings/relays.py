@@ -79,15 +79,15 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ValueError("it is no URL; write smtp://host:port") from None
+        raise ValueError("it is not a URL; write smtp://host:port") from None
     if parts.path not in ("", "/") or parts.fragment:
-        raise ValueError("nothing may follow host and port but ?name=value&name=value")
+        raise ValueError("only ?name=value&name=value may follow host and port")
     return parts
 
 
 def _host(parts: SplitResult) -> str:
     if not parts.hostname or not _HOST.fullmatch(parts.hostname):
-        raise ValueError("there is no host in it; write smtp://host:port")
+        raise ValueError("it names no host; write smtp://host:port")
     return parts.hostname
 
 
@@ -110,7 +110,7 @@ def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
     if password and not username:
         raise ValueError("it has a password but no user; write user:password@host")
     if "\0" in (username or "") + (password or ""):
-        raise ValueError("there is a NUL in the user or the password")
+        raise ValueError("user and password must not contain NUL")
     return username, password
 
 
@@ -118,7 +118,7 @@ def _with_parameters(parts: SplitResult, spec: RelaySpec) -> RelaySpec:
     try:
         pairs = parse_qsl(parts.query, strict_parsing=True) if parts.query else []
     except ValueError:
-        raise ValueError("after the ? there must be name=value pairs, joined by &") from None
+        raise ValueError("after the ?, write name=value pairs joined by &") from None
     given = dict(pairs)
     if len(given) < len(pairs):
         raise ValueError("a parameter is given twice")
@@ -170,9 +170,9 @@ def _rate(text: str) -> float:
 
 def _ca(text: str, tls: Tls) -> str:
     if tls is Tls.NONE:
-        raise ValueError("ca= is of no use with smtp://; write smtp+starttls:// or smtps://")
+        raise ValueError("ca= needs TLS; write smtp+starttls:// or smtps://")
     if not Path(text).is_file():
-        raise ValueError(f"ca= names no file: {text}")
+        raise ValueError(f"ca= names a file that does not exist: {text}")
     return text
 
 

@@ -46,7 +46,7 @@ class Sources:
         except OSError as error:
             self.faults.append(f"{named_by}: cannot read {path}: {error.strerror}")
         except ValueError as error:
-            self.faults.append(f"{named_by}: {path} is no TOML: {error}")
+            self.faults.append(f"{named_by}: {path} is not TOML: {error}")
         else:
             for key, value in table.items():
                 self._take_toml(key, value, path)

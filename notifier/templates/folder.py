@@ -115,11 +115,11 @@ def _checked(sandbox: Sandbox, file: str, sources: Mapping[str, str], faults: li
 
 def _reference_fault(file: str, other: str | None, sources: Mapping[str, str]) -> str:
     if other is None:
-        return "the name of a file to include or extend has to be written out"
+        return "write the name of the file to include or extend as plain text"
     if other not in sources:
-        return f"there is no file {other}, or it is at fault itself"
+        return f"there is no file {other}, or it has a fault of its own"
     if file.endswith(".html") and not other.endswith(".html"):
-        return f"{other} is not HTML, so what callers give would stand in it unescaped"
+        return f"{other} is not HTML, so callers' data would stand in it unescaped"
     return ""
 
 
@@ -131,7 +131,7 @@ def _named(needs: Mapping[str, _Needs], faults: list[str]) -> Iterator[tuple[str
             parts.setdefault(match["name"], {})[PARTS[match["part"]]] = file
     for name, files in parts.items():
         if "text" not in files and "html" not in files:
-            faults.append(f"{files['subject']}: there is no {name}.txt or {name}.html to it")
+            faults.append(f"{files['subject']}: {name}.txt or {name}.html is missing")
         variables = {name for file in files.values() for name in _variables(file, needs)}
         ordered = {part: files[part] for part in PARTS.values() if part in files}
         yield name, Template(name, ordered, tuple(sorted(variables)))

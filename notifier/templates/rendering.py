@@ -13,7 +13,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
-from notifier.errors import Fault
+from notifier.errors import Fault, pointer_step
 
 LONGEST = 1_000_000  # characters of one part, and of a text or list that `*` makes
 BITS = 20_000  # of a number that a template computes
@@ -160,7 +160,7 @@ def _output(sandbox: Sandbox, file: str, data: Mapping[str, Any], noted: list[Mi
         for chunk in sandbox.get_template(file).generate(data):
             size += len(chunk)
             if size > LONGEST:
-                raise TemplateRuntimeError(f"it comes out longer than {LONGEST:,} characters")
+                raise TemplateRuntimeError(f"the output is longer than {LONGEST:,} characters")
             chunks.append(chunk)
     finally:
         _NOTED.reset(token)
@@ -177,9 +177,9 @@ def _shown(value: Any) -> Any:
     if isinstance(value, Undefined):
         return ""  # of an `if` without `else`
     if value is None:
-        raise TemplateRuntimeError("null cannot be shown; |default('...', true) says what instead")
+        raise TemplateRuntimeError("null cannot be printed; use |default('...', true)")
     kind = type(value).__name__
-    raise TemplateRuntimeError(f"a {kind} cannot be shown as it is, only text and numbers can")
+    raise TemplateRuntimeError(f"a {kind} cannot be printed; only text and numbers can")
 
 
 def _refuse_json(value: Any) -> Any:
@@ -200,9 +200,9 @@ def _default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
 
 def _unfit(part: str, text: str) -> str:
     if part == "subject" and _NOT_ONE_LINE.search(text):
-        return "a subject is one line, and one came out with a line break or a control character"
+        return "a subject is one line, but this one has a line break or a control character"
     if "\x00" in text:
-        return "it came out with a NUL character in it"
+        return "the output contains NUL"
     return ""
 
 
@@ -223,7 +223,7 @@ def _missing_fault(error: MissingValue, file: str, data: Mapping[str, Any]) -> F
     if path is None:  # of a value that the template made itself
         return Fault("/data", f"{error.name!r} is missing; {file} needs it")
     steps = [str(step) for step in (*path, error.name)]
-    pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+    pointer = "".join(f"/{pointer_step(step)}" for step in steps)
     return Fault(f"/data{pointer}", f"{'.'.join(steps)} is missing; {file} needs it")
 
 

@@ -26,7 +26,9 @@ def begin(environ: Mapping[str, str], relays: Sequence[RelaySpec]) -> "Spans | N
         return None
     spoken = _of_traces(environ, "PROTOCOL") or SPOKEN
     if spoken != SPOKEN:
-        log.warning("tracing_off", reason=f"OTEL_EXPORTER_OTLP_PROTOCOL: only {SPOKEN} is spoken")
+        log.warning(
+            "tracing_off", reason=f"OTEL_EXPORTER_OTLP_PROTOCOL: only {SPOKEN} is supported"
+        )
         return None
     try:
         from notifier.tracing.spans import Spans
@@ -37,7 +39,7 @@ def begin(environ: Mapping[str, str], relays: Sequence[RelaySpec]) -> "Spans | N
         log.warning("tracing_off", reason=why)
         return None
     except Exception as error:  # noqa: BLE001 - the SDK raises whatever it trips over
-        log.warning("tracing_off", reason=f"the SDK does not take the OTEL_ variables: {error}")
+        log.warning("tracing_off", reason=f"the SDK rejects the OTEL_ variables: {error}")
         return None
     address = urlsplit(_of_traces(environ, "ENDPOINT")).netloc
     log.info("tracing", collector=address.rpartition("@")[2])

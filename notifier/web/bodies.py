@@ -7,7 +7,7 @@ import msgspec
 from litestar import Request
 from litestar.exceptions import HTTPException
 
-from notifier.errors import Fault, InvalidMessage
+from notifier.errors import Fault, InvalidMessage, pointer_step
 
 T = TypeVar("T")
 AnyRequest: TypeAlias = Request[Any, Any, Any]  # users, auth and state are not Litestar's here
@@ -83,14 +83,14 @@ def fault_of(error: msgspec.ValidationError) -> Fault:
         path = place["path"]
         text = text[: place.start()]
     pointer = "".join(
-        "/" + _escaped(step["field"] or step["index"])
+        "/" + pointer_step(step["field"] or step["index"])
         for step in _STEP.finditer(path)
         if step["field"] or step["index"]
     )
     if field := _FIELD.match(text):
         known = "missing" if "missing" in text[:20] else "unknown"
         name = field["name"]
-        return Fault(f"{pointer}/{_escaped(name[:100])}", f"the field is {known}")
+        return Fault(f"{pointer}/{pointer_step(name[:100])}", f"the field is {known}")
     if text.startswith("Expected `str` matching regex"):
         text = "control characters are not allowed here"
     return Fault(pointer, text)
@@ -112,7 +112,7 @@ def check_free(pointer: str, values: dict[str, Any], *, most: int) -> None:
             elif isinstance(value, list):
                 deeper += value
             elif isinstance(value, str) and "\0" in value:
-                raise InvalidMessage(Fault(pointer, "NUL is not allowed in it"))
+                raise InvalidMessage(Fault(pointer, "it must not contain NUL"))
             elif isinstance(value, int) and not -LARGEST_INTEGER <= value < LARGEST_INTEGER:
                 raise InvalidMessage(Fault(pointer, "it holds an integer of more than 64 bits"))
         if not deeper:
@@ -135,7 +135,3 @@ def _require_json(content_type: bytes) -> None:
 
 def _too_large(limit: int) -> HTTPException:
     return HTTPException(status_code=413, detail=f"the body is larger than {limit} bytes")
-
-
-def _escaped(step: str) -> str:
-    return step.replace("~", "~0").replace("/", "~1")

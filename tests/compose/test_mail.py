@@ -640,7 +640,7 @@ def test_all_faults_are_told_together():
 
 def test_a_message_needs_a_body():
     """Neither text nor HTML is a mistake; an empty text is a choice."""
-    assert faults(text=None) == {"/text": "one of text and html is needed"}
+    assert faults(text=None) == {"/text": "text or html is required"}
 
 
 def test_there_are_one_to_fifty_recipients():
@@ -688,9 +688,7 @@ def test_a_fault_is_told_in_words():
     """A fault is a pointer and a sentence."""
     with pytest.raises(InvalidMessage) as caught:
         composed(to=("a@x.test, b@x.test",))
-    assert list(caught.value.faults) == [
-        Fault("/to/0", "one address is expected here, not several")
-    ]
+    assert list(caught.value.faults) == [Fault("/to/0", "give one address here, not several")]
 
 
 def test_nothing_hostile_is_left_in_the_header_of_a_part():

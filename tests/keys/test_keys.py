@@ -227,7 +227,7 @@ def test_a_file_that_everybody_may_write_is_refused(path, mode):
     made(path)
     path.chmod(mode)
     (fault,) = faults(Keys.read, path)
-    assert fault.startswith(f"{path}: everybody on this machine may write it (mode {mode:04o})")
+    assert fault.startswith(f"{path}: every user of this machine may write it (mode {mode:04o})")
     assert fault.endswith("chmod 600")
     path.chmod(0o644)
     assert len(Keys.read(path).all()) == 1

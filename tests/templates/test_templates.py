@@ -260,10 +260,10 @@ def test_no_way_round_a_missing_variable(folder, source):
 
 def test_null_and_lists_are_not_printed(folder):
     """A mail that greets None, or shows a list as Python writes it, is a mistake."""
-    assert "t.txt, line 2: null cannot be shown" in refusal(folder, "\n{{ a }}", a=None)
-    assert "a list cannot be shown" in refusal(folder, "{{ a }}", a=[1])
-    assert "a dict cannot be shown" in refusal(folder, "{{ a }}", a={})
-    assert "cannot be shown" in refusal(folder, "{{ a.title }}", a="x")
+    assert "t.txt, line 2: null cannot be printed" in refusal(folder, "\n{{ a }}", a=None)
+    assert "a list cannot be printed" in refusal(folder, "{{ a }}", a=[1])
+    assert "a dict cannot be printed" in refusal(folder, "{{ a }}", a={})
+    assert "cannot be printed" in refusal(folder, "{{ a.title }}", a="x")
 
 
 def test_an_unknown_template_is_answered_with_the_known_ones(folder):
@@ -327,11 +327,11 @@ def test_every_fault_of_the_folder_is_named_at_once(folder):
     for start in (
         "a.txt, line 3: ",
         "b.html, line 1: No filter named 'nofilter'",
-        "c.txt: the name of a file",
+        "c.txt: write the name of the file",
         "d.txt: there is no file gone.txt",
         "e.html: ok.txt is not HTML",
         "f.txt: is empty",
-        "g.subject.txt: there is no g.txt or g.html",
+        "g.subject.txt: g.txt or g.html is missing",
         "j.txt: cannot be compiled",
         "Wrong.Name.txt: call it",
         "latin.txt: cannot be read",

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from notifier.disk import sync
 from notifier.errors import JournalFailure
 from notifier.journal import Progress
 
@@ -29,9 +30,9 @@ def backup(path: Path, target: Path, *, progress: Progress) -> int:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         _copy(path, partial, progress)
         count = _check(partial, progress)
-        _sync(partial)
+        sync(partial)
         target.hardlink_to(partial)  # unlike a rename it replaces nothing
-        _sync(target.parent)
+        sync(target.parent)
     except FileExistsError:
         raise
     except (OSError, sqlite3.Error) as error:
@@ -76,11 +77,3 @@ def _check(copy: Path, progress: Progress) -> int:
         return count
     finally:
         db.close()
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

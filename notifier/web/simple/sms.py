@@ -6,10 +6,9 @@ from litestar import post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from notifier.characters import CONTROLS
 from notifier.clock import utc_now
 from notifier.errors import InvalidMessage
-from notifier.messages import Sms
+from notifier.messages import NO_CONTROLS, Sms
 from notifier.service import Notifier
 from notifier.sms import Carrier
 from notifier.web.api import examples
@@ -25,7 +24,7 @@ Number = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])", max_l
 Provider = Annotated[
     str,
     Meta(
-        pattern=rf"^[^{CONTROLS}]*(?![\s\S])",
+        pattern=NO_CONTROLS,
         max_length=255,
         description="The carrier. Not needed where the service has an SMS provider.",
     ),
