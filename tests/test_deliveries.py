@@ -216,6 +216,14 @@ def test_what_is_under_way_or_done_is_not_touched(status, change):
         getattr(under_way(status=status), change)(NOW)
 
 
+def test_what_is_held_can_be_called_off():
+    """A person who does not want a second copy cancels what waits for their word."""
+    held = under_way(status=Status.HELD, reason="the relay may have it already")
+    cancelled = held.cancelled(LATER)
+    assert cancelled.status is Status.CANCELLED
+    assert cancelled.finished_at == LATER
+
+
 def test_each_further_life_is_as_long_as_the_first():
     """A message that is retried again and again does not live longer each time."""
     life, now = under_way(), NOW
@@ -234,7 +242,10 @@ def test_it_should_leave_from_its_acceptance_its_time_or_a_persons_word_on():
     earlier, later = NOW + timedelta(seconds=1), LATER + timedelta(seconds=1)
     assert scheduled.hurried(earlier).wanted_at == earlier
     assert scheduled.hurried(later).wanted_at == LATER
-    assert scheduled.cancelled(earlier).retried(later).wanted_at == later
+    retried = scheduled.cancelled(earlier).retried(later)
+    assert retried.wanted_at == later
+    latest = later + timedelta(seconds=1)
+    assert retried.cancelled(latest).retried(latest).wanted_at == latest
 
 
 def test_a_retry_by_hand_begins_the_schedule_anew():

@@ -1,12 +1,15 @@
 """When to try again."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.retries import RetryPolicy
+from notifier.deliveries import Status
+from notifier.errors import WrongState
+from notifier.retries import RetryPolicy, again
+from tests.deliveries import delivery
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -23,3 +26,14 @@ def test_spreads_by_a_fifth(random, tries):
     """Jitter keeps within 20 % either way, so that a crowd does not come back at once."""
     policy = RetryPolicy(schedule=(100,), random=lambda: random)
     assert 80 <= (policy.next_try(tries=tries, now=NOW) - NOW).total_seconds() <= 120
+
+
+def test_content_can_be_retried_until_its_retention_after_the_end_is_over():
+    """What was handed in long before it ended counts from its end."""
+    ended = NOW + timedelta(days=9)
+    failed = delivery(status=Status.FAILED, created_at=NOW, finished_at=ended)
+    kept = timedelta(days=7)
+    almost = ended + kept - timedelta(seconds=1)
+    assert again(failed, almost, kept=kept).status is Status.QUEUED
+    with pytest.raises(WrongState, match="NOTIFIER_BODY_RETENTION"):
+        again(failed, ended + kept, kept=kept)

@@ -8,6 +8,7 @@ import structlog
 from msgspec.structs import replace
 
 from notifier.attempts import Failure, Scope, Stage
+from notifier.clock import utc_now
 from notifier.deliveries import Priority, Route, Status
 from notifier.dispatch.shares import LARGE_AT_ONCE
 from notifier.errors import JournalUnavailable, Rejected
@@ -17,6 +18,7 @@ from notifier.journal.postgres import PostgresJournal
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 from tests.dispatching import Transport, attempt, dispatching, entry
+from tests.journal.test_postgres import LEASE, opened, silence
 from tests.waiting import LIMIT, until
 
 
@@ -73,6 +75,22 @@ async def test_every_worker_has_something_to_do_while_something_is_due(journal):
         await until(busy_with(transport, 12))
         transport.gate.set()
         await until(all_are(journal, Status.SENT, 40))
+
+
+async def test_a_clock_set_forward_is_noticed(journal, monkeypatch):
+    """What was due in an hour leaves soon after the clock was set forward."""
+    monkeypatch.setattr("notifier.dispatch.dispatcher.POLL_SECONDS", 0.05)
+    set_forward = timedelta()
+    await journal.add([entry(1, due_at=datetime.now(UTC) + timedelta(minutes=30))])
+    transport = Transport()
+
+    def clock():
+        return datetime.now(UTC) + set_forward
+
+    async with dispatching(journal, transport, clock=clock) as dispatcher:
+        await looked(dispatcher, journal)
+        set_forward = timedelta(minutes=31)
+        await until(all_are(journal, Status.SENT, 1))
 
 
 async def test_large_content_is_read_late(journal):
@@ -178,6 +196,13 @@ async def test_bulk_never_takes_the_last_worker(journal):
         assert len(bulk_sent) == 3
         transport.gate.set()
         await until(all_are(journal, Status.SENT, 31))
+
+
+async def test_a_single_worker_sends_bulk_too(journal):
+    """It is the last worker, and there is nobody else to send it."""
+    await journal.add([entry(n, priority=Priority.BULK) for n in range(3)])
+    async with dispatching(journal, Transport(), workers=1):
+        await until(all_are(journal, Status.SENT, 3))
 
 
 async def test_stopping_gives_back_what_was_claimed_ahead(journal):
@@ -462,6 +487,28 @@ async def test_after_an_outage_of_the_database_every_route_claims_again(postgres
             assert (await journal.get(route.value)).uncertain == 0
     finally:
         await journal.close()
+
+
+async def test_what_another_replica_has_taken_over_is_not_sent(postgres):
+    """Its worker was busy until after the lease had run out: the other one sends it."""
+    async with opened(await postgres.database(), lease=LEASE) as (ours, others):
+        transport = Transport()
+        transport.gate.clear()
+        await ours.add([entry(1), entry(2)])
+        async with dispatching(ours, transport, workers=1) as dispatcher:
+            await until(all_are(others, Status.SENDING, 2))
+            await until(busy_with(transport, 1))
+            await silence(ours)
+
+            async def taken_over():
+                return await others.recover(lambda each: each.recovered(datetime.now(UTC)))
+
+            await until(taken_over)
+            assert len(await others.claim(Route.RELAY, 2, now=utc_now)) == 2
+            transport.gate.set()
+            await until(lambda: not dispatcher._shares.of(Route.RELAY).ahead)
+            await until(lambda: not any(dispatcher.doing))
+        assert len(transport.sent) == 1
 
 
 async def test_an_outcome_that_cannot_be_kept_is_held_and_its_worker_goes_on(journal):

@@ -72,6 +72,15 @@ async def test_what_says_no_end_has_its_lifetime_from_when_it_is_due(relay, tmp_
     assert soon.expires_at == soon.created_at + timedelta(hours=1)
 
 
+async def test_a_time_that_has_passed_means_at_once(relay, tmp_path):
+    """Its life begins when it is handed in, so that an old `send_at` does not expire it."""
+    async with notifying(tmp_path, relay, expire_after=3600.0) as service:
+        id = await submit_one(service, email(send_at=now() - timedelta(days=9)))
+        sent = await ended(service, id)
+    assert sent.status is Status.SENT
+    assert sent.expires_at == sent.created_at + timedelta(hours=1)
+
+
 async def test_send_now_sends_what_is_scheduled_at_once(relay, tmp_path):
     """A month ahead, it leaves today; once sent it can be hurried no more."""
     async with notifying(tmp_path, relay) as service:
@@ -206,6 +215,7 @@ async def test_a_scheduled_message_may_expire_before_anybody_resumes_the_queue(r
         ({"send_at": timedelta(days=400)}, "/send_at"),
         ({"expires_at": timedelta(seconds=-1)}, "/expires_at"),
         ({"expires_at": timedelta(hours=1), "send_at": timedelta(hours=2)}, "/expires_at"),
+        ({"expires_at": timedelta(hours=2), "send_at": timedelta(hours=2)}, "/expires_at"),
         ({"expires_at": timedelta(hours=1), "ttl": 60}, "/ttl"),
     ],
 )

@@ -4,8 +4,10 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
-from notifier.alerts.conditions import Conditions
+from notifier.alerts import conditions
+from notifier.alerts.conditions import ENOUGH_DISK_BYTES, LOW_DISK_BYTES, Conditions
 from notifier.deliveries import Priority, Route, Status
 from notifier.housekeeping.health import Health
 from notifier.housekeeping.upkeep import MOVED, Upkeep
@@ -14,6 +16,10 @@ from notifier.settings import Settings
 from tests.clocks import Clock
 from tests.deliveries import NOW, entry
 from tests.waiting import until
+
+WELL = Health(
+    ready=True, reasons=(), relays=(), counts={}, oldest_due_at=None, paused=False, held_since=None
+)
 
 RELAY = Route.RELAY
 
@@ -139,14 +145,10 @@ async def test_what_is_held_ends_after_its_retention(journal):
 def test_what_is_held_for_long_is_an_alert_that_says_until_when():
     """Told past the alert's patience, and over once nothing is held."""
     clock = Clock(NOW)
-    conditions = Conditions(Settings(alert_after=600.0, held_retention=86400.0), clock=clock)
+    watched = Conditions(Settings(alert_after=600.0, held_retention=86400.0), clock=clock)
 
     def look(since):
-        health = Health(
-            ready=True, reasons=(), relays=(), counts={Status.HELD: 2}, oldest_due_at=None,
-            paused=False, held_since=since,
-        )  # fmt: skip
-        return conditions.look(health)
+        return watched.look(replace(WELL, counts={Status.HELD: 2}, held_since=since))
 
     name = ("messages_held", "held")
     assert name in look(NOW).unclear
@@ -158,3 +160,19 @@ def test_what_is_held_for_long_is_an_alert_that_says_until_when():
     none = look(None)
     assert name not in none.wrong
     assert name not in none.unclear
+
+
+def test_a_disk_that_is_hardly_better_is_neither_low_nor_well(monkeypatch):
+    """So an alert does not come and go with each file; its end needs a quarter more."""
+    watched = Conditions(Settings(), clock=Clock(NOW))
+
+    def seen(free):
+        monkeypatch.setattr(conditions, "free_bytes", lambda _: free)
+        found = watched.look(WELL)
+        return {name for name, _ in found.wrong}, {name for name, _ in found.unclear}
+
+    assert seen(LOW_DISK_BYTES - 1) == ({"disk_low"}, set())
+    assert seen(LOW_DISK_BYTES) == (set(), {"disk_low"})
+    assert seen(ENOUGH_DISK_BYTES - 1) == (set(), {"disk_low"})
+    assert seen(ENOUGH_DISK_BYTES) == (set(), set())
+    assert seen(None) == (set(), {"disk_low"})

@@ -139,6 +139,20 @@ async def test_a_busy_provider_is_left_alone_as_long_as_it_asks(answer):
         assert provider.room() == 8
 
 
+async def test_a_provider_rests_for_an_hour_at_most():
+    """Whatever it asks for: a slip over there must not stop all texts for days."""
+    watch = Clock()
+    async with _asking(TOO_MANY, ACCEPTED, extra="Retry-After: 86400\r\n", clock=watch) as (
+        _,
+        provider,
+    ):
+        await _send(provider)
+        watch.now += 3599
+        assert provider.room() == 0
+        watch.now += 1
+        assert provider.room() == 1
+
+
 NOT_ALLOWED = (403, {"message": "not allowed to send there"})
 
 

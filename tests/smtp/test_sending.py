@@ -230,6 +230,22 @@ async def test_a_connection_carries_its_share():
         assert relay.verbs().count("QUIT") == 2
 
 
+async def test_of_two_idle_connections_the_older_one_is_closed():
+    """The other one has been used since, and carries the next message."""
+    async with ScriptedRelay() as relay, sending(relay.spec) as relays:
+        relay.hold("DOT")
+        sends = [asyncio.create_task(relays.send(envelope(), SOURCE)) for _ in range(2)]
+        await relay.until_held(2)
+        relay.release()
+        await asyncio.gather(*sends)
+        pool = relays._relays[0]._pool
+        pool._idle[0].idle_since -= Timeouts().idle
+        pool._reap()
+        await relay.until(lambda: relay.open == 1)
+        await relays.send(envelope(), SOURCE)
+        assert len(relay.connections) == 2
+
+
 async def test_an_idle_connection_is_closed_politely_after_a_while():
     """Nobody else has to tell us that a connection is no longer needed."""
     timeouts = Timeouts(idle=0.1)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime
+from unittest.mock import AsyncMock
 
 import pytest
 from msgspec.structs import replace
@@ -159,6 +160,26 @@ async def test_one_key_has_so_many_sessions(tmp_path):
         assert await service.sessions.known(tokens[0]) is None
         assert await service.sessions.known(tokens[1])
         assert await service.sessions.known(tokens[-1])
+
+
+async def test_the_oldest_session_ends_first_in_whatever_order_the_journal_has_them(tmp_path):
+    """A database promises no order of its rows."""
+    secret = key_in(tmp_path)
+    async with serving(tmp_path) as (service, client):
+        tokens = []
+        for _ in range(MOST):
+            client.cookies.clear()
+            await signed_in(client, secret)
+            tokens.append(client.cookies[COOKIE])
+        kept = await service.journal.values()
+        with pytest.MonkeyPatch.context() as patch:
+            backwards = AsyncMock(return_value=dict(reversed(kept.items())))
+            patch.setattr(service.journal, "values", backwards)
+            await service.sessions.load()
+        client.cookies.clear()
+        await signed_in(client, secret)
+        known = [await service.sessions.known(token) is not None for token in tokens]
+    assert known == [False, *[True] * (MOST - 1)]
 
 
 async def test_who_signs_in_is_logged_also_in_vain(tmp_path):
