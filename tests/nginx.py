@@ -10,7 +10,7 @@ import pytest
 from tests.paths import ROOT
 from tests.process import free_port
 
-CONFIGURATION = ROOT / ".nginx.conf"
+CONFIGURATION = ROOT / "notifier/deploy/nginx.conf"
 LIMIT = 15.0  # seconds for its start and its end
 
 

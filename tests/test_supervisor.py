@@ -20,11 +20,14 @@ from tests.web_client import client_of
 # What starts a task or a thread without the supervisor, and why it may.
 ALONE = {
     ("supervisor.py", "create_task"): "the supervisor's own",
-    ("dispatch.py", "ensure_future"): "one claim: its filler waits for it, also when cancelled",
+    (
+        "dispatch/dispatcher.py",
+        "ensure_future",
+    ): "one claim: its filler waits for it, also when cancelled",
     ("service.py", "ensure_future"): "two waits: their maker waits for them",
     ("smtp/pool.py", "create_task"): "one opening: the send waits for it",
     ("web/sse.py", "ensure_future"): "two sides of one answer, which waits for both",
-    ("cli/serving.py", "create_task"): "the start, which the process waits for",
+    ("server/process.py", "create_task"): "the start, which the process waits for",
     # Threads. Each call into a pool's thread is awaited by the caller, who hears of a failure.
     ("threads.py", "ThreadPoolExecutor"): "heavy work",
     ("capture/mailbox.py", "ThreadPoolExecutor"): "files",

@@ -16,6 +16,7 @@ import pytest
 from notifier.deliveries import Status
 from tests.four_sets import Sets
 from tests.nginx import CONFIGURATION, Proxy
+from tests.paths import ROOT
 from tests.process import Server, client_of, free_port, message, states, until_all
 from tests.relay import ScriptedRelay
 from tests.service import ended, notifying, submit_one
@@ -350,4 +351,4 @@ def test_compose_has_every_replica_that_its_proxy_names():
     named = re.findall(r"server (\S+):8014", CONFIGURATION.read_text())
     assert len(named) == 3
     assert all(f"\n  {name}:" in compose for name in named)
-    assert f"./{CONFIGURATION.name}:/etc/nginx/nginx.conf:ro" in compose
+    assert f"./{CONFIGURATION.relative_to(ROOT)}:/etc/nginx/nginx.conf:ro" in compose

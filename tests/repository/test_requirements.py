@@ -1,4 +1,4 @@
-"""The lock files of the container agree with pyproject.toml; `.ci/lock` renews them."""
+"""What the container installs agrees with pyproject.toml; `.ci/lock` renews `.requirements`."""
 
 import re
 import tomllib
@@ -14,7 +14,7 @@ RENEW = "run `bash .ci/lock`"
 
 def locked(name):
     """The requirements of a lock file, by name, each with its hashes."""
-    text = (ROOT / ".locks" / f"{name}.txt").read_text().replace("\\\n", "")
+    text = (ROOT / ".requirements" / f"{name}.txt").read_text().replace("\\\n", "")
     found = {}
     for line in text.splitlines():
         requirement, *hashes = line.split("--hash=")
@@ -53,4 +53,4 @@ def test_every_locked_release_is_one_version_with_hashes_and_from_anywhere(name)
         assert [each.operator for each in pinned.specifier] == ["=="], pinned
         assert hashes, pinned
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), pinned
-    assert "://" not in (ROOT / ".locks" / f"{name}.txt").read_text()
+    assert "://" not in (ROOT / ".requirements" / f"{name}.txt").read_text()
