@@ -59,26 +59,33 @@ class Acceptance(Struct, frozen=True, omit_defaults=True):
     code: int | None = None
 
 
-class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(Struct, frozen=True, omit_defaults=True):
+    """What came of an offer. No recipient is in both `accepted` and `failures`."""
+
+    stage: Stage  # how far it came, or where what decided it happened
+    reply: str
+    code: int | None = None
+    accepted: tuple[str, ...] = ()
+    failures: dict[str, Failure] = {}
+    uncertain: bool = False  # the final dot was sent, and nothing came back
+    conversation: tuple[str, ...] = ()  # `C: ` our lines, `S: ` the relay's, without secrets
+    acceptances: dict[str, Acceptance] = {}  # of those accepted by other words than `reply`
+
+    def because(self, name: str) -> bool:
+        """Whether a fault of this name is among the failures."""
+        return any(failure.name == name for failure in self.failures.values())
+
+
+class Attempt(Outcome, frozen=True, kw_only=True, omit_defaults=True):
     """
-    One try to reach all who are pending: how far it came, and what was said. `relay`, `stage`,
-    `reply` and `code` are those of the relay that decided it; where several were asked each
-    recipient has the last word that was said of it, and what any of them accepted is accepted.
+    One try to reach all who are pending. `relay`, `stage`, `reply` and `code` are those of the
+    relay that decided it. Where several were asked, each recipient has the last word that was
+    said of it, and what any of them accepted is accepted.
     """
 
     relay: str
     started_at: datetime
     seconds: float
-    stage: Stage
-    reply: str
-    code: int | None = None
-    accepted: tuple[str, ...] = ()
-    acceptances: dict[str, Acceptance] = {}  # of those accepted by other words than `reply`
-    failures: dict[str, Failure] = {}
-    uncertain: bool = False  # the final dot was sent, and nothing came back
-    conversation: tuple[
-        str, ...
-    ] = ()  # lines, `C: ` ours and `S: ` the relay's, secrets struck out
 
     @property
     def relay_failed(self) -> bool:

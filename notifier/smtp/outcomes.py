@@ -1,64 +1,32 @@
-"""What came of a message that was offered once, or several times: to one relay or to more."""
+"""What came of a message that was offered several times, to one relay or to several."""
 
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from notifier.attempts import Acceptance, Envelope, Failure, Stage
+from notifier.attempts import Acceptance, Envelope, Failure, Outcome
 from notifier.smtp.replies import KEPT
 
 LINES_KEPT = 60
 
 
-class Outcome(Struct, frozen=True):
-    """What came of an offer. Nobody is in both `accepted` and `failures`."""
-
-    stage: Stage  # how far it came, or where what decided it happened
-    reply: str
-    code: int | None = None
-    accepted: tuple[str, ...] = ()
-    failures: dict[str, Failure] = {}
-    uncertain: bool = False
-    conversation: tuple[str, ...] = ()
-    acceptances: dict[str, Acceptance] = {}  # of those accepted by other words than `reply`
-
-    @classmethod
-    def of_failure(
-        cls, failure: Failure, recipients: Sequence[str], conversation: Sequence[str] = ()
-    ) -> "Outcome":
-        """The same for all, and said before the message was."""
-        return cls(
-            failure.stage,
-            failure.reply,
-            failure.code,
-            failures=dict.fromkeys(recipients, failure),
-            conversation=abridged(conversation),
-        )
-
-    def because(self, name: str) -> bool:
-        """Whether a fault of this name is among the failures."""
-        return any(failure.name == name for failure in self.failures.values())
-
-
 class Offers:
     """
-    One envelope, offered again and again to those for whom that does no harm. Whoever was
-    accepted once, or refused for good, is in no further envelope; and after an offer of
-    which nobody knows whether it was accepted there is none at all. So whoever goes on
-    with `left` cannot send a second copy.
+    One envelope, offered again to those for whom that does no harm. A recipient who was
+    accepted, or refused for good, is in no further envelope. After an offer of which nobody
+    knows whether it was accepted there is no further envelope at all. So no second copy is sent.
     """
 
     def __init__(self, envelope: Envelope) -> None:
         self._envelope = envelope
         self._accepted: dict[str, Acceptance] = {}
-        self._failures: dict[str, Failure] = {}  # the last word of whoever was not accepted
+        self._failures: dict[str, Failure] = {}  # the last word on those not accepted
         self._deciding: Outcome | None = None
         self._lines: list[str] = []
         self.decided_by = ""  # the relay of the offer that decided
 
     def add(self, outcome: Outcome, *, by: str = "") -> None:
-        """One more offer, to `by`."""
+        """What came of one more offer; `by`: the name of the relay."""
         decides = self._deciding is None or outcome.accepted or outcome.uncertain
         if decides or not self._accepted:
             self._deciding, self.decided_by = outcome, by
@@ -72,7 +40,7 @@ class Offers:
         self._lines += outcome.conversation
 
     def left(self, may_go_on: Callable[[Failure], bool]) -> Envelope | None:
-        """For whom it may be offered again, given the last word said of each. None: nobody."""
+        """The envelope of those to whom it may be offered again. None: there are none."""
         if self._deciding is None or self._deciding.uncertain:
             return None
         left = tuple(
@@ -83,7 +51,7 @@ class Offers:
         return replace(self._envelope, recipients=left) if left else None
 
     def as_one(self) -> Outcome:
-        """All of them as one outcome."""
+        """What came of all offers together."""
         deciding = self._deciding
         assert deciding is not None  # noqa: S101 - something has been offered
         usual = Acceptance(deciding.reply, deciding.code)
@@ -97,6 +65,19 @@ class Offers:
             abridged(self._lines),
             {address: said for address, said in self._accepted.items() if said != usual},
         )
+
+
+def failed(
+    failure: Failure, recipients: Sequence[str], conversation: Sequence[str] = ()
+) -> Outcome:
+    """The outcome where the same failure holds for all, and no message was sent."""
+    return Outcome(
+        failure.stage,
+        failure.reply,
+        failure.code,
+        failures=dict.fromkeys(recipients, failure),
+        conversation=abridged(conversation),
+    )
 
 
 def abridged(lines: Sequence[str]) -> tuple[str, ...]:

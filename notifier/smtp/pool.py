@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from notifier.attempts import Envelope, Failure, Scope, Stage
+from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
 from notifier.smtp.connect import Opening
 from notifier.smtp.failures import (
     IN_STEP,
@@ -17,7 +17,7 @@ from notifier.smtp.failures import (
     classify,
     relay_failure,
 )
-from notifier.smtp.outcomes import Offers, Outcome
+from notifier.smtp.outcomes import Offers, failed
 from notifier.smtp.replies import CLOSING
 from notifier.smtp.session import Session, Timeouts
 from notifier.smtp.transaction import deliver
@@ -64,7 +64,7 @@ class Pool:
         """
         aborts = self._aborts
         outcome = await self._transact(envelope, content)
-        if not outcome.because(TOO_MANY):
+        if not outcome.failures or not outcome.because(TOO_MANY):
             return outcome
         offers, asked = Offers(envelope), envelope
         while True:
@@ -87,7 +87,7 @@ class Pool:
         used = await self._used()
         if used is not None:
             outcome = await self._offer(used, envelope, content, aborts=aborts)
-            if not _served_its_time(used, outcome):
+            if outcome.stage is Stage.DOT or not _served_its_time(used, outcome):
                 return outcome
             used.fail("dropped", "the relay has had enough of it")
             turned_away = used if _turned_away(outcome) else None
@@ -123,9 +123,9 @@ class Pool:
     def _give_back(self, session: Session, outcome: Outcome) -> None:
         session.carried += 1
         session.taken += bool(outcome.accepted)
-        if not _in_step(outcome):
+        if (outcome.failures or outcome.uncertain) and not _in_step(outcome):
             session.fail("dropped", "the relay failed")
-        elif self._closed or session.carried >= self._most():
+        elif self._closed or (session.carried >= self._takes_each and self._worn_out(session)):
             session.part()
         elif session.breach is None:
             loop = asyncio.get_running_loop()
@@ -134,11 +134,11 @@ class Pool:
             if self._reaper is None:
                 self._reaper = loop.call_later(self._timeouts.idle, self._reap)
 
-    def _most(self) -> int:
-        """How many messages a connection may carry."""
-        if self._takes_each_until and asyncio.get_running_loop().time() < self._takes_each_until:
-            return self._takes_each
-        return self._messages_each
+    def _worn_out(self, session: Session) -> bool:
+        """Whether it has carried as many messages as a connection may."""
+        if asyncio.get_running_loop().time() >= self._takes_each_until:
+            self._takes_each = self._messages_each
+        return session.carried >= self._takes_each
 
     def _remember(self, session: Session) -> None:
         """
@@ -155,14 +155,12 @@ class Pool:
         """A connection that was used before, and is still good."""
         while self._idle:
             session = self._idle.pop()
-            if session.breach is None and await self._clean(session):
+            if session.breach is None and (not session.unclean or await self._reset(session)):
                 return session
         return None
 
-    async def _clean(self, session: Session) -> bool:
-        """Make sure that no envelope is open over there."""
-        if not session.unclean:
-            return True
+    async def _reset(self, session: Session) -> bool:
+        """Have the relay forget an envelope that may be open there."""
         self._busy.add(session)
         try:
             replies = await session.ask(b"RSET\r\n", 1, self._timeouts.rset)
@@ -233,9 +231,7 @@ def _in_step(outcome: Outcome) -> bool:
 
 
 def _served_its_time(session: Session, outcome: Outcome) -> bool:
-    """Whether a connection used before, and not the message, is the reason; no dot was sent."""
-    if outcome.stage is Stage.DOT:
-        return False
+    """Whether the connection, and not the message, is the reason. No dot was sent."""
     if any(failure.name in WORN_OUT for failure in outcome.failures.values()):
         return True
     return _come_again(outcome) or (session.taken > 0 and _turned_away(outcome))
@@ -264,4 +260,4 @@ def _discard(opening: asyncio.Task[Session]) -> None:
 
 def _unopened(failure: Failure, recipients: Sequence[str], lines: list[str]) -> Outcome:
     said = f"S: {failure.reply}" if failure.code is not None else f"   {failure.reply}"
-    return Outcome.of_failure(failure, recipients, (*lines, said))
+    return failed(failure, recipients, (*lines, said))

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from msgspec import Struct
 
-from notifier.attempts import Envelope, Scope, Stage
+from notifier.attempts import Envelope, Outcome, Scope, Stage
 from notifier.breaker import Breaker, Rests, State
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.connect import Opening, tls_context
 from notifier.smtp.failures import NOT_FOR_US, OURS, UNFIT, asks_for_less, relay_failure, setback
-from notifier.smtp.outcomes import Outcome
+from notifier.smtp.outcomes import failed
 from notifier.smtp.pacing import Rate, Turns
 from notifier.smtp.pool import STOPPED, Pool
 from notifier.smtp.resolver import Resolver
@@ -236,4 +236,4 @@ class Relay:
 
 
 def _not_begun(envelope: Envelope, name: str, reason: str) -> Outcome:
-    return Outcome.of_failure(relay_failure(Stage.CONNECT, name, reason), envelope.recipients)
+    return failed(relay_failure(Stage.CONNECT, name, reason), envelope.recipients)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Envelope, Failure, Scope
+from notifier.attempts import Attempt, Envelope, Failure, Outcome, Scope
 from notifier.errors import Rejected
 from notifier.smtp.failures import OURS
-from notifier.smtp.outcomes import Offers, Outcome, abridged
+from notifier.smtp.outcomes import Offers, abridged
 from notifier.smtp.relay import Relay, RelayState
 
 

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from notifier.attempts import Envelope, Failure, Scope, Stage
+from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
 from notifier.smtp.failures import refusal, relay_failure, unfit, unsendable
-from notifier.smtp.outcomes import Outcome, abridged
+from notifier.smtp.outcomes import abridged
 from notifier.smtp.replies import CLOSING, Reply
 from notifier.smtp.session import Breach, Features, Session
 
@@ -84,14 +84,19 @@ class _Transaction:
         self.replies: list[Reply] = []
 
     async def run(self, content: bytes) -> Outcome:
+        session = self.session
         self.commands = self._commands(len(content))
-        if self.session.features.pipelining:
-            await self._all_at_once()
+        session.unclean = True
+        if session.features.pipelining:
+            flight = "\r\n".join(self.commands) + "\r\n"
+            count, seconds = len(self.commands), session.timeouts.data
+            self.replies = await session.ask(flight.encode(), count, seconds)
         else:
             await self._one_by_one()
-        accepted, failure = self._judge()
+        answered = len(self.replies) == len(self.commands)
+        accepted, failure = self._judge(self.replies[-1] if answered else None)
         if failure is not None:
-            if self._data is not None and self._data.code == 354 and not self.session.breach:
+            if answered and self.replies[-1].code == 354 and not session.breach:
                 await self._send_nothing()
             self.failures.update(dict.fromkeys(accepted, failure))
             return _told(failure, (), self.failures, self._conversation())
@@ -113,18 +118,9 @@ class _Transaction:
             mail = f"{mail} SMTPUTF8"
         return [mail, *(f"RCPT TO:<{address}>" for address in self.recipients), "DATA"]
 
-    async def _all_at_once(self) -> None:
-        commands = self.commands
-        self.session.unclean = True
-        flight = "\r\n".join(commands) + "\r\n"
-        self.replies = await self.session.ask(
-            flight.encode(), len(commands), self.session.timeouts.data
-        )
-
     async def _one_by_one(self) -> None:
         timeouts = self.session.timeouts
         limits = [timeouts.mail, *[timeouts.rcpt] * len(self.recipients), timeouts.data]
-        self.session.unclean = True
         for command, seconds in zip(self.commands, limits, strict=True):
             if command == "DATA" and not any(reply.positive for reply in self.replies[1:]):
                 break
@@ -136,17 +132,12 @@ class _Transaction:
     def _closing(self) -> bool:
         return self.replies[-1].code == CLOSING
 
-    @property
-    def _data(self) -> Reply | None:
-        """What was answered to DATA, if it came to that."""
-        return self.replies[-1] if len(self.replies) == len(self.commands) else None
-
-    def _judge(self) -> tuple[Sequence[str], Failure | None]:
+    def _judge(self, data: Reply | None) -> tuple[Sequence[str], Failure | None]:
         """
         Who may get the content; or who would have, and why nobody does. What is said of a
-        single recipient is kept in `failures`.
+        single recipient is kept in `failures`. `data`: the reply to DATA, if it came to that.
         """
-        replies, data = self.replies, self._data
+        replies = self.replies
         if replies and not replies[0].positive:
             return self.recipients, refusal(Stage.MAIL, replies[0])
         accepted = [*self.recipients]

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.attempts import Acceptance, Failure, Scope, Stage
-from notifier.smtp.outcomes import LINES_KEPT, Offers, Outcome
+from notifier.attempts import Acceptance, Failure, Outcome, Scope, Stage
+from notifier.smtp.outcomes import LINES_KEPT, Offers
 from tests.relays import ANN, BOB, EVE, envelope
 
 ALL = (ANN, BOB, EVE)
