@@ -331,6 +331,11 @@ async def test_axe_finds_nothing(browser, server, scheme):
         await page.locator("[data-mail]").first.click()
         await page.locator("#mail h2").wait_for()
         assert await visit.faults() == []
+        await page.set_viewport_size({"width": 390, "height": 844})
+        assert await visit.faults() == []
+        await visit.go("/docs")
+        await page.locator(".version-stamp pre").wait_for()
+        assert [each for each in await visit.faults() if "small" in each or ".url" in each] == []
         await visit.go("/monitor")
         await page.get_by_role("button", name="Pause queue").click()
         assert await visit.faults() == []

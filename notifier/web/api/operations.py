@@ -106,7 +106,7 @@ class Levers:
             counts=health.counts,
             workers=tuple(map(_worker, self._service.dispatcher.doing)),
             reasons=health.reasons,
-            relays=relays_of(self._service.routes),
+            relays=relays_of(self._service.transports),
             minutes=self._service.history.last(2),
         )
         return _answer(body)
