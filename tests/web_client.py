@@ -7,6 +7,7 @@ import httpx2
 import uvicorn
 
 from notifier.server import protocol as clients
+from notifier.server.process import Server
 from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.web.app import create_app
@@ -56,7 +57,7 @@ def problem_of(answer, status, type):
 @contextlib.asynccontextmanager
 async def listening(service):
     """The application behind our own server, in this process; yields its port."""
-    server = serving.Server(
+    server = Server(
         uvicorn.Config(
             create_app(service), port=0, http=clients.Client, log_config=None, lifespan="off"
         )

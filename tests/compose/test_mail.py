@@ -416,9 +416,11 @@ def test_a_content_type_keeps_its_parameters():
             file(content_type='Text/Calendar; Method=REQUEST;charset="utf-8"; name="x y"'),
             file(content_type="text/plain", content="ż".encode()),
             file(content_type="text/plain", content=b"\xff"),
+            file(content_type="text/plain", content=b"\xff\xfea\0"),
+            file(content_type="text/plain", content=b"\xfe\xff\0a"),
         )
     )
-    _, calendar, text, binary = made.iter_parts()
+    _, calendar, text, binary, *wide = made.iter_parts()
     assert calendar.get_content_type() == "text/calendar"
     assert calendar["Content-Type"].params == {
         "method": "REQUEST",
@@ -427,6 +429,7 @@ def test_a_content_type_keeps_its_parameters():
     }
     assert text.get_content_charset() == "utf-8"
     assert binary.get_content_charset() is None
+    assert [each.get_content_charset() for each in wide] == ["utf-16"] * 2
 
 
 def test_large_files_are_whole():

@@ -7,6 +7,7 @@ Each row is a number, F01 to F48. A test names it in its name or in its docstrin
 
 import asyncio
 import contextlib
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -23,6 +24,7 @@ from notifier.deliveries import Status
 from notifier.errors import JournalUnavailable
 from notifier.journal import Filter
 from notifier.server import protocol as clients
+from notifier.web.api import messages
 from tests.clocks import WallClock
 from tests.disks import fill
 from tests.process import Server, message
@@ -137,6 +139,32 @@ async def test_f11_a_body_that_comes_on_is_not_cut_short(tmp_path, monkeypatch):
             await asyncio.sleep(0.1)
         async with asyncio.timeout(LIMIT):
             assert (await reader.readline()).split()[1] == b"202"
+        writer.close()
+
+
+async def test_f11_a_body_that_we_do_not_read_is_not_its_clients_fault(tmp_path, monkeypatch):
+    """Whoever waits for us is waited for, past the limit at which another is given up."""
+    monkeypatch.setattr(clients, "BODY_SECONDS", 0.3)
+    may_read, read_json = asyncio.Event(), messages.read_json
+
+    async def later(request, headers, *, limit):
+        if int(headers[b"content-length"]) > 500:
+            await may_read.wait()
+        return await read_json(request, headers, limit=limit)
+
+    monkeypatch.setattr(messages, "read_json", later)
+    body = json.dumps(LETTER | {"text": "x" * 500_000}).encode()
+    async with notifying(tmp_path) as service, listening(service) as port, asyncio.timeout(LIMIT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        for _ in range(2):
+            idle, idler = await asyncio.open_connection("127.0.0.1", port)
+            idler.write(POST + b"Content-Length: 500\r\n\r\n{")
+            assert await idle.read(12) == b"HTTP/1.1 408"
+            idler.close()
+        may_read.set()
+        assert await reader.read(12) == b"HTTP/1.1 202"
         writer.close()
 
 

@@ -62,6 +62,19 @@ async def test_the_rate_is_a_second_however_long_the_last_look_is_ago(since, rat
     assert upkeep.rate == rate
 
 
+async def test_what_is_accepted_while_the_figures_are_read_waits():
+    """They do not know of it yet; without it more would be let in than may wait."""
+    journal = Counts()
+    upkeep = Upkeep(journal, Settings(), clock=Clock(NOW))
+    journal.gate.clear()
+    look = asyncio.create_task(upkeep.refresh())
+    await until(lambda: journal.asked)
+    upkeep.count(1)
+    journal.gate.set()
+    await look
+    assert upkeep.waiting == 1
+
+
 async def test_two_looks_at_once_count_nothing_twice():
     """What is accepted meanwhile waits once, whoever looks."""
     journal = Counts()

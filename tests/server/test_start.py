@@ -1,6 +1,8 @@
 """What is wrong with what the settings point at: told at the start, by name, all together."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import pytest
 
 from notifier.errors import ConfigurationError
 from notifier.preflight import Preflight
+from notifier.server import sockets
 from notifier.settings import Settings
 from tests.paths import ROOT
 from tests.process import Server, environment, free_port
@@ -133,3 +136,14 @@ async def test_what_is_good_starts(tmp_path):
     )
     async with server:
         assert await server.stop() == os.EX_OK
+
+
+def test_each_address_of_a_host_has_the_same_port(monkeypatch):
+    """Also where the system chooses it: a client need not know by which address it calls."""
+    found = [(socket.AF_INET, (host, 0)) for host in ("127.0.0.1", "127.0.0.2")]
+    monkeypatch.setattr(sockets, "_addresses", lambda *_: found)
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(each) for each in sockets.bound("here", 0)]
+        first, second = (each.getsockname() for each in taken)
+    assert first[1] == second[1] != 0
+    assert (first[0], second[0]) == ("127.0.0.1", "127.0.0.2")

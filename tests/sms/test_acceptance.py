@@ -131,6 +131,7 @@ REFUSED = {
     "a flag as a word": {"success": "false"},
     "a status": {"status": "FAILED"},
     "http's in the body": {"status": 422, "message": "unprocessable"},
+    "http's first in the body": {"status": 400},
     "http's of a server in the body": {"code": 503},
     "false": False,
     "a negative number": -1009,

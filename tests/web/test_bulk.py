@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from notifier.web.api import bulk
 from tests.web_client import LETTER, serving
 
 
@@ -162,3 +163,14 @@ async def test_what_matches_can_be_counted_first(client):
         answer = await client.get(f"/v1/messages/count?{query}")
         assert answer.json() == {"count": count, "more": False}, query
     assert await change(client, "cancel", "q=invoice") == {"count": 3}
+
+
+async def test_counting_stops_at_a_bound(client, monkeypatch):
+    """As many as the bound are all there are; one more, and nobody has counted the rest."""
+    monkeypatch.setattr(bulk, "MOST_COUNTED", 2)
+    for more in (False, True, True):
+        await post(client)
+        if not more:
+            await post(client)
+        answer = await client.get("/v1/messages/count")
+        assert answer.json() == {"count": 2, "more": more}

@@ -282,6 +282,12 @@ CASES = {
         ["The next try is at 2026-03-01 09:50:00 UTC"],
         LATER,
     ),
+    "deferred for longer than the relay rests": (
+        DEFERRED,
+        {"relays": (replace(RESTING, opens_at=NOW),)},
+        ["mx failed (connection_refused", f"The next try is at {SOON:%Y-%m-%d %H:%M:%S} UTC"],
+        SOON,
+    ),
     "many attempts": (
         after(refused()).after(refused(), retry_at=SOON, now=NOW),
         {},
