@@ -18,7 +18,7 @@ from notifier.journal.postgres import PostgresJournal
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 from tests.dispatching import Transport, attempt, dispatching, entry
-from tests.journal.test_postgres import LEASE, opened, silence
+from tests.replica_journals import LEASE, opened, silence
 from tests.waiting import LIMIT, until
 
 

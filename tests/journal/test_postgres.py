@@ -20,9 +20,8 @@ from notifier.journal import Filter, News, journal_at
 from notifier.journal.postgres import connection, searches
 from notifier.journal.postgres.journal import NEWS_KEPT
 from tests.deliveries import NOW, RELAY, delivery, entries, entry, idempotency, ids, noon, sent
+from tests.replica_journals import LEASE, opened, silence
 from tests.waiting import LIMIT, until
-
-LEASE = 0.4  # seconds
 
 
 @pytest.fixture
@@ -30,26 +29,8 @@ async def url(postgres):
     return await postgres.database()
 
 
-@contextlib.asynccontextmanager
-async def opened(url, *, count=2, lease=15.0):
-    """Several replicas' journals on one database."""
-    journals = [journal_at(url, data_dir="", lease=lease) for _ in range(count)]
-    await asyncio.gather(*(each.open() for each in journals))
-    try:
-        yield journals
-    finally:
-        for each in journals:
-            await each.close()
-
-
 def recovered(one):
     return one.recovered(NOW)
-
-
-async def silence(journal):
-    """As if its process were stopped: it renews its lease no more."""
-    journal._lease._keeping.cancel()
-    await asyncio.gather(journal._lease._keeping, return_exceptions=True)
 
 
 class TestAlone:
