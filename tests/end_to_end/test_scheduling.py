@@ -92,6 +92,16 @@ async def test_send_now_sends_what_is_scheduled_at_once(relay, tmp_path):
     assert len(relay.received) == 1
 
 
+async def test_all_that_are_hurried_at_once_leave_at_once(relay, tmp_path):
+    """Their route is told, so that nobody waits for its next look."""
+    async with notifying(tmp_path, relay) as service:
+        later = email(send_at=now() + HOUR)
+        ids = await submit(service, later, later)
+        assert await service.change_all("send-now", Filter(status=(Status.SCHEDULED,))) == 2
+        for id in ids:
+            assert (await ended(service, id)).status is Status.SENT
+
+
 async def test_a_scheduled_mail_is_dated_by_its_time(relay, tmp_path):
     """Readers sort by Date: one that was handed in weeks ago is new when it arrives."""
     clock = WallClock()

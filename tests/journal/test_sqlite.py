@@ -349,6 +349,17 @@ class TestOpening:
         async with opened(tmp_path / "other" / "n.db", mounts=mounts):
             pass
 
+    async def test_of_two_mounts_at_one_place_the_later_one_counts(self, tmp_path):
+        """It covers the other, in whichever order they are."""
+        mounts = tmp_path / "mountinfo"
+        here, there = (f"{tmp_path} rw - {kind} x rw\n" for kind in ("ext4", "nfs"))
+        mounts.write_text(f"1 0 8:1 / {here}2 0 0:2 / {there}")
+        with pytest.raises(JournalFailure, match=r"network file system \(nfs\)"):
+            await SqliteJournal(str(tmp_path / "n.db"), mounts=mounts).open()
+        mounts.write_text(f"1 0 0:2 / {there}2 0 8:1 / {here}")
+        async with opened(tmp_path / "n.db", mounts=mounts):
+            pass
+
     async def test_the_version_of_sqlite_is_told(self, path):
         """F47: a SQLite with the WAL-reset bug is named, and why it does not matter here."""
         with structlog.testing.capture_logs() as logs:

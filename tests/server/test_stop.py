@@ -125,6 +125,25 @@ async def test_whenever_it_is_told_to_stop_it_ends_with_0(after, tmp_path):
     assert counts[Status.QUEUED] + counts[Status.DEFERRED] == MESSAGES
 
 
+async def test_a_second_sigterm_does_not_cut_short_what_is_under_way(tmp_path):
+    """Supervisors repeat it; the message that is being sent is finished within the grace."""
+    await stuck(tmp_path / "data")
+    async with ScriptedRelay() as relay:
+        relay.hold("DOT")
+        url = f"smtp://{relay.host}:{relay.port}"
+        async with Server(tmp_path, relays=url, workers=1, grace="30s") as server:
+            await relay.until_held(1)
+            for times in (1, 2):
+                server.terminate()
+                async with asyncio.timeout(QUICK):
+                    while sum(line["event"] == "draining" for line in events(server)) < times:
+                        await asyncio.sleep(0.01)
+            relay.release()
+            assert await server.stop() == 0
+        assert len(relay.received) == 1
+    assert (await left(tmp_path / "data"))[Status.SENDING] == 0
+
+
 async def test_at_whichever_step_a_start_is_cancelled_nothing_is_left(tmp_path):
     """Broken off after one turn of the loop, or two, and so on, until it comes through."""
     await stuck(tmp_path / "data")

@@ -131,6 +131,8 @@ def test_secrets_come_from_files(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text(" pass word \n")
     assert relay("smtp://u@h", relay_password_file=str(secret)).password == " pass word "
+    secret.write_bytes(b"pass word\r\n")
+    assert relay("smtp://u@h", relay_password_file=str(secret)).password == "pass word"
     secret.write_text("smtp://a,smtp://b\n")
     assert len(read(relays_file=str(secret)).relays) == 2
     secret.write_text("ftp://a")
