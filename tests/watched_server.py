@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from notifier.cli import main
-from notifier.server.process import Life
+from notifier.server.process import ServerProcess
 
 TICK_SECONDS = 0.005
 
@@ -57,7 +57,7 @@ class Watch:
 
 
 def watch(port):
-    run = Life.run
+    run = ServerProcess.run
 
     async def watched(life):
         watch = Watch()
@@ -69,7 +69,7 @@ def watch(port):
             ticking.cancel()
             server.close()
 
-    Life.run = watched
+    ServerProcess.run = watched
 
 
 if __name__ == "__main__":

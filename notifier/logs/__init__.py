@@ -1,8 +1,11 @@
 """
-The log: set up once, for our own lines (structlog) and for everybody else's (logging).
+The log: set up once, for our lines (structlog) and those of libraries (logging).
 
-A line is rendered where it is logged and put in a queue; a thread writes. So a call costs
-some microseconds, never waits for a disk or a pipe, and is no place to be cancelled.
+A line is rendered where it is logged and put into a queue; a thread writes it. So a call takes some
+microseconds, never waits for a disk or a pipe, and is no point where a task can be cancelled.
+
+`redaction` strikes out addresses, contents and secrets; `writer` is the queue and its thread;
+`files` are rotated files, one for each level.
 """
 
 import atexit
@@ -22,7 +25,7 @@ import structlog
 
 from notifier.logs.files import Files
 from notifier.logs.redaction import escape_controls, redact, shorten
-from notifier.logs.writer import ROOM, Line, Writer
+from notifier.logs.writer import CAPACITY, Line, Writer
 
 __all__ = ["Logs", "shorten"]
 
@@ -32,7 +35,7 @@ LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-# They tell of their own life what we tell of ours.
+# Libraries that log what we log ourselves.
 TALKATIVE = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "aiosmtpd", "mail.log")
 
 Event: TypeAlias = MutableMapping[str, Any]
@@ -42,8 +45,8 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 class Logs:
     """
-    Between `start` and `stop` every line goes to the stream `fd`, and to files in `directory`.
-    `stop`, which also comes by itself when the interpreter ends, writes what is left.
+    Between `start` and `stop` every line goes to the stream `fd` and to the files in `directory`.
+    `stop` writes what is left; the end of the interpreter calls it, too.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Logs:
         format: str = "auto",
         directory: str | None = None,
         fd: int = 2,
-        room: int = ROOM,
+        capacity: int = CAPACITY,
     ) -> None:
         """`format`: console, json, or auto. Raises ConfigurationError."""
         self._level = LEVELS[level]
@@ -61,12 +64,14 @@ class Logs:
         self._colours = self._console and os.isatty(fd)
         self._files = Files(Path(directory)) if directory else None
         self._render = self._renderer()
-        self._writer = Writer(fd, files=self._files, say_dropped=self._dropped_line, room=room)
+        self._writer = Writer(
+            fd, files=self._files, dropped_line=self._dropped_line, capacity=capacity
+        )
         self._handler = _Handler()
 
     @property
     def dropped(self) -> int:
-        """Lines lost so far, because nobody read them fast enough."""
+        """Lines dropped so far, because the stream was not read fast enough."""
         return self._writer.dropped
 
     def start(self) -> None:
@@ -80,7 +85,7 @@ class Logs:
                 lambda _logger, _method, event: (self._render(event), {}),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(self._level),
-            logger_factory=lambda *_: _Door(self._writer),
+            logger_factory=lambda *_: _QueueLogger(self._writer),
             cache_logger_on_first_use=True,
         )
         root = logging.getLogger()
@@ -107,7 +112,7 @@ class Logs:
         self.stop()
 
     def _renderer(self) -> Callable[[Event], tuple[bytes, bytes]]:
-        """A line for the stream, and one for the files: those are JSON whatever the stream is."""
+        """Renders a line for the stream and one for the files, which are always JSON."""
         if not self._console:
             return _twice_json
         console = structlog.dev.ConsoleRenderer(
@@ -129,8 +134,8 @@ class Logs:
         return Line(logging.WARNING, *self._render(_add_timestamp(None, "", event)))
 
 
-class _Door:
-    """What structlog takes for a logger: rendered lines go in, by level."""
+class _QueueLogger:
+    """The logger below structlog: puts rendered lines into the queue of the writer."""
 
     def __init__(self, writer: Writer) -> None:
         self._put = writer.put
@@ -151,7 +156,7 @@ class _Door:
 
 
 class _Handler(logging.Handler):
-    """Takes what others log by the standard library on our way. It is structlog's to redact."""
+    """Passes what libraries log by the standard library to structlog, which redacts it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -179,7 +184,7 @@ def _add_timestamp(_logger: Any, _method: str, event: Event) -> Event:
 
 @lru_cache(maxsize=1)
 def _whole(seconds: int) -> str:
-    """Date and time; written once for all lines of a second."""
+    """Date and time; formatted once for all lines of a second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -189,8 +194,8 @@ def _twice_json(event: Event) -> tuple[bytes, bytes]:
 
 
 def to_json(event: Event) -> bytes:
-    """One line, whatever stands in the event: to log something must never fail."""
-    event = {"timestamp": "", "level": "", "event": "", **event}  # they go first
+    """One line of JSON, whatever the event holds: logging must never fail."""
+    event = {"timestamp": "", "level": "", "event": "", **event}  # these go first
     try:
         return _encoder.encode(event) + b"\n"
     except Exception:  # noqa: BLE001 - lone surrogates, or an object whose str() raises

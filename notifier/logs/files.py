@@ -1,4 +1,9 @@
-"""Files of the log, one for each level."""
+"""
+Files of the log, one for each level.
+
+The standard library rotates by size (RotatingFileHandler) or follows a file that logrotate moved
+(WatchedFileHandler), not both; and its handlers swallow the errors that the writer counts.
+"""
 
 import contextlib
 import logging
@@ -7,8 +12,8 @@ from pathlib import Path
 
 from notifier.errors import ConfigurationError
 
-LARGEST = 10_000_000  # octets, then a new file is begun
-KEPT = 5  # old files beside the one that is written
+LARGEST = 10_000_000  # octets of a file before a new one is begun
+KEPT = 5  # old files
 
 NAMES = {
     logging.DEBUG: "debug",
@@ -20,7 +25,7 @@ NAMES = {
 
 
 class RotatedFile:
-    """Appends lines; `info.log` becomes `info.log.1` and so on once it is large."""
+    """Appends lines. Once `info.log` is large it becomes `info.log.1`, and that `info.log.2`."""
 
     def __init__(self, path: Path, *, largest: int = LARGEST, kept: int = KEPT) -> None:
         self._path = path
@@ -41,7 +46,7 @@ class RotatedFile:
             lines = lines[os.write(self._fd, lines) :]
 
     def _follow(self) -> None:
-        """Begin anew where somebody else has moved the file away, as logrotate does."""
+        """Open the file again if logrotate or a person has moved it away."""
         ours = os.fstat(self._fd)
         try:
             there = self._path.stat()
@@ -70,7 +75,7 @@ class RotatedFile:
 
 
 class Files:
-    """One rotated file for each level, in which nothing stands but lines of that level."""
+    """One rotated file for each level, which holds lines of that level alone."""
 
     def __init__(self, folder: Path, *, largest: int = LARGEST, kept: int = KEPT) -> None:
         """Raises ConfigurationError."""

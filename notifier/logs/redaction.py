@@ -1,4 +1,4 @@
-"""What must not stand in a log: whole addresses, contents, secrets."""
+"""Strikes out what must not be logged: whole addresses, contents, secrets."""
 
 import re
 from collections.abc import MutableMapping
@@ -13,15 +13,15 @@ SECRETS = frozenset(
         "password", "secret", "subject", "text", "token",
     }
 )  # fmt: skip
-# A Message-ID looks like an address and is none; one looks for it in the logs of the relay.
+# A Message-ID looks like an address; a person searches the relay's logs for it.
 UNTOUCHED = frozenset({"message_id"})
 COLLECTIONS = (list, tuple, set, frozenset, dict)
 
-LONGEST = 4000  # characters of one value: what a stranger sends must not fill the disk
+LONGEST = 4000  # characters of one value, so that requests cannot fill the disk
 LONGEST_PATH = 200
 LONGEST_LOCAL = 256  # characters of a local part that are struck out
 
-# What a local part begins with here, read from its end backwards.
+# A local part, read backwards from the `@`.
 _LOCAL = re.compile(r"[^\s<>\"()\[\],;:@/\\=]+")
 
 
@@ -62,7 +62,7 @@ def _cut(key: str, value: str) -> str:
     left_out = len(value) - longest
     if left_out <= 0:
         return value
-    if key == "exception":  # what was raised stands at its end
+    if key == "exception":  # the exception itself is at the end
         return f"({left_out} more characters) {value[-longest:]}"
     return f"{value[:longest]} ({left_out} more characters)"
 
@@ -82,7 +82,7 @@ def _redacted(value: Any) -> Any:
 
 
 def escape_controls(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """For terminals: nobody's text may begin a line of its own, or move the cursor."""
+    """For terminals: no text can begin a line of its own or move the cursor."""
     for key, value in event.items():
         if isinstance(value, str) and key != "exception" and CONTROL.search(value):
             event[key] = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)

@@ -1,4 +1,9 @@
-"""Lines of the log leave by a thread of their own, so that nobody waits for whoever reads them."""
+"""
+The thread that writes the log, so that no caller waits for a slow reader of it.
+
+The standard library's QueueListener has no limit that drops the least important lines first, tells
+how many were dropped, and lets the process end although the stream is stuck. This has.
+"""
 
 import itertools
 import logging
@@ -13,12 +18,12 @@ from msgspec import Struct
 
 from notifier.logs.files import Files
 
-ROOM = 50_000  # lines that may wait, and then debug and info are dropped
+CAPACITY = 50_000  # lines that may wait; beyond it debug and info are dropped
 RESERVE = 10_000  # more lines, for warnings and errors
 BATCH = 1000  # lines in one write
-GATHER_SECONDS = 0.02  # how long a line may wait for company
-PATIENCE_SECONDS = 0.05  # how long a warning waits for room, and its caller with it
-FLUSH_SECONDS = 2.0  # given to the last lines when the process ends
+GATHER_SECONDS = 0.02  # how long a line may wait to be written together with others
+WARNING_SECONDS = 0.05  # how long a warning and its caller wait for capacity
+FLUSH_SECONDS = 2.0  # for the last lines when the process ends
 
 
 class Line(Struct, frozen=True, gc=False):
@@ -31,26 +36,31 @@ class Line(Struct, frozen=True, gc=False):
 
 class Writer:
     """
-    Keeps the order of the lines. Where nobody reads the stream, lines are dropped and
-    counted; warnings and errors last. The process can always end.
+    Keeps the order of the lines. If the stream is not read, lines are dropped and counted,
+    warnings and errors last. The process can always end.
     """
 
     def __init__(
-        self, fd: int, *, files: Files | None, say_dropped: Callable[[int], Line], room: int = ROOM
+        self,
+        fd: int,
+        *,
+        files: Files | None,
+        dropped_line: Callable[[int], Line],
+        capacity: int = CAPACITY,
     ) -> None:
         self._fd = fd
         self._files = files
-        self._say_dropped = say_dropped
-        self._room = room
+        self._dropped_line = dropped_line
+        self._capacity = capacity
         self._queue: SimpleQueue[Line | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._unsaid = 0  # dropped, and not told in the log yet
-        self._stuck_at = -1  # lines written when a warning last waited in vain
+        self._unlogged = 0  # dropped, and not logged as dropped yet
+        self._stuck_at = -1  # lines written when a warning last waited for nothing
         self._written = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self.dropped = 0
-        self.filed_in_vain = 0  # lines that a file did not take
+        self.not_filed = 0  # lines that a file did not take
 
     def start(self) -> None:
         self._thread.start()
@@ -60,27 +70,29 @@ class Writer:
         if self._stopping:
             return self._put_late(line)
         waiting = self._queue.qsize()
-        if waiting < self._room or (line.level >= logging.WARNING and self._find_room()):
+        if waiting < self._capacity or (
+            line.level >= logging.WARNING and self._wait_for_capacity()
+        ):
             self._queue.put(line)
         else:
             self._drop(1)
         return None
 
     def _put_late(self, line: Line) -> None:
-        """Whatever is said while the process ends goes out at once, if anything does."""
+        """Write a line at once that is logged while the process ends."""
         self._thread.join(FLUSH_SECONDS)
         if self._thread.is_alive():
             self._drop(1)
         else:
             self._write([line])
 
-    def _find_room(self) -> bool:
-        limit = self._room + RESERVE
+    def _wait_for_capacity(self) -> bool:
+        limit = self._capacity + RESERVE
         if self._queue.qsize() < limit:
             return True
         if self._stuck_at == self._written:
-            return False  # nothing has moved since another one waited
-        deadline = time.monotonic() + PATIENCE_SECONDS
+            return False  # nothing was written since another warning waited
+        deadline = time.monotonic() + WARNING_SECONDS
         while self._queue.qsize() >= limit:
             if time.monotonic() > deadline:
                 self._stuck_at = self._written
@@ -91,10 +103,10 @@ class Writer:
     def _drop(self, lines: int) -> None:
         with self._lock:
             self.dropped += lines
-            self._unsaid += lines
+            self._unlogged += lines
 
     def stop(self) -> bool:
-        """Write what is left, as far as it goes in two seconds. False: some of it did not go."""
+        """Write what is left, for two seconds at most. False: some of it is lost."""
         self._stopping = True
         self._queue.put(None)
         if self._thread.is_alive():
@@ -112,7 +124,7 @@ class Writer:
                 time.sleep(GATHER_SECONDS)
             batch, ended = self._batch(first)
             self._write(batch)
-            self._tell_dropped()
+            self._log_dropped()
             if ended:
                 break
 
@@ -128,18 +140,18 @@ class Writer:
             batch.append(line)
         return batch, False
 
-    def _tell_dropped(self) -> None:
-        if self._unsaid and self._queue.qsize() < self._room // 2:
+    def _log_dropped(self) -> None:
+        if self._unlogged and self._queue.qsize() < self._capacity // 2:
             with self._lock:
-                dropped, self._unsaid = self._unsaid, 0
-            self._write([self._say_dropped(dropped)])
+                dropped, self._unlogged = self._unlogged, 0
+            self._write([self._dropped_line(dropped)])
 
     def _write(self, batch: Sequence[Line]) -> None:
         if self._files is not None:
             self._file(self._files, batch)
         try:
             write_all(self._fd, b"".join([line.text for line in batch]))
-        except OSError:  # the stream is closed; where else could one say it?
+        except OSError:  # the stream is closed, so it cannot be logged
             self._drop(len(batch))
         self._written += len(batch)
 
@@ -149,7 +161,7 @@ class Writer:
             try:
                 files.write(level, b"".join([line.filed for line in lines]))
             except OSError:
-                self.filed_in_vain += len(lines)
+                self.not_filed += len(lines)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -157,5 +169,5 @@ def write_all(fd: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(fd, data) :]
-        except BlockingIOError:  # whoever shares the stream with us made it non-blocking
+        except BlockingIOError:  # another process that shares the stream made it non-blocking
             select.select((), (fd,), ())

@@ -1,6 +1,6 @@
 """
-What is counted while messages pass, in plain integers: to count costs a microsecond or two
-a message, and only who asks for the figures pays for their form (`web/metrics.py`).
+What is counted while messages pass, in plain integers: one or two microseconds a message. Only a
+scrape pays for Prometheus' format, which `web/metrics.py` makes.
 
 `dashboard.json` is for Grafana, `alerts.yaml` for Prometheus.
 """
@@ -26,7 +26,7 @@ WAIT_BOUNDS = (
 ATTEMPT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-LAG_SECONDS = 0.5  # between two looks
+LAG_SECONDS = 0.5  # between two measurements
 
 # Bound once: Python 3.11 takes a tenth of a microsecond to find a member in its enum.
 QUEUED, SCHEDULED = Status.QUEUED, Status.SCHEDULED
@@ -39,10 +39,10 @@ Ended: TypeAlias = tuple[str, str]  # channel, outcome
 
 
 class Tally:
-    """What became of messages since the process began."""
+    """What became of messages since the process started."""
 
     def __init__(self) -> None:
-        # From zero on: Prometheus does not see a first one that comes with its series.
+        # From 0 on: the first value of a new series is no increase to Prometheus.
         self.accepted = Counter(dict.fromkeys(CHANNELS, 0))
         self.ended: Counter[Ended] = Counter(
             {(channel, status.value): 0 for channel in CHANNELS for status in FINAL}
@@ -53,7 +53,7 @@ class Tally:
         self.wait_seconds = Histogram(WAIT_BOUNDS)
 
     def count(self, delivery: Delivery) -> None:
-        """Take note of one step in a delivery's life. Called for each, so it is quick."""
+        """Count one change of a delivery. Called for each, so it is quick."""
         status = delivery.status
         if status is SENDING:
             return
@@ -69,7 +69,7 @@ class Tally:
             self.ended[delivery.channel, status.value] += 1
 
     def count_attempt(self, attempt: Attempt) -> None:
-        """Take note of one attempt."""
+        """Count one attempt."""
         relay = attempt.relay
         self.attempts[relay, attempt.stage._value_, attempt.code] += 1
         if attempt.uncertain:
@@ -94,21 +94,21 @@ class Requests:
 
 
 class LoopLag(contextlib.AbstractAsyncContextManager["LoopLag"]):
-    """How late the event loop comes to what is due: how long everybody else waits, too."""
+    """How late the event loop runs what is due: how long everything else waits, too."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self.seconds = Histogram(LAG_BOUNDS)
 
     async def __aenter__(self) -> Self:
-        self._looking = self._supervisor.start("loop-lag", self._look)
+        self._measuring = self._supervisor.start("loop-lag", self._measure)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._looking.cancel()
-        await asyncio.gather(self._looking, return_exceptions=True)
+        self._measuring.cancel()
+        await asyncio.gather(self._measuring, return_exceptions=True)
 
-    async def _look(self) -> None:
+    async def _measure(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LAG_SECONDS

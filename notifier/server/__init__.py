@@ -1,6 +1,7 @@
 """
 The process: one service and one HTTP server, from start to end.
 
-`process` starts and stops both and heeds signals; `protocol` speaks HTTP with a client and bounds
-what it may cost; `sockets` listens; `descriptors` bounds the number of connections.
+`process` starts and stops both and handles signals. `protocol` speaks HTTP with a client, with
+limits on time, size and number. `sockets` binds the port. `descriptors` computes how many
+connections the limit on open files allows.
 """

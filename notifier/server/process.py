@@ -22,20 +22,20 @@ from notifier.intake.admission import FALLBACK_SENDER, NO_SENDER
 from notifier.journal import Journal
 from notifier.logs import Logs
 from notifier.server import descriptors
-from notifier.server.protocol import Client, Connections, look_at
+from notifier.server.protocol import Client, ConnectionLimit, check_some
 from notifier.server.sockets import CannotListen, bound, url_of
 from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.smtp.remedies import LOGIN_IN_CLEAR
 from notifier.web.app import create_app
 
-GC_THRESHOLD = (50_000, 20, 50)  # new objects before a collection, and of which age
+GC_THRESHOLD = (50_000, 20, 50)  # allocations before a collection of each generation
 M_MMAP_THRESHOLD = -3  # mallopt(3)
 LARGE_BLOCK = 1024 * 1024  # octets
-REQUEST_SECONDS = 2  # given to requests under way when we stop; their clients can repeat them
-CLOSE_SECONDS = 5.0  # given to the parts to close, beyond the grace
-START_SECONDS = 2.0  # given to a start that is broken off; nothing has been sent yet
-SPANS_SECONDS = 3.0  # given to the last spans, or the grace if that is less
+REQUEST_SECONDS = 2  # for open requests when we stop; clients can repeat them
+CLOSE_SECONDS = 5.0  # for the parts to close, after the grace
+START_SECONDS = 2.0  # for a start that is broken off to end; nothing has been sent yet
+SPANS_SECONDS = 3.0  # for the last spans; the grace if that is less
 
 log = structlog.get_logger()
 
@@ -43,19 +43,19 @@ log = structlog.get_logger()
 def serve(settings: Settings) -> None:
     """Run until a signal or the journal's end. Raises NotifierError."""
     faulthandler.enable()
-    _give_large_blocks_back()
+    _return_large_blocks()
     service = prepared(settings)
     try:
         listeners = bound(settings.host, settings.port)
     except CannotListen:
-        if Path(settings.data_dir).exists():  # nobody is at a journal that would have to be made
-            asyncio.run(_tell_whether_in_use(service.journal))
+        if Path(settings.data_dir).exists():  # a journal that is not there is not in use
+            asyncio.run(_report_journal_in_use(service.journal))
         raise
     logs = Logs(level=settings.log_level, format=settings.log_format, directory=settings.log_dir)
     with logs:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(Life(service, listeners, logs).run())
+                runner.run(ServerProcess(service, listeners, logs).run())
         except NotifierError:
             raise
         except Exception:
@@ -64,19 +64,19 @@ def serve(settings: Settings) -> None:
         log.info("stopped")
 
 
-def _give_large_blocks_back() -> None:
+def _return_large_blocks() -> None:
     """
-    Large messages leave no memory behind. After the first large block that is freed, glibc takes
-    the next ones from its heaps, where holes stay: unless it is told not to.
+    Keep glibc from holding the memory of large messages. Once a large block has been freed, glibc
+    takes the next ones from its heaps, where holes stay, unless the threshold is fixed.
     """
-    with contextlib.suppress(OSError, AttributeError):  # another C library has no such call
+    with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
-async def _tell_whether_in_use(journal: Journal) -> None:
+async def _report_journal_in_use(journal: Journal) -> None:
     """
-    Who has our port may be a server on our journal: that is the more telling fault. Raises
-    JournalInUse.
+    If a server with our journal holds the port, report that: it explains more than the port.
+    Raises JournalInUse.
     """
     try:
         await journal.open()
@@ -88,7 +88,7 @@ async def _tell_whether_in_use(journal: Journal) -> None:
 
 
 def prepared(settings: Settings) -> Notifier:
-    """The service, before it is opened. Raises ConfigurationError with all that is wrong."""
+    """The service, not yet open. Raises ConfigurationError with every fault."""
     faults: list[str] = []
     service = None
     keys_exist = settings.keys_file.exists()
@@ -124,31 +124,31 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 
 
 class Server(uvicorn.Server):
-    """uvicorn, without its ways of being stopped and its word on where it listens."""
+    """uvicorn's server, without its signal handlers and its log of where it listens."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Ours are in place all the time; uvicorn's would raise the signal again at the end."""
+        """Leave signals to `ServerProcess`; uvicorn would raise the signal again at the end."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
-        except OSError as error:  # two that were started together
+        except OSError as error:  # another process took the port meanwhile
             raise CannotListen(f"NOTIFIER_PORT: cannot listen: {error.strerror}") from error
         for listener in sockets or ():
             log.info("listening", url=url_of(listener))
 
     async def on_tick(self, counter: int) -> bool:
-        look_at(self.server_state.connections, asyncio.get_running_loop().time(), counter)
+        check_some(self.server_state.connections, asyncio.get_running_loop().time(), counter)
         return await super().on_tick(counter)
 
 
-class Life:
+class ServerProcess:
     """
-    What happens between start and end. The first SIGTERM or SIGINT drains: nothing more is
-    accepted, what is under way is finished; a start is broken off. A second SIGINT ends it at
-    once, which costs no more than a crash does.
+    The service and its HTTP server from start to end. The first SIGTERM or SIGINT drains: nothing
+    more is accepted, and what is being sent is finished; a start is broken off. A second SIGINT
+    ends the process at once, which the journal survives like any crash.
     """
 
     def __init__(self, service: Notifier, listeners: Sequence[socket.socket], logs: Logs) -> None:
@@ -167,8 +167,8 @@ class Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         log.info("starting", version=__version__, pid=os.getpid())
-        self._tell_access()
-        self._tell_senders()
+        self._log_access()
+        self._log_defaults()
         self._warn_of_clear_logins()
         if spans := tracing.begin(os.environ, self._settings.relays):
             self._service.trace(spans)
@@ -183,12 +183,12 @@ class Life:
             raise JournalFailure(f"the journal is lost: {self._fatal}") from self._fatal
 
     async def _opened(self) -> bool:
-        """Open the service. False: we were told to stop before, and nothing of it is left."""
-        # A task, so that it can be broken off. We wait for it, and hear if it fails.
+        """Open the service. False: a signal came first, and nothing of it is left open."""
+        # A task, so that a signal can cancel it.
         opening = asyncio.create_task(self._service.__aenter__(), name="open")
-        told = asyncio.create_task(self._stopping.wait(), name="told")
-        await asyncio.wait({opening, told}, return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         if not opening.done():
             opening.cancel()
             await asyncio.wait({opening}, timeout=START_SECONDS)
@@ -197,7 +197,7 @@ class Life:
                 self._leave(0)
             if opening.cancelled():
                 return False
-            if error := opening.exception():  # of what was being broken off
+            if error := opening.exception():  # of the start that was cancelled
                 log.warning("start_failed", reason=str(error))
                 return False
         await opening
@@ -217,13 +217,15 @@ class Life:
 
     async def _answer(self) -> None:
         app = create_app(self._service, log_drops=lambda: self._logs.dropped)
-        # What exists now stays for good. Without this the collector goes through all of it
-        # again and again under load, a tenth of what a message costs.
+        # What exists now stays for good. Otherwise the garbage collector walks through it again
+        # and again under load, which takes a tenth of a message's time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
         limit = descriptors.raise_limit()
-        Client.among = Connections(descriptors.connections(limit, self._settings.relays))
+        Client.connection_limit = ConnectionLimit(
+            descriptors.connections(limit, self._settings.relays)
+        )
         self._server = Server(
             uvicorn.Config(
                 app,
@@ -236,13 +238,13 @@ class Life:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                workers=1,  # each would have a journal of its own
+                workers=1,  # each further one would need a journal of its own
                 timeout_graceful_shutdown=REQUEST_SECONDS,
             )
         )
         await self._server.serve(self._listeners)
 
-    def _tell_access(self) -> None:
+    def _log_access(self) -> None:
         settings = self._settings
         if self._service.keys.configured:
             return
@@ -261,8 +263,8 @@ class Life:
             if relay.login_in_clear:
                 log.warning("login_in_clear", relay=relay.name, why=LOGIN_IN_CLEAR)
 
-    def _tell_senders(self) -> None:
-        """What a message gets by default that its sender may not expect."""
+    def _log_defaults(self) -> None:
+        """Log the defaults that an operator may not expect."""
         settings = self._settings
         if self._service.transports.zero_configuration and settings.default_from is None:
             log.info("default_sender", sender=FALLBACK_SENDER, why=NO_SENDER)
@@ -306,6 +308,6 @@ class Life:
             log.exception("not_closed")
 
     def _leave(self, code: int) -> None:
-        """Without waiting for threads and tasks, which may hang. The journal is made for it."""
+        """Exit without waiting for threads and tasks, which may hang. The journal survives it."""
         self._logs.stop()
         os._exit(code)

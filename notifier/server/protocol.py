@@ -1,7 +1,10 @@
 """
-Clients' connections: uvicorn's, with an end to their patience and to their number. uvicorn itself
-waits for ever for the rest of a request, takes a header of any length, waits for ever for its
-answer to be read, and takes connections until there are no files left.
+uvicorn's HTTP protocol with time limits, a limit on headers, and a limit on connections. uvicorn
+itself waits forever for the rest of a request and for a client that does not read, takes a header
+of any length, and accepts connections until the process has no file descriptors left.
+
+It uses `cycle`, `flow` and `timeout_keep_alive_task` of uvicorn, which are not public; so
+pyproject.toml pins uvicorn to a minor version.
 """
 
 import asyncio
@@ -18,23 +21,23 @@ from typing import Any
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_SECONDS = 10.0  # for a request's line and header, from its first octet or the connection on
-HEAD_BYTES = 64 * 1024  # and what came in one piece with the last of them
-BODY_SECONDS = 30.0  # without progress of its body; slower than this, in octets a second, is none:
-BODY_RATE = 16 * 1024
-LINGER_SECONDS = 30.0  # in which a body is passed over that was answered before its end
+HEAD_SECONDS = 10.0  # for the request line and header; counts from the first octet or the connect
+HEAD_BYTES = 64 * 1024  # largest header, not counting the read that exceeds it
+BODY_SECONDS = 30.0  # without progress of the body
+BODY_RATE = 16 * 1024  # octets a second; a slower body counts as no progress
+LINGER_SECONDS = 30.0  # for the rest of a body that was answered before its end
 UNREAD_SECONDS = 60.0  # without the client reading any of its answer
-LOOK_TURNS = 10  # in which all clients have been looked at
-TELL_SECONDS = 60.0  # between two lines of the log that tell of too many connections
-LARGE_PIECE = 64 * 1024  # octets: not copied to be sent with others in one piece
+CHECK_TICKS = 10  # ticks of the server in which all clients are checked once
+LOG_SECONDS = 60.0  # between two log lines about too many connections
+LARGE_PIECE = 64 * 1024  # octets; larger pieces are not copied to be joined with others
 
 log = structlog.get_logger()
 
 
-class Corked:
+class CorkedTransport:
     """
-    A transport that sends what is written in one turn of the loop as one piece: uvicorn writes
-    the head of an answer and then its body, and each would wake the client.
+    A transport that sends all writes of one turn of the loop as one piece. uvicorn writes the head
+    and the body of an answer separately, and each write would wake the client.
     """
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
@@ -54,7 +57,7 @@ class Corked:
         if sum(map(len, pieces)) < LARGE_PIECE:
             self._transport.write(b"".join(pieces))
         else:
-            # A file that many ask for and do not read is in memory once.
+            # Not copied: a file that many clients fetch slowly is in memory once.
             for piece in pieces:
                 self._transport.write(piece)
 
@@ -66,47 +69,47 @@ class Corked:
         return getattr(self._transport, name)
 
 
-class Connections:
+class ConnectionLimit:
     """
-    At most so many. Where one more comes, the one that has kept us waiting for a request, or for
-    the rest of one, for longest is closed; where each is being served, the one that came.
+    At most `most` open connections. One more closes the connection that has waited longest for its
+    client to send a request, or the rest of one. If all are being served, the new one is closed.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: set[Client] = set()
         self._waiting: OrderedDict[Client, None] = OrderedDict()  # the oldest first
-        self._told = -math.inf
+        self._logged_at = -math.inf
         self._closed = 0
 
-    def came(self, client: "Client") -> None:
+    def opened(self, client: "Client") -> None:
         self._open.add(client)
         self._waiting[client] = None
         while len(self._open) > self._most:
             oldest = next(iter(self._waiting))
-            self.went(oldest)
+            self.gone(oldest)
             oldest.transport.abort()
             self._closed += 1
-            self._tell()
+            self._log()
 
-    def went(self, client: "Client") -> None:
+    def gone(self, client: "Client") -> None:
         self._open.discard(client)
         self._waiting.pop(client, None)
 
-    def serve(self, client: "Client") -> None:
-        """All that it asks has come."""
+    def serving(self, client: "Client") -> None:
+        """Its request has come whole; now we are at work."""
         self._waiting.pop(client, None)
 
-    def wait(self, client: "Client") -> None:
-        """It is its turn to send something."""
+    def waiting(self, client: "Client") -> None:
+        """It has sent something, or its answer has ended: it is the last to be closed."""
         if client in self._open:
             self._waiting[client] = None
             self._waiting.move_to_end(client)
 
-    def _tell(self) -> None:
+    def _log(self) -> None:
         now = time.monotonic()
-        if now - self._told >= TELL_SECONDS:
-            self._told = now
+        if now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
             log.warning(
                 "too_many_connections",
                 most=self._most,
@@ -117,24 +120,24 @@ class Connections:
 
 class Client(HttpToolsProtocol):
     """
-    A request that does not come to its end in time is answered with 408, a header without an
-    end with 431, and the connection closed. The time that we take ourselves does not count.
+    One client's connection. A request that is not complete in time is answered with 408, a header
+    that is too large with 431; then the connection is closed. Our own time does not count.
     """
 
-    among = Connections(most=sys.maxsize)
-    _deadline = 0.0  # by the loop's clock: of this head, or of the next progress of this body
-    _head = 0  # octets of an unfinished head, but for those that came with its begin
-    _body: int | None = None  # octets since the last look; None: it is no body that is waited for
-    _whole = False  # a request has come, and no other has begun
+    connection_limit = ConnectionLimit(most=sys.maxsize)
+    _deadline = 0.0  # by the loop's clock, for the header or for the next progress of the body
+    _head = 0  # octets of the unfinished header, without those of its first read
+    _body: int | None = None  # octets of the body since the last check; None: no body is awaited
+    _whole = False  # a request has come whole, and no other has begun
     _unread_since: float | None = None
 
     def connection_made(self, transport: object) -> None:
-        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]  # uvicorn wants less than it is given
+        super().connection_made(CorkedTransport(transport, self.loop))  # type: ignore[arg-type]  # uvicorn needs no more of a transport than this has
         self._deadline = self.loop.time() + HEAD_SECONDS
-        self.among.came(self)
+        self.connection_limit.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.among.went(self)
+        self.connection_limit.gone(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -163,12 +166,12 @@ class Client(HttpToolsProtocol):
         self._body = None
         self._whole = True
         if not self.cycle.response_complete:
-            self.among.serve(self)
+            self.connection_limit.serving(self)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete:  # and no other has been asked for meanwhile
-            self.among.wait(self)
+        if self.cycle.response_complete:  # no pipelined request has begun
+            self.connection_limit.waiting(self)
         if self._body is not None:
             self._deadline = self.loop.time() + LINGER_SECONDS
 
@@ -180,57 +183,54 @@ class Client(HttpToolsProtocol):
         super().resume_writing()
         self._unread_since = None
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """
-        Give up a client that has kept us waiting for too long. To be called again and again,
-        so it must be quick with those, maybe thousands, who wait for us.
+        Close the connection if the client is past a deadline. Called every second for maybe
+        thousands of clients, so it is quick for those that are not.
         """
         if self._unread_since is not None and now - self._unread_since > UNREAD_SECONDS:
             self.transport.abort()
         elif self._whole:
             if self.timeout_keep_alive_task is None and self.cycle.response_complete:
-                # Something has come that is not the begin of a request, an empty line say.
+                # Something came that does not begin a request, such as an empty line.
                 self._whole, self._deadline = False, now + HEAD_SECONDS
         elif self._body is not None:
-            self._look_at_body(now)
+            self._check_body(now)
         elif now > self._deadline and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
-    def _look_at_body(self, now: float) -> None:
+    def _check_body(self, now: float) -> None:
         if self.cycle.response_complete:
             if now > self._deadline:
                 self.transport.close()
             return
         arrived, self._body = self._body or 0, 0
-        if self.flow.read_paused:  # it is we who do not read
+        if self.flow.read_paused:  # we do not read, so the client cannot send
             self._deadline = now + BODY_SECONDS
         else:
             self._deadline = min(now + BODY_SECONDS, self._deadline + arrived / BODY_RATE)
         if arrived:
-            self.among.wait(self)
+            self.connection_limit.waiting(self)
         if now > self._deadline and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Answer in the application's place, unless it has begun to, and hang up."""
+        """Answer for the application, unless it has begun to answer, and close the connection."""
         cycle = self.cycle
         underway = cycle is not None and not cycle.response_complete
         if not (underway and cycle.response_started):
             self.transport.write(_problem(status))
         if underway:
-            cycle.disconnected = True  # what it says from here on goes nowhere
+            cycle.disconnected = True  # uvicorn drops what it still sends
             cycle.message_event.set()
         self.transport.close()
 
 
-def look_at(clients: Iterable[object], now: float, turn: int) -> None:
-    """
-    Look at one in ten of a server's connections, in the next turn at others: at thousands in
-    one go would hold up the loop.
-    """
-    for client in [*islice(clients, turn % LOOK_TURNS, None, LOOK_TURNS)]:
+def check_some(clients: Iterable[object], now: float, tick: int) -> None:
+    """Check one in ten connections, others with each tick: all at once could stall the loop."""
+    for client in [*islice(clients, tick % CHECK_TICKS, None, CHECK_TICKS)]:
         if isinstance(client, Client):
-            client.look(now)
+            client.check(now)
 
 
 def _problem(status: HTTPStatus) -> bytes:

@@ -1,4 +1,4 @@
-"""The sockets to listen on, taken before anything is opened: a port in use is told at once."""
+"""The sockets to listen on, bound before anything else opens, so that a used port shows at once."""
 
 import errno
 import socket
@@ -12,7 +12,7 @@ _SKIPPED = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class CannotListen(NotifierError):
-    """The port cannot be had."""
+    """The port cannot be used."""
 
 
 def bound(host: str, port: int) -> list[socket.socket]:
@@ -29,7 +29,7 @@ def bound(host: str, port: int) -> list[socket.socket]:
             found.append(_bound(family, (address[0], taken, *address[2:])))
         except OSError as error:
             if error.errno not in _SKIPPED:
-                raise CannotListen(_in_words(error, host, port)) from error
+                raise CannotListen(_fault_of(error, host, port)) from error
             skipped = error
     if not found:
         reason = skipped.strerror if skipped else "it has no address"
@@ -59,7 +59,7 @@ def _bound(family: int, address: Address) -> socket.socket:
     return taken
 
 
-def _in_words(error: OSError, host: str, port: int) -> str:
+def _fault_of(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"NOTIFIER_PORT: {host}:{port} is in use by another process; stop it, "
@@ -71,6 +71,6 @@ def _in_words(error: OSError, host: str, port: int) -> str:
 
 
 def url_of(listener: socket.socket) -> str:
-    """What to open in a browser."""
+    """The URL of a socket that listens."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

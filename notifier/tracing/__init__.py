@@ -1,7 +1,8 @@
 """
-Spans of OpenTelemetry, for whoever has installed the extra `otel` and names a collector by the
-standard variables, of which the SDK reads most itself. A fault in tracing must not stop mail:
-whatever is wrong with it is a line in the log.
+OpenTelemetry spans, if the extra `otel` is installed and the standard variables name a collector;
+the SDK reads most of them itself. A fault in tracing must not stop mail: it is logged.
+
+`spans` makes the spans, `exporting` sends them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,22 +13,22 @@ import structlog
 
 from notifier.relayspec import RelaySpec
 
-if TYPE_CHECKING:  # the SDK takes its time to load, and few need it
+if TYPE_CHECKING:  # the SDK is slow to import, and few need it
     from notifier.tracing.spans import Spans
 
-SPOKEN = "http/protobuf"
+PROTOCOL = "http/protobuf"
 
 log = structlog.get_logger()
 
 
 def begin(environ: Mapping[str, str], relays: Sequence[RelaySpec]) -> "Spans | None":
-    """Begin to export spans, if the environment says so. None: there is nobody to make them for."""
-    if not _asked_for(environ):
+    """Start to export spans if the environment asks for it. None: it does not, or it failed."""
+    if not _requested(environ):
         return None
-    spoken = _of_traces(environ, "PROTOCOL") or SPOKEN
-    if spoken != SPOKEN:
+    spoken = _of_traces(environ, "PROTOCOL") or PROTOCOL
+    if spoken != PROTOCOL:
         log.warning(
-            "tracing_off", reason=f"OTEL_EXPORTER_OTLP_PROTOCOL: only {SPOKEN} is supported"
+            "tracing_off", reason=f"OTEL_EXPORTER_OTLP_PROTOCOL: only {PROTOCOL} is supported"
         )
         return None
     try:
@@ -38,7 +39,7 @@ def begin(environ: Mapping[str, str], relays: Sequence[RelaySpec]) -> "Spans | N
         why = f"the extra is not installed: pip install 'notifier[otel]' ({error})"
         log.warning("tracing_off", reason=why)
         return None
-    except Exception as error:  # noqa: BLE001 - the SDK raises whatever it trips over
+    except Exception as error:  # noqa: BLE001 - the SDK raises anything
         log.warning("tracing_off", reason=f"the SDK rejects the OTEL_ variables: {error}")
         return None
     address = urlsplit(_of_traces(environ, "ENDPOINT")).netloc
@@ -46,7 +47,7 @@ def begin(environ: Mapping[str, str], relays: Sequence[RelaySpec]) -> "Spans | N
     return spans
 
 
-def _asked_for(environ: Mapping[str, str]) -> bool:
+def _requested(environ: Mapping[str, str]) -> bool:
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporters = environ.get("OTEL_TRACES_EXPORTER") or "otlp"
@@ -54,7 +55,7 @@ def _asked_for(environ: Mapping[str, str]) -> bool:
 
 
 def _of_traces(environ: Mapping[str, str], what: str) -> str:
-    """The variable for traces goes before the one for everything."""
+    """A variable for traces alone goes before the one for all signals."""
     return environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{what}") or environ.get(
         f"OTEL_EXPORTER_OTLP_{what}", ""
     )

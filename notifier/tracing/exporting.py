@@ -1,4 +1,4 @@
-"""The way to the collector. That it is closed is told once, and once that it is open again."""
+"""The way to the collector. Its failure is logged once, and so is its recovery."""
 
 import logging
 import re
@@ -14,8 +14,8 @@ _QUERY = re.compile(r"\?\S*")  # of a URL; it may hold a secret
 log = structlog.get_logger()
 
 
-class Heard(logging.Handler):
-    """What the SDK logs of a batch that it cannot send: the first word says it best."""
+class FirstWarning(logging.Handler):
+    """Keeps the first of the SDK's warnings about a batch that it cannot send: it says most."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -27,34 +27,34 @@ class Heard(logging.Handler):
 
 class Exporter(SpanExporter):
     """
-    Sends by another exporter, and counts what was taken. The SDK would log some lines for each
-    batch that was not, and one for each span that finds the queue full: from here on they end here.
+    Sends by another exporter and counts what was accepted. It replaces the SDK's own log lines,
+    some for each batch that failed and one for each span that found the queue full.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:
         self.taken = 0
         self._exporter = exporter
         self._failing = False
-        self._heard = Heard()
-        self._theirs = logging.getLogger("opentelemetry")
-        self._theirs.addHandler(self._heard)
-        self._theirs.propagate = False
-        # Of a full queue it would tell on our thread, at each span.
+        self._warning = FirstWarning()
+        self._sdk_log = logging.getLogger("opentelemetry")
+        self._sdk_log.addHandler(self._warning)
+        self._sdk_log.propagate = False
+        # It would log a full queue on our thread, for each span.
         logging.getLogger("opentelemetry.sdk").setLevel(logging.ERROR)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self._heard.first = ""
+        self._warning.first = ""
         try:
             result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001 - the thread must go on
-            self._heard.first, result = repr(error), SpanExportResult.FAILURE
+            self._warning.first, result = repr(error), SpanExportResult.FAILURE
         if result is SpanExportResult.SUCCESS:
             self.taken += len(spans)
             if self._failing:
                 log.warning("spans_taken_again")
             self._failing = False
         elif not self._failing:
-            reason = _QUERY.sub("?***", self._heard.first)[:LONGEST_REASON]
+            reason = _QUERY.sub("?***", self._warning.first)[:LONGEST_REASON]
             log.warning("spans_not_taken", reason=reason)
             self._failing = True
         return result

@@ -1,10 +1,9 @@
 """
-What happened to messages, as spans: made when it is over, from what the journal has of it, so
-that whoever has not asked for them pays nothing.
+What happened to messages, as spans. They are made afterwards, from what the journal has.
 
-A span `message` lasts from acceptance to the end, whoever began it; one `attempt` for each try
-hangs under it. Its id follows from the message's: attempts of before a restart, or of another
-replica, are its children, too. Addresses, subjects, contents and what relays say are left out.
+A span `message` lasts from acceptance to the end; each attempt is a child span `attempt`. The
+message's span id follows from the message's id, so attempts before a restart or by another replica
+are its children, too. Addresses, subjects, contents and replies of relays are left out.
 """
 
 import threading
@@ -50,7 +49,7 @@ log = structlog.get_logger()
 def _harmless(
     make: Callable[Concatenate["Spans", Delivery, P], None],
 ) -> Callable[Concatenate["Spans", Delivery, P], None]:
-    """Whoever tells of a delivery goes on with it, whatever becomes of the span."""
+    """A span that cannot be made is logged; the delivery goes on."""
 
     def made(spans: "Spans", delivery: Delivery, /, *rest: P.args, **more: P.kwargs) -> None:
         try:
@@ -62,22 +61,22 @@ def _harmless(
 
 
 class Ids(RandomIdGenerator):
-    """Random ids, but for those that are laid down."""
+    """Random ids, except while `fixed` says which ones to take."""
 
     def __init__(self) -> None:
-        self.laid_down: SpanContext | None = None
+        self.fixed: SpanContext | None = None
 
     def generate_trace_id(self) -> int:
-        return self.laid_down.trace_id if self.laid_down else super().generate_trace_id()
+        return self.fixed.trace_id if self.fixed else super().generate_trace_id()
 
     def generate_span_id(self) -> int:
-        return self.laid_down.span_id if self.laid_down else super().generate_span_id()
+        return self.fixed.span_id if self.fixed else super().generate_span_id()
 
 
 class Spans:
     """
-    Makes spans on the caller's thread, in some tens of microseconds; they leave by another. What
-    a collector does not take in time is lost: at most a queue of them waits in memory.
+    Makes spans on the caller's thread, in some tens of microseconds; another thread sends them.
+    A bounded queue waits in memory; spans that the collector does not take in time are lost.
     """
 
     def __init__(self, exporter: SpanExporter, relays: Sequence[RelaySpec] = ()) -> None:
@@ -97,12 +96,12 @@ class Spans:
 
     @classmethod
     def to_collector(cls, relays: Sequence[RelaySpec]) -> "Spans":
-        """To whom the environment names, by OTLP over HTTP."""
+        """To the collector that the environment names, by OTLP over HTTP."""
         return cls(OTLPSpanExporter(), relays)
 
     def close(self, seconds: float) -> None:
-        """Send what is left, as far as it goes in so many seconds."""
-        # It would wait half a minute for a collector that hangs.
+        """Send what is left, for so many seconds at most."""
+        # The SDK waits half a minute for a collector that hangs.
         closing = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
         closing.start()
         closing.join(seconds)
@@ -120,7 +119,7 @@ class Spans:
         caller, own = self._place(delivery)
         if not own.trace_flags.sampled:
             return
-        self._ids.laid_down = own
+        self._ids.fixed = own
         try:
             span = self._tracer.start_span(
                 "message",
@@ -130,7 +129,7 @@ class Spans:
                 start_time=_nanoseconds(_begun(delivery)),
             )
         finally:
-            self._ids.laid_down = None
+            self._ids.fixed = None
         for event in delivery.events:
             span.add_event(event.what, timestamp=_nanoseconds(event.at))
         if delivery.status in IN_VAIN:
@@ -189,7 +188,7 @@ class Spans:
 
 def _resource() -> Resource:
     found = Resource.create({"service.version": __version__})
-    if str(found.attributes[SERVICE_NAME]).startswith("unknown_service"):  # nobody has named it
+    if str(found.attributes[SERVICE_NAME]).startswith("unknown_service"):  # no variable names it
         found = found.merge(Resource({SERVICE_NAME: "notifier"}))
     return found
 
@@ -206,7 +205,7 @@ def _of_message(delivery: Delivery) -> dict[str, str | int]:
 
 
 def _of_attempt(delivery: Delivery, attempt: Attempt) -> dict[str, str | int]:
-    """As in the line of the log. `notifier.status` is what became of the message thereby."""
+    """The attributes of the log line. `notifier.status` is the message's status afterwards."""
     attributes = {
         "notifier.message.id": delivery.id,
         "notifier.relay": attempt.relay,

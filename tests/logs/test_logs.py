@@ -277,7 +277,7 @@ async def test_f41_a_blocked_stream_stops_nobody():
     """
     reader, writer = small_pipe()
     log = structlog.get_logger()
-    logs = Logs(fd=writer, room=2000)
+    logs = Logs(fd=writer, capacity=2000)
     logs.start()
     slowest = 0.0
     for number in range(5000):
@@ -308,7 +308,7 @@ async def test_f41_a_blocked_stream_stops_nobody():
 def test_warnings_wait_once_and_not_each():
     """With no room left even for them, the first waits 50 ms; while nothing moves none does."""
     reader, writer = small_pipe()
-    logs = Logs(fd=writer, room=0)  # and 10,000 for warnings
+    logs = Logs(fd=writer, capacity=0)  # and 10,000 for warnings
     logs.start()
     log = structlog.get_logger()
     begun = time.monotonic()
