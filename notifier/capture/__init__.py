@@ -1,6 +1,10 @@
 """
 The built-in mailbox and simulator. They are relays, not modes: mail reaches them through
 real SMTP on loopback, so that trying notifier out runs the code that production runs.
+
+`server` is SMTP on loopback, and `simulator` plays outcomes there by the recipient's name.
+`mailbox` keeps the mails that they take, a file each. `parsing` reads what a kept mail says,
+and `parts` finds its MIME parts.
 """
 
 from notifier.capture.mailbox import Mailbox

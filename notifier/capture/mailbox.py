@@ -1,4 +1,4 @@
-"""Where caught mail is kept: one file a mail, in a folder that anybody can look into."""
+"""Where caught mail is kept: a folder with one file for each mail."""
 
 import asyncio
 import contextlib
@@ -35,8 +35,8 @@ def _utc_now() -> datetime:
 
 class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
     """
-    What was put in is on disk, and survives a crash; the oldest goes when there are more
-    than `keep` mails or `octets` octets. Nothing here waits for the disk on the loop.
+    A mail that was put in is on disk and survives a crash. The oldest is deleted when there are
+    more than `keep` mails or `octets` octets. The event loop never waits for the disk.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         self._summary = lru_cache(REMEMBERED)(self._summed_up)
 
     async def open(self) -> None:
-        """Take in what is there. Raises OSError."""
+        """Read what the folder holds. Raises OSError."""
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mailbox")
-        self._readers = FairThreads("mailbox-read")  # so that who reads holds up no mail
+        self._readers = FairThreads("mailbox-read")  # so that readers hold up no mail
         try:
             self._sizes = await self._run(partial(_found, self._folder))
         except BaseException:
@@ -140,7 +140,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
     async def look(
         self, id: str, see: Callable[[OpenedMail], T | None], *, caller: str = ""
     ) -> T | None:
-        """What is seen of a mail, by a function that is called beside the loop."""
+        """What `see` returns for a mail; it is called in a thread."""
         if id not in self._sizes:
             return None
         return await self._readers.run(caller, partial(_seen, self._path(id), see))
@@ -172,7 +172,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
             listener(id)
 
     def _surplus(self) -> Sequence[str]:
-        """The oldest that are too many, which are forgotten with this."""
+        """Forget the oldest that are too many, and return their ids."""
         gone = []
         while len(self._ids) > 1 and (len(self._ids) > self._keep or self._total > self._limit):
             gone.append(self._ids.pop(0))

@@ -1,6 +1,6 @@
 """
-What a caught mail says. Any bytes can be read: what is broken is shown as far as it can be,
-never raised.
+What a caught mail says. Any bytes can be read: a broken mail is shown as far as possible, and
+nothing is raised.
 """
 
 import re
@@ -206,7 +206,7 @@ def attachment(kept: bytes, number: int) -> File | None:
 
 
 def _is_text(part: Part) -> bool:
-    """Whether it is to be shown, rather than offered as a file."""
+    """Whether it is shown as text, not offered as a file."""
     if not part.kind.startswith(("text/", "multipart/")):  # a multipart without a part in it
         return False
     header = part.header
@@ -214,7 +214,7 @@ def _is_text(part: Part) -> bool:
 
 
 def _name(header: Message) -> str:
-    """The file's name, without a way to anywhere."""
+    """The file's name, without a path."""
     name = or_else(None, header.get_filename) or ""
     return _line(re.split(r"[/\\]", name)[-1])[:255].strip(". ")
 

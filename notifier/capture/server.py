@@ -1,4 +1,4 @@
-"""SMTP on loopback, at whose far end there is a mailbox."""
+"""An SMTP server on loopback that puts what it takes into the mailbox."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 DOT = b"\r\n.\r\n"
 LARGEST = 64 * 1024 * 1024  # octets of one mail
 NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, section 4.5.5
-# Connections cost us both ends here, and nobody else is to be spared.
+# Each connection costs us both ends; there is no other sender to leave places for.
 CONNECTIONS = 16
 MESSAGES_PER_CONNECTION = 10_000
 # What a client of SMTP may say first. Another one speaks HTTP, because a web page told it to.
@@ -75,7 +75,7 @@ class _Handler:
         address: str,
         options: list[str],
     ) -> str:
-        """Refuse mail of others on this machine: they would be free to write into the mailbox."""
+        """Refuse mail from other processes, which could else write into the mailbox."""
         if not session.authenticated:
             return "530 5.7.0 this is for the service itself, which logs in"
         envelope.mail_from = address
@@ -168,7 +168,7 @@ def _without_stuffing(content: bytes) -> bytes:
 
 
 class _Connection(SMTP):
-    """aiosmtpd's protocol, which tells of its coming and going, and takes nothing but SMTP."""
+    """aiosmtpd's protocol. It is listed while it lives, and refuses what is not SMTP."""
 
     def __init__(self, taker: Taker, peers: "set[asyncio.WriteTransport]", secret: str) -> None:
         self._handler = _Handler(taker)
@@ -229,7 +229,7 @@ class _Connection(SMTP):
         return super().data_received(data)
 
     def stay(self) -> None:
-        """Wait as long as SMTP has it, from the next command on. RFC 5321, section 4.5.3.2.7."""
+        """Wait as long as SMTP asks for, from the next command on. RFC 5321, section 4.5.3.2.7."""
         self._timeout_duration = 300.0
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -253,8 +253,8 @@ def _log_in(
 
 class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
     """
-    An SMTP server on a free port of loopback, between `open` and `close`. It takes mail from who
-    knows its secret, which is another one each time: from us, that is.
+    An SMTP server on a free port of loopback, between `open` and `close`. It takes mail only from
+    a client that knows its secret, which is new each time: from this process.
     """
 
     def __init__(self, name: str, taker: Taker) -> None:
@@ -292,7 +292,7 @@ class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
         )
 
     async def close(self) -> None:
-        """Hang up on everybody."""
+        """Close all connections."""
         if self._server is None:
             return
         self._server.close()

@@ -1,5 +1,5 @@
 """
-Recipients that make up outcomes, so that a caller can see each one without a broken relay:
+Recipients that simulate outcomes, so that a caller can see each one without a broken relay:
 `success@`, `temp-fail@`, `perm-fail@`, `slow@` and `drop-after-dot@simulator.notifier`, each
 with an optional `+label`. Anybody else's mail is kept as if it had been delivered.
 """
@@ -15,13 +15,13 @@ from notifier.capture.server import Listener, Mail
 from notifier.domains import SIMULATOR_DOMAIN
 
 SLOW_SECONDS = 10.0
-REMEMBERED = 10_000  # mails of which it is known that they came before
+REMEMBERED = 10_000  # mails that came before
 
 _MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
 class Role(StrEnum):
-    """What a recipient plays."""
+    """The outcome that a recipient simulates."""
 
     SUCCESS = "success"
     TEMP_FAIL = "temp-fail"  # 451 to the dot the first time, then accepted
@@ -58,7 +58,7 @@ class _Play:
                 return ""
 
     async def data(self, mail: Mail) -> str | None:
-        # Which mail it is shows only now, so that 451 cannot be said any earlier.
+        # The mail is known only now, so 451 cannot be said earlier.
         if self._first(Role.TEMP_FAIL, mail):
             return "451 4.3.0 simulated: try again"
         if Role.SLOW in map(played_by, mail.recipients):

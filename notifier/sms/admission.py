@@ -15,7 +15,7 @@ LONGEST = 1600  # characters, also of a text that a template has made
 
 
 class Admitted(Struct, frozen=True):
-    """A text message that can be sent, and what its sender should know."""
+    """A text message that can be sent, and the warnings for its sender."""
 
     number: Number
     text: str
@@ -46,7 +46,7 @@ def admit(
     if not text.strip():
         faults.append(Fault("/text", "is missing or blank"))
     if len(text) > LONGEST:
-        faults.append(Fault("/text", f"has {len(text)} characters; {LONGEST} are the most"))
+        faults.append(Fault("/text", f"has {len(text)} characters; at most {LONGEST} are allowed"))
     try:
         carrier = _carrier(sms, carriers)
         warnings = carrier.check(today) if carrier and not provider else ()
@@ -59,7 +59,7 @@ def admit(
     if provider:
         carrier = None
     elif carrier and number and number.country != calling_code(carrier.country):
-        faults.append(Fault("/to", f"{number.e164} is no number that {carrier.name} can reach"))
+        faults.append(Fault("/to", f"{carrier.name} cannot reach {number.e164}"))
     if number and countries and number.region not in countries:
         allowed = ", ".join(sorted(countries))
         wrong = f"{number.e164} is a number in {number.region}; texts go to {allowed} only"

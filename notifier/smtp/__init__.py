@@ -1,9 +1,15 @@
 """
-Deliver envelopes over SMTP: the only part of notifier that speaks it.
+Deliver envelopes over SMTP: the only part of notifier that speaks it to relays.
 
-`Relays` offers a message to the relays in turn and returns an `Attempt`; `failures` says
-what each trouble means, and is the place to change it. `connect` is the one handshake, for
-messages and for `notifier check` alike (`probe`).
+`relays` offers a message to one relay after the other and returns an `Attempt`; `relay` is one of
+them, with its `pool` of connections, and `pacing` makes messages wait for it. `outcomes` joins
+what several offers came to.
+
+A connection is opened by `connect` (with `resolver` and `login`), is a `session`, and reads
+`replies`. A `transaction` is one message over it.
+
+`failures` is the policy: what each failure means. `remedies` tells an operator what to do about
+it, and `probe` looks at a relay step by step for `notifier check`.
 """
 
 from notifier.breaker import Rests, State

@@ -22,7 +22,7 @@ NO_EHLO = frozenset({500, 502, 504})  # a relay from before ESMTP, RFC 5321, sec
 # connection is reset is lost without a trace: by its own rule it would be 4 MB. tcp(7)
 UNSENT_OCTETS = 128 * 1024
 
-# What one step is called, and what it does; it says what was seen.
+# A step's name, and what takes it and returns what was seen.
 Step: TypeAlias = tuple[str, Callable[[], Awaitable[str]]]
 
 
@@ -39,9 +39,9 @@ def tls_context(spec: RelaySpec) -> ssl.SSLContext | None:
 
 class Opening:
     """
-    One try to open a connection. If it raises, `stage` is where and `lines` what was said.
-    A password goes out once, by one mechanism, and in clear only where the operator has
-    asked for no TLS in as many words.
+    One try to open a connection. If it raises, `stage` says where, and `lines` what was said.
+    The password goes out once, by one mechanism, and in clear only where the operator's URL
+    says smtp://, without TLS.
     """
 
     def __init__(
@@ -185,9 +185,9 @@ class Opening:
         way = mechanism(offered)
         if way is None:
             theirs = ", ".join(offered) or "none"
-            reason = f"no way to log in that we know; the relay offers: {theirs}"
+            reason = f"no login mechanism that we know; the relay offers: {theirs}"
             raise Unfit("auth_not_offered", reason)
-        # One, and no other after it: wrong passwords are counted over there.
+        # Only one: the relay counts wrong passwords.
         login = Login(way, self._spec.username or "", self._spec.password or "")
         self._secrets = login.secrets
         wanted, seconds = {235, 334}, self._timeouts.auth
@@ -195,7 +195,9 @@ class Opening:
         while reply.code == 334:
             answer = login.answer(reply.line[4:])
             if answer is None:
-                raise Unfit("auth_failed", f"{way}: the relay asks for more than it is to get")
+                raise Unfit(
+                    "auth_failed", f"{way}: the relay asks for more than the user and the password"
+                )
             reply = await self._ask(answer, wanted, seconds, shown=STRUCK_OUT)
         return reply.line
 
@@ -241,7 +243,7 @@ def _features(offered: dict[str, str]) -> Features:
 
 
 def own_name(connected: socket.socket) -> str:
-    """Our name for EHLO; where it is none that others know, our address. RFC 5321, 4.1.4."""
+    """Our name for EHLO: the host's full name, else our address. RFC 5321, 4.1.4."""
     name = socket.gethostname()
     if "." in name and is_host_name(name):
         return name

@@ -18,7 +18,7 @@ The policy for everything that can go wrong with a relay.
     SMTPUTF8 (5.6.7)                                   relay           if all next relay
     503 before the dot, 2xx or 3xx out of place:
     the two ends are out of step                       relay           no     next relay, defer
-    what is no reply at all                            relay           no     next relay, defer
+    what is not an SMTP reply                          relay           no     next relay, defer
     MAIL or DATA answered 4xx                          message         no     defer
     MAIL or DATA answered 5xx                          message         yes    fail; ask no other
     RCPT answered 4xx                                  recipient       no     defer that one
@@ -27,7 +27,7 @@ The policy for everything that can go wrong with a relay.
     the dot answered 4xx, 421 and 503 too              message         no     defer
     the dot answered 5xx                               message         yes    fail; ask no other
     the dot not answered, or not by one of those       nobody knows    no     uncertain
-    what we cannot put in words for any relay          message         yes    fail
+    an address that SMTP cannot express                message         yes    fail
 
 The first line that fits counts, at the dot as well: a refusal there is definite, no copy has
 been made, and another relay may be asked. Only 421 is the message's at the dot, whatever else
@@ -68,9 +68,9 @@ HOPELESS = frozenset(
         "tls_failed",
     }
 )
-# Wrong passwords are counted over there, and the account is locked after a few.
+# Relays count wrong passwords, and lock the account after a few.
 ABOUT_LOGIN = frozenset({"auth_failed", "auth_not_offered", "auth_required"})
-# It takes nothing from us, or not this: which of them, what else it takes has to show.
+# It takes nothing from us, or not this message; whether it takes others tells which.
 NOT_FOR_US = frozenset({"auth_required", "relaying_denied"})
 # Only another relay can take it, whatever time goes by.
 UNFIT = frozenset({"smtputf8_not_offered", "too_large"})
@@ -82,9 +82,9 @@ IN_STEP = UNFIT | NOT_FOR_US | {"quota_exceeded", "sender_not_allowed"}
 NOT_ACCEPTING = "not_accepting"
 # The others may be named in the next transaction. RFC 5321, section 4.5.3.1.10.
 TOO_MANY = "too_many_recipients"
-# Nothing is known of the relay: we ourselves have put an end to it.
+# We ended it ourselves: nothing is known of the relay.
 OURS = "aborted"
-# On a connection used before these say that it has served its time, and no more than that.
+# On a connection that was used before, these only say that the connection is worn out.
 WORN_OUT = frozenset({"closing", "connection_lost", "stray_reply", "timeout"})
 
 _BY_ENHANCED = {
@@ -102,7 +102,7 @@ _BY_ENHANCED = {
     "5.7.233": "quota_exceeded",  # Exchange Online: a tenant's recipients of a day
     "5.7.705": "quota_exceeded",  # Exchange Online: a tenant's threshold
 }
-# What Postfix, Exim, Sendmail, Exchange, qmail and others say to whom they do not relay for.
+# How Postfix, Exim, Sendmail, Exchange, qmail and others refuse to relay.
 _NOT_RELAYED = re.compile(
     r"relay(ing)? (access )?(temporarily )?(denied|prohibited|not (permitted|allowed))"
     r"|(unable|not (permitted|allowed)) to relay|credentials for relay|rcpthosts"
@@ -153,7 +153,7 @@ _TURNED_DOWN = {
     Stage.EHLO: "ehlo_refused",
     Stage.AUTH: "auth_failed",
 }
-# Where a 4xx is no word about the operator's settings: another connection may fare better.
+# A 4xx here does not concern the operator's settings: another connection may succeed.
 _TEMPORARY = {
     Stage.TLS: "starttls_unavailable",  # RFC 3207, section 4: 454
     Stage.AUTH: "auth_unavailable",  # RFC 4954, section 6: 454; and 432, 421
@@ -195,14 +195,14 @@ def _of_the_socket(error: OSError, stage: Stage) -> Failure:
     match error:
         case ssl.SSLCertVerificationError(verify_code=code, verify_message=why):
             name = _CERTIFICATES.get(code, "tls_certificate_invalid")
-            return relay_failure(Stage.TLS, name, f"the relay's certificate is not good: {why}")
+            return relay_failure(Stage.TLS, name, f"the relay's certificate is not valid: {why}")
         case ssl.SSLError():
             return relay_failure(Stage.TLS, "tls_failed", f"TLS failed: {_words(str(error))}")
         case gaierror():
-            return relay_failure(stage, "dns_failed", f"no such name: {error.strerror}")
+            return relay_failure(stage, "dns_failed", f"the name was not found: {error.strerror}")
         case TimeoutError():
             name = _SILENT.get(stage, "timeout")
-            return relay_failure(stage, name, f"the relay is silent ({stage})")
+            return relay_failure(stage, name, f"the relay did not answer in time ({stage})")
         case ConnectionRefusedError():
             return relay_failure(stage, "connection_refused", "the relay refuses connections")
         case ConnectionError():
@@ -212,7 +212,7 @@ def _of_the_socket(error: OSError, stage: Stage) -> Failure:
 
 
 def refusal(stage: Stage, reply: Reply) -> Failure:
-    """What a reply that is not the one hoped for means."""
+    """What a reply that refuses something means."""
     scope, name = _blame(stage, reply)
     permanent = 500 <= reply.code < 600 and reply.code != OUT_OF_STEP and name != TOO_MANY
     return Failure(
@@ -246,7 +246,7 @@ def _blame(stage: Stage, reply: Reply) -> tuple[Scope, str]:
 
 
 def _of_the_relay(stage: Stage, reply: Reply) -> str:
-    """The fault that a relay has with us, or it with itself; empty: with this message."""
+    """The fault where a relay refuses us, or fails itself; empty: it refuses this message."""
     code, enhanced, said = reply.code, reply.enhanced, reply.line
     if not 400 <= code < 600 or code == OUT_OF_STEP:
         return ""
@@ -262,7 +262,7 @@ def _of_the_relay(stage: Stage, reply: Reply) -> str:
 
 
 def _by_words(stage: Stage, reply: Reply) -> str:
-    """Where a relay gives no code, or one that may mean anything. Of a 5xx."""
+    """The fault that the words of a 5xx tell of, where its code tells nothing."""
     code, said = reply.code, reply.line
     if _NOT_AS_THIS_ONE.search(said):
         return "sender_not_allowed"
@@ -300,12 +300,12 @@ def setback(failure: Failure, *, takes: bool) -> Setback | None:
 
 
 def relay_failure(stage: Stage, name: str, reason: str) -> Failure:
-    """The relay's trouble, in our words where it found none."""
+    """A failure of the relay; `reply` is ours where the relay said nothing."""
     return Failure(scope=Scope.RELAY, permanent=False, stage=stage, reply=reason, name=name)
 
 
 def unsendable(reason: str, *, stage: Stage = Stage.MAIL, name: str = "") -> Failure:
-    """The message cannot be put to this relay at all; the relay was not asked."""
+    """The message cannot be offered in SMTP; the relay was not asked."""
     return Failure(scope=Scope.MESSAGE, permanent=True, stage=stage, reply=reason, name=name)
 
 

@@ -28,9 +28,9 @@ REMEMBER_SECONDS = 3600.0  # how many messages the relay takes on a connection
 
 class Pool:
     """
-    The connection used last is used first, so that those too many grow old and are closed.
-    One that has served its time costs a message nothing: it goes again at once over a fresh
-    one. One on which the two ends may be out of step is never used again.
+    The connection used last is used first, so that spare ones grow old and are closed. Where a
+    connection turns out to be worn out, the message goes at once over a fresh one. A connection
+    whose two ends may be out of step is never used again.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Pool:
 
     async def send(self, envelope: Envelope, content: bytes) -> Outcome:
         """
-        Offer a message. Those who are too many for one transaction are offered in the next, as
-        long as each gets it to somebody. RFC 5321, section 4.5.3.1.10.
+        Offer a message. Recipients who are too many for one transaction are named in the next, as
+        long as each transaction reaches somebody. RFC 5321, section 4.5.3.1.10.
         """
         aborts = self._aborts
         outcome = await self._transact(envelope, content)
@@ -72,7 +72,7 @@ class Pool:
             left = offers.left(_one_too_many)
             if left is None or not outcome.accepted or aborts != self._aborts:
                 return offers.as_one()
-            # No more than it has taken now: each one too many is an error over there.
+            # No more than it has taken now: the relay counts each one too many as an error.
             took = len(asked.recipients) - sum(map(_one_too_many, outcome.failures.values()))
             asked = replace(left, recipients=left.recipients[:took])
             outcome = await self._transact(asked, content)
@@ -89,7 +89,7 @@ class Pool:
             outcome = await self._offer(used, envelope, content, aborts=aborts)
             if outcome.stage is Stage.DOT or not _served_its_time(used, outcome):
                 return outcome
-            used.fail("dropped", "the relay has had enough of it")
+            used.fail("dropped", "the relay takes no more on it")
             turned_away = used if _turned_away(outcome) else None
         outcome = await self._offer_afresh(envelope, content, aborts=aborts)
         if _come_again(outcome) and aborts == self._aborts:
@@ -152,7 +152,7 @@ class Pool:
         self._turned_away_after = carried
 
     async def _used(self) -> Session | None:
-        """A connection that was used before, and is still good."""
+        """A connection that was used before and still works."""
         while self._idle:
             session = self._idle.pop()
             if session.breach is None and (not session.unclean or await self._reset(session)):
@@ -203,7 +203,7 @@ class Pool:
             self._reaper = loop.call_at(self._idle[0].idle_since + self._timeouts.idle, self._reap)
 
     def abort_all(self) -> None:
-        """Break what is under way: each send ends at once, and says what is known of it."""
+        """Break what is under way: each send returns at once, with what is known of it."""
         self._aborts += 1
         for session in [*self._busy]:
             session.fail(OURS, STOPPED)
@@ -211,7 +211,7 @@ class Pool:
             opening.cancel()
 
     async def close(self) -> None:
-        """Take leave of the relay."""
+        """Close all connections, the idle ones with QUIT."""
         self._closed = True
         if self._reaper is not None:
             self._reaper.cancel()
@@ -243,7 +243,7 @@ def _turned_away(outcome: Outcome) -> bool:
 
 
 def _come_again(outcome: Outcome) -> bool:
-    """Whether a relay wants to be left and asked anew, as Postfix's postscreen after its tests."""
+    """Whether a relay wants a new connection, as Postfix's postscreen after its tests."""
     said = outcome.stage is not Stage.DOT and outcome.code == 450
     return said and outcome.because(NOT_ACCEPTING)
 
@@ -253,7 +253,7 @@ def _one_too_many(failure: Failure) -> bool:
 
 
 def _discard(opening: asyncio.Task[Session]) -> None:
-    """Nobody is there any more to use what was opened."""
+    """Close a connection that nobody waits for any more."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().fail(OURS, STOPPED)
 

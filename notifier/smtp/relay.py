@@ -1,4 +1,4 @@
-"""One relay: its connections, its breaker, its pace."""
+"""One relay: its connections, its breaker, its rate."""
 
 import random
 import time
@@ -51,8 +51,8 @@ class RelayState(Struct, frozen=True, kw_only=True):
 
 class Relay:
     """
-    Takes messages while it is fit, as many at a time and a second as it may get. Trouble is
-    told in the attempt, never raised.
+    Offers messages to a relay while it is fit: so many at a time, and so many a second. Failures
+    are in the outcome, never raised.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Relay:
         return 0.0 if self.room() > 0 else None
 
     async def send(self, envelope: Envelope, content: bytes) -> Outcome:
-        """Offer a message when its turn has come."""
+        """Offer a message, once a place with the relay is free."""
         breaker = self._breaker
         while breaker.state is State.CLOSED and self._busy >= breaker.capacity:
             if not await self._turns.next():
@@ -186,7 +186,7 @@ class Relay:
             )
 
     def _stir(self) -> None:
-        """Somebody's turn may have come."""
+        """Let those that wait look again."""
         breaker = self._breaker
         if breaker.state is State.CLOSED:
             self._turns.wake(breaker.capacity - self._busy)
@@ -195,12 +195,12 @@ class Relay:
         self.changed()
 
     def pause(self) -> None:
-        """Begin nothing more. What is under way goes on."""
+        """Begin no further send. Those under way go on."""
         self.paused = True
         self._stir()
 
     def resume(self) -> None:
-        """Take it in again, and at once even if it rests: a person may know better."""
+        """Use it again, at once even if it rests: a person may know better."""
         self.paused = False
         self._breaker.hurry()
         self._stir()

@@ -17,10 +17,10 @@ from notifier.smtp.relay import Relay, RelayState
 
 class Relays:
     """
-    A message goes to one relay after the other, in their configured order, for those
-    recipients for whom none has answered yet. It never goes on from a relay that may have
-    taken it, nor from one that has refused it for good. One that works and is busy is waited
-    for: those behind it are for when it fails.
+    A message goes to one relay after the other, in their configured order, for those recipients
+    whom none has accepted or refused yet. It goes no further after a relay that may have taken
+    it, or that has refused it for good. Where the first relay works but is busy, the message
+    waits: the others are for when it fails.
     """
 
     def __init__(self, relays: Sequence[Relay]) -> None:
@@ -46,7 +46,7 @@ class Relays:
                     await self._changed.wait()
 
     def _next(self) -> Iterator[Relay]:
-        """Up to the first that works: those behind it are for when it fails."""
+        """The relays up to the first that works: the others are for when it fails."""
         for relay in self._relays:
             yield relay
             if relay.working:
@@ -86,7 +86,7 @@ class Relays:
     async def _go_on(
         self, relay: Relay, outcome: Outcome, envelope: Envelope, content: bytes
     ) -> tuple[Outcome, str]:
-        """Ask the others for those whom the first did not answer for; who decided it."""
+        """Ask the others for those recipients who are left; the outcome, and who decided it."""
         asked, offers = [(relay.name, outcome)], Offers(envelope)
         offers.add(outcome, by=relay.name)
         for other in self._relays:
@@ -108,7 +108,7 @@ class Relays:
         return whole, offers.decided_by
 
     def _first(self) -> Relay:
-        """In order: one that works, or that is to be tried again; else whichever."""
+        """The first that works or is to be tried again; else the first."""
         relays = self._relays
         return next((each for each in relays if each.working or each.room() > 0), relays[0])
 
@@ -138,17 +138,17 @@ class Relays:
             relay.abort_all()
 
     async def close(self) -> None:
-        """Take leave of the relays. What is still under way is broken."""
+        """Close the connections to all relays. Sends under way are broken off."""
         await asyncio.gather(*(relay.close() for relay in self._relays))
 
 
 def _another_may_be_asked(failure: Failure) -> bool:
-    """What a relay says of the message or of a recipient is asked nowhere else."""
+    """Only a failure of the relay itself is reason to ask another."""
     return failure.scope is Scope.RELAY
 
 
 def _taken_by_none(asked: Sequence[tuple[str, Outcome]]) -> dict[str, Failure]:
-    """Why those are lost of whom each of all relays says that it can never take the message."""
+    """The recipients for whom no relay can ever take the message, and why."""
     lost: dict[str, Failure] = {}
     for address, failure in asked[-1][1].failures.items():
         said = [(name, outcome.failures.get(address)) for name, outcome in asked]
@@ -165,7 +165,7 @@ def _never(failure: Failure) -> bool:
 
 
 def _conversation(asked: Sequence[tuple[str, Outcome]]) -> tuple[str, ...]:
-    """Of those who took nothing a line, but for the last: why they were passed over."""
+    """The last relay's conversation, behind a line for each that was passed over."""
     lines: list[str] = []
     for name, outcome in asked[:-1]:
         if outcome.accepted:

@@ -1,4 +1,4 @@
-"""What an operator can do about each fault of a relay, by the fault's name, in words."""
+"""What an operator can do about each fault of a relay, by the fault's name."""
 
 from notifier.relayspec import RelaySpec
 
@@ -15,26 +15,26 @@ REMEDIES = {
     ),
     "connect_timeout": (
         "Does the name server answer? Else something between here and there drops the connection. "
-        "Many networks block port 25: try 587, or ask whoever runs the firewall about port {port}."
+        "Many networks block port 25: try 587, or have the firewall opened for port {port}."
     ),
-    "connect_failed": "Is there a way from here to {host}? Ask whoever runs the network.",
+    "connect_failed": "Is there a route from here to {host}? Ask the administrator of the network.",
     "greeting_timeout": (
         "If the port expects TLS from the first octet (465 does), write smtps:// instead."
     ),
     "greeting_refused": (
-        "The relay does not want us now; its words say why. Is this address allowed in?"
+        "The relay refuses this connection; its reply says why. Does it allow our address?"
     ),
     "timeout": "The relay is there and does not answer in time. Its own log may say why.",
     "connection_lost": (
-        "The relay hung up. Its own log says why; some do so to addresses they do not know."
+        "The relay closed the connection. Its log says why; some do so to unknown addresses."
     ),
-    "closing": "The relay ends the connection; its words say why.",
+    "closing": "The relay closes the connection; its reply says why.",
     "ehlo_refused": (
-        "The relay does not speak ESMTP with us. Does the port belong to a mail server? If it "
+        "The relay refuses EHLO. Does the port belong to a mail server? If it "
         "does not like our name, set NOTIFIER_EHLO_NAME to a name that it can look up."
     ),
     "malformed_reply": "This is not SMTP. Does the port belong to a mail server?",
-    "stray_reply": "Something answers that was not asked. Is there a proxy in between?",
+    "stray_reply": "The relay sent a reply that we did not ask for. Is there a proxy in between?",
     "tls_failed": (
         "If the port does not speak TLS from the first octet (587 does not), write "
         "smtp+starttls:// instead of smtps://. Else the two sides have no TLS in common."
@@ -44,53 +44,53 @@ REMEDIES = {
         "smtp+starttls:// instead of smtps://."
     ),
     "starttls_required": (
-        "Without it nothing is sent: it would go in clear. Use smtps:// on port 465, or smtp:// "
-        "if the network between is yours."
+        "Without STARTTLS nothing is sent, as it would go in clear. Use smtps:// on port 465, or "
+        "smtp:// if the network between is yours."
     ),
     "starttls_unavailable": "The relay cannot do STARTTLS just now; its own log says why.",
     "starttls_refused": "The relay offers STARTTLS and cannot do it now; its own log says why.",
     "tls_certificate_expired": (
-        "Whoever runs the relay must renew it. Is the clock of this machine right?"
+        "The relay's administrator must renew it. Is the clock of this machine right?"
     ),
     "tls_certificate_not_yet_valid": "Is the clock of this machine right?",
     "tls_certificate_untrusted": (
-        "Its authority is not known here, or it is signed by itself. If that is meant, name the "
+        "Its authority is not known here, or it is self-signed. If that is intended, name the "
         "authority, or the certificate, with ca=PATH."
     ),
     "tls_certificate_wrong_host": (
-        "It is for another name than {host}. Write the name that the certificate has."
+        "The certificate is not for {host}. Write a name that is in the certificate."
     ),
     "tls_certificate_invalid": (
-        "Ask whoever runs the relay for a good one, or name its authority with ca=PATH."
+        "Ask the relay's administrator for a valid one, or name its authority with ca=PATH."
     ),
     "auth_not_offered": (
         "Many relays offer a login only under TLS: write smtp+starttls:// or smtps://."
     ),
     "auth_failed": (
         "Are user and password right, and is the account allowed to send by SMTP? In a URL, "
-        "characters like @ : / % must be percent-encoded. Some providers want a password for apps."
+        "characters like @ : / % must be percent-encoded. Some providers require an app password."
     ),
     "auth_unavailable": "The relay cannot check logins just now; its own log says why.",
     "auth_required": (
-        "The relay wants a login: write user:password@ into the URL, with smtp+starttls:// or "
+        "The relay requires a login: write user:password@ into the URL, with smtp+starttls:// or "
         "smtps:// so that nobody can read it."
     ),
     "relaying_denied": (
-        "The relay does not pass on mail for us. Does it want a login? Write user:password@ into "
-        "the URL; else whoever runs it must allow it to this account, or to this address of ours."
+        "The relay does not relay for us. Does it require a login? Write user:password@ into "
+        "the URL; else its administrator must allow it for this account, or for our address."
     ),
     "sender_not_allowed": (
         "May this account send as {sender}? Set NOTIFIER_DEFAULT_FROM to an address that it "
         "may use."
     ),
-    "quota_exceeded": "What the relay takes from us in a while is used up. Wait, or ask for more.",
+    "quota_exceeded": "Our quota with the relay is used up. Wait, or ask for a larger one.",
     "not_accepting": "The relay takes no mail just now. Try again in a minute.",
-    "out_of_step": "This is not SMTP as it should be. Is there a proxy in between?",
-    "too_large": "The relay takes no mail of any size from us; its words say why.",
+    "out_of_step": "The replies are out of step with our commands. Is there a proxy in between?",
+    "too_large": "The relay takes no mail of any size from us; its reply says why.",
     "smtputf8_not_offered": "Set NOTIFIER_DEFAULT_FROM to an address in ASCII.",
 }
 
 
 def remedy(fault: str, spec: RelaySpec, *, sender: str = "") -> str:
-    """Empty where we know none; `sender` is who we say that we are."""
+    """The remedy for a fault; empty: we know none. `sender`: our address in MAIL FROM."""
     return REMEDIES.get(fault, "").format(host=spec.host, port=spec.port, sender=sender)

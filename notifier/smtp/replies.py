@@ -40,9 +40,8 @@ class Reply(Struct, frozen=True):
 
 class ReplyReader:
     """
-    Takes octets as they come, in whatever pieces, and gives whole replies. Once something
-    was no reply `malformed` says what, and nothing more can be read: the two ends may be out
-    of step.
+    Takes octets in any pieces, and gives whole replies. Once something is not a reply,
+    `malformed` says what, and nothing more is read: the two ends may be out of step.
     """
 
     def __init__(self) -> None:
@@ -72,7 +71,7 @@ class ReplyReader:
         code = _CODES.get(line[:3])
         mark = line[3:4]
         if code is None or mark not in b" -\r" or len(line) > MAX_LINE:
-            self.malformed = f"this is no reply: {text(line)!r}"
+            self.malformed = f"not an SMTP reply: {text(line)!r}"
             return None
         if mark == b"-" or self._lines:
             return self._one_of_several(code, mark, line)

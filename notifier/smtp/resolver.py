@@ -1,4 +1,4 @@
-"""Look names up without holding anybody up."""
+"""Look up host names, each in a thread of its own."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,9 @@ Address: TypeAlias = tuple[int, tuple[str | int | bytes, ...]]
 
 class Resolver:
     """
-    Each lookup has a thread of its own that nobody waits for when the process ends, so that
-    one that hangs takes no place from another. There is one at a time for each name: whoever
-    asks meanwhile waits for the same answer.
+    Each lookup has a thread of its own, which the process does not wait for when it ends. So a
+    lookup that hangs holds up no other. Callers that ask for the same name at the same time share
+    one lookup.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Resolver:
             try:
                 found: list[Address] | Exception = _look_up(host, port)
             except UnicodeError:
-                found = socket.gaierror(socket.EAI_NONAME, "it is no host name")
+                found = socket.gaierror(socket.EAI_NONAME, "this is not a host name")
             except OSError as error:
                 found = error
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile

@@ -56,9 +56,9 @@ class Breach(Struct, frozen=True):
 
 class Session(asyncio.Protocol):
     """
-    Replies come in the order of the commands, or the session breaks: whatever is not asked
-    for, or is no reply, ends it at once. It never closes politely with content unsent:
-    a closing socket would go on sending, and the relay get a copy of which nobody knows.
+    Replies come in the order of the commands, or the session breaks: a reply that was not asked
+    for, or anything that is not a reply, ends it at once. It never closes politely with content
+    unsent: a closing socket would go on sending, and we would not know of the copy.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
@@ -75,7 +75,7 @@ class Session(asyncio.Protocol):
         self._below: asyncio.Transport  # the transport under TLS; without TLS the same one
         self._loop = asyncio.get_running_loop()
         self._reader = ReplyReader()
-        self._patience = 0.0
+        self._seconds_each = 0.0
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._content: bytes | memoryview = b""  # what the transport has not been given yet
@@ -87,7 +87,7 @@ class Session(asyncio.Protocol):
         self._wanted = 1
         self._waiter: asyncio.Future[None] | None = self._loop.create_future()
 
-    # ------------------------------------------------------------------ what we do
+    # ------------------------------------------------------------------ calls
 
     async def greeting(self, seconds: float) -> list[Reply]:
         """Wait for what a relay says first. RFC 5321, section 3.1."""
@@ -154,11 +154,11 @@ class Session(asyncio.Protocol):
             return None if replies[0].positive else replies[0]
         return replies[0]
 
-    def _begin(self, count: int, first: float, patience: float) -> asyncio.Future[None]:
-        """Make ready for so many replies: the first in so many seconds, then each in `patience`."""
+    def _begin(self, count: int, first: float, each: float) -> asyncio.Future[None]:
+        """Make ready for so many replies: the first in so many seconds, then each in `each`."""
         self._replies = []
         self._wanted = count
-        self._patience = patience
+        self._seconds_each = each
         self._waiter = waiter = self._loop.create_future()
         self._expect(first)
         return waiter
@@ -197,7 +197,7 @@ class Session(asyncio.Protocol):
         return left
 
     def fail(self, name: str, reason: str) -> None:
-        """Break the connection, and wake whoever waits for a reply."""
+        """Break the connection, and wake the one who waits for a reply."""
         if self.breach is None:
             self._break(Breach(name, reason))
             self._transport.abort()
@@ -221,7 +221,7 @@ class Session(asyncio.Protocol):
             self._timer = self._loop.call_later(self.timeouts.quit, self._transport.abort)
         return parting
 
-    # ------------------------------------------------------------------ what happens to us
+    # ------------------------------------------------------------------ events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = self._below = cast(asyncio.Transport, transport)
@@ -243,7 +243,10 @@ class Session(asyncio.Protocol):
         replies = self._reader.feed(data)
         if self._waiter is None:
             if not replies or replies[0].code != CLOSING:
-                return self.fail("stray_reply", f"not asked for: {_said(replies, self._reader)}")
+                return self.fail(
+                    "stray_reply",
+                    f"a reply that we did not ask for: {_said(replies, self._reader)}",
+                )
             return self.fail("closing", replies[0].line)
         got = self._replies
         got += replies
@@ -259,11 +262,11 @@ class Session(asyncio.Protocol):
         if len(got) > self._wanted or (len(got) == self._wanted and not self._reader.between):
             stray = _said(got[self._wanted :], self._reader)
             del got[self._wanted :]
-            return self.fail("stray_reply", f"not asked for: {stray}")
+            return self.fail("stray_reply", f"a reply that we did not ask for: {stray}")
         if self._reader.malformed:
             return self.fail("malformed_reply", self._reader.malformed)
         if got:
-            self._deadline = self._loop.time() + self._patience
+            self._deadline = self._loop.time() + self._seconds_each
         self._acknowledge()
         return None
 
@@ -327,8 +330,8 @@ class Session(asyncio.Protocol):
         if left >= self._left:
             return self.fail("timeout", "the relay has stopped reading")
         self._left = left
-        spent = min(self.timeouts.block, self._patience)
-        return self._expect(self.timeouts.block if left else max(self._patience - spent, 0.0))
+        spent = min(self.timeouts.block, self._seconds_each)
+        return self._expect(self.timeouts.block if left else max(self._seconds_each - spent, 0.0))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

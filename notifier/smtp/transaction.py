@@ -27,7 +27,7 @@ async def deliver(session: Session, envelope: Envelope, content: bytes) -> Outco
 
 
 def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | None:
-    """Why this relay can never take this message, as far as it can be known beforehand."""
+    """Why this relay can never take this message, as far as its EHLO tells. None: it may."""
     if features.size and size > features.size:
         reason = f"the message has {size} octets, the relay takes {features.size} at most"
         return unfit(reason, name="too_large")
@@ -64,8 +64,8 @@ def _addressable(envelope: Envelope) -> tuple[tuple[str, ...], dict[str, Failure
 
 class _Transaction:
     """
-    Everything up to DATA is one write where the relay offers PIPELINING, so that a message
-    costs two round trips whatever the number of its recipients.
+    With PIPELINING everything up to DATA is one write, so that a message costs two round trips,
+    however many recipients it has.
     """
 
     def __init__(
@@ -103,9 +103,9 @@ class _Transaction:
         return await self._content(accepted, content)
 
     async def _send_nothing(self) -> None:
-        """It waits for content that nobody is to get. RFC 2920, section 3.1."""
+        """The relay waits for content although no recipient is left. RFC 2920, section 3.1."""
         if any(reply.positive for reply in self.replies[1:-1]):
-            # Of an envelope that we do not know: a dot would send an empty mail to these.
+            # In an envelope that we do not know: a dot would send an empty mail to them.
             self.session.fail("out_of_step", "it took a recipient without a sender")
         else:
             await self.session.ask(b".\r\n", 1, self.session.timeouts.data)
@@ -188,7 +188,7 @@ class _Transaction:
         return _told(failure, (), self.failures, conversation, uncertain=uncertain)
 
     def _unanswered(self, accepted: Sequence[str], conversation: tuple[str, ...]) -> Outcome:
-        """Nobody knows, unless a part of it never left us: then the relay cannot have it."""
+        """Uncertain, unless a part of the content never left us: then the relay cannot have it."""
         breach = self.session.breach or Breach("connection_lost", "the connection was lost")
         reason = breach.reason
         if self.session.unsent:
@@ -231,5 +231,5 @@ def _told(
     failures = {**failures, **dict.fromkeys(recipients, failure)} if failure else failures
     told = failure or next(iter(failures.values()), None)
     if told is None:
-        return Outcome(Stage.MAIL, "there is nobody to send it to")
+        return Outcome(Stage.MAIL, "it has no recipients")
     return Outcome(told.stage, told.reply, told.code, (), failures, uncertain, conversation)

@@ -302,7 +302,12 @@ async def test_check_goes_through_a_good_relay(authority, authority_file):
     ("replies", "url", "told", "remedy"),
     [
         ({"AUTH": "535 5.7.8 wrong"}, "smtp://u:p@{}", "login: 535 5.7.8 wrong", "percent-encoded"),
-        ({"EHLO": "250 relay"}, "smtp://u:p@{}", "no way to log in", "smtp+starttls://"),
+        (
+            {"EHLO": "250 relay"},
+            "smtp://u:p@{}",
+            "no login mechanism that we know",
+            "smtp+starttls://",
+        ),
         ({"EHLO": "250 relay"}, "smtp+starttls://{}", "does not offer STARTTLS", "smtps://"),
         (
             {"MAIL": "550 5.7.1 not you"},
@@ -384,7 +389,7 @@ async def test_check_knows_bad_certificates(authority, authority_file):
         url = f"smtp+starttls://u:p@localhost:{relay.port}?ca={authority_file}"
         expired = await run_async("check", relays=url)
     assert (
-        "FAIL  STARTTLS: the relay's certificate is not good: certificate has expired"
+        "FAIL  STARTTLS: the relay's certificate is not valid: certificate has expired"
         in expired.stdout
     )
     assert "must renew it" in expired.stdout

@@ -197,7 +197,7 @@ def test_all_faults_of_an_operators_file_are_told_at_once(tmp_path):
     faults = [each.removeprefix(f"NOTIFIER_CARRIERS: {path}: ") for each in wrong.value.faults]
     assert all(each.startswith("NOTIFIER_CARRIERS: ") for each in wrong.value.faults)
     begun = [
-        "loose: it is no carrier",
+        "loose: must be a table",
         "verizon: status: ",
         "verizon: limit: ",
         "acme: nmaes: unknown field; did you mean names?",

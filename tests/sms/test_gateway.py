@@ -107,7 +107,7 @@ def test_lines_end_in_one_character_and_quotes_become_plain_if_asked():
 def test_the_carriers_country_is_the_region():
     """So that a national number needs no setting; another country's cannot be reached."""
     assert _admit(Sms(to="2025550123", carrier="fi", text="x"), region="DE").number.country == 1
-    with pytest.raises(InvalidMessage, match="is no number that Google Fi can reach"):
+    with pytest.raises(InvalidMessage, match="Google Fi cannot reach"):
         _admit(Sms(to="+4915123456789", carrier="fi", text="x"))
 
 
@@ -118,7 +118,7 @@ def test_all_that_is_wrong_is_told_at_once():
     assert {fault.pointer for fault in refused.value.faults} == {"/to", "/carrier", "/text"}
     with pytest.raises(InvalidMessage, match="/text: is missing or blank"):
         _admit(Sms(to="2025550123", carrier="fi", text="\r\n"))
-    with pytest.raises(InvalidMessage, match="/text: has 1601 characters; 1600 are the most"):
+    with pytest.raises(InvalidMessage, match="/text: has 1601 characters; at most 1600 are allowed"):
         _admit(Sms(to="2025550123", carrier="fi", text="x" * 1601))
     assert _admit(Sms(to="2025550123", carrier="fi", text="x" * 1600)).segments.segments == 11
 

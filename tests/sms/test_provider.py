@@ -536,7 +536,7 @@ async def test_success_is_what_the_operator_says():
 
 
 async def test_a_huge_answer_in_json_is_not_blamed_for_being_cut():
-    """We have stopped reading, so that it is no JSON says nothing: its status counts."""
+    """We have stopped reading, so that it must be JSON says nothing: its status counts."""
     said = b'{"words": "' + b"x" * 200_000 + b'"}'
     extra = "Content-Type: application/json\r\n"
     async with _asking((200, said), make=_generic, extra=extra) as (_, provider):

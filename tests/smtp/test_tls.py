@@ -100,7 +100,7 @@ def test_f23_a_bad_certificate(tls, name, run, authority, trusted):
 
 @protected
 async def test_without_a_ca_of_its_own_the_systems_are_trusted(tls, good):
-    """A certificate of an authority nobody knows is not good enough."""
+    """A certificate of an authority nobody knows is not valid enough."""
     async with (
         ScriptedRelay(tls=tls, context=good) as relay,
         sending(relay.spec) as relays,

@@ -36,7 +36,7 @@ class GatewayStatus(StrEnum):
 
 
 class Quirk(StrEnum):
-    """What a gateway does that others do not."""
+    """What a gateway does that others do not. Each mail has one recipient and no subject."""
 
     ONE_RECIPIENT = "one_recipient"
     EMPTY_SUBJECT = "empty_subject"
@@ -71,7 +71,7 @@ class Carrier(Struct, frozen=True, kw_only=True):
         return self.status
 
     def check(self, today: date) -> tuple[str, ...]:
-        """Warnings for whoever sends by it today. Raises InvalidMessage where it is dead."""
+        """Warnings for those who send by it today. Raises InvalidMessage where it is dead."""
         match self.status_on(today):
             case GatewayStatus.DEAD:
                 raise InvalidMessage(Fault("/carrier", f"{self._is('is dead', 'since')}; {_OTHER}"))
@@ -103,7 +103,7 @@ _FACTS = {"effective", "source", "checked", "note"}  # they belong to the status
 
 
 class Carriers:
-    """Carriers by whatever they are called; case and punctuation do not matter."""
+    """Carriers, found by id or by any of their names, without regard to case and punctuation."""
 
     def __init__(self, carriers: Iterable[Carrier]) -> None:
         self._all = tuple(sorted(carriers, key=lambda each: each.name.casefold()))
@@ -114,8 +114,8 @@ class Carriers:
     @classmethod
     def read(cls, override: Path | None = None) -> Self:
         """
-        What we know, and what an operator's file of the same form says differently or besides,
-        field by field. Raises ConfigurationError with every fault of that file.
+        The known carriers, changed and extended field by field by an operator's file of the same
+        form. Raises ConfigurationError with every fault of that file.
         """
         known = resources.files(__package__ or "").joinpath("carriers.toml").read_text("utf-8")
         entries = tomllib.loads(known)
@@ -171,7 +171,7 @@ def _carriers(entries: Mapping[str, Any]) -> tuple[list[Carrier], list[str]]:
     carriers, faults = [], []
     for id, entry in entries.items():
         if not isinstance(entry, dict):
-            faults.append(f"{id}: it is no carrier; write [{id}] with its fields below")
+            faults.append(f"{id}: must be a table: write [{id}], and its fields below it")
             continue
         host = entry.get("host")
         lent = entries.get(host, {}) if isinstance(host, str) else {}
@@ -181,7 +181,7 @@ def _carriers(entries: Mapping[str, Any]) -> tuple[list[Carrier], list[str]]:
         merged = _over({name: lent[name] for name in _INHERITED if name in lent}, entry)
         wrong = [*_faults(entry), *_gaps(merged)]
         faults += [f"{id}: {fault}" for fault in wrong]
-        # What is wrong with a host is told there, not with each of its guests.
+        # A host's faults are told at the host, not at each carrier that uses its gateway.
         if not wrong and not any(_faults(lent)):
             carriers.append(msgspec.convert({"id": id, **merged}, Carrier))
     return carriers, faults

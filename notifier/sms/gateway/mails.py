@@ -23,7 +23,7 @@ _BETWEEN = b"\0"  # no mail contains it: RFC 5322, section 2.2 and RFC 2045, sec
 
 
 class Mails(Protocol):
-    """Whatever carries mail: the relays."""
+    """The relays, or what stands for them."""
 
     def room(self) -> int: ...
 
@@ -57,7 +57,7 @@ def to_emails(sms: Sms, carrier: Carrier, *, number: Number, sender: str | None)
 
 
 def join(mails: Sequence[bytes]) -> bytes:
-    """The content of such a delivery, from composed mails."""
+    """The content of a delivery of several mails."""
     if any(_BETWEEN in mail for mail in mails):
         raise ValueError("there is a NUL in a composed mail")
     return _BETWEEN.join(mails)
@@ -65,9 +65,9 @@ def join(mails: Sequence[bytes]) -> bytes:
 
 class Parts:
     """
-    Sends the parts that are pending one after another through the relays, so that they arrive
-    in order as far as it is up to us. What one part says of the relay, or of the number, stands
-    for those behind it: they are not tried. A delivery of one mail passes through unchanged.
+    Sends the pending parts of a text one after another, so that they arrive in order as far as
+    it is up to us. Where a part fails, the parts after it are not tried. A delivery of one mail
+    passes through unchanged.
     """
 
     def __init__(self, mails: Mails) -> None:

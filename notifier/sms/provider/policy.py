@@ -146,7 +146,7 @@ def judge(
 
 
 def silence(reason: str, *, sent: bool, stage: Stage, repeatable: bool) -> Verdict:
-    """What it means that no answer came. `sent`: the provider may have the request."""
+    """The verdict where no answer came. `sent`: the provider may have the request."""
     failure = Failure(
         scope=Scope.RELAY,
         permanent=False,
@@ -159,9 +159,8 @@ def silence(reason: str, *, sent: bool, stage: Stage, repeatable: bool) -> Verdi
 
 def _refused(answer: Answer, data: Any, reply: str) -> Verdict:
     """
-    A no within a 2xx: nothing was sent. Whom it concerns is guessed from its words, so it is
-    never final at once. What sounds like our account is in doubt: a caller might have
-    provoked it.
+    A refusal within a 2xx: nothing was sent. Whom it concerns is guessed from its words, so it
+    is never final at once. Words about our account leave doubt: a text might have provoked them.
     """
     words = complaint(data) or _words(data)
     reply = _line(words) or reply
@@ -179,7 +178,7 @@ def _refused(answer: Answer, data: Any, reply: str) -> Verdict:
 
 
 def _unclear(answer: Answer, reply: str, *, repeatable: bool) -> Verdict:
-    """A 2xx that no API gives, or that may mean both: the text may have been sent."""
+    """A 2xx that is not an API's, or that may mean both: the text may have been sent."""
     page = is_page(answer.body)  # the URL is wrong for all alike, or something stands before it
     verdict = _relay(
         answer, Meaning.ACCOUNT if page else Meaning.TROUBLE, reply, "provider_unclear"

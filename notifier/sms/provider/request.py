@@ -46,7 +46,7 @@ def template(text: str) -> Callable[[Text], bytes]:
     try:
         tree = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):
-        raise ValueError("it is no JSON") from None
+        raise ValueError("it must be JSON") from None
     places = {name for string in _strings(tree) for name in _PLACE.findall(string)}
     if unknown := sorted(places.difference(PLACES)):
         known = ", ".join(f"{{{name}}}" for name in PLACES)
@@ -86,7 +86,7 @@ def _filled(tree: Any, values: Mapping[str, str]) -> Any:
 
 
 class Exchange:
-    """What is known of a request, whenever it is cut off."""
+    """What is known of a request, also when it is cut off."""
 
     def __init__(self) -> None:
         self.sent = False  # the provider may have some of it
@@ -94,7 +94,7 @@ class Exchange:
         self.stage = Stage.CONNECT
         self.answer: Answer | None = None
         self.trouble = ""
-        self.ours = False  # what went wrong is of our making, and says nothing of the provider
+        self.ours = False  # we ended it ourselves; it says nothing of the provider
         self._stream: Any = None  # connected, and not yet in the care of the client
 
     def give_up(self, reason: str) -> None:

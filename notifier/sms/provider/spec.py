@@ -39,7 +39,7 @@ _LONGER_THAN_WORDS = 16  # characters
 
 
 class ProviderSpec(Struct, frozen=True, kw_only=True):
-    """How to ask, and by what name the provider is known."""
+    """How to ask a provider, and its name."""
 
     name: str
     url: str
@@ -55,7 +55,7 @@ class ProviderSpec(Struct, frozen=True, kw_only=True):
         return f"ProviderSpec({self.name})"
 
     def struck(self, words: str) -> str:
-        """What a provider said, without our secrets, should it repeat them."""
+        """A provider's words, with our secrets struck out where it repeats them."""
         for secret in self.secrets:
             words = words.replace(secret, "***")
         return words
@@ -82,7 +82,9 @@ def read_provider(
             IDEMPOTENCY: idempotency_header,
             SUCCESS: success,
         }
-        faults += [f"{name} is of no use with twilio://" for name, it in given.items() if it]
+        faults += [
+            f"{name} does not apply to twilio://; remove it" for name, it in given.items() if it
+        ]
         spec = _collect(faults, SETTING, partial(_twilio, url))
     else:
         spec = _collect(faults, SETTING, partial(_generic, url))
@@ -90,7 +92,9 @@ def read_provider(
         fields = _collect(faults, HEADERS, partial(_headers, headers or "{}"))
         expected = _collect(faults, SUCCESS, partial(Expected.read, success)) if success else None
         if idempotency_header and not _TOKEN.fullmatch(idempotency_header):
-            faults.append(f"{IDEMPOTENCY}: it is no name of a header; write Idempotency-Key")
+            faults.append(
+                f"{IDEMPOTENCY}: it must be the name of a header, such as Idempotency-Key"
+            )
         if spec is not None and write is not None and fields is not None:
             spec = replace(
                 spec,
@@ -115,12 +119,12 @@ def _headers(text: str) -> dict[str, str]:
         fields = msgspec.json.decode(text, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeError):  # whose text might repeat a value
         raise ValueError(
-            'it is no JSON object of strings, {"Authorization": "Bearer ..."}'
+            'it must be a JSON object of strings, such as {"Authorization": "Bearer ..."}'
         ) from None
     faults = []
     for name, value in fields.items():
         if not _TOKEN.fullmatch(name):
-            faults.append("there is a name that is none of a header")
+            faults.append("one of the names is not a valid header name")
         elif name.lower() in _OURS:
             faults.append(f"{name} is set by the service")
         elif not _VALUE.fullmatch(value):
@@ -160,7 +164,7 @@ def _twilio(url: str) -> ProviderSpec:
     if not token or not _ACCOUNT.fullmatch(user) or not _ACCOUNT.fullmatch(account):
         raise ValueError("write twilio://SID:TOKEN@?from=+15005550006")
     if parts.path not in ("", "/") or parts.fragment:
-        raise ValueError("nothing may follow the @ but a host and ?name=value&name=value")
+        raise ValueError("after the @ only a host and ?name=value&name=value may follow")
     sender = _twilio_sender(given)
     host = parts.hostname or "api.twilio.com"
     scheme = "http" if host in _LOOPBACK else "https"
@@ -183,35 +187,37 @@ def _twilio_sender(given: Mapping[str, str]) -> dict[str, str]:
         case {"messaging_service": service, **others} if not others and _ACCOUNT.fullmatch(service):
             return {"MessagingServiceSid": service}
     raise ValueError(
-        "behind the ? there must be from= (a number in E.164, a short code or a name) or"
-        " messaging_service=, and nothing else but account="
+        "after the ? there must be from= (a number in E.164, a short code or a name) or"
+        " messaging_service=, and at most account= besides"
     )
 
 
 def _parts(url: str) -> SplitResult:
     if not _VALUE.fullmatch(url) or " " in url:
-        raise ValueError("it is no URL; percent-encode what is not ASCII")
+        raise ValueError(
+            "it must be a URL in ASCII without spaces; percent-encode other characters"
+        )
     try:
         parts = urlsplit(url)
-        _ = parts.port  # which raises where it is none
+        _ = parts.port  # raises where it is not a port
     except ValueError:  # whose text would repeat a part of it
-        raise ValueError("it is no URL; write https://host/path or twilio://") from None
+        raise ValueError("it must be a URL: https://host/path or twilio://") from None
     if "@" in parts.path:
         raise ValueError("in the user and the password, write @ / ? # as %40 %2F %3F %23")
     return parts
 
 
 def _usable(url: str) -> str:
-    """As the client sees it, so that no message has to find out."""
+    """The URL as the client reads it, so that a bad one is found at the start."""
     try:
         return str(httpx2.URL(url))
     except httpx2.InvalidURL:  # whose text would repeat a part of it
-        raise ValueError("it is no URL; write https://host/path or twilio://") from None
+        raise ValueError("it must be a URL: https://host/path or twilio://") from None
 
 
 def _host(parts: SplitResult) -> str:
     if not parts.hostname:
-        raise ValueError("there is no host in it; write https://host/path")
+        raise ValueError("it has no host; write https://host/path")
     return parts.hostname
 
 
