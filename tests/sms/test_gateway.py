@@ -118,7 +118,9 @@ def test_all_that_is_wrong_is_told_at_once():
     assert {fault.pointer for fault in refused.value.faults} == {"/to", "/carrier", "/text"}
     with pytest.raises(InvalidMessage, match="/text: is missing or blank"):
         _admit(Sms(to="2025550123", carrier="fi", text="\r\n"))
-    with pytest.raises(InvalidMessage, match="/text: has 1601 characters; at most 1600 are allowed"):
+    with pytest.raises(
+        InvalidMessage, match="/text: has 1601 characters; at most 1600 are allowed"
+    ):
         _admit(Sms(to="2025550123", carrier="fi", text="x" * 1601))
     assert _admit(Sms(to="2025550123", carrier="fi", text="x" * 1600)).segments.segments == 11
 
