@@ -286,6 +286,17 @@ async def test_a_resting_or_paused_first_is_not_asked(pair):
         assert (await relays.send(envelope(), SOURCE)).relay == "second"
 
 
+async def test_a_second_that_is_paused_hides_not_why_the_first_failed(pair):
+    """It is not asked: the attempt is the first one's, in its words."""
+    first, second, specs = pair
+    first.answer("MAIL", "421 4.3.2 closing")
+    async with sending(*specs) as relays:
+        relays.pause("second")
+        attempt = await relays.send(envelope(), SOURCE)
+    assert (attempt.relay, attempt.reply) == ("first", "421 4.3.2 closing")
+    assert not second.connections
+
+
 async def test_the_second_is_left_alone_while_the_first_works(pair):
     """A relay that is busy is waited for: the order is for failures, not for sharing the load."""
     first, second, specs = pair
