@@ -116,7 +116,13 @@ export function questionForSelected(name, able, others) {
   };
 }
 
-/** @type {(name: string, found: {count: number, more?: boolean}, states: string[]) => import("./dialogs.js").Question} */
+/**
+ * `more`: the count was cut off, so there are more than that.
+ * @param {string} name
+ * @param {{count: number, more?: boolean}} found
+ * @param {string[]} states
+ * @returns {import("./dialogs.js").Question}
+ */
 export function questionForAll(name, found, states) {
   const { title, one, many, danger } = ACTIONS[name];
   const number = `${found.more ? "more than " : ""}${plural(found.count, "message")}`;

@@ -80,7 +80,8 @@ export function consequences(verb, what, waiting) {
   const waits = `${plural(waiting, "message")} ${waiting === 1 ? "waits" : "wait"} now.`;
   if (verb === "resume") return `${waits} What is due goes out at once.`;
   const out = what === "queue" ? "nothing goes out" : "nothing goes out this way";
-  return `${waits} Messages are accepted and kept, and ${out} until somebody resumes it, also after a restart. What is being sent now is finished.`;
+  const kept = `Messages are accepted and kept, and ${out} until somebody resumes it, also after a restart.`;
+  return `${waits} ${kept} What is being sent now is finished.`;
 }
 
 /** @type {(verb: "pause" | "resume", what: string, path: string, refresh: Refresh) => Promise<void>} */
