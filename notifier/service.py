@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -17,13 +18,15 @@ from notifier.deliveries import Delivery, Route, Status
 from notifier.dispatch.dispatcher import Dispatcher
 from notifier.dispatch.transports import Transports
 from notifier.errors import ConfigurationError, MessageNotFound, Rejected
-from notifier.feed import Feed
+from notifier.feed import Feed, Following, Subscription
 from notifier.housekeeping.health import Health
 from notifier.housekeeping.history import History
 from notifier.housekeeping.replicas import Replicas
 from notifier.housekeeping.upkeep import Upkeep
 from notifier.intake.submission import Idempotent, Intake, Receipt
-from notifier.journal import Backlog, Change, Filter
+from notifier.journal import Backlog, Change, Entry, Filter, Minute, Page
+from notifier.keys import Key
+from notifier.messages import Message
 from notifier.metrics import LoopLag, Tally
 from notifier.preflight import Preflight
 from notifier.retries import RetryPolicy, again
@@ -32,7 +35,9 @@ from notifier.settings import Settings, variable
 from notifier.supervisor import Supervisor
 from notifier.threads import FairThreads
 
-if TYPE_CHECKING:  # an extra
+if TYPE_CHECKING:  # an extra, and the HTTP client that takes its time to load
+    from notifier.journal.commits import Commits
+    from notifier.sms.provider import ProviderState
     from notifier.tracing.spans import Spans
 
 __all__ = ["Health", "Idempotent", "Notifier", "Receipt"]
@@ -68,6 +73,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self._preflight = Preflight.read(settings, self.supervisor)
         self.journal = self._preflight.journal
         self.keys = self._preflight.keys
+        self.templates = self._preflight.templates
+        self.carriers = self._preflight.carriers
         self.transports = Transports(settings, provider=self._preflight.provider)
         self.draining = False
         self._paused: set[str | None] = set()  # relays by name; None: the queue
@@ -158,8 +165,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         await self._parts.aclose()
 
     @property
-    def mailbox(self) -> Mailbox | None:
-        """The built-in mailbox, where it is in use."""
+    def mailbox(self) -> Mailbox:
+        """The built-in mailbox, once the service is open."""
         return self.transports.mailbox
 
     async def _require_keys(self) -> None:
@@ -229,6 +236,93 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         finally:
             for wait in waits:
                 wait.cancel()
+
+    # What callers ask
+
+    def submit(
+        self,
+        messages: Sequence[Message | Rejected],
+        *,
+        key: Key | None = None,
+        idempotent: Idempotent | None = None,
+        strict: bool = True,
+        traceparent: str = "",
+        by: str = "",
+    ) -> Awaitable[Receipt]:
+        """Take charge of messages, as `Intake.submit` does."""
+        return self.intake.submit(
+            messages,
+            key=key,
+            idempotent=idempotent,
+            strict=strict,
+            traceparent=traceparent,
+            by=by,
+        )
+
+    async def preview(self, message: Message, *, key: Key | None = None) -> Entry:
+        """What would be sent. Raises as `submit` does."""
+        return await self.intake.preview(message, key=key)
+
+    def charge(self, key: Key | None) -> None:
+        """Count work that sends nothing against the key's rate. Raises TooMany, Forbidden."""
+        self.intake.charge(key)
+
+    def rate_left(self, key: Key) -> dict[str, str]:
+        """What is left of the key's rate, as header fields."""
+        verdict = self.intake.limits.take(key.name, rate=key.rate, daily=key.daily, n=0)
+        return verdict.headers()
+
+    async def message(self, id: str, *, conversations: bool = False) -> Delivery:
+        """One message, with the conversations of its attempts if asked for. MessageNotFound."""
+        return await self.journal.get(id, conversations=conversations)
+
+    async def content(self, id: str) -> bytes:
+        """The source of what is sent. Raises MessageNotFound, also once it has been pruned."""
+        return await self.journal.content(id)
+
+    async def messages(self, which: Filter, *, limit: int, cursor: str | None, by: str) -> Page:
+        """One page of the messages that match. `by` is who asks: callers take turns."""
+        return await self.journal.find(which, limit=limit, cursor=cursor, by=by)
+
+    async def count(self, which: Filter, *, most: int, by: str) -> int:
+        """How many messages match, up to `most`."""
+        return await self.journal.count(which, most=most, by=by)
+
+    def follow(self) -> AbstractContextManager[Following]:
+        """All that happens to any message from here on."""
+        return self.feed.follow()
+
+    def subscribe(self, id: str) -> AbstractContextManager[Subscription]:
+        """All that happens to one message from here on."""
+        return self.feed.subscribe(id)
+
+    @property
+    def counts(self) -> Mapping[Status, int]:
+        """How many messages there are by status, at most two seconds ago."""
+        return self.upkeep.backlog.counts
+
+    def minutes(self, last: int) -> list[Minute]:
+        """The figures of the last minutes, the oldest first."""
+        return self.history.last(last)
+
+    def sent_today(self) -> int:
+        """How many messages were sent since midnight, UTC."""
+        return self.history.sent_today()
+
+    @property
+    def commits(self) -> "Commits":
+        """How long the journal's commits take, and how much each holds."""
+        return self.journal.commits
+
+    @property
+    def workers(self) -> Sequence[Delivery | None]:
+        """What each worker sends now; None: it waits for work."""
+        return self.dispatcher.doing
+
+    def providers(self) -> "Sequence[ProviderState]":
+        """The state of the SMS provider, if there is one. Those of the relays are in `health`."""
+        provider = self.transports.provider
+        return provider.states() if provider else ()
 
     async def outcome(
         self, id: str, *, timeout: float, seen: Callable[[Delivery], bool] | None = None
@@ -341,6 +435,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             paused=self.dispatcher.paused,
             warnings=tuple(filter(None, (self.keys.trouble,))),
             held_since=backlog.held_since,
+            waiting=self.upkeep.waiting,
+            rate=self.upkeep.rate,
+            trouble=self.upkeep.trouble,
         )
 
 

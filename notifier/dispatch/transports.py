@@ -42,7 +42,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         self._settings = settings
         self._provider_spec = provider
         self._parts = contextlib.AsyncExitStack()
-        self.mailbox: Mailbox | None = None
+        self.mailbox: Mailbox
         self.relays: Relays
         self.provider: Provider | None = None
         self.by_route: Mapping[Route, Transport]

@@ -20,3 +20,6 @@ class Health(Struct, frozen=True):
     paused: bool
     warnings: tuple[str, ...] = ()  # what a person should mend, although it accepts messages
     held_since: datetime | None = None  # the oldest that waits for a person
+    waiting: int = 0  # messages
+    rate: float = 0.0  # messages that leave the backlog, a second
+    trouble: str = ""  # why the journal cannot be written; empty: it can

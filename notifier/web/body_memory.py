@@ -1,81 +1,79 @@
-"""How much of callers' bodies may be in memory at a time."""
+"""Bound the memory that the bodies of requests take at a time."""
 
 import asyncio
-import functools
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from litestar import Request
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, Scope, Send
 
 from notifier.errors import Unavailable
 from notifier.web.auth import caller_of
-from notifier.web.bodies import AnyRequest
 
-Handler = Callable[[AnyRequest], Awaitable[Any]]
 Receive = Callable[[], Awaitable[Any]]
 
-SMALL = 256 * 1024  # octets: a body up to this needs no place, so that no large one holds it up
-# Of the largest size that one may have, at a time; one caller may have all but one. What is made of
-# a body takes several times its size.
+SMALL = 256 * 1024  # octets: a body up to this is not counted, so that no large one holds it up
+# So many bodies of the largest size at a time; one caller may have all but one. What is made of a
+# body takes several times its size.
 BODIES = 2
 WAIT_SECONDS = 10.0
-SILENT_SECONDS = 3.0  # after which a body that does not come loses its place to those who wait
-
+SILENT_SECONDS = 3.0  # after which a body that does not come gives way to those that wait
 LOOK_SECONDS = 0.25
 
 
 class Place:
-    """What one request has of the room: as much as has arrived of its body."""
+    """The memory of one request: as much as has arrived of its body."""
 
-    def __init__(self, room: "Room", caller: str, receive: Receive) -> None:
+    def __init__(self, memory: "BodyMemory", caller: str, receive: Receive) -> None:
         self.caller = caller
         self.held = 0
         self.wanted = 0
         self.let_in: asyncio.Future[None] | None = None  # waited for
-        self._room = room
+        self._memory = memory
         self._receive = receive
         self._arrived = 0
         self._came_at = asyncio.get_running_loop().time()
 
     async def receive(self) -> Any:
-        """As ASGI has it. Raises Unavailable where there is no room; 408."""
+        """ASGI's `receive`. Raises Unavailable where there is not enough memory; 408."""
         message = await self._next()
         if message["type"] == "http.request":
             self._arrived += len(message["body"])
             # Past the largest nothing is kept.
-            octets = min(self._arrived, self._room.largest) - self.held
+            octets = min(self._arrived, self._memory.largest) - self.held
             if self._arrived > SMALL and octets > 0:
-                await self._room.take(self, octets)
+                await self._memory.take(self, octets)
             if not message["more_body"]:
-                self._room.complete(self)
+                self._memory.complete(self)
         return message
 
     async def _next(self) -> Any:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                # While it waited for room, more could come: then it is here at once.
+                # While it waited for memory, more could come: then it is here at once.
                 late = max(self._came_at + SILENT_SECONDS, loop.time() + LOOK_SECONDS)
                 async with asyncio.timeout_at(late):
                     message = await self._receive()
                 self._came_at = loop.time()
             except TimeoutError:
-                if self.held and self._room.contended:
+                if self.held and self._memory.contended:
                     raise HTTPException(
-                        status_code=408, detail="the body did not come, and others wait"
+                        status_code=408,
+                        detail="the body stopped arriving while other requests wait",
                     ) from None
             else:
                 return message
 
 
-class Room:
+class BodyMemory:
     """
-    A large body takes its place as it arrives, and keeps it until it is answered for; what a
-    request says of its length takes none. While there is no room it is not read on. Callers
-    have turns, and none may fill the room alone. The body that began first is never kept
-    waiting: so one at least comes to its end, and makes room.
+    ASGI middleware before every handler. A large body takes memory as it arrives, and gives it
+    back once its request is answered; the length that a request claims takes none. While there
+    is not enough, the body is not read on. Callers take turns, and none may take all. The body
+    that began first never waits: so one at least arrives in full, and then gives memory back.
     """
 
     def __init__(self, *, largest: int) -> None:
@@ -90,27 +88,22 @@ class Room:
     def contended(self) -> bool:
         return bool(self._waiting)
 
-    def around(self, handlers: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-        """The handlers, with each that takes a body behind the room."""
-        found = list(handlers)
-        for handler in found:
-            if "POST" in handler.http_methods:
-                handler(self._behind(handler.fn))  # which takes the other's place
-        return found
+    def middleware(self, app: ASGIApp) -> ASGIApp:
+        """Litestar calls it once for each route, and what it returns for each request."""
 
-    def _behind(self, handler: Handler) -> Handler:
-        @functools.wraps(handler)
-        async def admitted(request: AnyRequest) -> Any:
-            if _is_small(request.scope["headers"]):
-                return await handler(request)
-            place = Place(self, caller_of(request), request.receive)
-            request.receive = place.receive
-            try:
-                return await handler(request)
-            finally:
-                self.give_back(place)
+        def bounded(scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
+            if scope["method"] != "POST" or _is_small(scope["headers"]):
+                return app(scope, receive, send)
+            return self._reserve(app, scope, receive, send)
 
-        return admitted
+        return bounded
+
+    async def _reserve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        place = Place(self, caller_of(Request(scope)), receive)
+        try:
+            await app(scope, place.receive, send)
+        finally:
+            self.give_back(place)
 
     async def take(self, place: Place, octets: int) -> None:
         """Raises Unavailable."""
@@ -124,13 +117,15 @@ class Room:
             async with asyncio.timeout(WAIT_SECONDS):
                 await waiting
         except TimeoutError:
-            raise Unavailable("too many large requests at a time", retry_after=5) from None
+            raise Unavailable(
+                "too many large requests at a time; try again", retry_after=5
+            ) from None
         finally:
             place.let_in = None
             self._leave_line(place)
 
     def complete(self, place: Place) -> None:
-        """All of it is here."""
+        """The body has arrived in full."""
         self._arriving.pop(place, None)
         self._let_in()
 
@@ -157,7 +152,7 @@ class Room:
             place.let_in.set_result(None)
 
     def _leave_line(self, place: Place) -> None:
-        """It waits no more: what stood behind it may fit."""
+        """It waits no more. What stood behind it may fit."""
         if place in self._waiting.get(place.caller, ()):
             self._take_out(place)
             self._let_in()
@@ -187,7 +182,7 @@ class Room:
 
 
 def _is_small(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether no more than a small body can come."""
+    """Whether only a small body can come."""
     for name, value in headers:
         if name == b"content-length" and value.isdigit():
             return int(value) <= SMALL

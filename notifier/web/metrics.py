@@ -1,11 +1,11 @@
-"""/metrics: the figures in Prometheus's form, made when they are asked for."""
+"""/metrics: the figures in Prometheus's format, made for each request."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from litestar import route
+from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,21 +15,20 @@ from notifier.histogram import Histogram
 from notifier.metrics import Requests
 from notifier.service import Notifier
 from notifier.web.bodies import AnyRequest
-from notifier.web.openapi import GET
-from notifier.web.responses import NO_STORE, Answer
+from notifier.web.routes import READ, get
 
 if TYPE_CHECKING:  # loaded by the first who asks for figures
     from prometheus_client.metrics_core import Metric
 
 RELAY_STATES = ("closed", "probing", "open", "paused")
-UNKNOWN = "(none)"  # the path of a request that no route answers
+UNKNOWN = "(none)"  # stands for the paths that no route answers
 
 
-class Counted:
+class CountedRequests:
     """
-    Counts what an application answers, and how long it took until the answer began. Paths are
-    those of routes, so they are few. Nothing here is a coroutine: it only hands on the
-    application's own, and so costs a call instead of a frame that each wake-up goes through.
+    ASGI middleware around the whole application: counts its answers, and the seconds until each
+    began. Paths are those of routes, so there are few. It is no coroutine of its own and hands
+    on the application's, which saves a frame at each wake-up.
     """
 
     def __init__(self, app: ASGIApp, requests: Requests) -> None:
@@ -51,7 +50,7 @@ class Counted:
 
 
 class Metrics:
-    """/metrics. With API keys it takes one with `read`, as all that only looks."""
+    """/metrics. Where there are API keys, it needs one with `read`."""
 
     def __init__(
         self, service: Notifier, requests: Requests, *, log_drops: Callable[[], int]
@@ -62,15 +61,15 @@ class Metrics:
         self._registry: Any = None
 
     def routes(self) -> list[HTTPRouteHandler]:
-        return [route("/metrics", http_method=GET)(self.metrics)]
+        return [get("/metrics", self.metrics, READ)]
 
-    async def metrics(self, request: AnyRequest) -> Answer:
-        """Plain text, or OpenMetrics to whoever accepts that."""
+    async def metrics(self, request: AnyRequest) -> Response[bytes]:
+        """Plain text, or OpenMetrics where the request accepts it."""
         from prometheus_client.exposition import choose_encoder
 
         write, content_type = choose_encoder(request.headers.get("accept", ""))
         body: bytes = write(self._registered())
-        return Answer(body, content_type=content_type.encode(), headers=[NO_STORE])
+        return Response(body, media_type=content_type)
 
     def _registered(self) -> Any:
         if self._registry is None:
@@ -142,7 +141,7 @@ class Metrics:
             [((status.value,), count) for status, count in health.counts.items()],
             "status",
         )
-        yield _gauge("notifier_queue_depth", "Messages that wait.", [((), service.upkeep.waiting)])
+        yield _gauge("notifier_queue_depth", "Messages that wait.", [((), health.waiting)])
         age = 0.0
         if health.oldest_due_at is not None:
             age = max(0.0, (datetime.now(UTC) - health.oldest_due_at).total_seconds())
@@ -171,9 +170,9 @@ class Metrics:
             "Left on the disk of the data directory.",
             [] if free is None else [((), free)],
         )
-        busy = sum(each is not None for each in service.dispatcher.doing)
+        busy = sum(each is not None for each in service.workers)
         yield _gauge("notifier_workers_busy", "Workers with a message in hand.", [((), busy)])
-        yield _gauge("notifier_workers", "Workers.", [((), len(service.dispatcher.doing))])
+        yield _gauge("notifier_workers", "Workers.", [((), len(service.workers))])
 
     def _relays(self) -> Iterator["Metric"]:
         relays = self._service.health().relays
@@ -210,12 +209,12 @@ class Metrics:
         yield _histogram(
             "notifier_journal_commit_seconds",
             "How long a commit took, its fsync included.",
-            [((), service.journal.commits.seconds)],
+            [((), service.commits.seconds)],
         )
         yield _histogram(
             "notifier_journal_batch_size",
             "How many pieces of work shared a commit.",
-            [((), service.journal.commits.sizes)],
+            [((), service.commits.sizes)],
         )
         tasks = service.supervisor.counts()
         yield _gauge(

@@ -1,57 +1,55 @@
 """
-The OpenAPI document: made from the routes that the application really has, and from the
-very types that requests are checked against, so that it carries each of their limits.
+The OpenAPI document, made from the application's routes and from the types that requests are
+checked against, so that it has each of their limits.
+
+Litestar makes such a document, too, but from parameters that it has read itself. Ours are read by
+`bodies` and `parameters`, and Litestar would not know them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.routes.base import BaseRoute
 from msgspec import Struct
 
 from notifier import __version__
-from notifier.web.access import RATE, SCHEMES, access_to, refusals, security
 from notifier.web.problems import PROBLEM_JSON, Problem
+from notifier.web.routes import JSON, OPERATION, Access, Operation, Outcome, access_to
 
-GET = [HttpMethod.GET, HttpMethod.HEAD]
-JSON = "application/json"
-USUAL_TAG = "email"  # what a message is where its channel is left out
+USUAL_TAG = "email"  # the channel of a message that names none
 
 DESCRIPTION = """\
-Email over HTTP, with nothing lost: what was answered with `202` is on disk, and ends in one visible
-state with its reason. Requests and answers are JSON in UTF-8; errors are problems as RFC 9457 has
-them, and those that concern a field name it in `errors`."""
+Email over HTTP that loses nothing: a message that was answered with `202` is on disk, and ends in
+one visible state with its reason. Requests and answers are JSON in UTF-8. Errors are problems as in
+RFC 9457; an error about a field names it in `errors`."""
 
+
+# The ways to show a key. A requirement names the scope: OpenAPI 3.1, section 4.8.30.
+SCHEMES: dict[str, dict[str, Any]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key from `notifier keys add`. While there is none, none is needed.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "The same, where a proxy uses `Authorization` itself.",
+    },
+}
+
+# Header fields of draft-ietf-httpapi-ratelimit-headers, which successful answers carry too.
+RATE: dict[str, dict[str, Any]] = {
+    name: {"description": f"{says}, if the key has a rate.", "schema": {"type": "string"}}
+    for name, says in (("RateLimit", "What is left of the rate"), ("RateLimit-Policy", "The rate"))
+}
 
 ID = {"description": "The message's id.", "schema": {"type": "string"}}
-
-
-class Outcome(Struct, frozen=True):
-    """One answer that an operation can give."""
-
-    description: str
-    type: Any = None  # of its JSON body
-    example: Any = None
-    media_type: str = JSON
-    headers: Mapping[str, str] = {}  # name: what it says
-    also: tuple["Outcome", ...] = ()  # the same status with other media types
-
-
-class Operation(Struct, frozen=True, kw_only=True):
-    """What a handler takes and gives, beyond what its route says."""
-
-    answers: Mapping[int, Outcome]
-    problems: Sequence[int] = ()
-    body: Any = None
-    examples: Mapping[str, Any] = {}  # of the body
-    query: type[Struct] | None = None
-    headers: Mapping[str, Mapping[str, Any]] = {}
-    path: Mapping[str, Any] = {}  # what stands in it for a name other than `id`
 
 
 def document(routes: Iterable[BaseRoute], *, public_path: str) -> dict[str, Any]:
@@ -78,7 +76,7 @@ def _described(
         if not isinstance(route, HTTPRoute):
             continue
         for handler in route.route_handlers:
-            operation = handler.opt.get("operation")
+            operation = handler.opt.get(OPERATION)
             if isinstance(operation, Operation):
                 yield _path(route), handler, operation
 
@@ -110,7 +108,7 @@ class _Schemas:
 
 
 def _undiscriminated(schema: dict[str, Any]) -> dict[str, Any]:
-    """A union without its discriminator, which OpenAPI does not let anybody leave out."""
+    """A union without its discriminator: OpenAPI would require it in each request."""
     kept = {name: value for name, value in schema.items() if name != "discriminator"}
     if isinstance(items := kept.get("items"), dict):
         kept["items"] = _undiscriminated(items)
@@ -118,7 +116,7 @@ def _undiscriminated(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _freed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a tagged Struct, whose tag may be left out where it is the usual one."""
+    """The schema of a tagged Struct. The usual tag may be left out."""
     for name, field in schema.get("properties", {}).items():
         _join_null(field)
         if field.get("enum") == [USUAL_TAG] and name in schema.get("required", ()):
@@ -141,17 +139,17 @@ def _operation(
 ) -> dict[str, Any]:
     access = access_to(handler)
     described: dict[str, Any] = {
-        "operationId": handler.operation_id,
-        "summary": handler.summary,
-        "description": handler.fn.__doc__ or handler.summary,
-        "tags": list(handler.tags or ()),
-        "security": security(access),
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "description": handler.fn.__doc__ or operation.summary,
+        "tags": [operation.tag],
+        "security": _security(access),
         "parameters": [*_parameters(path, operation)],
         "responses": {
             **{str(status): _answer(each, schemas) for status, each in operation.answers.items()},
             **{
                 str(status): _problem(status, schemas)
-                for status in refusals(access, operation.problems)
+                for status in _refusals(access, operation.problems)
             },
         },
     }
@@ -168,6 +166,15 @@ def _operation(
             },
         }
     return described
+
+
+def _security(access: Access) -> list[dict[str, list[str]]]:
+    return [] if access.scope is None else [{name: [access.scope.value]} for name in SCHEMES]
+
+
+def _refusals(access: Access, problems: Iterable[int]) -> list[int]:
+    """The statuses by which a call can be refused, also for its key."""
+    return sorted({*problems} if access.scope is None else {*problems, 401, 403})
 
 
 def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
@@ -193,7 +200,7 @@ def _query(query: type[Struct]) -> Iterator[dict[str, Any]]:
 
 
 def _inlined(schema: Any, components: dict[str, Any]) -> Any:
-    """A parameter's schema, with no references, and without the null that JSON has and it not."""
+    """A parameter's schema with references inlined and `null` removed: a query has no null."""
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:

@@ -1,27 +1,110 @@
-"""Where a request comes from: a page of ours or another's, by TLS or not, from which address."""
+"""From where the service may be called: by which host names, from which pages and addresses."""
 
 import ipaddress
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Receive, Scope, Send
 
+from notifier.settings import Settings, variable
 from notifier.web.bodies import AnyRequest
+from notifier.web.problems import PROBLEM_JSON, Problem
+from notifier.web.responses import BytesResponse, encode
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# Orchestrators call these by an address or a name of their own. They tell a stranger nothing.
+PROBES = frozenset({"/livez", "/readyz"})
 _PORTS = {"http": ":80", "https": ":443"}
+_HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\s:/@\[\]]{1,255})(?::[0-9]{0,5})?")
+
+log = structlog.get_logger()
 
 
-def refuse_foreign(request: AnyRequest, *, browser: bool = False) -> None:
+class AllowedHosts:
+    """
+    ASGI middleware around the whole application, also around paths that no route answers. A page
+    on the Internet can have its own name resolved to a loopback address (DNS rebinding). It then
+    calls us from its reader's browser as if it were ours. Only the name in `Host` gives it away.
+
+    Once there is a key, the key protects, and the service answers by any name.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, *, keyless: Callable[[], bool]) -> None:
+        self._app = app
+        self._keyless = keyless
+        self._anywhere = settings.anonymous == "anywhere"
+        named = {"localhost", settings.host.lower(), *settings.allowed_hosts}
+        self._names = frozenset(name.strip("[]") for name in named)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP and self._keyless():
+            host = _host(scope["headers"])
+            if not self._allows(host) and scope["path"].rstrip("/") not in PROBES:
+                await _refusal(scope, host)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _allows(self, host: str) -> bool:
+        if host in self._names:
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        # No name can be rebound to an address in `Host`: the caller typed the address.
+        return address.is_loopback or self._anywhere
+
+
+def _host(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The name in `Host`, in lower case and without the port; empty: none, or more than one."""
+    given = [value for name, value in headers if name == b"host"]
+    if len(given) != 1:
+        return ""
+    match = _HOST.fullmatch(given[0].decode("latin-1").lower())
+    return match[1].strip("[]").rstrip(".") if match else ""
+
+
+def _refusal(scope: Any, host: str) -> BytesResponse:
+    """RFC 9110, section 15.5.20."""
+    client = scope.get("client")
+    log.warning(
+        "refused",
+        status=421,
+        method=scope["method"],
+        path=scope["path"][:200],
+        client=client[0] if client else None,
+        reason=f"the host {host[:100]!r} is not served without a key",
+    )
+    problem = Problem(
+        type="urn:notifier:problem:host-not-served",
+        title="The service does not answer by this name",
+        status=421,
+        detail=f"while there is no API key, the service answers as localhost and as"
+        f" {variable('host')}, but not as {host[:100] or 'nothing'!r}; add that name to"
+        f" {variable('allowed_hosts')}, or make a key with `notifier keys add`",
+    )
+    return BytesResponse(
+        encode(problem),
+        status=421,
+        content_type=PROBLEM_JSON.encode(),
+        headers=[(b"cache-control", b"no-store")],
+    )
+
+
+def refuse_foreign(scope: Any, *, browser: bool = False) -> None:
     """
     What a browser does must come from a page of ours: `Sec-Fetch-Site` says so, and where that
-    is absent (old browsers, and plain http names) `Origin` does. A program sends neither, and is
-    let be, unless the request shows what only a `browser` has. Raises 403.
+    is absent (old browsers, and plain http names) `Origin` does. A program sends neither and is
+    let through, unless the request shows what only a `browser` has. Raises 403.
     RFC 6454, section 7; W3C Fetch Metadata, section 2.3.
     """
     site = origin = host = None
-    headers: Iterable[tuple[bytes, bytes]] = request.scope["headers"]
-    for name, value in headers:
+    for name, value in scope["headers"]:
         if name == b"sec-fetch-site":
             site = value
         elif name == b"origin":
@@ -42,7 +125,7 @@ def refuse_foreign(request: AnyRequest, *, browser: bool = False) -> None:
 
 
 def _is_of(origin: str, host: str) -> bool:
-    """Whether a page of this origin was got from this `Host`; a default port may be left out."""
+    """Whether a page of this origin came from this `Host`; a default port may be left out."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -54,21 +137,21 @@ def _is_of(origin: str, host: str) -> bool:
 
 
 def address_of(request: AnyRequest) -> str:
-    """Whose request it is; of one by a proxy on this machine, as the proxy says."""
+    """The caller's address; behind a proxy on this machine, the one that the proxy tells."""
     client = request.scope.get("client")
     peer = client[0] if client else ""
-    if _is_loopback(peer) and (said := request.headers.get("x-forwarded-for")):
-        return said.rpartition(",")[2].strip()[:45]
+    if _is_loopback(peer) and (told := request.headers.get("x-forwarded-for")):
+        return told.rpartition(",")[2].strip()[:45]
     return peer
 
 
 def is_secure(request: AnyRequest) -> bool:
-    """Whether the browser speaks TLS: with us, or with a proxy on this machine, as that says."""
+    """Whether the browser speaks TLS, with us or with a proxy on this machine that says so."""
     if request.scope["scheme"] == "https":
         return True
     client = request.scope.get("client")
-    said = request.headers.get("x-forwarded-proto", "")
-    return said.strip().lower() == "https" and client is not None and _is_loopback(client[0])
+    scheme = request.headers.get("x-forwarded-proto", "")
+    return scheme.strip().lower() == "https" and client is not None and _is_loopback(client[0])
 
 
 def _is_loopback(address: str) -> bool:

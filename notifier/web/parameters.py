@@ -1,6 +1,7 @@
-"""Take what stands in a request's query and header fields, or say what is wrong with it."""
+"""Read a request's query, path and header fields, or say what is wrong with them."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -8,22 +9,29 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from notifier.deliveries import Delivery
 from notifier.errors import MessageNotFound
-from notifier.web.api.resources import resource
 from notifier.web.bodies import AnyRequest, fault_of
 from notifier.web.problems import BadParameter
-from notifier.web.responses import encode
 
 Query = TypeVar("Query", bound=Struct)
 
 MAX_PARAMETERS = 100
 
-# Later versions may have more to say behind it.
+# Later versions may add more at the end.
 _TRACEPARENT = re.compile(
     rb"([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
 )
 TRACEPARENT_LENGTH = 55
+
+_WAIT = re.compile(rb'(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?=[,;]|$)', re.IGNORECASE)
+_DIGITS = 9  # Python itself refuses to read an int of thousands of digits
+PREFER = {
+    "Prefer": {
+        "description": "`wait=10`: answer once the message is final or held, or after 10 seconds. "
+        "The service has a limit of its own, NOTIFIER_WAIT_LIMIT.",
+        "schema": {"type": "string"},
+    }
+}
 
 
 def read_query(request: AnyRequest, kind: type[Query]) -> Query:
@@ -36,7 +44,7 @@ def read_query(request: AnyRequest, kind: type[Query]) -> Query:
             given.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
         )
     except ValueError:
-        raise BadParameter("*", f"there are more than {MAX_PARAMETERS} parameters") from None
+        raise BadParameter("*", f"at most {MAX_PARAMETERS} parameters are allowed") from None
     values = _gathered(pairs, kind)
     try:
         query = msgspec.convert(values, kind, strict=False)
@@ -52,9 +60,9 @@ def read_query(request: AnyRequest, kind: type[Query]) -> Query:
 def _check_literal(name: str, given: Any, read: Any) -> None:
     """Raises BadParameter where msgspec has read more into a text than the document says."""
     if read is None:
-        raise BadParameter(name, f"{given[:100]!r} is no value")
+        raise BadParameter(name, f"{given[:100]!r} is not a value")
     if isinstance(read, datetime) and ":" not in given:
-        raise BadParameter(name, "a number is no time; write it as RFC 3339 has it")
+        raise BadParameter(name, "must be a time as in RFC 3339, not a number")
 
 
 def _gathered(pairs: list[tuple[str, str]], kind: type[Struct]) -> dict[str, Any]:
@@ -64,7 +72,7 @@ def _gathered(pairs: list[tuple[str, str]], kind: type[Struct]) -> dict[str, Any
         if name in several:
             values.setdefault(name, []).extend(each for each in value.split(",") if each)
         elif name in values:
-            raise BadParameter(name, "the parameter is given twice")
+            raise BadParameter(name, "must be given only once")
         else:
             values[name] = value
     return values
@@ -76,20 +84,20 @@ def read_id(request: AnyRequest) -> str:
 
 
 def checked_id(id: str) -> str:
-    """What cannot be an id is that of no message. Raises MessageNotFound."""
+    """Raises MessageNotFound for a text that cannot be an id."""
     if not (id.isascii() and id.isalnum() and len(id) <= 64):
         raise MessageNotFound(id[:64])
     return id
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
-    """A query without parameters: one that is not known would otherwise be passed over."""
+    """A query without parameters: an unknown one is an error and not ignored."""
 
 
 def read_traceparent(headers: dict[bytes, bytes]) -> str:
     """
-    The caller's `traceparent`; empty where it has sent none that is valid, which is passed
-    over as W3C Trace Context says it must be (section 3.2).
+    The caller's `traceparent`; empty where it sent no valid one. W3C Trace Context, section 3.2,
+    says that an invalid one is ignored.
     """
     given = headers.get(b"traceparent")
     if given is None:
@@ -100,6 +108,11 @@ def read_traceparent(headers: dict[bytes, bytes]) -> str:
     return given[:TRACEPARENT_LENGTH].decode()
 
 
-def render(delivery: Delivery) -> bytes:
-    """The message resource, as bytes."""
-    return encode(resource(delivery))
+def read_wait(headers: Iterable[tuple[bytes, bytes]], *, most: float) -> float | None:
+    """
+    Seconds that the caller would wait, by the first `wait` of its Prefer fields, `most` at most;
+    None: there is none. A preference that cannot be read is ignored. RFC 7240, section 4.3.
+    """
+    fields = b",".join([value for name, value in headers if name == b"prefer"])
+    found = _WAIT.search(fields)
+    return min(float(found[1][:_DIGITS]), most) if found else None

@@ -1,4 +1,4 @@
-"""What operators and their machines ask: is it alive, is it ready, how does it fare?"""
+"""For orchestrators and operators: is the process alive, is it ready, how is the service?"""
 
 import re
 from collections.abc import Mapping
@@ -6,17 +6,17 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from litestar import route
+from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Struct, UnsetType
 
 from notifier import __version__
 from notifier.deliveries import Status
 from notifier.service import Health, Notifier
-from notifier.web.auth import Door
+from notifier.web.auth import Authentication
 from notifier.web.bodies import AnyRequest
-from notifier.web.openapi import GET, Operation, Outcome
-from notifier.web.responses import NO_STORE, Answer, encode
+from notifier.web.responses import encode
+from notifier.web.routes import JSON, OPEN, Operation, Outcome, get
 
 
 class Alive(Struct, frozen=True):
@@ -26,7 +26,7 @@ class Alive(Struct, frozen=True):
 
 
 class Readiness(Struct, frozen=True):
-    """Whether messages are accepted. Who may read is told how each relay is, and what to mend."""
+    """Whether messages are accepted. With `read` also the state of each relay, and warnings."""
 
     status: str  # `ready` or `not ready`
     reasons: tuple[str, ...]
@@ -35,7 +35,7 @@ class Readiness(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """How the service fares. Strangers are told the status and its reasons alone."""
+    """The state of the service. Without `read` only the status and its reasons."""
 
     status: str
     reasons: tuple[str, ...]
@@ -49,44 +49,47 @@ class Summary(Struct, frozen=True):
     sent_today: int | UnsetType = UNSET
 
 
-# What of a reason a stranger may see: words before the first colon, without a host or a path.
+# The part of a reason that a stranger may see: words before the first colon, no host and no path.
 _PLAIN = re.compile(r"[A-Za-z_' ]{1,80}")
+
+
+TAG = "probes"
 
 
 class Probes:
     """/livez, /readyz and /health."""
 
-    def __init__(self, service: Notifier, door: Door) -> None:
+    def __init__(self, service: Notifier, authentication: Authentication) -> None:
         self._service = service
-        self._door = door
+        self._authentication = authentication
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            _probe("/livez", "isAlive", "Is it alive?", LIVE)(self.live),
-            _probe("/readyz", "isReady", "Is it ready?", READY)(self.ready),
-            _probe("/health", "getHealth", "How does it fare?", HEALTH)(self.health),
+            get("/livez", self.live, OPEN, LIVE),
+            get("/readyz", self.ready, OPEN, READY),
+            get("/health", self.health, OPEN, HEALTH),
         ]
 
-    async def live(self, request: AnyRequest) -> Answer:  # noqa: ARG002 - Litestar calls it by name
-        """As long as the loop turns. A relay that is down is no reason to start it anew."""
-        return Answer(encode(Alive()), headers=[NO_STORE])
+    async def live(self) -> Alive:
+        """As long as the event loop runs. A relay that is down is no reason for a restart."""
+        return Alive()
 
-    async def ready(self, request: AnyRequest) -> Answer:
+    async def ready(self, request: AnyRequest) -> Response[Readiness]:
         """
         Messages are accepted: the journal can be written, and the service is not stopping.
-        A relay that is down is told, but is no reason to send messages elsewhere: they wait.
+        A relay that is down is shown, but is no reason to send messages elsewhere: they wait.
         """
         health = self._service.health()
         body = Readiness(_word(health), _plain(health.reasons))
-        if await self._door.trusts(request):
+        if await self._trusts(request):
             body = Readiness(_word(health), health.reasons, _relays(health), health.warnings)
-        return Answer(encode(body), status=_status(health), headers=[NO_STORE])
+        return Response(body, status_code=_status(health))
 
-    async def health(self, request: AnyRequest) -> Answer:
+    async def health(self, request: AnyRequest) -> Response[bytes]:
         """The same, and the backlog, for people to read."""
         health = self._service.health()
         body = Summary(_word(health), _plain(health.reasons))
-        if await self._door.trusts(request):
+        if await self._trusts(request):
             body = Summary(
                 status=_word(health),
                 reasons=health.reasons,
@@ -97,14 +100,18 @@ class Probes:
                 counts=health.counts,
                 oldest_due_at=health.oldest_due_at,
                 relays=_relays(health),
-                sent_today=self._service.history.sent_today(),
+                sent_today=self._service.sent_today(),
             )
         text = msgspec.json.format(encode(body), indent=2)
-        return Answer(text, status=_status(health), headers=[NO_STORE])
+        return Response(text, status_code=_status(health), media_type=JSON)
+
+    async def _trusts(self, request: AnyRequest) -> bool:
+        """Whether the caller may see more than a stranger."""
+        return (await self._authentication.visitor(request)).reads
 
 
 def _plain(reasons: tuple[str, ...]) -> tuple[str, ...]:
-    """For strangers: what is wrong, but not where."""
+    """What is wrong, but not where: for strangers."""
     heads = [reason.partition(":")[0] for reason in reasons]
     return tuple(head if _PLAIN.fullmatch(head) else "unavailable" for head in heads)
 
@@ -126,27 +133,27 @@ _READY = Readiness("ready", (), (_LINE,))
 _SUMMARY = Summary("ready", (), (), __version__, False, 0, {Status.SENT: 17}, None, (_LINE,), 17)
 _NOT_READY = Readiness("not ready", ("draining",), (_LINE,))
 
-LIVE = Operation(answers={200: Outcome("It is.", Alive, Alive())})
+LIVE = Operation(
+    id="isAlive",
+    summary="Is the process alive?",
+    tag=TAG,
+    answers={200: Outcome("The process is alive.", Alive, Alive())},
+)
 READY = Operation(
+    id="isReady",
+    summary="Are messages accepted?",
+    tag=TAG,
     answers={
-        200: Outcome("It is.", Readiness, _READY),
-        503: Outcome("It is not; `reasons` says why.", Readiness, _NOT_READY),
-    }
+        200: Outcome("Messages are accepted.", Readiness, _READY),
+        503: Outcome("Messages are not accepted; `reasons` says why.", Readiness, _NOT_READY),
+    },
 )
 HEALTH = Operation(
+    id="getHealth",
+    summary="How is the service?",
+    tag=TAG,
     answers={
-        200: Outcome("It is ready.", Summary, _SUMMARY),
-        503: Outcome("It is not ready; `reasons` says why.", Summary),
-    }
+        200: Outcome("The service is ready.", Summary, _SUMMARY),
+        503: Outcome("The service is not ready; `reasons` says why.", Summary),
+    },
 )
-
-
-def _probe(path: str, id: str, summary: str, operation: Operation) -> Any:
-    return route(
-        path,
-        http_method=GET,
-        operation_id=id,
-        summary=summary,
-        tags=["probes"],
-        opt={"operation": operation},
-    )

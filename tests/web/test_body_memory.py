@@ -7,8 +7,8 @@ import json
 import pytest
 
 from notifier.errors import Unavailable
-from notifier.web import body_memory as room
-from notifier.web.body_memory import Place, Room
+from notifier.web import body_memory
+from notifier.web.body_memory import BodyMemory, Place
 from tests.process import Server, message
 from tests.waiting import LIMIT
 
@@ -18,7 +18,7 @@ BODIES = 4
 
 @pytest.fixture(autouse=True)
 def room_for_four(monkeypatch):
-    monkeypatch.setattr(room, "BODIES", BODIES)
+    monkeypatch.setattr(body_memory, "BODIES", BODIES)
 
 
 class Body:
@@ -54,7 +54,7 @@ async def full_of(of, caller, bodies):
 
 async def test_what_has_not_arrived_takes_no_room():
     """A hundred that have begun, with small pieces: another one has all the room."""
-    of = Room(largest=LARGEST)
+    of = BodyMemory(largest=LARGEST)
     begun = [Body(of, "a") for _ in range(100)]
     for body in begun:
         await body.taking(100_000)
@@ -65,7 +65,7 @@ async def test_what_has_not_arrived_takes_no_room():
 
 async def test_one_caller_cannot_fill_the_room():
     """Its next waits; another caller's does not."""
-    of = Room(largest=LARGEST)
+    of = BodyMemory(largest=LARGEST)
     await full_of(of, "a", BODIES - 1)
     own = Body(of, "a").taking(LARGEST)
     await settled()
@@ -76,7 +76,7 @@ async def test_one_caller_cannot_fill_the_room():
 
 async def test_callers_have_turns():
     """Three of one wait, then one of another: the other's is the second to be let in."""
-    of = Room(largest=LARGEST)
+    of = BodyMemory(largest=LARGEST)
     held = await full_of(of, "x", 2) + await full_of(of, "y", 2)
     waiting = [Body(of, "a") for _ in range(3)]
     coming = [body.taking(LARGEST) for body in waiting]
@@ -97,7 +97,7 @@ async def test_callers_have_turns():
 
 async def test_the_first_to_begin_comes_to_its_end():
     """Eight at once, each with half of it here: none waits for ever."""
-    of = Room(largest=LARGEST)
+    of = BodyMemory(largest=LARGEST)
     bodies = [Body(of, "ab"[number % 2]) for number in range(8)]
     for body in bodies:
         await body.taking(LARGEST // 2)
@@ -110,7 +110,7 @@ async def test_the_first_to_begin_comes_to_its_end():
 
 async def test_one_who_gives_up_waiting_lets_the_next_in():
     """What stood behind it in its caller's line, and fits, is let in at once."""
-    of = Room(largest=LARGEST)
+    of = BodyMemory(largest=LARGEST)
     held = await full_of(of, "x", 2) + await full_of(of, "y", 1)
     part = Body(of, "y")
     await part.taking(LARGEST // 2)
@@ -131,8 +131,8 @@ async def test_one_who_gives_up_waiting_lets_the_next_in():
 
 async def test_one_who_waits_for_long_is_told_so(monkeypatch):
     """503, and it holds nothing afterwards."""
-    monkeypatch.setattr(room, "WAIT_SECONDS", 0.01)
-    of = Room(largest=LARGEST)
+    monkeypatch.setattr(body_memory, "WAIT_SECONDS", 0.01)
+    of = BodyMemory(largest=LARGEST)
     await full_of(of, "a", BODIES - 1)
     body = Body(of, "a")
     with pytest.raises(Unavailable):

@@ -12,8 +12,8 @@ from notifier.journal import Filter
 from notifier.keys import KeyScope
 from notifier.service import Notifier
 from notifier.settings import Settings
-from notifier.web.access import access_to
 from notifier.web.app import create_app
+from notifier.web.routes import access_to
 from tests.api_keys import made
 from tests.clocks import WallClock
 from tests.paths import PACKAGE
@@ -74,22 +74,21 @@ async def test_every_call_that_makes_messages_is_held_to_these_tests(tmp_path):
         found = {
             path
             for path, handler in routes_of(create_app(service))
-            if (access := access_to(handler)) is not None
-            and access.scope is KeyScope.SEND
+            if access_to(handler).scope is KeyScope.SEND
             and "POST" in {str(method) for method in handler.http_methods}
         }
     assert found == MAKERS.keys() | MAKES_NONE
 
 
 def test_one_module_alone_hands_in():
-    """Any other way from the web to the desk would go past the idempotency keys."""
+    """Any other way from the web to the service would go past the idempotency keys."""
     callers = {
         path.name
-        for path in (PACKAGE / "web").glob("*.py")
+        for path in (PACKAGE / "web").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and ast.unparse(node).endswith("intake.submit")
+        if isinstance(node, ast.Attribute) and ast.unparse(node).endswith("service.submit")
     }
-    assert callers == {"submission.py"}
+    assert callers == {"idempotency.py"}
 
 
 @every_maker

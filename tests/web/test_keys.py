@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from notifier.keys import KeyKind, Keys, KeyScope
-from notifier.web.access import Access, access_to
 from notifier.web.app import create_app
+from notifier.web.routes import Access, access_to
 from tests.api_keys import look, made
 from tests.relay import ScriptedRelay
 from tests.routes import NOWHERE, concrete, routes_of

@@ -73,7 +73,8 @@ async def test_behind_tls_the_cookie_is_for_this_host_alone(tmp_path):
         name, _, rest = answer.headers["set-cookie"].partition("=")
         token, *rules = rest.split("; ")
         assert name == SECURE_COOKIE == "__Host-notifier_session"
-        assert rules == ["Path=/", "HttpOnly", "SameSite=Strict", "Secure"]
+        rules = sorted(map(str.lower, rules))
+        assert rules == ["httponly", "path=/", "samesite=strict", "secure"]
         client.cookies.clear()
         for sent, status in ((SECURE_COOKIE, 200), (COOKIE, 401)):
             headers = PROXIED | {"Cookie": f"{sent}={token}"}

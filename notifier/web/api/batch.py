@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
@@ -11,19 +10,19 @@ from notifier.errors import InvalidMessage, Rejected
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.message_json import Batch, read_batch
-from notifier.web.api.messages import TAGS
+from notifier.web.api.messages import TAG
 from notifier.web.api.resources import MessageResource, resource
 from notifier.web.bodies import AnyRequest, read_json
-from notifier.web.openapi import Operation, Outcome
+from notifier.web.idempotency import IDEMPOTENCY, REPLAY, submit
 from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadHeader, Problem, problem_of
-from notifier.web.responses import Answer, encode
-from notifier.web.submission import IDEMPOTENCY, REPLAY, submit
+from notifier.web.responses import BytesResponse, encode
+from notifier.web.routes import SEND, Operation, Outcome, post
 
 STRICT, PERMISSIVE = b"strict", b"permissive"
 VALIDATION = {
     "X-Batch-Validation": {
-        "description": "`strict`: one message that cannot be sent turns down all of them. "
+        "description": "`strict`: if one message cannot be sent, all are refused. "
         "`permissive`: the others are accepted.",
         "schema": {"type": "string", "enum": ["strict", "permissive"], "default": "strict"},
     }
@@ -37,7 +36,7 @@ class Accepted(Struct, frozen=True):
 
 
 class One(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one message: it is accepted, or what is wrong with it."""
+    """The result for one message: the accepted message, or what is wrong with it."""
 
     status: int
     message: MessageResource | None = None
@@ -45,7 +44,7 @@ class One(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Mixed(Struct, frozen=True):
-    """What became of each, in order."""
+    """The result for each message, in order."""
 
     items: tuple[One, ...]
 
@@ -58,19 +57,10 @@ class Batches:
         self._limit = service.settings.max_body
 
     def routes(self) -> list[HTTPRouteHandler]:
-        return [
-            post(
-                "/v1/messages/batch",
-                status_code=202,
-                operation_id="sendBatch",
-                summary="Send up to 1,000 messages at once",
-                tags=TAGS,
-                opt={"operation": BATCH},
-            )(self.send)
-        ]
+        return [post("/v1/messages/batch", self.send, SEND, SEND_BATCH)]
 
-    async def send(self, request: AnyRequest) -> Answer:
-        """Those that are accepted are on disk, all of them, when the answer arrives."""
+    async def send(self, request: AnyRequest) -> BytesResponse:
+        """When the answer arrives, every accepted message is on disk."""
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
         read_query(request, Nothing)
@@ -88,15 +78,16 @@ class Batches:
                 strict=strict,
             )
         except InvalidMessage as error:
-            # Of one alone the desk does not say which it was.
+            # Where there is only one message its faults come without its position.
             raise _first(error) if len(messages) == 1 else error from None
-        return Answer(submitted.body, status=202 if strict else 207, headers=submitted.headers)
+        status = 202 if strict else 207
+        return BytesResponse(submitted.body, status=status, headers=submitted.headers)
 
 
 def _strict(headers: dict[bytes, bytes]) -> bool:
     given = headers.get(b"x-batch-validation", STRICT).lower()
     if given not in {STRICT, PERMISSIVE}:
-        raise BadHeader("X-Batch-Validation", "is neither `strict` nor `permissive`")
+        raise BadHeader("X-Batch-Validation", "must be `strict` or `permissive`")
     return given == STRICT
 
 
@@ -119,19 +110,22 @@ def _one(result: Delivery | Rejected) -> One:
     return One(status=problem.status, problem=problem)
 
 
-BATCH = Operation(
+SEND_BATCH = Operation(
+    id="sendBatch",
+    summary="Send up to 1,000 messages at once",
+    tag=TAG,
     body=Batch,
     examples=examples.BATCHES,
     headers=IDEMPOTENCY | VALIDATION,
     answers={
         202: Outcome(
-            "All are in the journal on disk.",
+            "Every message is in the journal on disk.",
             Accepted,
             Accepted((examples.ACCEPTED,)),
             headers=REPLAY,
         ),
         207: Outcome(
-            "Permissive: what became of each. Those with 202 are in the journal on disk.",
+            "Permissive: the result of each. Those with 202 are in the journal on disk.",
             Mixed,
             Mixed((One(status=202, message=examples.ACCEPTED),)),
             headers=REPLAY,

@@ -1,9 +1,7 @@
-"""A closer look at one message: what was said, what was sent, and what comes next."""
+"""One message in detail: the conversations, the source, and an explanation."""
 
 from datetime import datetime
-from typing import Any
 
-from litestar import route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
@@ -15,16 +13,16 @@ from notifier.errors import MessageNotFound
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.explanation import Explanation, Situation, explain
-from notifier.web.api.messages import MAIL, TAGS, TEXT, source
+from notifier.web.api.messages import MAIL, TAG, TEXT, source
 from notifier.web.api.relays import relays_for
 from notifier.web.bodies import AnyRequest
-from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import read_id
-from notifier.web.responses import NO_STORE, Answer, encode
+from notifier.web.responses import BytesResponse
+from notifier.web.routes import READ_OWN, Operation, Outcome, get
 
 
-class Talk(Struct, frozen=True):
-    """One attempt, and the lines that went to and fro: `C: ` ours, `S: ` the relay's."""
+class AttemptConversation(Struct, frozen=True):
+    """One attempt and its lines: `C: ` ours, `S: ` the relay's."""
 
     relay: str
     started_at: datetime
@@ -36,67 +34,68 @@ class Talk(Struct, frozen=True):
 
 
 class Conversation(Struct, frozen=True):
-    """Every attempt that is kept. Between the first and the last ones some may be left out."""
+    """Every attempt that is kept. After the first ones some may be left out."""
 
     id: str
-    attempts: tuple[Talk, ...]
+    attempts: tuple[AttemptConversation, ...]
     attempts_dropped: int
 
 
-class Views:
+class Details:
     """/v1/messages/{id}/conversation, /source and /explain."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
 
     def routes(self) -> list[HTTPRouteHandler]:
+        message = "/v1/messages/{id:str}"
         return [
-            _view("conversation", "getConversation", "See what was said to relays", CONVERSATION)(
-                self.conversation
-            ),
-            _view("source", "getSource", "See what is or was sent", SOURCE)(self.source),
-            _view("explain", "explainMessage", "Why is it where it is?", EXPLAIN)(self.explain),
+            get(f"{message}/conversation", self.conversation, READ_OWN, CONVERSATION),
+            get(f"{message}/source", self.source, READ_OWN, SOURCE),
+            get(f"{message}/explain", self.explain, READ_OWN, EXPLAIN),
         ]
 
-    async def conversation(self, request: AnyRequest) -> Answer:
-        """Attempt by attempt, with secrets and the message itself struck out."""
-        delivery = await self._service.journal.get(read_id(request), conversations=True)
-        talks = tuple(map(_talk, delivery.attempts))
-        body = Conversation(delivery.id, talks, delivery.attempts_dropped)
-        return Answer(encode(body), headers=[NO_STORE])
+    async def conversation(self, request: AnyRequest) -> Conversation:
+        """Attempt by attempt, without secrets and without the message itself."""
+        delivery = await self._service.message(read_id(request), conversations=True)
+        attempts = tuple(map(_attempt, delivery.attempts))
+        return Conversation(delivery.id, attempts, delivery.attempts_dropped)
 
-    async def source(self, request: AnyRequest) -> Answer:
-        """Every byte of the mail; of a text message the mails, or what its provider is asked."""
+    async def source(self, request: AnyRequest) -> BytesResponse:
+        """Every byte of the mail; for a text message its mails, or the request to its provider."""
         id = read_id(request)
-        delivery = await self._service.journal.get(id)
-        try:
-            content = await self._service.journal.content(id)
-        except MessageNotFound:
-            raise NotFoundException(
-                "the content of this message has been pruned (NOTIFIER_BODY_RETENTION)"
-            ) from None
+        delivery = await self._service.message(id)
+        content = await content_of(self._service, id)
         return source(delivery.dated(content), text=delivery.channel == "sms")
 
-    async def explain(self, request: AnyRequest) -> Answer:
-        """What stands in its way, when it goes on by itself, and what a person can do."""
-        delivery = await self._service.journal.get(read_id(request))
-        return Answer(
-            encode(explain(delivery, self._situation(delivery.route))), headers=[NO_STORE]
-        )
+    async def explain(self, request: AnyRequest) -> Explanation:
+        """What holds it up, when it goes on by itself, and what a person can do."""
+        delivery = await self._service.message(read_id(request))
+        return explain(delivery, self._situation(delivery.route))
 
     def _situation(self, route: Route) -> Situation:
-        service = self._service
+        health = self._service.health()
         return Situation(
             now=utc_now(),
-            relays=relays_for(service.transports, route),
-            paused=service.dispatcher.paused,
-            draining=service.draining,
-            trouble=service.upkeep.trouble,
+            relays=relays_for(self._service, route),
+            paused=health.paused,
+            draining=self._service.draining,
+            trouble=health.trouble,
         )
 
 
-def _talk(attempt: Attempt) -> Talk:
-    return Talk(
+async def content_of(service: Notifier, id: str) -> bytes:
+    """What is or was sent. Raises NotFoundException once it has been pruned."""
+    try:
+        return await service.content(id)
+    except MessageNotFound:
+        raise NotFoundException(
+            "the content of this message has been pruned (NOTIFIER_BODY_RETENTION)"
+        ) from None
+
+
+def _attempt(attempt: Attempt) -> AttemptConversation:
+    return AttemptConversation(
         attempt.relay,
         attempt.started_at,
         attempt.seconds,
@@ -108,13 +107,19 @@ def _talk(attempt: Attempt) -> Talk:
 
 
 CONVERSATION = Operation(
-    answers={200: Outcome("What was said.", Conversation, examples.CONVERSATION)},
+    id="getConversation",
+    summary="Show what was said to relays",
+    tag=TAG,
+    answers={200: Outcome("Every attempt that is kept.", Conversation, examples.CONVERSATION)},
     problems=(404, 503),
 )
 SOURCE = Operation(
+    id="getSource",
+    summary="Show what is or was sent",
+    tag=TAG,
     answers={
         200: Outcome(
-            "As it went out, or will.",
+            "As it was sent, or will be.",
             str,
             examples.SOURCE,
             media_type=MAIL.media_type,
@@ -124,16 +129,9 @@ SOURCE = Operation(
     problems=(404, 503),
 )
 EXPLAIN = Operation(
-    answers={200: Outcome("In words.", Explanation, examples.EXPLANATION)}, problems=(404, 503)
+    id="explainMessage",
+    summary="Explain why a message has its status",
+    tag=TAG,
+    answers={200: Outcome("The explanation, in words.", Explanation, examples.EXPLANATION)},
+    problems=(404, 503),
 )
-
-
-def _view(path: str, id: str, summary: str, operation: Operation) -> Any:
-    return route(
-        f"/v1/messages/{{id:str}}/{path}",
-        http_method=GET,
-        operation_id=id,
-        summary=summary,
-        tags=TAGS,
-        opt={"operation": operation},
-    )

@@ -1,25 +1,24 @@
-"""What happens, as it happens: server-sent events at /v1/events."""
+"""Every change as it happens: server-sent events at /v1/events."""
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
-from litestar import route
-from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Delivery, Status
 from notifier.feed import News
 from notifier.service import Notifier
+from notifier.web.api.resources import render
 from notifier.web.bodies import AnyRequest
-from notifier.web.openapi import Operation, Outcome
-from notifier.web.parameters import checked_id, read_query, render
+from notifier.web.parameters import checked_id, read_query
 from notifier.web.responses import encode
-from notifier.web.sse import KeepAlive, Stream, event
+from notifier.web.routes import READ, Operation, Outcome, stream
+from notifier.web.sse import KEEP_ALIVE, Stream, event
 
 DIGEST_SECONDS = 1.0  # between two digests, at least
-
 
 Id = Annotated[str, Meta(max_length=64)]
 
@@ -31,8 +30,9 @@ class EventQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     digest: Annotated[
         bool,
         Meta(
-            description="Of all: once a second the ids of what has changed, the latest alone where "
-            "much has, instead of every message each time. For those who show it to people."
+            description="Without `message`: once a second the ids of the messages that have "
+            "changed, instead of each message each time. Where too many have, only the latest. "
+            "For pages that people look at."
         ),
     ] = False
 
@@ -45,111 +45,107 @@ class Event(Struct, frozen=True):
 
 
 class Events:
-    """Streams to whoever listens. A reader that is slow loses the oldest news, not the newest."""
+    """Streams to every reader. One that is too slow loses the oldest news, not the newest."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
         self._figures = Figures(service)
-        self._keep_alive = KeepAlive()
 
     def routes(self) -> list[HTTPRouteHandler]:
-        return [
-            route(
-                "/v1/events",
-                http_method=[HttpMethod.GET],
-                operation_id="followEvents",
-                summary="Follow what happens",
-                tags=["messages"],
-                opt={"operation": EVENTS},
-            )(self.follow)
-        ]
+        return [stream("/v1/events", self.follow, READ, EVENTS)]
 
     async def follow(self, request: AnyRequest) -> Stream:
         """
-        `event: message` with the message as it is now, whenever that changes, or with `digest`
+        `event: message` with the message as it is now, whenever it changes, or with `digest`
         `event: changed` with ids; `event: queue` with the number of messages by status;
-        `event: closing` when the service stops. Of one message: first as it is already.
+        `event: closing` when the service stops. With `message`: first that message as it is.
         """
         query = read_query(request, EventQuery)
-        return Stream(partial(self._tell, query), self._keep_alive)
+        return Stream(partial(self._write, query))
 
-    async def _tell(self, query: EventQuery, stream: Stream) -> None:
+    async def _write(self, query: EventQuery, stream: Stream) -> None:
         if query.message is not None:
-            await self._tell_of(query.message, stream)
+            await self._write_one(query.message, stream)
         elif query.digest:
-            await self._tell_ids(stream)
+            await self._write_all(stream, _ids, pause=DIGEST_SECONDS)
         else:
-            await self._tell_all(stream)
+            await self._write_all(stream, _messages)
         await stream.write(event(b"closing", b"{}"), last=True)
 
-    async def _tell_all(self, stream: Stream) -> None:
-        told = self._figures.words()
-        await stream.write(told)
-        with self._service.feed.follow() as following:
+    async def _write_all(
+        self, stream: Stream, events: Callable[[Sequence[News]], bytes], *, pause: float = 0.0
+    ) -> None:
+        figures = self._figures.event()
+        await stream.write(figures)
+        with self._service.follow() as following:
             while not following.over:
-                pieces = [_words(news) for news in await following.next()]
-                figures = self._figures.words()
-                if figures is not told:
-                    told = figures
-                    pieces.append(figures)
-                if pieces:
-                    await stream.write(b"".join(pieces))
+                data = events(await following.next())
+                if (latest := self._figures.event()) is not figures:
+                    figures = latest
+                    data += figures
+                if data:
+                    await stream.write(data)
+                else:
+                    await stream.keep_alive()
+                if pause:
+                    await asyncio.sleep(pause)
 
-    async def _tell_ids(self, stream: Stream) -> None:
-        told = self._figures.words()
-        await stream.write(told)
-        with self._service.feed.follow() as following:
-            while not following.over:
-                ids = dict.fromkeys(news.delivery.id for news in await following.next())
-                pieces = [event(b"changed", encode(list(ids)))] if ids else []
-                figures = self._figures.words()
-                if figures is not told:
-                    told = figures
-                    pieces.append(figures)
-                if pieces:
-                    await stream.write(b"".join(pieces))
-                await asyncio.sleep(DIGEST_SECONDS)
-
-    async def _tell_of(self, id: str, stream: Stream) -> None:
-        """Raises MessageNotFound, before the stream has begun."""
-        with self._service.feed.subscribe(id) as news:
-            await stream.write(_told(await self._service.journal.get(checked_id(id))))
-            while (delivery := await news.next()) is not None:
-                await stream.write(_told(delivery))
+    async def _write_one(self, id: str, stream: Stream) -> None:
+        """Raises MessageNotFound before the stream has begun."""
+        with self._service.subscribe(id) as news:
+            await stream.write(_message(await self._service.message(checked_id(id))))
+            while True:
+                try:
+                    delivery = await asyncio.wait_for(news.next(), stream.quiet)
+                except TimeoutError:
+                    await stream.write(KEEP_ALIVE)
+                    continue
+                if delivery is None:
+                    return
+                await stream.write(_message(delivery))
 
 
 class Figures:
-    """How many messages there are by status, written once for everybody."""
+    """The numbers of messages by status, rendered once for all readers."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
-        self._counts: dict[Status, int] | None = None
-        self._words = b""
+        self._counts: Mapping[Status, int] | None = None
+        self._event = b""
 
-    def words(self) -> bytes:
+    def event(self) -> bytes:
         """The event; the same object as long as nothing has changed."""
-        counts = self._service.upkeep.backlog.counts
+        counts = self._service.counts
         if counts != self._counts:
             self._counts = counts
-            self._words = event(b"queue", encode({str(k): n for k, n in counts.items()}))
-        return self._words
+            self._event = event(b"queue", encode({str(k): n for k, n in counts.items()}))
+        return self._event
 
 
-def _words(news: News) -> bytes:
-    if not news.words:
-        news.words = _told(news.delivery)
-    return news.words
+def _messages(news: Sequence[News]) -> bytes:
+    for each in news:
+        if not each.words:
+            each.words = _message(each.delivery)
+    return b"".join([each.words for each in news])
 
 
-def _told(delivery: Delivery) -> bytes:
+def _ids(news: Sequence[News]) -> bytes:
+    ids = list(dict.fromkeys(each.delivery.id for each in news))
+    return event(b"changed", encode(ids)) if ids else b""
+
+
+def _message(delivery: Delivery) -> bytes:
     return event(b"message", render(delivery))
 
 
 EVENTS = Operation(
+    id="followEvents",
+    summary="Follow every change",
+    tag="messages",
     query=EventQuery,
     answers={
         200: Outcome(
-            "A stream that goes on until one side ends it.",
+            "A stream that goes on until one side closes it.",
             Event,
             Event("queue", '{"sent": 17}'),
             media_type="text/event-stream",

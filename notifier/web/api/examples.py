@@ -90,7 +90,7 @@ Dear Ann,
 your order 1042 is on its way.
 """
 
-LEGACY_EMAILS: dict[str, dict[str, Any]] = {
+SIMPLE_EMAILS: dict[str, dict[str, Any]] = {
     "text": {
         "email_to": "ann@example.net",
         "email_from": "shop@example.org",
@@ -105,10 +105,10 @@ LEGACY_EMAILS: dict[str, dict[str, Any]] = {
         "message": "<p>Everything at <b>half the price</b>.</p>",
     },
 }
-LEGACY_QUEUED = {"result": "queued", "id": _QUEUED.id}
-LEGACY_SENT = {"result": "sent: 250 2.0.0 Ok: queued as 4c8F2k1QzN", "id": _QUEUED.id}
+SIMPLE_QUEUED = {"result": "queued", "id": _QUEUED.id}
+SIMPLE_SENT = {"result": "sent: 250 2.0.0 Ok: queued as 4c8F2k1QzN", "id": _QUEUED.id}
 
-LEGACY_TEXTS: dict[str, dict[str, Any]] = {
+SIMPLE_TEXTS: dict[str, dict[str, Any]] = {
     "gateway": {
         "phone_number": "2025550123",
         "provider": "US Cellular",

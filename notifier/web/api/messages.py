@@ -1,10 +1,7 @@
 """Messages, as a resource: /v1/messages."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from litestar import post, route
-from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 
 from notifier.deliveries import Delivery, Status
@@ -14,116 +11,122 @@ from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.message_json import AnyMessage, read_message
 from notifier.web.api.queries import MessageQuery, SendQuery, ShowQuery
-from notifier.web.api.resources import MessageList, MessageResource, resource
+from notifier.web.api.resources import MessageList, MessageResource, render, resource
 from notifier.web.auth import by_of, caller_of, key_of, narrowed
 from notifier.web.bodies import AnyRequest, read_json
-from notifier.web.openapi import GET, Operation, Outcome
-from notifier.web.parameters import (
-    read_id,
-    read_query,
-    render,
+from notifier.web.idempotency import IDEMPOTENCY, REPLAY, id_of, read_idempotency_key, submit
+from notifier.web.parameters import PREFER, read_id, read_query, read_wait
+from notifier.web.responses import BytesResponse
+from notifier.web.routes import (
+    MANAGE,
+    READ_OWN,
+    SEND,
+    Operation,
+    Outcome,
+    get,
+    options,
+    post,
 )
-from notifier.web.prefer import PREFER, applied, read_wait
-from notifier.web.responses import NO_STORE, Answer, encode
-from notifier.web.submission import IDEMPOTENCY, REPLAY, id_of, submit
 
-TAGS = ["messages"]
-ENTITY = 2  # header fields that every answer begins with: of what kind and how long it is
+TAG = "messages"
+ENTITY = 2  # the first header fields of a response: content type and length
 
 
 class Messages:
-    """Send messages, see what became of them, and change their course."""
+    """Send messages, see what became of them, and act on them."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
         self._limit = service.settings.max_body
-        self._patience = service.settings.wait_limit
+        self._longest_wait = service.settings.wait_limit
         self._base = f"{service.settings.public_path}/v1/messages/".encode()
 
     def routes(self) -> list[HTTPRouteHandler]:
+        message = "/v1/messages/{id:str}"
         return [
-            # First: Litestar's own would know only the methods of the handler that comes next.
-            route("/v1/messages", http_method=[HttpMethod.OPTIONS])(self.options),
-            _sending(self.send),
-            _reading("/v1/messages", self.list, "listMessages", "List messages", LIST),
-            _reading("/v1/messages/{id:str}", self.show, "getMessage", "Look at a message", SHOW),
-            _acting(self.cancel, "cancel", "Call off a message that waits"),
-            _acting(self.retry, "retry", "Send again what failed or was held"),
-            _acting(self.send_now, "send-now", "Send now what waits"),
+            options("/v1/messages", self.options, SEND),
+            post("/v1/messages", self.send, SEND, SEND_MESSAGE),
+            get("/v1/messages", self.list, READ_OWN, LIST),
+            get(message, self.show, READ_OWN, SHOW),
+            post(f"{message}/cancel", self.cancel, MANAGE, CANCEL),
+            post(f"{message}/retry", self.retry, MANAGE, RETRY),
+            post(f"{message}/send-now", self.send_now, MANAGE, SEND_NOW),
         ]
 
-    async def options(self, request: AnyRequest) -> Answer:  # noqa: ARG002 - Litestar calls it by name
-        answer = Answer(b"", status=204)
-        answer.headers = [(b"allow", b"GET, HEAD, OPTIONS, POST")]  # RFC 9110, section 8.6
-        return answer
+    async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
+        allow = (b"allow", b"GET, HEAD, OPTIONS, POST")  # RFC 9110, section 8.6
+        response = BytesResponse(b"", status=204)
+        response.headers = [allow]
+        return response
 
-    async def send(self, request: AnyRequest) -> Answer:
-        """It is on disk, and in our care, when the answer arrives."""
+    async def send(self, request: AnyRequest) -> BytesResponse:
+        """When the answer arrives, the message is on disk and the service sends it."""
         scope = request.scope
         headers = dict(scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
         dry_run = scope["query_string"] and read_query(request, SendQuery).dry_run
         message = read_message(body)
         if dry_run:
+            read_idempotency_key(request, headers)
             return await self._preview(request, message)
         submitted = await submit(self._service, request, headers, body, (message,), render=_single)
         id = id_of(submitted)
         location = (b"location", self._base + id.encode())
-        answer = Answer(submitted.body, status=202, headers=[location, *submitted.headers])
-        if b"prefer" in headers and (wait := read_wait(scope["headers"], most=self._patience)):
-            return await self._final(id, wait, answer)
-        return answer
+        accepted = BytesResponse(submitted.body, status=202, headers=[location, *submitted.headers])
+        if b"prefer" in headers and (wait := read_wait(scope["headers"], most=self._longest_wait)):
+            return await self._final(id, wait, accepted)
+        return accepted
 
-    async def _preview(self, request: AnyRequest, message: Message) -> Answer:
-        entry = await self._service.intake.preview(message, key=key_of(request))
+    async def _preview(self, request: AnyRequest, message: Message) -> BytesResponse:
+        entry = await self._service.preview(message, key=key_of(request))
         return source(entry.content, text=isinstance(message, Sms))
 
-    async def _final(self, id: str, wait: float, accepted: Answer) -> Answer:
-        """The message once it is final or held, or else as it is after so many seconds."""
+    async def _final(self, id: str, wait: float, accepted: BytesResponse) -> BytesResponse:
+        """The message once it is final or held, or as it is after so many seconds."""
         try:
             delivery = await self._service.outcome(id, timeout=wait)
-        except MessageNotFound:  # a replayed one that has been pruned since
+        except MessageNotFound:  # the request was a repeated one, and its message is pruned
             return accepted
         settled = delivery.status.final or delivery.status is Status.HELD
-        headers = [*accepted.headers[ENTITY:], applied(wait)]
-        return Answer(render(delivery), status=200 if settled else 202, headers=headers)
+        headers = [*accepted.headers[ENTITY:], (b"preference-applied", b"wait=%d" % wait)]
+        return BytesResponse(render(delivery), status=200 if settled else 202, headers=headers)
 
-    async def list(self, request: AnyRequest) -> Answer:
+    async def list(self, request: AnyRequest) -> MessageList:
+        """Newest first. A key with only `send` sees the messages that were sent with it."""
         query = read_query(request, MessageQuery)
-        page = await self._service.journal.find(
+        page = await self._service.messages(
             narrowed(query.filter(), request),
             limit=query.limit,
             cursor=query.cursor,
             by=caller_of(request),
         )
-        found = MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
-        return Answer(encode(found), headers=[NO_STORE])
+        return MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
 
-    async def show(self, request: AnyRequest) -> Answer:
-        """With `wait`, once its status or the number of its attempts is not what it is now."""
+    async def show(self, request: AnyRequest) -> MessageResource:
+        """With `wait`, once its status or the number of its attempts has changed."""
         id = read_id(request)
         query = read_query(request, ShowQuery)
-        delivery = await self._service.journal.get(id)
+        delivery = await self._service.message(id)
         if query.wait and not delivery.status.final:
             seen = progress(delivery)
             delivery = await self._service.outcome(
                 id,
-                timeout=min(query.wait, self._patience),
+                timeout=min(query.wait, self._longest_wait),
                 seen=lambda now: progress(now) == seen,
             )
-        return _shown(delivery)
+        return resource(delivery)
 
-    async def cancel(self, request: AnyRequest) -> Answer:
-        """Nothing of it has left, and nothing will."""
-        return _shown(await self._service.cancel(read_id(request), by=by_of(request)))
+    async def cancel(self, request: AnyRequest) -> MessageResource:
+        """Nothing of it has been sent, and nothing will be."""
+        return resource(await self._service.cancel(read_id(request), by=by_of(request)))
 
-    async def retry(self, request: AnyRequest) -> Answer:
-        """Recipients that have it already are left out."""
-        return _shown(await self._service.retry(read_id(request), by=by_of(request)))
+    async def retry(self, request: AnyRequest) -> MessageResource:
+        """Recipients that already got it are left out."""
+        return resource(await self._service.retry(read_id(request), by=by_of(request)))
 
-    async def send_now(self, request: AnyRequest) -> Answer:
+    async def send_now(self, request: AnyRequest) -> MessageResource:
         """It is due at once."""
-        return _shown(await self._service.send_now(read_id(request), by=by_of(request)))
+        return resource(await self._service.send_now(read_id(request), by=by_of(request)))
 
 
 def _single(results: Sequence[Delivery | Rejected]) -> bytes:
@@ -136,86 +139,73 @@ def progress(delivery: Delivery) -> tuple[Status, int]:
     return delivery.status, len(delivery.attempts) + delivery.attempts_dropped
 
 
-def source(content: bytes, *, text: bool) -> Answer:
-    """What is sent: a mail; or text, where it is a text message in one mail or several."""
+def source(content: bytes, *, text: bool) -> BytesResponse:
+    """What is sent: a mail, or the text of a text message that goes as one mail or several."""
     kind = b"text/plain; charset=utf-8" if text else b"message/rfc822"
-    headers = [NO_STORE, (b"x-content-type-options", b"nosniff")]
-    return Answer(content.replace(b"\0", b"\r\n"), content_type=kind, headers=headers)
+    headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+    return BytesResponse(
+        content.replace(b"\0", b"\r\n"), status=200, content_type=kind, headers=headers
+    )
 
-
-def _shown(delivery: Delivery) -> Answer:
-    return Answer(render(delivery), headers=[NO_STORE])
-
-
-Handler = Callable[[AnyRequest], Awaitable[Answer]]
 
 MESSAGE = Outcome("The message as it is now.", MessageResource, examples.SENT)
-SAYS = {
-    "Location": "Where to look at it.",
+SENT_HEADERS = {
+    "Location": "The message's path.",
     **REPLAY,
-    "Preference-Applied": "`wait=10`: so long it was waited for, or less.",
+    "Preference-Applied": "`wait=10`: the answer waited so long at most.",
 }
 MAIL = Outcome("", str, examples.SOURCE, media_type="message/rfc822")
 TEXT = Outcome("", str, examples.SOURCE, media_type="text/plain")
-SEND = Operation(
+SEND_MESSAGE = Operation(
+    id="sendMessage",
+    summary="Send a message",
+    tag=TAG,
     body=AnyMessage,
     examples=examples.EMAILS | examples.TEXTS,
     query=SendQuery,
     headers=IDEMPOTENCY | PREFER,
     answers={
         200: Outcome(
-            "It was waited for, and is final or held. With `dry_run`: what would be sent.",
+            "With `Prefer: wait`: the message is final or held. With `dry_run`: what would be "
+            "sent.",
             MessageResource,
             examples.SENT,
-            headers=SAYS,
+            headers=SENT_HEADERS,
             also=(MAIL, TEXT),
         ),
         202: Outcome(
-            "It is in the journal on disk.", MessageResource, examples.ACCEPTED, headers=SAYS
+            "The message is in the journal on disk.",
+            MessageResource,
+            examples.ACCEPTED,
+            headers=SENT_HEADERS,
         ),
     },
     problems=(400, 413, 415, 422, 429, 503),
 )
 LIST = Operation(
+    id="listMessages",
+    summary="List messages",
+    tag=TAG,
     query=MessageQuery,
     answers={200: Outcome("One page.", MessageList, examples.LIST)},
     problems=(422, 503),
 )
-SHOW = Operation(query=ShowQuery, answers={200: MESSAGE}, problems=(404, 422, 503))
-ACT = Operation(answers={200: MESSAGE}, problems=(403, 404, 409, 503))
+SHOW = Operation(
+    id="getMessage",
+    summary="Show a message",
+    tag=TAG,
+    query=ShowQuery,
+    answers={200: MESSAGE},
+    problems=(404, 422, 503),
+)
 
 
-def _sending(handler: Handler) -> HTTPRouteHandler:
-    return post(
-        "/v1/messages",
-        status_code=202,
-        operation_id="sendMessage",
-        summary="Send a message",
-        tags=TAGS,
-        opt={"operation": SEND},
-    )(handler)
+def _act(id: str, summary: str) -> Operation:
+    return Operation(
+        id=id, summary=summary, tag=TAG, answers={200: MESSAGE}, problems=(403, 404, 409, 503)
+    )
 
 
-def _reading(
-    path: str, handler: Handler, id: str, summary: str, operation: Operation
-) -> HTTPRouteHandler:
-    return route(
-        path,
-        http_method=GET,
-        operation_id=id,
-        summary=summary,
-        tags=TAGS,
-        opt={"operation": operation},
-    )(handler)
-
-
-def _acting(handler: Handler, verb: str, summary: str) -> HTTPRouteHandler:
-    words: Any = verb.title().replace("-", "")
-    return post(
-        f"/v1/messages/{{id:str}}/{verb}",
-        status_code=200,
-        operation_id=words[0].lower() + words[1:] + "Message",
-        summary=summary,
-        tags=TAGS,
-        opt={"operation": ACT},
-    )(handler)
+CANCEL = _act("cancelMessage", "Cancel a waiting message")
+RETRY = _act("retryMessage", "Send a failed or held message again")
+SEND_NOW = _act("sendNowMessage", "Send a waiting message now")

@@ -1,10 +1,9 @@
-"""The operator's figures and levers: /v1/stats, /v1/relays, /v1/queue."""
+"""What operators see and do: /v1/stats, /v1/relays, /v1/queue."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from litestar import post, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
@@ -17,15 +16,14 @@ from notifier.web.api import examples
 from notifier.web.api.relays import RelayResource, relays_of
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest
-from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import Nothing, read_query
-from notifier.web.responses import NO_STORE, Answer, encode
+from notifier.web.routes import MANAGE, READ, Operation, Outcome, get, post
 
-TAGS = ["operation"]
+TAG = "operation"
 
 
 class Worker(Struct, frozen=True):
-    """What one worker is doing. No message: it waits for one."""
+    """The message that a worker sends now; null: it waits for one."""
 
     message: str | None
     route: Route | None
@@ -50,7 +48,7 @@ class Stats(Struct, frozen=True, kw_only=True):
 class MinutesQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """How far back."""
 
-    last: Annotated[int, Meta(ge=1, le=KEPT_MINUTES, description="So many minutes.")] = 60
+    last: Annotated[int, Meta(ge=1, le=KEPT_MINUTES, description="The number of minutes.")] = 60
 
 
 class Minutes(Struct, frozen=True):
@@ -71,92 +69,82 @@ class Queue(Struct, frozen=True):
     paused: bool
 
 
-class Levers:
-    """Figures, and what an operator can stop and start again."""
+class Operations:
+    """Figures, and what an operator can pause and resume."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            _look("/v1/stats", "getStats", "See the figures", STATS)(self.stats),
-            _look("/v1/stats/minutes", "getMinutes", "See the last day's figures", MINUTES)(
-                self.minutes
-            ),
-            _look("/v1/relays", "listRelays", "List the relays", RELAYS)(self.relays),
-            _pull("/v1/relays/{name:str}/pause", "pauseRelay", "Send nothing to a relay", RELAY)(
-                self.pause_relay
-            ),
-            _pull("/v1/relays/{name:str}/resume", "resumeRelay", "Use a relay again", RELAY)(
-                self.resume_relay
-            ),
-            _pull("/v1/queue/pause", "pauseQueue", "Send nothing", QUEUE)(self.pause),
-            _pull("/v1/queue/resume", "resumeQueue", "Go on sending", QUEUE)(self.resume),
+            get("/v1/stats", self.stats, READ, STATS),
+            get("/v1/stats/minutes", self.minutes, READ, MINUTES),
+            get("/v1/relays", self.relays, READ, RELAYS),
+            post("/v1/relays/{name:str}/pause", self.pause_relay, MANAGE, PAUSE_RELAY),
+            post("/v1/relays/{name:str}/resume", self.resume_relay, MANAGE, RESUME_RELAY),
+            post("/v1/queue/pause", self.pause, MANAGE, PAUSE),
+            post("/v1/queue/resume", self.resume, MANAGE, RESUME),
         ]
 
-    async def stats(self, request: AnyRequest) -> Answer:
+    async def stats(self, request: AnyRequest) -> Stats:
         """The backlog, the workers, the relays, and the last two minutes, in one answer."""
         read_query(request, Nothing)
         health = self._service.health()
-        body = Stats(
+        return Stats(
             paused=health.paused,
-            waiting=self._service.upkeep.waiting,
-            rate=self._service.upkeep.rate,
+            waiting=health.waiting,
+            rate=health.rate,
             oldest_due_at=health.oldest_due_at,
             counts=health.counts,
-            workers=tuple(map(_worker, self._service.dispatcher.doing)),
+            workers=tuple(map(_worker, self._service.workers)),
             reasons=health.reasons,
-            relays=relays_of(self._service.transports),
-            minutes=self._service.history.last(2),
+            relays=relays_of(self._service),
+            minutes=self._service.minutes(2),
         )
-        return _answer(body)
 
-    async def minutes(self, request: AnyRequest) -> Answer:
-        """How many were accepted, sent and given up, and how many waited; also before a restart."""
+    async def minutes(self, request: AnyRequest) -> Minutes:
+        """Accepted, sent, failed and waiting messages, minute by minute; kept over restarts."""
         last = read_query(request, MinutesQuery).last
-        return _answer(Minutes(self._service.history.last(last)))
+        return Minutes(self._service.minutes(last))
 
-    async def relays(self, request: AnyRequest) -> Answer:
-        """How each is: whether it rests, why and until when, and what it has done so far."""
+    async def relays(self, request: AnyRequest) -> RelayList:
+        """Whether each relay is used, or rests, why and until when, and how much it has sent."""
         read_query(request, Nothing)
-        return _answer(RelayList(relays_of(self._service.transports)))
+        return RelayList(relays_of(self._service))
 
-    async def pause_relay(self, request: AnyRequest) -> Answer:
-        """Until it is resumed, also after a restart. What is under way goes on."""
+    async def pause_relay(self, request: AnyRequest) -> RelayResource:
+        """Until it is resumed, also after a restart. Messages that are being sent go on."""
         name = self._name(request)
         await self._service.pause(name, by=by_of(request))
-        return _answer(self._named(name))
+        return self._named(name)
 
-    async def resume_relay(self, request: AnyRequest) -> Answer:
-        """Messages go to it again, as far as it is fit."""
+    async def resume_relay(self, request: AnyRequest) -> RelayResource:
+        """Messages go to it again, unless it rests after failures."""
         name = self._name(request)
         await self._service.resume(name, by=by_of(request))
-        return _answer(self._named(name))
+        return self._named(name)
 
-    async def pause(self, request: AnyRequest) -> Answer:
-        """Messages are accepted and kept, also after a restart. What is under way goes on."""
+    async def pause(self, request: AnyRequest) -> Queue:
+        """Messages are accepted and kept, also over a restart. What is being sent goes on."""
         await self._service.pause(by=by_of(request))
-        return self._queue()
+        return Queue(paused=True)
 
-    async def resume(self, request: AnyRequest) -> Answer:
-        """What has become due meanwhile goes first."""
+    async def resume(self, request: AnyRequest) -> Queue:
+        """The messages that became due meanwhile go first."""
         await self._service.resume(by=by_of(request))
-        return self._queue()
-
-    def _queue(self) -> Answer:
-        return _answer(Queue(self._service.dispatcher.paused))
+        return Queue(paused=False)
 
     def _name(self, request: AnyRequest) -> str:
         name: str = request.scope["path_params"]["name"]
         return self._named(name).name
 
     def _named(self, name: str) -> RelayResource:
-        relays = relays_of(self._service.transports)
+        relays = relays_of(self._service)
         for relay in relays:
             if relay.name == name:
                 return relay
         known = ", ".join(relay.name for relay in relays)
-        raise NotFoundException(f"no relay has the name {name[:100]!r}; known: {known}")
+        raise NotFoundException(f"no relay has the name {name[:100]!r}; the relays are: {known}")
 
 
 def _worker(delivery: Delivery | None) -> Worker:
@@ -166,54 +154,59 @@ def _worker(delivery: Delivery | None) -> Worker:
     return Worker(delivery.id, delivery.route, recipients, delivery.subject)
 
 
-def _answer(body: Struct) -> Answer:
-    return Answer(encode(body), headers=[NO_STORE])
-
-
 RELAY_NAME: dict[str, Any] = {
     "name": {
-        "description": "Its name, as `GET /v1/relays` has it.",
+        "description": "The relay's name, as in `GET /v1/relays`.",
         "schema": {"type": "string"},
         "example": "capture",
     }
 }
-STATS = Operation(answers={200: Outcome("Now.", Stats, examples.STATS)}, problems=(422,))
+STATS = Operation(
+    id="getStats",
+    summary="Show the figures",
+    tag=TAG,
+    answers={200: Outcome("The figures now.", Stats, examples.STATS)},
+    problems=(422,),
+)
 MINUTES = Operation(
+    id="getMinutes",
+    summary="Show the last day's figures",
+    tag=TAG,
     query=MinutesQuery,
-    answers={200: Outcome("Up to now.", Minutes, Minutes([examples.MINUTE]))},
+    answers={200: Outcome("The minutes up to now.", Minutes, Minutes([examples.MINUTE]))},
     problems=(422,),
 )
 RELAYS = Operation(
-    answers={200: Outcome("Now.", RelayList, {"items": [examples.RELAY]})}, problems=(422,)
-)
-RELAY = Operation(
-    path=RELAY_NAME,
-    answers={200: Outcome("The relay as it is now.", RelayResource, examples.RELAY)},
-    problems=(403, 404, 503),
-)
-QUEUE = Operation(
-    answers={200: Outcome("The queue as it is now.", Queue, Queue(paused=True))},
-    problems=(403, 503),
+    id="listRelays",
+    summary="List the relays",
+    tag=TAG,
+    answers={200: Outcome("The relays now.", RelayList, {"items": [examples.RELAY]})},
+    problems=(422,),
 )
 
 
-def _look(path: str, id: str, summary: str, operation: Operation) -> Any:
-    return route(
-        path,
-        http_method=GET,
-        operation_id=id,
+def _on_relay(id: str, summary: str) -> Operation:
+    return Operation(
+        id=id,
         summary=summary,
-        tags=TAGS,
-        opt={"operation": operation},
+        tag=TAG,
+        path=RELAY_NAME,
+        answers={200: Outcome("The relay as it is now.", RelayResource, examples.RELAY)},
+        problems=(403, 404, 503),
     )
 
 
-def _pull(path: str, id: str, summary: str, operation: Operation) -> Any:
-    return post(
-        path,
-        status_code=200,
-        operation_id=id,
+def _on_queue(id: str, summary: str) -> Operation:
+    return Operation(
+        id=id,
         summary=summary,
-        tags=TAGS,
-        opt={"operation": operation},
+        tag=TAG,
+        answers={200: Outcome("The queue as it is now.", Queue, Queue(paused=True))},
+        problems=(403, 503),
     )
+
+
+PAUSE_RELAY = _on_relay("pauseRelay", "Stop sending to a relay")
+RESUME_RELAY = _on_relay("resumeRelay", "Send to a relay again")
+PAUSE = _on_queue("pauseQueue", "Stop sending")
+RESUME = _on_queue("resumeQueue", "Send again")

@@ -1,4 +1,4 @@
-"""Whoever takes messages from us, as callers see them: SMTP relays, and an SMS provider."""
+"""SMTP relays and the SMS provider, as callers see them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Route
-from notifier.dispatch.transports import Transports
 from notifier.relayspec import Tls
+from notifier.service import Notifier
 from notifier.smtp import RelayState, State
 
 if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
@@ -18,7 +18,7 @@ Kind = Literal["smtp", "provider"]
 
 
 class TroubleResource(Struct, frozen=True):
-    """What it failed with last. `name`: of the fault, where it has one."""
+    """The last failure. `name`: of the fault, where it has one."""
 
     name: str
     text: str
@@ -26,34 +26,38 @@ class TroubleResource(Struct, frozen=True):
 
 
 class RelayResource(Struct, frozen=True, kw_only=True):
-    """How a relay or a provider fares."""
+    """The state of a relay or a provider."""
 
     name: str
     kind: Kind
     host: str | None
     port: int | None
     tls: Tls | None
-    state: Annotated[State, Meta(description="`closed`: it works. `open`: it rests.")]
+    state: Annotated[
+        State, Meta(description="`closed`: it is used. `open`: it rests after failures.")
+    ]
     busy: Annotated[int, Meta(description="Connections, or requests, in use.")]
-    limit: Annotated[int, Meta(description="Messages that it may get at a time, just now.")]
+    limit: Annotated[int, Meta(description="Messages that it may get at a time now.")]
     trouble: TroubleResource | None
-    opens_at: Annotated[datetime | None, Meta(description="When it has rested.")]
+    opens_at: Annotated[datetime | None, Meta(description="When it is tried again.")]
     sent: int
     failed: int
 
 
-def relays_of(transports: Transports) -> tuple[RelayResource, ...]:
-    """All, in the order in which they are asked."""
-    providers = transports.provider.states() if transports.provider else []
-    return (*map(_relay, transports.relays.states()), *map(_provider, providers))
+def relays_of(service: Notifier) -> tuple[RelayResource, ...]:
+    """All relays in the order in which they are asked, then the provider."""
+    return (
+        *map(_relay, service.health().relays),
+        *map(_provider, service.providers()),
+    )
 
 
-def relays_for(transports: Transports, route: Route) -> Sequence[RelayResource]:
-    """Those that a message of this route can go to. None: nothing can be in its way."""
+def relays_for(service: Notifier, route: Route) -> Sequence[RelayResource]:
+    """The relays that take messages of this route; none where nothing can hold them up."""
     if route is Route.SIMULATOR:
         return ()
     kind: Kind = "provider" if route is Route.PROVIDER else "smtp"
-    return [each for each in relays_of(transports) if each.kind == kind]
+    return [each for each in relays_of(service) if each.kind == kind]
 
 
 def _relay(state: RelayState) -> RelayResource:

@@ -1,4 +1,4 @@
-"""A delivery as callers see it."""
+"""A message as callers see it."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,23 +9,24 @@ from msgspec import Meta, Struct, field
 from notifier.attempts import Attempt, Stage
 from notifier.deliveries import KEPT_FIRST, Delivery, Status
 from notifier.recipients import Recipient, RecipientStatus
+from notifier.web.responses import encode
 
 
 class AttemptResource(Struct, frozen=True):
-    """One try at one relay."""
+    """One attempt at one relay."""
 
     relay: str
     stage: Annotated[Stage, Meta(description="How far the conversation came.")]
     code: Annotated[int | None, Meta(description="SMTP reply code.")]
-    reply: Annotated[str, Meta(description="The relay's words, or ours where it said nothing.")]
+    reply: Annotated[str, Meta(description="The relay's reply, or our reason where it gave none.")]
     started_at: datetime
     seconds: float
-    charged: Annotated[bool, Meta(description="False: the relay's fault, not the message's.")]
-    uncertain: Annotated[bool, Meta(description="Nobody can know whether the relay took it.")]
+    charged: Annotated[bool, Meta(description="False: the relay failed, not the message.")]
+    uncertain: Annotated[bool, Meta(description="It is unknown whether the relay took it.")]
 
 
 class RecipientResource(Struct, frozen=True):
-    """One address, and the last that a relay said about it."""
+    """One address, and the last reply of a relay about it."""
 
     address: str
     status: RecipientStatus
@@ -46,24 +47,28 @@ class Happening(Struct, frozen=True):
 
 
 class MessageResource(Struct, frozen=True, kw_only=True):
-    """A message, and what has become of it."""
+    """A message and its state."""
 
     id: str
-    status: Annotated[Status, Meta(description="`sent`: a relay has taken it for someone.")]
+    status: Annotated[
+        Status, Meta(description="`sent`: a relay has taken it for at least one recipient.")
+    ]
     channel: Literal["email", "sms"]
     subject: str
     sender: str = field(name="from")
     recipients: tuple[RecipientResource, ...]
     attempts: tuple[AttemptResource, ...]
     uncertain: Annotated[
-        int, Meta(description="How often nobody could know whether a relay took it.")
+        int,
+        Meta(description="Attempts of which it is unknown whether the relay took it."),
     ]
-    partial: Annotated[bool, Meta(description="Some recipients have it, others never will.")]
+    partial: Annotated[bool, Meta(description="Some recipients got it, the others never will.")]
     handed_to: Annotated[
-        str | None, Meta(description="`gateway`: a carrier's; what came of it there is unknown.")
+        str | None,
+        Meta(description="`gateway`: a carrier's; whether that delivered it is unknown."),
     ]
     warnings: tuple[str, ...]
-    reason: Annotated[str | None, Meta(description="Why it is where it is.")]
+    reason: Annotated[str | None, Meta(description="Why it has this status.")]
     created_at: datetime
     due_at: datetime
     expires_at: datetime
@@ -74,7 +79,7 @@ class MessageResource(Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     user_id: str | None
     traceparent: Annotated[
-        str | None, Meta(description="W3C Trace Context of the request that it came with.")
+        str | None, Meta(description="W3C Trace Context of the request that sent it.")
     ]
     timeline: tuple[Happening, ...]
 
@@ -87,7 +92,7 @@ class MessageList(Struct, frozen=True):
 
 
 def resource(delivery: Delivery) -> MessageResource:
-    """The delivery, with nothing in it that only we should know."""
+    """The delivery without what is internal."""
     return MessageResource(
         id=delivery.id,
         status=delivery.status,
@@ -113,6 +118,11 @@ def resource(delivery: Delivery) -> MessageResource:
         traceparent=delivery.traceparent or None,
         timeline=_timeline(delivery),
     )
+
+
+def render(delivery: Delivery) -> bytes:
+    """The resource as JSON."""
+    return encode(resource(delivery))
 
 
 def _recipient(recipient: Recipient) -> RecipientResource:
@@ -146,14 +156,14 @@ def _timeline(delivery: Delivery) -> tuple[Happening, ...]:
         *_left_out(delivery),
     ]
     happened.sort(key=lambda each: each.at)
-    # A person's act that ends it stands there already.
+    # Where a person ended it, that act is the last line already.
     if delivery.finished_at and happened[-1].what != delivery.status:
         happened.append(Happening(delivery.finished_at, delivery.status, delivery.reason))
     return tuple(happened)
 
 
 def _left_out(delivery: Delivery) -> Iterator[Happening]:
-    """Where a long life has gaps: what is not kept, and how many of them."""
+    """The gaps in a long history: how many attempts and events are not kept."""
     if delivery.attempts_dropped:
         at = delivery.attempts[KEPT_FIRST - 1].started_at
         yield Happening(at, "left_out", f"{delivery.attempts_dropped} attempts are not kept")

@@ -1,9 +1,8 @@
-"""The operator's templates: what there are, and how one comes out."""
+"""The operator's templates: list them, and try one."""
 
 from functools import partial
 from typing import Annotated, Any
 
-from litestar import post, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
@@ -15,15 +14,14 @@ from notifier.web.api.message_json import DATA, DATA_VALUES
 from notifier.web.auth import caller_of, key_of
 from notifier.web.bodies import AnyRequest, check_free, read_json
 from notifier.web.decoding import BodyDecoder
-from notifier.web.openapi import GET, Operation, Outcome
 from notifier.web.parameters import Nothing, read_query
-from notifier.web.responses import NO_STORE, Answer, encode
+from notifier.web.routes import READ_OWN, SEND, Operation, Outcome, get, post
 
-TAGS = ["templates"]
+TAG = "templates"
 
 
 class TemplateList(Struct, frozen=True):
-    """What can be named as `template` in a message; `faults`: why the newest are not in use."""
+    """The templates that a message may name. `faults`: why the latest changes are not in use."""
 
     items: tuple[Listed, ...]
     faults: tuple[str, ...]
@@ -47,48 +45,33 @@ class TemplateViews:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            route(
-                "/v1/templates",
-                http_method=GET,
-                operation_id="listTemplates",
-                summary="List the templates",
-                tags=TAGS,
-                opt={"operation": LIST},
-            )(self.list),
-            post(
-                "/v1/templates/{name:str}/preview",
-                status_code=200,
-                operation_id="previewTemplate",
-                summary="See how a template comes out",
-                tags=TAGS,
-                opt={"operation": PREVIEW},
-            )(self.preview),
+            get("/v1/templates", self.list, READ_OWN, LIST),
+            post("/v1/templates/{name:str}/preview", self.preview, SEND, PREVIEW),
         ]
 
-    async def list(self, request: AnyRequest) -> Answer:
+    async def list(self, request: AnyRequest) -> TemplateList:
         """Each with its parts, and the variables that it may use."""
         read_query(request, Nothing)
-        templates = self._service.intake.templates
+        templates = self._service.templates
         # The folder is read and compiled where it has changed.
         found = await self._service.threads.run(caller_of(request), templates.all)
-        return Answer(encode(TemplateList(found, templates.faults)), headers=[NO_STORE])
+        return TemplateList(found, templates.faults)
 
-    async def preview(self, request: AnyRequest) -> Answer:
-        """Nothing is sent. What is missing or wrong stands in `faults`, beside what came out."""
+    async def preview(self, request: AnyRequest) -> Preview:
+        """Nothing is sent. `faults` says what is missing or wrong, beside what could be filled."""
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
         data = _trial.decode(body).data
         check_free("/data", data, most=DATA_VALUES)
         name: str = request.scope["path_params"]["name"]
-        self._service.intake.charge(key_of(request))
-        # A template may calculate for a while, which nobody else should have to wait for.
-        filled = await self._service.threads.run(
+        self._service.charge(key_of(request))
+        # A template may calculate for a while. Other requests should not wait for it.
+        return await self._service.threads.run(
             caller_of(request), partial(self._filled, name, data)
         )
-        return Answer(encode(filled), headers=[NO_STORE])
 
     def _filled(self, name: str, data: dict[str, Any]) -> Preview:
-        templates = self._service.intake.templates
+        templates = self._service.templates
         known = [each.name for each in templates.all()]
         if name not in known:
             listed = ", ".join(known) or "none"
@@ -104,9 +87,16 @@ NAME: dict[str, Any] = {
     }
 }
 LIST = Operation(
-    answers={200: Outcome("All of them.", TemplateList, examples.TEMPLATES)}, problems=(422,)
+    id="listTemplates",
+    summary="List the templates",
+    tag=TAG,
+    answers={200: Outcome("All of them.", TemplateList, examples.TEMPLATES)},
+    problems=(422,),
 )
 PREVIEW = Operation(
+    id="previewTemplate",
+    summary="Preview a template",
+    tag=TAG,
     body=_trial.schema,
     examples=examples.TRIALS,
     path=NAME,

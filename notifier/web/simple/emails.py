@@ -1,12 +1,11 @@
 """
-The addresses that clients of the replaced service call. Nothing is decided here, only
-translated. Fields that are not known are passed over, as they were there.
+/send-email/ and /send-async/, as clients of the replaced service call them. They are translated
+into messages of the API. Unknown fields are ignored, as that service did.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
-from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
@@ -20,10 +19,10 @@ from notifier.web.auth import caller_of
 from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.body_memory import SMALL
 from notifier.web.decoding import BodyDecoder
-from notifier.web.openapi import Operation, Outcome
+from notifier.web.idempotency import IDEMPOTENCY, REPLAY, Submitted, id_of, submit
 from notifier.web.problems import NotSent
-from notifier.web.responses import Answer, encode
-from notifier.web.submission import IDEMPOTENCY, REPLAY, Submitted, id_of, submit
+from notifier.web.responses import BytesResponse, encode
+from notifier.web.routes import SEND, Operation, Outcome, post
 
 # As Mailbox. Its pattern is left to `compose`, which refuses more: msgspec 0.22 corrupts the heap
 # where a string with a pattern and an array are alternatives.
@@ -37,7 +36,7 @@ UserId: TypeAlias = (
 )
 
 
-class LegacyEmail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SimpleEmail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An email. `message` is HTML where it contains a tag, and plain text otherwise."""
 
     email_to: OneMailbox | Annotated[tuple[Mailbox, ...], Meta(min_length=1, max_length=50)]
@@ -58,78 +57,67 @@ class LegacyEmail(Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-class LegacyAnswer(Struct, frozen=True):
-    """What became of it so far, in words."""
+class SimpleAnswer(Struct, frozen=True):
+    """The result so far, in words."""
 
     result: str
     id: str
 
 
-# Where our names for what is wrong are not the caller's.
+# The caller's names for our fields.
 _NAMES = {"to": "email_to", "from": "email_from", "text": "message", "html": "message"}
 
-_legacy = BodyDecoder(LegacyEmail, sizes={"message": None})
+_decoder = BodyDecoder(SimpleEmail, sizes={"message": None})
 
 
-class Legacy:
+TAG = "simple"
+
+
+class Emails:
     """/send-email/ and /send-async/."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
         self._limit = service.settings.max_body
-        self._patience = service.settings.wait_limit
+        self._longest_wait = service.settings.wait_limit
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            post(
-                "/send-email",
-                status_code=202,
-                operation_id="sendEmail",
-                summary="Send an email",
-                tags=["simple"],
-                opt={"operation": SEND},
-            )(self.send),
-            post(
-                "/send-async",
-                status_code=200,
-                operation_id="sendEmailAndWait",
-                summary="Send an email, and wait for the relay's answer",
-                tags=["simple"],
-                opt={"operation": SEND_AND_WAIT},
-            )(self.send_and_wait),
+            post("/send-email", self.send, SEND, SEND_EMAIL),
+            post("/send-async", self.send_and_wait, SEND, SEND_AND_WAIT),
         ]
 
-    async def send(self, request: AnyRequest) -> Answer:
-        """It is on disk when the answer arrives; a worker sends it, first in, first out."""
+    async def send(self, request: AnyRequest) -> BytesResponse:
+        """When the answer arrives, the message is on disk. It is sent in order of arrival."""
         submitted = await self._submit(request)
-        return Answer(submitted.body, status=202, headers=submitted.headers)
+        return BytesResponse(submitted.body, status=202, headers=submitted.headers)
 
-    async def send_and_wait(self, request: AnyRequest) -> Answer:
+    async def send_and_wait(self, request: AnyRequest) -> BytesResponse:
         """
-        Where the relay does not answer in time the message stays queued, as in /send-email/.
-        A repeated request waits as the first does, for what becomes of the first's message.
+        If the relay does not answer in time, the message stays queued, as with /send-email/.
+        A repeated request waits as well, for the message of the first one.
         """
         submitted = await self._submit(request)
         try:
-            delivery = await self._service.outcome(id_of(submitted), timeout=self._patience)
-        except MessageNotFound:  # of a repeated request; it has been pruned since
-            return Answer(submitted.body, status=202, headers=submitted.headers)
+            delivery = await self._service.outcome(id_of(submitted), timeout=self._longest_wait)
+        except MessageNotFound:  # the request was a repeated one, and its message is pruned
+            return BytesResponse(submitted.body, status=202, headers=submitted.headers)
         reply = last_reply(delivery)
         if delivery.status is Status.SENT:
-            sent = LegacyAnswer(f"sent: {reply}", delivery.id)
-            return Answer(encode(sent), headers=submitted.headers)
+            sent = SimpleAnswer(f"sent: {reply}", delivery.id)
+            return BytesResponse(encode(sent), status=200, headers=submitted.headers)
         if delivery.status.final:
             raise NotSent(
                 delivery.id,
                 f"{delivery.status}: {reply or delivery.reason}",
                 replayed=submitted.replayed,
             )
-        return Answer(encode(as_it_is(delivery)), status=202, headers=submitted.headers)
+        return BytesResponse(encode(as_it_is(delivery)), status=202, headers=submitted.headers)
 
     async def _submit(self, request: AnyRequest) -> Submitted:
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
-        message = _legacy.decode(body)
+        message = _decoder.decode(body)
         large = len(message.message) > SMALL
         if large:
             email = await self._service.threads.run(caller_of(request), message.email)
@@ -143,7 +131,7 @@ class Legacy:
 
 
 def last_reply(delivery: Delivery) -> str:
-    """The last that a relay said, with its code in front."""
+    """The last reply of a relay, with its code in front."""
     if not delivery.attempts:
         return ""
     last = delivery.attempts[-1]
@@ -151,10 +139,10 @@ def last_reply(delivery: Delivery) -> str:
     return last.reply if last.reply.startswith(code) else f"{code} {last.reply}"
 
 
-def as_it_is(delivery: Delivery) -> LegacyAnswer:
-    """What has become so far of a message that is not final."""
-    words = f"{delivery.status}: {delivery.reason}" if delivery.reason else str(delivery.status)
-    return LegacyAnswer(words, delivery.id)
+def as_it_is(delivery: Delivery) -> SimpleAnswer:
+    """The state of a message that is not final."""
+    result = f"{delivery.status}: {delivery.reason}" if delivery.reason else str(delivery.status)
+    return SimpleAnswer(result, delivery.id)
 
 
 def accepted(results: Sequence[Delivery | Rejected]) -> bytes:
@@ -166,7 +154,7 @@ def accepted(results: Sequence[Delivery | Rejected]) -> bytes:
 def renamed(
     error: InvalidMessage, names: Mapping[str, str], *, single: Collection[str] = ()
 ) -> InvalidMessage:
-    """The faults in terms of the body that the caller wrote; `single` are lists of ours only."""
+    """The faults under the caller's field names; `single` are fields that are lists only for us."""
     faults = []
     for fault in error.faults:
         field, _, rest = fault.pointer.removeprefix("/").partition("/")
@@ -176,21 +164,29 @@ def renamed(
 
 
 QUEUED = Outcome(
-    "It is in the journal on disk.", LegacyAnswer, examples.LEGACY_QUEUED, headers=REPLAY
+    "The message is in the journal on disk.", SimpleAnswer, examples.SIMPLE_QUEUED, headers=REPLAY
 )
-SEND = Operation(
-    body=_legacy.schema,
-    examples=examples.LEGACY_EMAILS,
+SEND_EMAIL = Operation(
+    id="sendEmail",
+    summary="Send an email",
+    tag=TAG,
+    body=_decoder.schema,
+    examples=examples.SIMPLE_EMAILS,
     headers=IDEMPOTENCY,
     answers={202: QUEUED},
     problems=(400, 413, 415, 422, 429, 503),
 )
 SEND_AND_WAIT = Operation(
-    body=_legacy.schema,
-    examples=examples.LEGACY_EMAILS,
+    id="sendEmailAndWait",
+    summary="Send an email, and wait for the relay's answer",
+    tag=TAG,
+    body=_decoder.schema,
+    examples=examples.SIMPLE_EMAILS,
     headers=IDEMPOTENCY,
     answers={
-        200: Outcome("The relay has taken it.", LegacyAnswer, examples.LEGACY_SENT, headers=REPLAY),
+        200: Outcome(
+            "The relay has taken the message.", SimpleAnswer, examples.SIMPLE_SENT, headers=REPLAY
+        ),
         202: QUEUED,
     },
     problems=(400, 413, 415, 422, 429, 502, 503),

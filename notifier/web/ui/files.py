@@ -1,4 +1,8 @@
-"""Static files that pages need. Nothing comes from another host."""
+"""
+Static files that pages need. Nothing comes from another host.
+
+Not Litestar's static files: those answer no `If-None-Match`, and read the file for each request.
+"""
 
 from collections.abc import Iterable
 from functools import cache
@@ -6,54 +10,53 @@ from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
 
-from litestar import route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from notifier.web.bodies import AnyRequest
-from notifier.web.openapi import GET
-from notifier.web.responses import Answer
-from notifier.web.ui.layout import CHECKED, SECURE
+from notifier.web.routes import OPEN, get
+from notifier.web.ui.layout import REVALIDATED, SECURE
 
 STATIC = Path(__file__).parent / "static"
 SWAGGER = "swagger-ui-5.35.0"
 UPLOT = "uplot-1.6.32"
-IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
-# What the machine's own table may say otherwise, or not at all.
+IMMUTABLE = {"cache-control": "public, max-age=31536000, immutable"}
+# The machine's own table may lack these or say something else.
 KINDS = {".js": "text/javascript", ".webp": "image/webp", "": "text/plain", ".svg": "image/svg+xml"}
 
 
 class Files:
-    """Those in `static/`, looked up by name: no path is ever walked."""
+    """The files in `static/`, looked up by name: no path is ever walked."""
 
     def __init__(self) -> None:
         self._files = {path.relative_to(STATIC).as_posix(): path for path in _shown(STATIC)}
 
     def routes(self) -> list[HTTPRouteHandler]:
-        return [route("/static/{file:path}", http_method=GET)(self.static)]
+        return [get("/static/{file:path}", self.static, OPEN)]
 
-    async def static(self, request: AnyRequest) -> Answer:
-        """Files whose folder has a version in its name never change; the others are asked for."""
+    async def static(self, request: AnyRequest) -> Response[bytes]:
+        """Files whose folder has a version in its name never change. The others are revalidated."""
         name = request.scope["path"].removeprefix("/static/")
         path = self._files.get(name)
         if path is None:
             raise NotFoundException("there is no such file")
-        kind = _kind(path).encode()
+        kind = _kind(path)
         content, digest = _read(path)
         if name.startswith("vendor/"):
-            return Answer(content, content_type=kind, headers=[*SECURE, IMMUTABLE])
-        etag = b'"%s"' % digest
-        headers = [*SECURE, CHECKED, (b"etag", etag)]
-        if request.headers.get("if-none-match", "").encode("latin-1") == etag:
-            return Answer(b"", status=304, content_type=kind, headers=headers)
-        return Answer(content, content_type=kind, headers=headers)
+            return Response(content, media_type=kind, headers={**SECURE, **IMMUTABLE})
+        etag = f'"{digest}"'
+        headers = {**SECURE, **REVALIDATED, "etag": etag}
+        if request.headers.get("if-none-match") == etag:
+            return Response(b"", status_code=304, headers=headers)
+        return Response(content, media_type=kind, headers=headers)
 
 
 @cache
-def _read(path: Path) -> tuple[bytes, bytes]:
-    """Once: however many ask for a file and do not read it, it is in memory once."""
+def _read(path: Path) -> tuple[bytes, str]:
+    """Read once, so that a file is in memory once for all readers, however slow."""
     content = path.read_bytes()
-    return content, sha256(content).hexdigest()[:16].encode()
+    return content, sha256(content).hexdigest()[:16]
 
 
 def _kind(path: Path) -> str:

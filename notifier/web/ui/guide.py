@@ -5,7 +5,7 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 
-from litestar import route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from markdown_it import MarkdownIt
@@ -14,9 +14,8 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from notifier.web.bodies import AnyRequest
-from notifier.web.openapi import GET
-from notifier.web.responses import Answer
-from notifier.web.ui.layout import Shell
+from notifier.web.routes import OPEN, get
+from notifier.web.ui.layout import Layout
 
 FOLDER = Path(__file__).parents[2] / "guide"
 ORIGIN = "http://127.0.0.1:8014"  # where the examples call a service with nothing configured
@@ -104,21 +103,21 @@ class GuidePage:
 class Guide:
     """Serves `/guide`, its table of contents, and each page under its file's name."""
 
-    def __init__(self, shell: Shell, *, public_path: str) -> None:
-        self._shell = shell
+    def __init__(self, layout: Layout, *, public_path: str) -> None:
+        self._layout = layout
         self._pages = {name: GuidePage(FOLDER / f"{name}.md", public_path) for name in ORDER}
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            route("/guide", http_method=GET)(self.contents),
-            route("/guide/{page:str}", http_method=GET)(self.page),
+            get("/guide", self.contents, OPEN),
+            get("/guide/{page:str}", self.page, OPEN),
         ]
 
-    async def contents(self, request: AnyRequest) -> Answer:
+    async def contents(self, request: AnyRequest) -> Response[bytes]:
         """The table of contents."""
-        return await self._shell.page(request, "guide.html", pages=self._pages.values(), page=None)
+        return await self._layout.page(request, "guide.html", pages=self._pages.values(), page=None)
 
-    async def page(self, request: AnyRequest) -> Answer:
+    async def page(self, request: AnyRequest) -> Response[bytes]:
         """One page. Raises NotFoundException, which names the pages that exist."""
         name = request.scope["path_params"]["page"]
         page = self._pages.get(name)
@@ -126,7 +125,7 @@ class Guide:
             known = ", ".join(self._pages)
             raise NotFoundException(f"the guide has no page {name[:100]!r}; it has: {known}")
         origin = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
-        return await self._shell.page(
+        return await self._layout.page(
             request,
             "guide.html",
             pages=self._pages.values(),

@@ -1,34 +1,31 @@
-"""What the built-in mailbox caught: as a page, and as JSON for tests of whoever uses notifier."""
+"""The mails in the built-in mailbox: as a page, and as JSON for tests of programs that send."""
 
 import asyncio
-import contextlib
 import re
-from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import structlog
-from litestar import delete, route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from notifier.capture import Mailbox, Summary
+from notifier.capture import Caught, Summary
 from notifier.service import Notifier
 from notifier.web.api.queries import Word
 from notifier.web.auth import by_of, caller_of
 from notifier.web.bodies import AnyRequest
-from notifier.web.openapi import GET
 from notifier.web.parameters import read_query
-from notifier.web.responses import NO_STORE, Answer, encode
-from notifier.web.sse import KEEP_ALIVE, KeepAlive, Stream, event
-from notifier.web.ui.layout import SECURE, Shell
+from notifier.web.responses import encode
+from notifier.web.routes import MANAGE, OPEN, READ, delete, get, stream
+from notifier.web.sse import KEEP_ALIVE, Stream, event
+from notifier.web.ui.layout import SECURE, Layout
 from notifier.web.ui.untrusted import download, framed, number_of
 
 T = TypeVar("T")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
-PRIVATE = (*SECURE, NO_STORE)
 MOST_NEWS = 100  # ids that wait for one reader
 DRAINING_SECONDS = 1.0  # how late a reader may learn that we stop
 
@@ -44,7 +41,7 @@ class InboxQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InboxList(Struct, frozen=True):
-    """One page of what was caught, newest first, and how much there is in all."""
+    """One page of mails, newest first, and how many there are in all."""
 
     items: tuple[Summary, ...]
     next_before: str | None
@@ -52,40 +49,37 @@ class InboxList(Struct, frozen=True):
 
 
 class Deleted(Struct, frozen=True):
-    """How many mails are gone."""
+    """How many mails were deleted."""
 
     count: int
 
 
 class Inbox:
-    """/inbox, where the mailbox is in use."""
+    """/inbox."""
 
-    def __init__(self, service: Notifier, shell: Shell) -> None:
+    def __init__(self, service: Notifier, layout: Layout) -> None:
         self._service = service
-        self._shell = shell
-        self._keep_alive = KeepAlive()
+        self._layout = layout
 
     def routes(self) -> list[HTTPRouteHandler]:
         mail = "/inbox/messages/{id:str}"
         return [
-            route("/inbox", http_method=GET)(self.page),
-            route("/inbox/events", http_method=["GET"])(self.follow),
-            route("/inbox/messages", http_method=GET)(self.list),
-            delete("/inbox/messages", status_code=200)(self.delete_all),
-            route(mail, http_method=GET)(self.show),
-            route(f"{mail}/source", http_method=GET)(self.source),
-            route(f"{mail}/html", http_method=GET)(self.html),
-            route(f"{mail}/attachments/{{number:str}}", http_method=GET)(self.attachment),
+            get("/inbox", self.page, OPEN),
+            stream("/inbox/events", self.follow, READ),
+            get("/inbox/messages", self.list, READ),
+            delete("/inbox/messages", self.delete_all, MANAGE),
+            get(mail, self.show, READ),
+            get(f"{mail}/source", self.source, READ),
+            get(f"{mail}/html", self.html, READ),
+            get(f"{mail}/attachments/{{number:str}}", self.attachment, READ),
         ]
 
-    async def page(self, request: AnyRequest) -> Answer:
-        self._mailbox()
-        return await self._shell.private(request, "inbox.html")
+    async def page(self, request: AnyRequest) -> Response[Any]:
+        return await self._layout.private(request, "inbox.html")
 
-    async def list(self, request: AnyRequest) -> Answer:
-        mailbox = self._mailbox()
+    async def list(self, request: AnyRequest) -> Response[InboxList]:
         query = read_query(request, InboxQuery)
-        found = await mailbox.list(
+        found = await self._service.mailbox.list(
             limit=query.limit + 1,
             before=query.before,
             q=query.q.strip(),
@@ -93,66 +87,60 @@ class Inbox:
         )
         shown = tuple(found[: query.limit])
         older = shown[-1].id if len(found) > query.limit else None
-        body = InboxList(shown, older, await mailbox.count())
-        return Answer(encode(body), headers=PRIVATE)
+        body = InboxList(shown, older, await self._service.mailbox.count())
+        return Response(body, headers=SECURE)
 
-    async def delete_all(self, request: AnyRequest) -> Answer:
-        """For good: they are copies of what was sent, which the journal knows without them."""
-        count = await self._mailbox().delete_all()
+    async def delete_all(self, request: AnyRequest) -> Response[Deleted]:
+        """For good. They are copies; the journal has what was sent."""
+        count = await self._service.mailbox.delete_all()
         log.info("inbox_deleted", count=count, by=by_of(request))
-        return Answer(encode(Deleted(count)), headers=PRIVATE)
+        return Response(Deleted(count), headers=SECURE)
 
-    async def show(self, request: AnyRequest) -> Answer:
-        caught = await self._mailbox().get(_id(request), caller=caller_of(request))
-        return Answer(encode(_found(caught)), headers=PRIVATE)
+    async def show(self, request: AnyRequest) -> Response[Caught]:
+        caught = await self._service.mailbox.get(_id(request), caller=caller_of(request))
+        return Response(_found(caught), headers=SECURE)
 
-    async def source(self, request: AnyRequest) -> Answer:
-        """As text, so that no browser takes it for something to run."""
-        source = await self._mailbox().source(_id(request), caller=caller_of(request))
-        return Answer(_found(source), content_type=b"text/plain; charset=utf-8", headers=PRIVATE)
+    async def source(self, request: AnyRequest) -> Response[bytes]:
+        """As text, so that no browser runs it."""
+        source = await self._service.mailbox.source(_id(request), caller=caller_of(request))
+        return Response(_found(source), media_type="text/plain", headers=SECURE)
 
-    async def html(self, request: AnyRequest) -> Answer:
-        return _found(
-            await self._mailbox().look(_id(request), framed, caller=caller_of(request)),
-            "the mailbox has no such message, or it has no HTML",
+    async def html(self, request: AnyRequest) -> Response[bytes]:
+        html = await self._service.mailbox.look(_id(request), framed, caller=caller_of(request))
+        return _found(html, "the mailbox has no such message, or it has no HTML")
+
+    async def attachment(self, request: AnyRequest) -> Response[bytes]:
+        file = await self._service.mailbox.attachment(
+            _id(request), number_of(request), caller=caller_of(request)
         )
-
-    async def attachment(self, request: AnyRequest) -> Answer:
-        file = _found(
-            await self._mailbox().attachment(
-                _id(request), number_of(request), caller=caller_of(request)
-            ),
-            "the message has no such attachment",
-        )
+        file = _found(file, "the message has no such attachment")
         return download(file.about.name, file.content)
 
-    async def follow(self, request: AnyRequest) -> Stream:  # noqa: ARG002 - Litestar calls it by name
-        """`event: mail` with the id of each that arrives, or with "" when all may be different."""
-        return Stream(partial(self._tell, self._mailbox()), self._keep_alive)
+    async def follow(self) -> Stream:
+        """`event: mail` with the id of each new mail, or with "" when all may be different."""
+        return Stream(self._write)
 
-    async def _tell(self, mailbox: Mailbox, stream: Stream) -> None:
-        news = News()
-        stop = mailbox.listen(news.put)
+    async def _write(self, stream: Stream) -> None:
+        arrivals = Arrivals()
+        stop = self._service.mailbox.listen(arrivals.put)
         try:
             await stream.write(KEEP_ALIVE)
             while not self._service.draining:
-                with contextlib.suppress(TimeoutError):
-                    id = await asyncio.wait_for(news.next(), DRAINING_SECONDS)
+                try:
+                    id = await asyncio.wait_for(arrivals.next(), DRAINING_SECONDS)
+                except TimeoutError:
+                    await stream.keep_alive()
+                else:
                     await stream.write(event(b"mail", encode(id)))
             await stream.write(event(b"closing", b"{}"), last=True)
         finally:
             stop()
 
-    def _mailbox(self) -> Mailbox:
-        if self._service.mailbox is None:
-            raise NotFoundException("the built-in mailbox is not in use")
-        return self._service.mailbox
 
-
-class News:
+class Arrivals:
     """
-    Ids for one reader. One who is too slow for them is told "" instead: there is more than can
-    be said, so look again.
+    Ids of new mails for one reader. One that is too slow gets "" in their place: there are more
+    than can be listed, so it has to look again.
     """
 
     def __init__(self) -> None:

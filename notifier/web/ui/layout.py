@@ -1,69 +1,53 @@
-"""The frame that every page of ours stands in: its protection, its header, and who looks at it."""
+"""The layout of every page: its security headers, its header bar, and who looks at it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Response
+from litestar.response import Redirect
 
 from notifier import __version__
 from notifier.service import Notifier
-from notifier.web.auth import Door
+from notifier.web.auth import Authentication
 from notifier.web.bodies import AnyRequest
-from notifier.web.responses import Answer
 
-HTML = b"text/html; charset=utf-8"
+HTML = "text/html"
 PAGES = Path(__file__).parent / "pages"
 
-Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+Headers: TypeAlias = Mapping[str, str]
 
-_NOBODY_ELSE = b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-CHECKED = (b"cache-control", b"no-cache")
-SECURE: Headers = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"x-dns-prefetch-control", b"off"),
-)
-PAGE: Headers = (
-    *SECURE,
-    CHECKED,
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        b"connect-src 'self'; frame-src 'self'; " + _NOBODY_ELSE,
-    ),
-)
-# Swagger writes style attributes, so the page that is its alone lets it; scripts stay barred.
-DOCS: Headers = (
-    *SECURE,
-    CHECKED,
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-        b"img-src 'self' data:; connect-src 'self'; " + _NOBODY_ELSE,
-    ),
-)
-# A stranger's HTML: no scripts, no forms, nothing from the network, an origin of its own; and
-# only our own page may frame it.
-STRANGER: Headers = (
-    *SECURE,
-    (b"cache-control", b"no-store"),
-    (
-        b"content-security-policy",
-        b"sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        b"base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
-    ),
-)
+_NO_FRAMES = "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+REVALIDATED: Headers = {"cache-control": "no-cache"}
+SECURE: Headers = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "x-dns-prefetch-control": "off",
+}
+PAGE: Headers = {
+    **SECURE,
+    **REVALIDATED,
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; frame-src 'self'; " + _NO_FRAMES,
+}
+# Swagger writes style attributes, so its page alone may have them. Scripts stay barred.
+DOCS: Headers = {
+    **SECURE,
+    **REVALIDATED,
+    "content-security-policy": "default-src 'none'; script-src 'self'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " + _NO_FRAMES,
+}
 
 
-class Shell:
-    """Renders the pages in `pages/`. What they show of messages they ask the API for."""
+class Layout:
+    """Renders the pages in `pages/`. Their scripts get the messages from the API."""
 
-    def __init__(self, service: Notifier, door: Door) -> None:
+    def __init__(self, service: Notifier, authentication: Authentication) -> None:
         self._service = service
-        self._door = door
+        self._authentication = authentication
         self._base = service.settings.public_path
         self._environment = Environment(
             loader=FileSystemLoader(PAGES),
@@ -74,25 +58,26 @@ class Shell:
         )
 
     async def page(
-        self, request: AnyRequest, name: str, *, headers: Sequence[Any] = PAGE, **values: Any
-    ) -> Answer:
-        visitor = await self._door.visitor(request)
+        self, request: AnyRequest, name: str, *, headers: Headers = PAGE, **values: Any
+    ) -> Response[bytes]:
+        visitor = await self._authentication.visitor(request)
         text = self._environment.get_template(name).render(
             base=self._base,
             version=__version__,
             visitor=visitor,
-            has_inbox=self._service.mailbox is not None,
             anybody=not visitor.needs_key and self._service.settings.anonymous == "anywhere",
             **values,
         )
-        return Answer(text.encode("utf-8", "replace"), content_type=HTML, headers=headers)
+        return Response(text.encode("utf-8", "replace"), media_type=HTML, headers=dict(headers))
 
-    async def private(self, request: AnyRequest, name: str, **values: Any) -> Answer:
-        """A page for those who may look at messages; the others are led to the sign-in."""
-        if await self._door.trusts(request):
+    async def private(
+        self, request: AnyRequest, name: str, **values: Any
+    ) -> Response[bytes] | Redirect:
+        """A page for those who may look at messages. The others are led to the sign-in."""
+        if (await self._authentication.visitor(request)).reads:
             return await self.page(request, name, **values)
         asked = request.scope["path"]
         if query := request.scope["query_string"].decode("latin-1"):
             asked = f"{asked}?{query}"
         location = f"{self._base}/sign-in?next={quote(self._base + asked, safe='')}"
-        return Answer(b"", status=303, headers=[*SECURE, (b"location", location.encode())])
+        return Redirect(location, status_code=303, headers=dict(SECURE))

@@ -1,16 +1,16 @@
-"""What somebody else wrote, shown so that it can do no harm: a mail's texts, HTML and files."""
+"""A mail's HTML and files come from strangers: show them so that they do no harm."""
 
 import base64
 import re
 from urllib.parse import quote
 
+from litestar import Response
 from litestar.exceptions import NotFoundException
 
 from notifier.capture import OpenedMail
 from notifier.compose import CID_URL, content_id_of
 from notifier.web.bodies import AnyRequest
-from notifier.web.responses import NO_STORE, Answer
-from notifier.web.ui.layout import HTML, SECURE, STRANGER
+from notifier.web.ui.layout import HTML, SECURE
 
 # Pictures that a mail carries with it are shown in it; RFC 2392.
 SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -19,19 +19,23 @@ MOST_SHOWN = 20
 
 LARGEST_PREVIEW = 4_000_000  # octets of all pictures, as often as they are shown
 
-# A file of theirs is handed over as it is, and never opened in place.
-FILE = (
-    *SECURE,
-    NO_STORE,
-    (b"content-security-policy", b"sandbox; default-src 'none'; frame-ancestors 'none'"),
-)
+# No scripts, no forms, nothing from the network, an origin of its own. Only our pages may frame it.
+PREVIEW = {
+    **SECURE,
+    "content-security-policy": "sandbox; default-src 'none'; img-src data:; "
+    "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+}
+# A file is handed over as it is, and never opened in place.
+FILE = {
+    **SECURE,
+    "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+}
 
 
-def framed(mail: OpenedMail) -> Answer | None:
+def framed(mail: OpenedMail) -> Response[bytes] | None:
     """
-    A mail's HTML to be put in a frame of ours, with the pictures that came with it in place:
-    within it, because a frame without an origin has no cookie to ask for them with. None: the
-    mail has no HTML. It is not to be called on the loop.
+    A mail's HTML for a frame of our page, with the mail's own pictures inlined: a frame without
+    an origin has no cookie to get them with. None: the mail has no HTML. Call it in a thread.
     """
     if not (html := mail.html):
         return None
@@ -50,19 +54,19 @@ def framed(mail: OpenedMail) -> Answer | None:
         return picture
 
     text = CID_URL.sub(shown, html)
-    return Answer(text.encode("utf-8", "replace"), content_type=HTML, headers=STRANGER)
+    return Response(text.encode("utf-8", "replace"), media_type=HTML, headers=PREVIEW)
 
 
-def download(name: str, content: bytes) -> Answer:
-    """A file to be kept, whatever it says that it is. RFC 6266."""
+def download(name: str, content: bytes) -> Response[bytes]:
+    """A file to be saved, whatever type it claims. RFC 6266."""
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name) or "attachment"
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-    headers = [*FILE, (b"content-disposition", disposition.encode())]
-    return Answer(content, content_type=b"application/octet-stream", headers=headers)
+    headers = {**FILE, "content-disposition": disposition}
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 def number_of(request: AnyRequest) -> int:
-    """Which attachment the path names. Raises 404 on what is no number."""
+    """The number of the attachment in the path. Raises 404 where it is not a number."""
     number: str = request.scope["path_params"]["number"]
     if not (number.isascii() and number.isdecimal() and len(number) < 6):
         raise NotFoundException("the message has no such attachment")

@@ -1,4 +1,4 @@
-"""Hand in the messages of a request, once: the only way from a route to the desk."""
+"""Hand in the messages of a request, and a repeated request once: `Idempotency-Key`."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,28 +17,28 @@ from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import read_traceparent
 from notifier.web.problems import BadHeader
 
-Rendering: TypeAlias = Callable[[Sequence[Delivery | Rejected]], bytes]
+Render: TypeAlias = Callable[[Sequence[Delivery | Rejected]], bytes]
 
 REPLAYED = (b"idempotency-replayed", b"true")
 # For the OpenAPI document: what such a request may say, and what its answer may.
 IDEMPOTENCY: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
-        "description": "The same key with the same body gets the answer that was given before, "
-        "and no second message is made.",
+        "description": "A repeated request with the same key and body gets the first answer "
+        "again, and no second message is made.",
         "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
     }
 }
-REPLAY = {"Idempotency-Replayed": "`true`: given before, and nothing was added."}
+REPLAY = {"Idempotency-Replayed": "`true`: this is the first answer again; nothing was added."}
 
 _KEY = re.compile(rb"[!-~]{1,255}")
 
 
 class Submitted(Struct, frozen=True):
-    """The answer to a submission, and whether it is the one that was given before."""
+    """The answer to a submission, and whether an earlier request was given it first."""
 
     body: bytes
     replayed: bool
-    deliveries: tuple[Delivery, ...] = ()  # that were accepted now: none of a repetition
+    deliveries: tuple[Delivery, ...] = ()  # accepted now; none for a repeated request
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -46,7 +46,7 @@ class Submitted(Struct, frozen=True):
 
 
 class _IdOnly(Struct):
-    """What of a stored answer is needed to find its message."""
+    """The part of a stored answer that finds its message."""
 
     id: str
 
@@ -55,7 +55,7 @@ _stored = msgspec.json.Decoder(_IdOnly)
 
 
 def id_of(submitted: Submitted) -> str:
-    """The id of the one message that a submission was of, now or before."""
+    """The id of the one message that was submitted, now or before."""
     if submitted.replayed:
         return _stored.decode(submitted.body).id
     return submitted.deliveries[0].id
@@ -68,18 +68,18 @@ async def submit(
     body: bytes,
     messages: Sequence[Message | Rejected],
     *,
-    render: Rendering,
+    render: Render,
     variant: bytes = b"",
     strict: bool = True,
 ) -> Submitted:
     """
-    Hand in messages as the caller that the door has let in, with its `traceparent` and its
-    `Idempotency-Key`. The key stands for this path, this `variant` of it and this body: where
-    they were handed in before, what `render` wrote then is the answer. Raises BadHeader, and
-    what `Intake.submit` raises.
+    Hand in messages as the request's caller, with its `traceparent` and `Idempotency-Key`. The
+    key stands for this path, this `variant` of it and this body. Where they were handed in
+    before, the answer that `render` wrote then is given again. Raises BadHeader, and what
+    `Notifier.submit` raises.
     """
     written = _Written(render)
-    receipt = await service.intake.submit(
+    receipt = await service.submit(
         messages,
         key=key_of(request),
         traceparent=read_traceparent(headers),
@@ -93,11 +93,11 @@ async def submit(
 
 
 class _Written:
-    """A rendering that keeps what it has written, so that it need not be written twice."""
+    """Renders an answer once: for the journal, and for the caller."""
 
     __slots__ = ("_body", "_render")
 
-    def __init__(self, render: Rendering) -> None:
+    def __init__(self, render: Render) -> None:
         self._body: bytes | None = None
         self._render = render
 
@@ -107,20 +107,28 @@ class _Written:
         return self._body
 
 
+def read_idempotency_key(request: AnyRequest, headers: dict[bytes, bytes]) -> bytes | None:
+    """Raises BadHeader."""
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise BadHeader("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+    if sum(name == b"idempotency-key" for name, _ in request.scope["headers"]) > 1:
+        raise BadHeader("Idempotency-Key", "must be given only once")
+    return key
+
+
 def _idempotent(
     request: AnyRequest,
     headers: dict[bytes, bytes],
     body: bytes,
     variant: bytes,
-    render: Rendering,
+    render: Render,
 ) -> Idempotent | None:
-    key = headers.get(b"idempotency-key")
+    key = read_idempotency_key(request, headers)
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
-        raise BadHeader("Idempotency-Key", "1 to 255 visible ASCII characters are allowed")
-    if sum(name == b"idempotency-key" for name, _ in request.scope["headers"]) > 1:
-        raise BadHeader("Idempotency-Key", "it is given twice")
     stands_for = blake2b(request.scope["path"].encode(), digest_size=20)
     stands_for.update(b"\0" + variant)
     stands_for.update(body)

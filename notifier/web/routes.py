@@ -1,0 +1,114 @@
+"""Make a route: its path, who may call it, what its answer's type is, and what documents it."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from litestar.datastructures import CacheControlHeader
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from notifier.keys import KeyScope
+
+JSON = "application/json"
+ACCESS, OPERATION, STREAM = "access", "operation", "stream"  # in a handler's `opt`
+
+Handler: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+class Access(Struct, frozen=True):
+    """
+    Who may call a route: everybody, or a key with this scope. `own`: also a key with only `send`,
+    which then sees the messages alone that were sent with it.
+    """
+
+    scope: KeyScope | None
+    own: bool = False
+
+
+OPEN = Access(None)
+SEND = Access(KeyScope.SEND)
+READ = Access(KeyScope.READ)
+READ_OWN = Access(KeyScope.READ, own=True)
+MANAGE = Access(KeyScope.MANAGE)
+
+
+class Outcome(Struct, frozen=True):
+    """One answer that an operation can give."""
+
+    description: str
+    type: Any = None  # of its JSON body
+    example: Any = None
+    media_type: str = JSON
+    headers: Mapping[str, str] = {}  # name: description
+    also: tuple["Outcome", ...] = ()  # the same status with other media types
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """What the OpenAPI document says of a route. Its description is the handler's docstring."""
+
+    id: str
+    summary: str
+    tag: str
+    answers: Mapping[int, Outcome]
+    problems: Sequence[int] = ()
+    body: Any = None
+    examples: Mapping[str, Any] = {}  # of the body
+    query: type[Struct] | None = None
+    headers: Mapping[str, Mapping[str, Any]] = {}
+    path: Mapping[str, Any] = {}  # parameters in the path other than `id`
+
+
+def get(
+    path: str, handler: Handler, access: Access, operation: Operation | None = None
+) -> HTTPRouteHandler:
+    """A route for GET and HEAD."""
+    return _route(path, [HttpMethod.GET, HttpMethod.HEAD], handler, access, operation)
+
+
+def stream(
+    path: str, handler: Handler, access: Access, operation: Operation | None = None
+) -> HTTPRouteHandler:
+    """A route whose answer goes on, until the caller's key ends at the latest."""
+    return _route(path, [HttpMethod.GET], handler, access, operation, stream=True)
+
+
+def post(
+    path: str, handler: Handler, access: Access, operation: Operation | None = None
+) -> HTTPRouteHandler:
+    return _route(path, [HttpMethod.POST], handler, access, operation)
+
+
+def delete(path: str, handler: Handler, access: Access) -> HTTPRouteHandler:
+    return _route(path, [HttpMethod.DELETE], handler, access, None)
+
+
+def options(path: str, handler: Handler, access: Access) -> HTTPRouteHandler:
+    """What Litestar adds to each path knows only the methods of the path's first handler."""
+    return _route(path, [HttpMethod.OPTIONS], handler, access, None)
+
+
+def _route(
+    path: str,
+    methods: Iterable[HttpMethod],
+    handler: Handler,
+    access: Access,
+    operation: Operation | None,
+    *,
+    stream: bool = False,
+) -> HTTPRouteHandler:
+    return HTTPRouteHandler(
+        path,
+        http_method=list(methods),
+        status_code=200,
+        cache_control=CacheControlHeader(no_store=True),  # unless the response says otherwise
+        opt={ACCESS: access, OPERATION: operation, STREAM: stream},
+    )(handler)
+
+
+def access_to(handler: Any, method: str = "") -> Access:
+    """Who may call a handler. One of which nothing is said is closed, never open."""
+    access: Access | None = handler.opt.get(ACCESS)
+    if access is not None:
+        return access
+    return OPEN if method == HttpMethod.OPTIONS else MANAGE  # Litestar's own OPTIONS tells nothing
