@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -18,15 +17,14 @@ from notifier.deliveries import Delivery, Route, Status
 from notifier.dispatch.dispatcher import Dispatcher
 from notifier.dispatch.transports import Transports
 from notifier.errors import ConfigurationError, MessageNotFound, Rejected
-from notifier.feed import Feed, Following, Subscription
+from notifier.feed import Feed
 from notifier.housekeeping.health import Health
 from notifier.housekeeping.history import History
 from notifier.housekeeping.replicas import Replicas
 from notifier.housekeeping.upkeep import Upkeep
 from notifier.intake.submission import Idempotent, Intake, Receipt
-from notifier.journal import Backlog, Change, Entry, Filter, Minute, Page
+from notifier.journal import Backlog, Change, Filter, Minute
 from notifier.keys import Key
-from notifier.messages import Message
 from notifier.metrics import LoopLag, Tally
 from notifier.preflight import Preflight
 from notifier.retries import RetryPolicy, again
@@ -36,7 +34,6 @@ from notifier.supervisor import Supervisor
 from notifier.threads import FairThreads
 
 if TYPE_CHECKING:  # an extra, and the HTTP client that takes its time to load
-    from notifier.journal.commits import Commits
     from notifier.sms.provider import ProviderState
     from notifier.tracing.spans import Spans
 
@@ -76,6 +73,11 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.templates = self._preflight.templates
         self.carriers = self._preflight.carriers
         self.transports = Transports(settings, provider=self._preflight.provider)
+        # What anybody may ask of the parts, they ask the service.
+        self.message, self.content = self.journal.get, self.journal.content
+        self.messages, self.count = self.journal.find, self.journal.count
+        self.commits = self.journal.commits
+        self.follow, self.subscribe = self.feed.follow, self.feed.subscribe
         self.draining = False
         self._paused: set[str | None] = set()  # relays by name; None: the queue
         self.keys_remembered = False
@@ -137,6 +139,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 clock=self._clock,
                 threads=self.threads,
             )
+            self.submit, self.preview = self.intake.submit, self.intake.preview
             replicas = Replicas(
                 self.journal,
                 self.feed,
@@ -237,32 +240,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             for wait in waits:
                 wait.cancel()
 
-    # What callers ask
-
-    def submit(
-        self,
-        messages: Sequence[Message | Rejected],
-        *,
-        key: Key | None = None,
-        idempotent: Idempotent | None = None,
-        strict: bool = True,
-        traceparent: str = "",
-        by: str = "",
-    ) -> Awaitable[Receipt]:
-        """Take charge of messages, as `Intake.submit` does."""
-        return self.intake.submit(
-            messages,
-            key=key,
-            idempotent=idempotent,
-            strict=strict,
-            traceparent=traceparent,
-            by=by,
-        )
-
-    async def preview(self, message: Message, *, key: Key | None = None) -> Entry:
-        """What would be sent. Raises as `submit` does."""
-        return await self.intake.preview(message, key=key)
-
     def charge(self, key: Key | None) -> None:
         """Count work that sends nothing against the key's rate. Raises TooMany, Forbidden."""
         self.intake.charge(key)
@@ -271,30 +248,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         """What is left of the key's rate, as header fields."""
         verdict = self.intake.limits.take(key.name, rate=key.rate, daily=key.daily, n=0)
         return verdict.headers()
-
-    async def message(self, id: str, *, conversations: bool = False) -> Delivery:
-        """One message, with the conversations of its attempts if asked for. MessageNotFound."""
-        return await self.journal.get(id, conversations=conversations)
-
-    async def content(self, id: str) -> bytes:
-        """The source of what is sent. Raises MessageNotFound, also once it has been pruned."""
-        return await self.journal.content(id)
-
-    async def messages(self, which: Filter, *, limit: int, cursor: str | None, by: str) -> Page:
-        """One page of the messages that match. `by` is who asks: callers take turns."""
-        return await self.journal.find(which, limit=limit, cursor=cursor, by=by)
-
-    async def count(self, which: Filter, *, most: int, by: str) -> int:
-        """How many messages match, up to `most`."""
-        return await self.journal.count(which, most=most, by=by)
-
-    def follow(self) -> AbstractContextManager[Following]:
-        """All that happens to any message from here on."""
-        return self.feed.follow()
-
-    def subscribe(self, id: str) -> AbstractContextManager[Subscription]:
-        """All that happens to one message from here on."""
-        return self.feed.subscribe(id)
 
     @property
     def counts(self) -> Mapping[Status, int]:
@@ -308,11 +261,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     def sent_today(self) -> int:
         """How many messages were sent since midnight, UTC."""
         return self.history.sent_today()
-
-    @property
-    def commits(self) -> "Commits":
-        """How long the journal's commits take, and how much each holds."""
-        return self.journal.commits
 
     @property
     def workers(self) -> Sequence[Delivery | None]:

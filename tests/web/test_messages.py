@@ -440,7 +440,7 @@ async def test_a_fault_of_ours_is_told_without_its_insides(web, monkeypatch):
     async def fail(*args, **kwargs):
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(service.journal, "get", fail)
+    monkeypatch.setattr(service, "message", fail)
     answer = await client.get("/v1/messages/abc")
     problem_of(answer, 500)
     assert "secret" not in answer.text
@@ -454,7 +454,7 @@ async def test_errors_of_the_service_are_sorted_by_their_meaning(web, monkeypatc
         async def fail(*args, error=error, **kwargs):
             raise error
 
-        monkeypatch.setattr(service.intake, "submit", fail)
+        monkeypatch.setattr(service, "submit", fail)
         answer = await client.post("/v1/messages", json=LETTER)
         problem_of(answer, status)
         assert answer.headers["retry-after"] == str(error.retry_after)
