@@ -8,12 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from notifier.service import Notifier
-from notifier.settings import Settings
 from notifier.web.ui.files import STATIC, SWAGGER
 from tests.api_keys import made
 from tests.paths import ROOT
-from tests.web_client import LETTER, client_of, serving
+from tests.web_client import LETTER, serving
 
 TESTS = ROOT / "tests"
 PAGES = (
@@ -316,11 +314,3 @@ async def test_what_was_not_caught_is_not_found(client, id):
         answer = await client.get("/inbox/" + path.format(id))
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"
-
-
-async def test_without_the_mailbox_there_is_no_inbox(tmp_path):
-    """Before the service has opened it, say: then nothing points to it either."""
-    async with client_of(Notifier(Settings(data_dir=str(tmp_path)))) as client:
-        for path in ("/inbox", "/inbox/messages", "/inbox/messages/abc"):
-            assert (await client.get(path)).status_code == 404
-        assert 'href="/inbox' not in (await client.get("/sign-in")).text
