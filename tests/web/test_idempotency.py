@@ -153,7 +153,7 @@ async def test_two_keys_for_one_request_are_none(client, path):
     keys = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
     answer = await client.post(path, json=body_of(path), headers=keys)
     assert answer.json()["errors"] == [
-        {"message": "it is given twice", "header": "Idempotency-Key"}
+        {"message": "must be given only once", "header": "Idempotency-Key"}
     ]
 
 

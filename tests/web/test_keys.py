@@ -75,7 +75,7 @@ async def test_without_any_key_the_settings_say_who_may(tmp_path, terms, status)
         answer = await post(client)
         assert answer.status_code == status
         if status == 401:
-            assert "`notifier keys add` makes one" in answer.json()["detail"]
+            assert "make one with `notifier keys add`" in answer.json()["detail"]
 
 
 async def test_a_key_made_while_it_runs_closes_the_door_to_all_others(tmp_path):

@@ -1,5 +1,5 @@
 """
-The three calls of the service that notifier replaces, and the list of carriers.
+The three calls of the service that notifier replaces.
 
-`emails` is `/send-email/` and `/send-async/`; `sms` is `/send-sms/` and `/v1/carriers`.
+`emails` is `/send-email/` and `/send-async/`; `sms` is `/send-sms/`.
 """
