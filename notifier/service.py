@@ -39,9 +39,9 @@ if TYPE_CHECKING:  # an extra, and the HTTP client that takes its time to load
 
 __all__ = ["Health", "Idempotent", "Notifier", "Receipt"]
 
-# Before a relay's name, in the words that the journal keeps; alone, for the whole queue.
+# Before a relay's name, in the names of the journal's values; alone, for the whole queue.
 PAUSED = "paused:"
-KEYS = "keys"  # the word that says that there have been API keys
+KEYS = "keys"  # the value that says that there have been API keys
 
 log = structlog.get_logger()
 
@@ -146,7 +146,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 self.supervisor,
                 wake=self.dispatcher.wake,
                 take_over=self._recover,
-                heed_words=self._heed_words,
+                heed_values=self._heed_values,
             )
             await parts.enter_async_context(replicas)
             await parts.enter_async_context(
@@ -339,7 +339,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     async def _switch(self, name: str | None, *, paused: bool) -> None:
         self._apply(name, paused=paused)
         await self.journal.put(PAUSED + (name or ""), "yes" if paused else "")
-        self._apply(name, paused=paused)  # what was read meanwhile was the word before
+        self._apply(name, paused=paused)  # what was read meanwhile was the value before
 
     def _apply(self, name: str | None, *, paused: bool) -> None:
         if name is None:
@@ -349,16 +349,16 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             (relays.pause if paused else relays.resume)(name)
         (self._paused.add if paused else self._paused.discard)(name)
 
-    async def _heed_words(self) -> None:
+    async def _heed_values(self) -> None:
         """What another replica has put, or forgotten."""
         await self._heed_pauses()
         await self.sessions.load()
 
     async def _heed_pauses(self) -> None:
         """As the journal has it: from before a restart, or said to another replica."""
-        for word, value in (await self.journal.values()).items():
-            name = word.removeprefix(PAUSED) or None
-            if word == name or bool(value) == (name in self._paused):
+        for key, value in (await self.journal.values()).items():
+            name = key.removeprefix(PAUSED) or None
+            if key == name or bool(value) == (name in self._paused):
                 continue
             with contextlib.suppress(Rejected):  # a relay that is not configured any more
                 self._apply(name, paused=bool(value))

@@ -12,7 +12,7 @@ from notifier.clock import Clock
 from notifier.journal import Journal
 from notifier.keys import Key, Keys
 
-SESSION = "session:"  # before the token's hash, in the words that the journal keeps
+SESSION = "session:"  # before the token's hash, in the names of the values that the journal keeps
 LIFETIME = timedelta(hours=12)
 MOST = 50  # of one key; the next one ends the oldest
 LONGEST = 64  # characters of a token: more is not looked at
@@ -42,47 +42,47 @@ class Sessions:
         self._journal = journal
         self._keys = keys
         self._clock = clock
-        self._held: dict[str, Session] = {}  # by word, the oldest first
+        self._open: dict[str, Session] = {}  # by the value's name, the oldest first
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
         """Hold what the journal has: at the start, and when another replica has changed it."""
         async with self._changing:
-            words = await self._journal.values()
+            values = await self._journal.values()
             found = {
-                word: _session.decode(value)
-                for word, value in words.items()
-                if word.startswith(SESSION)
+                name: _session.decode(value)
+                for name, value in values.items()
+                if name.startswith(SESSION)
             }
-            self._held = dict(sorted(found.items(), key=lambda item: item[1].ends))
+            self._open = dict(sorted(found.items(), key=lambda item: item[1].ends))
 
     async def begin(self, key: Key) -> str:
         """The token of a new session. It is nowhere else."""
         token = secrets.token_urlsafe(32)
-        word, now = _word(token), self._clock()
+        name, now = _name(token), self._clock()
         session = Session(key.id, _terms(key), now + LIFETIME)
         async with self._changing:
-            await self._journal.put(word, msgspec.json.encode(session).decode())
-            self._held[word] = session
+            await self._journal.put(name, msgspec.json.encode(session).decode())
+            self._open[name] = session
             await self._forget(*self._lapsed(now), *self._surplus(key))
         return token
 
     async def end(self, token: str) -> None:
         async with self._changing:
-            await self._forget(_word(token))
+            await self._forget(_name(token))
 
     async def known(self, token: str) -> Key | None:
         """The key of this session, if it goes on; one that another replica has just begun, too."""
         if not token or len(token) > LONGEST:
             return None
-        word = _word(token)
-        if word not in self._held and (value := await self._journal.value(word)):
-            self._held[word] = _session.decode(value)
+        name = _name(token)
+        if name not in self._open and (value := await self._journal.value(name)):
+            self._open[name] = _session.decode(value)
         return self.key_of(token)
 
     def key_of(self, token: str) -> Key | None:
         """The same, of the sessions that are held."""
-        session = self._held.get(_word(token))
+        session = self._open.get(_name(token))
         return None if session is None else self._key(session, self._clock())
 
     def _key(self, session: Session, now: datetime) -> Key | None:
@@ -92,20 +92,20 @@ class Sessions:
         return key
 
     def _lapsed(self, now: datetime) -> list[str]:
-        return [word for word, each in self._held.items() if self._key(each, now) is None]
+        return [name for name, each in self._open.items() if self._key(each, now) is None]
 
     def _surplus(self, key: Key) -> list[str]:
-        words = [word for word, each in self._held.items() if each.key == key.id]
-        return words[:-MOST]
+        names = [name for name, each in self._open.items() if each.key == key.id]
+        return names[:-MOST]
 
-    async def _forget(self, *words: str) -> None:
-        if words:
-            await self._journal.forget(words)
-            for word in words:
-                self._held.pop(word, None)
+    async def _forget(self, *names: str) -> None:
+        if names:
+            await self._journal.forget(names)
+            for name in names:
+                self._open.pop(name, None)
 
 
-def _word(token: str) -> str:
+def _name(token: str) -> str:
     return SESSION + sha256(token.encode(errors="replace")).hexdigest()
 
 

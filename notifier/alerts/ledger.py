@@ -8,7 +8,8 @@ from notifier.alerts.conditions import SHARED, Name
 from notifier.errors import NotifierError
 from notifier.journal import Journal
 
-WORD = "alert:"  # before whose it is, the channel and the name, in the words that the journal keeps
+# Before the owner, the channel and the name of an alert, in the names of the journal's values.
+PREFIX = "alert:"
 ALL = "all"
 
 
@@ -54,14 +55,14 @@ class Ledger:
 
     async def _save(self, name: Name, since: datetime | None) -> None:
         owner = ALL if name[0] in SHARED else self._us
-        word = f"{WORD}{owner} {self._channel} {' '.join(name)}"
-        await self._journal.put(word, since.isoformat() if since else "")
+        key = f"{PREFIX}{owner} {self._channel} {' '.join(name)}"
+        await self._journal.put(key, since.isoformat() if since else "")
         self._unsaved.pop(name, None)
 
 
-def _found(words: dict[str, str], channel: str, us: str) -> Iterator[tuple[Name, datetime]]:
-    for word, value in words.items():
-        if value and word.startswith(WORD):
-            owner, on, kind, subject = word.removeprefix(WORD).split(" ", 3)
+def _found(values: dict[str, str], channel: str, us: str) -> Iterator[tuple[Name, datetime]]:
+    for key, value in values.items():
+        if value and key.startswith(PREFIX):
+            owner, on, kind, subject = key.removeprefix(PREFIX).split(" ", 3)
             if on == channel and owner in (us, ALL):
                 yield (kind, subject), datetime.fromisoformat(value)

@@ -31,14 +31,14 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
         *,
         wake: Callable[[Route], None],
         take_over: Callable[[], Awaitable[None]],
-        heed_words: Callable[[], Awaitable[None]],
+        heed_values: Callable[[], Awaitable[None]],
     ) -> None:
         self._journal = journal
         self._feed = feed
         self._supervisor = supervisor
         self._wake = wake
         self._take_over = take_over
-        self._heed_words = heed_words
+        self._heed_values = heed_values
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -70,7 +70,7 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
         for route in news.routes:
             self._wake(route)
         if news.values:
-            await self._heed_words()
+            await self._heed_values()
         for id in self._asked_for(news):
             with contextlib.suppress(MessageNotFound):
                 self._feed.forward(await self._journal.get(id))

@@ -58,7 +58,7 @@ class Added(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    """A delivery claimed for sending. `content` is None where it is too large to be read ahead."""
+    """A delivery claimed for sending. `content` is None if it is too large to be read ahead."""
 
     delivery: Delivery
     content: bytes | None

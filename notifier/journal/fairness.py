@@ -49,6 +49,9 @@ class Fairness:
 
     def in_turns(self, queue: Queue, found: Mapping[str, Sequence[T]]) -> list[T]:
         """One of each key, then the second of each, and so on."""
+        if len(found) == 1:
+            [(self._last[queue], only)] = found.items()
+            return list(only)
         turns = [
             (key, each)
             for turn in zip_longest(*(product([key], some) for key, some in found.items()))

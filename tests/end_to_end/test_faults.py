@@ -414,8 +414,8 @@ async def test_f47_one_connection_alone_writes_and_checkpoints(tmp_path):
     """Under load and at the end: no other connection runs a statement that could do either."""
     async with notifying(tmp_path) as service:
         journal, said = service.journal, []
-        for clerk in (journal._reads, *journal._searches):
-            await clerk.ask(lambda db: db.set_trace_callback(said.append))
+        for thread in (journal._reads, *journal._searches):
+            await thread.ask(lambda db: db.set_trace_callback(said.append))
         for number in range(30):
             await submit_one(service, email_to(number))
             await journal.find(Filter())

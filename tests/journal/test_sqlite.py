@@ -133,13 +133,13 @@ class TestCommits:
     async def test_only_the_writer_can_write_or_checkpoint(self, path):
         """The connections that read refuse to write, and never checkpoint by themselves."""
         async with opened(path) as journal:
-            for desk in (journal._reads, *journal._searches):
+            for thread in (journal._reads, *journal._searches):
                 for pragma, wanted in (("query_only", 1), ("wal_autocheckpoint", 0)):
-                    read = desk.ask(
+                    read = thread.ask(
                         lambda db, pragma=pragma: db.execute(f"PRAGMA {pragma}").fetchone()
                     )
                     assert await read == (wanted,)
-                await desk.ask(refuses_to_write)
+                await thread.ask(refuses_to_write)
             full = journal._writes.ask(lambda db: db.execute("PRAGMA synchronous").fetchone())
             assert await full == (2,)
 
@@ -581,8 +581,8 @@ class TestSearchesAndReads:
         seen = []
         async with opened(path) as journal:
             await journal.add(entries(3, user_id="7", tags=("t",), collapse_key="c", key="k"))
-            for desk in (journal._writes, *journal._searches, journal._reads):
-                await desk.ask(lambda db: db.set_trace_callback(seen.append))
+            for thread in (journal._writes, *journal._searches, journal._reads):
+                await thread.ask(lambda db: db.set_trace_callback(seen.append))
             await self.do_everything(journal)
             statements = {
                 sql for sql in seen if sql.lstrip()[:6] in ("SELECT", "UPDATE", "DELETE", "WITH R")

@@ -159,7 +159,7 @@ async def _migrate(db: Connection) -> None:
 
 
 def is_unkeepable(error: BaseException) -> bool:
-    """Whether the database cannot hold it, whoever asks and whenever."""
+    """Whether the database can never hold it."""
     if isinstance(error, asyncpg.InterfaceError):
         return isinstance(error, ValueError)  # the driver could not even send it
     return isinstance(

@@ -74,6 +74,7 @@ HELD = """
 OLDEST_HELD = "SELECT min(held_at) FROM deliveries WHERE held_at IS NOT NULL"
 ONE = "SELECT seq, status, record FROM deliveries WHERE id = $1"
 CONTENT = "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = $1"
+VALUES = "SELECT name, value FROM words"  # the table has this name since version 1
 NAMED = "hashtext('notifier.' || $1)"  # an advisory lock
 
 log = structlog.get_logger()
@@ -289,11 +290,11 @@ class PostgresJournal:
 
     async def values(self) -> dict[str, str]:
         async with self._connection() as db:
-            return dict(await db.fetch("SELECT name, value FROM words"))
+            return dict(await db.fetch(VALUES))
 
     async def value(self, name: str) -> str | None:
         async with self._connection() as db:
-            value: str | None = await db.fetchval("SELECT value FROM words WHERE name = $1", name)
+            value: str | None = await db.fetchval(f"{VALUES} WHERE name = $1", name, column=1)
             return value
 
     async def forget(self, names: Sequence[str]) -> None:
@@ -303,7 +304,7 @@ class PostgresJournal:
 
     @contextlib.asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[bool]:
-        async with self._connection() as db:  # whose end is the lock's, too
+        async with self._connection() as db:  # if it breaks, the lock is gone, too
             alone = await db.fetchval(f"SELECT pg_try_advisory_lock({NAMED})", name)
             try:
                 yield alone

@@ -12,20 +12,20 @@ from notifier.journal.postgres.rows import delivery, small
 from notifier.journal.rows import micros
 from notifier.journal.searches import MOST_WORDS, cursor_of, seq_of
 
-# No index knows the words of a subject: so many rows are read through for one page.
+# No index knows the words of a subject: one page reads through at most so many rows.
 READ_THROUGH_ROWS = 50_000
 
 _BY_TERM = "EXISTS (SELECT FROM terms WHERE term = {} AND terms.seq = d.seq)"
 
 
-class _Sieve:
+class _Conditions:
     """Conditions, with the values that they name by number."""
 
     def __init__(self) -> None:
         self.where: list[str] = []
         self.values: list[Any] = []
 
-    def under(self, condition: str, *values: Any) -> None:
+    def add(self, condition: str, *values: Any) -> None:
         numbers = range(len(self.values) + 1, len(self.values) + len(values) + 1)
         self.where.append(condition.format(*(f"${number}" for number in numbers)))
         self.values += values
@@ -73,42 +73,42 @@ async def _readable(db: Connection, past: int | None) -> _Span:
 async def _within(
     db: Connection, which: Filter, span: _Span, limit: int, *, lock: bool = False
 ) -> Sequence[Any]:
-    sieve = _sieve(which)
-    if any("\0" in value for value in sieve.values if isinstance(value, str)):
+    conditions = _conditions_of(which)
+    if any("\0" in value for value in conditions.values if isinstance(value, str)):
         return []  # PostgreSQL's text holds no NUL
-    sieve.under("d.seq >= {}", span.first)
+    conditions.add("d.seq >= {}", span.first)
     if span.past is not None:
-        sieve.under("d.seq < {}", span.past)
+        conditions.add("d.seq < {}", span.past)
     # Made of constant pieces, with every value apart.
     sql = (
         "SELECT d.seq, d.status, d.record FROM deliveries AS d"  # noqa: S608  no piece is a caller's
-        f" WHERE {' AND '.join(sieve.where)} ORDER BY d.seq DESC LIMIT {int(limit)}"
+        f" WHERE {' AND '.join(conditions.where)} ORDER BY d.seq DESC LIMIT {int(limit)}"
         f"{' FOR UPDATE' if lock else ''}"
     )
-    found: Sequence[Any] = await db.fetch(sql, *sieve.values)
+    found: Sequence[Any] = await db.fetch(sql, *conditions.values)
     return found
 
 
-def _sieve(which: Filter) -> _Sieve:
-    sieve = _Sieve()
+def _conditions_of(which: Filter) -> _Conditions:
+    conditions = _Conditions()
     if which.status:
-        # In words, so that the index of all but what is sent can be seen to be enough.
-        words = ", ".join(f"'{Status(status).value}'" for status in dict.fromkeys(which.status))
-        sieve.under(f"d.status IN ({words})")
+        # In the text, so that PostgreSQL can plan for a rare status and for a frequent one.
+        names = ", ".join(f"'{Status(status).value}'" for status in dict.fromkeys(which.status))
+        conditions.add(f"d.status IN ({names})")
     for name in ("reference", "user_id", "tag", "to"):
         if value := getattr(which, name):
-            sieve.under(_BY_TERM, f"{name}:{value.lower() if name == 'to' else value}")
+            conditions.add(_BY_TERM, f"{name}:{value.lower() if name == 'to' else value}")
     for name in ("relay", "channel"):
         if value := getattr(which, name):
-            sieve.under(f"d.{name} = {{}}", value)
+            conditions.add(f"d.{name} = {{}}", value)
     if which.key:
-        sieve.under("d.key <> '' AND d.key = {}", which.key)
-    # As numbers in the text: for a time that it does not know PostgreSQL keeps one plan, which
-    # reads through all rows where it finds none.
+        conditions.add("d.key <> '' AND d.key = {}", which.key)
+    # In the text, too: for a time that is a parameter PostgreSQL keeps one plan, which reads all
+    # rows when none matches.
     if which.created_after is not None:
-        sieve.under(f"d.created_at >= {micros(which.created_after):d}")
+        conditions.add(f"d.created_at >= {micros(which.created_after):d}")
     if which.created_before is not None:
-        sieve.under(f"d.created_at < {micros(which.created_before):d}")
+        conditions.add(f"d.created_at < {micros(which.created_before):d}")
     for word in (which.q or "").split()[:MOST_WORDS]:
-        sieve.under("strpos(d.said, {}) > 0", small(word))
-    return sieve
+        conditions.add("strpos(d.said, {}) > 0", small(word))
+    return conditions

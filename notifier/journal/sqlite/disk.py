@@ -28,7 +28,7 @@ NETWORK = frozenset(
 )
 
 # The disk or the file itself is at fault: what was written so far may not be what is read
-# next, and another fsync would report a success that is none.
+# next, and another fsync would falsely report success.
 _FATAL = frozenset(
     {
         sqlite3.SQLITE_IOERR,
@@ -52,51 +52,51 @@ log = structlog.get_logger()
 
 class Disk:
     """
-    New messages are refused while less than `min_free` bytes are left, or while the
-    ballast is out. The ballast is a file that makes room for what must still be written.
+    Refuses new messages while less than `min_free` bytes are left, or while the ballast is
+    gone. The ballast is a file that is deleted to make space for what must still be written.
     """
 
     def __init__(self, path: Path, *, min_free: int) -> None:
         self._folder = path.parent
         self._min_free = min_free
         self._ballast = path.with_name(path.name + ".ballast")
-        self.ballast_out = False
+        self.ballast_gone = False
         self._looked_at = self._tried_at = float("-inf")
         self._low = False
 
     def check(self) -> None:
-        """Raises JournalUnavailable where a new message should not be taken."""
+        """Raises JournalUnavailable if new messages should not be taken."""
         now = time.monotonic()
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
             self._low = _free(self._folder) < self._min_free
-        if self._low or self.ballast_out:
+        if self._low or self.ballast_gone:
             raise faults.full("the journal's disk is nearly full")
 
     def prepare(self) -> None:
-        """Make the ballast, where there is room for it."""
-        self.ballast_out = not self._ballast.exists()
+        """Make the ballast, if there is space for it."""
+        self.ballast_gone = not self._ballast.exists()
         self.refill()
 
     def release(self) -> bool:
-        """Throw off the ballast. False: it is out already."""
-        if self.ballast_out:
+        """Delete the ballast. False: it was gone already."""
+        if self.ballast_gone:
             return False
-        self.ballast_out = True
+        self.ballast_gone = True
         self._ballast.unlink(missing_ok=True)
         log.error("journal_ballast_released", path=str(self._ballast))
         return True
 
     def refill(self) -> None:
-        """Take the ballast in again once there is room for it and more."""
-        if not self.ballast_out or time.monotonic() - self._tried_at < LOOK_SECONDS:
+        """Make the ballast again once there is space for it and more."""
+        if not self.ballast_gone or time.monotonic() - self._tried_at < LOOK_SECONDS:
             return
         self._tried_at = time.monotonic()
         if _free(self._folder) < self._min_free + 2 * BALLAST_BYTES:
             return
         with contextlib.suppress(OSError):
             self._write()
-            self.ballast_out = False
+            self.ballast_gone = False
 
     def _write(self) -> None:
         fd = os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

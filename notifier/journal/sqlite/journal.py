@@ -62,14 +62,15 @@ HELD = """
     SELECT seq, status, record FROM deliveries INDEXED BY deliveries_held
     WHERE held_at <= ? ORDER BY held_at LIMIT ?
 """
+VALUES = "SELECT name, value FROM words"  # the table has this name since version 1
 ONE = "SELECT seq, status, record FROM deliveries WHERE id = ?"
 log = structlog.get_logger()
 
 
 class SqliteJournal:
     """
-    For one process. Whatever is asked at the same time shares one transaction and one
-    fsync. Reads have threads of their own, so that a search holds up nobody.
+    For one process. Writes that are asked for at the same time share one transaction and one
+    fsync. Reads have threads of their own, so that a search delays nobody.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class SqliteJournal:
             raise
 
     async def close(self) -> None:
-        """The writer last: its connection is then the only one, and checkpoints."""
+        """The writer last: its connection is then the only one left, and checkpoints."""
         for thread in (*self._searches, self._reads, self._writes):
             await thread.close()
         self._lock.release()
@@ -158,7 +159,7 @@ class SqliteJournal:
             lambda db: self._claims.take(db, route, limit, micros(now()), slowest)
         )
 
-    async def still_ours(self, delivery: Delivery) -> bool:  # noqa: ARG002  nobody else could have it
+    async def still_ours(self, delivery: Delivery) -> bool:  # noqa: ARG002  there is nobody else
         return True
 
     async def record(self, delivery: Delivery) -> bool:
@@ -261,11 +262,11 @@ class SqliteJournal:
         return await self._reads.ask(lambda db: counts.minutes(db, since, but=but))
 
     async def values(self) -> dict[str, str]:
-        return dict(await self._reads.ask(lambda db: db.execute("SELECT * FROM words").fetchall()))
+        return dict(await self._reads.ask(lambda db: db.execute(VALUES).fetchall()))
 
     async def value(self, name: str) -> str | None:
-        row = await self._row("SELECT value FROM words WHERE name = ?", name)
-        return None if row is None else row[0]
+        row = await self._row(f"{VALUES} WHERE name = ?", name)
+        return None if row is None else row[1]
 
     async def forget(self, names: Sequence[str]) -> None:
         await self._writes.ask(lambda db: _forget(db, names))

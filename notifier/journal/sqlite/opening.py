@@ -25,9 +25,9 @@ MIGRATIONS = tuple(
 SCHEMA_VERSION = len(MIGRATIONS)
 APPLICATION_ID = 0x4E544659  # "NTFY", where `file` looks for it
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
-CHECKED_BYTES = 32 * 1024 * 1024  # a larger file is only looked at where it is used first
+CHECKED_BYTES = 32 * 1024 * 1024  # of a larger file only the pages that are used first are checked
 BUSY = "PRAGMA busy_timeout = 2000"
-# A checkpoint holds up everybody who waits for a commit: rather seldom and longer.
+# A checkpoint delays everybody who waits for a commit: better seldom and longer.
 CHECKPOINT_PAGES = 4000
 READ_PID_SECONDS = 0.2  # the holder writes its pid right after locking
 
@@ -99,7 +99,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _check(db: sqlite3.Connection, path: Path) -> None:
     """Damage shows now, not when the first message of the day is refused."""
     if db.execute("PRAGMA journal_mode = wal").fetchone() != ("wal",):
-        raise JournalFailure(f"{path} lies on a file system that does not carry a WAL")
+        raise JournalFailure(f"{path} lies on a file system that cannot hold a WAL")
     if path.stat().st_size <= CHECKED_BYTES:
         (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
@@ -107,7 +107,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     (identity,) = db.execute("PRAGMA application_id").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if tables and identity != APPLICATION_ID:
-        raise JournalFailure(f"{path} is a SQLite file, but no journal of notifier's")
+        raise JournalFailure(f"{path} is a SQLite file, but not a journal of notifier")
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
@@ -159,7 +159,7 @@ def unusable(path: Path, error: Exception) -> JournalFailure:
 
 
 class Lock:
-    """Held from `acquire` to `release`, or to the end of the process, however it ends."""
+    """Lasts from `acquire` to `release`, or until the process ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

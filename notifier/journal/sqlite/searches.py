@@ -13,21 +13,21 @@ from notifier.journal.rows import Value, micros
 from notifier.journal.searches import MOST_WORDS, cursor_of, seq_of
 from notifier.journal.sqlite.rows import BUCKET_BITS, Found, delivery
 
-# So many rows are looked through in no time.
+# A term that leaves fewer rows than this is searched by.
 FEW_ROWS = 2_000
 
-# No index knows the words of a subject: so many rows are read through for one page.
+# No index knows the words of a subject: one page reads through at most so many rows.
 READ_THROUGH_ROWS = 10_000
 
 Term: TypeAlias = tuple[str, tuple[str, ...]]  # the name of a filter, and what it allows
 
-MOST = 2**63 - 1  # no time is later
+LATEST = 2**63 - 1  # no time is later
 SPANS = """
     SELECT bucket FROM spans WHERE bucket BETWEEN ? AND ? AND last >= ? AND first < ?
     ORDER BY bucket DESC
 """
 
-# The buckets that know a term, the newest first.
+# The buckets that have a term, the newest first.
 _HITS = """
     WITH RECURSIVE here (bucket) AS (
         VALUES (?1) UNION ALL SELECT bucket - 1 FROM here WHERE bucket > ?2
@@ -43,7 +43,7 @@ _BUCKETED = _RARE | {"tag"}
 _encode = msgspec.json.Encoder().encode
 
 _TEXT = "CAST(d.record AS TEXT)"
-# Nearly every row that is not meant ends here, before its JSON is read.
+# This sorts out nearly every row that does not match before its JSON is read.
 _SOMEWHERE = f"instr(lower({_TEXT}), ?) > 0"
 _FIELDS = ("subject", "sender", "reference", "user_id", "reason", "id")
 _FIELD = " || char(10) || ".join(f"ifnull({_TEXT} ->> '$.{name}', '')" for name in _FIELDS)
@@ -55,14 +55,14 @@ _THERE = (
 )
 
 
-class _Sieve(Struct, frozen=True):
+class _Conditions(Struct, frozen=True):
     """Conditions on the rows that a search runs through."""
 
     where: tuple[str, ...]
     values: tuple[Value, ...]
 
-    def under(self, where: str, *values: Value) -> "_Sieve":
-        return _Sieve((where, *self.where), (*values, *self.values))
+    def also(self, where: str, *values: Value) -> "_Conditions":
+        return _Conditions((where, *self.where), (*values, *self.values))
 
 
 def find(db: sqlite3.Connection, which: Filter, *, limit: int, cursor: str | None) -> Page:
@@ -100,22 +100,22 @@ def _rows_within(
 def _within(
     db: sqlite3.Connection, which: Filter, span: tuple[int, int], limit: int
 ) -> list[Found]:
-    terms = _by_telling(db, _terms(which))
-    sieve = _sieve(which, terms[1:])
+    terms = _by_selectivity(db, _terms(which))
+    conditions = _conditions_of(which, terms[1:])
     if not terms:
-        return _rows(db, "deliveries AS d NOT INDEXED", sieve, span, limit)
+        return _rows(db, "deliveries AS d NOT INDEXED", conditions, span, limit)
     name, allowed = terms[0]
     if name in _BUCKETED:
-        return _by_bucket(db, f"{name}:{allowed[0]}", sieve, span, limit)
+        return _by_bucket(db, f"{name}:{allowed[0]}", conditions, span, limit)
     # An index gives the rows of one value in order, not those of several.
     source = f"deliveries AS d INDEXED BY deliveries_{name}"
-    searches = (sieve.under(f"{_column(name)} = ?", value) for value in allowed)
+    searches = (conditions.also(f"{_column(name)} = ?", value) for value in allowed)
     found = [row for each in searches for row in _rows(db, source, each, span, limit)]
     return sorted(found, reverse=True)[:limit]
 
 
 def _terms(which: Filter) -> list[Term]:
-    """The most telling first: it is the one to search by, the others only sift."""
+    """The most selective first: it is searched by, the others only filter."""
     status = tuple(status.value for status in dict.fromkeys(which.status))
     usual = Status.SENT in which.status
     terms: tuple[tuple[str, tuple[str | None, ...]], ...] = (
@@ -129,12 +129,12 @@ def _terms(which: Filter) -> list[Term]:
         ("status", status if usual else ()),
         ("channel", (which.channel,)),
     )
-    told = ((name, tuple(value for value in allowed if value)) for name, allowed in terms)
-    return [term for term in told if term[1]]
+    given = ((name, tuple(value for value in allowed if value)) for name, allowed in terms)
+    return [term for term in given if term[1]]
 
 
-def _by_telling(db: sqlite3.Connection, terms: list[Term]) -> list[Term]:
-    """Put in front the one that leaves few rows, where there is one."""
+def _by_selectivity(db: sqlite3.Connection, terms: list[Term]) -> list[Term]:
+    """Puts one that leaves few rows in front, if there is one."""
     if len(terms) < 2 or terms[0][0] in _RARE:
         return terms
     for term in terms:
@@ -154,31 +154,31 @@ def _count(db: sqlite3.Connection, term: Term) -> int:
     return sum(counts)
 
 
-def _sieve(which: Filter, terms: list[Term]) -> _Sieve:
-    sieve = _Sieve((), ())
+def _conditions_of(which: Filter, terms: list[Term]) -> _Conditions:
+    conditions = _Conditions((), ())
     for name, allowed in terms:
         if name in _BUCKETED:
-            sieve = sieve.under(_AMONG_TERMS, BUCKET_BITS, f"{name}:{allowed[0]}")
+            conditions = conditions.also(_AMONG_TERMS, BUCKET_BITS, f"{name}:{allowed[0]}")
         else:
             marks = ", ".join("?" * len(allowed))
-            sieve = sieve.under(f"{_column(name)} IN ({marks})", *allowed)
+            conditions = conditions.also(f"{_column(name)} IN ({marks})", *allowed)
     if which.created_after is not None:
-        sieve = sieve.under("d.created_at >= ?", micros(which.created_after))
+        conditions = conditions.also("d.created_at >= ?", micros(which.created_after))
     if which.created_before is not None:
-        sieve = sieve.under("d.created_at < ?", micros(which.created_before))
+        conditions = conditions.also("d.created_at < ?", micros(which.created_before))
     if which.q:
         where, values = _mentions(which.q)
-        return _Sieve((*sieve.where, *where), (*sieve.values, *values))
-    return sieve
+        return _Conditions((*conditions.where, *where), (*conditions.values, *values))
+    return conditions
 
 
 def _column(name: str) -> str:
-    # The index of keys leaves out those without one, and has to be told that these are none.
+    # The index of keys has no rows without a key; SQLite uses it only if the query says so, too.
     return "d.key <> '' AND d.key" if name == "key" else f"d.{name}"
 
 
 def _by_bucket(
-    db: sqlite3.Connection, term: str, sieve: _Sieve, span: tuple[int, int], limit: int
+    db: sqlite3.Connection, term: str, conditions: _Conditions, span: tuple[int, int], limit: int
 ) -> list[Found]:
     source = "terms AS t CROSS JOIN deliveries AS d ON d.seq = t.seq"
     first, past = span
@@ -186,7 +186,7 @@ def _by_bucket(
     rows: list[Found] = []
     with contextlib.closing(db.execute(_HITS, (*ends, term))) as hits:
         for (bucket,) in hits:
-            here = sieve.under("t.bucket = ? AND t.term = ?", bucket, term)
+            here = conditions.also("t.bucket = ? AND t.term = ?", bucket, term)
             rows += _rows(db, source, here, span, limit - len(rows), seq="t.seq")
             if len(rows) == limit:
                 break
@@ -196,23 +196,23 @@ def _by_bucket(
 def _rows(
     db: sqlite3.Connection,
     source: str,
-    sieve: _Sieve,
+    conditions: _Conditions,
     span: tuple[int, int],
     limit: int,
     *,
     seq: str = "d.seq",
 ) -> list[Found]:
     # Made of constant pieces, so that SQLite keeps the few that there are prepared.
-    where = " AND ".join((*sieve.where, f"{seq} >= ? AND {seq} < ?"))
+    where = " AND ".join((*conditions.where, f"{seq} >= ? AND {seq} < ?"))
     sql = (
         f"SELECT d.seq, d.status, d.record FROM {source}"  # noqa: S608  no piece is a caller's
         f" WHERE {where} ORDER BY {seq} DESC LIMIT ?"
     )
-    return db.execute(sql, (*sieve.values, *span, limit)).fetchall()
+    return db.execute(sql, (*conditions.values, *span, limit)).fetchall()
 
 
 def _all(db: sqlite3.Connection, before: int | None) -> tuple[int, int]:
-    """From the first row on, and to before the other."""
+    """All rows with a number below `before`: from the first on, and to before the second number."""
     first, last = db.execute(
         "SELECT (SELECT min(seq) FROM deliveries), (SELECT max(seq) FROM deliveries)"
     ).fetchone()
@@ -222,11 +222,11 @@ def _all(db: sqlite3.Connection, before: int | None) -> tuple[int, int]:
 
 
 def _parts(db: sqlite3.Connection, which: Filter, span: tuple[int, int]) -> list[tuple[int, int]]:
-    """Where, within a span of rows, those of a span of time may be; the newest rows first."""
+    """The parts of a span of rows where rows of the filter's time may be, the newest first."""
     if which.created_after is None and which.created_before is None:
         return [span]
-    after = -MOST if which.created_after is None else micros(which.created_after)
-    before = MOST if which.created_before is None else micros(which.created_before)
+    after = -LATEST if which.created_after is None else micros(which.created_after)
+    before = LATEST if which.created_before is None else micros(which.created_before)
     first, past = span
     parts: list[tuple[int, int]] = []
     for (bucket,) in db.execute(SPANS, (first >> BUCKET_BITS, past >> BUCKET_BITS, after, before)):
@@ -241,9 +241,9 @@ def _parts(db: sqlite3.Connection, which: Filter, span: tuple[int, int]) -> list
 
 def _mentions(q: str) -> tuple[tuple[str, ...], tuple[Value, ...]]:
     """
-    Conditions, and their values: each word occurs in subject, sender, recipients, reference,
-    user id, tags, id, or the reason why it is where it is. A to Z in either case; other letters
-    as they are, which is all that SQLite's own lower() does.
+    Conditions and their values: each word occurs in subject, sender, recipients, reference,
+    user id, tags, id, or the reason of the status. A to Z match in either case, other letters
+    only as they are: SQLite's own lower() does no more.
     """
     words = [_lowered(word) for word in q.split()[:MOST_WORDS]]
     where = [condition for _ in words for condition in (_SOMEWHERE, _THERE)]

@@ -60,14 +60,14 @@ class Writer:
 
     def idle(self, db: sqlite3.Connection) -> None:
         """Cut a WAL that a long reader has let grow; put the ballast back."""
-        if self._disk.ballast_out:
+        if self._disk.ballast_gone:
             self._disk.refill()
         size = self._wal.stat().st_size
         large = size > WAL_BYTES
         if large and not self._alarmed:
             log.warning("journal_wal_large", path=str(self._wal), bytes=size)
         self._alarmed = large
-        if large or self._disk.ballast_out:  # there the WAL must not grow, but begin again
+        if large or self._disk.ballast_gone:  # there the WAL must not grow, but begin again
             self._checkpoint(db, cut=large)
 
     def _checkpoint(self, db: sqlite3.Connection, *, cut: bool) -> None:
