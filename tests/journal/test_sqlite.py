@@ -308,7 +308,7 @@ class TestOpening:
         path.parent.mkdir()
         with contextlib.closing(sqlite3.connect(path)) as db:
             db.execute("CREATE TABLE theirs (a)")
-        with pytest.raises(JournalFailure, match="no journal"):
+        with pytest.raises(JournalFailure, match="not a journal"):
             await SqliteJournal(str(path)).open()
 
     async def test_a_newer_journal_is_refused(self, path):
