@@ -48,6 +48,8 @@ MACHINE = ["dispatch", "housekeeping", "preflight", "intake", "sessions", "alert
 EDGES = ["web", "server", "cli", "__main__"]
 # Words, the machine and the edges know one another downwards, in this order.
 LAYERS = [*({word} for word in WORDS), TOOLS, *({part} for part in (*MACHINE, *EDGES))]
+# Within `web`, what all calls share stands above the calls, and the API above pages.
+WEB = [set(), {"api"}, {"simple", "ui"}, {"app"}]
 # The dispatcher moves deliveries; what carries them is handed to it by `dispatch.transports`.
 DISPATCHER_KNOWS = {"feed", "journal"}
 
@@ -115,6 +117,11 @@ def layer_of(part):
     return found[0]
 
 
+def web_layer_of(module):
+    room = module.split(".")[0]
+    return next((number for number, rooms in enumerate(WEB) if room in rooms), 0)
+
+
 def attributes(path):
     return (node for node in ast.walk(MODULES[path]) if isinstance(node, ast.Attribute))
 
@@ -131,6 +138,21 @@ def test_a_module_knows_only_what_is_above_it():
         if part == "dispatch" and path.stem != "transports":
             allowed -= TOOLS - DISPATCHER_KNOWS
         wrong += [f"{name_of(path)} imports {name}" for name in ours if name not in allowed]
+    assert wrong == []
+
+
+def test_calls_know_what_they_share_and_not_one_another():
+    """In `web`: shared modules, then the API, then the simple calls and the pages, then the app."""
+    wrong = []
+    for path in MODULES:
+        if part_of(path) == "web":
+            own = web_layer_of(".".join(path.relative_to(PACKAGE / "web").with_suffix("").parts))
+            wrong += [
+                f"{name_of(path)} imports {name}"
+                for name in imports(path)
+                if name.startswith("notifier.web.")
+                and web_layer_of(name.removeprefix("notifier.web.")) > own
+            ]
     assert wrong == []
 
 
