@@ -31,7 +31,7 @@ async def read_json(request: AnyRequest, headers: dict[bytes, bytes], *, limit: 
     if given != b"application/json":
         _require_json(given)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise HTTPException(status_code=415, detail="a body with a Content-Encoding is not taken")
+        raise HTTPException(status_code=415, detail="the body must not have a Content-Encoding")
     length = headers.get(b"content-length", b"")
     if b"expect" in headers and length.isdigit() and int(length) > limit:
         raise _too_large(limit)  # it waits for our word before it sends anything
@@ -121,17 +121,17 @@ def check_free(pointer: str, values: dict[str, Any], *, most: int) -> None:
         if count > most:
             raise InvalidMessage(Fault(pointer, f"it holds more than {most:,} keys and values"))
         level = deeper
-    raise InvalidMessage(Fault(pointer, f"it is nested deeper than {DEEPEST} levels"))
+    raise InvalidMessage(Fault(pointer, f"must not be nested deeper than {DEEPEST} levels"))
 
 
 def _require_json(content_type: bytes) -> None:
     kind, _, parameters = content_type.decode("latin-1").lower().partition(";")
     if kind.strip() != "application/json":
-        raise HTTPException(status_code=415, detail="the Content-Type has to be application/json")
+        raise HTTPException(status_code=415, detail="the Content-Type must be application/json")
     _, named, charset = parameters.partition("charset=")
     if named and charset.split(";")[0].strip(' "') not in {"utf-8", "utf8", "us-ascii"}:
-        raise HTTPException(status_code=415, detail="the charset of JSON is utf-8")
+        raise HTTPException(status_code=415, detail="the charset must be utf-8")
 
 
 def _too_large(limit: int) -> HTTPException:
-    return HTTPException(status_code=413, detail=f"the body is larger than {limit} bytes")
+    return HTTPException(status_code=413, detail=f"the body must not be larger than {limit} bytes")

@@ -72,20 +72,20 @@ class NotSent(errors.NotifierError):
 
 # The first class that fits, so the special ones come before their base.
 KINDS: dict[type[errors.NotifierError], tuple[int, str, str]] = {
-    errors.InvalidMessage: (422, "invalid-message", "The message cannot be sent as it stands"),
+    errors.InvalidMessage: (422, "invalid-message", "The message is not valid"),
     errors.MessageNotFound: (404, "message-not-found", "There is no such message"),
     errors.WrongState: (409, "wrong-state", "The state of the message forbids it"),
     errors.IdempotencyMismatch: (
         422,
         "idempotency-mismatch",
-        "The idempotency key belongs to another request",
+        "The idempotency key was used for another request",
     ),
     errors.Unauthorized: (401, "unauthorized", "An API key is needed"),
     errors.Forbidden: (403, "forbidden", "The API key does not allow it"),
-    BadParameter: (422, "invalid-parameter", "A parameter cannot be taken"),
-    BadHeader: (422, "invalid-header", "A header field cannot be taken"),
+    BadParameter: (422, "invalid-parameter", "A parameter is not valid"),
+    BadHeader: (422, "invalid-header", "A header field is not valid"),
     NotSent: (502, "not-sent", "The message will not be sent"),
-    errors.Rejected: (422, "rejected", "The request cannot be carried out as it stands"),
+    errors.Rejected: (422, "rejected", "The request is not valid"),
     errors.BacklogFull: (429, "backlog-full", "Too many messages are waiting"),
     errors.TooMany: (429, "rate-exceeded", "The API key has used up its rate"),
     errors.Draining: (503, "draining", "The service is stopping"),
@@ -110,7 +110,7 @@ def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
             type="about:blank",
             title="Internal Server Error",
             status=500,
-            detail="the service has failed at this; its log says how",
+            detail="the service failed; its log says why",
         )
     )
 

@@ -76,7 +76,7 @@ def read_batch(body: bytes) -> Unread:
     found = decode(_batch, body)
     messages = [raw for name in found.__struct_fields__ if (raw := getattr(found, name)) != _NONE]
     if not messages:
-        raise InvalidMessage(Fault("", "there is no message in it"))
+        raise InvalidMessage(Fault("", "must hold at least one message"))
     return Unread(messages)
 
 
@@ -90,7 +90,7 @@ def _read(body: bytes | msgspec.Raw) -> Message:
                 return _sms.decode(body)
             case b'"email"' | b"null":
                 raise
-    raise InvalidMessage(Fault("/channel", "is none of `email` and `sms`"))
+    raise InvalidMessage(Fault("/channel", "must be `email` or `sms`"))
 
 
 def _channel_of(body: bytes | msgspec.Raw) -> bytes:
