@@ -110,6 +110,13 @@ def test_a_permanent_fault_of_the_relay_loses_nobody():
     assert waiting.pending.recipients == (ANN, BOB, EVE)
 
 
+def test_one_of_whom_the_relay_could_not_be_asked_makes_a_try_uncharged():
+    """Whatever it has said of another: the message is not to be charged with its trouble."""
+    tried = attempt(ann=(Scope.RELAY, False, 421), bob=(Scope.RECIPIENT, False, 450))
+    assert tried.relay_failed
+    assert not tried.charged
+
+
 def test_patience_with_a_relay_grows_and_is_forgotten():
     """Failures of the relay in a row make the wait longer, up to a minute; a charge resets it."""
     no = (Scope.RELAY, False, None)

@@ -371,6 +371,16 @@ async def test_a_key_with_rules_gives_a_provider_no_commands(tmp_path):
             assert (await asked(key, X_Order="7", X_Priority="1")).status_code == 202
 
 
+@pytest.mark.parametrize("rule", [{"rate": 9}, {"daily": 9}, {"senders": ("@example.org",)}])
+async def test_each_rule_keeps_commands_from_a_provider(rule, tmp_path):
+    """A bound on how much is sent can be gone round as well as one on who gets it."""
+    key = made(tmp_path, **rule)
+    async with serving(tmp_path) as (_, client):
+        body = letter(headers={"X-PM-Message-Stream": "x"}, **{"from": "me@example.org"})
+        answer = await client.post("/v1/messages", json=body, headers=key)
+        problem_of(answer, 422, "invalid-message")
+
+
 async def test_a_key_that_is_bound_to_senders_of_mail_needs_a_scope_for_texts(tmp_path):
     """Senders say nothing of texts: without `sms` it sends none, by no route and in no batch."""
     bound = {"senders": ("me@example.org",)}
