@@ -110,7 +110,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 expiry=self._expiry,
                 attempted=self._attempted,
             )
-            self.journal.arriving = self.dispatcher.wake
             await self._recover()
             await self._heed_pauses()
             self.upkeep = Upkeep(
@@ -144,7 +143,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 self.journal,
                 self.feed,
                 self.supervisor,
-                wake=self.dispatcher.wake,
                 take_over=self._recover,
                 heed_values=self._heed_values,
             )
@@ -197,11 +195,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 status=delivery.status,
                 uncertain=delivery.uncertain,
             )
-            self._accepted(delivery)
-
-    def _accepted(self, delivery: Delivery) -> None:
-        self.dispatcher.wake(delivery.route)
-        self.feed.publish(delivery)
+            self.feed.publish(delivery)
 
     def trace(self, spans: "Spans") -> None:
         """Have spans made of what happens from here on."""
@@ -306,8 +300,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             with contextlib.suppress(MessageNotFound):
                 # Maybe it has not changed, and was counted before.
                 self.feed.forward(await self.journal.get(id))
-        for route in Route:
-            self.dispatcher.wake(route)
         log.info("changed_all", verb=verb, count=changed, by=by)
         return changed
 
@@ -323,7 +315,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     async def _amend(self, id: str, step: Callable[[Delivery], Delivery], by: str) -> Delivery:
         delivery = await self.journal.amend(id, step)
         log.info("changed", id=id, status=delivery.status, by=by)
-        self._accepted(delivery)
+        self.feed.publish(delivery)
         return delivery
 
     async def pause(self, name: str | None = None, *, by: str = "") -> None:

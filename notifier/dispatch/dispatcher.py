@@ -59,7 +59,8 @@ class Dispatcher:
         self._shares = Shares(transports, workers=workers, window=window)
         self._running = asyncio.Event()  # cleared while the queue is paused
         self._running.set()
-        self._recorder = Recorder(journal, feed, waiting=lambda each: self.wake(each.route))
+        self._recorder = Recorder(journal, feed)
+        journal.arrivals.listen(self.wake)
         self._stopping = False
         self._fillers: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
@@ -79,7 +80,7 @@ class Dispatcher:
         ]
 
     def wake(self, route: Route) -> None:
-        """Something has been put in the journal that may be due."""
+        """Look for work of this route: something in the journal may be due."""
         if share := self._shares.of(route):
             share.stir.set()
 

@@ -1,7 +1,6 @@
 """Keep what became of claimed deliveries, whatever the journal's state."""
 
 import asyncio
-from collections.abc import Callable
 
 import structlog
 from msgspec.structs import replace
@@ -18,17 +17,14 @@ log = structlog.get_logger()
 
 class Recorder:
     """
-    Keeps at it until it is on disk: to send anything more before would be to risk a second copy
-    that nobody could explain. While there is trouble, nothing is to be sent.
+    Retries until the outcome is on disk. Nothing else is sent meanwhile: after a crash nobody
+    could tell whether it had left.
     """
 
-    def __init__(
-        self, journal: Journal, feed: Feed, *, waiting: Callable[[Delivery], None]
-    ) -> None:
+    def __init__(self, journal: Journal, feed: Feed) -> None:
         self.trouble = ""  # why it cannot; empty: it can
         self._journal = journal
         self._feed = feed
-        self._waiting = waiting  # told of each that is to be sent again
         self._working = asyncio.Event()
         self._working.set()
 
@@ -65,5 +61,3 @@ class Recorder:
             self._working.set()
         if ours:
             self._feed.publish(delivery)
-            if delivery.status.waiting:
-                self._waiting(delivery)

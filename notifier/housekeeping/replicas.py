@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Self
 
-from notifier.deliveries import Route
 from notifier.errors import MessageNotFound, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Journal, News
@@ -29,14 +28,12 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
         feed: Feed,
         supervisor: Supervisor,
         *,
-        wake: Callable[[Route], None],
         take_over: Callable[[], Awaitable[None]],
         heed_values: Callable[[], Awaitable[None]],
     ) -> None:
         self._journal = journal
         self._feed = feed
         self._supervisor = supervisor
-        self._wake = wake
         self._take_over = take_over
         self._heed_values = heed_values
         self._tasks: list[asyncio.Task[None]] = []
@@ -67,8 +64,7 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _heed(self, news: News) -> None:
-        for route in news.routes:
-            self._wake(route)
+        self._journal.arrivals.tell(news.routes)
         if news.values:
             await self._heed_values()
         for id in self._asked_for(news):

@@ -5,6 +5,7 @@ what both journals share:
 * `rows`: a delivery as columns and as a record; times, terms, minutes
 * `fairness`: which deliveries are claimed next, by priority and API key
 * `searches`: cursors, and whose turn it is to search
+* `arrivals`: how the dispatcher hears that there may be something to claim
 * `faults`: what a caller is told when the journal cannot do what was asked
 
 The journals:
@@ -26,6 +27,7 @@ from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
 from notifier.histogram import Histogram
+from notifier.journal.arrivals import Arrivals
 from notifier.supervisor import Supervisor
 
 # Makes of a delivery what it is to be. Raises Rejected to leave it as it is. It may run in another
@@ -138,9 +140,7 @@ class Journal(Protocol):
     """
 
     commits: Commits
-    # Called with the route of each new delivery as soon as a claim made now would find it. That can
-    # be before the commit: the claim then joins the same transaction.
-    arriving: Callable[[Route], None]
+    arrivals: Arrivals
 
     async def open(self) -> None:
         """Raises JournalInUse, JournalFailure."""

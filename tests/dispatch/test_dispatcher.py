@@ -476,10 +476,7 @@ async def test_after_an_outage_of_the_database_every_route_claims_again(postgres
     journal._claims.take = breaking
     try:
         await journal.add([entry(route, id=route.value, route=route) for route in Route])
-        async with dispatching(
-            journal, ways[Route.RELAY], more=more, supervisor=supervisor
-        ) as dispatcher:
-            journal.arriving = dispatcher.wake
+        async with dispatching(journal, ways[Route.RELAY], more=more, supervisor=supervisor):
             await until(all_are(journal, Status.SENT, len(Route)))
             assert not any(each.deaths for each in supervisor.counts().values())
         assert [len(ways[route].sent) for route in Route] == [1] * len(Route)

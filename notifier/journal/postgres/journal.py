@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -26,6 +26,7 @@ from notifier.journal import (
     Page,
     faults,
 )
+from notifier.journal.arrivals import Arrivals
 from notifier.journal.fairness import first_due
 from notifier.journal.postgres import changes, counts, rows, searches
 from notifier.journal.postgres.additions import Addition, answer_kept
@@ -93,7 +94,7 @@ class PostgresJournal:
         self._url = url
         self._supervisor = supervisor or Supervisor()
         self.commits = Commits()
-        self.arriving: Callable[[Route], None] = lambda _: None
+        self.arrivals = Arrivals()
         self._lease_seconds = lease
         self._claims = Claims()
         self._calls = count(time.time_ns())  # so that each claim has a number of its own
@@ -139,8 +140,7 @@ class PostgresJournal:
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
         self._check()
         added = await self._writer.add(entries, idempotency)
-        for route in {entry.delivery.route for entry in entries}:
-            self.arriving(route)
+        self.arrivals.tell([entry.delivery.route for entry in entries])
         return added
 
     async def answer(
@@ -178,13 +178,16 @@ class PostgresJournal:
         if token is None:
             return False
         try:
-            return await asyncio.shield(self._writer.record(delivery, token))
+            ours = await asyncio.shield(self._writer.record(delivery, token))
         except JournalUnavailable:
             self._claimed.unanswered(delivery, token)
             raise
         except Rejected:
             self._claimed.put_back(delivery, token)
             raise
+        if ours and delivery.status.waiting:
+            self.arrivals.tell([delivery.route])
+        return ours
 
     async def amend(self, id: str, change: Change) -> Delivery:
         async with self._transaction() as db:
@@ -193,7 +196,8 @@ class PostgresJournal:
                 raise MessageNotFound(id)
             after = await changes.change_one(db, row, change)
             await self._lease.tell(db, [after])
-            return after
+        self.arrivals.tell_of([after])
+        return after
 
     async def amend_all(self, which: Filter, change: Change) -> int:
         changed, before = 0, None
@@ -203,6 +207,7 @@ class PostgresJournal:
                 after = await changes.change_all(db, found, change, hold=False)
                 await self._lease.tell(db, after)
             changed += len(after)
+            self.arrivals.tell_of(after)
             if len(found) < PORTION:
                 return changed
             before = found[-1]["seq"]
@@ -214,6 +219,7 @@ class PostgresJournal:
             await db.execute(DROP_LEASES, self._lease.id, lease)
         while True:
             portion = await self._changed(ABANDONED, (PORTION,), change)
+            self.arrivals.tell_of(portion)
             recovered += portion
             if len(portion) < PORTION:
                 return recovered
@@ -362,8 +368,7 @@ class PostgresJournal:
             except BaseException:
                 self._unanswered.append(token)
                 raise
-            for route in {each.route for each in found}:  # which may have looked in vain meanwhile
-                self.arriving(route)
+            self.arrivals.tell_of(found)  # a claim may have looked in vain meanwhile
 
     async def _changed(self, sql: str, values: tuple[int, ...], change: Change) -> list[Delivery]:
         async with self._transaction() as db:

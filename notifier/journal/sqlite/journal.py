@@ -26,6 +26,7 @@ from notifier.journal import (
     News,
     Page,
 )  # fmt: skip
+from notifier.journal.arrivals import Arrivals
 from notifier.journal.fairness import first_due
 from notifier.journal.rows import micros, moment
 from notifier.journal.searches import Turns
@@ -92,7 +93,7 @@ class SqliteJournal:
         wal = self._path.with_name(self._path.name + "-wal")
         self._writer = Writer(counts=self._counts, disk=self._disk, wal=wal, commit=commit)
         self.commits = self._writer.commits
-        self.arriving: Callable[[Route], None] = lambda _: None
+        self.arrivals = Arrivals()
         self._writes = JournalThread(
             "journal-writes",
             connect=self._connect,
@@ -143,8 +144,7 @@ class SqliteJournal:
         self._seq += len(entries)
         added = self._writes.ask(addition, vital=False)
         # The writer does not claim before it has added what was asked for earlier.
-        for route in {entry.delivery.route for entry in entries}:
-            self.arriving(route)
+        self.arrivals.tell([entry.delivery.route for entry in entries])
         return await added
 
     async def answer(
@@ -167,19 +167,25 @@ class SqliteJournal:
             recording = Recording(delivery, self._counts)
         except UNBINDABLE as error:
             raise explained(error) from error
-        return await self._writes.ask(recording)
+        ours = await self._writes.ask(recording)
+        if ours and delivery.status.waiting:
+            self.arrivals.tell([delivery.route])
+        return ours
 
     async def amend(self, id: str, change: Change) -> Delivery:
         def work(db: sqlite3.Connection) -> Delivery:
             return changes.change_one(db, self._counts, _one(db, id), change, hold=False)
 
-        return await self._writes.ask(work)
+        changed = await self._writes.ask(work)
+        self.arrivals.tell_of([changed])
+        return changed
 
     async def amend_all(self, which: Filter, change: Change) -> int:
         changed, before = 0, None
         while True:
             portion, before = await self._writes.ask(self._portion(which, change, before))
             changed += portion
+            self.arrivals.tell(Route)
             if before is None:
                 return changed
 
@@ -193,6 +199,7 @@ class SqliteJournal:
             recovered += (delivery for _, delivery in portion)
             if len(portion) < PORTION:
                 self._recovered = True  # whatever is `sending` from here on is ours
+                self.arrivals.tell_of(recovered)
                 return recovered
             seq = portion[-1][0]
 
