@@ -18,11 +18,13 @@ from notifier.dispatch.dispatcher import Dispatcher
 from notifier.dispatch.transports import Transports
 from notifier.errors import ConfigurationError, MessageNotFound, Rejected
 from notifier.feed import Feed
+from notifier.housekeeping.figures import Figures
 from notifier.housekeeping.health import Health
 from notifier.housekeeping.history import History
+from notifier.housekeeping.pruning import Pruning
 from notifier.housekeeping.replicas import Replicas
-from notifier.housekeeping.upkeep import Upkeep
-from notifier.intake.submission import Idempotent, Intake, Receipt
+from notifier.housekeeping.set_back import SetBack
+from notifier.intake.submission import IdempotencyKey, Intake
 from notifier.journal import Backlog, Change, Filter, Minute
 from notifier.keys import Key
 from notifier.metrics import LoopLag, Tally
@@ -37,7 +39,7 @@ if TYPE_CHECKING:  # an extra, and the HTTP client that takes its time to load
     from notifier.sms.provider import ProviderState
     from notifier.tracing.spans import Spans
 
-__all__ = ["Health", "Idempotent", "Notifier", "Receipt"]
+__all__ = ["Health", "IdempotencyKey", "Notifier"]
 
 # Before a relay's name, in the names of the journal's values; alone, for the whole queue.
 PAUSED = "paused:"
@@ -67,16 +69,33 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.lag = LoopLag(self.supervisor)
         self.threads = FairThreads("work")  # for what a request brings and is heavy
         self.feed.listen(self.tally.count)
-        self._preflight = Preflight.read(settings, self.supervisor)
-        self.journal = self._preflight.journal
-        self.keys = self._preflight.keys
-        self.templates = self._preflight.templates
-        self.carriers = self._preflight.carriers
-        self.transports = Transports(settings, provider=self._preflight.provider)
+        preflight = Preflight.read(settings, self.supervisor)
+        self.journal = preflight.journal
+        self.keys = preflight.keys
+        self.templates = preflight.templates
+        self.carriers = preflight.carriers
+        self.transports = Transports(settings, provider=preflight.provider)
+        self.figures = Figures(self.journal, supervisor=self.supervisor, clock=clock)
+        self.history = History(
+            self.journal,
+            waiting=lambda: self.figures.waiting,
+            supervisor=self.supervisor,
+            clock=clock,
+        )
+        self.intake = Intake(
+            settings,
+            preflight,
+            figures=self.figures,
+            accepted=self.feed.publish,
+            clock=clock,
+            threads=self.threads,
+        )
         # What anybody may ask of the parts, they ask the service.
         self.message, self.content = self.journal.get, self.journal.content
         self.messages, self.count = self.journal.find, self.journal.count
         self.commits = self.journal.commits
+        self.admit, self.accept = self.intake.admit, self.intake.accept
+        self.submit, self.preview = self.intake.submit, self.intake.preview
         self.follow, self.subscribe = self.feed.follow, self.feed.subscribe
         self.draining = False
         self._paused: set[str | None] = set()  # relays by name; None: the queue
@@ -112,33 +131,19 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             )
             await self._recover()
             await self._heed_pauses()
-            self.upkeep = Upkeep(
+            pruning = Pruning(
                 self.journal,
                 settings,
                 supervisor=self.supervisor,
                 clock=self._clock,
                 ended=self.feed.publish,
             )
-            await parts.enter_async_context(self.upkeep)
-            self.history = History(
-                self.journal,
-                waiting=lambda: self.upkeep.waiting,
-                supervisor=self.supervisor,
-                clock=self._clock,
-            )
+            set_back = SetBack(self.journal, supervisor=self.supervisor, clock=self._clock)
+            await parts.enter_async_context(self.figures)
+            await parts.enter_async_context(pruning)
+            await parts.enter_async_context(set_back)
             await parts.enter_async_context(self.history)
             self.feed.listen(self.history.count)
-            self.intake = Intake(
-                settings,
-                self._preflight,
-                journal=self.journal,
-                upkeep=self.upkeep,
-                accepted=self.feed.publish,
-                zero_configuration=self.transports.zero_configuration,
-                clock=self._clock,
-                threads=self.threads,
-            )
-            self.submit, self.preview = self.intake.submit, self.intake.preview
             replicas = Replicas(
                 self.journal,
                 self.feed,
@@ -240,13 +245,12 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
 
     def rate_left(self, key: Key) -> dict[str, str]:
         """What is left of the key's rate, as header fields."""
-        verdict = self.intake.limits.take(key.name, rate=key.rate, daily=key.daily, n=0)
-        return verdict.headers()
+        return self.intake.rate_left(key).headers()
 
     @property
     def counts(self) -> Mapping[Status, int]:
         """How many messages there are by status, at most two seconds ago."""
-        return self.upkeep.backlog.counts
+        return self.figures.backlog.counts
 
     def minutes(self, last: int) -> list[Minute]:
         """The figures of the last minutes, the oldest first."""
@@ -360,12 +364,12 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     def health(self) -> Health:
         states = (
             "draining" if self.draining else "",
-            self.upkeep.trouble,
+            self.figures.trouble,
             self.dispatcher.trouble,
             *self.supervisor.troubles,
         )
         reasons = tuple(each for each in states if each)
-        backlog: Backlog = self.upkeep.backlog
+        backlog: Backlog = self.figures.backlog
         return Health(
             ready=not reasons,
             reasons=reasons,
@@ -375,9 +379,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             paused=self.dispatcher.paused,
             warnings=tuple(filter(None, (self.keys.trouble,))),
             held_since=backlog.held_since,
-            waiting=self.upkeep.waiting,
-            rate=self.upkeep.rate,
-            trouble=self.upkeep.trouble,
+            waiting=self.figures.waiting,
+            rate=self.figures.rate,
+            trouble=self.figures.trouble,
         )
 
 

@@ -95,7 +95,7 @@ class Sets:
             message = Sms(to=names[0], text="Hi.")
         else:
             message = email(*(f"{name}@example.org" for name in names))
-        receipt = await service.intake.submit([message])
+        receipt = await service.submit([message])
         (delivery,) = receipt.deliveries
         self.acknowledged[delivery.id] = names
         return delivery.id

@@ -40,7 +40,7 @@ def email(*to, **changes):
 
 async def submit(service, *messages):
     """The ids under which messages were accepted."""
-    receipt = await service.intake.submit(messages)
+    receipt = await service.submit(messages)
     return [delivery.id for delivery in receipt.deliveries]
 
 

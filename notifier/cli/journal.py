@@ -6,7 +6,7 @@ from pathlib import Path
 
 from notifier.cli.progress import Progress
 from notifier.errors import JournalFailure, JournalInUse, NotifierError
-from notifier.housekeeping.upkeep import Upkeep
+from notifier.housekeeping import pruning
 from notifier.journal import backup_of, journal_at, journal_exists
 from notifier.logs import Logs
 from notifier.settings import Settings
@@ -50,8 +50,9 @@ async def _prune(settings: Settings) -> str:
     try:
         now = datetime.now(UTC)
         with Progress(counted=True) as progress:
-            upkeep = Upkeep(journal, settings, clock=lambda: now)
-            dropped = await upkeep.prune(now, told=lambda rows: progress("dropping rows", rows))
+            dropped = await pruning.prune(
+                journal, settings, now, progress=lambda rows: progress("dropping rows", rows)
+            )
     finally:
         await journal.close()
     return f"{dropped} rows dropped: messages, contents and idempotency keys past their retention"

@@ -44,7 +44,7 @@ class Composed(Struct, frozen=True):
 
     envelope: Envelope
     content: bytes
-    subject: str
+    subject: str = ""
     warnings: tuple[str, ...] = ()
 
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from notifier.compose import compose
+from notifier.attempts import Envelope
+from notifier.compose import Composed, compose
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import Fault, Forbidden, InvalidMessage, Rejected
@@ -27,6 +28,7 @@ NO_SENDER = (
     "one; a relay would refuse it"
 )
 TEXTS_DOMAIN = "sms.notifier"  # where the simulator gets the texts that a provider would get
+PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
 
 
@@ -35,19 +37,6 @@ class Term(Struct, frozen=True):
 
     due_at: datetime
     expires_at: datetime
-
-
-class Composed(Struct, frozen=True, kw_only=True):
-    """What is to be sent, and which way."""
-
-    route: Route
-    sender: str
-    recipients: tuple[str, ...]
-    content: bytes
-    subject: str = ""
-    smtputf8: bool = False
-    warnings: tuple[str, ...] = ()
-    handed_to: str = ""
 
 
 class Admitted(Struct, frozen=True):
@@ -78,39 +67,79 @@ class Admission:
         *,
         templates: Templates,
         carriers: Carriers,
-        zero_configuration: bool,
     ) -> None:
         self._settings = settings
         self._templates = templates
         self._carriers = carriers
-        self._fallback = FALLBACK_SENDER if zero_configuration else None
+        self._fallback = None if settings.relays else FALLBACK_SENDER
         self._sender = settings.default_from or self._fallback
         self._sms_sender = settings.sms_from or self._sender
 
-    def admit(self, message: Message, *, id: str, key: Key | None, now: datetime) -> Admitted:
+    def admit(
+        self,
+        message: Message,
+        *,
+        id: str,
+        key: Key | None,
+        now: datetime,
+        traceparent: str = "",
+        by: str = "",
+    ) -> Admitted:
         """A delivery and its content. Raises InvalidMessage, Forbidden."""
         term = self._term(message, now)
         if message.template is not None:
             message = self._fill(message)
         if isinstance(message, Sms):
-            composed = self._compose_sms(message, id=id, key=key, now=now, at=term.due_at)
+            channel = "sms"
+            route, handed_to, composed = self._compose_sms(
+                message, id=id, key=key, now=now, at=term.due_at
+            )
         elif isinstance(message, Email):
+            channel, handed_to = "email", ""
             composed = self._compose_email(message, id=id, key=key, at=term.due_at)
+            route = _route(composed.envelope.recipients)
         else:
             raise TypeError(message)
         if key is not None:
-            _check(key, message, composed)
+            _check(key, channel, route, composed.envelope)
             if key.kind is KeyKind.TEST:
-                composed = replace(composed, route=Route.SIMULATOR)
-        delivery = _delivery(message, composed, term, id=id, key=key, now=now)
-        return Admitted(Entry(delivery, composed.content), cost(message))
+                route = Route.SIMULATOR
+        envelope, later = composed.envelope, term.due_at > now
+        delivery = Delivery(
+            id=id,
+            channel=channel,
+            subject=composed.subject,
+            sender=envelope.sender,
+            recipients=tuple(map(Recipient, envelope.recipients)),
+            size=len(composed.content),
+            created_at=now,
+            due_at=term.due_at,
+            expires_at=term.expires_at,
+            send_at=term.due_at if later else None,
+            status=Status.SCHEDULED if later else Status.QUEUED,
+            route=route,
+            priority=PRIORITIES[message.priority],
+            on_uncertain=message.on_uncertain,
+            smtputf8=envelope.smtputf8,
+            handed_to=handed_to,
+            warnings=composed.warnings,
+            key="" if key is None else key.name,
+            by=by,
+            user_id="" if message.user_id is None else str(message.user_id),
+            reference=message.reference or "",
+            tags=message.tags,
+            metadata=message.metadata,
+            collapse_key=message.collapse_key or "",
+            traceparent=traceparent,
+        )
+        limited = key is not None and key.limited
+        return Admitted(Entry(delivery, composed.content), cost(message) if limited else 0)
 
     def _term(self, message: Message, now: datetime) -> Term:
         faults = []
-        due_at = now if message.send_at is None else max(now, message.send_at)
+        due_at = now if message.send_at is None else max(now, _utc(message.send_at))
         if due_at - now > LATEST:
             raise InvalidMessage(Fault("/send_at", f"is more than {LATEST.days} days ahead"))
-        due_at = _utc(due_at)
         expires_at = due_at + timedelta(seconds=self._settings.expire_after)
         if message.ttl is not None:
             expires_at = due_at + timedelta(seconds=message.ttl)
@@ -148,21 +177,15 @@ class Admission:
         sender = (key and key.default_sender) or self._sender
         unsaid = email.sender is None and sender is not None and sender is self._fallback
         restricted = key is not None and _has_rules(key)
-        made = compose(email, id=id, sender=sender, at=at, restricted=restricted)
-        envelope = made.envelope
-        return Composed(
-            route=_route(envelope.recipients),
-            sender=envelope.sender,
-            recipients=envelope.recipients,
-            content=made.content,
-            subject=made.subject,
-            smtputf8=envelope.smtputf8,
-            warnings=(*made.warnings, NO_SENDER) if unsaid else made.warnings,
-        )
+        composed = compose(email, id=id, sender=sender, at=at, restricted=restricted)
+        if unsaid:
+            return replace(composed, warnings=(*composed.warnings, NO_SENDER))
+        return composed
 
     def _compose_sms(
         self, sms: Sms, *, id: str, key: Key | None, now: datetime, at: datetime
-    ) -> Composed:
+    ) -> tuple[Route, str, Composed]:
+        """Which way it goes, to what it is handed over, and what is sent."""
         if sms.text is None:
             raise InvalidMessage(Fault("/text", "is needed, or a template"))
         provider = self._settings.sms_provider is not None
@@ -182,9 +205,11 @@ class Admission:
             f"{counted.segments} segment(s) in {counted.encoding.value}",
         )
         if admitted.carrier is None and key is not None and key.kind is KeyKind.TEST:
-            return _stand_in(sms, admitted.number.e164, id=id, at=at, warnings=warnings)
+            composed = _stand_in(sms, admitted.number.e164, id=id, at=at, warnings=warnings)
+            return Route.SIMULATOR, "provider", composed
         if admitted.carrier is None:
-            return self._for_provider(sms, admitted.number.e164, id=id, warnings=warnings)
+            composed = _for_provider(sms, admitted.number.e164, id=id, warnings=warnings)
+            return Route.PROVIDER, "provider", composed
         if self._sms_sender is not None and self._sms_sender is self._fallback:
             warnings = (*warnings, NO_SENDER)
         mails = to_emails(sms, admitted.carrier, number=admitted.number, sender=self._sms_sender)
@@ -193,28 +218,16 @@ class Admission:
             for place, mail in enumerate(mails, 1)
         ]
         envelope = made[0].envelope
-        return Composed(
-            route=Route.GATEWAY,
-            sender=envelope.sender,
-            recipients=in_parts(envelope.recipients[0], len(made)),
-            content=join([each.content for each in made]),
-            warnings=warnings,
-            handed_to="gateway",
-        )
+        envelope = replace(envelope, recipients=in_parts(envelope.recipients[0], len(made)))
+        content = join([each.content for each in made])
+        return Route.GATEWAY, "gateway", Composed(envelope, content, warnings=warnings)
 
-    def _for_provider(
-        self, sms: Sms, number: str, *, id: str, warnings: tuple[str, ...]
-    ) -> Composed:
-        from notifier.sms.provider import content  # loads the HTTP client, which takes time
 
-        return Composed(
-            route=Route.PROVIDER,
-            sender="",
-            recipients=(number,),
-            content=content(id, number, to_text(sms)),
-            warnings=warnings,
-            handed_to="provider",
-        )
+def _for_provider(sms: Sms, number: str, *, id: str, warnings: tuple[str, ...]) -> Composed:
+    from notifier.sms.provider import content  # the HTTP client takes its time to load
+
+    envelope = Envelope("", (number,))
+    return Composed(envelope, content(id, number, to_text(sms)), warnings=warnings)
 
 
 def _utc(at: datetime) -> datetime:
@@ -230,14 +243,7 @@ def _stand_in(
     """For a provider's text that must not leave: a mail, as the simulator takes no other."""
     mail = Email(to=(f"{number[1:]}@{TEXTS_DOMAIN}",), text=to_text(sms))
     made = compose(mail, id=id, sender=f"notifier@{TEXTS_DOMAIN}", at=at)
-    return Composed(
-        route=Route.SIMULATOR,
-        sender=made.envelope.sender,
-        recipients=made.envelope.recipients,
-        content=made.content,
-        warnings=warnings,
-        handed_to="provider",
-    )
+    return replace(made, warnings=warnings)
 
 
 def _route(recipients: tuple[str, ...]) -> Route:
@@ -257,53 +263,13 @@ def _has_rules(key: Key) -> bool:
     return key.kind is not KeyKind.LIVE or any(rules)
 
 
-def _check(key: Key, message: Message, composed: Composed) -> None:
+def _check(key: Key, channel: str, route: Route, envelope: Envelope) -> None:
     """Raises Forbidden where the key does not allow this channel, sender or recipient."""
-    objections = [key.objection_to_channel(_channel(message))]
-    if composed.sender and composed.route is not Route.GATEWAY:
-        objections.append(key.objection_to_sender(composed.sender))
-    if composed.route is not Route.SIMULATOR:
-        bare = dict.fromkeys(part_of(each)[0] for each in composed.recipients)
+    objections = [key.objection_to_channel(channel)]
+    if envelope.sender and route is not Route.GATEWAY:
+        objections.append(key.objection_to_sender(envelope.sender))
+    if route is not Route.SIMULATOR:
+        bare = dict.fromkeys(part_of(each)[0] for each in envelope.recipients)
         objections += map(key.objection_to_recipient, bare)
     if found := [each for each in objections if each]:
         raise Forbidden("; ".join(found))
-
-
-def _channel(message: Message) -> str:
-    return "sms" if isinstance(message, Sms) else "email"
-
-
-def _delivery(
-    message: Message,
-    composed: Composed,
-    term: Term,
-    *,
-    id: str,
-    key: Key | None,
-    now: datetime,
-) -> Delivery:
-    return Delivery(
-        id=id,
-        channel=_channel(message),
-        subject=composed.subject,
-        sender=composed.sender,
-        recipients=tuple(map(Recipient, composed.recipients)),
-        size=len(composed.content),
-        created_at=now,
-        due_at=term.due_at,
-        expires_at=term.expires_at,
-        send_at=term.due_at if term.due_at > now else None,
-        status=Status.SCHEDULED if term.due_at > now else Status.QUEUED,
-        route=composed.route,
-        priority=Priority[message.priority.upper()],
-        on_uncertain=message.on_uncertain,
-        smtputf8=composed.smtputf8,
-        handed_to=composed.handed_to,
-        warnings=composed.warnings,
-        key="" if key is None else key.name,
-        user_id="" if message.user_id is None else str(message.user_id),
-        reference=message.reference or "",
-        tags=message.tags,
-        metadata=message.metadata,
-        collapse_key=message.collapse_key or "",
-    )

@@ -1,13 +1,12 @@
-"""Where messages are handed in: judged, composed, and kept before anybody is told so."""
+"""Take messages in: judge and compose them, and put them into the journal before the answer."""
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Self
+from functools import partial
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from notifier.clock import Clock
 from notifier.compose import weight
@@ -24,10 +23,10 @@ from notifier.errors import (
     TooMany,
     Unavailable,
 )
-from notifier.housekeeping.upkeep import Upkeep
+from notifier.housekeeping.figures import Figures
 from notifier.intake.admission import Admission, Admitted, cost
-from notifier.intake.rates import Limits
-from notifier.journal import Entry, Idempotency, Journal
+from notifier.intake.rates import Limits, Verdict
+from notifier.journal import Entry, Idempotency
 from notifier.keys import Key
 from notifier.messages import Email, Message
 from notifier.preflight import Preflight
@@ -42,33 +41,37 @@ TEXT_MESSAGE = 64 * 1024  # a long one by a gateway is a dozen mails
 KEY_LIFETIME = timedelta(hours=24)  # of an idempotency key, after the last message is due
 
 
-class Idempotent(Struct, frozen=True):
-    """A caller's idempotency key, what it stands for, and how the answer to keep is written."""
+class IdempotencyKey(Struct, frozen=True):
+    """A caller's idempotency key, and a digest of the request that it stands for."""
 
     key: str
     fingerprint: bytes
-    render: Callable[[Sequence[Delivery | Rejected]], bytes]
 
 
-class Receipt(Struct, frozen=True):
+class Submission(Struct, frozen=True, kw_only=True):
     """
-    What became of a submission: for each message in order its new delivery, or why it was
-    turned down; or the answer that was given before under the idempotency key.
+    What became of messages that were handed in: for each in order its new delivery, or why it
+    was turned down. `replayed` is the answer that the same request was given before, under its
+    idempotency key; then there are no results.
     """
 
     results: tuple[Delivery | Rejected, ...] = ()
     replayed: bytes | None = None
+    entries: tuple[Entry, ...] = ()  # what `accept` puts into the journal
+    key: Key | None = None
+    idempotency: IdempotencyKey | None = None
+    toll: "Toll | None" = None
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """Those that were accepted."""
-        return tuple(each for each in self.results if isinstance(each, Delivery))
+        """Those of the messages that were not turned down."""
+        return tuple(entry.delivery for entry in self.entries)
 
 
 class Intake:
     """
-    Once `submit` returns, only a lost disk can lose what it accepted. Raises BacklogFull,
-    Draining, JournalUnavailable, TooMany; IdempotencyMismatch, Forbidden.
+    Once `accept` returns, only a lost disk can lose what it accepted. Between `admit` and
+    `accept` the caller writes the answer that is kept under an idempotency key.
     """
 
     def __init__(
@@ -76,27 +79,20 @@ class Intake:
         settings: Settings,
         preflight: Preflight,
         *,
-        journal: Journal,
-        upkeep: Upkeep,
+        figures: Figures,
         accepted: Callable[[Delivery], None],
-        zero_configuration: bool,
         clock: Clock,
         threads: FairThreads,
     ) -> None:
         self.draining = False
-        self.limits = Limits()
-        self.templates = preflight.templates
-        self.carriers = preflight.carriers
+        self._limits = Limits()
         self._most = settings.max_backlog
-        self._journal = journal
-        self._upkeep = upkeep
+        self._journal = preflight.journal
+        self._figures = figures
         self._accepted = accepted
         self._clock = clock
         self._admission = Admission(
-            settings,
-            templates=self.templates,
-            carriers=self.carriers,
-            zero_configuration=zero_configuration,
+            settings, templates=preflight.templates, carriers=preflight.carriers
         )
         self._threads = threads
 
@@ -105,158 +101,189 @@ class Intake:
         messages: Sequence[Message | Rejected],
         *,
         key: Key | None = None,
-        idempotent: Idempotent | None = None,
+        strict: bool = True,
+        traceparent: str = "",
+    ) -> Submission:
+        """Admit and accept, for a caller without an idempotency key. Raises as those do."""
+        submission = await self.admit(messages, key=key, strict=strict, traceparent=traceparent)
+        await self.accept(submission)
+        return submission
+
+    async def admit(
+        self,
+        messages: Sequence[Message | Rejected],
+        *,
+        key: Key | None = None,
+        idempotency: IdempotencyKey | None = None,
         strict: bool = True,
         traceparent: str = "",
         by: str = "",
-    ) -> Receipt:
+    ) -> Submission:
         """
-        Take charge of messages, all of them in one transaction. Strict: one that cannot be
-        sent turns down all, and the first such Rejected is raised if there is but one message,
-        else InvalidMessage with each fault under its position. Otherwise the others go.
-        `by` is who does it, where that is more than the key.
+        Judge and compose messages; none is kept yet. Strict: one that cannot be sent turns down
+        all, and the first such Rejected is raised if there is but one message, else
+        InvalidMessage with each fault under its position. Otherwise the others go. `by` is who
+        hands them in, where that is more than the key. Raises BacklogFull, Draining, TooMany,
+        Forbidden; IdempotencyMismatch.
         """
-        marks = {name: value for name, value in (("traceparent", traceparent), ("by", by)) if value}
+        toll = Toll(self._limits, key) if key is not None and key.limited else None
+        done = False
         try:
-            return await self._submit(messages, key, idempotent, strict, marks)
-        except IdempotencyMismatch:
-            raise
-        except (Rejected, Unavailable):
-            # What forbids it today may not have stood against it when it was handed in first.
-            if idempotent is None or (kept := await self._answered(idempotent, key)) is None:
-                raise
-            return Receipt(replayed=kept)
+            self._require_room(len(messages))
+            if toll is not None:
+                toll.take(sum(map(cost, messages)))
+            admitted = await self._all_admitted(messages, key, traceparent, by)
+            refused = [each for each in admitted if isinstance(each, Rejected)]
+            if strict and refused:
+                raise refused[0] if len(messages) == 1 else _together(admitted)
+            accepted = [each for each in admitted if isinstance(each, Admitted)]
+            if toll is not None:
+                toll.take(sum(each.cost for each in accepted))
+            done = True
+        except (Rejected, Unavailable) as error:
+            return await self._replay(error, key, idempotency)
+        finally:
+            if toll is not None and not done:
+                toll.give_back()
+        return Submission(
+            results=tuple(
+                each.entry.delivery if isinstance(each, Admitted) else each for each in admitted
+            ),
+            entries=tuple(each.entry for each in accepted),
+            key=key,
+            idempotency=idempotency,
+            toll=toll,
+        )
 
-    async def _submit(
-        self,
-        messages: Sequence[Message | Rejected],
-        key: Key | None,
-        idempotent: Idempotent | None,
-        strict: bool,
-        marks: Mapping[str, str],
-    ) -> Receipt:
-        self._admit(len(messages))
-        if key is None or (key.rate is None and key.daily is None):
-            return await self._accept(messages, key, idempotent, strict, marks)
-        with Toll(self.limits, key) as toll:
-            toll.take(sum(map(cost, messages)))
-            return await self._accept(messages, key, idempotent, strict, marks, toll)
-
-    async def _answered(self, idempotent: Idempotent, key: Key | None) -> bytes | None:
-        """The answer that the same request was given before; None: it was not."""
+    async def accept(self, submission: Submission, answer: bytes = b"") -> bytes | None:
+        """
+        Keep what was admitted, all of it in one transaction, and `answer` under the idempotency
+        key. Returns the answer that is kept there already; then nothing is added. Raises
+        JournalUnavailable, Rejected; IdempotencyMismatch.
+        """
+        entries = submission.entries
+        idempotency = self._idempotency(submission, answer)
+        if not entries and idempotency is None:
+            return None
+        done = False
         try:
-            return await self._journal.answer(
-                _scope(key), idempotent.key, idempotent.fingerprint, now=self._clock()
+            added = await self._journal.add(entries, idempotency)
+            done = added.replayed is None
+        except (Rejected, JournalUnavailable) as error:
+            if isinstance(error, JournalUnavailable):
+                self._figures.trouble = str(error)
+            return (await self._replay(error, submission.key, submission.idempotency)).replayed
+        finally:
+            if submission.toll is not None and not done:
+                submission.toll.give_back()
+        if done:
+            self._figures.count(len(entries))
+            for entry in entries:
+                self._accepted(entry.delivery)
+            for superseded in added.superseded:
+                self._accepted(superseded)
+        return added.replayed
+
+    async def _replay(
+        self, error: Rejected | Unavailable, key: Key | None, asked: IdempotencyKey | None
+    ) -> Submission:
+        """
+        The answer of the same request before; raises the error where there is none. What forbids
+        a message today may not have stood against it when it was handed in first.
+        """
+        if asked is None or isinstance(error, IdempotencyMismatch):
+            raise error
+        try:
+            kept = await self._journal.answer(
+                _scope(key), asked.key, asked.fingerprint, now=self._clock()
             )
         except JournalUnavailable:
-            return None
+            raise error from None
+        if kept is None:
+            raise error
+        return Submission(replayed=kept)
 
-    async def _accept(
-        self,
-        messages: Sequence[Message | Rejected],
-        key: Key | None,
-        idempotent: Idempotent | None,
-        strict: bool,
-        marks: Mapping[str, str],
-        toll: "Toll | None" = None,
-    ) -> Receipt:
-        now = self._clock()
-        admitted = await self._all_admitted(messages, key, now)
-        entries = [each.entry if isinstance(each, Admitted) else each for each in admitted]
-        if marks:
-            entries = [_marked(each, marks) for each in entries]
-        refused = [each for each in entries if isinstance(each, Rejected)]
-        if strict and refused:
-            raise refused[0] if len(messages) == 1 else _together(entries)
-        results = tuple(each.delivery if isinstance(each, Entry) else each for each in entries)
-        kept = [each for each in entries if isinstance(each, Entry)]
-        if toll is not None:
-            price = sum(each.cost for each in admitted if isinstance(each, Admitted))
-            toll.take(price)
-        replayed = await self._keep(kept, _key_for(idempotent, key, results, now))
-        if replayed is not None:
-            return Receipt(replayed=replayed)
-        if toll is not None:
-            toll.spent = price
-        return Receipt(results)
+    def _idempotency(self, submission: Submission, answer: bytes) -> Idempotency | None:
+        if (asked := submission.idempotency) is None:
+            return None
+        due = max((entry.delivery.due_at for entry in submission.entries), default=self._clock())
+        return Idempotency(
+            scope=_scope(submission.key),
+            key=asked.key,
+            fingerprint=asked.fingerprint,
+            answer=answer,
+            expires_at=due + KEY_LIFETIME,
+        )
 
     async def preview(self, message: Message, *, key: Key | None = None) -> Entry:
-        """What would be sent; it counts as if it were. Raises as `submit` does."""
+        """What would be sent; it counts as if it were. Raises as `admit` does."""
         self.charge(key, cost(message))
-        admitted = await self._admitted(message, key, self._clock())
+        (admitted,) = await self._all_admitted((message,), key, "", "")
         if isinstance(admitted, Rejected):
             raise admitted
         return admitted.entry
 
     def charge(self, key: Key | None, n: int = 1) -> None:
         """Take so much of the key's rate, for work that ends in no message. Raises as `Toll`."""
-        if key is not None and (key.rate is not None or key.daily is not None):
-            with Toll(self.limits, key) as toll:
-                toll.take(n)
-                toll.spent = n
+        if key is not None and key.limited:
+            Toll(self._limits, key).take(n)
 
-    def _admit(self, count: int) -> None:
+    def rate_left(self, key: Key) -> Verdict:
+        """What the key has left of its rate; nothing is taken of it."""
+        return self._limits.take(key.name, rate=key.rate, daily=key.daily, n=0)
+
+    def _require_room(self, count: int) -> None:
         if self.draining:
             raise Draining("the service is stopping", retry_after=10)
-        surplus = self._upkeep.waiting + count - self._most
+        surplus = self._figures.waiting + count - self._most
         if surplus > 0:
             # As long as it takes, at the rate at which messages leave now, to make room.
-            wait = surplus / self._upkeep.rate if self._upkeep.rate > 0 else 60.0
+            wait = surplus / self._figures.rate if self._figures.rate > 0 else 60.0
             raise BacklogFull(
-                f"{self._upkeep.waiting} messages are waiting, and {self._most} may",
+                f"{self._figures.waiting} messages are waiting, and {self._most} may",
                 retry_after=int(min(max(wait, 1.0), 3600.0)),
             )
 
     async def _all_admitted(
-        self, messages: Sequence[Message | Rejected], key: Key | None, now: datetime
+        self,
+        messages: Sequence[Message | Rejected],
+        key: Key | None,
+        traceparent: str,
+        by: str,
     ) -> list[Admitted | Rejected]:
-        """In portions, so that a batch holds up nobody however its weight is spread over it."""
+        """In portions, so that a batch does not stall the loop, however its weight is spread."""
+        now = self._clock()
         admitted: list[Admitted | Rejected] = []
-        load = 0
+        done = 0
         for message in messages:
-            load += (its := _load(message))
-            if load > PORTION and admitted:
+            if isinstance(message, Rejected):
+                admitted.append(message)
+                continue
+            load = _load(message)
+            if done and done + load > PORTION:
                 await asyncio.sleep(0)
-                load = its
-            admitted.append(await self._admitted(message, key, now))
+                done = 0
+            done += load
+            admit = partial(
+                self._admission.admit,
+                message,
+                id=new_id(now),
+                key=key,
+                now=now,
+                traceparent=traceparent,
+                by=by,
+            )
+            try:
+                if message.template is None and load <= HEAVY:
+                    admitted.append(admit())
+                else:
+                    admitted.append(await self._threads.run(_scope(key), admit))
+            except Rejected as error:
+                admitted.append(error.bare())
         return admitted
 
-    async def _admitted(
-        self, message: Message | Rejected, key: Key | None, now: datetime
-    ) -> Admitted | Rejected:
-        if isinstance(message, Rejected):
-            return message
-        id = new_id(now)
-        try:
-            if message.template is None and (
-                not isinstance(message, Email) or weight(message) <= HEAVY
-            ):
-                return self._admission.admit(message, id=id, key=key, now=now)
-            return await self._threads.run(
-                _scope(key), lambda: self._admission.admit(message, id=id, key=key, now=now)
-            )
-        except Rejected as error:
-            return error.bare()
 
-    async def _keep(self, entries: list[Entry], kept: Idempotency | None) -> bytes | None:
-        if not entries and kept is None:
-            return None
-        try:
-            added = await self._journal.add(entries, kept)
-        except JournalUnavailable as error:
-            self._upkeep.trouble = str(error)
-            raise
-        if added.replayed is not None:
-            return added.replayed
-        self._upkeep.count(len(entries))
-        for entry in entries:
-            self._accepted(entry.delivery)
-        for superseded in added.superseded:
-            self._accepted(superseded)
-        return None
-
-
-def _load(message: Message | Rejected) -> int:
+def _load(message: Message) -> int:
     """About what it costs to compose, in octets gone through."""
     if not isinstance(message, Email):
         return TEXT_MESSAGE
@@ -265,33 +292,25 @@ def _load(message: Message | Rejected) -> int:
 
 
 class Toll:
-    """
-    What one submission takes of its key's rate. When it is left, all that was not spent is
-    given back.
-    """
+    """What one submission has taken of its key's rate."""
 
     def __init__(self, limits: Limits, key: Key) -> None:
-        self.spent = 0
         self._taken = 0
         self._limits = limits
         self._key = key
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._limits.refund(self._key.name, self._taken - self.spent)
+    def give_back(self) -> None:
+        """Nothing comes of the submission."""
+        self._limits.refund(self._key.name, self._taken)
+        self._taken = 0
 
     def take(self, n: int) -> None:
         """
-        Take so much in all, if it is more than was taken before. Raises TooMany; Forbidden
-        where to wait would be no use.
+        Take so much in all, in place of what was taken before. Raises TooMany; Forbidden where
+        it is more than the key may ever have.
         """
-        if n <= self._taken:
-            return
         key = self._key
-        self._limits.refund(key.name, self._taken)
-        self._taken = 0
+        self.give_back()
         verdict = self._limits.take(key.name, rate=key.rate, daily=key.daily, n=n)
         if verdict.allowed:
             self._taken = n
@@ -301,12 +320,6 @@ class Toll:
             )
         else:
             raise Forbidden(verdict.reason)
-
-
-def _marked(entry: Entry | Rejected, marks: Mapping[str, str]) -> Entry | Rejected:
-    if isinstance(entry, Rejected):
-        return entry
-    return replace(entry, delivery=replace(entry.delivery, **marks))
 
 
 def new_id(now: datetime) -> str:
@@ -319,30 +332,12 @@ def _scope(key: Key | None) -> str:
     return "" if key is None else key.name
 
 
-def _key_for(
-    idempotent: Idempotent | None,
-    key: Key | None,
-    results: Sequence[Delivery | Rejected],
-    now: datetime,
-) -> Idempotency | None:
-    if idempotent is None:
-        return None
-    due = max((each.due_at for each in results if isinstance(each, Delivery)), default=now)
-    return Idempotency(
-        scope=_scope(key),
-        key=idempotent.key,
-        fingerprint=idempotent.fingerprint,
-        answer=idempotent.render(results),
-        expires_at=due + KEY_LIFETIME,
-    )
-
-
-def _together(entries: Sequence[Entry | Rejected]) -> InvalidMessage:
+def _together(admitted: Sequence[Admitted | Rejected]) -> InvalidMessage:
     """Every fault of a batch, each under its message's position."""
     faults = []
-    for position, entry in enumerate(entries):
-        if isinstance(entry, InvalidMessage):
-            faults += [fault.within(position) for fault in entry.faults]
-        elif isinstance(entry, Rejected):
-            faults.append(Fault(f"/{position}", str(entry)))
+    for position, each in enumerate(admitted):
+        if isinstance(each, InvalidMessage):
+            faults += [fault.within(position) for fault in each.faults]
+        elif isinstance(each, Rejected):
+            faults.append(Fault(f"/{position}", str(each)))
     return InvalidMessage(*faults)

@@ -82,6 +82,11 @@ class Key(Struct, frozen=True, kw_only=True):
     def may_send_to(self, address: str) -> bool:
         return not self.objection_to_recipient(address)
 
+    @property
+    def limited(self) -> bool:
+        """Whether it may send only so much in a time."""
+        return self.rate is not None or self.daily is not None
+
     def objection_to_scope(self, scope: KeyScope) -> str:
         """Why this key may not do that, in words for a 403; empty: it may."""
         return "" if self.may(scope) else self._lack(scope)

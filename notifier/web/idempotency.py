@@ -11,7 +11,7 @@ from msgspec import Struct
 from notifier.deliveries import Delivery
 from notifier.errors import Rejected
 from notifier.messages import Message
-from notifier.service import Idempotent, Notifier
+from notifier.service import IdempotencyKey, Notifier
 from notifier.web.auth import key_of, session_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import read_traceparent
@@ -76,35 +76,23 @@ async def submit(
     Hand in messages as the request's caller, with its `traceparent` and `Idempotency-Key`. The
     key stands for this path, this `variant` of it and this body. Where they were handed in
     before, the answer that `render` wrote then is given again. Raises BadHeader, and what
-    `Notifier.submit` raises.
+    `Notifier.admit` and `Notifier.accept` raise.
     """
-    written = _Written(render)
-    receipt = await service.submit(
+    submission = await service.admit(
         messages,
         key=key_of(request),
         traceparent=read_traceparent(headers),
         by=session_of(request),
-        idempotent=_idempotent(request, headers, body, variant, written),
+        idempotency=_idempotency(request, headers, body, variant),
         strict=strict,
     )
-    if receipt.replayed is not None:
-        return Submitted(receipt.replayed, replayed=True)
-    return Submitted(written(receipt.results), replayed=False, deliveries=receipt.deliveries)
-
-
-class _Written:
-    """Renders an answer once: for the journal, and for the caller."""
-
-    __slots__ = ("_body", "_render")
-
-    def __init__(self, render: Render) -> None:
-        self._body: bytes | None = None
-        self._render = render
-
-    def __call__(self, results: Sequence[Delivery | Rejected]) -> bytes:
-        if self._body is None:
-            self._body = self._render(results)
-        return self._body
+    if submission.replayed is not None:
+        return Submitted(submission.replayed, replayed=True)
+    answer = render(submission.results)
+    replayed = await service.accept(submission, answer)
+    if replayed is not None:
+        return Submitted(replayed, replayed=True)
+    return Submitted(answer, replayed=False, deliveries=submission.deliveries)
 
 
 def read_idempotency_key(request: AnyRequest, headers: dict[bytes, bytes]) -> bytes | None:
@@ -119,17 +107,13 @@ def read_idempotency_key(request: AnyRequest, headers: dict[bytes, bytes]) -> by
     return key
 
 
-def _idempotent(
-    request: AnyRequest,
-    headers: dict[bytes, bytes],
-    body: bytes,
-    variant: bytes,
-    render: Render,
-) -> Idempotent | None:
+def _idempotency(
+    request: AnyRequest, headers: dict[bytes, bytes], body: bytes, variant: bytes
+) -> IdempotencyKey | None:
     key = read_idempotency_key(request, headers)
     if key is None:
         return None
     stands_for = blake2b(request.scope["path"].encode(), digest_size=20)
     stands_for.update(b"\0" + variant)
     stands_for.update(body)
-    return Idempotent(key.decode(), stands_for.digest(), render)
+    return IdempotencyKey(key.decode(), stands_for.digest())

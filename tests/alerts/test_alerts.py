@@ -106,7 +106,7 @@ async def test_a_message_that_waits_too_long_is_told(tmp_path, chat):
             for _ in range(4):
                 await submit_one(service)
             await until(lambda: service.dispatcher.doing[0] is not None)
-            await service.upkeep.refresh()
+            await service.figures.refresh()
             await until(lambda: told(chat) == [("messages_wait", "raised", "queue")])
             relay.release()
 
@@ -143,7 +143,7 @@ async def test_a_restart_tells_nothing_twice_and_tells_the_end(tmp_path, chat):
         async with notifying(tmp_path, relay, **options) as service:
             await nothing_told(chat)
             await until(lambda: relay_state(service) == "open")
-            await service.upkeep.refresh()  # it is deferred, and so not due any more
+            await service.figures.refresh()  # it is deferred, and so not due any more
             await nothing_told(chat)
             relay.answer("GREETING", None)
             await service.resume("first")
@@ -204,7 +204,7 @@ async def test_of_replicas_one_tells_what_all_see(tmp_path, chat, postgres):
         await until(lambda: all(any(each.dispatcher.doing) for each in replicas))
         clock.shift += timedelta(seconds=601)
         for each in replicas:
-            await each.upkeep.refresh()
+            await each.figures.refresh()
         await until(lambda: told(chat) == [waits])
         await nothing_told(chat, looks=9)
         relay.release()

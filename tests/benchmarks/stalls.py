@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from notifier.deliveries import Status
-from notifier.housekeeping.upkeep import Upkeep
+from notifier.housekeeping.pruning import prune
 from notifier.intake.admission import Admission
 from notifier.intake.submission import new_id
 from notifier.journal import Entry, journal_at
@@ -162,14 +162,13 @@ async def _pruned(folder):
         long_ago = now - timedelta(seconds=settings.retention + 1)
         for _ in range(PRUNED // PORTION):
             await journal.add([_ended(fresh, long_ago) for _ in range(PORTION)])
-        upkeep = Upkeep(journal, settings, clock=lambda: datetime.now(UTC))
         waits = []
         adding = asyncio.create_task(_keep_adding(journal, fresh, waits))
         await asyncio.sleep(2)
         before, waits[:] = spread(waits), []
         begun = time.monotonic()
         async with Lag() as lag:
-            dropped = await upkeep.prune(now)
+            dropped = await prune(journal, settings, now)
         seconds = time.monotonic() - begun
         adding.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -181,7 +180,7 @@ async def _pruned(folder):
 
 
 def _entry(settings, now):
-    admission = Admission(settings, templates=None, carriers=None, zero_configuration=False)
+    admission = Admission(settings, templates=None, carriers=None)
     email = Email(sender="us@example.org", to=("ann@example.org",), subject="S", text="Hello.")
     return admission.admit(email, id=new_id(now), key=None, now=now).entry
 

@@ -108,7 +108,7 @@ async def test_simulated_and_real_recipients_do_not_mix(where, service):
     simulated, real = "success@simulator.notifier", "ann@example.org"
     message = email(simulated, real) if where == "to" else email(simulated, **{where: (real,)})
     with pytest.raises(InvalidMessage) as caught:
-        await service.intake.submit([message])
+        await service.submit([message])
     (fault,) = caught.value.faults
     assert fault.pointer == "/to"
     assert simulated in fault.message

@@ -309,7 +309,7 @@ async def test_f14_a_failed_fsync_ends_the_process_with_74(
 async def test_f37_after_a_jump_of_the_clock_all_goes_on(relay, tmp_path, hours, monkeypatch):
     """New ones leave; deferred ones leave once; nothing waits for the clock to come back."""
     monkeypatch.setattr("notifier.dispatch.dispatcher.POLL_SECONDS", 0.1)
-    monkeypatch.setattr("notifier.housekeeping.upkeep.CLOCK_SECONDS", 0.05)
+    monkeypatch.setattr("notifier.housekeeping.set_back.CLOCK_SECONDS", 0.05)
     clock = WallClock()
     relay.answer("RCPT", "451 later", to="ann@example.org", times=1)
     async with notifying(tmp_path, relay, clock=clock, retry_schedule=(0.5,)) as service:

@@ -95,7 +95,7 @@ async def test_a_sender_cannot_be_spoofed_past_its_key(tmp_path):
             "a@example.org, eve@example.net",
         ):
             with pytest.raises(Rejected):
-                await service.intake.submit([email(sender=sender)], key=key)
+                await service.submit([email(sender=sender)], key=key)
         assert not relay.received
         id = await submit_one(service)
         assert (await ended(service, id)).status == "sent"

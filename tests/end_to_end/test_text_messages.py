@@ -183,7 +183,7 @@ async def test_what_cannot_be_sent_is_refused_at_the_door(message, pointer, word
     """With the field named, and nothing kept."""
     async with texting(tmp_path, relay) as service:
         with pytest.raises(InvalidMessage) as caught:
-            await service.intake.submit([message])
+            await service.submit([message])
         backlog = await service.journal.backlog()
     (fault,) = caught.value.faults
     assert fault.pointer == pointer

@@ -9,10 +9,13 @@ from msgspec.structs import replace
 from notifier.alerts import conditions
 from notifier.alerts.conditions import ENOUGH_DISK_BYTES, LOW_DISK_BYTES, Conditions
 from notifier.deliveries import Priority, Route, Status
+from notifier.housekeeping.figures import Figures
 from notifier.housekeeping.health import Health
-from notifier.housekeeping.upkeep import MOVED, Upkeep
+from notifier.housekeeping.pruning import Pruning
+from notifier.housekeeping.set_back import MOVED, SetBack
 from notifier.journal import Backlog, Filter, journal_at
 from notifier.settings import Settings
+from notifier.supervisor import Supervisor
 from tests.clocks import Clock
 from tests.deliveries import NOW, entry
 from tests.waiting import until
@@ -52,44 +55,44 @@ class Seconds:
 async def test_the_rate_is_a_second_however_long_the_last_look_is_ago(since, rate):
     """Messages that left, by the seconds in which they did."""
     journal, seconds = Counts(), Seconds()
-    upkeep = Upkeep(journal, Settings(), clock=Clock(NOW), monotonic=seconds)
+    figures = Figures(journal, supervisor=Supervisor(), clock=Clock(NOW), monotonic=seconds)
     journal.waiting = 120
-    await upkeep.refresh()
-    upkeep.count(30)
+    await figures.refresh()
+    figures.count(30)
     journal.waiting = 50
     seconds.now += since
-    await upkeep.refresh()
-    assert upkeep.rate == rate
+    await figures.refresh()
+    assert figures.rate == rate
 
 
 async def test_what_is_accepted_while_the_figures_are_read_waits():
     """They do not know of it yet; without it more would be let in than may wait."""
     journal = Counts()
-    upkeep = Upkeep(journal, Settings(), clock=Clock(NOW))
+    figures = Figures(journal, supervisor=Supervisor(), clock=Clock(NOW))
     journal.gate.clear()
-    look = asyncio.create_task(upkeep.refresh())
+    look = asyncio.create_task(figures.refresh())
     await until(lambda: journal.asked)
-    upkeep.count(1)
+    figures.count(1)
     journal.gate.set()
     await look
-    assert upkeep.waiting == 1
+    assert figures.waiting == 1
 
 
 async def test_two_looks_at_once_count_nothing_twice():
     """What is accepted meanwhile waits once, whoever looks."""
     journal = Counts()
-    upkeep = Upkeep(journal, Settings(), clock=Clock(NOW))
-    upkeep.count(5)
+    figures = Figures(journal, supervisor=Supervisor(), clock=Clock(NOW))
+    figures.count(5)
     journal.waiting = 5
     journal.gate.clear()
-    looks = asyncio.gather(upkeep.refresh(), upkeep.refresh())
+    looks = asyncio.gather(figures.refresh(), figures.refresh())
     await until(lambda: journal.asked)
-    upkeep.count(1)
+    figures.count(1)
     journal.waiting = 6
     journal.gate.set()
     await looks
-    assert upkeep.waiting == 6
-    assert upkeep.backlog.waiting == 6
+    assert figures.waiting == 6
+    assert figures.backlog.waiting == 6
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -105,7 +108,7 @@ async def journal(request, tmp_path):
 
 async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journal, monkeypatch):
     """Each notices; the first moves what is put off, its timeline says so, the others leave it."""
-    monkeypatch.setattr("notifier.housekeeping.upkeep.CLOCK_SECONDS", 0.01)
+    monkeypatch.setattr("notifier.housekeeping.set_back.CLOCK_SECONDS", 0.01)
     later = NOW + timedelta(hours=3)
     put_off = {"status": Status.DEFERRED, "due_at": later, "priority": Priority.URGENT}
     await journal.add([entry("put off", **put_off)])
@@ -120,7 +123,10 @@ async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journa
         return seen[-1]
 
     monkeypatch.setattr(journal, "amend_all", noted)
-    replicas = [Upkeep(journal, Settings(), clock=each, monotonic=lambda: 0.0) for each in clocks]
+    replicas = [
+        SetBack(journal, supervisor=Supervisor(), clock=each, monotonic=lambda: 0.0)
+        for each in clocks
+    ]
     for each in replicas:
         await each.__aenter__()
     try:
@@ -143,13 +149,15 @@ async def test_what_is_held_ends_after_its_retention(journal):
     """Not before; as expired, with its reason, and whoever counts is told of it."""
     ended = []
     settings = Settings(held_retention=3600.0)
-    upkeep = Upkeep(journal, settings, clock=Clock(NOW), ended=ended.append)
+    pruning = Pruning(
+        journal, settings, supervisor=Supervisor(), clock=Clock(NOW), ended=ended.append
+    )
     await journal.add([entry("held")])
     [claim] = await journal.claim(RELAY, 1, now=lambda: NOW)
     await journal.record(claim.delivery.held("nobody can know"))
-    await upkeep.give_up_held(NOW + timedelta(seconds=3599))
+    await pruning.give_up_held(NOW + timedelta(seconds=3599))
     assert (await journal.get("held")).status is Status.HELD
-    await upkeep.give_up_held(NOW + timedelta(seconds=3600))
+    await pruning.give_up_held(NOW + timedelta(seconds=3600))
     assert [(each.id, each.status) for each in ended] == [("held", Status.EXPIRED)]
     assert "nobody can know" in (await journal.get("held")).reason
     assert await journal.content("held") == b"content"

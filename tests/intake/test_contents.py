@@ -5,11 +5,13 @@ import email
 import email.policy
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from notifier.deliveries import Status
 from notifier.errors import InvalidMessage, MessageNotFound, WrongState
+from notifier.housekeeping import pruning
 from notifier.intake.submission import HEAVY
 from notifier.journal import Filter, Idempotency
 from notifier.messages import Attachment
@@ -188,7 +190,7 @@ async def test_contents_go_after_a_week_and_messages_after_a_month(relay, tmp_pa
         id = await submit_one(service)
         finished = (await ended(service, id)).finished_at
         waiting = await submit_one(service, mail_to(send_at=now() + 300 * DAY))
-        prune, journal = service.upkeep.prune, service.journal
+        journal, prune = service.journal, partial(pruning.prune, service.journal, service.settings)
 
         await prune(finished + 7 * DAY - timedelta(seconds=1))
         assert await journal.content(id)
@@ -213,16 +215,16 @@ async def test_contents_go_after_a_week_and_messages_after_a_month(relay, tmp_pa
 async def test_retention_is_what_the_settings_say(relay, tmp_path):
     """An hour for contents, two for messages; in as many portions as it takes."""
     async with notifying(tmp_path, relay, body_retention=3600.0, retention=7200.0) as service:
-        receipt = await service.intake.submit([mail_to(subject=str(n)) for n in range(600)])
+        receipt = await service.submit([mail_to(subject=str(n)) for n in range(600)])
         ids = [delivery.id for delivery in receipt.deliveries]
         for id in ids:
             await ended(service, id)
         later = now() + timedelta(minutes=61)
-        assert await service.upkeep.prune(later)
+        assert await pruning.prune(service.journal, service.settings, later)
         assert (await service.journal.get(ids[-1])).status is Status.SENT
         with pytest.raises(MessageNotFound):
             await service.journal.content(ids[-1])
-        await service.upkeep.prune(later + timedelta(hours=1))
+        await pruning.prune(service.journal, service.settings, later + timedelta(hours=1))
         page = await service.journal.find(Filter())
         assert not page.deliveries
 
@@ -237,7 +239,7 @@ async def test_what_has_no_content_any_more_cannot_be_retried(relay, tmp_path):
         passed = 7 * DAY
         young = await submit_one(service)
         assert (await ended(service, young)).status is Status.FAILED
-        await service.upkeep.prune(now() + passed)
+        await pruning.prune(service.journal, service.settings, now() + passed)
         with pytest.raises(WrongState, match="NOTIFIER_BODY_RETENTION"):
             await service.retry(old)
         assert await service.change_all("retry", Filter(status=(Status.FAILED,))) == 1
@@ -252,7 +254,7 @@ async def test_idempotency_keys_go_when_they_are_over(relay, tmp_path):
         at = now()
         key = Idempotency(scope="", key="k", fingerprint=b"f", answer=b"first", expires_at=at + DAY)
         await service.journal.add([], key)
-        await service.upkeep.prune(at + DAY - timedelta(seconds=1))
+        await pruning.prune(service.journal, service.settings, at + DAY - timedelta(seconds=1))
         assert (await service.journal.add([], key)).replayed == b"first"
-        await service.upkeep.prune(at + DAY + timedelta(seconds=1))
+        await pruning.prune(service.journal, service.settings, at + DAY + timedelta(seconds=1))
         assert (await service.journal.add([], key)).replayed is None

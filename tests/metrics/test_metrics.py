@@ -125,7 +125,7 @@ async def test_what_waits_shows_with_its_age(tmp_path):
     async with serving(tmp_path) as (service, client):
         await service.pause()
         await client.post("/v1/messages", json=LETTER)
-        await service.upkeep.refresh()
+        await service.figures.refresh()
         figures = await scraped(client)
     assert figures["notifier_queue_depth",] == 1
     assert figures["notifier_messages", ("status", "queued")] == 1

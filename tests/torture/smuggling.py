@@ -35,7 +35,7 @@ async def smuggle(folder, count, seed):
         notifying(folder, relay, max_backlog=10**6) as service,
     ):
         bodies = [body_of(rng) for _ in range(count)]
-        receipt = await service.intake.submit(
+        receipt = await service.submit(
             [email(f"n{n}@example.org", text=text) for n, text in enumerate(bodies)], strict=False
         )
         for delivery in receipt.deliveries:

@@ -52,7 +52,7 @@ class Kept:
 
 
 async def traced(service, mail=None, traceparent=TRACEPARENT):
-    receipt = await service.intake.submit([mail or email()], traceparent=traceparent)
+    receipt = await service.submit([mail or email()], traceparent=traceparent)
     return receipt.deliveries[0].id
 
 

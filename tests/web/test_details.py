@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import Delivery, Route, Status
+from notifier.housekeeping.pruning import prune
 from notifier.recipients import Recipient
 from notifier.relayspec import Tls
 from notifier.smtp import State
@@ -114,7 +115,7 @@ async def test_a_source_that_has_been_pruned_is_a_problem(web):
     service, client = web
     message = await settled(client)
     later = datetime.now(UTC) + timedelta(days=8)
-    assert await service.upkeep.prune(later)
+    assert await prune(service.journal, service.settings, later)
     answer = await client.get(f"/v1/messages/{message['id']}/source")
     assert answer.status_code == 404
     assert "NOTIFIER_BODY_RETENTION" in answer.json()["detail"]

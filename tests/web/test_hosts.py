@@ -174,7 +174,7 @@ async def test_strangers_are_told_of_no_relay(tmp_path):
         async with serving(tmp_path, relays=specs_of(relay)) as (service, client):
             await client.post("/v1/messages", json=LETTER, headers=sender)
             await until(lambda: service.transports.relays.states()[0].trouble)
-            service.upkeep.trouble = "the database cannot be reached: db.internal.example, 5432"
+            service.figures.trouble = "the database cannot be reached: db.internal.example, 5432"
             for path in ("/readyz", "/health", "/livez"):
                 for headers in ({}, sender, {"Authorization": "Bearer ntf_x"}):
                     answer = await client.get(path, headers=headers)
@@ -186,5 +186,5 @@ async def test_strangers_are_told_of_no_relay(tmp_path):
             for path in ("/readyz", "/health"):
                 told = (await client.get(path, headers=key)).json()
                 assert told["relays"][0]["host"] == relay.host
-                assert told["reasons"] == [service.upkeep.trouble]
-            service.upkeep.trouble = ""
+                assert told["reasons"] == [service.figures.trouble]
+            service.figures.trouble = ""

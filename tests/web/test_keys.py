@@ -596,7 +596,7 @@ async def test_a_rate_counts_segments(tmp_path, provider):
             problem_of(refused, 429, "rate-exceeded")
         assert '"minute";r=0;' in (await text(3)).headers["ratelimit"]
         assert (await text(2)).status_code == 429
-        assert service.intake.limits.take("billing", rate=10, daily=12, n=0).standings[1][3] == 2
+        assert service.intake._limits.take("billing", rate=10, daily=12, n=0).standings[1][3] == 2
     never = made(tmp_path, "small", rate=2)
     async with serving(tmp_path, **given) as (service, client):
         for content in ({"text": "x" * 400}, {"template": "long", "data": {"text": "x" * 400}}):

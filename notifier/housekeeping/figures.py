@@ -1,0 +1,82 @@
+"""How many messages wait, how fast they leave, and whether the journal can be written."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Self
+
+from notifier.clock import Clock
+from notifier.errors import NotifierError
+from notifier.journal import Backlog, Journal
+from notifier.supervisor import Supervisor
+
+REFRESH_SECONDS = 2.0  # how old the backlog's figures may be
+SHORTEST_LOOK_SECONDS = 0.1  # two looks at once would make a rate of the few that left between
+
+
+class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
+    """The backlog's figures, read every other second between entering and leaving."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        supervisor: Supervisor,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.backlog = Backlog(counts={}, oldest_due_at=None)
+        self.waiting = 0  # what was accepted since the backlog was read is in it
+        self.rate = 0.0  # messages leaving the backlog, a second
+        self.trouble = ""  # why the journal cannot be written; empty: it can
+        self._journal = journal
+        self._supervisor = supervisor
+        self._clock = clock
+        self._monotonic = monotonic  # seconds, by a clock that nobody sets
+        self._looked_at = monotonic()
+        self._looking = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        self.backlog = await self._journal.backlog()
+        self.waiting = self.backlog.waiting
+        self._looked_at = self._monotonic()
+        self._task = self._supervisor.start("refresh", self._refresh)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def count(self, accepted: int) -> None:
+        """Count messages that the journal has just taken."""
+        self.waiting += accepted
+        self.trouble = ""
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Read the figures anew, as is done every other second."""
+        async with self._looking:  # of two at once the second has its own span of time
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            before = self.waiting
+            backlog = await self._journal.backlog()
+            self.waiting += backlog.waiting - before
+            now = self._monotonic()
+            # After an outage the last look may be long ago.
+            seconds = max(now - self._looked_at, SHORTEST_LOOK_SECONDS)
+            self.rate = max(0, before - backlog.waiting) / seconds
+            self._looked_at = now
+            self.backlog = backlog
+            if self.trouble:
+                # Only a write shows whether it can be written again.
+                await self._journal.put("probe", self._clock().isoformat())
+                self.trouble = ""
+        except NotifierError as error:
+            self.trouble = str(error)

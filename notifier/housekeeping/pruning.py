@@ -1,0 +1,90 @@
+"""Drop old messages, and end those that were held for too long."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Self
+
+import structlog
+
+from notifier.clock import Clock
+from notifier.deliveries import Delivery
+from notifier.errors import NotifierError
+from notifier.journal import Journal
+from notifier.settings import Settings
+from notifier.supervisor import Supervisor
+
+PRUNE_SECONDS = 60.0
+PAUSE_SECONDS = 0.05  # between portions, so that others get their turn
+
+log = structlog.get_logger()
+
+
+class Pruning(contextlib.AbstractAsyncContextManager["Pruning"]):
+    """Prunes the journal every minute between entering and leaving."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        settings: Settings,
+        *,
+        supervisor: Supervisor,
+        clock: Clock,
+        ended: Callable[[Delivery], None],
+    ) -> None:
+        self._journal = journal
+        self._settings = settings
+        self._supervisor = supervisor
+        self._clock = clock
+        self._ended = ended  # called with each delivery that is held no more
+
+    async def __aenter__(self) -> Self:
+        self._task = self._supervisor.start("prune", self._keep_pruning)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep_pruning(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_SECONDS)
+            now = self._clock()
+            with contextlib.suppress(NotifierError):
+                await self.give_up_held(now)
+                await prune(self._journal, self._settings, now)
+
+    async def give_up_held(self, now: datetime) -> None:
+        """End what was held past its retention without a person's decision."""
+        before = now - timedelta(seconds=self._settings.held_retention)
+        step = partial(Delivery.undecided, now=now)
+        while portion := await self._journal.give_up_held(before, step):
+            for delivery in portion:
+                log.warning("held_given_up", id=delivery.id, reason=delivery.reason)
+                self._ended(delivery)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def prune(
+    journal: Journal,
+    settings: Settings,
+    now: datetime,
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """
+    Drop what is past its retention, in portions; returns how many rows that were. `progress` is
+    called with their number after each portion.
+    """
+    dropped = 0
+    while portion := await journal.prune(
+        finished_before=now - timedelta(seconds=settings.retention),
+        contents_before=now - timedelta(seconds=settings.body_retention),
+        now=now,
+    ):
+        dropped += portion
+        progress(dropped)
+        await asyncio.sleep(PAUSE_SECONDS)
+    return dropped

@@ -1,0 +1,83 @@
+"""Move due times when the wall clock is set back."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Self
+
+import structlog
+from msgspec.structs import replace
+
+from notifier.clock import Clock
+from notifier.deliveries import Delivery, Status
+from notifier.errors import NotifierError, WrongState
+from notifier.journal import Filter, Journal
+from notifier.supervisor import Supervisor
+
+CLOCK_SECONDS = 1.0  # between two looks at the clock
+SHORTEST_JUMP = timedelta(seconds=2)  # a smaller one moves nothing
+SAME_JUMP = timedelta(seconds=60)  # what replicas notice within it is one jump of the clock
+MOVED = "clock_set_back"
+# A scheduled message waits for a time of day, and leaves when the clock shows it.
+PUT_OFF = (Status.QUEUED, Status.DEFERRED)
+
+log = structlog.get_logger()
+
+
+class SetBack(contextlib.AbstractAsyncContextManager["SetBack"]):
+    """
+    Watches the clock between entering and leaving: a message that waits for its next try must
+    not wait longer because the clock was set back.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        supervisor: Supervisor,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._journal = journal
+        self._supervisor = supervisor
+        self._clock = clock
+        self._monotonic = monotonic  # seconds, by a clock that nobody sets
+
+    async def __aenter__(self) -> Self:
+        self._task = self._supervisor.start("clock", self._watch)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        ahead = self._ahead()
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            now = self._ahead()
+            if (by := ahead - now) >= SHORTEST_JUMP:
+                log.warning("clock_set_back", seconds=round(by.total_seconds(), 1))
+                step = partial(_moved, by=by, now=self._clock())
+                try:
+                    await self._journal.amend_all(Filter(status=PUT_OFF), step)
+                except NotifierError:
+                    continue  # seen again at the next look
+            ahead = now
+
+    def _ahead(self) -> datetime:
+        """How far the wall clock is ahead of the one that nobody sets."""
+        return self._clock() - timedelta(seconds=self._monotonic())
+
+
+def _moved(delivery: Delivery, *, by: timedelta, now: datetime) -> Delivery:
+    if delivery.status not in PUT_OFF or delivery.due_at <= now:
+        raise WrongState("it does not wait for a time to come")
+    # Each replica on a host notices the jump, and a change that failed half-way is done again.
+    if any(each.what == MOVED and abs(each.at - now) < SAME_JUMP for each in delivery.events[-1:]):
+        raise WrongState("it has been moved already")
+    moved = replace(delivery, due_at=max(now, delivery.due_at - by))
+    return moved.with_event(now, MOVED, f"by {by.total_seconds():.0f} s: it is due earlier")
