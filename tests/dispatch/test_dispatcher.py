@@ -35,7 +35,12 @@ async def looked(dispatcher, journal, route=Route.RELAY):
     async with asyncio.timeout(LIMIT):
         while share.stir.is_set():
             await asyncio.sleep(0)
-    for _ in range(3):  # the journal does one after the other, so a claim is done before these
+    await claims_are_done(journal)
+
+
+async def claims_are_done(journal):
+    """Wait until the journal has done what was asked of it: it does one thing after the other."""
+    for _ in range(3):
         await journal.put("looked", "yes")
 
 
@@ -155,8 +160,8 @@ async def test_pausing_stops_claims_and_not_what_is_under_way(journal):
     async with dispatching(journal, transport) as dispatcher:
         await looked(dispatcher, journal)
         dispatcher.pause()
-        await journal.add([entry(1)])
-        await looked(dispatcher, journal)
+        await journal.add([entry(1)])  # which wakes the route
+        await claims_are_done(journal)
         assert (await journal.get("d1")).status is Status.QUEUED
         dispatcher.resume()
         await until(all_are(journal, Status.SENT, 1))
