@@ -1,4 +1,9 @@
-"""Tell a person of trouble by another channel than the queue that may be stuck."""
+"""
+Tell a person what is wrong, by another channel than the queue that may be stuck.
+
+`conditions` says what is wrong now; `channels` are the ways to tell it; `ledger` keeps what has
+been told.
+"""
 
 import asyncio
 import contextlib

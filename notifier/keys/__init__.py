@@ -3,6 +3,8 @@ API keys: who may call, for what, as whom, and how much.
 
 A key is `ntf_<id>_<secret>`. It is shown once, when it is made; the file keeps the SHA-256
 of it. That is enough: 32 random bytes cannot be guessed, so a slow hash would only cost time.
+
+`key` is one key and what it allows; `file` is the file that holds them all.
 """
 
 import hmac

@@ -19,7 +19,7 @@ SMALL = 256 * 1024  # octets: a body up to this is not counted, so that no large
 # body takes several times its size.
 BODIES = 2
 WAIT_SECONDS = 10.0
-SILENT_SECONDS = 3.0  # after which a body that does not come gives way to those that wait
+SILENT_SECONDS = 1.0  # after which a body that does not come gives way to those that wait
 LOOK_SECONDS = 0.25
 
 

@@ -65,27 +65,27 @@ async def submit(
     service: Notifier,
     request: AnyRequest,
     headers: dict[bytes, bytes],
-    body: bytes,
     messages: Sequence[Message | Rejected],
     *,
+    idempotency: IdempotencyKey | None,
     render: Render,
-    variant: bytes = b"",
     strict: bool = True,
 ) -> Submitted:
     """
-    Hand in messages as the request's caller, with its `traceparent` and `Idempotency-Key`. The
-    key stands for this path, this `variant` of it and this body. Where they were handed in
-    before, the answer that `render` wrote then is given again. Raises BadHeader, and what
-    `Notifier.admit` and `Notifier.accept` raise.
+    Hand in messages as the request's caller, with its `traceparent`. Where they were handed in
+    before under this idempotency key, the answer that `render` wrote then is given again. Raises
+    what `Notifier.admit` and `Notifier.accept` raise. A caller that holds on to the body or to
+    the messages holds on to memory until they are on disk.
     """
     submission = await service.admit(
         messages,
         key=key_of(request),
         traceparent=read_traceparent(headers),
         by=session_of(request),
-        idempotency=_idempotency(request, headers, body, variant),
+        idempotency=idempotency,
         strict=strict,
     )
+    del messages
     if submission.replayed is not None:
         return Submitted(submission.replayed, replayed=True)
     answer = render(submission.results)
@@ -107,9 +107,10 @@ def read_idempotency_key(request: AnyRequest, headers: dict[bytes, bytes]) -> by
     return key
 
 
-def _idempotency(
-    request: AnyRequest, headers: dict[bytes, bytes], body: bytes, variant: bytes
+def read_idempotency(
+    request: AnyRequest, headers: dict[bytes, bytes], body: bytes, *, variant: bytes = b""
 ) -> IdempotencyKey | None:
+    """The key, which stands for this path, this `variant` of it and this body. Raises BadHeader."""
     key = read_idempotency_key(request, headers)
     if key is None:
         return None

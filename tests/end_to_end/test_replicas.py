@@ -347,7 +347,7 @@ async def test_a_pause_holds_for_every_replica(relay, url, tmp_path):
 
 def test_compose_has_every_replica_that_its_proxy_names():
     """The profile `replicas` brings up what the proxy's configuration sends requests to."""
-    compose = (CONFIGURATION.parent / "compose.yaml").read_text()
+    compose = (ROOT / "compose.yaml").read_text()
     named = re.findall(r"server (\S+):8014", CONFIGURATION.read_text())
     assert len(named) == 3
     assert all(f"\n  {name}:" in compose for name in named)

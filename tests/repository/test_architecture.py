@@ -226,6 +226,24 @@ def test_a_module_says_what_it_is_for():
     assert wrong == []
 
 
+def test_a_folder_says_its_duty_and_lists_its_rooms():
+    """Each package's docstring names every module and folder in it, and nothing else as one."""
+    wrong = []
+    for path, tree in MODULES.items():
+        if path.name != "__init__.py" or path.parent == PACKAGE:
+            continue
+        said = ast.get_docstring(tree) or ""
+        rooms = {
+            each.stem
+            for each in path.parent.iterdir()
+            if (each.suffix == ".py" and each.stem != "__init__") or (each / "__init__.py").exists()
+        }
+        wrong += [
+            f"{name_of(path)} does not list `{room}`" for room in rooms if f"`{room}`" not in said
+        ]
+    assert sorted(wrong) == []
+
+
 def test_the_top_level_is_short():
     """What somebody sees first is what there is: package, tests, and how to build and run it."""
     listed = subprocess.run(

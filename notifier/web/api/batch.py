@@ -13,7 +13,7 @@ from notifier.web.api.message_json import Batch, read_batch
 from notifier.web.api.messages import TAG
 from notifier.web.api.resources import MessageResource, resource
 from notifier.web.bodies import AnyRequest, read_json
-from notifier.web.idempotency import IDEMPOTENCY, REPLAY, submit
+from notifier.web.idempotency import IDEMPOTENCY, REPLAY, read_idempotency, submit
 from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadHeader, Problem, problem_of
 from notifier.web.responses import BytesResponse, encode
@@ -65,16 +65,16 @@ class Batches:
         body = await read_json(request, headers, limit=self._limit)
         read_query(request, Nothing)
         strict = _strict(headers)
+        variant = b"" if strict else PERMISSIVE
         messages = read_batch(body)
         try:
             submitted = await submit(
                 self._service,
                 request,
                 headers,
-                body,
                 messages,
+                idempotency=read_idempotency(request, headers, body, variant=variant),
                 render=_all if strict else _each,
-                variant=b"" if strict else PERMISSIVE,
                 strict=strict,
             )
         except InvalidMessage as error:

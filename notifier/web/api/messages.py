@@ -14,7 +14,7 @@ from notifier.web.api.queries import MessageQuery, SendQuery, ShowQuery
 from notifier.web.api.resources import MessageList, MessageResource, render, resource
 from notifier.web.auth import by_of, caller_of, key_of, narrowed
 from notifier.web.bodies import AnyRequest, read_json
-from notifier.web.idempotency import IDEMPOTENCY, REPLAY, id_of, read_idempotency_key, submit
+from notifier.web.idempotency import IDEMPOTENCY, REPLAY, id_of, read_idempotency, submit
 from notifier.web.parameters import PREFER, read_id, read_query, read_wait
 from notifier.web.responses import BytesResponse
 from notifier.web.routes import (
@@ -65,11 +65,19 @@ class Messages:
         headers = dict(scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
         dry_run = scope["query_string"] and read_query(request, SendQuery).dry_run
-        message = read_message(body)
+        idempotency = read_idempotency(request, headers, body)
+        messages = [read_message(body)]
+        del body
         if dry_run:
-            read_idempotency_key(request, headers)
-            return await self._preview(request, message)
-        submitted = await submit(self._service, request, headers, body, (message,), render=_single)
+            return await self._preview(request, messages[0])
+        submitted = await submit(
+            self._service,
+            request,
+            headers,
+            (messages.pop(),),
+            idempotency=idempotency,
+            render=_single,
+        )
         id = id_of(submitted)
         location = (b"location", self._base + id.encode())
         accepted = BytesResponse(submitted.body, status=202, headers=[location, *submitted.headers])

@@ -19,7 +19,14 @@ from notifier.web.auth import caller_of
 from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.body_memory import SMALL
 from notifier.web.decoding import BodyDecoder
-from notifier.web.idempotency import IDEMPOTENCY, REPLAY, Submitted, id_of, submit
+from notifier.web.idempotency import (
+    IDEMPOTENCY,
+    REPLAY,
+    Submitted,
+    id_of,
+    read_idempotency,
+    submit,
+)
 from notifier.web.problems import NotSent
 from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import SEND, Operation, Outcome, post
@@ -124,7 +131,14 @@ class Emails:
         else:
             email = message.email()
         try:
-            return await submit(self._service, request, headers, body, (email,), render=accepted)
+            return await submit(
+                self._service,
+                request,
+                headers,
+                (email,),
+                idempotency=read_idempotency(request, headers, body),
+                render=accepted,
+            )
         except InvalidMessage as error:
             one = isinstance(message.email_to, str)
             raise renamed(error, _NAMES, single=("to",) if one else ()) from None

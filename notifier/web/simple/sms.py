@@ -11,7 +11,7 @@ from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.decoding import BodyDecoder
-from notifier.web.idempotency import IDEMPOTENCY, submit
+from notifier.web.idempotency import IDEMPOTENCY, read_idempotency, submit
 from notifier.web.responses import BytesResponse
 from notifier.web.routes import SEND, Operation, post
 from notifier.web.simple.emails import QUEUED, TAG, UserId, accepted, renamed
@@ -71,7 +71,12 @@ class TextMessages:
         message = _decoder.decode(body).sms()
         try:
             submitted = await submit(
-                self._service, request, headers, body, (message,), render=accepted
+                self._service,
+                request,
+                headers,
+                (message,),
+                idempotency=read_idempotency(request, headers, body),
+                render=accepted,
             )
         except InvalidMessage as error:
             raise renamed(error, _NAMES) from None
