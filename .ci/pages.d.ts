@@ -59,6 +59,12 @@ interface Attachment {
   size: number;
 }
 
+interface RelayToken {
+  source: string;
+  good_until: string | null;
+  trouble: string;
+}
+
 interface Relay {
   name: string;
   host: string | null;
@@ -71,6 +77,7 @@ interface Relay {
   opens_at: string | null;
   sent: number;
   failed: number;
+  token: RelayToken | null;
 }
 
 interface WorkerState {

@@ -1,6 +1,6 @@
 """What the settings point at: read before anything is opened, all faults told together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +11,7 @@ from notifier.compose import address
 from notifier.errors import ConfigurationError
 from notifier.journal import Journal, journal_at
 from notifier.keys import Keys
+from notifier.oauth import Grant, grants_of, read_sections
 from notifier.settings import Settings, variable
 from notifier.sms import Carriers
 from notifier.smtp import Relay
@@ -31,6 +32,7 @@ class Preflight(Struct, frozen=True):
     templates: Templates
     carriers: Carriers
     provider: "ProviderSpec | None"  # None: there is no SMS provider
+    grants: Mapping[str, Grant]  # by the names of the relays that log in with a token
 
     @classmethod
     def read(cls, settings: Settings, supervisor: Supervisor | None = None) -> "Preflight":
@@ -54,10 +56,11 @@ class Preflight(Struct, frozen=True):
             _try(faults, lambda: Carriers.read(_path(settings.carriers))),
         )
         provider = _try(faults, lambda: _provider(settings))
+        granted = _try(faults, lambda: grants(settings))
         journal, keys, templates, carriers = found
         if faults or journal is None or keys is None or templates is None or carriers is None:
             raise ConfigurationError(*faults)
-        return cls(journal, keys, templates, carriers, provider)
+        return cls(journal, keys, templates, carriers, provider, granted or {})
 
 
 def _try(faults: list[str], read: Callable[[], T], setting: str = "") -> T | None:
@@ -99,6 +102,19 @@ def _certificates(settings: Settings, faults: list[str]) -> None:
     for spec in settings.relays:
         if spec.ca is not None:
             _try(faults, partial(Relay, spec))
+
+
+def grants(settings: Settings) -> Mapping[str, Grant]:
+    """
+    What each relay with `oauth=` gets its token by. The file is read whenever it is named.
+    Raises ConfigurationError with every fault.
+    """
+    faults: list[str] = []
+    path, setting = _path(settings.oauth), variable("oauth")
+    sections = None if path is None else _try(faults, lambda: read_sections(path), setting)
+    if faults:
+        raise ConfigurationError(*faults)
+    return grants_of(settings.relays, sections)
 
 
 def _provider(settings: Settings) -> "ProviderSpec | None":

@@ -35,6 +35,7 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     messages_per_connection: int = 100
     ca: str | None = None  # a file of certificates to trust instead of the system's
     ehlo_name: str | None = None  # what we call ourselves; None: by our host name or address
+    oauth: str | None = None  # the section of NOTIFIER_OAUTH whose token is the password
 
     @property
     def login_in_clear(self) -> bool:

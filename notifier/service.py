@@ -74,7 +74,12 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.keys = preflight.keys
         self.templates = preflight.templates
         self.carriers = preflight.carriers
-        self.transports = Transports(settings, provider=preflight.provider)
+        self.transports = Transports(
+            settings,
+            provider=preflight.provider,
+            grants=preflight.grants,
+            supervisor=self.supervisor,
+        )
         self.figures = Figures(self.journal, supervisor=self.supervisor, clock=clock)
         self.history = History(
             self.journal,

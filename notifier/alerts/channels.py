@@ -23,7 +23,7 @@ from notifier.smtp import Relays
 class Alert(Struct, frozen=True):
     """What is posted. `text` says it all in a sentence, as chat services show it."""
 
-    alert: str  # relay_down, messages_wait, messages_held, disk_low
+    alert: str  # relay_down, token_missing, messages_wait, messages_held, disk_low
     state: str  # raised, over
     subject: str
     since: datetime

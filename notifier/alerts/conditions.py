@@ -22,6 +22,7 @@ Wrong: TypeAlias = tuple[datetime, str]  # since when, and in words
 # What is said at the end of each.
 ENDS = {
     "relay_down": "the relay {} is not down any more",
+    "token_missing": "the relay {} has a token again",
     "messages_wait": "no message waits for too long any more",
     "messages_held": "no message waits for a person any more",
     "disk_low": "{}: there is room on its disk again",
@@ -56,6 +57,8 @@ class Conditions:
     def look(self, health: Health) -> Seen:
         seen = Seen(self._clock(), {}, set())
         works = [self._look_at_relay(relay, seen) for relay in health.relays]
+        for relay in health.relays:
+            self._look_at_token(relay, seen)
         self._look_at_queue(health, seen, works=any(works))
         self._look_at_held(health, seen)
         self._look_at_disk(seen)
@@ -76,6 +79,17 @@ class Conditions:
                 return False
         seen.unclear.add(name)
         return False
+
+    def _look_at_token(self, relay: RelayState, seen: Seen) -> None:
+        """Early: the token that there is may be good for a while."""
+        if (token := relay.token) is None or (since := token.failing_since) is None:
+            return
+        name = "token_missing", relay.name
+        if seen.at - since < self._alert_after:
+            seen.unclear.add(name)
+            return
+        words = f"the relay {relay.name} gets no new token to log in with: {token.trouble}"
+        seen.wrong[name] = since, words
 
     def _look_at_queue(self, health: Health, seen: Seen, *, works: bool) -> None:
         name, due = ("messages_wait", "queue"), health.oldest_due_at

@@ -1,7 +1,8 @@
 """`notifier check`: whether each relay can be used as the settings say."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import click
 from msgspec import Struct
@@ -10,9 +11,13 @@ from notifier.attempts import Envelope
 from notifier.cli.display import json_text
 from notifier.compose import address
 from notifier.errors import ConfigurationError, NotifierError
-from notifier.relayspec import Tls
+from notifier.oauth import Grant
+from notifier.oauth.refreshing import Refreshed
+from notifier.preflight import grants
+from notifier.relayspec import RelaySpec, Tls
 from notifier.settings import CAPTURE, Settings, variable
 from notifier.smtp.probe import Finding, probe
+from notifier.supervisor import Supervisor
 
 
 class CheckFailed(NotifierError):
@@ -41,10 +46,10 @@ def check(settings: Settings, *, say: Callable[[str], None], as_json: bool = Fal
 
 
 async def _check_as_json(settings: Settings, say: Callable[[str], None]) -> list[str]:
-    found, sender = [], _sender(settings)
+    found, sender, granted = [], _sender(settings), grants(settings)
     for spec in settings.relays:
         if spec != CAPTURE:
-            findings = [each async for each in probe(spec, sender=sender)]
+            findings = [each async for each in _findings(spec, sender, granted)]
             ok = all(each.ok for each in findings)
             found.append(Checked(spec.name, spec.host, spec.port, spec.tls, ok, findings))
     say(json_text(found))
@@ -52,7 +57,7 @@ async def _check_as_json(settings: Settings, say: Callable[[str], None]) -> list
 
 
 async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
-    failed, sender = [], _sender(settings)
+    failed, sender, granted = [], _sender(settings), grants(settings)
     for spec in settings.relays or (CAPTURE,):
         if spec == CAPTURE:
             say("capture: the built-in mailbox; no mail leaves. Set NOTIFIER_RELAYS to send.")
@@ -60,13 +65,28 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
         place = f"{spec.host}:{spec.port}"
         name = "" if spec.name == place else f"{spec.name}: "
         say(f"{name}{place}, {PROTECTION[spec.tls]}")
-        async for finding in probe(spec, sender=sender):
+        async for finding in _findings(spec, sender, granted):
             say(_line(finding))
             if not finding.ok:
                 failed.append(spec.name)
     if settings.relays and sender is None:
         say("No sender was tried, because NOTIFIER_DEFAULT_FROM is not set.")
     return failed
+
+
+async def _findings(
+    spec: RelaySpec, sender: Envelope | None, granted: Mapping[str, Grant]
+) -> AsyncIterator[Finding]:
+    """What each step shows; a relay with a token gets one that is as new as it can be."""
+    async with contextlib.AsyncExitStack() as parts:
+        tokens = None
+        if spec.name in granted:
+            supervisor = Supervisor()
+            parts.push_async_callback(supervisor.close)
+            refreshed = Refreshed(granted[spec.name], supervisor=supervisor)
+            tokens = await parts.enter_async_context(refreshed)
+        async for finding in probe(spec, sender=sender, tokens=tokens):
+            yield finding
 
 
 def _sender(settings: Settings) -> Envelope | None:

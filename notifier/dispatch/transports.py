@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Protocol, Self
 from notifier.attempts import Attempt, Envelope
 from notifier.capture import Capture, Mailbox, Simulator
 from notifier.deliveries import Route
+from notifier.oauth import Grant
+from notifier.oauth.refreshing import Refreshed
 from notifier.relayspec import RelaySpec
 from notifier.settings import CAPTURE, Settings
 from notifier.sms import Parts
 from notifier.smtp import Relay, Relays
+from notifier.supervisor import Supervisor
 
 if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
     from notifier.sms.provider import Provider, ProviderSpec
@@ -38,9 +41,18 @@ class Transport(Protocol):
 class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
     """One transport for each route, open between entering and leaving."""
 
-    def __init__(self, settings: Settings, *, provider: "ProviderSpec | None") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        provider: "ProviderSpec | None",
+        grants: Mapping[str, Grant],
+        supervisor: Supervisor,
+    ) -> None:
         self._settings = settings
         self._provider_spec = provider
+        self._grants = grants
+        self._supervisor = supervisor
         self._parts = contextlib.AsyncExitStack()
         self.mailbox: Mailbox
         self.relays: Relays
@@ -56,7 +68,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         async with contextlib.AsyncExitStack() as parts:
             capture = Capture(Path(self._settings.data_dir) / "inbox")
             await parts.enter_async_context(capture)
-            self.relays = self._relays_to(capture)
+            self.relays = self._relays_to(capture, await self._tokens(parts))
             parts.push_async_callback(self.relays.close)
             simulator = Simulator(capture.mailbox)
             await parts.enter_async_context(simulator)
@@ -97,10 +109,24 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         """Whoever can pause what has this name; the relays where nobody has it."""
         return self.provider if self.provider and self.provider.name == name else self.relays
 
-    def _relays_to(self, capture: Capture) -> Relays:
+    async def _tokens(self, parts: contextlib.AsyncExitStack) -> Mapping[str, Refreshed]:
+        """By the names of the relays; those whose grants are equal share them."""
+        found: dict[Grant, Refreshed] = {}
+        for grant in self._grants.values():
+            if grant not in found:
+                refreshed = Refreshed(grant, supervisor=self._supervisor)
+                found[grant] = await parts.enter_async_context(refreshed)
+        return {name: found[grant] for name, grant in self._grants.items()}
+
+    def _relays_to(self, capture: Capture, tokens: Mapping[str, Refreshed]) -> Relays:
         specs: tuple[RelaySpec, ...] = self._settings.relays or (CAPTURE,)
         self.mailbox = capture.mailbox
-        return Relays([Relay(capture.spec if spec == CAPTURE else spec) for spec in specs])
+        return Relays(
+            [
+                Relay(capture.spec if spec == CAPTURE else spec, tokens=tokens.get(spec.name))
+                for spec in specs
+            ]
+        )
 
     def _provided(self, parts: contextlib.AsyncExitStack) -> dict[Route, Transport]:
         if self._provider_spec is None:

@@ -56,13 +56,21 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Relay URLs in failover order, comma-separated: `smtp://` (no TLS), "
             "`smtp+starttls://` (required, never downgraded) or `smtps://`, then "
             "`user:password@host:port?name=&connections=&rate=60/min&messages_per_connection=&ca="
-            "&ehlo_name=`; `capture:` is the built-in mailbox."
+            "&ehlo_name=&oauth=`; `capture:` is the built-in mailbox."
         ),
     ] = ()
     relay_password: Annotated[
         str | None,
         PASSWORD,
         Meta(description="Password for relays whose URL has a user but no password."),
+    ] = None
+    oauth: Annotated[
+        str | None,
+        LINE,
+        Meta(
+            description="TOML file of the OAuth 2 sections that the `oauth=` of relays names; see "
+            "[logins with OAuth 2](oauth.md). Default: none."
+        ),
     ] = None
     ehlo_name: Annotated[
         str | None,

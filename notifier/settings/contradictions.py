@@ -14,7 +14,7 @@ def contradictions(values: dict[str, Any]) -> list[str]:
     faults = []
     relays: tuple[RelaySpec, ...] = values.get("relays", ())
     password = values.get("relay_password")
-    bare = [relay for relay in relays if relay.username and not relay.password]
+    bare = [relay for relay in relays if relay.username and not relay.password and not relay.oauth]
     if bare and password is None:
         names = ", ".join(relay.name for relay in bare)
         faults.append(

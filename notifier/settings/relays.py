@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
-from notifier.relayspec import RelaySpec, Tls, is_ehlo_name
+from notifier.relayspec import RelaySpec, Tls, is_ehlo_name, is_loopback
 from notifier.settings.parsers import Parser
 
 SCHEMES = {
@@ -16,7 +16,7 @@ SCHEMES = {
 }
 # The built-in mailbox: nobody but us knows its address, and not before it is open.
 CAPTURE = RelaySpec(name="capture", host="", port=0)
-PARAMETERS = ("name", "connections", "rate", "messages_per_connection", "ca", "ehlo_name")
+PARAMETERS = ("name", "connections", "rate", "messages_per_connection", "ca", "ehlo_name", "oauth")
 PERIODS = {"s": 1, "min": 60, "h": 3600, "d": 86400}  # in seconds
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -138,6 +138,7 @@ def _with_parameters(parts: SplitResult, spec: RelaySpec) -> RelaySpec:
         ),
         ca=_ca(given["ca"], spec.tls) if "ca" in given else None,
         ehlo_name=_ehlo_name(given["ehlo_name"]) if "ehlo_name" in given else None,
+        oauth=_oauth(given["oauth"], spec) if "oauth" in given else None,
     )
 
 
@@ -182,6 +183,20 @@ def _ehlo_name(text: str) -> str:
     raise ValueError("ehlo_name= takes a host name or an address literal like [192.0.2.1]")
 
 
+def _oauth(text: str, spec: RelaySpec) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("oauth= takes the name of a section of the file NOTIFIER_OAUTH")
+    if spec.username is None or spec.password is not None:
+        raise ValueError(
+            "with oauth= write the mailbox as the user, and no password: noreply%40example.org@host"
+        )
+    if spec.tls is Tls.NONE and not is_loopback(spec.host):
+        raise ValueError(
+            "oauth= needs TLS, as the token would go in clear; write smtp+starttls:// or smtps://"
+        )
+    return text
+
+
 def write_relays(specs: tuple[RelaySpec, ...]) -> str:
     """URLs again, passwords struck out."""
     return ",".join(map(_write_relay, specs)) or "capture:"
@@ -199,6 +214,7 @@ def _write_relay(spec: RelaySpec) -> str:
     query += f"&rate={spec.rate:g}/s" if spec.rate else ""
     query += f"&ca={quote(spec.ca)}" if spec.ca else ""
     query += f"&ehlo_name={quote(spec.ehlo_name)}" if spec.ehlo_name else ""
+    query += f"&oauth={spec.oauth}" if spec.oauth else ""
     return f"{scheme}://{user}{'@' if user else ''}{host}:{spec.port}?{query}"
 
 

@@ -11,12 +11,14 @@ from aiosmtplib.esmtp import parse_esmtp_extensions
 from notifier.attempts import Stage
 from notifier.errors import ConfigurationError
 from notifier.relayspec import RelaySpec, Tls, is_host_name
-from notifier.smtp.failures import Refused, Unfit
-from notifier.smtp.login import STRUCK_OUT, Login, mechanism
+from notifier.smtp.failures import Refused, TokenRefused, Unfit
+from notifier.smtp.login import MECHANISMS, OF_TOKENS, STRUCK_OUT, login_with, mechanism
 from notifier.smtp.replies import CLOSING, Reply
 from notifier.smtp.resolver import Address, Resolver
 from notifier.smtp.session import Features, Session, Timeouts
+from notifier.tokens import Token, Tokens
 
+WRONG_LOGIN = 535  # RFC 4954, section 6
 NO_EHLO = frozenset({500, 502, 504})  # a relay from before ESMTP, RFC 5321, section 3.2
 # How much of a content the kernel may hold that it has not sent yet. What it holds when a
 # connection is reset is lost without a trace: by its own rule it would be 4 MB. tcp(7)
@@ -51,6 +53,7 @@ class Opening:
         resolver: Resolver,
         context: ssl.SSLContext | None,
         timeouts: Timeouts,
+        tokens: Tokens | None = None,
     ) -> None:
         self.stage = Stage.CONNECT
         self.lines: list[str] = []
@@ -60,14 +63,16 @@ class Opening:
         self._resolver = resolver
         self._context = context
         self._timeouts = timeouts
-        self._deadline = asyncio.get_running_loop().time() + timeouts.connect
+        self._tokens = tokens
+        self._token: Token | None = None
+        self._deadline = 0.0
         self._addresses: Sequence[Address] = ()
         self._name = ""  # ours
         self._secrets: Collection[str] = ()  # once they have been said
         self._below: asyncio.Transport | None = None  # without TLS
 
     async def run(self) -> Session:
-        """Raises OSError, Refused and Unfit: for `failures.classify` to sort."""
+        """Raises OSError, NoToken, Refused and Unfit: for `failures.classify` to sort."""
         try:
             for _, take in self.steps():
                 await take()
@@ -81,6 +86,7 @@ class Opening:
         """What there is to do, in this order and each only once. Each may raise as `run` does."""
         tls, login = self._spec.tls, self._spec.username is not None
         return [
+            *([("token", self._get_token)] if self._tokens is not None else ()),
             ("DNS", self._resolve),
             ("TCP", self._connect),
             *([("TLS", self._protect)] if tls is Tls.IMPLICIT else ()),
@@ -92,7 +98,7 @@ class Opening:
 
     async def leave(self) -> None:
         """Hang up, politely where the relay has said anything yet."""
-        if self.stage not in (Stage.CONNECT, Stage.TLS):
+        if self._below is not None and self.stage not in (Stage.CONNECT, Stage.TLS):
             await self.session.part()
         self._abort()
 
@@ -100,7 +106,18 @@ class Opening:
         if self._below is not None:
             self._below.abort()
 
+    async def _get_token(self) -> str:
+        """Before anything else: without it a connection is of no use."""
+        assert self._tokens is not None  # noqa: S101 - else this is no step
+        self.stage = Stage.AUTH
+        token = self._token = await self._tokens.get()
+        self.stage = Stage.CONNECT
+        said = f"from {token.source}, good until {token.good_until:%Y-%m-%d %H:%M:%S} UTC"
+        self.lines.append(f"   token {said}")
+        return said
+
     async def _resolve(self) -> str:
+        self._deadline = asyncio.get_running_loop().time() + self._timeouts.connect
         async with asyncio.timeout_at(self._deadline):
             found = await self._resolver.resolve(self._spec.host, self._spec.port)
         self._addresses = found
@@ -182,17 +199,39 @@ class Opening:
     async def _log_in(self) -> str:
         self.stage = Stage.AUTH
         offered = self.offered.get("AUTH", "").split()
-        way = mechanism(offered)
+        way = mechanism(offered, MECHANISMS if self._token is None else OF_TOKENS)
         if way is None:
             theirs = ", ".join(offered) or "none"
-            reason = f"no login mechanism that we know; the relay offers: {theirs}"
+            ours = "that we know" if self._token is None else "that takes a token"
+            reason = f"no login mechanism {ours}; the relay offers: {theirs}"
             raise Unfit("auth_not_offered", reason)
-        # Only one: the relay counts wrong passwords.
-        login = Login(way, self._spec.username or "", self._spec.password or "")
-        self._secrets = login.secrets
+        if self._token is None:
+            # Only one: the relay counts wrong passwords.
+            return await self._log_in_by(way)
+        try:
+            return await self._log_in_by(way)
+        except Refused as refused:
+            if refused.reply.code != WRONG_LOGIN or self._tokens is None:
+                raise
+            self._tell(refused.reply)
+        # It may have been revoked. Another one that is refused, too, has nothing to do with that.
+        self._token = await self._tokens.renew(self._token)
+        self.lines.append("   once more, with a new token")
+        try:
+            return await self._log_in_by(way)
+        except Refused as refused:
+            if refused.reply.code != WRONG_LOGIN:
+                raise
+            raise TokenRefused(refused.reply) from None
+
+    async def _log_in_by(self, way: str) -> str:
+        login = login_with(way, self._spec, self._token)
+        self._secrets = [*self._secrets, *login.secrets]
         wanted, seconds = {235, 334}, self._timeouts.auth
         reply = await self._ask(login.command, wanted, seconds, shown=login.shown)
         while reply.code == 334:
+            if told := login.told(reply.line[4:]):
+                self.lines.append(f"   {self._struck_out(told)}")
             answer = login.answer(reply.line[4:])
             if answer is None:
                 raise Unfit(

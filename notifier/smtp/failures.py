@@ -5,6 +5,7 @@ The policy for everything that can go wrong with a relay.
     -------------------------------------------------  --------------  -----  --------------------
     no name, no connection, no TLS, cut off, silent    relay           no     next relay, defer
     greeting, EHLO or AUTH turned down, even by 5xx    relay           no     next relay, defer
+    no token to log in with, or it is turned down      relay           no     next relay, defer
     421 before the dot                                 relay           no     next relay, defer
     4.4.2 to MAIL: it has waited too long for us       relay           no     next relay, defer
     4.3.2, 432: it takes no messages now               relay           no     next relay, defer
@@ -40,9 +41,12 @@ import re
 import ssl
 from socket import gaierror
 
+from msgspec.structs import replace
+
 from notifier.attempts import Failure, Scope, Stage
 from notifier.breaker import Setback
 from notifier.smtp.replies import CLOSING, KEPT, Reply
+from notifier.tokens import DENIED, UNAVAILABLE, NoToken
 
 NOT_TRUSTED = frozenset({530, 534, 535, 538})  # the relay wants a login, or a better one
 OUT_OF_STEP = 503
@@ -66,10 +70,15 @@ HOPELESS = frozenset(
         "tls_certificate_untrusted",
         "tls_certificate_wrong_host",
         "tls_failed",
+        "token_refused",
+        DENIED,
+        UNAVAILABLE,
     }
 )
 # Relays count wrong passwords, and lock the account after a few.
-ABOUT_LOGIN = frozenset({"auth_failed", "auth_not_offered", "auth_required"})
+ABOUT_LOGIN = frozenset({"auth_failed", "auth_not_offered", "auth_required", "token_refused"})
+# Over as soon as there is a token.
+ABOUT_TOKEN = frozenset({DENIED, UNAVAILABLE})
 # It takes nothing from us, or not this message; whether it takes others tells which.
 NOT_FOR_US = frozenset({"auth_required", "relaying_denied"})
 # Only another relay can take it, whatever time goes by.
@@ -178,11 +187,17 @@ class Refused(Exception):
         self.reply = reply
 
 
+class TokenRefused(Refused):
+    """A relay has refused a token, and also the one that was fetched thereafter."""
+
+
 def classify(error: BaseException, stage: Stage) -> Failure:
     """What an exception while a connection is opened means for a message."""
     match error:
-        case Unfit(name=name):
+        case Unfit(name=name) | NoToken(name=name):
             return relay_failure(stage, name, str(error))
+        case TokenRefused(reply=reply):
+            return replace(refusal(stage, reply), name="token_refused")
         case Refused(reply=reply):
             return refusal(stage, reply)
         case OSError():

@@ -1,25 +1,66 @@
-"""Log in by the mechanisms that relays offer. RFC 4954, 4616 and 2195; LOGIN is in no RFC."""
+"""
+Log in by the mechanisms that relays offer: with a password (RFC 4954, 4616 and 2195; LOGIN is in
+no RFC), or with an access token (RFC 7628; XOAUTH2 is Google's and Microsoft's).
+"""
 
 import base64
 import binascii
 from collections.abc import Container
+from typing import Protocol
 
 from aiosmtplib.auth import auth_crammd5_verify, auth_login_encode, auth_plain_encode
 from aiosmtplib.errors import SMTPAuthenticationError
 
+from notifier.relayspec import RelaySpec
+from notifier.smtp.replies import text
+from notifier.tokens import Token
+
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")  # in the order in which we want them
+# The first is the older one, and the one that both Microsoft and Google have tried most.
+OF_TOKENS = ("XOAUTH2", "OAUTHBEARER")
 STRUCK_OUT = "********"
+LONGEST_COMMAND = 510  # octets without CRLF, RFC 5321, section 4.5.3.1.4
 
 
-def mechanism(offered: Container[str]) -> str | None:
+def mechanism(offered: Container[str], wanted: tuple[str, ...] = MECHANISMS) -> str | None:
     """The one to be used, of those that a relay offers; None: it offers none that we know."""
-    return next((name for name in MECHANISMS if name in offered), None)
+    return next((name for name in wanted if name in offered), None)
 
 
-class Login:
+class Login(Protocol):
+    """One login by one mechanism. Each secret goes out once."""
+
+    secrets: list[str]  # what must not be kept, wherever a relay repeats it
+
+    @property
+    def command(self) -> str: ...
+
+    @property
+    def shown(self) -> str:
+        """The command, fit to be kept."""
+        ...
+
+    def answer(self, challenge: str) -> str | None:
+        """The line that answers a 334; None: it asks for what it has been given, or for more."""
+        ...
+
+    def told(self, challenge: str) -> str:
+        """What a 334 says to people; empty: nothing."""
+        ...
+
+
+def login_with(way: str, spec: RelaySpec, token: Token | None) -> Login:
+    """A login by this mechanism, of a relay that has a user."""
+    username = spec.username or ""
+    if token is not None:
+        return TokenLogin(way, username, token.value, host=spec.host, port=spec.port)
+    return PasswordLogin(way, username, spec.password or "")
+
+
+class PasswordLogin:
     """
-    One login by one mechanism. What a relay asks for is what it gets: the password never goes
-    out as the name, and each of them goes out once.
+    What a relay asks for is what it gets: the password never goes out as the name, and each of
+    them goes out once.
     """
 
     def __init__(self, mechanism: str, username: str, password: str) -> None:
@@ -29,7 +70,6 @@ class Login:
         self._response = auth_plain_encode(username, password).decode()  # RFC 4616
         name, secret = (each.decode() for each in auth_login_encode(username, password))
         self._left = {"name": name, "password": secret}  # each goes out once
-        # What must not be kept, wherever a relay repeats it.
         self.secrets = [each for each in (self._response, secret, password) if each]
 
     @property
@@ -59,6 +99,10 @@ class Login:
                 return None
         return self._left.pop(self._wanted(_decoded(challenge).lower()), None)
 
+    def told(self, challenge: str) -> str:  # noqa: ARG002 - prompts need no words
+        """What a 334 says to people; empty: nothing."""
+        return ""
+
     def _wanted(self, prompt: bytes) -> str:
         """What a prompt of LOGIN asks for; in an unknown language, the name and then the rest."""
         if b"pass" in prompt:
@@ -66,6 +110,54 @@ class Login:
         if b"user" in prompt or b"name" in prompt:
             return "name"
         return next(iter(self._left))
+
+
+class TokenLogin:
+    """
+    The token goes out once. A relay that does not like it says why in a 334, and its 535 comes
+    after an answer that says nothing. RFC 7628, section 3.2.3.
+    """
+
+    def __init__(self, mechanism: str, username: str, token: str, *, host: str, port: int) -> None:
+        self._mechanism = mechanism
+        bearer = f"auth=Bearer {token}\x01\x01"
+        if mechanism == "XOAUTH2":
+            said = f"user={username}\x01{bearer}"
+            self._nothing = ""
+        else:
+            name = username.replace("=", "=3D").replace(",", "=2C")  # RFC 5801, section 4
+            said = f"n,a={name},\x01host={host}\x01port={port}\x01{bearer}"
+            self._nothing = "AQ=="
+        self._response = base64.b64encode(said.encode()).decode()
+        self._brought = len(f"AUTH {mechanism} {self._response}") <= LONGEST_COMMAND
+        self._answered = self._brought
+        self._refused = False
+        self.secrets = [self._response, token]
+
+    @property
+    def command(self) -> str:
+        """It brings the token along where it is short enough: RFC 4954, section 4."""
+        brought = f" {self._response}" if self._brought else ""
+        return f"AUTH {self._mechanism}{brought}"
+
+    @property
+    def shown(self) -> str:
+        """The command, fit to be kept."""
+        return f"AUTH {self._mechanism}{f' {STRUCK_OUT}' if self._brought else ''}"
+
+    def answer(self, challenge: str) -> str | None:  # noqa: ARG002 - it decides nothing
+        """The line that answers a 334; None: it asks for more."""
+        if not self._answered:
+            self._answered = True
+            return self._response
+        if self._refused:
+            return None
+        self._refused = True
+        return self._nothing
+
+    def told(self, challenge: str) -> str:
+        """What a 334 says to people; empty: nothing."""
+        return text(_decoded(challenge)) if self._answered else ""
 
 
 def _decoded(challenge: str) -> bytes:

@@ -14,6 +14,7 @@ from notifier.smtp.remedies import LOGIN_IN_CLEAR, remedy
 from notifier.smtp.resolver import Resolver
 from notifier.smtp.session import USUAL_TIMEOUTS, Breach, Session, Timeouts
 from notifier.smtp.transaction import unfit_for
+from notifier.tokens import Tokens
 
 EXPIRING = timedelta(days=21)  # a certificate with less than that wants to be looked after
 # Nobody is there, RFC 2606; no mail is sent, only the relay is asked whether it would take it.
@@ -32,14 +33,24 @@ class Finding(Struct, frozen=True):
 
 
 async def probe(
-    spec: RelaySpec, *, sender: Envelope | None = None, timeouts: Timeouts = USUAL_TIMEOUTS
+    spec: RelaySpec,
+    *,
+    sender: Envelope | None = None,
+    timeouts: Timeouts = USUAL_TIMEOUTS,
+    tokens: Tokens | None = None,
 ) -> AsyncIterator[Finding]:
     """
     Each step's finding as it is made: those of the handshake that every message is sent after,
     then the sender, its own address as recipient, and one elsewhere. All is taken back, and no
     mail is sent. Raises ConfigurationError where the spec's certificates cannot be read.
     """
-    opening = Opening(spec, resolver=Resolver(), context=tls_context(spec), timeouts=timeouts)
+    opening = Opening(
+        spec,
+        resolver=Resolver(),
+        context=tls_context(spec),
+        timeouts=timeouts,
+        tokens=tokens,
+    )
     session = opening.session
     try:
         for step, take in opening.steps():

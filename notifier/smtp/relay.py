@@ -12,12 +12,21 @@ from notifier.attempts import Envelope, Outcome, Scope, Stage
 from notifier.breaker import Breaker, Rests, State
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.connect import Opening, tls_context
-from notifier.smtp.failures import NOT_FOR_US, OURS, UNFIT, asks_for_less, relay_failure, setback
+from notifier.smtp.failures import (
+    ABOUT_TOKEN,
+    NOT_FOR_US,
+    OURS,
+    UNFIT,
+    asks_for_less,
+    relay_failure,
+    setback,
+)
 from notifier.smtp.outcomes import failed
 from notifier.smtp.pacing import Rate, Turns
 from notifier.smtp.pool import STOPPED, Pool
 from notifier.smtp.resolver import Resolver
 from notifier.smtp.session import USUAL_TIMEOUTS, Timeouts
+from notifier.tokens import Tokens, TokenState
 
 log = structlog.get_logger()
 
@@ -47,6 +56,7 @@ class RelayState(Struct, frozen=True, kw_only=True):
     opens_at: datetime | None  # when it has rested
     sent: int
     failed: int
+    token: TokenState | None  # None: it is not logged in to with one
 
 
 class Relay:
@@ -64,8 +74,12 @@ class Relay:
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
         resolver: Resolver | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
-        """Raises ConfigurationError where the spec's certificates cannot be read."""
+        """
+        `tokens`: of a spec with `oauth`. Raises ConfigurationError where the spec's certificates
+        cannot be read.
+        """
         self.spec = spec
         self.name = spec.name
         self.sent = 0
@@ -76,6 +90,9 @@ class Relay:
         self._timeouts = timeouts
         self._resolver = resolver or Resolver()
         self._context = tls_context(spec)
+        self._tokens = tokens
+        if tokens is not None:
+            tokens.listen(self._token_came)
         self._breaker = Breaker(full=spec.connections, rests=rests, clock=clock, random=random)
         self._rate = Rate(spec.rate, clock)
         self._pool = Pool(
@@ -86,7 +103,11 @@ class Relay:
 
     def _opening(self) -> Opening:
         return Opening(
-            self.spec, resolver=self._resolver, context=self._context, timeouts=self._timeouts
+            self.spec,
+            resolver=self._resolver,
+            context=self._context,
+            timeouts=self._timeouts,
+            tokens=self._tokens,
         )
 
     @property
@@ -185,6 +206,12 @@ class Relay:
                 seconds=round(breaker.left, 1),
             )
 
+    def _token_came(self) -> None:
+        """What it rested for is over: try it at once."""
+        if self.trouble is not None and self.trouble.name in ABOUT_TOKEN:
+            self._breaker.hurry()
+            self._stir()
+
     def _stir(self) -> None:
         """Let those that wait look again."""
         breaker = self._breaker
@@ -223,6 +250,7 @@ class Relay:
             opens_at=opens_at,
             sent=self.sent,
             failed=self.failed,
+            token=None if self._tokens is None else self._tokens.state(),
         )
 
     def abort_all(self) -> None:

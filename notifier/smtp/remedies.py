@@ -70,6 +70,22 @@ REMEDIES = {
         "Are user and password right, and is the account allowed to send by SMTP? In a URL, "
         "characters like @ : / % must be percent-encoded. Some providers require an app password."
     ),
+    "token_unavailable": (
+        "It issues no token just now, so nothing is sent by this relay until it does. Is there a "
+        "way from here to it?"
+    ),
+    "token_denied": (
+        "It refuses to issue a token; its words say why. Has the secret or the certificate ended, "
+        "is client_id right, and has an administrator consented to what the application may do?"
+    ),
+    "token_refused": (
+        "The relay refuses a token that has just been issued. With Microsoft 365 `535 5.7.139` "
+        "usually means that SMTP AUTH is off for the mailbox (which is its default), that the "
+        "application lacks SMTP.SendAsApp or an administrator's consent, that its service "
+        "principal has no permission on the mailbox, or that security defaults are on. `535 5.7.3` "
+        "usually means that the user of the URL is not that mailbox. The guide's page on OAuth 2 "
+        "says how each is set."
+    ),
     "auth_unavailable": "The relay cannot check logins just now; its own log says why.",
     "auth_required": (
         "The relay requires a login: write user:password@ into the URL, with smtp+starttls:// or "

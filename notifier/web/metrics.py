@@ -204,6 +204,23 @@ class Metrics:
             "relay",
         )
 
+        now = datetime.now(UTC)
+        yield _gauge(
+            "notifier_relay_token_expires_seconds",
+            "How long the token of a relay with oauth= is good; 0: there is none.",
+            [
+                (
+                    (relay.name,),
+                    max(0.0, (relay.token.good_until - now).total_seconds())
+                    if relay.token.good_until
+                    else 0.0,
+                )
+                for relay in relays
+                if relay.token is not None
+            ],
+            "relay",
+        )
+
     def _inside(self) -> Iterator["Metric"]:
         service = self._service
         yield _histogram(

@@ -29,7 +29,7 @@ from notifier.smtp.failures import (
     Refused,
     refusal,
 )
-from notifier.smtp.login import Login
+from notifier.smtp.login import PasswordLogin
 from notifier.smtp.probe import ELSEWHERE, probe
 from notifier.smtp.remedies import REMEDIES, remedy
 from notifier.smtp.replies import Reply, ReplyReader
@@ -214,7 +214,7 @@ async def test_a_relay_that_repeats_the_login_does_not_make_it_known(way, code):
 
 def test_cram_md5_is_that_of_its_rfc():
     """The example of RFC 2195, section 2."""
-    login = Login("CRAM-MD5", "tim", "tanstaaftanstaaf")
+    login = PasswordLogin("CRAM-MD5", "tim", "tanstaaftanstaaf")
     challenge = "PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+"
     assert login.command == "AUTH CRAM-MD5"
     assert login.answer(challenge) == "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"
@@ -224,7 +224,7 @@ def test_cram_md5_is_that_of_its_rfc():
 @given(st.lists(st.text(max_size=40), max_size=5))
 def test_login_gives_each_secret_once(prompts):
     """Whatever is asked, in clear or coded; and the password only for a password, or last."""
-    login = Login("LOGIN", "ann", "hush")
+    login = PasswordLogin("LOGIN", "ann", "hush")
     answers = [login.answer(coded(each) if at % 2 else each) for at, each in enumerate(prompts)]
     given = [each for each in answers if each is not None]
     assert len(given) == len({*given}) <= 2

@@ -9,9 +9,11 @@ from notifier.attempts import Attempt
 from notifier.deliveries import Delivery, Status
 from notifier.recipients import RecipientStatus
 from notifier.smtp import State
+from notifier.tokens import DENIED, UNAVAILABLE
 from notifier.web.api.relays import RelayResource
 
 RETRY = "POST /v1/messages/{id}/retry"
+WITHOUT_TOKEN = (DENIED, UNAVAILABLE)
 CANCEL = "POST /v1/messages/{id}/cancel"
 
 
@@ -134,6 +136,10 @@ def _troubled(relay: RelayResource) -> str:
         return f"{relay.name} is paused"
     if relay.trouble is None:
         return f"{relay.name} rests"
+    if relay.trouble.name in WITHOUT_TOKEN:
+        return f"{relay.name} has no token to log in with ({_quoted(relay.trouble.text)})"
+    if relay.trouble.name == "token_refused":
+        return f"{relay.name} refuses our token, also a new one ({_quoted(relay.trouble.text)})"
     fault = f"{relay.trouble.name}: " if relay.trouble.name else ""
     return f"{relay.name} failed ({fault}{_quoted(relay.trouble.text)})"
 

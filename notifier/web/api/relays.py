@@ -25,6 +25,15 @@ class TroubleResource(Struct, frozen=True):
     at: datetime | None
 
 
+class TokenResource(Struct, frozen=True):
+    """The token that a relay is logged in to with. The token itself is never shown."""
+
+    source: Annotated[str, Meta(description="Who issues it.")]
+    good_until: Annotated[datetime | None, Meta(description="`null`: there is none.")]
+    trouble: Annotated[str, Meta(description="Why there is no newer one; empty: it is in order.")]
+    failing_since: Annotated[datetime | None, Meta(description="Since when there is trouble.")]
+
+
 class RelayResource(Struct, frozen=True, kw_only=True):
     """The state of a relay or a provider."""
 
@@ -42,6 +51,9 @@ class RelayResource(Struct, frozen=True, kw_only=True):
     opens_at: Annotated[datetime | None, Meta(description="When it is tried again.")]
     sent: int
     failed: int
+    token: Annotated[
+        TokenResource | None, Meta(description="`null`: it is not logged in to with one.")
+    ]
 
 
 def relays_of(service: Notifier) -> tuple[RelayResource, ...]:
@@ -75,6 +87,14 @@ def _relay(state: RelayState) -> RelayResource:
         opens_at=state.opens_at,
         sent=state.sent,
         failed=state.failed,
+        token=None
+        if state.token is None
+        else TokenResource(
+            state.token.source,
+            state.token.good_until,
+            state.token.trouble,
+            state.token.failing_since,
+        ),
     )
 
 
@@ -92,4 +112,5 @@ def _provider(state: "ProviderState") -> RelayResource:
         opens_at=state.opens_at,
         sent=state.sent,
         failed=state.failed,
+        token=None,
     )

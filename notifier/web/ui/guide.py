@@ -25,6 +25,7 @@ ORDER = (
     "guarantees",
     "api",
     "settings",
+    "oauth",
     "access",
     "text-messages",
     "templates",

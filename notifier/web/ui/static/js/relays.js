@@ -44,6 +44,7 @@ function relayItem(relay, refresh) {
     {},
     h("div", { class: "relay-name" }, state, h("b", {}, relay.name), manages ? relayButton(relay, refresh) : null),
     h("p", { class: "muted small" }, details.join(" · ")),
+    relay.token ? h("p", { class: "muted small" }, token(relay.token)) : null,
     relay.trouble ? h("p", { class: "reply small" }, trouble(relay, relay.trouble)) : null,
   );
 }
@@ -52,6 +53,13 @@ function relayItem(relay, refresh) {
 function trouble(relay, { name, text }) {
   const wait = relay.opens_at ? (Date.parse(relay.opens_at) - Date.now()) / 1000 : 0;
   return `${name ? `${name}: ` : ""}${text}${wait > 0 ? ` (tried again in ${duration(wait)})` : ""}`;
+}
+
+/** @type {(token: RelayToken) => string} */
+function token({ source, good_until, trouble }) {
+  const left = good_until ? (Date.parse(good_until) - Date.now()) / 1000 : 0;
+  const good = left > 0 ? `good for ${duration(left)}` : "there is none";
+  return `Token from ${source}: ${good}${trouble ? `; no newer one: ${trouble}` : ""}`;
 }
 
 /** @type {(relay: Relay, refresh: Refresh) => HTMLElement} */

@@ -1,0 +1,60 @@
+"""Which token each relay needs, of the section that it names."""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from notifier.errors import ConfigurationError
+from notifier.oauth.sections import GOOGLE_SMTP, MICROSOFT_SMTP, Kind, Section
+from notifier.relayspec import RelaySpec
+
+
+class Grant(Struct, frozen=True):
+    """A section with all that its relays add to it: two that are equal share a token."""
+
+    section: Section
+
+    @property
+    def source(self) -> str:
+        return self.section.source
+
+
+def grants_of(
+    relays: Iterable[RelaySpec], sections: Mapping[str, Section] | None
+) -> Mapping[str, Grant]:
+    """
+    The grant of each relay that has one, by the relay's name. `sections`: None, there is no file.
+    Raises ConfigurationError with every fault.
+    """
+    found: dict[str, Grant] = {}
+    faults: list[str] = []
+    for relay in relays:
+        if relay.oauth is None:
+            continue
+        if sections is None:
+            faults.append(
+                f"relay {relay.name}: oauth={relay.oauth} names a section of a file, and"
+                " NOTIFIER_OAUTH names no file"
+            )
+        elif (section := sections.get(relay.oauth)) is None:
+            there = ", ".join(sections) or "none"
+            faults.append(
+                f"relay {relay.name}: NOTIFIER_OAUTH has no section [{relay.oauth}];"
+                f" there are {there}"
+            )
+        else:
+            found[relay.name] = grant_for(relay, section)
+    if faults:
+        raise ConfigurationError(*faults)
+    return found
+
+
+def grant_for(relay: RelaySpec, section: Section) -> Grant:
+    """The grant of a relay by its section."""
+    scopes = {"microsoft": MICROSOFT_SMTP, "google": GOOGLE_SMTP}
+    scope = section.scope or scopes.get(section.preset, "")
+    subject = section.subject
+    if section.kind is Kind.SERVICE_ACCOUNT and not subject:
+        subject = relay.username or ""
+    return Grant(replace(section, scope=scope, subject=subject))

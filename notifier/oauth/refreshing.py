@@ -1,0 +1,155 @@
+"""Have a good token ready, all the time, for everybody who shares it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+import structlog
+
+from notifier.oauth.answers import Fetched
+from notifier.oauth.grants import Grant
+from notifier.supervisor import Supervisor
+from notifier.tokens import UNAVAILABLE, NoToken, Token, TokenState
+
+BEFORE_ITS_END = 60.0  # seconds; half of its life where that is less
+FIRST_PAUSE = 5.0  # seconds after a fetch that failed; doubled with each further one
+LONGEST_PAUSE = 60.0
+WAIT_SECONDS = 45.0  # that somebody waits for a token, more than a fetch takes
+
+log = structlog.get_logger()
+
+
+class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
+    """
+    The token of one grant. A task of its own fetches one at a time: when it is opened, a minute
+    before the end of each, and at once when somebody needs one and there is none. Who asks while
+    a token is good never waits.
+    """
+
+    def __init__(
+        self,
+        grant: Grant,
+        *,
+        supervisor: Supervisor,
+        fetch: Callable[[Grant], Awaitable[Fetched]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._grant = grant
+        self._supervisor = supervisor
+        self._fetch = fetch or _fetch
+        self._clock = clock
+        self._token: Token | None = None
+        self._ends = 0.0  # by the clock, as the next two
+        self._due = clock()
+        self._trouble: NoToken | None = None
+        self._failing_since: datetime | None = None
+        self._pause = FIRST_PAUSE
+        self._waiting: list[asyncio.Future[Token]] = []
+        self._wanted = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = self._supervisor.start(f"oauth-{self._grant.section.name}", self._run)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def listen(self, ended: Callable[[], None]) -> None:
+        """Have it called when there is a token again, after there was none to be had."""
+        self._listeners.append(ended)
+
+    async def get(self) -> Token:
+        """A token that is good now. Raises NoToken."""
+        if self._token is not None and self._clock() < self._ends:
+            return self._token
+        return await self._newer()
+
+    async def renew(self, refused: Token) -> Token:
+        """A newer token than the one that was refused. Raises NoToken."""
+        if self._token is not None and self._token is not refused:
+            return await self.get()  # somebody else was refused, too
+        return await self._newer()
+
+    async def _newer(self) -> Token:
+        """What the fetch comes to that is under way, or begins now."""
+        waiter: asyncio.Future[Token] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._wanted.set()
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                return await waiter
+        except TimeoutError:
+            raise NoToken(UNAVAILABLE, f"no token from {self._grant.source} in time") from None
+        finally:
+            with contextlib.suppress(ValueError):  # it was answered
+                self._waiting.remove(waiter)
+
+    async def _run(self) -> None:
+        while True:
+            await self._until_due()
+            try:
+                fetched = await self._fetch(self._grant)
+            except NoToken as error:
+                self._failed(error)
+            else:
+                self._succeeded(fetched)
+
+    async def _until_due(self) -> None:
+        if self._waiting:
+            return
+        self._wanted.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._due - self._clock())):
+                await self._wanted.wait()
+
+    def _failed(self, error: NoToken) -> None:
+        self._due = self._clock() + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        if self._trouble is None:
+            self._failing_since = datetime.now(UTC)
+        if self._trouble is None or str(self._trouble) != str(error):
+            log.warning("token_missing", section=self._grant.section.name, reason=str(error))
+        self._trouble = error
+        for waiter in self._answered():
+            waiter.set_exception(NoToken(error.name, str(error)))
+
+    def _succeeded(self, fetched: Fetched) -> None:
+        self._ends = self._clock() + fetched.seconds
+        self._due = self._ends - min(BEFORE_ITS_END, fetched.seconds / 2)
+        self._pause = FIRST_PAUSE
+        good_until = datetime.now(UTC) + timedelta(seconds=fetched.seconds)
+        token = self._token = Token(fetched.value, self._grant.source, good_until)
+        was_missing, self._trouble, self._failing_since = self._trouble is not None, None, None
+        log.info("token_fetched", section=self._grant.section.name, good_until=str(good_until))
+        for waiter in self._answered():
+            waiter.set_result(token)
+        if was_missing:
+            for ended in self._listeners:
+                ended()
+
+    def _answered(self) -> list[asyncio.Future[Token]]:
+        waiting, self._waiting = self._waiting, []
+        return [waiter for waiter in waiting if not waiter.done()]
+
+    def state(self) -> TokenState:
+        token, left = self._token, self._ends - self._clock()
+        return TokenState(
+            source=self._grant.source,
+            good_until=None if token is None or left <= 0 else token.good_until,
+            trouble="" if self._trouble is None else str(self._trouble),
+            failing_since=self._failing_since,
+        )
+
+
+async def _fetch(grant: Grant) -> Fetched:
+    """Loads the HTTP client, which takes its time, only where there is a token to be fetched."""
+    from notifier.oauth.requests import fetch
+
+    return await fetch(grant)

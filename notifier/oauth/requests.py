@@ -1,0 +1,102 @@
+"""Ask a token endpoint. RFC 6749, section 4.4; RFC 7523, section 2."""
+
+import asyncio
+import base64
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx2
+from msgspec import Struct
+
+from notifier.oauth import programs
+from notifier.oauth.answers import LARGEST_ANSWER, Fetched, of_an_endpoint
+from notifier.oauth.grants import Grant
+from notifier.oauth.sections import Kind, Section
+from notifier.tokens import DENIED, UNAVAILABLE, NoToken
+
+SECONDS = 30.0  # for one token
+CONNECT_SECONDS = 10.0
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+JWT_CLIENT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class _Asked(Struct, frozen=True):
+    """What goes to the endpoint. All of it is secret."""
+
+    form: dict[str, str]
+    headers: dict[str, str]
+    secret: str  # that no words may repeat
+
+
+async def fetch(grant: Grant, *, seconds: float = SECONDS) -> Fetched:
+    """A new token. Raises NoToken."""
+    section = grant.section
+    if section.kind is Kind.COMMAND:
+        return await programs.run(section.command, seconds=seconds)
+    asked = await asyncio.to_thread(_asked, section)  # it reads a file, and may sign
+    try:
+        async with asyncio.timeout(seconds):
+            status, body = await _post(section.token_url, asked)
+    except TimeoutError:
+        reason = f"{section.token_url} did not answer within {seconds:g} s"
+        raise NoToken(UNAVAILABLE, reason) from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        why = str(error) or type(error).__name__
+        raise NoToken(UNAVAILABLE, f"{section.token_url} was not reached: {why}") from None
+    return of_an_endpoint(status, body, section.token_url, asked.secret)
+
+
+async def _post(url: str, asked: _Asked) -> tuple[int, bytes]:
+    """Once an hour, so each request has a client and a connection of its own."""
+    async with (
+        httpx2.AsyncClient(
+            headers={"User-Agent": "notifier", "Accept": "application/json", **asked.headers},
+            timeout=httpx2.Timeout(SECONDS, connect=CONNECT_SECONDS),
+            follow_redirects=False,  # the secret is for this URL alone
+            trust_env=False,  # neither proxies nor .netrc from an environment that is not ours
+        ) as client,
+        client.stream("POST", url, data=asked.form) as response,
+    ):
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) >= LARGEST_ANSWER:
+                break
+        return response.status_code, bytes(body[:LARGEST_ANSWER])
+
+
+def _asked(section: Section) -> _Asked:
+    """Raises NoToken where a file of the operator's is not as it was at the start."""
+    try:
+        return _request(section)
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        reason = f"{section.secret_file} cannot be read, or is not what it was at the start"
+        raise NoToken(DENIED, reason) from None
+
+
+def _request(section: Section) -> _Asked:
+    if section.kind is Kind.SERVICE_ACCOUNT:
+        from notifier.oauth.assertions import by_service_account
+
+        assertion = by_service_account(section)
+        return _Asked({"grant_type": JWT_BEARER, "assertion": assertion}, {}, assertion)
+    form = {"grant_type": "client_credentials"}
+    if section.scope:
+        form["scope"] = section.scope
+    if section.kind is Kind.CERTIFICATE:
+        from notifier.oauth.assertions import by_certificate
+
+        assertion = by_certificate(section)
+        form |= {
+            "client_id": section.client_id,
+            "client_assertion_type": JWT_CLIENT,
+            "client_assertion": assertion,
+        }
+        return _Asked(form, {}, assertion)
+    secret = Path(section.secret_file).read_text(encoding="utf-8").strip()
+    if section.preset == "microsoft":
+        return _Asked(form | {"client_id": section.client_id, "client_secret": secret}, {}, secret)
+    # RFC 6749, section 2.3.1: what every endpoint must understand.
+    pair = f"{quote(section.client_id, safe='')}:{quote(secret, safe='')}"
+    basic = base64.b64encode(pair.encode()).decode()
+    return _Asked(form, {"Authorization": f"Basic {basic}"}, secret)

@@ -1,0 +1,97 @@
+"""Microsoft 365 as it is met: a token instead of a password, few connections, few messages."""
+
+import ssl
+
+import pytest
+import trustme
+
+from notifier.relayspec import Tls
+from tests.microsoft import Microsoft365
+from tests.process import Server, client_of, message, run_async, until_all
+from tests.relays import copies
+from tests.token_endpoint import DOWN, TokenEndpoint
+
+COUNT = 30
+UP = None  # the endpoint issues a token
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def relay_options(authority, tmp_path):
+    """STARTTLS, as in the recipe; the service trusts the stub's authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return {"tls": Tls.STARTTLS, "context": context}
+
+
+def settings_of(folder, endpoint, relay, **parameters):
+    (folder / "oauth.toml").write_text(endpoint.section(folder))
+    given = {"ca": folder / "ca.pem", "oauth": "m365", "name": "m365"} | parameters
+    query = "&".join(f"{name}={value}" for name, value in given.items())
+    url = f"smtp+starttls://noreply%40corp.example@127.0.0.1:{relay.port}?{query}"
+    return {"relays": url, "oauth": folder / "oauth.toml"}
+
+
+async def test_thirty_messages_get_through_whatever_happens(tmp_path, relay_options):
+    """
+    A mailbox that takes ten messages in a short minute and three connections; an endpoint that is
+    down at the start and again when the token has ended. All are sent, once, and none is charged.
+    """
+    async with (
+        TokenEndpoint(DOWN, UP, (503, {}), expires_in=6) as endpoint,
+        Microsoft365(endpoint, messages=10, minute=1.0, **relay_options) as relay,
+    ):
+        given = settings_of(tmp_path, endpoint, relay, connections=5, messages_per_connection=3)
+        async with (
+            Server(tmp_path, retry_schedule="100ms", **given) as server,
+            client_of(server) as client,
+        ):
+            batch = [message(number) for number in range(COUNT)]
+            first = await client.post("/v1/messages/batch", json=batch[:20])
+            ids = [each["id"] for each in first.json()["items"]]
+            await until_all(server, ids[:10], "sent")
+            endpoint.good.clear()  # the token is over, sooner than it said
+            second = await client.post("/v1/messages/batch", json=batch[20:])
+            ids += [each["id"] for each in second.json()["items"]]
+            sent = await until_all(server, ids, "sent", limit=100)
+            relays = (await client.get("/v1/relays")).json()["items"]
+    tries = [attempt for each in sent for attempt in each["attempts"]]
+    assert [attempt for attempt in tries if attempt["charged"] and attempt["code"] != 250] == []
+    assert set(copies(relay).values()) == {1}
+    assert len(relay.received) == COUNT
+    assert relay.throttled
+    assert relay.refused
+    assert relay.users == {"noreply@corp.example"}
+    assert relays[0]["token"]["source"] == endpoint.url
+    log = (tmp_path / "log.jsonl").read_text()
+    assert "hush-hush" not in log
+    assert not any(token in log for token in endpoint.issued)
+
+
+async def test_check_tells_of_the_token(tmp_path, relay_options):
+    """Where it came from, until when it is good, and what the refusal of one usually means."""
+    async with (
+        TokenEndpoint() as endpoint,
+        Microsoft365(endpoint, **relay_options) as relay,
+    ):
+        given = settings_of(tmp_path, endpoint, relay)
+        done = await run_async("check", default_from="noreply@corp.example", **given)
+        assert done.returncode == 0, done.stdout
+        assert f"ok    token: from {endpoint.url}, good until " in done.stdout
+        assert "ok    login: 235 2.7.0 Authentication successful" in done.stdout
+        endpoint.answers = [(401, {"error": "invalid_client", "error_description": "AADSTS7"})]
+        denied = await run_async("check", **given)
+        assert denied.returncode == 1
+        assert f"FAIL  token: {endpoint.url} answered 401 invalid_client: AADSTS7" in denied.stdout
+        assert "Has the secret or the certificate ended" in denied.stdout
+        relay.refusal = "535 5.7.139 SmtpClientAuthentication is disabled for the Tenant."
+        endpoint.known = False
+        refused = await run_async("check", **given)
+        assert refused.returncode == 1
+        assert "FAIL  login: 535 5.7.139" in refused.stdout
+        assert "usually means that SMTP AUTH is off for the mailbox" in refused.stdout
