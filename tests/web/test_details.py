@@ -229,10 +229,10 @@ CASES = {
     "scheduled": (
         replace(QUEUED, status=Status.SCHEDULED, due_at=SOON),
         {},
-        ["wants it to be sent at 2026-03-01 09:35:00 UTC", "It is tried at 2026-03-01 09:35:00"],
+        ["is scheduled for 2026-03-01 09:35:00 UTC", "first attempt is at 2026-03-01 09:35:00"],
         SOON,
     ),
-    "queued": (QUEUED, {}, ["has not been tried yet", "as soon as those before it"], NOW),
+    "queued": (QUEUED, {}, ["No attempt has been made", "after those ahead of it"], NOW),
     "paused": (QUEUED, {"paused": True}, ["queue is paused", "POST /v1/queue/resume"], None),
     "draining": (QUEUED, {"draining": True}, ["service is stopping"], None),
     "trouble": (QUEUED, {"trouble": "disk full"}, ["cannot be written: disk full."], None),
@@ -245,14 +245,14 @@ CASES = {
         ],
         LATER,
     ),
-    "resting, with a spare": (QUEUED, {"relays": (RESTING, WORKING)}, ["as soon as those"], NOW),
+    "resting, with a spare": (QUEUED, {"relays": (RESTING, WORKING)}, ["after those ahead"], NOW),
     "resting, the spare paused": (
         QUEUED,
         {"relays": (RESTING, OUT)},
-        ["mx failed (connection_refused", "spare is paused", "The next try is at"],
+        ["mx failed (connection_refused", "spare is paused", "The next attempt is at"],
         LATER,
     ),
-    "probing": (QUEUED, {"relays": (PROBING,)}, ["mx failed", "is being tried"], None),
+    "probing": (QUEUED, {"relays": (PROBING,)}, ["mx failed", "test attempt is under way"], None),
     "every relay paused": (
         QUEUED,
         {"relays": (OUT,)},
@@ -268,51 +268,56 @@ CASES = {
     "deferred": (
         DEFERRED,
         {},
-        ["1 attempt so far", "at mx ended at rcpt with 451 4.7.1 Greylisted.", "tried again at"],
+        ["1 attempt was", "at mx ended at rcpt with 451 4.7.1 Greylisted.", "next attempt is at"],
         SOON,
     ),
     "deferred by the relay's fault": (
         after(refused(relay=True)),
         {},
-        ["the relay's fault and does not count"],
+        ["relay was at fault, so this attempt does not count"],
         SOON,
     ),
     "deferred, and the relay rests longer": (
         DEFERRED,
         {"relays": (RESTING,)},
-        ["The next try is at 2026-03-01 09:50:00 UTC"],
+        ["The next attempt is at 2026-03-01 09:50:00 UTC"],
         LATER,
     ),
     "deferred for longer than the relay rests": (
         DEFERRED,
         {"relays": (replace(RESTING, opens_at=NOW),)},
-        ["mx failed (connection_refused", f"The next try is at {SOON:%Y-%m-%d %H:%M:%S} UTC"],
+        ["mx failed (connection_refused", f"The next attempt is at {SOON:%Y-%m-%d %H:%M:%S} UTC"],
         SOON,
     ),
     "many attempts": (
         after(refused()).after(refused(), retry_at=SOON, now=NOW),
         {},
-        ["2 attempts so far"],
+        ["2 attempts were made"],
         SOON,
     ),
     "expires first": (
         replace(DEFERRED, expires_at=NOW + timedelta(minutes=1)),
         {},
-        ["It expires before it can be tried, at 2026-03-01 09:31:00 UTC"],
+        ["expires at 2026-03-01 09:31:00 UTC, before another attempt"],
         NOW + timedelta(minutes=1),
     ),
     "paused until it expires": (
         QUEUED,
         {"paused": True},
-        ["It expires at 2026-03-03 09:30:00 UTC"],
+        ["The message expires at 2026-03-03 09:30:00 UTC"],
         None,
     ),
-    "sending": (replace(QUEUED, status=Status.SENDING), {}, ["A worker is sending it"], None),
+    "sending": (
+        replace(QUEUED, status=Status.SENDING),
+        {},
+        ["A worker is sending the message"],
+        None,
+    ),
     "held": (
         QUEUED.held("the outcome was uncertain 3 times"),
         {},
         [
-            "waits for a person: the outcome was uncertain 3 times.",
+            "waits for a decision: the outcome was uncertain 3 times.",
             "POST /v1/messages/0195519f3d40/retry",
             "POST /v1/messages/0195519f3d40/cancel",
         ],
@@ -321,25 +326,28 @@ CASES = {
     "sent": (
         after(taken("ann@example.net", "bob@example.net")),
         {"paused": True},
-        ["handed to mx at 2026-03-01 09:30:00 UTC, which said 2.0.0 Ok.", "Nothing more is done"],
+        [
+            "mx accepted the message at 2026-03-01 09:30:00 UTC with the reply 2.0.0 Ok.",
+            "Nothing more will be sent.",
+        ],
         None,
     ),
     "partial": (
         after(taken("ann@example.net")),
         {},
-        ["Refused: bob@example.net (5.1.1 No).", "/retry"],
+        ["were refused: bob@example.net (5.1.1 No).", "/retry"],
         None,
     ),
     "by a gateway": (
         replace(after(taken("ann@example.net", "bob@example.net")), handed_to="gateway"),
         {},
-        ["carrier's gateway", "is unknown"],
+        ["carrier's gateway", "does not report delivery"],
         None,
     ),
     "failed": (
         after(refused(permanent=True, code=550, reply="5.1.1 No such user")),
         {},
-        ["given up at 2026-03-01", "with 550 5.1.1 No such user.", "/retry"],
+        ["failed at 2026-03-01", "with 550 5.1.1 No such user.", "/retry"],
         None,
     ),
     "expired": (
@@ -348,16 +356,21 @@ CASES = {
         ["expired before a relay took it; last reply: 4.7.1 Greylisted", "/retry"],
         None,
     ),
-    "cancelled": (QUEUED.cancelled(NOW), {}, ["called off at 2026-03-01 09:30:00 UTC"], None),
-    "superseded": (QUEUED.superseded(NOW, "abc"), {}, ["It was superseded by abc at"], None),
-    "in doubt": (replace(QUEUED, uncertain=2), {}, ["2 times nobody", "second copy"], NOW),
+    "cancelled": (QUEUED.cancelled(NOW), {}, ["was cancelled at 2026-03-01 09:30:00 UTC"], None),
+    "superseded": (
+        QUEUED.superseded(NOW, "abc"),
+        {},
+        ["The message was superseded by abc at"],
+        None,
+    ),
+    "in doubt": (replace(QUEUED, uncertain=2), {}, ["The outcome of 2 attempts is unknown"], NOW),
     "words on several lines": (
         after(refused(reply="4.7.1 Come\r\nlater..")),
         {},
-        ["451 4.7.1 Come later. It is tried"],
+        ["451 4.7.1 Come later. The next attempt"],
         SOON,
     ),
-    "not a word": (after(refused(reply="", code=None)), {}, ["with no words."], SOON),
+    "not a word": (after(refused(reply="", code=None)), {}, ["with no reply."], SOON),
 }
 
 
@@ -398,7 +411,7 @@ async def test_the_service_tells_what_it_knows(web):
     await service.outcome(id, timeout=5)
     end = await told()
     assert (end["status"], end["next_step_at"]) == ("sent", None)
-    assert "handed to capture" in end["explanation"]
+    assert "capture accepted the message" in end["explanation"]
 
 
 async def test_only_what_a_message_can_go_to_is_in_its_way(tmp_path):

@@ -153,8 +153,8 @@ CONVERSATION = {
 EXPLANATION = {
     "id": _QUEUED.id,
     "status": "deferred",
-    "explanation": "1 attempt so far, the last one at smtp.example.org:587 ended at rcpt with 451 "
-    "4.7.1 Greylisted. It is tried again at 2026-03-01 09:35:00 UTC.",
+    "explanation": "1 attempt was made. The last attempt at smtp.example.org:587 ended at rcpt "
+    "with 451 4.7.1 Greylisted. The next attempt is at 2026-03-01 09:35:00 UTC.",
     "next_step_at": "2026-03-01T09:35:00Z",
 }
 RELAY = {

@@ -1,4 +1,4 @@
-"""Why a message is where it is, what comes next and when, in words that one can act on."""
+"""Explains why a message has its status, what happens next, and what a person can do."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ class Situation(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True):
-    """In words; and when the next step is due without anybody's doing, if one is."""
+    """A text, and the time of the next step if the service takes one by itself."""
 
     id: str
     status: Status
@@ -37,10 +37,13 @@ class Explanation(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """What comes next. No time: somebody has to act first, or nobody can know."""
+    """What happens next. `at` is None if a person must act first or the time is unknown."""
 
     words: str
     at: datetime | None = None
+
+
+NOTHING_MORE = Step("Nothing more will be sent.")
 
 
 def explain(delivery: Delivery, situation: Situation) -> Explanation:
@@ -55,87 +58,88 @@ def _explained(delivery: Delivery, situation: Situation) -> tuple[Sequence[str],
             why = [_since(delivery, situation)]
             return why, _unless_expired(delivery, _next(delivery, situation))
         case Status.SENDING:
-            return ["A worker is sending it now."], Step("What comes of it will be seen soon.")
+            return ["A worker is sending the message now."], Step("The outcome is known soon.")
         case Status.HELD:
-            return [f"It waits for a person: {_quoted(delivery.reason)}."], _choice(delivery)
-        case Status.SENT:
-            return _sent(delivery), Step("Nothing more is done.")
-        case Status.FAILED:
-            return [f"It was given up {_at(delivery)}: {_last(delivery)}."], _retry(delivery)
-        case Status.EXPIRED:
-            return [f"It was given up {_at(delivery)}: {_quoted(delivery.reason)}."], _retry(
+            return [f"The message waits for a decision: {_quoted(delivery.reason)}."], _choice(
                 delivery
             )
+        case Status.SENT:
+            return _sent(delivery), NOTHING_MORE
+        case Status.FAILED:
+            return [f"The message failed {_at(delivery)}: {_last(delivery)}."], _retry(delivery)
+        case Status.EXPIRED:
+            why = [f"The message expired {_at(delivery)}: {_quoted(delivery.reason)}."]
+            return why, _retry(delivery)
         case Status.CANCELLED:
-            return [f"It was called off {_at(delivery)}."], _retry(delivery)
+            return [f"The message was cancelled {_at(delivery)}."], _retry(delivery)
         case Status.SUPERSEDED:
-            return [f"It was {delivery.reason} {_at(delivery)}."], Step("Nothing more is done.")
+            return [f"The message was {delivery.reason} {_at(delivery)}."], NOTHING_MORE
 
 
-# While it waits
+# Messages that wait
 
 
 def _since(delivery: Delivery, situation: Situation) -> str:
     if delivery.status is Status.SCHEDULED and delivery.due_at > situation.now:
-        return f"Its sender wants it to be sent at {_time(delivery.due_at)}."
+        return f"The message is scheduled for {_time(delivery.due_at)}."
     if not delivery.attempts:
-        return "It is in the queue and has not been tried yet."
+        return "The message is in the queue. No attempt has been made yet."
     last = delivery.attempts[-1]
     count = len(delivery.attempts) + delivery.attempts_dropped
-    tried = f"{count} attempt{'s' if count > 1 else ''} so far, the last one {_failed(last)}"
+    made = "1 attempt was made." if count == 1 else f"{count} attempts were made."
+    tried = f"{made} The last attempt {_failed(last)}."
     if last.relay_failed:
-        return f"{tried}. That was the relay's fault and does not count against the message."
-    return f"{tried}."
+        return f"{tried} The relay was at fault, so this attempt does not count."
+    return tried
 
 
 def _next(delivery: Delivery, situation: Situation) -> Step:
-    """The first of what stands in its way."""
+    """What the message waits for: the first obstacle, else its time or its turn."""
     due_at = max(delivery.due_at, situation.now)
     if situation.draining:
-        return Step("The service is stopping; it goes on when it has been started again.")
+        return Step("The service is stopping. It sends the message after the next start.")
     if situation.trouble:
         return Step(f"Nothing is sent while the journal cannot be written: {situation.trouble}.")
     if situation.paused:
         return Step(
-            "The queue is paused: nothing is sent until someone resumes it (POST /v1/queue/resume)."
+            "The queue is paused. Nothing is sent until a person resumes it: POST /v1/queue/resume."
         )
     if situation.relays and (obstacle := _obstacle(situation.relays, due_at)):
         return obstacle
     if delivery.due_at > situation.now:
-        return Step(
-            f"It is tried {'again ' if delivery.attempts else ''}at {_time(due_at)}.", due_at
-        )
+        which = "next" if delivery.attempts else "first"
+        return Step(f"The {which} attempt is at {_time(due_at)}.", due_at)
     return Step(
-        "It is sent as soon as those before it are: by priority, then by when they are due, "
-        "then first in, first out.",
+        "The message is sent after those ahead of it. The order is by priority, then by due "
+        "time, then by arrival.",
         due_at,
     )
 
 
 def _obstacle(relays: Sequence[RelayResource], due_at: datetime) -> Step | None:
-    """Why no relay takes a message now; None: one does."""
+    """Why no relay takes a message now. None: at least one does."""
     if any(each.state is State.CLOSED for each in relays):
         return None
     out = [each for each in relays if each.state is not State.PAUSED]
     if not out:
         names = ", ".join(each.name for each in relays)
         return Step(
-            f"Every relay is paused: {names}. Nothing is sent until someone resumes one "
-            "(POST /v1/relays/{name}/resume)."
+            f"Every relay is paused: {names}. Nothing is sent until a person resumes one: "
+            "POST /v1/relays/{name}/resume."
         )
     opens_at = min((each.opens_at for each in out if each.opens_at), default=None)
     words = f"No relay can be used now: {'; '.join(map(_troubled, relays))}."
     if opens_at is None:
-        return Step(f"{words} Whether that has passed is being tried.")
+        return Step(f"{words} A test attempt is under way.")
     at = max(opens_at, due_at)
-    return Step(f"{words} The next try is at {_time(at)}.", at)
+    return Step(f"{words} The next attempt is at {_time(at)}.", at)
 
 
 def _troubled(relay: RelayResource) -> str:
     if relay.state is State.PAUSED:
         return f"{relay.name} is paused"
     if relay.trouble is None:
-        return f"{relay.name} rests"
+        return f"{relay.name} rests after failures"
     if relay.trouble.name in WITHOUT_TOKEN:
         return f"{relay.name} has no token to log in with ({_quoted(relay.trouble.text)})"
     if relay.trouble.name == "token_refused":
@@ -147,26 +151,27 @@ def _troubled(relay: RelayResource) -> str:
 def _unless_expired(delivery: Delivery, step: Step) -> Step:
     expires_at = delivery.expires_at
     if step.at is None:
-        return Step(f"{step.words} It expires at {_time(expires_at)}.")
+        return Step(f"{step.words} The message expires at {_time(expires_at)}.")
     if step.at < expires_at:
         return step
-    return Step(f"It expires before it can be tried, at {_time(expires_at)}.", expires_at)
+    words = f"The message expires at {_time(expires_at)}, before another attempt is possible."
+    return Step(words, expires_at)
 
 
-# When it has come to rest
+# Messages that are finished or held
 
 
 def _sent(delivery: Delivery) -> Sequence[str]:
     last = delivery.attempts[-1] if delivery.attempts else None
-    relay = last.relay if last else "a relay"
-    reply = f", which said {_quoted(last.reply)}" if last and last.reply else ""
-    told = [f"It was handed to {relay} {_at(delivery)}{reply}."]
+    relay = last.relay if last else "A relay"
+    reply = f" with the reply {_quoted(last.reply)}" if last and last.reply else ""
+    sentences = [f"{relay} accepted the message {_at(delivery)}{reply}."]
     if delivery.partial:
-        told.append(f"Not everybody has it. Refused: {_refused(delivery)}.")
-        told.append(f"To try those again: {RETRY.format(id=delivery.id)}.")
+        sentences.append(f"Some recipients were refused: {_refused(delivery)}.")
+        sentences.append(f"To try these recipients again: {RETRY.format(id=delivery.id)}.")
     if delivery.handed_to == "gateway":
-        told.append("It went to a carrier's gateway; whether that has delivered it is unknown.")
-    return told
+        sentences.append("The relay is a carrier's gateway. It does not report delivery.")
+    return sentences
 
 
 def _refused(delivery: Delivery) -> str:
@@ -184,19 +189,20 @@ def _last(delivery: Delivery) -> str:
 
 
 def _retry(delivery: Delivery) -> Step:
-    return Step(f"To try it again: {RETRY.format(id=delivery.id)}.")
+    return Step(f"To send the message again: {RETRY.format(id=delivery.id)}.")
 
 
 def _choice(delivery: Delivery) -> Step:
     id = delivery.id
-    return Step(f"To send it again: {RETRY.format(id=id)}. To drop it: {CANCEL.format(id=id)}.")
+    again = f"To send the message again: {RETRY.format(id=id)}."
+    return Step(f"{again} To cancel the message: {CANCEL.format(id=id)}.")
 
 
 def _doubt(delivery: Delivery) -> str:
     if not delivery.uncertain:
         return ""
-    times = "Once" if delivery.uncertain == 1 else f"{delivery.uncertain} times"
-    return f"{times} nobody could know whether a relay had taken it: there may be a second copy."
+    times = "one attempt" if delivery.uncertain == 1 else f"{delivery.uncertain} attempts"
+    return f"The outcome of {times} is unknown, so recipients may get more than one copy."
 
 
 def _failed(attempt: Attempt) -> str:
@@ -206,8 +212,8 @@ def _failed(attempt: Attempt) -> str:
 
 
 def _quoted(words: str) -> str:
-    """Somebody's words inside a sentence of ours: on one line, without a full stop."""
-    return " ".join(words.split()).rstrip(".") or "no words"
+    """A foreign text for use within a sentence: on one line, without a full stop."""
+    return " ".join(words.split()).rstrip(".") or "no reply"
 
 
 def _at(delivery: Delivery) -> str:
