@@ -237,7 +237,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def recovered(self, now: datetime) -> "Delivery":
         """The delivery found `sending` after a crash: nobody knows whether it left."""
         found = replace(self, uncertain=self.uncertain + 1).with_event(
-            now, "recovered", "the process died while sending it"
+            now, "recovered", "the process died while it sent the message"
         )
         if held := found.doubt:
             return replace(found, status=Status.HELD, reason=held)
@@ -289,7 +289,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def undecided(self, now: datetime) -> "Delivery":
         """The delivery when it was held for so long that nobody will decide any more."""
-        given_up = replace(self.expired(now), reason=f"held, and nobody has decided: {self.reason}")
+        given_up = replace(self.expired(now), reason=f"held, and nobody decided: {self.reason}")
         return given_up.with_event(now, "given_up", "held for NOTIFIER_HELD_RETENTION")
 
     def cancelled(self, now: datetime, by: str = "") -> "Delivery":
@@ -319,7 +319,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def doubt(self) -> str:
         """Why it must not be sent again without a person's word; empty if it may be."""
         if self.on_uncertain is OnUncertain.HOLD:
-            return "the relay may have it already, and on_uncertain is hold"
+            return "the relay may already have the message, and on_uncertain is hold"
         if self.uncertain >= MAX_UNCERTAIN:
             return f"the outcome was uncertain {self.uncertain} times"
         return ""

@@ -68,24 +68,52 @@ class Message(
 ):
     """What can be said of any message, whatever carries it."""
 
-    template: Annotated[Label, Meta(description="Instead of the content.")] | None = None
+    template: (
+        Annotated[
+            Label,
+            Meta(
+                description="Name of a template that makes the content; instead of `text` and "
+                "`html`."
+            ),
+        ]
+        | None
+    ) = None
     data: Annotated[
-        dict[str, Any], Meta(max_length=200, description="What the template is filled with.")
+        dict[str, Any], Meta(max_length=200, description="The template's variables.")
     ] = {}
-    send_at: Annotated[Moment, Meta(description="Not before then.")] | None = None
-    expires_at: Annotated[Moment, Meta(description="Not after then.")] | None = None
+    send_at: (
+        Annotated[Moment, Meta(description="The message is not sent before this time.")] | None
+    ) = None
+    expires_at: (
+        Annotated[Moment, Meta(description="The message is not sent after this time.")] | None
+    ) = None
     ttl: (
-        Annotated[int, Meta(ge=1, le=366 * 86400, description="Seconds from when it is due.")]
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=366 * 86400,
+                description="Seconds after the due time until the message expires; instead of "
+                "`expires_at`.",
+            ),
+        ]
         | None
     ) = None
     priority: Annotated[
         Literal["urgent", "normal", "bulk"],
-        Meta(description="What goes first. Bulk never holds up the others."),
+        Meta(description="Which messages are sent first. Bulk messages never hold up the others."),
     ] = "normal"
     collapse_key: (
-        Annotated[Label, Meta(description="A newer message supersedes those still waiting.")] | None
+        Annotated[
+            Label,
+            Meta(description="A newer message with the same key supersedes those that still wait."),
+        ]
+        | None
     ) = None
-    reference: Annotated[Label, Meta(description="Yours, for looking it up.")] | None = None
+    reference: (
+        Annotated[Label, Meta(description="Your own reference, by which the message can be found.")]
+        | None
+    ) = None
     tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
     metadata: Annotated[
         dict[Label, Any], Meta(max_length=50, description="At most 32 KiB of JSON.")
@@ -110,7 +138,8 @@ class Email(Message, tag="email", frozen=True, kw_only=True):
         dict[HeaderName, HeaderValue],
         Meta(
             max_length=20,
-            description="X-*, List-* and other harmless ones; `Auto-Submitted: no` leaves it out.",
+            description="X-*, List-* and other harmless headers. `Auto-Submitted: no` leaves "
+            "that field out.",
         ),
     ] = {}
 

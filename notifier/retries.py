@@ -33,5 +33,5 @@ def again(delivery: Delivery, now: datetime, *, kept: timedelta, by: str = "") -
     long after the end, is there. Raises WrongState.
     """
     if delivery.finished_at is not None and delivery.finished_at + kept <= now:
-        raise WrongState("its content has been deleted (NOTIFIER_BODY_RETENTION)")
+        raise WrongState("the content of this message has been deleted (NOTIFIER_BODY_RETENTION)")
     return delivery.retried(now, by)

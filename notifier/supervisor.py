@@ -151,4 +151,4 @@ async def _death(run: Callable[[], Coroutine[Any, Any, None]]) -> BaseException:
         return error
     except Exception as error:  # noqa: BLE001 - whatever it is, the task is dead
         return error
-    return Returned("it returned, although its work was not over")
+    return Returned("the task returned, although its work was not over")

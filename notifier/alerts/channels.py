@@ -83,7 +83,7 @@ class ByMail:
         email = Email(
             to=(self._to,),
             subject=f"notifier: {alert.alert} {alert.state}: {alert.subject}",
-            text=f"{alert.text}\n\nSince {alert.since:%c} UTC",
+            text=f"{alert.text}\n\nSince {alert.since:%Y-%m-%d %H:%M:%S} UTC",
         )
         id = os.urandom(12).hex()
         made = compose(email, id=id, sender=self._sender, at=self._clock())

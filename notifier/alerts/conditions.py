@@ -1,4 +1,4 @@
-"""What is so wrong that a person should hear of it."""
+"""Finds the conditions that a person must know of: relays down, waiting or held messages, disk."""
 
 import contextlib
 import os
@@ -16,22 +16,22 @@ from notifier.smtp import RelayState
 LOW_DISK_BYTES = 256 * 1024 * 1024  # four times what the journal refuses messages at
 ENOUGH_DISK_BYTES = LOW_DISK_BYTES * 5 // 4  # so that an alert does not come and go
 
-Name: TypeAlias = tuple[str, str]  # what is wrong, with whom
-Wrong: TypeAlias = tuple[datetime, str]  # since when, and in words
+Name: TypeAlias = tuple[str, str]  # the condition, and what has it: a relay, the disk ...
+Wrong: TypeAlias = tuple[datetime, str]  # since when, and the alert's text
 
-# What is said at the end of each.
+# The text of the alert that says that a condition is over.
 ENDS = {
-    "relay_down": "the relay {} is not down any more",
+    "relay_down": "the relay {} takes mail again",
     "token_missing": "the relay {} has a token again",
-    "messages_wait": "no message waits for too long any more",
-    "messages_held": "no message waits for a person any more",
-    "disk_low": "{}: there is room on its disk again",
+    "messages_wait": "messages are sent on time again",
+    "messages_held": "no message is held any more",
+    "disk_low": "{}: its disk has free space again",
 }
 SHARED = frozenset({"messages_wait", "messages_held"})  # the same for all replicas
 
 
 class Seen(Struct, frozen=True):
-    """What is wrong, and of what it cannot be said; all else is well."""
+    """The conditions that hold, and those that cannot be judged now. All others are over."""
 
     at: datetime
     wrong: dict[Name, Wrong]
@@ -40,9 +40,9 @@ class Seen(Struct, frozen=True):
 
 class Conditions:
     """
-    Looks at relays, queue and disk. Between what is wrong and what is well there is a margin;
-    so there is over a restart, after which a relay is well only once it has taken a message,
-    or has not failed for as long as it takes to be called down.
+    Looks at relays, queue and disk. Alerts begin and end at different thresholds, so that an
+    alert does not come and go. After a restart a relay counts as healthy once it has taken a
+    message, or has not failed for `alert_after`.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock) -> None:
@@ -65,7 +65,7 @@ class Conditions:
         return seen
 
     def _look_at_relay(self, relay: RelayState, seen: Seen) -> bool:
-        """Whether it is known to work."""
+        """Whether the relay is known to work."""
         name = "relay_down", relay.name
         if relay.state == "closed":
             self._resting.pop(relay.name, None)
@@ -96,16 +96,20 @@ class Conditions:
         if health.paused:
             seen.unclear.add(name)
         elif due is not None and seen.at - due >= self._alert_after:
-            seen.wrong[name] = due, f"the oldest message has been due since {due:%c} UTC"
+            seen.wrong[name] = due, f"the oldest message is due since {due:%Y-%m-%d %H:%M:%S} UTC"
         elif due is not None and (seen.at - due >= self._alert_after / 2 or not works):
-            seen.unclear.add(name)  # without a relay it is put off, which is no end
+            # While no relay works, messages are put off and look as if they were not due.
+            seen.unclear.add(name)
 
     def _look_at_held(self, health: Health, seen: Seen) -> None:
         name, since = ("messages_held", "held"), health.held_since
         if since is not None and seen.at - since >= self._alert_after:
             ends = (since + self._held_retention).strftime("%Y-%m-%d %H:%M")
             count = health.counts.get(Status.HELD, 0)
-            words = f"{count} messages are held for a person; the oldest expires at {ends} UTC"
+            words = (
+                f"{count} held messages wait for a decision (retry or cancel); "
+                f"the oldest expires at {ends} UTC"
+            )
             seen.wrong[name] = since, words
         elif since is not None:
             seen.unclear.add(name)
@@ -114,7 +118,7 @@ class Conditions:
         name, free = ("disk_low", self._folder), free_bytes(self._folder)
         if free is not None and free < LOW_DISK_BYTES:
             self._low_since = self._low_since or seen.at
-            words = f"{self._folder}: {free // 2**20} MiB are left on its disk"
+            words = f"{self._folder}: its disk has only {free // 2**20} MiB of free space"
             seen.wrong[name] = self._low_since, words
         elif free is None or free < ENOUGH_DISK_BYTES:
             seen.unclear.add(name)

@@ -77,7 +77,7 @@ class _Handler:
     ) -> str:
         """Refuse mail from other processes, which could else write into the mailbox."""
         if not session.authenticated:
-            return "530 5.7.0 this is for the service itself, which logs in"
+            return "530 5.7.0 only notifier itself may send here, and it logs in"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"

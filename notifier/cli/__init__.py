@@ -40,8 +40,8 @@ def cli() -> None:
 
 @cli.command()
 @config_option
-@click.option("--host", help="Instead of NOTIFIER_HOST.")
-@click.option("--port", help="Instead of NOTIFIER_PORT.")
+@click.option("--host", help="Address to listen on, instead of NOTIFIER_HOST.")
+@click.option("--port", help="Port to listen on, instead of NOTIFIER_PORT.")
 def serve(config: Path | None, host: str | None, port: str | None) -> None:
     """Run the service until SIGTERM."""
     # Until the service has its own handler there is nothing to finish. An exception would not do:
@@ -85,14 +85,14 @@ def healthcheck(config: Path | None, url: str | None, timeout: float) -> None:
 
 @cli.command()
 @config_option
-@click.option("--to", multiple=True, required=True, help="A recipient; may be repeated.")
-@click.option("--cc", multiple=True, help="A recipient of a copy; may be repeated.")
+@click.option("--to", multiple=True, required=True, help="Address of a recipient; may be repeated.")
+@click.option("--cc", multiple=True, help="Address of a recipient of a copy; may be repeated.")
 @click.option("--from", "sender", help="Sender. Default: NOTIFIER_DEFAULT_FROM of the server.")
 @click.option("--subject", default="", help="Subject.")
 @click.option("--text", help="Plain text; `-` reads standard input.")
-@click.option("--html", type=click.File(encoding="utf-8"), help="A file with the HTML.")
+@click.option("--html", type=click.File(encoding="utf-8"), help="File with the HTML.")
 @click.option(
-    "--attach", multiple=True, type=click.File("rb"), help="A file to attach; may be repeated."
+    "--attach", multiple=True, type=click.File("rb"), help="File to attach; may be repeated."
 )
 @click.option("--wait", type=click.IntRange(min=1), help="Seconds to wait for the outcome.")
 @url_option
@@ -166,7 +166,7 @@ def keys() -> None:
 )
 @click.option("--rate", type=int, help="Recipients (of texts: segments) a minute.")
 @click.option("--daily", type=int, help="Recipients (of texts: segments) a day.")
-@click.option("--expires", help="When it ends: 2027-01-31 or 2027-01-31T12:00:00Z.")
+@click.option("--expires", help="When the key expires: 2027-01-31 or 2027-01-31T12:00:00Z.")
 @json_option
 def add_key(config: Path | None, as_json: bool, **terms: Any) -> None:
     """Make a key called NAME and print it. It is shown only this once."""
@@ -176,7 +176,10 @@ def add_key(config: Path | None, as_json: bool, **terms: Any) -> None:
     key, secret = add(settings, **terms)
     click.echo(made(key, secret) if as_json else secret)
     if not as_json:  # on stderr: stdout holds the key alone
-        click.echo(f"notifier: made the key {key.name}; keep it, it is not shown again", err=True)
+        click.echo(
+            f"notifier: made the key {key.name}; store it now, because it is not shown again",
+            err=True,
+        )
 
 
 @keys.command("list")

@@ -42,7 +42,7 @@ def check(settings: Settings, *, say: Callable[[str], None], as_json: bool = Fal
     """Check all relays, then raise CheckFailed if one of them failed."""
     failed = asyncio.run((_check_as_json if as_json else _check)(settings, say))
     if failed:
-        raise CheckFailed(f"these relays would not take mail: {', '.join(failed)}")
+        raise CheckFailed(f"these relays do not take mail now: {', '.join(failed)}")
 
 
 async def _check_as_json(settings: Settings, say: Callable[[str], None]) -> list[str]:

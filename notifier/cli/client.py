@@ -35,7 +35,9 @@ class Client:
 
     def __init__(self, url: str, *, api_key: str | None = None, timeout: float = 10.0) -> None:
         if not url.startswith(("http://", "https://")):
-            raise RequestFailed(f"{url!r} is not the URL of a server; write http://127.0.0.1:8014")
+            raise RequestFailed(
+                f"{url!r} is not the URL of a server; write it like http://127.0.0.1:8014"
+            )
         self.url = url.rstrip("/")
         self._timeout = timeout
         key = _key(api_key)

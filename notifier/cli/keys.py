@@ -83,7 +83,7 @@ def key_table(settings: Settings) -> str:
     now = datetime.now(UTC)
     keys = Keys.read(settings.keys_file).all()
     if not keys:
-        return f"{settings.keys_file}: no keys; make one with `notifier keys add NAME`"
+        return f"{settings.keys_file}: there are no keys; make one with `notifier keys add NAME`"
     return table([COLUMNS, *(_row(key, now) for key in keys)])
 
 

@@ -142,7 +142,9 @@ class ByJournal:
         try:
             await journal.open()
         except JournalInUse as error:
-            raise JournalInUse(f"{error}; it does not answer here, so give its --url") from None
+            raise JournalInUse(
+                f"{error}; that process does not answer at this URL; give its --url"
+            ) from None
         try:
             return await ask(journal)
         finally:

@@ -36,7 +36,7 @@ def _sourced(command: Command) -> Command:
     @click.option(
         "--offline",
         is_flag=True,
-        help="Open the journal of the settings; do not ask a server.",
+        help="Read the journal that the settings name; do not ask a server.",
     )
     @functools.wraps(command)
     def sourced(
@@ -72,14 +72,14 @@ def _filters(command: Command) -> Command:
             multiple=True,
             help="May be repeated.",
         ),
-        click.option("--to", help="A recipient's whole address."),
-        click.option("--reference", help="As the caller gave it."),
-        click.option("--tag", help="One of its tags."),
+        click.option("--to", help="The whole address of a recipient."),
+        click.option("--reference", help="The `reference` that the caller gave."),
+        click.option("--tag", help="One of the message's tags."),
         click.option("--relay", help="The relay of the last attempt."),
-        click.option("--key", help="The name of the API key that sent it."),
+        click.option("--key", help="The name of the API key that sent the message."),
         click.option("--created-after", help="2026-12-24T18:00:00Z"),
         click.option("--created-before", help="2026-12-24T18:00:00Z"),
-        click.option("--q", help="Words in subject, addresses, tags, reason."),
+        click.option("--q", help="Words that all occur in subject, addresses, tags or reason."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -91,7 +91,7 @@ def _filters(command: Command) -> Command:
 @json_option
 @_filters
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@click.option("--cursor", help="`next_cursor` of the page before.")
+@click.option("--cursor", help="The cursor that the page before ended with.")
 def list_messages(source: Opening, as_json: bool, **query: Any) -> None:
     """Print messages, newest first."""
     page = source().list(_given(query))
@@ -134,7 +134,9 @@ def _changing(verb: str, help: str) -> None:
         if bool(ids) == bool(which):
             raise click.UsageError("Give either the ids of messages or options that select them.")
         if which and not yes and not sys.stdin.isatty():
-            raise click.UsageError("There is no terminal to confirm at: give --yes.")
+            raise click.UsageError(
+                "There is no terminal to ask at; give --yes to act without a question."
+            )
         if ids:
             _change(source(), verb, ids, as_json=as_json)
         else:

@@ -60,7 +60,7 @@ def address(text: str) -> Address:
     if text.endswith(">"):
         before, bracket, spec = text[:-1].rpartition("<")
         if not bracket:
-            raise ValueError("there is a `>` without its `<`")
+            raise ValueError("a `>` has no `<` before it")
         name = _name(before.strip(" "))
     else:
         spec = text

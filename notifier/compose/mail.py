@@ -117,7 +117,9 @@ def _addresses(email: Email, sender: str | None, faults: list[Fault]) -> _Addres
 def _author(email: Email, sender: str | None, faults: list[Fault]) -> Address | None:
     given = sender if email.sender is None else email.sender
     if given is None:
-        faults.append(Fault("/from", "it is missing, and NOTIFIER_DEFAULT_FROM is not set"))
+        faults.append(
+            Fault("/from", "a sender is needed, because NOTIFIER_DEFAULT_FROM is not set")
+        )
         return None
     try:
         return address(given)
@@ -170,10 +172,10 @@ def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> b
     fields: list[bytes] = []
     seen: set[str] = set()
     if len(headers) > MOST_HEADERS:
-        faults.append(Fault("/headers", f"{MOST_HEADERS} at most"))
+        faults.append(Fault("/headers", f"at most {MOST_HEADERS} headers are allowed"))
     for name, value in headers.items():
         if name.lower() in seen:
-            faults.append(Fault(f"/headers/{pointer_step(name)}", "the header is given twice"))
+            faults.append(Fault(f"/headers/{pointer_step(name)}", "this header is given twice"))
         seen.add(name.lower())
         try:
             fields.append(custom_field(name, value, restricted=restricted))
@@ -205,7 +207,7 @@ def _body(pointer: str, text: str | None, faults: list[Fault]) -> bytes | None:
 
 def _attachment_faults(attachments: Sequence[Attachment]) -> Iterator[Fault]:
     if len(attachments) > MOST_ATTACHMENTS:
-        yield Fault("/attachments", f"{MOST_ATTACHMENTS} at most")
+        yield Fault("/attachments", f"at most {MOST_ATTACHMENTS} attachments are allowed")
     ids: set[str] = set()
     for place, attachment in enumerate(attachments):
         for field, error in _wrong(attachment):
@@ -213,7 +215,7 @@ def _attachment_faults(attachments: Sequence[Attachment]) -> Iterator[Fault]:
         if id := content_id(attachment):
             if id in ids:
                 yield Fault(
-                    f"/attachments/{place}/content_id", "another attachment has the same one"
+                    f"/attachments/{place}/content_id", "another attachment has the same content_id"
                 )
             ids.add(id)
 

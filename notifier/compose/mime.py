@@ -40,7 +40,7 @@ def octets_of(text: str) -> bytes:
     """
     text = text.removeprefix("\ufeff")
     if "\0" in text:
-        raise ValueError("it must not contain NUL")
+        raise ValueError("it must not contain the character NUL")
     try:
         octets = text.encode()  # first: a text with one rare character takes four octets for each
     except UnicodeEncodeError:
@@ -175,7 +175,7 @@ def require_filename(name: str) -> None:
     if "/" in name or "\\" in name:
         raise ValueError("a file name has no `/` or `\\` in it")
     if name.strip() in {"", ".", ".."}:
-        raise ValueError("this is not the name of a file")
+        raise ValueError("this is not a file name; write it like report.pdf")
 
 
 def require_content_id(id: str) -> None:

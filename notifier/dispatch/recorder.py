@@ -43,7 +43,7 @@ class Recorder:
                 ours = await self._journal.record(delivery)
             except JournalUnavailable as error:
                 log.error("record_failed", id=delivery.id, reason=str(error))  # noqa: TRY400  the reason is all there is to know
-                self.trouble = f"what was sent cannot be recorded: {error}"
+                self.trouble = f"the outcome of a message cannot be recorded: {error}"
                 self._working.clear()
                 await asyncio.sleep(JOURNAL_SECONDS)
             except Rejected:

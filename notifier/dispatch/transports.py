@@ -91,7 +91,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         if route is Route.SIMULATOR:
             return ""
         if route not in self.by_route:
-            return "there is no SMS provider any more (NOTIFIER_SMS_PROVIDER)"
+            return "the service no longer has an SMS provider; set NOTIFIER_SMS_PROVIDER"
         states: list[tuple[str, str, str]]
         if route is Route.PROVIDER and self.provider is not None:
             states = [(each.name, each.state, each.reason) for each in self.provider.states()]

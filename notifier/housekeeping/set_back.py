@@ -75,9 +75,11 @@ class SetBack(contextlib.AbstractAsyncContextManager["SetBack"]):
 
 def _moved(delivery: Delivery, *, by: timedelta, now: datetime) -> Delivery:
     if delivery.status not in PUT_OFF or delivery.due_at <= now:
-        raise WrongState("it does not wait for a time to come")
+        raise WrongState("the delivery does not wait for a time")
     # Each replica on a host notices the jump, and a change that failed half-way is done again.
     if any(each.what == MOVED and abs(each.at - now) < SAME_JUMP for each in delivery.events[-1:]):
-        raise WrongState("it has been moved already")
+        raise WrongState("the delivery was moved before")
     moved = replace(delivery, due_at=max(now, delivery.due_at - by))
-    return moved.with_event(now, MOVED, f"by {by.total_seconds():.0f} s: it is due earlier")
+    return moved.with_event(
+        now, MOVED, f"by {by.total_seconds():.0f} s: the message is due earlier"
+    )

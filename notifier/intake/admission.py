@@ -157,16 +157,20 @@ class Admission:
         name = message.template or ""
         if isinstance(message, Sms):
             if message.text is not None:
-                raise InvalidMessage(Fault("/text", "is given by the template"))
+                raise InvalidMessage(
+                    Fault("/text", "must be left out, because the template gives it")
+                )
             filled = self._templates.fill(name, message.data)
             if filled.text is None:
-                raise InvalidMessage(Fault("/template", f"{name} has no text"))
+                raise InvalidMessage(Fault("/template", f"the template {name} has no text"))
             return replace(message, text=filled.text)
         if not isinstance(message, Email):
             raise TypeError(message)
         given = ("text", message.text), ("html", message.html)
         if faults := [
-            Fault(f"/{field}", "is given by the template") for field, it in given if it is not None
+            Fault(f"/{field}", "must be left out, because the template gives it")
+            for field, it in given
+            if it is not None
         ]:
             raise InvalidMessage(*faults)
         filled = self._templates.fill(name, message.data)
@@ -187,7 +191,7 @@ class Admission:
     ) -> tuple[Route, str, Composed]:
         """Which way it goes, to what it is handed over, and what is sent."""
         if sms.text is None:
-            raise InvalidMessage(Fault("/text", "is needed, or a template"))
+            raise InvalidMessage(Fault("/text", "is missing; give text or a template"))
         provider = self._settings.sms_provider is not None
         admitted = admit(
             sms,
@@ -253,7 +257,7 @@ def _route(recipients: tuple[str, ...]) -> Route:
     if len(simulated) == len(recipients):
         return Route.SIMULATOR
     raise InvalidMessage(
-        Fault("/to", f"{simulated[0]} is simulated and cannot stand beside real recipients")
+        Fault("/to", f"{simulated[0]} is simulated; send to it without real recipients")
     )
 
 

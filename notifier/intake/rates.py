@@ -155,11 +155,11 @@ def _refusal(buckets: list[Bucket], short: list[Bucket], n: int) -> Verdict:
         retry_after=wait,
         reason=f"the key may send {quota}; {n} more will be allowed in {wait} s"
         if possible
-        else f"{n} at once are more than the key may ever send, {quota}",
+        else f"{n} at once are more than the key's rate ever allows, {quota}",
         possible=possible,
     )
 
 
-_COUNTED = "each recipient of a mail and each segment of a text is one"
+_COUNTED = "each recipient of a mail and each segment of a text counts as one"
 # Of a token: what floating point may be out by.
 _EPSILON = 1e-6

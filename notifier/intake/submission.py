@@ -240,7 +240,7 @@ class Intake:
             # As long as it takes, at the rate at which messages leave now, to make room.
             wait = surplus / self._figures.rate if self._figures.rate > 0 else 60.0
             raise BacklogFull(
-                f"{self._figures.waiting} messages are waiting, and {self._most} may",
+                f"{self._figures.waiting} messages are waiting; at most {self._most} may",
                 retry_after=int(min(max(wait, 1.0), 3600.0)),
             )
 

@@ -129,7 +129,7 @@ class Keys:
         if not presented.startswith(f"{PREFIX}_"):
             return f"this is not a key of this service; its keys begin with {PREFIX}_"
         key = self._known(presented)
-        return "no such key" if key is None else key.lapsed(now)
+        return "this service has no such key" if key is None else key.lapsed(now)
 
     def _known(self, presented: str) -> Key | None:
         if len(presented) > LONGEST:
@@ -212,7 +212,8 @@ def expiry(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigurationError(
-            f"expires: {text!r} is neither a date, 2027-01-31, nor a time, 2027-01-31T12:00:00Z"
+            f"expires: {text!r} is neither a date nor a time; write 2027-01-31 or "
+            f"2027-01-31T12:00:00Z"
         ) from None
     return with_zone(moment)
 

@@ -18,9 +18,9 @@ from notifier.errors import ConfigurationError
 from notifier.keys.key import Key, key_from
 
 _HEAD = """\
-# The API keys of notifier, made by `notifier keys`. The keys themselves are not in here, only
-# their hashes. Terms may be changed by hand: a running server takes them up within a second.
-# Comments of your own are lost when `notifier keys` writes the file anew.
+# The API keys of notifier, made by `notifier keys`. This file holds their hashes, not the keys.
+# Terms may be changed by hand: a running server reads the file again within a second.
+# Comments that you add are lost when `notifier keys` writes the file again.
 """
 
 log = structlog.get_logger()
@@ -33,14 +33,16 @@ def keys_in(path: Path) -> tuple[Key, ...]:
     faults: list[str] = []
     for name, fields in tables.items():
         if not isinstance(fields, dict):
-            faults.append(f"keys.{name}: is not a table; write [keys.{name}]")
+            faults.append(f"keys.{name}: must be a table; write [keys.{name}]")
             continue
         try:
             keys.append(key_from(name, fields))
         except ConfigurationError as error:
             faults += error.faults
     ids = Counter(key.id for key in keys)
-    faults += [f"keys.{key.name}.id: another key has it too" for key in keys if ids[key.id] > 1]
+    faults += [
+        f"keys.{key.name}.id: another key has the same id" for key in keys if ids[key.id] > 1
+    ]
     if faults:
         raise ConfigurationError(*(f"{path}: {fault}" for fault in faults))
     return tuple(keys)

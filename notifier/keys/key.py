@@ -231,9 +231,9 @@ def _plain_addresses(written: tuple[str, ...]) -> tuple[str, ...]:
 def _plain_address(written: str) -> str:
     local, at, domain = written.rpartition("@")
     if not at or not _DOMAIN.fullmatch(_ascii(domain)):
-        raise ValueError(f"{written!r} is neither an address, a@x.org, nor a domain, @x.org")
+        raise ValueError(f"{written!r} is neither an address nor a domain; write a@x.org or @x.org")
     if local and not _LOCAL_PART.fullmatch(local):
-        raise ValueError(f"{written!r} is not an address")
+        raise ValueError(f"{written!r} is not an address; write a@x.org")
     return f"{local.lower()}@{_ascii(domain)}"
 
 
@@ -244,7 +244,7 @@ def _plain_domains(written: tuple[str, ...]) -> tuple[str, ...]:
 def _plain_domain(written: str) -> str:
     domain = _ascii(written.removeprefix("@"))
     if not _DOMAIN.fullmatch(domain):
-        raise ValueError(f"{written!r} is not a domain, x.org")
+        raise ValueError(f"{written!r} is not a domain; write x.org")
     return domain
 
 
@@ -254,7 +254,7 @@ def _plain_countries(written: tuple[str, ...]) -> tuple[str, ...]:
 
 def _plain_country(written: str) -> str:
     if len(written) != 2 or not written.isascii() or not written.isalpha():
-        raise ValueError(f"{written!r} is not a country, US")
+        raise ValueError(f"{written!r} is not a country; write a code such as US")
     return written.upper()
 
 

@@ -76,7 +76,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         EHLO_NAME,
         Meta(
-            description="Name that we give to relays in EHLO. Default: the full name of the host, "
+            description="Name that the service gives to relays in EHLO. Default: the full name "
+            "of the host, "
             "else its address, as in `[192.0.2.1]`."
         ),
     ] = None
@@ -138,7 +139,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         float, DURATION, Meta(description="Time after which an unsent message expires.")
     ] = 48 * 3600.0
     grace: Annotated[
-        float, DURATION, Meta(description="Time that SIGTERM gives to finish what is being sent.")
+        float,
+        DURATION,
+        Meta(description="Time after SIGTERM in which messages that are being sent may finish."),
     ] = 20.0
     wait_limit: Annotated[
         float, DURATION, Meta(description="Longest time that `/send-async/` waits for the outcome.")
@@ -148,7 +151,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         DURATION,
         Meta(
             description="Time that a client's connection may be idle between requests. It must be "
-            "longer than that of a load balancer in front (mostly 60 s)."
+            "longer than the idle time of a load balancer in front (mostly 60 s)."
         ),
     ] = 75.0
     retention: Annotated[
@@ -255,14 +258,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None, WEB_ADDRESS, Meta(description="URL to which alerts are posted as JSON.")
     ] = None
     alert_to: Annotated[
-        str | None, ADDRESS, Meta(description="Address to which alerts are mailed, past the queue.")
+        str | None,
+        ADDRESS,
+        Meta(description="Address to which alerts are mailed, directly and not through the queue."),
     ] = None
     alert_after: Annotated[
         float,
         DURATION,
         Meta(
-            description="Time after which a relay that is down, or a message that waits though it "
-            "is due, is an alert."
+            description="Time that a relay must be down, or a due message must wait, until an "
+            "alert is raised."
         ),
     ] = 600.0
     public_path: Annotated[

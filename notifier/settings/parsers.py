@@ -60,7 +60,7 @@ def choice(*words: str) -> Parser:
 
 def _read_line(text: str) -> str:
     if CONTROL.search(text):
-        raise ValueError("it contains a control character")
+        raise ValueError("it must not contain control characters")
     return text
 
 

@@ -57,7 +57,8 @@ class Sources:
             self.faults.append(f"{key} in {path}: there is no such setting{hint}")
         elif (text := _text(value)) is None:
             self.faults.append(
-                f"{variable(key)} ({key} in {path}): it must be text, a number or a list of them"
+                f"{variable(key)} ({key} in {path}): it must be a text, a number, or a list of "
+                f"these"
             )
         elif text.strip():
             self.given[key] = Given(text, f"{variable(key)} ({key} in {path})")

@@ -117,7 +117,7 @@ def _reference_fault(file: str, other: str | None, sources: Mapping[str, str]) -
     if other is None:
         return "write the name of the file to include or extend as plain text"
     if other not in sources:
-        return f"there is no file {other}, or it has a fault of its own"
+        return f"there is no file {other}, or that file has a fault, too"
     if file.endswith(".html") and not other.endswith(".html"):
         return f"{other} is not HTML, so callers' data would stand in it unescaped"
     return ""

@@ -214,7 +214,7 @@ def _located(error: Exception, file: str, sandbox: Sandbox) -> str:
             file, line = frame.f_code.co_filename, number
     at = f"{file}, line {line}" if line else file
     if isinstance(error, RecursionError):
-        return f"{at}: macros, loops or files call each other without end"
+        return f"{at}: macros, loops or files call each other endlessly"
     return f"{at}: {str(error) or type(error).__name__}"
 
 

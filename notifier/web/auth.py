@@ -41,8 +41,8 @@ class NotOwn(MessageNotFound):
     def __init__(self, id: str, key: Key) -> None:
         super().__init__(id)
         self.args = (
-            f"no message with the id {id!r} was sent with the key {key.name!r};"
-            " to see messages of other keys it needs the scope 'read'",
+            f"the key {key.name!r} has sent no message with the id {id!r};"
+            " to see messages of other keys, a key needs the scope 'read'",
         )
 
 

@@ -52,7 +52,7 @@ async def _read_on(request: AnyRequest, message: Any, limit: int) -> bytes:
         size += len(message["body"])
         if size > limit:
             # At once. A client that is still sending is listened to for a while, in order that
-            # it reads this: see cli/clients.py.
+            # it reads this: see server/protocol.py.
             raise _too_large(limit)
         parts.append(message["body"])
         if not message["more_body"]:
@@ -112,16 +112,16 @@ def check_free(pointer: str, values: dict[str, Any], *, most: int) -> None:
             elif isinstance(value, list):
                 deeper += value
             elif isinstance(value, str) and "\0" in value:
-                raise InvalidMessage(Fault(pointer, "it must not contain NUL"))
+                raise InvalidMessage(Fault(pointer, "it must not contain the character NUL"))
             elif isinstance(value, int) and not -LARGEST_INTEGER <= value < LARGEST_INTEGER:
-                raise InvalidMessage(Fault(pointer, "it holds an integer of more than 64 bits"))
+                raise InvalidMessage(Fault(pointer, "an integer in it has more than 64 bits"))
         if not deeper:
             return
         count += len(deeper)
         if count > most:
-            raise InvalidMessage(Fault(pointer, f"it holds more than {most:,} keys and values"))
+            raise InvalidMessage(Fault(pointer, f"it has more than {most:,} keys and values"))
         level = deeper
-    raise InvalidMessage(Fault(pointer, f"must not be nested deeper than {DEEPEST} levels"))
+    raise InvalidMessage(Fault(pointer, f"it must not be nested deeper than {DEEPEST} levels"))
 
 
 def _require_json(content_type: bytes) -> None:

@@ -118,7 +118,7 @@ class BodyMemory:
                 await waiting
         except TimeoutError:
             raise Unavailable(
-                "too many large requests at a time; try again", retry_after=5
+                "too many large requests arrive at the same time; try again", retry_after=5
             ) from None
         finally:
             place.let_in = None

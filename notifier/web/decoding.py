@@ -76,7 +76,9 @@ class BodyDecoder(Generic[T]):
         for (name, most), place in found:
             given: Raw = getattr(scanned, place)
             if most is not None and len(given) > most:
-                faults.append(Fault(f"/{name}", f"it is longer than {most:,} octets of JSON"))
+                faults.append(
+                    Fault(f"/{name}", f"it must not be longer than {most:,} octets of JSON")
+                )
             elif name in self._arrays:
                 faults += _too_many(self._arrays[name], given, name)
         if faults:

@@ -28,7 +28,10 @@ IDEMPOTENCY: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
     }
 }
-REPLAY = {"Idempotency-Replayed": "`true`: this is the first answer again; nothing was added."}
+REPLAY = {
+    "Idempotency-Replayed": "`true`: this is the answer to the first request with this key; no "
+    "message was added."
+}
 
 _KEY = re.compile(rb"[!-~]{1,255}")
 

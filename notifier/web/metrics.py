@@ -1,4 +1,4 @@
-"""/metrics: the figures in Prometheus's format, made for each request."""
+"""GET /metrics: the figures in Prometheus's formats, collected for each request."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -83,7 +83,7 @@ class Metrics:
 
     def collect(self) -> Iterator["Metric"]:
         """As prometheus_client asks for them."""
-        yield _gauge("notifier_info", "Which version runs.", [((__version__,), 1)], "version")
+        yield _gauge("notifier_info", "The version that runs.", [((__version__,), 1)], "version")
         yield from self._messages()
         yield from self._backlog()
         yield from self._relays()
@@ -100,7 +100,7 @@ class Metrics:
         )
         yield _counter(
             "notifier_messages_finished",
-            "Messages that came to their end, by channel and outcome.",
+            "Messages that were finished, by channel and outcome.",
             tally.ended.items(),
             "channel", "outcome",
         )  # fmt: skip
@@ -116,19 +116,18 @@ class Metrics:
         )  # fmt: skip
         yield _counter(
             "notifier_uncertain",
-            "Attempts of which nobody can know whether the relay took the message.",
+            "Attempts after which it is unknown whether the relay took the message.",
             [((), tally.uncertain)],
         )
         yield _histogram(
             "notifier_attempt_seconds",
-            "How long an attempt took.",
+            "Duration of an attempt.",
             [((relay,), seconds) for relay, seconds in tally.attempt_seconds.items()],
             "relay",
         )
         yield _histogram(
             "notifier_accept_to_sent_seconds",
-            "From a message's acceptance, or when it was to leave, to the relay's word that it "
-            "has it.",
+            "Time from a message's acceptance, or from its send_at, to the relay's acceptance.",
             [((), tally.wait_seconds)],
         )
 
@@ -137,17 +136,19 @@ class Metrics:
         health = service.health()
         yield _gauge(
             "notifier_messages",
-            "Messages in the journal by status; at most two seconds old.",
+            "Messages in the journal, by status, as of at most two seconds ago.",
             [((status.value,), count) for status, count in health.counts.items()],
             "status",
         )
-        yield _gauge("notifier_queue_depth", "Messages that wait.", [((), health.waiting)])
+        yield _gauge(
+            "notifier_queue_depth", "Messages that wait to be sent.", [((), health.waiting)]
+        )
         age = 0.0
         if health.oldest_due_at is not None:
             age = max(0.0, (datetime.now(UTC) - health.oldest_due_at).total_seconds())
         yield _gauge(
             "notifier_oldest_waiting_seconds",
-            "How long the oldest message that is due has been waiting.",
+            "How long the oldest due message has been waiting.",
             [((), age)],
         )
         held = 0.0
@@ -155,30 +156,28 @@ class Metrics:
             held = max(0.0, (datetime.now(UTC) - health.held_since).total_seconds())
         yield _gauge(
             "notifier_oldest_held_seconds",
-            "How long the oldest message that is held has been waiting for a person.",
+            "How long the oldest held message has been waiting for a decision.",
             [((), held)],
         )
+        yield _gauge("notifier_queue_paused", "1 while the queue is paused.", [((), health.paused)])
         yield _gauge(
-            "notifier_queue_paused", "1: a person has stopped the queue.", [((), health.paused)]
-        )
-        yield _gauge(
-            "notifier_ready", "1: messages are accepted; see /readyz.", [((), health.ready)]
+            "notifier_ready", "1 while messages are accepted, see /readyz.", [((), health.ready)]
         )
         free = free_bytes(service.settings.data_dir)
         yield _gauge(
             "notifier_disk_free_bytes",
-            "Left on the disk of the data directory.",
+            "Free space on the disk of the data directory.",
             [] if free is None else [((), free)],
         )
         busy = sum(each is not None for each in service.workers)
-        yield _gauge("notifier_workers_busy", "Workers with a message in hand.", [((), busy)])
-        yield _gauge("notifier_workers", "Workers.", [((), len(service.workers))])
+        yield _gauge("notifier_workers_busy", "Workers that are sending a message.", [((), busy)])
+        yield _gauge("notifier_workers", "Workers in all.", [((), len(service.workers))])
 
     def _relays(self) -> Iterator["Metric"]:
         relays = self._service.health().relays
         yield _gauge(
             "notifier_relay_state",
-            "1 for the state that a relay is in: closed (it works), open (it rests), "
+            "1 for the present state of a relay, else 0: closed (it works), open (it rests), "
             "probing, paused.",
             [
                 ((relay.name, state), relay.state == state)
@@ -189,7 +188,8 @@ class Metrics:
         )  # fmt: skip
         yield _counter(
             "notifier_relay_messages",
-            "Offers to each relay, those that it was passed over with included.",
+            "Messages that were offered to a relay, by outcome, including those that the next "
+            "relay took.",
             [
                 ((relay.name, outcome), count)
                 for relay in relays
@@ -225,42 +225,42 @@ class Metrics:
         service = self._service
         yield _histogram(
             "notifier_journal_commit_seconds",
-            "How long a commit took, its fsync included.",
+            "Duration of a commit, including its fsync.",
             [((), service.commits.seconds)],
         )
         yield _histogram(
             "notifier_journal_batch_size",
-            "How many pieces of work shared a commit.",
+            "Number of operations in one commit.",
             [((), service.commits.sizes)],
         )
         tasks = service.supervisor.counts()
         yield _gauge(
             "notifier_tasks_running",
-            "Background tasks that run, by name.",
+            "Background tasks that are running, by name.",
             [((name,), count.running) for name, count in tasks.items()],
             "task",
         )
         yield _counter(
             "notifier_task_deaths",
-            "Background tasks that failed and had to be started again, by name; see the log.",
+            "Failures of background tasks, each of which is started again, by name; see the log.",
             [((name,), count.deaths) for name, count in tasks.items()],
             "task",
         )
         yield _counter(
             "notifier_log_dropped_lines",
-            "Lines of the log lost, because nobody read them fast enough.",
+            "Log lines that were dropped, because the output did not take them fast enough.",
             [((), self._log_drops())],
         )
         yield _histogram(
             "notifier_loop_lag_seconds",
-            "How late the event loop came to what was due.",
+            "Delay with which the event loop ran what was due.",
             [((), service.lag.seconds)],
         )
 
     def _http(self) -> Iterator["Metric"]:
         yield _counter(
             "notifier_http_requests",
-            "Requests by method, path as the routes have it, and status.",
+            "Requests by method, route and status.",
             [
                 ((method, path, str(status)), count)
                 for (method, path, status), count in self._requests.answered.items()
@@ -269,7 +269,7 @@ class Metrics:
         )  # fmt: skip
         yield _histogram(
             "notifier_http_request_seconds",
-            "How long a request took until its answer began.",
+            "Time from a request to the begin of its answer.",
             [((path,), seconds) for path, seconds in self._requests.seconds.items()],
             "path",
         )

@@ -33,13 +33,15 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key from `notifier keys add`. While there is none, none is needed.",
+        "description": "An API key from `notifier keys add`. As long as the service has no "
+        "keys, no key is needed.",
     },
     "apiKey": {
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": "The same, where a proxy uses `Authorization` itself.",
+        "description": "The same key, for use behind a proxy that needs `Authorization` for "
+        "itself.",
     },
 }
 
@@ -244,6 +246,6 @@ def _problem(status: int, schemas: _Schemas) -> dict[str, Any]:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         described["headers"] |= RATE
     if status == HTTPStatus.UNAUTHORIZED:
-        scheme = {"description": "How to show a key.", "schema": {"type": "string"}}
+        scheme = {"description": "How to send a key.", "schema": {"type": "string"}}
         described["headers"] = {"WWW-Authenticate": scheme}
     return described

@@ -82,7 +82,7 @@ def _refusal(scope: Any, host: str) -> BytesResponse:
     )
     problem = Problem(
         type="urn:notifier:problem:host-not-served",
-        title="The service does not answer by this name",
+        title="The service does not answer to this host name",
         status=421,
         detail=f"while there is no API key, the service answers as localhost and as"
         f" {variable('host')}, but not as {host[:100] or 'nothing'!r}; add that name to"

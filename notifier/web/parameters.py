@@ -1,4 +1,4 @@
-"""Read a request's query, path and header fields, or say what is wrong with them."""
+"""Reads the query, path and header fields of a request, and raises the error of a wrong one."""
 
 import re
 from collections.abc import Iterable
@@ -27,8 +27,8 @@ _WAIT = re.compile(rb'(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?=[,;]|$)', re.IGNORECAS
 _DIGITS = 9  # Python itself refuses to read an int of thousands of digits
 PREFER = {
     "Prefer": {
-        "description": "`wait=10`: answer once the message is final or held, or after 10 seconds. "
-        "The service has a limit of its own, NOTIFIER_WAIT_LIMIT.",
+        "description": "`wait=10`: answer once the message is final or held, or after 10 seconds; "
+        "at most NOTIFIER_WAIT_LIMIT.",
         "schema": {"type": "string"},
     }
 }
@@ -60,9 +60,11 @@ def read_query(request: AnyRequest, kind: type[Query]) -> Query:
 def _check_literal(name: str, given: Any, read: Any) -> None:
     """Raises BadParameter where msgspec has read more into a text than the document says."""
     if read is None:
-        raise BadParameter(name, f"{given[:100]!r} is not a value")
+        raise BadParameter(name, f"{given[:100]!r} is not a value of this parameter")
     if isinstance(read, datetime) and ":" not in given:
-        raise BadParameter(name, "must be a time as in RFC 3339, not a number")
+        raise BadParameter(
+            name, "must be a time such as 2027-01-31T12:00:00Z (RFC 3339), not a number"
+        )
 
 
 def _gathered(pairs: list[tuple[str, str]], kind: type[Struct]) -> dict[str, Any]:

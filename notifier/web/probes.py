@@ -135,13 +135,13 @@ _NOT_READY = Readiness("not ready", ("draining",), (_LINE,))
 
 LIVE = Operation(
     id="isAlive",
-    summary="Is the process alive?",
+    summary="Tell whether the process is alive",
     tag=TAG,
     answers={200: Outcome("The process is alive.", Alive, Alive())},
 )
 READY = Operation(
     id="isReady",
-    summary="Are messages accepted?",
+    summary="Tell whether messages are accepted",
     tag=TAG,
     answers={
         200: Outcome("Messages are accepted.", Readiness, _READY),
@@ -150,7 +150,7 @@ READY = Operation(
 )
 HEALTH = Operation(
     id="getHealth",
-    summary="How is the service?",
+    summary="Show the state of the service",
     tag=TAG,
     answers={
         200: Outcome("The service is ready.", Summary, _SUMMARY),

@@ -73,15 +73,15 @@ class NotSent(errors.NotifierError):
 # The first class that fits, so the special ones come before their base.
 KINDS: dict[type[errors.NotifierError], tuple[int, str, str]] = {
     errors.InvalidMessage: (422, "invalid-message", "The message is not valid"),
-    errors.MessageNotFound: (404, "message-not-found", "There is no such message"),
-    errors.WrongState: (409, "wrong-state", "The state of the message forbids it"),
+    errors.MessageNotFound: (404, "message-not-found", "The message does not exist"),
+    errors.WrongState: (409, "wrong-state", "The state of the message does not allow this"),
     errors.IdempotencyMismatch: (
         422,
         "idempotency-mismatch",
         "The idempotency key was used for another request",
     ),
     errors.Unauthorized: (401, "unauthorized", "An API key is needed"),
-    errors.Forbidden: (403, "forbidden", "The API key does not allow it"),
+    errors.Forbidden: (403, "forbidden", "The API key does not allow this"),
     BadParameter: (422, "invalid-parameter", "A parameter is not valid"),
     BadHeader: (422, "invalid-header", "A header field is not valid"),
     NotSent: (502, "not-sent", "The message will not be sent"),

@@ -167,7 +167,7 @@ async def test_what_ended_while_the_service_was_down_is_told(tmp_path, chat):
                 await nothing_told(chat)
         async with notifying(tmp_path, relay, alert_url=chat.url):
             await until(lambda: told(chat) == [low, over])
-    assert "there is room" in chat.posted[1]["text"]
+    assert "has free space again" in chat.posted[1]["text"]
 
 
 async def test_what_cannot_be_kept_is_told_once_all_the_same(tmp_path, chat, monkeypatch):

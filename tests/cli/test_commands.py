@@ -426,7 +426,7 @@ def test_check_of_what_is_not_there():
     assert done.returncode == 1
     assert "Nothing listens on port" in done.stdout
     assert "FAIL  DNS: nosuch.invalid" in done.stdout
-    assert "notifier: these relays would not take mail: a, nosuch.invalid" in done.stderr
+    assert "notifier: these relays do not take mail now: a, nosuch.invalid" in done.stderr
     assert run("check").returncode == 0
 
 

@@ -297,7 +297,7 @@ async def test_send_shows_its_key(tmp_path):
         assert (await send("--api-key", f"@{file}", "--wait", "10")).stdout.endswith(" sent\n")
         for arguments, told in (
             ((), "401: an API key is needed"),
-            (("--api-key", secret[:-1]), "401: no such key"),
+            (("--api-key", secret[:-1]), "401: this service has no such key"),
             (("--api-key", other), "403: the key 'reader' lacks the scope 'send'"),
         ):
             done = await send(*arguments)

@@ -105,7 +105,7 @@ REFUSED = {
     "a@x.org, Bob <b@x.org>": "not several",
     "Lee, Ann <a@x.org>": "double quotes",
     "group: a@x.org;": "",
-    "a@x.org>": "without its",
+    "a@x.org>": "has no `<`",
     "<a@x.org": "",
     "Ann <a@x.org> b": "",
     'Ann "x" <a@x.org>': "double quotes",

@@ -336,7 +336,7 @@ def test_a_lapsed_key_opens_nothing_and_its_holder_is_told_why(path):
     keys.revoke("billing", NOW)
     assert keys.authenticate(secret, NOW - timedelta(days=1)) is None
     assert "revoked" in keys.why_not(secret, NOW)
-    assert keys.why_not(secret[:-1] + "!", NOW) == "no such key"
+    assert keys.why_not(secret[:-1] + "!", NOW) == "this service has no such key"
     assert "begin with ntf_" in keys.why_not("Basic xyz", NOW)
 
 
@@ -509,7 +509,7 @@ def test_what_can_never_be_allowed_is_said_to_be_so(clock):
     """A batch above the quota is told so, not to wait."""
     refused = Limits(clock=clock).take("k", rate=10, daily=100, n=11)
     assert not refused.possible
-    assert "11 at once are more than the key may ever send, 10 messages a minute" in refused.reason
+    assert "11 at once are more than the key's rate ever allows" in refused.reason
     assert "Retry-After" not in refused.headers()
     limits = Limits(clock=clock)
     limits.take("k", rate=10, daily=11, n=10)

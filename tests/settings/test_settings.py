@@ -101,7 +101,7 @@ def test_every_fault_is_told_and_named(tmp_path):
     expected = [
         rf"NOTIFIER_WORKERS \(workers in {toml}\): 'many' is not a whole number from 1 to 1000",
         rf"workres in {toml}: .*did you mean workers\?",
-        rf"NOTIFIER_GRACE \(grace in {toml}\): it must be text, a number",
+        rf"NOTIFIER_GRACE \(grace in {toml}\): it must be a text, a number",
         r"NOTIFIER_PORT: 'eighty' is not a whole number from 0 to 65535",
         r"NOTIFIER_EXPIRE_AFTER: '48 hours' is not a duration; write 500ms, 30s",
         r"NOTIFIER_LOG_LEVEL: 'loud' is not one of debug, info, warning, error",

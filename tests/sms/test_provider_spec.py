@@ -102,7 +102,7 @@ def test_credentials_leave_the_url_for_the_header():
                 "write https://",
                 "_BODY: it must be JSON",
                 "Host is set by",
-                "one of the names is not",
+                "must be a valid header name",
                 "_SUCCESS: write a JSON pointer",
                 "must be the name of a header",
             ],

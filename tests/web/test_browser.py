@@ -279,7 +279,7 @@ async def test_a_key_opens_the_monitor_as_far_as_it_may(browser, locked):
     async with visiting(browser, server.port) as visit:
         page = await visit.go("/monitor?status=sent")
         await sign_in(visit, "ntf_000000000000_wrong")
-        await page.get_by_text("no such key").wait_for()
+        await page.get_by_text("this service has no such key").wait_for()
         await page.context.set_offline(True)
         await sign_in(visit, keys["read"])
         await page.get_by_text("the service does not answer").wait_for()

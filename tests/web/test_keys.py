@@ -318,7 +318,7 @@ async def test_a_key_that_only_sends_sees_its_own_messages(tmp_path):
             detail = problem_of(answer, 404, "message-not-found")["detail"]
             texts.add(detail.replace(id, "ID").replace(repr("\0"), "'ID'"))
         assert len(texts) == 1
-        assert "sent with the key 'a'" in texts.pop()
+        assert "the key 'a' has sent no message" in texts.pop()
         seen = (await client.get("/v1/messages", headers=a)).json()["items"]
         assert {each["id"] for each in seen} == set(of_a)
         page = (await client.get("/v1/messages?limit=2", headers=a)).json()
@@ -551,7 +551,7 @@ async def test_a_batch_counts_each_message(tmp_path):
         assert mixed.status_code == 207
         assert '"minute";r=4;' in mixed.headers["ratelimit"]
         never = problem_of(await batch(*[good] * 11), 403, "forbidden")
-        assert "11 at once are more than the key may ever send" in never["detail"]
+        assert "11 at once are more than the key's rate ever allows" in never["detail"]
         assert (await batch(*[good] * 4)).status_code == 202
         assert (await post(client, headers)).status_code == 429
 
@@ -602,7 +602,8 @@ async def test_a_rate_counts_segments(tmp_path, provider):
         for content in ({"text": "x" * 400}, {"template": "long", "data": {"text": "x" * 400}}):
             answer = await client.post("/v1/messages", json=sms | content, headers=never)
             assert (
-                "more than the key may ever send" in problem_of(answer, 403, "forbidden")["detail"]
+                "more than the key's rate ever "
+                "allows" in problem_of(answer, 403, "forbidden")["detail"]
             )
 
 

@@ -102,5 +102,5 @@ async def test_a_wrong_key_is_refused_in_words(locked):
     """And nothing is kept of it."""
     _, client, secrets = locked
     answer = await signed_in(client, secrets["read"][:-1] + "!")
-    assert (answer.status_code, answer.json()["detail"]) == (401, "no such key")
+    assert (answer.status_code, answer.json()["detail"]) == (401, "this service has no such key")
     assert "set-cookie" not in answer.headers

@@ -199,7 +199,7 @@ def _faults(entry: Mapping[str, Any]) -> Iterable[str]:
         except msgspec.ValidationError as error:
             yield f"{name}: {error}"
     if isinstance(code := entry.get("country"), str) and not is_region(code):
-        yield f"country: {code!r} is no region with telephone numbers; write it as US"
+        yield f"country: {code!r} is not a region with telephone numbers; write a code such as US"
 
 
 def _gaps(entry: Mapping[str, Any]) -> Iterable[str]:
@@ -207,7 +207,7 @@ def _gaps(entry: Mapping[str, Any]) -> Iterable[str]:
         if field.required and name not in entry:
             yield f"{name}: it is missing"
     if entry.get("status") == GatewayStatus.DEAD and "effective" not in entry:
-        yield "effective: it is missing; since when is it dead?"
+        yield "effective: it is missing; give the date since when the gateway is dead"
 
 
 def _namesakes(carriers: Iterable[Carrier]) -> Iterable[str]:

@@ -124,7 +124,7 @@ def _headers(text: str) -> dict[str, str]:
     faults = []
     for name, value in fields.items():
         if not _TOKEN.fullmatch(name):
-            faults.append("one of the names is not a valid header name")
+            faults.append("each name must be a valid header name")
         elif name.lower() in _OURS:
             faults.append(f"{name} is set by the service")
         elif not _VALUE.fullmatch(value):

@@ -119,13 +119,14 @@ SEND_BATCH = Operation(
     headers=IDEMPOTENCY | VALIDATION,
     answers={
         202: Outcome(
-            "Every message is in the journal on disk.",
+            "Every message is in the journal, on disk.",
             Accepted,
             Accepted((examples.ACCEPTED,)),
             headers=REPLAY,
         ),
         207: Outcome(
-            "Permissive: the result of each. Those with 202 are in the journal on disk.",
+            "Permissive: the result of each message. Messages with 202 are in the journal, on "
+            "disk.",
             Mixed,
             Mixed((One(status=202, message=examples.ACCEPTED),)),
             headers=REPLAY,

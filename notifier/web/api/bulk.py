@@ -21,7 +21,9 @@ class NoFilter(Rejected):
 
     def __init__(self) -> None:
         names = ", ".join(field.name for field in msgspec.structs.fields(Filters))
-        super().__init__(f"give at least one filter, so that not all messages change: {names}")
+        super().__init__(
+            f"give at least one filter, because without a filter all messages would change: {names}"
+        )
 
 
 class Changed(Struct, frozen=True):
@@ -81,7 +83,7 @@ COUNT = Operation(
     summary="Count all messages that match",
     tag=TAG,
     query=Filters,
-    answers={200: Outcome("The number that match.", Counted, Counted(17, more=False))},
+    answers={200: Outcome("How many messages match.", Counted, Counted(17, more=False))},
     problems=(422, 503),
 )
 
@@ -92,7 +94,7 @@ def _change(id: str, summary: str) -> Operation:
         summary=summary,
         tag=TAG,
         query=Filters,
-        answers={200: Outcome("The number that were changed.", Changed, Changed(17))},
+        answers={200: Outcome("How many messages were changed.", Changed, Changed(17))},
         problems=(403, 422, 503),
     )
 

@@ -34,7 +34,7 @@ class AttemptConversation(Struct, frozen=True):
 
 
 class Conversation(Struct, frozen=True):
-    """Every attempt that is kept. After the first ones some may be left out."""
+    """The attempts that are kept. After the first ones some may be left out."""
 
     id: str
     attempts: tuple[AttemptConversation, ...]
@@ -110,7 +110,7 @@ CONVERSATION = Operation(
     id="getConversation",
     summary="Show what was said to relays",
     tag=TAG,
-    answers={200: Outcome("Every attempt that is kept.", Conversation, examples.CONVERSATION)},
+    answers={200: Outcome("The attempts that are kept.", Conversation, examples.CONVERSATION)},
     problems=(404, 503),
 )
 SOURCE = Operation(
@@ -119,7 +119,7 @@ SOURCE = Operation(
     tag=TAG,
     answers={
         200: Outcome(
-            "As it was sent, or will be.",
+            "The mail as it was or will be sent.",
             str,
             examples.SOURCE,
             media_type=MAIL.media_type,
@@ -132,6 +132,6 @@ EXPLAIN = Operation(
     id="explainMessage",
     summary="Explain why a message has its status",
     tag=TAG,
-    answers={200: Outcome("The explanation, in words.", Explanation, examples.EXPLANATION)},
+    answers={200: Outcome("The explanation.", Explanation, examples.EXPLANATION)},
     problems=(404, 503),
 )

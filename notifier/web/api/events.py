@@ -26,7 +26,7 @@ Id = Annotated[str, Meta(max_length=64)]
 class EventQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which events."""
 
-    message: Annotated[Id | None, Meta(description="Only those of this message.")] = None
+    message: Annotated[Id | None, Meta(description="Only the events of this message.")] = None
     digest: Annotated[
         bool,
         Meta(
@@ -145,7 +145,7 @@ EVENTS = Operation(
     query=EventQuery,
     answers={
         200: Outcome(
-            "A stream that goes on until one side closes it.",
+            "A stream of events, until one side closes it.",
             Event,
             Event("queue", '{"sent": 17}'),
             media_type="text/event-stream",

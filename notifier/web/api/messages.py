@@ -156,11 +156,11 @@ def source(content: bytes, *, text: bool) -> BytesResponse:
     )
 
 
-MESSAGE = Outcome("The message as it is now.", MessageResource, examples.SENT)
+MESSAGE = Outcome("The message in its present state.", MessageResource, examples.SENT)
 SENT_HEADERS = {
     "Location": "The message's path.",
     **REPLAY,
-    "Preference-Applied": "`wait=10`: the answer waited so long at most.",
+    "Preference-Applied": "`wait=10`: the answer waited for at most 10 seconds.",
 }
 MAIL = Outcome("", str, examples.SOURCE, media_type="message/rfc822")
 TEXT = Outcome("", str, examples.SOURCE, media_type="text/plain")
@@ -182,7 +182,7 @@ SEND_MESSAGE = Operation(
             also=(MAIL, TEXT),
         ),
         202: Outcome(
-            "The message is in the journal on disk.",
+            "The message is in the journal, on disk.",
             MessageResource,
             examples.ACCEPTED,
             headers=SENT_HEADERS,

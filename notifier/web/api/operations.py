@@ -40,7 +40,9 @@ class Stats(Struct, frozen=True, kw_only=True):
     oldest_due_at: datetime | None
     counts: Mapping[Status, int]
     workers: tuple[Worker, ...]
-    reasons: Annotated[tuple[str, ...], Meta(description="Why messages are not accepted now.")]
+    reasons: Annotated[
+        tuple[str, ...], Meta(description="The reasons why no messages are accepted now.")
+    ]
     relays: tuple[RelayResource, ...]
     minutes: Annotated[list[Minute], Meta(description="The last minute and the running one.")]
 
@@ -165,7 +167,7 @@ STATS = Operation(
     id="getStats",
     summary="Show the figures",
     tag=TAG,
-    answers={200: Outcome("The figures now.", Stats, examples.STATS)},
+    answers={200: Outcome("The present figures.", Stats, examples.STATS)},
     problems=(422,),
 )
 MINUTES = Operation(
@@ -180,7 +182,9 @@ RELAYS = Operation(
     id="listRelays",
     summary="List the relays",
     tag=TAG,
-    answers={200: Outcome("The relays now.", RelayList, {"items": [examples.RELAY]})},
+    answers={
+        200: Outcome("The relays in their present state.", RelayList, {"items": [examples.RELAY]})
+    },
     problems=(422,),
 )
 
@@ -191,7 +195,7 @@ def _on_relay(id: str, summary: str) -> Operation:
         summary=summary,
         tag=TAG,
         path=RELAY_NAME,
-        answers={200: Outcome("The relay as it is now.", RelayResource, examples.RELAY)},
+        answers={200: Outcome("The relay in its present state.", RelayResource, examples.RELAY)},
         problems=(403, 404, 503),
     )
 
@@ -201,12 +205,12 @@ def _on_queue(id: str, summary: str) -> Operation:
         id=id,
         summary=summary,
         tag=TAG,
-        answers={200: Outcome("The queue as it is now.", Queue, Queue(paused=True))},
+        answers={200: Outcome("The queue in its present state.", Queue, Queue(paused=True))},
         problems=(403, 503),
     )
 
 
 PAUSE_RELAY = _on_relay("pauseRelay", "Stop sending to a relay")
-RESUME_RELAY = _on_relay("resumeRelay", "Send to a relay again")
+RESUME_RELAY = _on_relay("resumeRelay", "Resume sending to a relay")
 PAUSE = _on_queue("pauseQueue", "Stop sending")
 RESUME = _on_queue("resumeQueue", "Send again")

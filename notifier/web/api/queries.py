@@ -1,4 +1,4 @@
-"""What may stand in the query of calls about messages."""
+"""The query parameters of the calls about messages."""
 
 from datetime import datetime
 from typing import Annotated
@@ -20,18 +20,20 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user_id: Word | None = None
     reference: Word | None = None
     tag: Word | None = None
-    to: Annotated[Word, Meta(description="A recipient's whole address.")] | None = None
+    to: Annotated[Word, Meta(description="The whole address of a recipient.")] | None = None
     relay: Annotated[Word, Meta(description="The relay of the last attempt.")] | None = None
-    key: Annotated[Word, Meta(description="The name of the API key that sent it.")] | None = None
+    key: (
+        Annotated[Word, Meta(description="The name of the API key that sent the message.")] | None
+    ) = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     q: (
         Annotated[
             Word,
             Meta(
-                description="Words that occur, each of them, in subject, sender, recipients, "
-                "reference, user id, tags, id or reason. No index helps with it: a page may hold "
-                "less than `limit`, and `next_cursor` leads on."
+                description="Words. Each of them must occur in the subject, sender, recipients, "
+                "reference, user id, tags, id or reason. This search has no index: a page may "
+                "have fewer than `limit` messages, and `next_cursor` leads to the next one."
             ),
         ]
         | None
@@ -58,7 +60,8 @@ class MessageQuery(Filters, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: (
-        Annotated[str, Meta(min_length=1, description="`next_cursor` of the page before.")] | None
+        Annotated[str, Meta(min_length=1, description="The `next_cursor` of the page before.")]
+        | None
     ) = None
 
 
@@ -66,7 +69,11 @@ class SendQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """How to treat a message that is handed in."""
 
     dry_run: Annotated[
-        bool, Meta(description="Do everything but accept it, and answer what would be sent.")
+        bool,
+        Meta(
+            description="Check and compose the message without accepting it, and answer with "
+            "what would be sent."
+        ),
     ] = False
 
 
@@ -78,7 +85,7 @@ class ShowQuery(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=3600,
-            description="Seconds to wait for another status or attempt, where it is not final. "
-            "The service has a limit of its own, NOTIFIER_WAIT_LIMIT.",
+            description="Seconds to wait for a new status or attempt, unless the message is "
+            "final; at most NOTIFIER_WAIT_LIMIT.",
         ),
     ] = 0

@@ -43,12 +43,18 @@ class RelayResource(Struct, frozen=True, kw_only=True):
     port: int | None
     tls: Tls | None
     state: Annotated[
-        State, Meta(description="`closed`: it is used. `open`: it rests after failures.")
+        State,
+        Meta(
+            description="`closed`: the relay is used. `open`: it rests after failures. "
+            "`probing`: a test attempt is under way."
+        ),
     ]
-    busy: Annotated[int, Meta(description="Connections, or requests, in use.")]
-    limit: Annotated[int, Meta(description="Messages that it may get at a time now.")]
+    busy: Annotated[int, Meta(description="Connections (of a provider: requests) in use.")]
+    limit: Annotated[
+        int, Meta(description="How many messages the relay may get at the same time now.")
+    ]
     trouble: TroubleResource | None
-    opens_at: Annotated[datetime | None, Meta(description="When it is tried again.")]
+    opens_at: Annotated[datetime | None, Meta(description="When the relay is tried again.")]
     sent: int
     failed: int
     token: Annotated[

@@ -16,13 +16,17 @@ class AttemptResource(Struct, frozen=True):
     """One attempt at one relay."""
 
     relay: str
-    stage: Annotated[Stage, Meta(description="How far the conversation came.")]
+    stage: Annotated[Stage, Meta(description="The stage that the conversation reached.")]
     code: Annotated[int | None, Meta(description="SMTP reply code.")]
-    reply: Annotated[str, Meta(description="The relay's reply, or our reason where it gave none.")]
+    reply: Annotated[str, Meta(description="The relay's reply, or the reason why there is none.")]
     started_at: datetime
     seconds: float
-    charged: Annotated[bool, Meta(description="False: the relay failed, not the message.")]
-    uncertain: Annotated[bool, Meta(description="It is unknown whether the relay took it.")]
+    charged: Annotated[
+        bool, Meta(description="False: the relay was at fault, and the attempt does not count.")
+    ]
+    uncertain: Annotated[
+        bool, Meta(description="It is unknown whether the relay took the message.")
+    ]
 
 
 class RecipientResource(Struct, frozen=True):
@@ -42,7 +46,7 @@ class Happening(Struct, frozen=True):
     detail: str
     by: Annotated[
         str | None,
-        Meta(description="Who did it: `key:NAME`, `monitor:NAME`, `cli:USER` or `anonymous`."),
+        Meta(description="Who acted: `key:NAME`, `monitor:NAME`, `cli:USER` or `anonymous`."),
     ] = None
 
 
@@ -51,7 +55,8 @@ class MessageResource(Struct, frozen=True, kw_only=True):
 
     id: str
     status: Annotated[
-        Status, Meta(description="`sent`: a relay has taken it for at least one recipient.")
+        Status,
+        Meta(description="`sent`: a relay has taken the message for at least one recipient."),
     ]
     channel: Literal["email", "sms"]
     subject: str
@@ -60,26 +65,31 @@ class MessageResource(Struct, frozen=True, kw_only=True):
     attempts: tuple[AttemptResource, ...]
     uncertain: Annotated[
         int,
-        Meta(description="Attempts of which it is unknown whether the relay took it."),
+        Meta(
+            description="Number of attempts after which it is unknown whether the relay took "
+            "the message."
+        ),
     ]
-    partial: Annotated[bool, Meta(description="Some recipients got it, the others never will.")]
+    partial: Annotated[
+        bool, Meta(description="Some recipients were accepted, the others were refused.")
+    ]
     handed_to: Annotated[
         str | None,
-        Meta(description="`gateway`: a carrier's; whether that delivered it is unknown."),
+        Meta(description="`gateway`: a carrier's mail gateway, which does not report delivery."),
     ]
     warnings: tuple[str, ...]
-    reason: Annotated[str | None, Meta(description="Why it has this status.")]
+    reason: Annotated[str | None, Meta(description="Why the message has this status.")]
     created_at: datetime
     due_at: datetime
     expires_at: datetime
     finished_at: datetime | None
-    key: Annotated[str | None, Meta(description="The name of the API key that sent it.")]
+    key: Annotated[str | None, Meta(description="The name of the API key that sent the message.")]
     reference: str | None
     tags: tuple[str, ...]
     metadata: dict[str, Any]
     user_id: str | None
     traceparent: Annotated[
-        str | None, Meta(description="W3C Trace Context of the request that sent it.")
+        str | None, Meta(description="W3C Trace Context of the request that sent the message.")
     ]
     timeline: tuple[Happening, ...]
 
@@ -88,7 +98,9 @@ class MessageList(Struct, frozen=True):
     """One page of messages, newest first."""
 
     items: tuple[MessageResource, ...]
-    next_cursor: Annotated[str | None, Meta(description="Where the next page begins.")]
+    next_cursor: Annotated[
+        str | None, Meta(description="The `cursor` of the next page. Null: this is the last page.")
+    ]
 
 
 def resource(delivery: Delivery) -> MessageResource:

@@ -90,7 +90,7 @@ LIST = Operation(
     id="listTemplates",
     summary="List the templates",
     tag=TAG,
-    answers={200: Outcome("All of them.", TemplateList, examples.TEMPLATES)},
+    answers={200: Outcome("All templates.", TemplateList, examples.TEMPLATES)},
     problems=(422,),
 )
 PREVIEW = Operation(
@@ -100,6 +100,12 @@ PREVIEW = Operation(
     body=_trial.schema,
     examples=examples.TRIALS,
     path=NAME,
-    answers={200: Outcome("As far as it could be filled in.", Preview, examples.PREVIEW)},
+    answers={
+        200: Outcome(
+            "The parts of the template that could be filled in, and the faults of the others.",
+            Preview,
+            examples.PREVIEW,
+        )
+    },
     problems=(400, 404, 413, 415, 422),
 )

@@ -178,7 +178,7 @@ def renamed(
 
 
 QUEUED = Outcome(
-    "The message is in the journal on disk.", SimpleAnswer, examples.SIMPLE_QUEUED, headers=REPLAY
+    "The message is in the journal, on disk.", SimpleAnswer, examples.SIMPLE_QUEUED, headers=REPLAY
 )
 SEND_EMAIL = Operation(
     id="sendEmail",

@@ -23,7 +23,7 @@ Provider = Annotated[
     Meta(
         pattern=NO_CONTROLS,
         max_length=255,
-        description="The carrier. Not needed if the service has an SMS provider.",
+        description="The carrier's name. It is not needed if the service has an SMS provider.",
     ),
 ]
 Text = Annotated[str, Meta(pattern=r"^[^\x00]*(?![\s\S])", max_length=1600)]
