@@ -168,6 +168,7 @@ WORKING = RelayResource(
     busy=0,
     limit=4,
     trouble=None,
+    token=None,
     opens_at=None,
     sent=0,
     failed=0,
