@@ -37,6 +37,7 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reply: str  # the relay's own words, or ours where it said nothing
     code: int | None = None  # the SMTP reply code, RFC 5321, section 4.2
     name: str = ""  # of the fault, where the operator can look it up: `starttls_required`
+    wait: float = 0.0  # seconds for which a relay asks to be left alone
 
     @property
     def final(self) -> bool:

@@ -19,6 +19,13 @@ class Tls(StrEnum):
     IMPLICIT = "implicit"  # RFC 8314, section 3.3
 
 
+class Application(Struct, frozen=True):
+    """An application that Microsoft knows, as the URL of a relay names it."""
+
+    tenant: str
+    client: str
+
+
 class RelaySpec(Struct, frozen=True, kw_only=True):
     """One relay of NOTIFIER_RELAYS."""
 
@@ -36,6 +43,9 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     ca: str | None = None  # a file of certificates to trust instead of the system's
     ehlo_name: str | None = None  # what we call ourselves; None: by our host name or address
     oauth: str | None = None  # the section of NOTIFIER_OAUTH whose token is the password
+    graph: Application | None = None  # it is Microsoft Graph; None: it speaks SMTP
+    mailbox: str | None = None  # of Microsoft Graph, that sends
+    base: str | None = None  # another place of Microsoft Graph, in tests
 
     @property
     def login_in_clear(self) -> bool:

@@ -6,17 +6,20 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
 from notifier.attempts import Envelope
 from notifier.cli.display import json_text
 from notifier.compose import address
 from notifier.errors import ConfigurationError, NotifierError
+from notifier.findings import Finding
 from notifier.oauth import Grant
 from notifier.oauth.refreshing import Refreshed
 from notifier.preflight import grants
 from notifier.relayspec import RelaySpec, Tls
 from notifier.settings import CAPTURE, Settings, variable
-from notifier.smtp.probe import Finding, probe
+from notifier.smtp.probe import probe
+from notifier.smtp.remedies import remedy
 from notifier.supervisor import Supervisor
 
 
@@ -85,6 +88,12 @@ async def _findings(
             parts.push_async_callback(supervisor.close)
             refreshed = Refreshed(granted[spec.name], supervisor=supervisor)
             tokens = await parts.enter_async_context(refreshed)
+        if spec.graph is not None and tokens is not None:
+            from notifier.graph import probe as graph
+
+            async for finding in graph.probe(spec, tokens):
+                yield replace(finding, remedy=remedy(finding.remedy, spec))
+            return
         async for finding in probe(spec, sender=sender, tokens=tokens):
             yield finding
 

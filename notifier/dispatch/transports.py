@@ -123,7 +123,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         self.mailbox = capture.mailbox
         return Relays(
             [
-                Relay(capture.spec if spec == CAPTURE else spec, tokens=tokens.get(spec.name))
+                _relay(capture.spec if spec == CAPTURE else spec, tokens.get(spec.name))
                 for spec in specs
             ]
         )
@@ -136,3 +136,11 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         self.provider = Provider(self._provider_spec)
         parts.push_async_callback(self.provider.close)
         return {Route.PROVIDER: self.provider}
+
+
+def _relay(spec: RelaySpec, tokens: Refreshed | None) -> Relay:
+    if spec.graph is None or tokens is None:
+        return Relay(spec, tokens=tokens)
+    from notifier.graph.carrier import Graph
+
+    return Relay(spec, tokens=tokens, carrier=Graph(spec, tokens))

@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError
-from notifier.oauth.sections import GOOGLE_SMTP, MICROSOFT_SMTP, Kind, Section
+from notifier.oauth.sections import GOOGLE_SMTP, MICROSOFT_GRAPH, MICROSOFT_SMTP, Kind, Section
 from notifier.relayspec import RelaySpec
 
 
@@ -43,6 +43,8 @@ def grants_of(
                 f"relay {relay.name}: NOTIFIER_OAUTH has no section [{relay.oauth}];"
                 f" there are {there}"
             )
+        elif fault := _disagrees(relay, section):
+            faults.append(f"relay {relay.name}: {fault}")
         else:
             found[relay.name] = grant_for(relay, section)
     if faults:
@@ -52,9 +54,24 @@ def grants_of(
 
 def grant_for(relay: RelaySpec, section: Section) -> Grant:
     """The grant of a relay by its section."""
-    scopes = {"microsoft": MICROSOFT_SMTP, "google": GOOGLE_SMTP}
+    microsoft = MICROSOFT_SMTP if relay.graph is None else MICROSOFT_GRAPH
+    scopes = {"microsoft": microsoft, "google": GOOGLE_SMTP}
     scope = section.scope or scopes.get(section.preset, "")
     subject = section.subject
     if section.kind is Kind.SERVICE_ACCOUNT and not subject:
         subject = relay.username or ""
     return Grant(replace(section, scope=scope, subject=subject))
+
+
+def _disagrees(relay: RelaySpec, section: Section) -> str:
+    """How a URL of Graph and its section contradict each other; empty: they do not."""
+    graph = relay.graph
+    if graph is None or section.preset != "microsoft":
+        return ""
+    for name, here, there in (
+        ("tenant", graph.tenant, section.tenant),
+        ("client", graph.client, section.client_id),
+    ):
+        if here != there:
+            return f"its {name} is {here}, and that of [{section.name}] is {there}"
+    return ""

@@ -19,6 +19,7 @@ from notifier.relayspec import is_loopback
 
 MICROSOFT_URL = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
 MICROSOFT_SMTP = "https://outlook.office365.com/.default"
+MICROSOFT_GRAPH = "https://graph.microsoft.com/.default"
 GOOGLE_SMTP = "https://mail.google.com/"
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")

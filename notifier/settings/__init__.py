@@ -56,7 +56,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Relay URLs in failover order, comma-separated: `smtp://` (no TLS), "
             "`smtp+starttls://` (required, never downgraded) or `smtps://`, then "
             "`user:password@host:port?name=&connections=&rate=60/min&messages_per_connection=&ca="
-            "&ehlo_name=&oauth=`; `capture:` is the built-in mailbox."
+            "&ehlo_name=&oauth=`; `graph://TENANT/CLIENT?mailbox=&oauth=` is Microsoft Graph; "
+            "`capture:` is the built-in mailbox."
         ),
     ] = ()
     relay_password: Annotated[

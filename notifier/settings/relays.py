@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
-from notifier.relayspec import RelaySpec, Tls, is_ehlo_name, is_loopback
+from notifier.relayspec import Application, RelaySpec, Tls, is_ehlo_name, is_loopback
 from notifier.settings.parsers import Parser
 
 SCHEMES = {
@@ -17,10 +18,14 @@ SCHEMES = {
 # The built-in mailbox: nobody but us knows its address, and not before it is open.
 CAPTURE = RelaySpec(name="capture", host="", port=0)
 PARAMETERS = ("name", "connections", "rate", "messages_per_connection", "ca", "ehlo_name", "oauth")
+GRAPH_HOST = "graph.microsoft.com"
+GRAPH_CONNECTIONS = 4  # an application may ask so much of a mailbox at a time
+GRAPH_PARAMETERS = ("name", "connections", "rate", "mailbox", "oauth", "base")
 PERIODS = {"s": 1, "min": 60, "h": 3600, "d": 86400}  # in seconds
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _HOST = re.compile(r"[^\s\x00-\x20/@?#%\"'<>]{1,253}")
+_APPLICATION = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]{0,252})/([A-Za-z0-9-]{1,64})/?")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)/(s|min|h|d)")
 
 
@@ -50,10 +55,12 @@ def read_relay(url: str) -> RelaySpec:
     """Raises ValueError; its text repeats nothing of the URL that may be secret."""
     if url == "capture:":
         return CAPTURE
+    if url.startswith("graph://"):
+        return _read_graph(url.removeprefix("graph://"))
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
         raise ValueError(
-            "it must begin with smtp://, smtp+starttls:// or smtps://, or be capture:"
+            "it must begin with smtp://, smtp+starttls://, smtps:// or graph://, or be capture:"
             " (a comma within a URL is written %2C)"
         )
     if "@" in re.sub(r"^[^/?#]*", "", rest):
@@ -73,6 +80,42 @@ def read_relay(url: str) -> RelaySpec:
             password=password,
         ),
     )
+
+
+def _read_graph(rest: str) -> RelaySpec:
+    """Microsoft Graph: `graph://TENANT/CLIENT?mailbox=a@example.org&oauth=NAME`."""
+    place, _, query = rest.partition("?")
+    found = _APPLICATION.fullmatch(place)
+    if found is None:
+        raise ValueError("write graph://TENANT/CLIENT?mailbox=a@example.org&oauth=NAME")
+    given = _pairs(query.replace("+", "%2B"), GRAPH_PARAMETERS)  # it stands for itself
+    if missing := [name for name in ("mailbox", "oauth") if name not in given]:
+        raise ValueError(f"{missing[0]}= is missing")
+    return RelaySpec(
+        name=_name(given.get("name", GRAPH_HOST)),
+        host=GRAPH_HOST,
+        port=443,
+        tls=Tls.IMPLICIT,
+        connections=_count(given, "connections", GRAPH_CONNECTIONS),
+        rate=_rate(given["rate"]) if "rate" in given else None,
+        oauth=_section(given["oauth"]),
+        graph=Application(found[1], found[2]),
+        mailbox=_mailbox(given["mailbox"]),
+        base=_base(given["base"]) if "base" in given else None,
+    )
+
+
+def _mailbox(text: str) -> str:
+    if re.fullmatch(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}", text):
+        return text
+    raise ValueError("mailbox= takes the address of a mailbox, a@example.org")
+
+
+def _base(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme in ("http", "https") and is_loopback(parts.hostname or ""):
+        return text.rstrip("/")
+    raise ValueError("base= is for tests: it takes http://127.0.0.1:PORT, a loopback address")
 
 
 def _split(url: str) -> SplitResult:
@@ -114,16 +157,21 @@ def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
     return username, password
 
 
-def _with_parameters(parts: SplitResult, spec: RelaySpec) -> RelaySpec:
+def _pairs(query: str, known: Sequence[str]) -> dict[str, str]:
     try:
-        pairs = parse_qsl(parts.query, strict_parsing=True) if parts.query else []
+        pairs = parse_qsl(query, strict_parsing=True) if query else []
     except ValueError:
         raise ValueError("after the ?, write name=value pairs joined by &") from None
     given = dict(pairs)
     if len(given) < len(pairs):
         raise ValueError("a parameter is given twice")
-    if unknown := [name for name in given if name not in PARAMETERS]:
-        _refuse_unknown(unknown[0])
+    if unknown := [name for name in given if name not in known]:
+        _refuse_unknown(unknown[0], known)
+    return given
+
+
+def _with_parameters(parts: SplitResult, spec: RelaySpec) -> RelaySpec:
+    given = _pairs(parts.query, PARAMETERS)
     return RelaySpec(
         name=_name(given.get("name", spec.name)),
         host=spec.host,
@@ -142,9 +190,9 @@ def _with_parameters(parts: SplitResult, spec: RelaySpec) -> RelaySpec:
     )
 
 
-def _refuse_unknown(name: str) -> NoReturn:
+def _refuse_unknown(name: str, known: Sequence[str]) -> NoReturn:
     called = f" {name!r}" if re.fullmatch(r"[a-z_]{1,40}", name) else ""
-    raise ValueError(f"unknown parameter{called}; there are {', '.join(PARAMETERS)}")
+    raise ValueError(f"unknown parameter{called}; there are {', '.join(known)}")
 
 
 def _name(text: str) -> str:
@@ -183,9 +231,14 @@ def _ehlo_name(text: str) -> str:
     raise ValueError("ehlo_name= takes a host name or an address literal like [192.0.2.1]")
 
 
+def _section(text: str) -> str:
+    if _NAME.fullmatch(text):
+        return text
+    raise ValueError("oauth= takes the name of a section of the file NOTIFIER_OAUTH")
+
+
 def _oauth(text: str, spec: RelaySpec) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError("oauth= takes the name of a section of the file NOTIFIER_OAUTH")
+    text = _section(text)
     if spec.username is None or spec.password is not None:
         raise ValueError(
             "with oauth= write the mailbox as the user, and no password: noreply%40example.org@host"
@@ -205,6 +258,8 @@ def write_relays(specs: tuple[RelaySpec, ...]) -> str:
 def _write_relay(spec: RelaySpec) -> str:
     if spec == CAPTURE:
         return "capture:"
+    if spec.graph is not None:
+        return _write_graph(spec, spec.graph)
     scheme = next(scheme for scheme, (tls, _) in SCHEMES.items() if tls is spec.tls)
     host = f"[{spec.host}]" if ":" in spec.host else spec.host
     user = quote(spec.username, safe="") if spec.username else ""
@@ -216,6 +271,14 @@ def _write_relay(spec: RelaySpec) -> str:
     query += f"&ehlo_name={quote(spec.ehlo_name)}" if spec.ehlo_name else ""
     query += f"&oauth={spec.oauth}" if spec.oauth else ""
     return f"{scheme}://{user}{'@' if user else ''}{host}:{spec.port}?{query}"
+
+
+def _write_graph(spec: RelaySpec, application: Application) -> str:
+    query = f"name={spec.name}&connections={spec.connections}"
+    query += f"&rate={spec.rate:g}/s" if spec.rate else ""
+    query += f"&mailbox={quote(spec.mailbox or '', safe='@')}&oauth={spec.oauth}"
+    query += f"&base={spec.base}" if spec.base else ""
+    return f"graph://{application.tenant}/{application.client}?{query}"
 
 
 RELAYS = Parser(read_relays, write_relays, secret=True)

@@ -50,6 +50,7 @@ from notifier.tokens import DENIED, UNAVAILABLE, NoToken
 
 NOT_TRUSTED = frozenset({530, 534, 535, 538})  # the relay wants a login, or a better one
 OUT_OF_STEP = 503
+LONGEST_ASKED = 3600.0  # seconds of rest that a relay may ask for
 
 # At these stages a relay speaks of this message or this recipient, and perhaps of no other.
 ABOUT_ONE = frozenset({Stage.RCPT, Stage.DATA, Stage.DOT})
@@ -58,8 +59,10 @@ HOPELESS = frozenset(
     {
         "auth_failed",
         "auth_not_offered",
+        "access_denied",
         "auth_required",
         "greeting_refused",
+        "mailbox_unknown",
         "quota_exceeded",
         "relaying_denied",
         "starttls_refused",
@@ -75,6 +78,8 @@ HOPELESS = frozenset(
         UNAVAILABLE,
     }
 )
+# The class of the code says nothing of these: HTTP's 401 lasts as long as SMTP's 535.
+LASTING = frozenset({"access_denied", "mailbox_unknown", "token_refused"})
 # Relays count wrong passwords, and lock the account after a few.
 ABOUT_LOGIN = frozenset({"auth_failed", "auth_not_offered", "auth_required", "token_refused"})
 # Over as soon as there is a token.
@@ -82,7 +87,7 @@ ABOUT_TOKEN = frozenset({DENIED, UNAVAILABLE})
 # It takes nothing from us, or not this message; whether it takes others tells which.
 NOT_FOR_US = frozenset({"auth_required", "relaying_denied"})
 # Only another relay can take it, whatever time goes by.
-UNFIT = frozenset({"smtputf8_not_offered", "too_large"})
+UNFIT = frozenset({"other_recipients", "smtputf8_not_offered", "too_large"})
 # The relay answered, so it works; what is wrong lies between it and this message.
 BETWEEN_US = UNFIT | {"out_of_step", "sender_not_allowed"}
 # The two ends are in step after these: the connection can go on.
@@ -304,13 +309,14 @@ def setback(failure: Failure, *, takes: bool) -> Setback | None:
     if name in BETWEEN_US or (takes and name in NOT_FOR_US):
         return None
     of_one = failure.stage in ABOUT_ONE
-    temporary = failure.code is not None and failure.code < 500
+    temporary = failure.code is not None and failure.code < 500 and name not in LASTING
     in_doubt = of_one and name in NOT_FOR_US
     return Setback(
         # 4xx from one that takes messages: this was one connection more than it likes.
-        at_once=name in HOPELESS and not of_one and not (takes and temporary),
+        at_once=(name in HOPELESS and not of_one and not (takes and temporary)) or failure.wait > 0,
         in_doubt=in_doubt,
         of_login=name in ABOUT_LOGIN and not in_doubt,
+        at_least=min(failure.wait, LONGEST_ASKED),
     )
 
 

@@ -4,9 +4,8 @@ import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-from msgspec import Struct
-
 from notifier.attempts import Envelope, Failure, Scope, Stage
+from notifier.findings import Finding
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.connect import Opening, tls_context
 from notifier.smtp.failures import classify, refusal, relay_failure
@@ -19,17 +18,6 @@ from notifier.tokens import Tokens
 EXPIRING = timedelta(days=21)  # a certificate with less than that wants to be looked after
 # Nobody is there, RFC 2606; no mail is sent, only the relay is asked whether it would take it.
 ELSEWHERE = "postmaster@example.com"
-
-
-class Finding(Struct, frozen=True):
-    """What one step has shown; the first that is not `ok` is the last one."""
-
-    step: str
-    ok: bool
-    said: str
-    remedy: str = ""
-    warning: str = ""  # it works, and is not as it should be
-    certificate_ends_at: datetime | None = None  # of the certificate that was shown in it
 
 
 async def probe(

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import structlog
 from msgspec import Struct
@@ -56,7 +57,30 @@ class RelayState(Struct, frozen=True, kw_only=True):
     opens_at: datetime | None  # when it has rested
     sent: int
     failed: int
+    graph: bool  # it is not reached by SMTP but by Microsoft Graph
     token: TokenState | None  # None: it is not logged in to with one
+
+
+class Carrier(Protocol):
+    """What speaks to a relay. Failures are in the outcome, never raised."""
+
+    @property
+    def busy(self) -> int:
+        """Connections in use."""
+        ...
+
+    @property
+    def idle(self) -> int:
+        """Connections kept for the next messages."""
+        ...
+
+    async def send(self, envelope: Envelope, content: bytes) -> Outcome: ...
+
+    def abort_all(self) -> None:
+        """Break what is under way: each send returns at once, with what is known of it."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class Relay:
@@ -75,9 +99,11 @@ class Relay:
         random: Callable[[], float] = random.random,
         resolver: Resolver | None = None,
         tokens: Tokens | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         """
-        `tokens`: of a spec with `oauth`. Raises ConfigurationError where the spec's certificates
+        `tokens`: of a spec with `oauth`. `carrier`: what speaks to a relay that does not speak
+        SMTP. Raises ConfigurationError where the spec's certificates
         cannot be read.
         """
         self.spec = spec
@@ -89,13 +115,13 @@ class Relay:
         self.changed: Callable[[], None] = lambda: None  # told when there may be room
         self._timeouts = timeouts
         self._resolver = resolver or Resolver()
-        self._context = tls_context(spec)
+        self._context = None if carrier else tls_context(spec)
         self._tokens = tokens
         if tokens is not None:
             tokens.listen(self._token_came)
         self._breaker = Breaker(full=spec.connections, rests=rests, clock=clock, random=random)
         self._rate = Rate(spec.rate, clock)
-        self._pool = Pool(
+        self._pool: Carrier = carrier or Pool(
             self._opening, messages_each=spec.messages_per_connection, timeouts=timeouts
         )
         self._busy = 0  # sends
@@ -250,6 +276,7 @@ class Relay:
             opens_at=opens_at,
             sent=self.sent,
             failed=self.failed,
+            graph=spec.graph is not None,
             token=None if self._tokens is None else self._tokens.state(),
         )
 

@@ -86,6 +86,14 @@ REMEDIES = {
         "usually means that the user of the URL is not that mailbox. The guide's page on OAuth 2 "
         "says how each is set."
     ),
+    "access_denied": (
+        "Has the application the permission Mail.Send, with an administrator's consent, and do its "
+        "access policies let it use this mailbox?"
+    ),
+    "throttled": "Microsoft asks us to come again later; rate= makes us slower.",
+    "server_error": "The relay has failed by itself. Try again in a minute.",
+    "other_recipients": "Only a relay that speaks SMTP can send it.",
+    "mailbox_unknown": "Is mailbox= the address of a mailbox in this tenant?",
     "auth_unavailable": "The relay cannot check logins just now; its own log says why.",
     "auth_required": (
         "The relay requires a login: write user:password@ into the URL, with smtp+starttls:// or "

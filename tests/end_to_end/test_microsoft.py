@@ -6,6 +6,7 @@ import pytest
 import trustme
 
 from notifier.relayspec import Tls
+from tests.graph_api import CUT, GraphApi, error
 from tests.microsoft import Microsoft365
 from tests.process import Server, client_of, message, run_async, until_all
 from tests.relays import copies
@@ -95,3 +96,37 @@ async def test_check_tells_of_the_token(tmp_path, relay_options):
         assert refused.returncode == 1
         assert "FAIL  login: 535 5.7.139" in refused.stdout
         assert "usually means that SMTP AUTH is off for the mailbox" in refused.stdout
+
+
+async def test_graph_takes_what_smtp_may_not(tmp_path):
+    """The service over Graph: throttled, with a token that ends, and once without an answer."""
+    async with (
+        TokenEndpoint(DOWN, UP) as endpoint,
+        GraphApi(endpoint, error(429, "TooManyRequests", Retry_After=1)) as api,
+    ):
+        (tmp_path / "oauth.toml").write_text(endpoint.section(tmp_path))
+        query = f"mailbox=noreply@corp.example&oauth=m365&base={api.base}"
+        given = {"relays": f"graph://corp.example/us?{query}", "oauth": tmp_path / "oauth.toml"}
+        async with (
+            Server(tmp_path, retry_schedule="100ms", **given) as server,
+            client_of(server) as client,
+        ):
+            batch = [message(number, bcc=["eve@example.org"]) for number in range(COUNT)]
+            answer = await client.post("/v1/messages/batch", json=batch)
+            ids = [each["id"] for each in answer.json()["items"]]
+            await until_all(server, ids[:5], "sent")
+            endpoint.good.clear()
+            sent = await until_all(server, ids, "sent", limit=100)
+            relays = (await client.get("/v1/relays")).json()["items"]
+            api.answers = [CUT]
+            last = (await client.post("/v1/messages", json=message(99))).json()
+            (doubtful,) = await until_all(server, [last["id"]], "sent")
+        checked = await run_async("check", **given)
+    assert len(api.received) == COUNT + 2
+    assert all(recipients[0] == "eve@example.org" for recipients, _ in api.received[:COUNT])
+    tries = [attempt for each in sent for attempt in each["attempts"]]
+    assert [attempt for attempt in tries if attempt["charged"] and attempt["code"] != 202] == []
+    assert doubtful["uncertain"] == 1
+    assert (relays[0]["kind"], relays[0]["name"]) == ("graph", "graph.microsoft.com")
+    assert checked.returncode == 0, checked.stdout
+    assert "noreply@corp.example may send" in checked.stdout

@@ -188,3 +188,46 @@ def test_the_service_does_not_start_with_a_wrong_file(tmp_path, secret):
         done = run(command, data_dir=tmp_path, relays=relays)
         assert done.returncode == 2
         assert "NOTIFIER_OAUTH names no file" in done.stderr
+
+
+GRAPH = "graph://corp.example/us?mailbox=noreply@corp.example&oauth=m365"
+
+
+def test_graph_asks_for_a_token_of_its_own(tmp_path, secret):
+    """One section serves both ways, with a scope each; its application is the URL's."""
+    sections = read(tmp_path, f'[m365]\n{MICROSOFT}client_secret_file = "{secret}"')
+    (graph,) = Settings.read({"NOTIFIER_RELAYS": GRAPH}).relays
+    first, second = grants_of([RELAY, graph], sections).values()
+    assert first.section.scope == "https://outlook.office365.com/.default"
+    assert second.section.scope == "https://graph.microsoft.com/.default"
+    (other,) = Settings.read({"NOTIFIER_RELAYS": GRAPH.replace("/us?", "/them?")}).relays
+    with pytest.raises(ConfigurationError, match=r"client is them, and that of \[m365\] is us"):
+        grants_of([other], sections)
+
+
+def test_a_graph_url_is_written_as_it_was():
+    """With its parameters; a + in the mailbox stands for itself."""
+    given = f"{GRAPH.replace('noreply', 'no+reply')}&rate=30/min&base=http://127.0.0.1:8/&name=g"
+    settings = Settings.read({"NOTIFIER_RELAYS": given})
+    (spec,) = settings.relays
+    assert (spec.mailbox, spec.base) == ("no+reply@corp.example", "http://127.0.0.1:8")
+    written = dict(settings.describe())["NOTIFIER_RELAYS"]
+    assert Settings.read({"NOTIFIER_RELAYS": written}).relays == (spec,)
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("graph://corp.example", "write graph://TENANT/CLIENT?mailbox=a@example.org&oauth=NAME"),
+        ("graph://corp.example/us?oauth=a", "mailbox= is missing"),
+        ("graph://corp.example/us?mailbox=a@b.example", "oauth= is missing"),
+        ("graph://corp.example/us?mailbox=a&oauth=a", "mailbox= takes the address of a mailbox"),
+        (f"{GRAPH}&base=https://evil.example", "base= is for tests"),
+        (f"{GRAPH}&ca=/x", "unknown parameter 'ca'; there are name, connections, rate"),
+    ],
+)
+def test_a_graph_url_that_cannot_be_is_refused(url, fault):
+    """With words that say what would be right."""
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.read({"NOTIFIER_RELAYS": url})
+    assert fault in str(raised.value)

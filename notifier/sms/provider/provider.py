@@ -17,7 +17,7 @@ from notifier.attempts import Attempt, Envelope, Stage
 from notifier.breaker import Breaker, Rests, Setback, State
 from notifier.errors import Rejected
 from notifier.sms.provider.policy import Answer, Meaning, Verdict, judge, silence
-from notifier.sms.provider.request import Exchange, Text
+from notifier.sms.provider.request import Asked, Text
 from notifier.sms.provider.spec import ProviderSpec
 
 CONNECTIONS = 8  # requests at a time
@@ -72,7 +72,7 @@ class Provider:
         self._sent = 0
         self._failed = 0
         self._places = asyncio.Semaphore(CONNECTIONS)
-        self._under_way: dict[asyncio.Timeout, Exchange] = {}
+        self._under_way: dict[asyncio.Timeout, Asked] = {}
         self._stir = asyncio.Event()
         self._client = httpx2.AsyncClient(
             headers={
@@ -186,7 +186,7 @@ class Provider:
         return (f"C: POST {asked}", f"S: {verdict.code} {reply}")
 
     async def _offer(self, text: Text) -> Verdict:
-        exchange = Exchange()
+        exchange = Asked()
         self._busy += 1
         verdict = None
         try:
@@ -200,7 +200,7 @@ class Provider:
         self._failed += verdict.failure is not None
         return verdict
 
-    def _verdict(self, exchange: Exchange) -> Verdict:
+    def _verdict(self, exchange: Asked) -> Verdict:
         spec = self._spec
         repeatable = spec.idempotency_header is not None
         if exchange.answer is None:
@@ -215,7 +215,7 @@ class Provider:
             expected=spec.expected,
         )
 
-    async def _limited(self, text: Text, exchange: Exchange) -> None:
+    async def _limited(self, text: Text, exchange: Asked) -> None:
         try:
             async with asyncio.timeout(None) as limit:
                 self._under_way[limit] = exchange
@@ -231,7 +231,7 @@ class Provider:
             self._under_way.pop(limit, None)
             await exchange.hang_up()
 
-    async def _ask(self, text: Text, exchange: Exchange) -> None:
+    async def _ask(self, text: Text, exchange: Asked) -> None:
         if reason := self._shut():
             exchange.give_up(reason)
             return
@@ -270,7 +270,7 @@ class Provider:
         state = "is being probed" if self._breaker.state is State.PROBING else "rests"
         return f"{self.name} {state}: {self._reason}"
 
-    def _learn(self, exchange: Exchange, verdict: Verdict | None) -> None:
+    def _learn(self, exchange: Asked, verdict: Verdict | None) -> None:
         """Tell the breaker what a request has shown. No verdict: it was cancelled."""
         breaker, ticket = self._breaker, exchange.ticket
         if ticket is None:  # nothing was asked

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from notifier.attempts import Stage
+from notifier.exchange import Exchange
 from notifier.sms.provider.policy import Answer
 
 DEFAULT_BODY = '{"to": "{to}", "text": "{text}", "id": "{id}"}'
@@ -85,33 +85,10 @@ def _filled(tree: Any, values: Mapping[str, str]) -> Any:
     return tree
 
 
-class Exchange:
-    """What is known of a request, also when it is cut off."""
+class Asked(Exchange):
+    """What is known of a request to a provider."""
 
     def __init__(self) -> None:
-        self.sent = False  # the provider may have some of it
+        super().__init__()
         self.ticket: int | None = None  # of the breaker; None: nothing was asked
-        self.stage = Stage.CONNECT
         self.answer: Answer | None = None
-        self.trouble = ""
-        self.ours = False  # we ended it ourselves; it says nothing of the provider
-        self._stream: Any = None  # connected, and not yet in the care of the client
-
-    def give_up(self, reason: str) -> None:
-        self.trouble, self.ours = reason, True
-
-    async def trace(self, event: str, info: dict[str, Any]) -> None:
-        """As the `trace` extension of httpcore tells it."""
-        match event.rpartition(".")[0].rpartition(".")[2], event.rpartition(".")[2]:
-            case "connect_tcp", "complete":
-                self._stream = info["return_value"]
-            case "start_tls", "started":
-                self.stage = Stage.TLS
-            case "send_request_headers", "started":
-                self.sent = True
-                self._stream = None
-
-    async def hang_up(self) -> None:
-        """Close a connection that was cut off in its handshake, which the client forgets."""
-        if self._stream is not None:
-            await self._stream.aclose()

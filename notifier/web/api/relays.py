@@ -14,7 +14,7 @@ from notifier.smtp import RelayState, State
 if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
     from notifier.sms.provider import ProviderState
 
-Kind = Literal["smtp", "provider"]
+Kind = Literal["smtp", "graph", "provider"]
 
 
 class TroubleResource(Struct, frozen=True):
@@ -74,15 +74,15 @@ def relays_for(service: Notifier, route: Route) -> Sequence[RelayResource]:
     """The relays that take messages of this route; none where nothing can hold them up."""
     if route is Route.SIMULATOR:
         return ()
-    kind: Kind = "provider" if route is Route.PROVIDER else "smtp"
-    return [each for each in relays_of(service) if each.kind == kind]
+    texts = route is Route.PROVIDER
+    return [each for each in relays_of(service) if (each.kind == "provider") is texts]
 
 
 def _relay(state: RelayState) -> RelayResource:
     trouble = state.trouble
     return RelayResource(
         name=state.name,
-        kind="smtp",
+        kind="graph" if state.graph else "smtp",
         host=state.host,
         port=state.port,
         tls=state.tls,

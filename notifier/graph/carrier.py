@@ -1,0 +1,194 @@
+"""
+A mailbox that sends: `POST /users/{mailbox}/sendMail` with the source of a message in base64.
+https://learn.microsoft.com/graph/api/user-sendmail
+"""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import httpx2
+
+from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
+from notifier.exchange import Exchange
+from notifier.graph.answers import Answer, judge
+from notifier.graph.recipients import addressed
+from notifier.relayspec import RelaySpec
+from notifier.tokens import NoToken, Token, Tokens
+
+USUAL_BASE = "https://graph.microsoft.com"
+LARGEST_REQUEST = 4 * 1024 * 1024  # octets, of the source in base64
+LARGEST_ANSWER = 64 * 1024
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 120.0  # for one whole exchange
+KEEPALIVE_SECONDS = 5.0  # below what servers allow, so that none closes under a request
+NOT_LET_IN = 401
+STOPPED = "cut off, because the service stops"
+
+
+class Graph:
+    """
+    Offers each message once, and tells in the outcome what happened. A token that is refused is
+    fetched anew once.
+    """
+
+    idle = 0  # the client keeps them, and does not tell
+
+    def __init__(
+        self,
+        spec: RelaySpec,
+        tokens: Tokens,
+        *,
+        trust: ssl.SSLContext | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._url = url_of(spec)
+        self._tokens = tokens
+        self._answer_seconds = answer_seconds
+        self._under_way: dict[asyncio.Timeout, Exchange] = {}
+        self._client = client(spec.connections, answer_seconds=answer_seconds, trust=trust)
+
+    @property
+    def busy(self) -> int:
+        return len(self._under_way)
+
+    async def send(self, envelope: Envelope, content: bytes) -> Outcome:
+        recipients = envelope.recipients
+        source = addressed(content, recipients)
+        if source is None:
+            reason = (
+                "its header names others than it is to go to, and Microsoft Graph sends it to all"
+            )
+            return _failed(_unfit("other_recipients", reason), recipients)
+        body = base64.b64encode(source)
+        if len(body) > LARGEST_REQUEST:
+            most = LARGEST_REQUEST // 4 * 3
+            reason = f"the message has {len(source)} octets, Microsoft Graph takes {most} at most"
+            return _failed(_unfit("too_large", reason), recipients)
+        try:
+            token = await self._tokens.get()
+            answer, exchange = await self._post(token, body)
+            if answer is not None and answer.status == NOT_LET_IN:
+                answer, exchange = await self._post(await self._tokens.renew(token), body)
+        except NoToken as error:
+            return _failed(_relay_failure(Stage.AUTH, error.name, str(error)), recipients)
+        asked = f"C: POST {self._url} ({len(source)} octets)"
+        return self._outcome(answer, exchange, recipients, asked)
+
+    def _outcome(
+        self, answer: Answer | None, exchange: Exchange, recipients: Sequence[str], asked: str
+    ) -> Outcome:
+        if answer is None:
+            stage = Stage.DOT if exchange.sent else exchange.stage
+            name = "aborted" if exchange.ours else "timeout" if exchange.sent else "connect_failed"
+            failure = _relay_failure(stage, name, exchange.trouble)
+            lines = (asked, f"   {exchange.trouble}")
+            return _failed(failure, recipients, lines, uncertain=exchange.sent)
+        verdict, lines = judge(answer), (asked, f"S: {answer.reply}")
+        if verdict.failure is not None:
+            return _failed(verdict.failure, recipients, lines, uncertain=verdict.uncertain)
+        return Outcome(
+            Stage.DOT, answer.reply, answer.status, tuple(recipients), conversation=lines
+        )
+
+    async def _post(self, token: Token, body: bytes) -> tuple[Answer | None, Exchange]:
+        """The answer, or none, and how far it came."""
+        exchange, answer = Exchange(), None
+        try:
+            async with asyncio.timeout(self._answer_seconds) as limit:
+                self._under_way[limit] = exchange
+                answer = await post(self._client, self._url, token, body, exchange)
+        except TimeoutError:
+            if not exchange.ours:
+                exchange.trouble = f"no answer within {self._answer_seconds:g} s"
+        except (httpx2.HTTPError, OSError) as error:
+            exchange.trouble = f"{type(error).__name__}: {error}".rstrip(": ")
+        finally:
+            self._under_way.pop(limit, None)
+            await exchange.hang_up()
+        return answer, exchange
+
+    def abort_all(self) -> None:
+        """Cut off every request under way; each returns what is known of it."""
+        for limit, exchange in self._under_way.items():
+            if not limit.expired():
+                exchange.give_up(STOPPED)
+                limit.reschedule(asyncio.get_running_loop().time())
+
+    async def close(self) -> None:
+        self.abort_all()
+        await self._client.aclose()
+
+
+def url_of(spec: RelaySpec) -> str:
+    """Where its mailbox sends."""
+    mailbox = quote(spec.mailbox or "", safe="@")
+    return f"{spec.base or USUAL_BASE}/v1.0/users/{mailbox}/sendMail"
+
+
+def client(
+    connections: int, *, answer_seconds: float, trust: ssl.SSLContext | None = None
+) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        headers={"User-Agent": "notifier", "Accept": "application/json"},
+        timeout=httpx2.Timeout(answer_seconds, connect=CONNECT_SECONDS),
+        limits=httpx2.Limits(max_connections=connections, keepalive_expiry=KEEPALIVE_SECONDS),
+        follow_redirects=False,  # a redirected POST would become a GET, or go who knows where
+        trust_env=False,  # neither proxies nor .netrc from an environment that is not ours
+        verify=trust or True,
+    )
+
+
+async def post(
+    client: httpx2.AsyncClient, url: str, token: Token, body: bytes, exchange: Exchange
+) -> Answer:
+    """One request. Raises httpx2.HTTPError."""
+    async with client.stream(
+        "POST",
+        url,
+        content=body,
+        headers={"Authorization": f"Bearer {token.value}", "Content-Type": "text/plain"},
+        extensions={"trace": exchange.trace},
+    ) as response:
+        heard = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                heard += chunk
+                if len(heard) >= LARGEST_ANSWER:
+                    break
+        except httpx2.HTTPError:  # the status is here, and decides
+            heard.clear()
+        return Answer(
+            response.status_code,
+            bytes(heard[:LARGEST_ANSWER]),
+            response.headers.get("Retry-After", ""),
+            response.headers.get("request-id", "")[:64],
+        )
+
+
+def _relay_failure(stage: Stage, name: str, reason: str) -> Failure:
+    return Failure(scope=Scope.RELAY, permanent=False, stage=stage, reply=reason, name=name)
+
+
+def _unfit(name: str, reason: str) -> Failure:
+    """The relay can never take it, and was not asked; another one may."""
+    return Failure(scope=Scope.RELAY, permanent=True, stage=Stage.MAIL, reply=reason, name=name)
+
+
+def _failed(
+    failure: Failure,
+    recipients: Sequence[str],
+    conversation: tuple[str, ...] = (),
+    *,
+    uncertain: bool = False,
+) -> Outcome:
+    return Outcome(
+        failure.stage,
+        failure.reply,
+        failure.code,
+        failures=dict.fromkeys(recipients, failure),
+        uncertain=uncertain,
+        conversation=conversation or (f"   {failure.reply}",),
+    )
