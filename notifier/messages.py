@@ -33,7 +33,8 @@ Line = Annotated[str, Meta(pattern=NO_CONTROLS, max_length=998)]
 # A field may have many lines, each folded at a blank; long threads have long References.
 HeaderValue = Annotated[str, Meta(pattern=NO_CONTROLS, max_length=8192)]
 Label = Annotated[str, Meta(pattern=NO_CONTROLS, min_length=1, max_length=255)]
-Body = Annotated[str, Meta(pattern=_NO_NUL)]
+# Judged when it is composed: to find that a pattern fails takes 0.2 s for 14 MB.
+Body = Annotated[str, Meta(extra_json_schema={"pattern": _NO_NUL})]
 Recipients = Annotated[tuple[Mailbox, ...], Meta(max_length=50)]
 HeaderName = Annotated[str, Meta(pattern=r"^[!-9;-~]+(?![\s\S])", min_length=1, max_length=50)]
 

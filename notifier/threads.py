@@ -1,6 +1,7 @@
-"""Work that would hold up the event loop, done beside it."""
+"""Work that would hold up the event loop: done beside it, or in short turns."""
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,28 @@ from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 Task: TypeAlias = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+TURN_SECONDS = 0.01
+
+
+class Turn:
+    """
+    How long a piece of work in the loop may go on, by the clock and not by what the work is
+    thought to cost: `if turn.over: await turn.next()` wherever it may pause.
+    """
+
+    def __init__(self) -> None:
+        self._ends = time.monotonic() + TURN_SECONDS
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self._ends
+
+    async def next(self) -> None:
+        """Once whatever was ready has had its turn, and who was woken by it."""
+        for _ in range(3):  # a timer that is due, the task that waits for it, and then we
+            await asyncio.sleep(0)
+        self._ends = time.monotonic() + TURN_SECONDS
 
 
 class FairThreads:

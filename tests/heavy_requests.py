@@ -15,6 +15,7 @@ from functools import partial
 from tests.process import Server, environment, free_port
 
 MOST_HELD = 0.25  # seconds for which nothing may hold the loop
+AGAIN = 2  # times that a shape which held it for longer is tried; the shortest counts
 MOST_MEMORY = 120  # MB above what the server had before
 MOST_TOGETHER = 300  # MB, of several requests at a time
 # Octets of the process: 512 MiB, and as RLIMIT_DATA counts them the stacks of 20 threads.
@@ -24,6 +25,7 @@ PATIENCE = 60.0  # seconds for one shape, until all that came of it has left
 UNDER_WAY = "status=queued,sending,deferred&limit=1"
 NOTHING = b'{"items":[],"next_cursor":null}'
 MB = 1_000_000
+BATCH = "/v1/messages/batch"
 
 
 LATER = (datetime.now(UTC) + timedelta(days=30)).isoformat()
@@ -122,7 +124,13 @@ SHAPES = {
     "html: a dry run": [post(html(HTML["a ragged table"]), "/v1/messages?dry_run=true")],
     **{f"lines: {name}": [post(letter(text=text))] for name, text in LINES.items()},
     **{
-        f"addresses: {name}": [post(letter(to=[text] * 50)), post(batch(250, to=[text] * 50))]
+        f"addresses: {name}": [
+            post(letter(to=[text] * 50)),
+            *(
+                post(batch(200, to=[text] * 50), BATCH, X_Batch_Validation=validation)
+                for validation in ("strict", "permissive")
+            ),
+        ]
         for name, text in ADDRESSES.items()
     },
     "json: deep": [post(with_field(b"metadata", b'{"a":' + b"[" * 10 * MB))],
@@ -146,6 +154,8 @@ SHAPES = {
     "json: a subject": [post(letter(subject="x" * 14 * MB))],
     "json: a key": [post(b'{"%b":1}' % (b"k" * 14 * MB))],
     "json: a date": [post(with_field(b"send_at", b'"%b"' % (b"2026-" * 2 * MB)))],
+    "json: NUL at the end": [post(letter(text="x" * 13 * MB + "\0"))],
+    "json: no UTF-8": [post(letter()[:-1] + b',"html":"%b\xff"}' % (b"x" * 13 * MB))],
     "json: blanks": [post(b" " * 14 * MB)],
     "files: one": [
         post(
@@ -159,26 +169,43 @@ SHAPES = {
     "files: twenty": [
         post(letter(attachments=[{"filename": "\u00fc" * 250, "content": "A" * 700_000}] * 20))
     ],
-    "batch: 55 of 250 kB": [post(batch(55, text="Hello there. " * 19_000), "/v1/messages/batch")],
-    "batch: 1,000 of 14 kB": [post(batch(1000, text="x" * 14_000), "/v1/messages/batch")],
-    "batch: 200 of html": [
-        post(batch(200, text=None, html="<p>x<b>" * 2000), "/v1/messages/batch")
+    "batch: 55 of 250 kB": [post(batch(55, text="Hello there. " * 19_000), BATCH)],
+    "batch: 1,000 of 14 kB": [post(batch(1000, text="x" * 14_000), BATCH)],
+    "batch: 200 of html": [post(batch(200, text=None, html="<p>x<b>" * 2000), BATCH)],
+    "batch: 1,000 to 50": [post(batch(1000, to=["Ann <ann@example.org>"] * 50), BATCH)],
+    "batch: 1,000 with metadata": [post(batch(1000, metadata={"a": [[]] * 400}), BATCH)],
+    "batch: 1,000 with lists": [post(batch(1000, metadata={"a": [[]] * 4500}), BATCH)],
+    "batch: 1,000 with data": [post(batch(1000, data={"a": [[]] * 4500}), BATCH)],
+    "batch: six with data": [post(batch(6, data={"a": [[]] * 600_000}), BATCH)],
+    "batch: 1,000 with nulls": [
+        post(batch(1000, cc=None, html=None, metadata={"a": [[]] * 4500}), BATCH)
     ],
-    "batch: 1,000 to 50": [
-        post(batch(1000, to=["Ann <ann@example.org>"] * 50), "/v1/messages/batch")
+    "batch: 1,000 with strings": [
+        post(batch(1000, metadata={f"a{n}": "\u00fc" * 100 for n in range(50)}), BATCH)
     ],
-    "batch: 1,000 with metadata": [
-        post(batch(1000, metadata={"a": [[]] * 400}), "/v1/messages/batch")
+    "batch: 1,000 full of faults": [
+        post(batch(1000, to=["x" * 3] * 50, cc=["y" * 3] * 50, bcc=["z" * 3] * 50), BATCH),
+        post(
+            batch(1000, to=["x" * 3] * 50, cc=["y" * 3] * 50, bcc=["z" * 3] * 50),
+            BATCH,
+            X_Batch_Validation="permissive",
+        ),
     ],
-    "batch: 1,000 with lists": [
-        post(batch(1000, metadata={"a": [[]] * 4500}), "/v1/messages/batch")
+    "batch: 600 of files": [
+        post(
+            batch(600, attachments=[{"filename": "\u00fc" * 250, "content": "A" * 400}] * 20), BATCH
+        )
     ],
-    "batch: numbers": [post(array(b"1", 14 * MB), "/v1/messages/batch")],
-    "batch: lists": [post(array(b"[]", 14 * MB), "/v1/messages/batch")],
+    "batch: 1,000 of tables": [
+        post(batch(1000, text=None, html="<table>" + "<tr><td>x<td>y" * 900), BATCH)
+    ],
+    "batch: one of 14 MB": [post(b"[%b]" % letter(text="x\n" * (7 * MB // 2)), BATCH)],
+    "batch: numbers": [post(array(b"1", 14 * MB), BATCH)],
+    "batch: lists": [post(array(b"[]", 14 * MB), BATCH)],
     "batch: templates": [
         post(
             batch(50, text=None, template="heavy", data={"n": 10**6}),
-            "/v1/messages/batch",
+            BATCH,
             X_Batch_Validation="permissive",
         )
     ],
@@ -205,7 +232,7 @@ SHAPES = {
                 ]
                 * 1000
             ),
-            "/v1/messages/batch",
+            BATCH,
         )
     ],
     "texts: digits": [
@@ -375,7 +402,7 @@ async def streams(server):
         path = ("/v1/events", "/inbox/events")[place % 2]
         writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     for _ in range(5):
-        await server.ask(*post(batch(200), "/v1/messages/batch"))
+        await server.ask(*post(batch(200), BATCH))
     for _, writer in asked:
         writer.transport.abort()
 
@@ -387,33 +414,60 @@ SCENES = {
 }
 
 
+def _large(folder):
+    put_mails(folder, LARGE_MAILS)
+    return {}, {f"{name}, large": partial(_all, asked) for name, asked in LISTS.items()}
+
+
+def _hostile(folder):
+    asked = {f"{name}, hostile": each for name, each in LISTS.items()}
+    asked |= of_the_inbox(put_mails(folder, MAILS))
+    return {}, {name: partial(_all, each) for name, each in asked.items()}
+
+
+def _requests(folder):
+    shapes = {name: partial(_all, asked) for name, asked in SHAPES.items()}
+    return {"templates": put_templates(folder)}, shapes | SCENES
+
+
+# Each fills a folder, and returns settings and what a server is asked there.
+PLACES = {"large": _large, "hostile": _hostile, "requests": _requests}
+
+
 async def measured(folder):
     """Of each shape: its name, how long it held the loop, the MB it took, and the answers."""
-    for place, mails in (("large", LARGE_MAILS), ("hostile", MAILS)):
+    for place, fill in PLACES.items():
         (folder / place).mkdir()
-        ids = put_mails(folder / place, mails)
-        async with Watched(folder / place) as server:
-            for name, asked in LISTS.items():
-                yield f"{name}, {place}", *await _one(server, partial(_all, server, asked))
-            for name, asked in of_the_inbox(ids if mails is MAILS else {}).items():
-                yield name, *await _one(server, partial(_all, server, asked))
-    templates = put_templates(folder)
-    async with Watched(folder, templates=templates) as server:
-        for name, asked in SHAPES.items():
-            yield name, *await _one(server, partial(_all, server, asked))
-        for name, scene in SCENES.items():
-            yield name, *await _one(server, partial(scene, server))
+        settings, shapes = fill(folder / place)
+        async with Watched(folder / place, **settings) as server:
+            for name, ask in shapes.items():
+                held, memory, answers = await _one(server, ask)
+                for again in range(AGAIN if held > MOST_HELD else 0):
+                    elsewhere = folder / f"{place}, {name.replace('/', ' ')}, {again}"
+                    held = min(held, await _held_by(name, fill, elsewhere))
+                yield name, held, memory, answers
 
 
-async def _all(server, asked):
+async def _held_by(name, fill, folder):
+    """
+    How long a shape holds the loop of a server that has seen nothing before: what somebody else
+    on this machine did to the first will hardly be done to each, and nothing is remembered.
+    """
+    folder.mkdir()
+    settings, shapes = fill(folder)
+    async with Watched(folder, **settings) as server:
+        return (await _one(server, shapes[name]))[0]
+
+
+async def _all(asked, server):
     return [(await server.ask(*each))[0] for each in asked]
 
 
-async def _one(server, act):
+async def _one(server, ask):
     before = await server.told()
     try:
         async with asyncio.timeout(PATIENCE):
-            answers = await act()
+            answers = await ask(server)
             while (await server.ask(*get(f"/v1/messages?{UNDER_WAY}")))[1] > len(NOTHING):
                 await asyncio.sleep(0.02)
     except TimeoutError:

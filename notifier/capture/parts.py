@@ -26,6 +26,8 @@ MOST_PARTS = 1000
 DEEPEST = 20
 UNNAMED = "application/octet-stream"
 
+_PORTION = 256 * 1024  # octets that are searched at a time: other threads get a turn between them
+
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\Z")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
@@ -109,8 +111,7 @@ def _head(source: bytes, start: int, end: int) -> tuple[Message, int]:
     """Header fields, and where the body begins."""
     if source[start : start + 1] == b"\n" or source[start : start + 2] == b"\r\n":
         return Message(policy=POLICY), source.index(b"\n", start) + 1
-    blank = _HEAD_END.search(source, start, end)
-    head_end, body = blank.span() if blank else (end, end)
+    head_end, body = _blank_line(source, start, end)
     head = source[start : min(head_end, start + LARGEST_HEAD)]
     header = or_else(
         Message(policy=POLICY),
@@ -120,6 +121,14 @@ def _head(source: bytes, start: int, end: int) -> tuple[Message, int]:
     if rest and len(head) == head_end - start:  # a line that is no field ends the fields
         body = head_end - len(rest.encode("utf-8", "surrogateescape"))
     return header, max(body, start)
+
+
+def _blank_line(source: bytes, start: int, end: int) -> tuple[int, int]:
+    """Where the line before the first empty one ends, and where the line after that begins."""
+    for begin in range(start, end, _PORTION):
+        if found := _HEAD_END.search(source, begin, min(begin + _PORTION + 4, end)):
+            return found.span()
+    return end, end
 
 
 def _between(

@@ -1,6 +1,5 @@
 """Take messages in: judge and compose them, and put them into the journal before the answer."""
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -31,13 +30,13 @@ from notifier.keys import Key
 from notifier.messages import Email, Message
 from notifier.preflight import Preflight
 from notifier.settings import Settings
-from notifier.threads import FairThreads
+from notifier.threads import FairThreads, Turn
 
 HEAVY = 256 * 1024  # octets: composing more than this would stall the loop
-PORTION = 512 * 1024  # octets of a batch that are composed in one turn of the loop
 # What a message, and a recipient, costs whatever it holds, as so many octets.
 MESSAGE, RECIPIENT = 4096, 512
 TEXT_MESSAGE = 64 * 1024  # a long one by a gateway is a dozen mails
+MOST_FAULTS = 2000  # of a batch that are listed
 KEY_LIFETIME = timedelta(hours=24)  # of an idempotency key, after the last message is due
 
 
@@ -251,19 +250,16 @@ class Intake:
         traceparent: str,
         by: str,
     ) -> list[Admitted | Rejected]:
-        """In portions, so that a batch does not stall the loop, however its weight is spread."""
+        """In turns with whatever else the loop has to do."""
         now = self._clock()
         admitted: list[Admitted | Rejected] = []
-        done = 0
-        for message in messages:
+        turn = Turn()
+        for message in messages:  # each may be read only now
+            if turn.over:
+                await turn.next()
             if isinstance(message, Rejected):
                 admitted.append(message)
                 continue
-            load = _load(message)
-            if done and done + load > PORTION:
-                await asyncio.sleep(0)
-                done = 0
-            done += load
             admit = partial(
                 self._admission.admit,
                 message,
@@ -274,7 +270,7 @@ class Intake:
                 by=by,
             )
             try:
-                if message.template is None and load <= HEAVY:
+                if message.template is None and _load(message) <= HEAVY:
                     admitted.append(admit())
                 else:
                     admitted.append(await self._threads.run(_scope(key), admit))
@@ -333,11 +329,19 @@ def _scope(key: Key | None) -> str:
 
 
 def _together(admitted: Sequence[Admitted | Rejected]) -> InvalidMessage:
-    """Every fault of a batch, each under its message's position."""
-    faults = []
+    """The faults of a batch, each under its message's position, and how many are not listed."""
+    faults: list[Fault] = []
+    unlisted = 0
     for position, each in enumerate(admitted):
         if isinstance(each, InvalidMessage):
-            faults += [fault.within(position) for fault in each.faults]
+            found: Sequence[Fault] = each.faults
         elif isinstance(each, Rejected):
-            faults.append(Fault(f"/{position}", str(each)))
+            found = (Fault("", str(each)),)
+        else:
+            continue
+        listed = found[: MOST_FAULTS - len(faults)]
+        faults += [fault.within(position) for fault in listed]
+        unlisted += len(found) - len(listed)
+    if unlisted:
+        faults.append(Fault("", f"and {unlisted} faults more"))
     return InvalidMessage(*faults)

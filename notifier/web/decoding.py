@@ -30,6 +30,7 @@ T = TypeVar("T", bound=Struct)
 
 SCANNED = 32 * 1024  # octets: in a body up to this no field can be too large
 LARGEST_FIELD = 256 * 1024  # octets of JSON, of a field that is not said to be large
+LARGEST_TAG = 64
 
 TAG = "tag_"  # what a tag is called as a field
 
@@ -52,6 +53,8 @@ class BodyDecoder(Generic[T]):
             kind.__struct_encode_fields__, LARGEST_FIELD
         )
         self._sizes.update(sizes or {})
+        if tag := kind.__struct_config__.tag_field:
+            self._sizes[tag] = LARGEST_TAG
         self._scan = msgspec.json.Decoder(_scanned(kind))
         self._arrays = {name: msgspec.json.Decoder(array_of(n)) for name, n in _arrays(kind)}
 
@@ -155,10 +158,13 @@ def _without_nulls(value: Any, kind: Any) -> Any:
 
 def _scanned(kind: type[Struct]) -> type[Struct]:
     """A Struct that finds each field and builds none: what is not known is passed over."""
+    names = list(kind.__struct_encode_fields__)
+    if tag := kind.__struct_config__.tag_field:
+        names.append(tag)
     # Not by their own names: `from` is none in Python.
     found = [
         (f"f{place}", Raw, msgspec.field(default=Raw(), name=name))
-        for place, name in enumerate(kind.__struct_encode_fields__)
+        for place, name in enumerate(names)
     ]
     return msgspec.defstruct(f"{kind.__name__}Scanned", found)
 

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from notifier import threads
 from notifier.errors import JournalUnavailable
+from notifier.web.api import message_json
 from tests.web_client import JSON, LETTER, serving
 
 TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
@@ -250,9 +252,11 @@ async def test_a_large_letter_in_a_batch_does_not_change_the_order(web):
     assert [each["reference"] for each in answer.json()["items"]] == ["large", "r0", "r1"]
 
 
-async def test_a_batch_is_composed_in_portions(web, monkeypatch):
-    """Each message of it is light, all of them together are not: the loop turns in between."""
-    service, client = web
+@pytest.mark.parametrize("right", [True, False])
+async def test_other_work_has_its_turn_between_the_messages_of_a_batch(web, monkeypatch, right):
+    """Once a turn is over, before the next message is read, also where each is refused."""
+    client = web[1]
+    monkeypatch.setattr(threads, "TURN_SECONDS", 0.0)
     turns = 0
 
     async def turn():
@@ -261,16 +265,16 @@ async def test_a_batch_is_composed_in_portions(web, monkeypatch):
             turns += 1
             await asyncio.sleep(0)
 
-    composed, admit = [], service.intake._admission.admit
+    read, read_message = [], message_json.read_message
 
-    def admitted(message, **more):
-        composed.append(turns)
-        return admit(message, **more)
+    def counted(body):
+        read.append(turns)
+        return read_message(body)
 
-    monkeypatch.setattr(service.intake._admission, "admit", admitted)
+    monkeypatch.setattr(message_json, "read_message", counted)
     turning = asyncio.create_task(turn())
-    batch = [LETTER | {"text": "x" * 200_000} for _ in range(10)]
-    assert (await client.post("/v1/messages/batch", json=batch)).status_code == 202
+    message = LETTER if right else LETTER | {"to": "nobody"}
+    answer = await client.post(BATCH, json=[message] * 10)
     turning.cancel()
-    assert len(composed) == 10
-    assert len(set(composed)) >= 5
+    assert answer.status_code == (202 if right else 422)
+    assert len(set(read)) == len(read) == 10
