@@ -1,4 +1,4 @@
-"""One try to send a message, and what it says about whom."""
+"""One attempt to send a message, and what it says about whom."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -21,7 +21,7 @@ class Stage(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a failure says something about, and so what it may be blamed on."""
+    """What a failure is about: the relay, the message, or one recipient."""
 
     RECIPIENT = "recipient"
     MESSAGE = "message"
@@ -32,9 +32,9 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why an attempt did not reach a recipient."""
 
     scope: Scope
-    permanent: bool  # of a relay: it can never take this message, another one may
+    permanent: bool  # with Scope.RELAY: this relay can never take the message, another one may
     stage: Stage
-    reply: str  # the relay's own words, or ours where it said nothing
+    reply: str  # the relay's reply, or our text if there was none
     code: int | None = None  # the SMTP reply code, RFC 5321, section 4.2
     name: str = ""  # of the fault, where the operator can look it up: `starttls_required`
     wait: float = 0.0  # seconds for which a relay asks to be left alone
@@ -46,7 +46,7 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Envelope(Struct, frozen=True, omit_defaults=True):
-    """Who sends, and who is to receive: what SMTP is told, as against the headers."""
+    """The sender and recipients that SMTP gets. They may differ from the message's headers."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -54,34 +54,42 @@ class Envelope(Struct, frozen=True, omit_defaults=True):
 
 
 class Acceptance(Struct, frozen=True, omit_defaults=True):
-    """What a relay said when it took a message for a recipient."""
+    """The reply by which a relay accepted a message for a recipient."""
 
     reply: str
     code: int | None = None
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
-    """What came of an offer. No recipient is in both `accepted` and `failures`."""
+    """
+    The result of offering a message to one relay once.
 
-    stage: Stage  # how far it came, or where what decided it happened
+    No recipient is in both `accepted` and `failures`.
+    """
+
+    stage: Stage  # the stage that decided the outcome
     reply: str
     code: int | None = None
     accepted: tuple[str, ...] = ()
     failures: dict[str, Failure] = {}
     uncertain: bool = False  # the final dot was sent, and nothing came back
     conversation: tuple[str, ...] = ()  # `C: ` our lines, `S: ` the relay's, without secrets
-    acceptances: dict[str, Acceptance] = {}  # of those accepted by other words than `reply`
+    acceptances: dict[
+        str, Acceptance
+    ] = {}  # of recipients that were accepted with another reply than `reply`
 
     def because(self, name: str) -> bool:
-        """Whether a fault of this name is among the failures."""
+        """Whether one of the failures has this name."""
         return any(failure.name == name for failure in self.failures.values())
 
 
 class Attempt(Outcome, frozen=True, kw_only=True, omit_defaults=True):
     """
-    One try to reach all who are pending. `relay`, `stage`, `reply` and `code` are those of the
-    relay that decided it. Where several were asked, each recipient has the last word that was
-    said of it, and what any of them accepted is accepted.
+    One attempt to reach all pending recipients.
+
+    `relay`, `stage`, `reply` and `code` are those of the relay that decided the attempt. If several
+    relays were asked, each recipient has the last reply about it, and whatever one relay accepted
+    is accepted.
     """
 
     relay: str
@@ -90,7 +98,7 @@ class Attempt(Outcome, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def relay_failed(self) -> bool:
-        """Whether this is the relay's fault, so that the message is not charged with it."""
+        """Whether the relay was at fault, so that the attempt does not count."""
         return not self.uncertain and any(
             failure.scope is Scope.RELAY for failure in self.failures.values()
         )
@@ -100,7 +108,7 @@ class Attempt(Outcome, frozen=True, kw_only=True, omit_defaults=True):
         return not self.relay_failed
 
     def acceptance(self, address: str) -> Acceptance | None:
-        """What the relay that took it for this recipient said. None: no relay did."""
+        """How a relay accepted the message for this recipient. None: no relay did."""
         if address not in self.accepted:
             return None
         return self.acceptances.get(address) or Acceptance(self.reply, self.code)

@@ -1,4 +1,7 @@
-"""When a relay or a provider that fails may be tried again, and how much it gets at a time."""
+"""
+The circuit breaker: when a failing relay or provider may be tried again, and with how many messages
+at a time.
+"""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -6,9 +9,9 @@ from enum import StrEnum
 from msgspec import Struct
 
 FAILURES = 3  # in a row that open it
-AT_FIRST = 4  # sends at a time with a relay of which nothing is known
-TAKES_SECONDS = 600.0  # one that took a message is known to take some for so long
-REGROW_SECONDS = 60.0  # before a relay that asked for less gets one more at a time
+AT_FIRST = 4  # sends at a time with a relay that has not been tried yet
+TAKES_SECONDS = 600.0  # how long a relay that took a message is known to take messages
+REGROW_SECONDS = 60.0  # until a relay that asked for less gets one more at a time
 
 
 class State(StrEnum):
@@ -16,21 +19,21 @@ class State(StrEnum):
 
     CLOSED = "closed"  # it works
     OPEN = "open"  # it rests
-    PROBING = "probing"  # it has rested, and one message tries whether it works
-    PAUSED = "paused"  # a person has taken it out
+    PROBING = "probing"  # it has rested, and one message tests whether it works
+    PAUSED = "paused"  # a person has paused it
 
 
 class Setback(Struct, frozen=True, kw_only=True):
-    """What a failure says of a relay or a provider. By default it may be chance."""
+    """What a failure says about a relay or a provider. The defaults mean that it may be chance."""
 
-    at_once: bool = False  # one is enough: other messages would fail as well
-    in_doubt: bool = False  # it may be true of this message only, so others must not wait long
-    of_login: bool = False  # wrong logins are counted on the other side
+    at_once: bool = False  # one failure is enough: other messages would fail as well
+    in_doubt: bool = False  # it may concern only this message, so others must not wait long
+    of_login: bool = False  # the other side counts wrong logins
     at_least: float = 0.0  # seconds of rest that the other side asks for
 
 
 class Rests(Struct, frozen=True, kw_only=True):
-    """Seconds. Each rest in a row is twice as long as the one before."""
+    """Seconds of rest. Each rest in a row is twice as long as the one before."""
 
     first: float = 5.0
     first_after_login: float = 60.0
@@ -38,7 +41,7 @@ class Rests(Struct, frozen=True, kw_only=True):
     spread: float = 0.2
 
     def after(self, rests: int, setback: Setback, chance: float) -> float:
-        """The rest after so many in a row; `chance`, from 0 to 1, spreads it."""
+        """The rest after so many failures in a row. `chance`, from 0 to 1, varies it."""
         first = self.first_after_login if setback.of_login else self.first
         rest = min(first * 2.0**rests, self.longest)
         return rest * (1 + self.spread * (2 * chance - 1))
@@ -46,9 +49,10 @@ class Rests(Struct, frozen=True, kw_only=True):
 
 class Breaker:
     """
-    Lets what fails rest, longer each time, and then tries it with one message. A send that began
-    before the breaker opened changes its state no more: sixteen that fail together are one
-    failure. A relay that starts slowly gets few messages at a time at first and after each rest,
+    Lets a failing relay rest, each time longer, and then tries it with one message.
+
+    A send that began before the breaker opened does not change its state: sixteen sends that fail
+    together count as one failure. A relay gets few messages at a time at first and after each rest,
     and one more with each success.
     """
 
@@ -93,7 +97,7 @@ class Breaker:
 
     @property
     def takes(self) -> bool:
-        """Whether it is known to take messages."""
+        """Whether the relay is known to accept messages."""
         return self._took_at is not None and self._clock() < self._took_at + TAKES_SECONDS
 
     def begin(self) -> int:
@@ -112,8 +116,10 @@ class Breaker:
         asks_for_less: bool = False,
     ) -> None:
         """
-        A send has ended. No setback: the other side works, whatever it thinks of the message.
-        `took`: it accepted the message for somebody.
+        A send has ended.
+
+        `setback`: None if the other side works, whatever it said about the message. `took`: whether
+        it accepted the message for at least one recipient.
         """
         if took:
             self._took_at = self._clock()
@@ -135,22 +141,22 @@ class Breaker:
                 self.capacity += 1
 
     def forget(self, ticket: int) -> None:
-        """We gave up a send ourselves: nothing is learnt from it."""
+        """Learn nothing from a send that this service gave up."""
         if ticket > self._opened and self.state is State.PROBING:
             self.state = State.OPEN
 
     def reset(self) -> None:
-        """A person says that it works."""
+        """Close the breaker, because a person says that the relay works."""
         self.state = State.CLOSED
         self._failures = self._rested = 0
         self._opened = self._begun
 
     def hurry(self) -> None:
-        """Rest no longer."""
+        """End the rest now."""
         self._rests_until = min(self._rests_until, self._clock())
 
     def _may_grow(self) -> bool:
-        """At once after each success; slowly where the relay has asked for less."""
+        """Grow at once after each success, but slowly if the relay has asked for less."""
         if self._shrunk_at is None:
             return True
         if (now := self._clock()) < self._shrunk_at + REGROW_SECONDS:

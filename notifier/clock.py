@@ -1,4 +1,4 @@
-"""What time it is: asked of whoever is given, so that a test can say."""
+"""The wall clock, as an argument, so that tests can set the time."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -9,7 +9,7 @@ _FIELD = b"\r\nDate: "
 
 
 def date(at: datetime) -> str:
-    """A date and time."""
+    """Write a time as the value of a Date field."""
     at = at.astimezone(UTC)
     day, month = at.weekday() * 3, at.month * 3
     return (
@@ -19,7 +19,7 @@ def date(at: datetime) -> str:
 
 
 def dated_by(mail: bytes, latest: datetime) -> bytes:
-    """The mail, with that time for its Date where it has a later one."""
+    """The mail with this time as its Date, if its present Date is later."""
     field = mail.find(_FIELD, 0, mail.find(b"\r\n\r\n"))
     begin = field + len(_FIELD)
     end = mail.find(b"\r\n", begin)

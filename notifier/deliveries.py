@@ -24,10 +24,10 @@ from notifier.dates import dated_by
 from notifier.errors import WrongState
 from notifier.recipients import Recipient, RecipientStatus
 
-# How often a relay's silence after the final dot, or our own death there, may be answered
-# by sending again. Past it a person has to look.
+# How often a delivery with an unknown outcome (silence after the final dot, or a crash there)
+# is sent again. After that a person decides.
 MAX_UNCERTAIN = 3
-# What a retried message is given at most; one that was to live for ever keeps its time.
+# The longest life of a retried message. One without an end keeps its time.
 LONGEST_SECOND_LIFE = timedelta(days=366)
 # A delivery keeps its first attempts and events, and its last ones; between them the count is kept.
 KEPT_FIRST = 3
@@ -35,7 +35,7 @@ KEPT_LAST = 17
 
 
 class Status(StrEnum):
-    """Where a delivery is in its life."""
+    """The states of a delivery."""
 
     SCHEDULED = "scheduled"  # not due yet
     QUEUED = "queued"  # waiting for a worker
@@ -44,7 +44,7 @@ class Status(StrEnum):
     HELD = "held"  # waiting for a person
     SENT = "sent"  # a relay has taken it for at least one recipient
     FAILED = "failed"  # refused for good, for every recipient
-    EXPIRED = "expired"  # too old to be of use
+    EXPIRED = "expired"  # not sent before `expires_at`
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"  # a newer one of its collapse key took its place
 
@@ -58,13 +58,13 @@ class Status(StrEnum):
 
 
 WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.DEFERRED})
-# What a person may have tried again; also one that is sent, but not to all.
+# What a person can retry; also a delivery that was sent to some recipients only.
 RETRYABLE = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.HELD})
 FINAL = frozenset({Status.SENT, Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.SUPERSEDED})
 
 
 class Priority(IntEnum):
-    """The lane a delivery waits in. The lower goes first."""
+    """Which deliveries are claimed first: those with the lower value."""
 
     URGENT = 0
     NORMAL = 1
@@ -72,7 +72,7 @@ class Priority(IntEnum):
 
 
 class OnUncertain(StrEnum):
-    """What to do when nobody can know whether the relay took the message."""
+    """What to do when it is unknown whether the relay accepted the message."""
 
     RESEND = "resend"
     HOLD = "hold"
@@ -83,7 +83,7 @@ class Route(StrEnum):
 
     RELAY = "relay"  # the configured SMTP relays
     GATEWAY = "gateway"  # the same relays, to a carrier's gateway, text by text
-    SIMULATOR = "simulator"  # the built-in one, which makes up outcomes
+    SIMULATOR = "simulator"  # the built-in simulator of outcomes
     PROVIDER = "provider"  # an SMS provider by HTTP
 
 
@@ -97,7 +97,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
 
 
 class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message's way to its recipients, and how far it has come."""
+    """One message on its way to its recipients."""
 
     id: str
     channel: str
@@ -108,24 +108,24 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: datetime
     due_at: datetime
     expires_at: datetime
-    send_at: datetime | None = None  # when it was to leave; None: at once
+    send_at: datetime | None = None  # when the caller wanted it sent; None: at once
     status: Status = Status.QUEUED
     route: Route = Route.RELAY
     priority: Priority = Priority.NORMAL
     on_uncertain: OnUncertain = OnUncertain.RESEND
     smtputf8: bool = False
-    tries: int = 0  # attempts that were charged
-    uncertain: int = 0  # times that nobody could know whether the relay took it
+    tries: int = 0  # attempts that count against the message
+    uncertain: int = 0  # attempts with an unknown outcome
     attempts: tuple[Attempt, ...] = ()
     attempts_dropped: int = 0  # left out between the first and the last that are kept
     events: tuple[Event, ...] = ()
     events_dropped: int = 0
     finished_at: datetime | None = None
     reason: str = ""  # why it is held or ended as it did
-    handed_to: str = ""  # "gateway": a carrier's; nobody knows what came of it there
+    handed_to: str = ""  # "gateway": a carrier's gateway, which does not report delivery
     warnings: tuple[str, ...] = ()
     key: str = ""  # name of the API key that sent it; empty: anonymous
-    by: str = ""  # who sent it, where that is more than the key: `monitor:shop`
+    by: str = ""  # who sent it, if that is not the key alone: `monitor:shop`
     user_id: str = ""
     reference: str = ""
     tags: tuple[str, ...] = ()
@@ -135,12 +135,12 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def accepted_by(self) -> str:
-        """Who handed it in, as an event's `by` has it."""
+        """Who sent the message, in the form of an event's `by`."""
         return self.by or (f"key:{self.key}" if self.key else "anonymous")
 
     @property
     def pending(self) -> Envelope:
-        """The envelope for the next try: whoever was neither reached nor lost."""
+        """The envelope of the next attempt: recipients neither accepted nor refused."""
         return Envelope(
             self.sender,
             tuple(
@@ -153,7 +153,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def wanted_at(self) -> datetime:
-        """Since when it should leave: its acceptance, its `send_at`, or a person's word."""
+        """The time from which delivery is wanted: acceptance, `send_at`, or a person's send-now."""
         retried = [event.at for event in self.events if event.what == "retried"]
         if retried:
             return max(retried)
@@ -164,15 +164,15 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def partial(self) -> bool:
-        """Whether some recipients have it and others never will."""
+        """Whether some recipients were accepted and all others were refused."""
         states = {recipient.status for recipient in self.recipients}
         return self.status is Status.SENT and RecipientStatus.REFUSED in states
 
     @property
     def relay_backoff(self) -> float:
         """
-        Seconds to leave a message alone after one more failure of its relay: the relay's
-        breaker sets the pace, this only keeps one message from being tried in a circle.
+        Seconds before this message is tried again after its relay failed. The breaker decides when
+        the relay may be used; this only keeps one message from spinning.
         """
         failures = 0
         for attempt in reversed(self.attempts):
@@ -183,12 +183,12 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def held_at(self) -> datetime:
-        """Since when it is held, where it is: the last that happened to it."""
+        """Since when the delivery is held: the time of its last event."""
         ended = (each.started_at + timedelta(seconds=each.seconds) for each in self.attempts[-1:])
         return max((self.due_at, *ended, *(each.at for each in self.events[-1:])))
 
     def after(self, attempt: Attempt, *, retry_at: datetime, now: datetime) -> "Delivery":
-        """The delivery once an attempt has been made, tried again at `retry_at` if need be."""
+        """The delivery after an attempt. It is tried again at `retry_at` if any are pending."""
         tried = replace(
             self._with(attempt),
             recipients=tuple(recipient.after(attempt) for recipient in self.recipients),
@@ -207,8 +207,8 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def expired(self, now: datetime, trouble: str = "") -> "Delivery":
         """
-        The delivery when it is too old, because of `trouble` if it was never tried. Recipients
-        that have it already make it `sent`.
+        The delivery when its time is over; `trouble` is the reason if it was never tried. If some
+        recipients were accepted, it becomes `sent`.
         """
         reason = "expired before a relay took it"
         if self.attempts:
@@ -231,11 +231,11 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def released(self) -> "Delivery":
-        """The delivery given back unsent by a worker that had claimed it."""
+        """The delivery, given back unsent by the worker that had claimed it."""
         return replace(self, status=Status.DEFERRED if self.attempts else Status.QUEUED)
 
     def recovered(self, now: datetime) -> "Delivery":
-        """The delivery found `sending` after a crash: nobody knows whether it left."""
+        """The delivery, found as `sending` after a crash: it is unknown whether it was sent."""
         found = replace(self, uncertain=self.uncertain + 1).with_event(
             now, "recovered", "the process died while it sent the message"
         )
@@ -244,13 +244,13 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return replace(found, status=Status.QUEUED, due_at=now)
 
     def held(self, reason: str) -> "Delivery":
-        """The delivery set aside until a person has looked at it."""
+        """The delivery, set aside until a person decides."""
         return replace(self, status=Status.HELD, reason=reason)
 
     def retried(self, now: datetime, by: str = "") -> "Delivery":
         """
-        The delivery put back in the queue by a person, its lost recipients forgiven.
-        Raises WrongState unless it has ended without reaching everybody, or is held.
+        The delivery, put back in the queue by a person. Refused recipients are pending again.
+        Raises WrongState unless the delivery is held, or ended without reaching all recipients.
         """
         if self.status not in RETRYABLE and not self.partial:
             raise WrongState(f"a message that is {self.status} cannot be retried")
@@ -272,15 +272,15 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ).with_event(now, "retried", by=by)
 
     def hurried(self, now: datetime, by: str = "") -> "Delivery":
-        """The delivery made due at once by a person. Raises WrongState unless it waits."""
+        """The delivery, made due at once by a person. Raises WrongState unless it waits."""
         if not self.status.waiting:
             raise WrongState(f"a message that is {self.status} cannot be sent now")
         return replace(self, status=Status.QUEUED, due_at=now).with_event(now, "hurried", by=by)
 
     def dated(self, content: bytes) -> bytes:
         """
-        The content as it leaves. A scheduled mail's Date is when it was to be sent; where a
-        person has had it sent before, it is that time: the future is no date for a mail.
+        The content with the right Date: a scheduled mail has the time when it was to be sent, or
+        the time of an earlier send-now, because a mail should not have a Date in the future.
         """
         if not self.events or self.channel != "email":
             return content
@@ -288,12 +288,12 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return content if hurried is None else dated_by(content, hurried)
 
     def undecided(self, now: datetime) -> "Delivery":
-        """The delivery when it was held for so long that nobody will decide any more."""
+        """The delivery, expired because nobody decided while it was held."""
         given_up = replace(self.expired(now), reason=f"held, and nobody decided: {self.reason}")
         return given_up.with_event(now, "given_up", "held for NOTIFIER_HELD_RETENTION")
 
     def cancelled(self, now: datetime, by: str = "") -> "Delivery":
-        """The delivery called off before it is sent. Raises WrongState once it is on its way."""
+        """The delivery, cancelled before it was sent. Raises WrongState once it is being sent."""
         if not self.status.waiting and self.status is not Status.HELD:
             raise WrongState(f"a message that is {self.status} cannot be cancelled")
         return replace(
@@ -301,13 +301,13 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ).with_event(now, "cancelled", by=by)
 
     def superseded(self, now: datetime, by: str) -> "Delivery":
-        """The delivery made pointless by a newer one with the same collapse key."""
+        """The delivery, replaced by a newer one with the same collapse key."""
         return replace(
             self, status=Status.SUPERSEDED, reason=f"superseded by {by}", finished_at=now
         )
 
     def with_event(self, at: datetime, what: str, detail: str = "", *, by: str = "") -> "Delivery":
-        """The delivery, and in its timeline that this happened to it."""
+        """The delivery with another event in its timeline."""
         events, dropped = _kept((*self.events, Event(at, what, detail, by)))
         return replace(self, events=events, events_dropped=self.events_dropped + dropped)
 
@@ -317,7 +317,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def doubt(self) -> str:
-        """Why it must not be sent again without a person's word; empty if it may be."""
+        """Why only a person may have the delivery sent again; empty: it may be sent again."""
         if self.on_uncertain is OnUncertain.HOLD:
             return "the relay may already have the message, and on_uncertain is hold"
         if self.uncertain >= MAX_UNCERTAIN:
@@ -325,7 +325,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ""
 
     def settled(self, now: datetime, reply: str) -> "Delivery":
-        """The delivery once nobody is left to be tried."""
+        """The delivery with its final status if no recipient is pending."""
         reached = any(each.status is RecipientStatus.ACCEPTED for each in self.recipients)
         return replace(
             self,
@@ -339,7 +339,7 @@ T = TypeVar("T")
 
 
 def _kept(all_of_them: tuple[T, ...]) -> tuple[tuple[T, ...], int]:
-    """The first and the last ones, and how many between them are dropped."""
+    """The first and last items, and how many items between them are dropped."""
     dropped = len(all_of_them) - KEPT_FIRST - KEPT_LAST
     if dropped <= 0:
         return all_of_them, 0

@@ -1,11 +1,11 @@
-"""How files and their names last through a power cut."""
+"""Make files and their names survive a power cut."""
 
 import os
 from pathlib import Path
 
 
 def sync(path: Path) -> None:
-    """Write a file, or the names in a folder, to the disk for good. Raises OSError."""
+    """Flush a file, or the names in a folder, to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Domains as DNS and SMTP have them: one way to write each, wherever a domain is compared."""
+"""Domains in the form of DNS and SMTP: one spelling wherever domains are compared."""
 
 import email_validator
 from email_validator import EmailSyntaxError
@@ -6,15 +6,15 @@ from email_validator.syntax import validate_email_domain_name
 
 SIMULATOR_DOMAIN = "simulator.notifier"  # addresses there are played by `capture.simulator`
 
-# Internal mail lives under `localhost`, `.test` and `.local` too: the relay decides.
+# Internal mail uses `localhost`, `.test` and `.local`, too: the relay decides about them.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
 def domain_to_ascii(domain: str) -> str:
     """
-    A domain in lower case, each label that is not ASCII as an A-label: IDNA 2008 (RFC 5891)
-    after the mapping of UTS 46, so `ß` stays a letter of its own. Where it is ASCII it is only
-    put in lower case, not judged. Raises ValueError.
+    A domain in lower case, each label that is not ASCII as an A-label (IDNA 2008, RFC 5891, after
+    the mapping of UTS 46, so `ß` stays a letter). An ASCII domain is put in lower case and not
+    checked. Raises ValueError.
     """
     if domain.isascii():
         return domain.lower()

@@ -65,7 +65,7 @@ class Fault(Struct, frozen=True):
 
 
 class InvalidMessage(Rejected):
-    """The message cannot be sent; `faults` says why, field by field."""
+    """The message cannot be sent; `faults` names each wrong field."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults))
@@ -73,14 +73,14 @@ class InvalidMessage(Rejected):
 
 
 class MessageNotFound(Rejected):
-    """No message has that id."""
+    """There is no message with this id."""
 
     def __init__(self, id: str) -> None:
         super().__init__(f"no message has the id {id!r}")
 
 
 class WrongState(Rejected):
-    """The message's state forbids what was asked."""
+    """The message's state does not allow the request."""
 
 
 class IdempotencyMismatch(Rejected):

@@ -1,4 +1,4 @@
-"""How often something took how long, in a few counters."""
+"""A histogram: how often something took how long, in a few counters."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 class Histogram:
     """
-    Counts values by upper bounds, the way Prometheus has its histograms. One thread observes;
-    others may read meanwhile, and see a moment's figures at most one value apart.
+    Counts values by upper bounds, in the way of Prometheus. One thread observes. Others may read at
+    the same time; what they read is off by at most one value.
     """
 
     __slots__ = ("bounds", "counts", "total")

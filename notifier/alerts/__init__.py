@@ -1,8 +1,8 @@
 """
-Tell a person what is wrong, by another channel than the queue that may be stuck.
+Alerts: tell a person what is wrong, by other channels than the queue, which may be stuck.
 
-`conditions` says what is wrong now; `channels` are the ways to tell it; `ledger` keeps what has
-been told.
+`conditions` finds what is wrong now, `channels` deliver alerts, and `ledger` remembers which alerts
+were delivered.
 """
 
 import asyncio
@@ -37,10 +37,12 @@ log = structlog.get_logger()
 
 class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
     """
-    Says what is wrong once on each channel, and again when it is over, whatever restarts come
-    between (but for a death just after telling, before the journal knows of it). A channel that is
-    closed is tried until it is open; what is over by then is not told on it at all. Of several
-    replicas each tells what is wrong with itself, and one of them what is wrong with all.
+    Delivers each alert once on each channel, and once more when its condition is over. Restarts
+    between do not change this, except a death right after a delivery, before the journal has it.
+
+    A channel that fails is tried until it works. A condition that is over by then is not announced
+    on it. Each replica announces its own conditions; of the conditions that all share, one replica
+    does.
     """
 
     def __init__(
@@ -59,10 +61,10 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         self._channels = channels_of(settings, relays, clock=clock)
         self._journal = journal
         self._host = socket.gethostname()
-        # A journal in a file is one process's, which may have another host name the next time.
+        # A journal in a file has one process, whose host name may be another one after a restart.
         alone = settings.journal.startswith("sqlite:")
         self._us = "" if alone else f"{self._host}:{settings.port}"
-        self._failing: dict[str, str] = {}  # channels, and why
+        self._failing: dict[str, str] = {}  # channel: why it fails
         self._looking: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -83,11 +85,11 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self._tell_news(channel, ledger)
-            except Exception:  # nobody would miss a channel on which nothing is told any more
+            except Exception:  # without supervision nobody would notice that alerts have stopped
                 log.exception("alerts_stumbled", channel=channel.name)
 
     async def _tell_news(self, channel: Channel, ledger: Ledger) -> None:
-        if not await ledger.refresh():  # what was told before us is not known yet
+        if not await ledger.refresh():  # the ledger could not be read yet
             return
         for alert in list(self._untold(ledger, self._health())):
             if alert.alert in SHARED:
@@ -96,8 +98,8 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
                 await self._tell(channel, ledger, alert)
 
     async def _tell_for_all(self, channel: Channel, ledger: Ledger, alert: Alert) -> None:
-        """Nobody else has told it, nor seen its end since we looked."""
-        with contextlib.suppress(JournalUnavailable):  # then at another look
+        """Whether no other replica has announced this condition, or its end, by now."""
+        with contextlib.suppress(JournalUnavailable):  # the next look tries again
             async with self._journal.alone(f"alerts-{channel.name}") as alone:
                 if alone and await ledger.refresh():
                     backlog = await self._journal.backlog()
@@ -137,7 +139,7 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         await ledger.note(name, alert.since if alert.state == "raised" else None)
 
     def _report_failure(self, channel: Channel, alert: Alert, reason: str) -> None:
-        """Once for each reason: it is tried every few seconds."""
+        """Log each reason once, because the delivery is tried every few seconds."""
         if self._failing.get(channel.name) != reason:
             self._failing[channel.name] = reason
             log.warning("alert_failed", alert=alert.alert, channel=channel.name, reason=reason)

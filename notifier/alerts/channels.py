@@ -1,4 +1,4 @@
-"""The ways by which a person can be told: an HTTP POST, and mail past the queue."""
+"""The channels of alerts: an HTTP POST, and mail that does not go through the queue."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from notifier.smtp import Relays
 
 
 class Alert(Struct, frozen=True):
-    """What is posted. `text` says it all in a sentence, as chat services show it."""
+    """The JSON of an alert. `text` is one whole sentence, as chat services show it."""
 
     alert: str  # relay_down, token_missing, messages_wait, messages_held, disk_low
     state: str  # raised, over
@@ -33,17 +33,17 @@ class Alert(Struct, frozen=True):
 
 
 class Channel(Protocol):
-    """One way to a person. `name` is that in the journal, where what was told is kept."""
+    """One way to reach a person. The ledger keeps its entries under `name`."""
 
     name: str
 
     async def tell(self, alert: Alert) -> None:
-        """Raises whatever keeps it from being told."""
+        """Deliver an alert. Raises whatever prevents it."""
         ...
 
 
 def channels_of(settings: Settings, relays: Relays, *, clock: Clock) -> list[Channel]:
-    """Those that are configured."""
+    """The configured channels."""
     channels: list[Channel] = []
     if settings.alert_url:
         channels.append(ByPost(settings.alert_url))
@@ -54,7 +54,7 @@ def channels_of(settings: Settings, relays: Relays, *, clock: Clock) -> list[Cha
 
 
 class ByPost:
-    """To a URL, as JSON."""
+    """POSTs alerts to a URL as JSON."""
 
     name = "url"
 
@@ -69,7 +69,7 @@ class ByPost:
 
 
 class ByMail:
-    """To an address, by a relay that works, and not through the queue."""
+    """Mails alerts to an address through a relay that works, without the queue."""
 
     name = "mail"
 
@@ -93,7 +93,7 @@ class ByMail:
 
 
 def _request(request: Request) -> None:
-    """Raises OSError where it is not taken."""
+    """POST the body. Raises OSError if the server does not accept it."""
     try:
         urlopen(request, timeout=10.0).close()  # noqa: S310 - http, the settings have seen to it
     except HTTPError as error:
@@ -102,7 +102,7 @@ def _request(request: Request) -> None:
 
 
 async def _in_thread(call: Callable[[], None]) -> None:
-    """In a thread of its own, which may hang without holding up anybody, nor our end."""
+    """Run the call in a daemon thread. If it hangs, it delays neither other tasks nor the end."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
@@ -120,7 +120,7 @@ async def _in_thread(call: Callable[[], None]) -> None:
             call()
         except Exception as trouble:  # noqa: BLE001 - whoever waits is told
             error = trouble
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(settle, error)
 
     threading.Thread(target=run, name="alert", daemon=True).start()

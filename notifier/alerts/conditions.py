@@ -127,7 +127,7 @@ class Conditions:
 
 
 def free_bytes(folder: str) -> int | None:
-    """Left for us on a folder's disk, as far as that can be found out."""
+    """Free space for this user on a folder's disk; None: it cannot be determined."""
     with contextlib.suppress(OSError):
         found = os.statvfs(folder)
         return found.f_bavail * found.f_frsize

@@ -1,4 +1,4 @@
-"""What has been told on a channel, so that nothing is told twice, and each end is."""
+"""Which alerts were delivered on a channel, so that each alert and its end are delivered once."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,16 +8,17 @@ from notifier.alerts.conditions import SHARED, Name
 from notifier.errors import NotifierError
 from notifier.journal import Journal
 
-# Before the owner, the channel and the name of an alert, in the names of the journal's values.
+# The names of the journal's values: this prefix, the owner, the channel, the alert's name.
 PREFIX = "alert:"
 ALL = "all"
 
 
 class Ledger:
     """
-    Since when it has been wrong, by name. It is kept in the journal, as well as that can be
-    written: what cannot be written yet is known here, and written later. `us` is who we are
-    among replicas; empty: there are none.
+    The alerts that are raised on one channel, with the time since when.
+
+    They are kept in the journal. While the journal cannot be written they are kept in memory and
+    written later. `us` names this replica; it is empty if there are no replicas.
     """
 
     def __init__(self, journal: Journal, channel: str, *, us: str) -> None:
@@ -29,7 +30,10 @@ class Ledger:
         self._known = False
 
     async def refresh(self) -> bool:
-        """Read it anew, as others may have told it. False: it has never been read yet."""
+        """
+        Read the ledger again, because other replicas write it, too. False: it was never readable
+        yet.
+        """
         with contextlib.suppress(NotifierError):
             for name, since in list(self._unsaved.items()):
                 await self._save(name, since)
@@ -44,7 +48,7 @@ class Ledger:
         return list(self._since.items())
 
     async def note(self, name: Name, since: datetime | None) -> None:
-        """It has been told; None: also that it is over."""
+        """Note that an alert was delivered. None: that its end was delivered."""
         if since is None:
             self._since.pop(name, None)
         else:

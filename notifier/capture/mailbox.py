@@ -1,4 +1,4 @@
-"""Where caught mail is kept: a folder with one file for each mail."""
+"""The mailbox: a folder with one file for each caught mail."""
 
 import asyncio
 import contextlib
@@ -99,7 +99,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
     async def put(
         self, source: bytes, *, sender: str, recipients: Sequence[str], client: str = "localhost"
     ) -> str:
-        """Keep a mail and tell its id; once this returns it is on disk. Raises OSError."""
+        """Keep a mail and return its id. Once this returns, the mail is on disk. Raises OSError."""
         id = self._new_id()
         envelope = stamped(
             b"", id=id, at=_at(id), sender=sender, recipients=recipients, client=client
@@ -108,7 +108,9 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         writing = asyncio.get_running_loop().run_in_executor(self._threads, write)
         self._writing.add(writing)
         writing.add_done_callback(partial(self._written, id))
-        await asyncio.shield(writing)  # or else a client that hangs up would leave it uncounted
+        await asyncio.shield(
+            writing
+        )  # else the mail of a client that hangs up would not be counted
         if surplus := self._surplus():
             await self._run(partial(_remove, self._paths(surplus)))
         return id
@@ -116,7 +118,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
     async def list(
         self, *, limit: int = 50, before: str | None = None, q: str = "", caller: str = ""
     ) -> Summaries:
-        """The newest first, older than the id `before`, in which `q` occurs in any letter case."""
+        """The newest mails first, older than the id `before`, that contain `q` in either case."""
         end = len(self._ids) if before is None else bisect_left(self._ids, before)
         ids = self._ids[end - 1 :: -1] if end else []
         return await self._readers.run(caller, partial(self._search, ids, limit, q.casefold()))
@@ -128,19 +130,19 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         return await self.look(id, lambda mail: mail.caught(id=id, at=_at(id)), caller=caller)
 
     async def source(self, id: str, *, caller: str = "") -> bytes | None:
-        """The file as it is: the mail with its envelope on top. RFC 5322."""
+        """The file: the mail with its envelope in front. RFC 5322."""
         if id not in self._sizes:
             return None
         return await self._readers.run(caller, partial(_content, self._path(id)))
 
     async def attachment(self, id: str, number: int, *, caller: str = "") -> File | None:
-        """All of it comes from the mail: serve it as a download, never to be shown in place."""
+        """One attachment. Its type and name come from the mail: serve it only as a download."""
         return await self.look(id, lambda mail: mail.attachment(number), caller=caller)
 
     async def look(
         self, id: str, see: Callable[[OpenedMail], T | None], *, caller: str = ""
     ) -> T | None:
-        """What `see` returns for a mail; it is called in a thread."""
+        """Return what `see` makes of a mail. `see` runs in a thread."""
         if id not in self._sizes:
             return None
         return await self._readers.run(caller, partial(_seen, self._path(id), see))
@@ -172,7 +174,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
             listener(id)
 
     def _surplus(self) -> Sequence[str]:
-        """Forget the oldest that are too many, and return their ids."""
+        """Forget the oldest mails above the limits, and return their ids."""
         gone = []
         while len(self._ids) > 1 and (len(self._ids) > self._keep or self._total > self._limit):
             gone.append(self._ids.pop(0))
@@ -191,7 +193,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
     # In the threads.
 
     def _summed_up(self, id: str) -> Summary | None:
-        """None: somebody has removed the file."""
+        """The summary of one file. None: the file was removed by somebody else."""
         return _seen(self._path(id), lambda mail: mail.summary(id=id, at=_at(id)))
 
     def _search(self, ids: Sequence[str], limit: int, word: str) -> Summaries:
@@ -211,7 +213,7 @@ def _at(id: str) -> datetime:
 
 
 def _found(folder: Path) -> dict[str, int]:
-    """Ids and sizes of what is in the folder, without what a crash has left half written."""
+    """Ids and sizes of the files in the folder; removes files that a crash left half written."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     sizes = {}
     for path in folder.iterdir():

@@ -1,6 +1,6 @@
 """
-What a caught mail says. Any bytes can be read: a broken mail is shown as far as possible, and
-nothing is raised.
+Read a caught mail. Any bytes can be read: a broken mail is shown as far as possible, and nothing is
+raised.
 """
 
 import re
@@ -15,7 +15,7 @@ from msgspec import Struct
 from notifier.capture.parts import LONGEST_PARSED_HEADER, POLICY, Part, or_else, parts_of
 from notifier.characters import CONTROL
 
-# Codecs that are no charset of text, or that take quadratic time over what they are given.
+# Codecs that are not charsets, or that take quadratic time.
 REFUSED_CHARSETS = frozenset(
     {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"}
 )
@@ -23,7 +23,7 @@ LONGEST_TEXT = 1_000_000  # characters that are shown of a text or of HTML; the 
 GIST = 200  # characters of the text in a list
 MOST_LISTED = 50  # recipients in a list, as many as a message of ours has
 
-# What we put on top: Return-Path, each Delivered-To, and our own Received to end it.
+# The lines that this mailbox puts in front: Return-Path, each Delivered-To, and one Received.
 _TRACE = re.compile(
     rb"Return-Path: <([^\r\n]*)>\r\n((?:Delivered-To: [^\r\n]*\r\n)*)Received: [^\r\n]*\r\n"
 )
@@ -40,14 +40,14 @@ class CaughtAttachment(Struct, frozen=True, kw_only=True):
 
 
 class Caught(Struct, frozen=True, kw_only=True):
-    """A mail that reached the mailbox."""
+    """A mail in the mailbox."""
 
     id: str
     at: datetime
     sender: str  # of the envelope, as the recipients are
     recipients: tuple[str, ...]
     subject: str
-    size: int  # octets, without what we put on top
+    size: int  # octets, without the lines in front
     text: str
     html: str
     headers: tuple[tuple[str, str], ...]
@@ -55,7 +55,7 @@ class Caught(Struct, frozen=True, kw_only=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What a list says of a mail."""
+    """A mail as a list shows it."""
 
     id: str
     at: datetime
@@ -68,7 +68,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class File(Struct, frozen=True):
-    """An attachment with what is in it."""
+    """An attachment with its content."""
 
     about: CaughtAttachment
     content: bytes
@@ -111,7 +111,7 @@ class OpenedMail:
 
     def __init__(self, kept: bytes) -> None:
         self.sender, self.recipients, start = _envelope(kept)
-        self.size = len(kept) - start  # octets, without what we put on top
+        self.size = len(kept) - start  # octets, without the lines in front
         self._header, parts = parts_of(kept, start)
         self._text: Part | None = None
         self._html: Part | None = None
@@ -190,13 +190,13 @@ class OpenedMail:
         )
 
     def mentions(self, word: str) -> bool:
-        """Whether it occurs in what a list and the mail's view show, in any letter case."""
+        """Whether the words occur in what the list and the mail's view show, in either case."""
         texts = (self.subject, self.sender, *self.recipients, self.text, self.html)
         return any(word in text.casefold() for text in texts)
 
 
 def read(kept: bytes, *, id: str, at: datetime) -> Caught:
-    """What a kept mail says."""
+    """The contents of a kept mail."""
     return OpenedMail(kept).caught(id=id, at=at)
 
 
@@ -206,7 +206,7 @@ def attachment(kept: bytes, number: int) -> File | None:
 
 
 def _is_text(part: Part) -> bool:
-    """Whether it is shown as text, not offered as a file."""
+    """Whether a part is shown as text and not offered as a file."""
     if not part.kind.startswith(("text/", "multipart/")):  # a multipart without a part in it
         return False
     header = part.header
@@ -247,7 +247,7 @@ def _text(part: Part | None, *, most: int = LONGEST_TEXT) -> str:
 
 
 def _whole(text: str) -> str:
-    """Without half characters, which neither JSON nor UTF-8 can hold."""
+    """The text without lone surrogates, which neither JSON nor UTF-8 can hold."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -1,9 +1,9 @@
 """
-Where the parts of a mail are. RFC 2045 and RFC 2046, for any bytes.
+Find the parts of a mail. RFC 2045 and RFC 2046, for any bytes.
 
-The standard library's parser makes an object of every line and of every part, and takes quadratic
-time over parts within parts. Here a mail is searched in place: what it takes follows from the
-mail's size, whatever the mail is made of, and a part is decoded when somebody asks for it.
+The standard library's parser makes an object for every line and every part, and takes quadratic
+time for nested parts. This one searches the mail in place, so its time follows from the mail's
+size. A part is decoded only when it is asked for.
 """
 
 import binascii
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 T = TypeVar("T")
 
-# What exceeds these is shown as it came.
+# Header fields above these limits are shown undecoded.
 LONGEST_PARSED_HEADER = 4000  # characters; the standard library takes quadratic time over them
 LARGEST_HEAD = 64 * 1024  # octets
 MOST_PARTS = 1000
@@ -33,7 +33,7 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
 class _Policy(policy.EmailPolicy):
-    """The default one, within limits."""
+    """The default policy with limits."""
 
     def header_fetch_parse(self, name: str, value: str) -> str:
         if len(value) > LONGEST_PARSED_HEADER:
@@ -98,8 +98,8 @@ def parts_of(source: bytes, start: int) -> tuple[Message, list[Part]]:
 
 def or_else(otherwise: T, ask: Callable[[], T]) -> T:
     """
-    The answer, or something else where there is none: on broken mail the standard library
-    raises whatever comes, IndexError, LookupError and RecursionError among them.
+    The result of a call, or `other` if it raises. On broken mail the standard library raises many
+    kinds of exceptions, IndexError, LookupError and RecursionError among them.
     """
     try:
         return ask()
@@ -134,7 +134,7 @@ def _blank_line(source: bytes, start: int, end: int) -> tuple[int, int]:
 def _between(
     source: bytes, line: bytes, begin: int, end: int, room: int
 ) -> Iterator[tuple[int, int]]:
-    """Where the parts between lines of a boundary begin and end; at most so many."""
+    """Where the parts between the lines of a boundary begin and end; at most `most` parts."""
     opened: int | None = None
     place, hits = begin - 1, 0
     while room > 0 and hits < 10 * MOST_PARTS:
@@ -159,7 +159,7 @@ def _between(
 
 
 def _next_line(source: bytes, line: bytes, place: int, end: int) -> int:
-    """Where the next line that begins so begins, of those that end no sooner than `place`."""
+    """Where the next line with this beginning starts, among those that end at `place` or later."""
     if place < 0 or source.startswith(line, place + 1, end):
         return place + 1 if source.startswith(line, place + 1, end) else -1
     found = source.find(b"\n" + line, place, end)
@@ -167,7 +167,7 @@ def _next_line(source: bytes, line: bytes, place: int, end: int) -> int:
 
 
 def _before(source: bytes, begin: int, place: int) -> int:
-    """The end of what stands before a boundary, whose line break is the boundary's."""
+    """Where the content before a boundary ends: the line break belongs to the boundary."""
     end = place
     if end > begin and source[end - 1 : end] == b"\n":
         end -= 1

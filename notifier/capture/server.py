@@ -1,4 +1,4 @@
-"""An SMTP server on loopback that puts what it takes into the mailbox."""
+"""An SMTP server on loopback that puts mail into the mailbox."""
 
 import asyncio
 import contextlib
@@ -20,10 +20,10 @@ HOST = "127.0.0.1"
 DOT = b"\r\n.\r\n"
 LARGEST = 64 * 1024 * 1024  # octets of one mail
 NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, section 4.5.5
-# Each connection costs us both ends; there is no other sender to leave places for.
+# Both ends of each connection are in this process, and there is no other sender.
 CONNECTIONS = 16
 MESSAGES_PER_CONNECTION = 10_000
-# What a client of SMTP may say first. Another one speaks HTTP, because a web page told it to.
+# The first words of SMTP clients. Others speak HTTP, because a web page made a browser do so.
 GREETINGS = (b"EHLO", b"HELO", b"NOOP", b"QUIT", b"RSET")
 SILENT_SECONDS = 10.0  # for a client that has not logged in
 USERNAME = "notifier"
@@ -32,10 +32,10 @@ log = structlog.get_logger()
 
 
 class Taker(Protocol):
-    """Decides what becomes of recipients and mails, by an SMTP reply."""
+    """Decides by SMTP replies which recipients and mails are accepted."""
 
     def rcpt(self, address: str) -> str:
-        """The refusal of a recipient; empty: there is none."""
+        """The reply that refuses a recipient; empty: the recipient is accepted."""
         ...
 
     async def data(self, mail: "Mail") -> str | None:
@@ -54,7 +54,7 @@ class Mail:
         self.client = session.host_name or ""
 
     async def keep(self, mailbox: Mailbox) -> str:
-        """Put it into the mailbox, and say so as SMTP does."""
+        """Put the mail into the mailbox, and return the SMTP reply."""
         id = await mailbox.put(
             self.source, sender=self.sender, recipients=self.recipients, client=self.client
         )
@@ -75,7 +75,7 @@ class _Handler:
         address: str,
         options: list[str],
     ) -> str:
-        """Refuse mail from other processes, which could else write into the mailbox."""
+        """Refuse mail from other processes, which could otherwise write into the mailbox."""
         if not session.authenticated:
             return "530 5.7.0 only notifier itself may send here, and it logs in"
         envelope.mail_from = address
@@ -141,7 +141,10 @@ class _Content:
         self._octets = bytearray(b"\r\n")  # so that a dot on the first line ends it, too
 
     def feed(self, data: bytes) -> bytes | None:
-        """None: more is to come; else what comes behind the dot. RFC 5321, section 4.1.1.4."""
+        """
+        Take more octets. None: the content is not complete; else the octets after the final dot.
+        RFC 5321, section 4.1.1.4.
+        """
         before = len(self._octets)
         self._octets += data
         end = self._octets.find(DOT, max(before - len(DOT) + 1, 0))
@@ -168,7 +171,7 @@ def _without_stuffing(content: bytes) -> bytes:
 
 
 class _Connection(SMTP):
-    """aiosmtpd's protocol. It is listed while it lives, and refuses what is not SMTP."""
+    """aiosmtpd's protocol, listed while open. It closes connections that do not speak SMTP."""
 
     def __init__(self, taker: Taker, peers: "set[asyncio.WriteTransport]", secret: str) -> None:
         self._handler = _Handler(taker)
@@ -180,20 +183,22 @@ class _Connection(SMTP):
             timeout=SILENT_SECONDS,
             data_size_limit=LARGEST,
             enable_SMTPUTF8=True,
-            hostname="localhost",  # or else it asks the resolver, and waits
+            hostname="localhost",  # else it would ask the resolver, and wait
             ident="notifier",
         )
         self._peers = peers
-        self._begin: bytes | None = b""  # what has come of the first word; None: it is a good one
+        self._begin: bytes | None = (
+            b""  # the beginning of the first word; None: the word was checked
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not to be asserted: a transport of uvloop's is one in all but its class.
+        # No assert: uvloop's transports have another base class.
         self._peer: asyncio.WriteTransport = transport  # type: ignore[assignment]  # see above
         self._peers.add(self._peer)
         super().connection_made(transport)
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  aiosmtpd's name
-        """As aiosmtpd's own, in octets."""
+        """DATA as in aiosmtpd, but with octets instead of lines."""
         envelope, session = self.envelope, self.session
         if arg or envelope is None or session is None or not envelope.rcpt_tos:
             await self.push("501 5.5.4 syntax: DATA" if arg else "503 5.5.1 need RCPT first")
@@ -229,7 +234,7 @@ class _Connection(SMTP):
         return super().data_received(data)
 
     def stay(self) -> None:
-        """Wait as long as SMTP asks for, from the next command on. RFC 5321, section 4.5.3.2.7."""
+        """Allow as much time for the next command as SMTP asks for. RFC 5321, section 4.5.3.2.7."""
         self._timeout_duration = 300.0
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -253,8 +258,10 @@ def _log_in(
 
 class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
     """
-    An SMTP server on a free port of loopback, between `open` and `close`. It takes mail only from
-    a client that knows its secret, which is new each time: from this process.
+    An SMTP server on a free loopback port, between `open` and `close`.
+
+    It accepts mail only from clients that know its secret. The secret is new at each start, so
+    these clients are in this process.
     """
 
     def __init__(self, name: str, taker: Taker) -> None:
@@ -272,7 +279,7 @@ class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
 
     @property
     def spec(self) -> RelaySpec:
-        """How to reach it, as any other relay."""
+        """The RelaySpec by which this server is used like any other relay."""
         return RelaySpec(
             name=self._name,
             host=HOST,
@@ -284,8 +291,8 @@ class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
         )
 
     async def open(self) -> None:
-        # It logs every command at `info`, and each login as something of its own that is to
-        # go: what happens is in the attempts already.
+        # aiosmtpd logs every command at `info`, and warns at each login of something that it will
+        # remove. The attempts already tell what happens.
         logging.getLogger("mail.log").setLevel(logging.ERROR)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: _Connection(self._taker, self._peers, self._secret), HOST, 0
@@ -323,8 +330,8 @@ class _KeepEverything:
 
 class Capture(Listener):
     """
-    A relay that takes everything and passes on nothing. A mail that was answered 250 is in
-    the mailbox. Given a folder, it opens and closes the mailbox itself.
+    A relay that accepts everything and forwards nothing. A mail that was answered with 250 is in
+    the mailbox. If a folder is given, this opens and closes the mailbox itself.
     """
 
     def __init__(self, inbox: Path | Mailbox) -> None:

@@ -35,7 +35,7 @@ KNOWN = ", ".join(f"{name}@{SIMULATOR_DOMAIN}" for name in ROLES)
 
 
 def played_by(address: str) -> Role | None:
-    """None: nobody knows this recipient."""
+    """The role of a recipient's name. None: there is no such role."""
     local, _, domain = address.lower().rpartition("@")
     if domain != SIMULATOR_DOMAIN:
         return Role.SUCCESS
@@ -58,7 +58,7 @@ class _Play:
                 return ""
 
     async def data(self, mail: Mail) -> str | None:
-        # The mail is known only now, so 451 cannot be said earlier.
+        # Only the content tells which mail this is, so 451 cannot be said earlier.
         if self._first(Role.TEMP_FAIL, mail):
             return "451 4.3.0 simulated: try again"
         if Role.SLOW in map(played_by, mail.recipients):
@@ -67,7 +67,7 @@ class _Play:
         return None if self._first(Role.DROP_AFTER_DOT, mail) else kept
 
     def _first(self, role: Role, mail: Mail) -> bool:
-        """Whether this mail comes for the first time to somebody with this role."""
+        """Whether this is the first time that this mail comes to a recipient with this role."""
         players = [address for address in mail.recipients if played_by(address) is role]
         if not players:
             return False
@@ -80,13 +80,13 @@ class _Play:
 
 
 def _identity(source: bytes) -> bytes:
-    """The Message-ID, or where there is none the content."""
+    """The Message-ID, or the content's digest if there is none."""
     found = _MESSAGE_ID.search(source.partition(b"\r\n\r\n")[0])
     return found[1] if found else hashlib.sha256(source).digest()
 
 
 class Simulator(Listener):
-    """A relay that answers as the recipient's name says. What it accepts is in the mailbox."""
+    """A relay that answers as the recipient's name says. Mail that it accepts is in the mailbox."""
 
     def __init__(self, mailbox: Mailbox, *, slow: float = SLOW_SECONDS) -> None:
         super().__init__("simulator", _Play(mailbox, slow))

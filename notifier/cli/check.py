@@ -24,11 +24,11 @@ from notifier.supervisor import Supervisor
 
 
 class CheckFailed(NotifierError):
-    """At least one relay would not take our mail now."""
+    """At least one relay does not accept mail now."""
 
 
 class Checked(Struct, frozen=True):
-    """What was found at one relay, step by step."""
+    """The findings at one relay, step by step."""
 
     relay: str
     host: str
@@ -80,7 +80,7 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
 async def _findings(
     spec: RelaySpec, sender: Envelope | None, granted: Mapping[str, Grant]
 ) -> AsyncIterator[Finding]:
-    """What each step shows; a relay with a token gets one that is as new as it can be."""
+    """The finding of each step. A relay with OAuth gets the newest token."""
     async with contextlib.AsyncExitStack() as parts:
         tokens = None
         if spec.name in granted:

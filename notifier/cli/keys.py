@@ -118,7 +118,7 @@ def _scopes(key: Key, between: str) -> str:
 
 
 def _shown(key: Key, now: datetime) -> dict[str, Any]:
-    """All of a key but its hash, which nobody needs."""
+    """The fields of a key without its hash."""
     shown: dict[str, Any] = msgspec.to_builtins(key)
     del shown["sha256"]
     scopes = [scope.value for scope in KeyScope if scope in key.scopes]

@@ -21,20 +21,20 @@ if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
 
 
 class Transport(Protocol):
-    """Whatever can offer an envelope to somebody, and say what came of it."""
+    """Offers an envelope to somebody, and says what the outcome is."""
 
     def room(self) -> int:
-        """How many more sends may start now. 0: all places are taken, or it rests."""
+        """How many more sends may start now. 0: no place is free, or the transport rests."""
         ...
 
     async def wait_for_room(self) -> None: ...
 
     async def send(self, envelope: Envelope, content: bytes) -> Attempt:
-        """Offer it once. Trouble is told in the attempt, not raised."""
+        """Offer the message once. Failures are in the returned attempt, not raised."""
         ...
 
     def abort_all(self) -> None:
-        """Cut off every send under way, so that it returns what is known of it."""
+        """Abort every send under way. Each returns with what is known of it."""
         ...
 
 
@@ -61,7 +61,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
 
     @property
     def zero_configuration(self) -> bool:
-        """Whether nothing leaves this machine."""
+        """Whether no mail leaves this machine."""
         return not self._settings.relays
 
     async def __aenter__(self) -> Self:
@@ -106,7 +106,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         )
 
     def named(self, name: str) -> "Relays | Provider":
-        """Whoever can pause what has this name; the relays where nobody has it."""
+        """The transport that can pause the relay of this name; the relays if there is none."""
         return self.provider if self.provider and self.provider.name == name else self.relays
 
     async def _tokens(self, parts: contextlib.AsyncExitStack) -> Mapping[str, Refreshed]:

@@ -1,4 +1,4 @@
-"""How many messages wait, how fast they leave, and whether the journal can be written."""
+"""The backlog's figures: messages that wait, their rate, and whether the journal is writable."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,13 @@ from notifier.journal import Backlog, Journal
 from notifier.supervisor import Supervisor
 
 REFRESH_SECONDS = 2.0  # how old the backlog's figures may be
-SHORTEST_LOOK_SECONDS = 0.1  # two looks at once would make a rate of the few that left between
+SHORTEST_LOOK_SECONDS = (
+    0.1  # a rate over a shorter time would be wrong by the few messages that left
+)
 
 
 class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
-    """The backlog's figures, read every other second between entering and leaving."""
+    """The backlog's figures, read every two seconds between entering and leaving."""
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
         self._journal = journal
         self._supervisor = supervisor
         self._clock = clock
-        self._monotonic = monotonic  # seconds, by a clock that nobody sets
+        self._monotonic = monotonic  # seconds, by the monotonic clock
         self._looked_at = monotonic()
         self._looking = asyncio.Lock()
 
@@ -49,7 +51,7 @@ class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
         await asyncio.gather(self._task, return_exceptions=True)
 
     def count(self, accepted: int) -> None:
-        """Count messages that the journal has just taken."""
+        """Add messages that the journal has just accepted."""
         self.waiting += accepted
         self.trouble = ""
 
@@ -59,7 +61,7 @@ class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Read the figures anew, as is done every other second."""
+        """Read the figures again."""
         async with self._looking:  # of two at once the second has its own span of time
             await self._look()
 
@@ -69,13 +71,13 @@ class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
             backlog = await self._journal.backlog()
             self.waiting += backlog.waiting - before
             now = self._monotonic()
-            # After an outage the last look may be long ago.
+            # After an outage the last reading may be long ago.
             seconds = max(now - self._looked_at, SHORTEST_LOOK_SECONDS)
             self.rate = max(0, before - backlog.waiting) / seconds
             self._looked_at = now
             self.backlog = backlog
             if self.trouble:
-                # Only a write shows whether it can be written again.
+                # Only a write shows whether the journal can be written again.
                 await self._journal.put("probe", self._clock().isoformat())
                 self.trouble = ""
         except NotifierError as error:

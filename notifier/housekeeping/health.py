@@ -1,4 +1,4 @@
-"""How the service fares, at a glance."""
+"""The state of the service at a glance."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ from notifier.smtp import RelayState
 
 
 class Health(Struct, frozen=True):
-    """Whether the service can accept messages, and how it fares."""
+    """Whether the service accepts messages, and its figures."""
 
     ready: bool
     reasons: tuple[str, ...]
@@ -18,8 +18,8 @@ class Health(Struct, frozen=True):
     counts: Mapping[Status, int]
     oldest_due_at: datetime | None
     paused: bool
-    warnings: tuple[str, ...] = ()  # what a person should mend, although it accepts messages
-    held_since: datetime | None = None  # the oldest that waits for a person
+    warnings: tuple[str, ...] = ()  # what a person should repair, although messages are accepted
+    held_since: datetime | None = None  # since when the oldest held message waits
     waiting: int = 0  # messages
     rate: float = 0.0  # messages that leave the backlog, a second
     trouble: str = ""  # why the journal cannot be written; empty: it can

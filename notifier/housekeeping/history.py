@@ -1,4 +1,4 @@
-"""What was accepted, sent and given up, minute by minute over the last day."""
+"""Accepted, sent and failed messages by the minute over the last day."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,8 @@ from notifier.journal import Journal, Minute
 from notifier.supervisor import Supervisor
 
 KEPT_MINUTES = 24 * 60
-SAVE_SECONDS = 10.0  # what a kill may cost, of figures alone
-LATE_MINUTES = 15  # so late may be what another replica says of a minute
+SAVE_SECONDS = 10.0  # the figures that a kill may lose
+LATE_MINUTES = 15  # how late another replica's figures of a minute may be
 
 # Bound once: Python 3.11 takes a tenth of a microsecond to find a member in its enum.
 QUEUED, SCHEDULED, SENDING = Status.QUEUED, Status.SCHEDULED, Status.SENDING
@@ -26,9 +26,10 @@ SENT, FAILED, EXPIRED = Status.SENT, Status.FAILED, Status.EXPIRED
 
 class History(contextlib.AbstractAsyncContextManager["History"]):
     """
-    Counts while it is open, and outlives a restart: each minute's figures are in the journal, for
-    each process by itself, so that no replica writes over those of another. What is shown is the
-    sum of all, as new as the others' last word.
+    Counts between entering and leaving, and survives restarts.
+
+    Each process keeps its own minutes in the journal, so that replicas do not overwrite each other.
+    The figures shown are the sum over all processes, as new as their last write.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         self._supervisor = supervisor or Supervisor()
         self._waiting = waiting
         self._clock = clock
-        self._process = secrets.token_hex(8)  # ours, among all that ever count
+        self._process = secrets.token_hex(8)  # identifies this process's counts
         self._own: dict[int, Minute] = {}  # by minutes since 1970
-        self._others: dict[int, Minute] = {}  # with what we counted before a restart
+        self._others: dict[
+            int, Minute
+        ] = {}  # including what this process name counted before a restart
         self._unsaved: set[int] = set()
 
     async def __aenter__(self) -> Self:
@@ -60,7 +63,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
             await self.save()
 
     def count(self, delivery: Delivery) -> None:
-        """Take note of one step in a delivery's life. Called for each, so it is quick."""
+        """Count one event in a delivery's life. Called for each, so it is quick."""
         status = delivery.status
         if status is SENDING:
             return
@@ -73,7 +76,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
             self._now().failed += 1
 
     def last(self, minutes: int) -> list[Minute]:
-        """So many, the oldest first, also those in which nothing happened."""
+        """The last minutes, oldest first, including minutes in which nothing happened."""
         now = self._number()
         first = now - min(minutes - 1, KEPT_MINUTES)
         earlier = max((n for n in {*self._own, *self._others} if n < first), default=None)
@@ -89,15 +92,15 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         return found
 
     def sent_today(self) -> int:
-        """Since midnight, UTC."""
+        """Messages sent since midnight, UTC."""
         midnight = self._clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         both = (*self._own.values(), *self._others.values())
         return sum(each.sent for each in both if each.at >= midnight)
 
     async def save(self) -> None:
         """
-        Keep what is new on disk by one write, and see what others have counted meanwhile. What
-        is counted while this writes is for the next time. Raises JournalUnavailable.
+        Write what is new to the journal in one write, and read what other processes counted. What
+        is counted meanwhile is written next time. Raises JournalUnavailable.
         """
         now = self._number()
         unsaved, self._unsaved = self._unsaved, set()

@@ -1,4 +1,4 @@
-"""Drop old messages, and end those that were held for too long."""
+"""Delete old messages, and expire those that were held for too long."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ class Pruning(contextlib.AbstractAsyncContextManager["Pruning"]):
         self._settings = settings
         self._supervisor = supervisor
         self._clock = clock
-        self._ended = ended  # called with each delivery that is held no more
+        self._ended = ended  # called with each delivery that expired
 
     async def __aenter__(self) -> Self:
         self._task = self._supervisor.start("prune", self._keep_pruning)
@@ -57,7 +57,7 @@ class Pruning(contextlib.AbstractAsyncContextManager["Pruning"]):
                 await prune(self._journal, self._settings, now)
 
     async def give_up_held(self, now: datetime) -> None:
-        """End what was held past its retention without a person's decision."""
+        """Expire messages that were held past their retention without a decision."""
         before = now - timedelta(seconds=self._settings.held_retention)
         step = partial(Delivery.undecided, now=now)
         while portion := await self._journal.give_up_held(before, step):
@@ -75,8 +75,8 @@ async def prune(
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """
-    Drop what is past its retention, in portions; returns how many rows that were. `progress` is
-    called with their number after each portion.
+    Delete what is past its retention, in portions. Returns the number of rows. `progress` is called
+    with it after each portion.
     """
     dropped = 0
     while portion := await journal.prune(

@@ -1,4 +1,4 @@
-"""What other replicas on the same journal do: their news, and what dead ones have left."""
+"""React to the other replicas on the same journal: to their news, and to claims of dead ones."""
 
 import asyncio
 import contextlib
@@ -10,16 +10,16 @@ from notifier.feed import Feed
 from notifier.journal import Journal, News
 from notifier.supervisor import Supervisor
 
-RECOVER_SECONDS = 1.0  # how long what a dead replica has left may lie there
-GATHER_SECONDS = 0.02  # news that come so close together are taken in hand at once
-FORWARDED = 200  # changes at once that whoever follows everything is shown
+RECOVER_SECONDS = 1.0  # how long the claims of a dead replica may lie there
+GATHER_SECONDS = 0.02  # news within this time is handled together
+FORWARDED = 200  # changes at once that are shown to those who follow all messages
 
 
 class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
     """
-    Wakes us for what others have accepted, ends the wait of those who ask us for what another
-    has sent, and takes over from the dead. Runs between entering and leaving; a journal that
-    is for one process alone has nothing to tell.
+    Wakes the dispatcher for messages that other replicas accepted, publishes what they sent, and
+    recovers the claims of dead replicas. Runs between entering and leaving. A journal for one
+    process alone has no news.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
     async def _listen(self) -> None:
         while True:
             news = await self._journal.news()
-            with contextlib.suppress(NotifierError):  # once it can be reached, all is told again
+            with contextlib.suppress(
+                NotifierError
+            ):  # once the journal can be reached, its news says that anything may have changed
                 await self._heed(news)
             await asyncio.sleep(GATHER_SECONDS)
 

@@ -19,9 +19,9 @@ from notifier.supervisor import Supervisor
 
 CLOCK_SECONDS = 1.0  # between two looks at the clock
 SHORTEST_JUMP = timedelta(seconds=2)  # a smaller one moves nothing
-SAME_JUMP = timedelta(seconds=60)  # what replicas notice within it is one jump of the clock
+SAME_JUMP = timedelta(seconds=60)  # jumps that replicas notice within this time are one jump
 MOVED = "clock_set_back"
-# A scheduled message waits for a time of day, and leaves when the clock shows it.
+# A scheduled message waits for a time of day, so its due time stays.
 PUT_OFF = (Status.QUEUED, Status.DEFERRED)
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 class SetBack(contextlib.AbstractAsyncContextManager["SetBack"]):
     """
-    Watches the clock between entering and leaving: a message that waits for its next try must
+    Watches the clock between entering and leaving. A message that waits for its next attempt must
     not wait longer because the clock was set back.
     """
 
@@ -65,11 +65,11 @@ class SetBack(contextlib.AbstractAsyncContextManager["SetBack"]):
                 try:
                     await self._journal.amend_all(Filter(status=PUT_OFF), step)
                 except NotifierError:
-                    continue  # seen again at the next look
+                    continue  # the next look sees the jump again
             ahead = now
 
     def _ahead(self) -> datetime:
-        """How far the wall clock is ahead of the one that nobody sets."""
+        """How far the wall clock is ahead of the monotonic clock."""
         return self._clock() - timedelta(seconds=self._monotonic())
 
 

@@ -1,6 +1,6 @@
 """
-Take a message in: admit it, compose it, put it into the journal.
+Admission of messages: check them, compose them, and put them into the journal.
 
-`submission` is the way in; `admission` judges a message and composes it; `rates` limits how much
-each API key may hand in.
+`submission` is the entrance; `admission` checks a message and composes it; `rates` limits how much
+each API key may send.
 """

@@ -1,6 +1,8 @@
 """
-From what a caller asks for to what the journal keeps. Whatever could fail later because of
-the message's content is refused here, with the field named; its bytes are fixed here, once.
+Make of a caller's request what the journal keeps.
+
+What could later fail because of the message's content is refused here, with the field named. The
+bytes that are sent are composed here, once.
 """
 
 import contextlib
@@ -27,20 +29,20 @@ NO_SENDER = (
     f"the sender is {FALLBACK_SENDER}, because neither the message nor NOTIFIER_DEFAULT_FROM names "
     "one; a relay would refuse it"
 )
-TEXTS_DOMAIN = "sms.notifier"  # where the simulator gets the texts that a provider would get
+TEXTS_DOMAIN = "sms.notifier"  # the simulator's address for texts that a provider would get
 PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
 
 
 class Term(Struct, frozen=True):
-    """When a message is due, and when it is of no more use."""
+    """When a message is due, and when it expires."""
 
     due_at: datetime
     expires_at: datetime
 
 
 class Admitted(Struct, frozen=True):
-    """A message that may be sent: what the journal keeps, and what it takes of a key's rate."""
+    """A message that may be sent: what the journal keeps, and its cost."""
 
     entry: Entry
     cost: int
@@ -48,8 +50,8 @@ class Admitted(Struct, frozen=True):
 
 def cost(message: Message | Rejected) -> int:
     """
-    What a message takes of a key's rate: one for each recipient of a mail, and for each segment
-    of a text; of a text that a template makes it is only known once it is made.
+    What a message takes of a key's rate: one for each recipient of a mail, one for each segment of
+    a text. For a text from a template this is known only once the text is made.
     """
     if isinstance(message, Email):
         return len(message.to) + len(message.cc) + len(message.bcc)
@@ -59,7 +61,10 @@ def cost(message: Message | Rejected) -> int:
 
 
 class Admission:
-    """Judges and composes. Pure but for the operator's templates; may run in several threads."""
+    """
+    Checks and composes messages. It has no side effects but reading templates, and may run in
+    several threads.
+    """
 
     def __init__(
         self,
@@ -189,7 +194,7 @@ class Admission:
     def _compose_sms(
         self, sms: Sms, *, id: str, key: Key | None, now: datetime, at: datetime
     ) -> tuple[Route, str, Composed]:
-        """Which way it goes, to what it is handed over, and what is sent."""
+        """The route, recipients and content of a text message."""
         if sms.text is None:
             raise InvalidMessage(Fault("/text", "is missing; give text or a template"))
         provider = self._settings.sms_provider is not None
@@ -235,7 +240,7 @@ def _for_provider(sms: Sms, number: str, *, id: str, warnings: tuple[str, ...]) 
 
 
 def _utc(at: datetime) -> datetime:
-    """As all other times are shown; what would leave the calendar stays as it was written."""
+    """A time in UTC, as all others are shown. One that UTC cannot represent stays as written."""
     with contextlib.suppress(OverflowError):
         return at.astimezone(UTC)
     return at
@@ -244,7 +249,7 @@ def _utc(at: datetime) -> datetime:
 def _stand_in(
     sms: Sms, number: str, *, id: str, at: datetime, warnings: tuple[str, ...]
 ) -> Composed:
-    """For a provider's text that must not leave: a mail, as the simulator takes no other."""
+    """The mail that the simulator gets in place of a provider's text."""
     mail = Email(to=(f"{number[1:]}@{TEXTS_DOMAIN}",), text=to_text(sms))
     made = compose(mail, id=id, sender=f"notifier@{TEXTS_DOMAIN}", at=at)
     return replace(made, warnings=warnings)
@@ -262,7 +267,7 @@ def _route(recipients: tuple[str, ...]) -> Route:
 
 
 def _has_rules(key: Key) -> bool:
-    """Whether a provider that obeys a header could do what the key does not allow."""
+    """Whether the key has a rule that a provider's header could bypass."""
     rules = (key.senders, key.recipients, key.recipient_domains, key.rate, key.daily)
     return key.kind is not KeyKind.LIVE or any(rules)
 

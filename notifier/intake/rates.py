@@ -1,10 +1,9 @@
 """
-How much a caller may ask for in a time: a token bucket for each of its quotas. A token is a
-recipient of a mail, or a segment of a text message.
+Rate limits of callers: a token bucket for each quota.
 
-A bucket holds `quota` tokens and fills up again evenly over `window` seconds. So `quota`
-messages may come at once, and then as many as flow in; over any one window at most twice the
-quota. The buckets are in memory: full again after a restart.
+A token is a recipient of a mail, or a segment of a text message. A bucket holds `quota` tokens and
+fills evenly over `window` seconds. So `quota` messages may come at once, then as many as flow in,
+and over one window at most twice the quota. The buckets are in memory and full after a restart.
 """
 
 import math
@@ -17,7 +16,7 @@ DAY = 86_400
 
 
 class Standing(NamedTuple):
-    """What is left of one quota. As draft-ietf-httpapi-ratelimit-headers-10 names it."""
+    """What is left of one quota, in the terms of draft-ietf-httpapi-ratelimit-headers-10."""
 
     policy: str  # `minute` or `day`
     quota: int
@@ -27,13 +26,13 @@ class Standing(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether a caller may, and what to tell it. `standings` is empty where nothing limits it."""
+    """Whether the caller may send, and what to tell it. `standings` is empty if it has no limit."""
 
     allowed: bool
     standings: tuple[Standing, ...] = ()
     retry_after: int = 0  # seconds until the same request would be allowed
     reason: str = ""  # why not, in words
-    possible: bool = True  # False: it is more than the quota ever holds; waiting is no use
+    possible: bool = True  # False: more than the quota ever holds, so waiting does not help
 
     @property
     def tightest(self) -> Standing | None:
@@ -73,7 +72,7 @@ class Bucket:
         self._at = now
 
     def fill(self, now: float, quota: int) -> float:
-        """The tokens there are now. A quota that was changed holds from now on."""
+        """The tokens now. A changed quota holds from now on."""
         # A clock that steps back gives nothing and takes nothing.
         elapsed = max(0.0, now - self._at)
         self._tokens = min(quota, self._tokens + elapsed * self.quota / self.window)
@@ -99,8 +98,8 @@ class Bucket:
 
 class Limits:
     """
-    The buckets of every caller. A request takes its tokens from each of its buckets or from
-    none: a batch is let in whole or not at all.
+    The buckets of all callers. A request takes its tokens from each of its buckets or from none: a
+    batch is admitted as a whole or not at all.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -112,7 +111,7 @@ class Limits:
         return len(self._buckets)
 
     def take(self, caller: str, *, rate: int | None, daily: int | None, n: int = 1) -> Verdict:
-        """Take `n` tokens from what a caller has left a minute and a day; None: no limit."""
+        """Take `n` tokens from what is left of a caller's minute and day; None: no limit."""
         if rate is None and daily is None:
             return UNLIMITED
         buckets = self._filled(caller, rate, daily)
@@ -124,7 +123,7 @@ class Limits:
         return Verdict(allowed=True, standings=tuple(bucket.standing() for bucket in buckets))
 
     def refund(self, caller: str, n: int = 1) -> None:
-        """Give back what was taken for what was refused for another reason."""
+        """Give tokens back, because the request was refused for another reason."""
         for policy in ("minute", "day"):
             bucket = self._buckets.get((caller, policy))
             if bucket is not None:
@@ -161,5 +160,5 @@ def _refusal(buckets: list[Bucket], short: list[Bucket], n: int) -> Verdict:
 
 
 _COUNTED = "each recipient of a mail and each segment of a text counts as one"
-# Of a token: what floating point may be out by.
+# The error of floating point, in tokens.
 _EPSILON = 1e-6

@@ -1,4 +1,4 @@
-"""Take messages in: judge and compose them, and put them into the journal before the answer."""
+"""Take messages in: check and compose them, and put them into the journal before the answer."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -49,9 +49,11 @@ class IdempotencyKey(Struct, frozen=True):
 
 class Submission(Struct, frozen=True, kw_only=True):
     """
-    What became of messages that were handed in: for each in order its new delivery, or why it
-    was turned down. `replayed` is the answer that the same request was given before, under its
-    idempotency key; then there are no results.
+    The result of messages that were handed in: for each one in order its new delivery, or the error
+    that refused it.
+
+    `replayed` is the answer that the same request got before, under its idempotency key; then there
+    are no results.
     """
 
     results: tuple[Delivery | Rejected, ...] = ()
@@ -63,14 +65,15 @@ class Submission(Struct, frozen=True, kw_only=True):
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """Those of the messages that were not turned down."""
+        """The deliveries of the messages that were not refused."""
         return tuple(entry.delivery for entry in self.entries)
 
 
 class Intake:
     """
-    Once `accept` returns, only a lost disk can lose what it accepted. Between `admit` and
-    `accept` the caller writes the answer that is kept under an idempotency key.
+    Once `accept` returns, only a lost disk can lose the messages.
+
+    Between `admit` and `accept` the caller writes the answer that is kept under an idempotency key.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class Intake:
         strict: bool = True,
         traceparent: str = "",
     ) -> Submission:
-        """Admit and accept, for a caller without an idempotency key. Raises as those do."""
+        """Admit and accept, for callers without an idempotency key. Raises what both raise."""
         submission = await self.admit(messages, key=key, strict=strict, traceparent=traceparent)
         await self.accept(submission)
         return submission
@@ -187,8 +190,8 @@ class Intake:
         self, error: Rejected | Unavailable, key: Key | None, asked: IdempotencyKey | None
     ) -> Submission:
         """
-        The answer of the same request before; raises the error where there is none. What forbids
-        a message today may not have stood against it when it was handed in first.
+        The answer that the same request got before; raises the error if there is none. A rule that
+        refuses a message today may not have held when the message was first handed in.
         """
         if asked is None or isinstance(error, IdempotencyMismatch):
             raise error
@@ -215,7 +218,7 @@ class Intake:
         )
 
     async def preview(self, message: Message, *, key: Key | None = None) -> Entry:
-        """What would be sent; it counts as if it were. Raises as `admit` does."""
+        """What would be sent. It counts against the rate. Raises what `admit` raises."""
         self.charge(key, cost(message))
         (admitted,) = await self._all_admitted((message,), key, "", "")
         if isinstance(admitted, Rejected):
@@ -223,12 +226,12 @@ class Intake:
         return admitted.entry
 
     def charge(self, key: Key | None, n: int = 1) -> None:
-        """Take so much of the key's rate, for work that ends in no message. Raises as `Toll`."""
+        """Take `n` from the key's rate for work without a message. Raises what `Toll` raises."""
         if key is not None and key.limited:
             Toll(self._limits, key).take(n)
 
     def rate_left(self, key: Key) -> Verdict:
-        """What the key has left of its rate; nothing is taken of it."""
+        """What is left of the key's rate; takes nothing."""
         return self._limits.take(key.name, rate=key.rate, daily=key.daily, n=0)
 
     def _require_room(self, count: int) -> None:
@@ -236,7 +239,7 @@ class Intake:
             raise Draining("the service is stopping", retry_after=10)
         surplus = self._figures.waiting + count - self._most
         if surplus > 0:
-            # As long as it takes, at the rate at which messages leave now, to make room.
+            # The time until there is room, at the rate at which messages leave now.
             wait = surplus / self._figures.rate if self._figures.rate > 0 else 60.0
             raise BacklogFull(
                 f"{self._figures.waiting} messages are waiting; at most {self._most} may",
@@ -280,7 +283,7 @@ class Intake:
 
 
 def _load(message: Message) -> int:
-    """About what it costs to compose, in octets gone through."""
+    """An estimate of the work of composing a message, in octets to go through."""
     if not isinstance(message, Email):
         return TEXT_MESSAGE
     crowd = len(message.to) + len(message.cc) + len(message.bcc)
@@ -288,7 +291,7 @@ def _load(message: Message) -> int:
 
 
 class Toll:
-    """What one submission has taken of its key's rate."""
+    """What one submission has taken from its key's rate."""
 
     def __init__(self, limits: Limits, key: Key) -> None:
         self._taken = 0
@@ -296,14 +299,14 @@ class Toll:
         self._key = key
 
     def give_back(self) -> None:
-        """Nothing comes of the submission."""
+        """Return everything, because the submission was refused."""
         self._limits.refund(self._key.name, self._taken)
         self._taken = 0
 
     def take(self, n: int) -> None:
         """
-        Take so much in all, in place of what was taken before. Raises TooMany; Forbidden where
-        it is more than the key may ever have.
+        Take `n` in all, in place of what was taken before. Raises TooMany; Forbidden if the key's
+        rate never allows as much.
         """
         key = self._key
         self.give_back()
@@ -324,7 +327,7 @@ def new_id(now: datetime) -> str:
 
 
 def _scope(key: Key | None) -> str:
-    """Whose idempotency keys they are: two callers may use the same one."""
+    """The caller whose idempotency key it is: two callers may use the same key."""
     return "" if key is None else key.name
 
 
