@@ -22,6 +22,7 @@ smtputf8_advertise_hosts = *
 smtp_receive_timeout = {idle}s
 smtp_accept_max = {connections}
 smtp_accept_max_per_connection = {messages}
+smtp_accept_queue_per_connection = 0
 accept_8bitmime = true
 acl_smtp_mail = check_mail
 acl_smtp_rcpt = check_recipient
