@@ -479,6 +479,26 @@ class TestFullDisk:
             assert ballast.stat().st_size == disk.BALLAST_BYTES
         assert integrity(path) == "ok"
 
+    async def test_new_ones_leave_the_ballast_alone(self, mounted):
+        """However they come: one, many in one request, and many requests in one commit."""
+        folder = mounted("size=6m")
+        ballast = folder / "notifier.db.ballast"
+        async with opened(folder / "notifier.db", min_free=0) as journal:
+            await journal.add([entry("first")])
+            (claim,) = await journal.claim(RELAY, 1, now=noon)
+            fill(folder)
+
+            def new(name, count=1):
+                return [entry(f"{name}{n}", content=b"x" * 65536) for n in range(count)]
+
+            for batches in ([new("one")], [new("many", 40)], [new(f"each{n}") for n in range(40)]):
+                asked = (journal.add(batch) for batch in batches)
+                answers = await asyncio.gather(*asked, return_exceptions=True)
+                assert all("insufficient_storage" in str(answer) for answer in answers)
+                assert ballast.stat().st_size == disk.BALLAST_BYTES
+            assert await journal.record(sent(claim.delivery))
+            assert (await journal.backlog()).counts[Status.SENT] == 1
+
     async def test_new_ones_are_refused_before_the_disk_is_full(self, mounted):
         """Below the watermark nothing is added, while all else is written as ever."""
         folder = mounted("size=16m")
