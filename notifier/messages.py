@@ -1,8 +1,8 @@
 """
-What a caller may ask us to send, as it stands in JSON.
+The messages that callers send, as JSON.
 
-The limits here are those that JSON Schema can say, so that the OpenAPI document carries
-them. What needs more than a schema (whether an address is one) is judged by `compose`.
+The limits here are those that JSON Schema can express, so that the OpenAPI document has them.
+`compose` checks what needs more than a schema, such as whether a text is an address.
 """
 
 from datetime import datetime
@@ -67,7 +67,7 @@ class Message(
     kw_only=True,
     omit_defaults=True,
 ):
-    """What can be said of any message, whatever carries it."""
+    """The fields of every message, whatever its channel."""
 
     template: (
         Annotated[
@@ -124,7 +124,7 @@ class Message(
 
 
 class Email(Message, tag="email", frozen=True, kw_only=True):
-    """An email. One of `text` and `html` is needed, or a `template`."""
+    """An email. `text`, `html` or `template` is needed."""
 
     to: Annotated[tuple[Mailbox, ...], Meta(min_length=1, max_length=50)]
     cc: Recipients = ()
@@ -146,18 +146,18 @@ class Email(Message, tag="email", frozen=True, kw_only=True):
 
 
 class Long(StrEnum):
-    """What to do with a text that does not fit into one."""
+    """What to do with a text that needs more than one segment."""
 
     SPLIT = "split"  # several texts, each with its place: (1/3)
     REFUSE = "refuse"
-    SEND = "send"  # as it is; the gateway or the provider does what it will
+    SEND = "send"  # unchanged; the gateway or provider decides
 
 
 class Sms(Message, tag="sms", frozen=True, kw_only=True):
     """
-    A text message. `carrier` names whose gateway takes it, and is not needed where there is
-    a provider. `downgrade` writes typographic quotes, dashes and spaces plainly where that
-    keeps the text in GSM-7.
+    A text message. `carrier` names the carrier whose gateway takes it; it is not needed if the
+    service has a provider. `downgrade` replaces typographic quotes, dashes and spaces by plain ones
+    if that keeps the text in GSM-7.
     """
 
     to: Annotated[

@@ -1,4 +1,4 @@
-"""What the settings point at: read before anything is opened, all faults told together."""
+"""Read and check what the settings point at before anything is opened, with all faults at once."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Preflight(Struct, frozen=True):
-    """Files and URLs of the operator's, each found to be good."""
+    """The files and URLs that the settings name, read and checked."""
 
     journal: Journal
     keys: Keys
@@ -64,7 +64,7 @@ class Preflight(Struct, frozen=True):
 
 
 def _try(faults: list[str], read: Callable[[], T], setting: str = "") -> T | None:
-    """What was read; None: its faults, which name the setting, are among the others now."""
+    """What `read` returns. None: it failed, and its faults are added to the others."""
     try:
         return read()
     except ConfigurationError as error:
@@ -84,7 +84,10 @@ def _path(text: str | None) -> Path | None:
 
 
 def _senders(settings: Settings, faults: list[str]) -> None:
-    """As strictly as in a message, which would else be refused for what it does not say."""
+    """
+    Check the senders as strictly as in messages: otherwise each message without a sender would be
+    refused.
+    """
     addresses = {
         "default_from": settings.default_from,
         "sms_from": settings.sms_from,

@@ -1,4 +1,4 @@
-"""One address of an envelope, and what has become of it."""
+"""A recipient of a message, and its state."""
 
 import re
 from enum import StrEnum
@@ -11,7 +11,7 @@ _PART = re.compile(r"(.*) \((\d+)/\d+\)", re.DOTALL)
 
 
 class RecipientStatus(StrEnum):
-    """What has become of one recipient."""
+    """The state of a recipient."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"
@@ -19,7 +19,7 @@ class RecipientStatus(StrEnum):
 
 
 class Recipient(Struct, frozen=True, omit_defaults=True):
-    """One address of the envelope, and the last that a relay said about it."""
+    """An address of the envelope, and the last reply of a relay about it."""
 
     address: str
     status: RecipientStatus = RecipientStatus.PENDING
@@ -27,7 +27,7 @@ class Recipient(Struct, frozen=True, omit_defaults=True):
     reply: str = ""
 
     def after(self, attempt: Attempt) -> "Recipient":
-        """The recipient once an attempt has been made. What is settled stays as it is."""
+        """The recipient after an attempt. Accepted and refused recipients do not change."""
         if self.status is not RecipientStatus.PENDING:
             return self
         if taken := attempt.acceptance(self.address):
@@ -40,8 +40,8 @@ class Recipient(Struct, frozen=True, omit_defaults=True):
 
 def in_parts(address: str, parts: int) -> tuple[str, ...]:
     """
-    The recipients of a text that is sent in so many parts: the one address, with the number of
-    the part as a comment. So a record tells which parts were taken, refused or are yet to be sent.
+    The recipients of a text that is sent in several parts: the same address, with the part's number
+    as a comment. So the record tells which parts were accepted, refused or are pending.
     """
     if parts == 1:
         return (address,)
@@ -49,6 +49,6 @@ def in_parts(address: str, parts: int) -> tuple[str, ...]:
 
 
 def part_of(recipient: str) -> tuple[str, int]:
-    """The address, and the number of the part that goes there. 0: the whole message."""
+    """The address, and the number of the part that it gets. 0: the whole message."""
     found = _PART.fullmatch(recipient)  # no address has a space before a parenthesis
     return (found[1], int(found[2])) if found else (recipient, 0)

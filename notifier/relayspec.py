@@ -1,4 +1,4 @@
-"""What an operator says of a relay, as a value."""
+"""A relay as the operator describes it, as a value."""
 
 import ipaddress
 import re
@@ -12,7 +12,7 @@ _NUMERIC = re.compile(r"(?:.*\.)?[0-9]+")
 
 
 class Tls(StrEnum):
-    """How a connection is protected. STARTTLS is required where it is asked for, never tried."""
+    """How a connection is protected. With STARTTLS, a relay that does not offer it is not used."""
 
     NONE = "none"
     STARTTLS = "starttls"  # RFC 3207
@@ -41,7 +41,7 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     rate: float | None = None  # messages a second; None: as fast as it takes them
     messages_per_connection: int = 100
     ca: str | None = None  # a file of certificates to trust instead of the system's
-    ehlo_name: str | None = None  # what we call ourselves; None: by our host name or address
+    ehlo_name: str | None = None  # the name given in EHLO; None: the host's name or address
     oauth: str | None = None  # the section of NOTIFIER_OAUTH whose token is the password
     graph: Application | None = None  # it is Microsoft Graph; None: it speaks SMTP
     mailbox: str | None = None  # of Microsoft Graph, that sends
@@ -49,16 +49,16 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
 
     @property
     def login_in_clear(self) -> bool:
-        """Whether the password can be read by others on its way."""
+        """Whether the password can be read on its way to the relay."""
         return self.tls is Tls.NONE and self.username is not None and not is_loopback(self.host)
 
     def __repr__(self) -> str:
-        """Without the password, which must not reach a log by accident."""
+        """The relay without its password, which must not reach a log by accident."""
         return f"RelaySpec({self.name} {self.host}:{self.port} {self.tls})"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it is this machine, by its address or by its usual name."""
+    """Whether the host is this machine, by a loopback address or by `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -66,7 +66,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_ehlo_name(text: str) -> bool:
-    """Whether one may call oneself so: a domain, or an address literal. RFC 5321, 4.1.3."""
+    """Whether EHLO may give this name: a domain, or an address literal. RFC 5321, 4.1.3."""
     if is_host_name(text):
         return True
     if not (text.startswith("[") and text.endswith("]")):
@@ -80,5 +80,5 @@ def is_ehlo_name(text: str) -> bool:
 
 
 def is_host_name(text: str) -> bool:
-    """Whether it is a domain as RFC 5321, section 4.1.2, has it: no underscore, no address."""
+    """Whether it is a domain as in RFC 5321, section 4.1.2: no underscore, no address."""
     return _HOST_NAME.fullmatch(text) is not None and _NUMERIC.fullmatch(text) is None

@@ -332,7 +332,7 @@ def _scope(key: Key | None) -> str:
 
 
 def _together(admitted: Sequence[Admitted | Rejected]) -> InvalidMessage:
-    """The faults of a batch, each under its message's position, and how many are not listed."""
+    """The faults of all messages of a batch, each under its message's position."""
     faults: list[Fault] = []
     unlisted = 0
     for position, each in enumerate(admitted):

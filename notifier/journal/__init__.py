@@ -30,7 +30,7 @@ from notifier.histogram import Histogram
 from notifier.journal.arrivals import Arrivals
 from notifier.supervisor import Supervisor
 
-# Makes of a delivery what it is to be. Raises Rejected to leave it as it is. It may run in another
+# Returns a changed delivery, or raises Rejected to leave it as it is. It may run in another
 # thread, and twice for one change, so it must do nothing else.
 Change: TypeAlias = Callable[[Delivery], Delivery]
 
@@ -47,7 +47,7 @@ class Idempotency(Struct, frozen=True, kw_only=True):
 
     scope: str  # the API key's name: two callers may use the same key
     key: str
-    fingerprint: bytes  # of the request; another one under this key is a mistake
+    fingerprint: bytes  # digest of the request; another request under the same key is an error
     answer: bytes
     expires_at: datetime
 
@@ -102,7 +102,7 @@ class Backlog(Struct, frozen=True):
 
 
 class Minute(Struct):
-    """One minute's figures. `waiting` is how many waited at its end, or wait now."""
+    """One minute's figures. `waiting` is how many messages waited at its end, or wait now."""
 
     at: datetime
     accepted: int = 0
@@ -135,8 +135,10 @@ class Commits:
 
 class Journal(Protocol):
     """
-    What the rest of notifier asks of a journal. When a call that writes returns, what it
-    wrote survives a crash and a power cut. Any call may raise JournalUnavailable.
+    What the rest of notifier needs from a journal.
+
+    When a call that writes returns, its write survives a crash and a power cut. Any call may raise
+    JournalUnavailable.
     """
 
     commits: Commits
@@ -147,11 +149,11 @@ class Journal(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what was asked, then release the journal."""
+        """Finish the calls that were made, then release the journal."""
         ...
 
     async def failed(self) -> BaseException:
-        """Wait until the journal can never be written again, and say why."""
+        """Wait until the journal can never be written again, and return why."""
         ...
 
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
@@ -175,48 +177,52 @@ class Journal(Protocol):
         self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:
         """
-        Mark deliveries of this route that are due as `sending`, for us alone: by priority,
-        fairly among API keys, then by due time, then first in, first out. `now` is called when
-        the claim is carried out, perhaps in another thread: what came meanwhile is due.
-        Priorities slower than `slowest` are left out. The mark is durable: what was claimed and
-        not recorded before a crash is `uncertain` after it.
+        Mark due deliveries of this route as `sending`, for this process alone: by priority, fairly
+        among API keys, then by due time, then by arrival.
+
+        `now` is called when the claim is carried out, perhaps in another thread, so that deliveries
+        added meanwhile are due. Priorities slower than `slowest` are left out. The mark is durable:
+        a delivery that was claimed and not recorded before a crash is `uncertain` after it.
         """
         ...
 
     async def still_ours(self, delivery: Delivery) -> bool:
-        """Whether nobody has taken a claimed delivery from us, so that it may be sent."""
+        """Whether a claimed delivery is still claimed by this process, so that it may be sent."""
         ...
 
     async def record(self, delivery: Delivery) -> bool:
         """
-        Keep what has become of a claimed delivery. False: it is not ours any more. Raises
-        Rejected if the journal cannot keep it as it is; the claim then stands.
+        Keep what became of a claimed delivery. False: the claim was lost to another process. Raises
+        Rejected if the journal cannot store the delivery; the claim then stands.
         """
         ...
 
     async def amend(self, id: str, change: Change) -> Delivery:
         """
-        Change one delivery; nobody else changes it meanwhile. Raises MessageNotFound, and what
-        `change` raises; then nothing has changed.
+        Change one delivery, while nobody else changes it. Raises MessageNotFound, and what `change`
+        raises; then nothing has changed.
         """
         ...
 
     async def amend_all(self, which: Filter, change: Change) -> int:
         """
-        The same for all that match, in portions; how many have changed. Those for which
-        `change` raises Rejected stay as they are.
+        Change all deliveries that match, in portions. Returns how many have changed. Deliveries for
+        which `change` raises Rejected stay as they are.
         """
         ...
 
     async def recover(self, change: Change) -> list[Delivery]:
         """
-        Change whatever a dead process left `sending`. To be called now and then: what this
-        object or another living replica has claimed is left alone.
+        Change the deliveries that a dead process left as `sending`. It may be called at any time:
+        what this object or another living replica has claimed is left alone.
         """
         ...
 
     async def news(self) -> News:
-        """Wait until other replicas have done something, and say what. Alone: wait for ever."""
+        """
+        Wait until other replicas have done something, and return it. Without replicas: wait for
+        ever.
+        """
         ...
 
     async def expire(self, now: datetime, change: Change, *, limit: int = 500) -> list[Delivery]:
@@ -226,43 +232,43 @@ class Journal(Protocol):
     async def give_up_held(
         self, before: datetime, change: Change, *, limit: int = 500
     ) -> list[Delivery]:
-        """Change up to `limit` deliveries that have been held since before then."""
+        """Change up to `limit` deliveries that have been held since before this time."""
         ...
 
     async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
-        """When the next delivery that such a claim would find is due; that may be past."""
+        """When the next delivery is due that such a claim would find. The time may be past."""
         ...
 
     async def get(self, id: str, *, conversations: bool = False) -> Delivery:
         """
-        Its attempts have what was said in them only with `conversations`. A delivery whose
-        record cannot be read is shown as far as it can be, with that as its reason. Raises
-        MessageNotFound.
+        The delivery. Its attempts have their conversations only if `conversations` is set. A
+        delivery whose record cannot be read is shown as far as possible, with that as its reason.
+        Raises MessageNotFound.
         """
         ...
 
     async def content(self, id: str) -> bytes:
-        """What is or was sent. Raises MessageNotFound, also once it has been pruned."""
+        """The content that is or was sent. Raises MessageNotFound, also if it has been pruned."""
         ...
 
     async def find(
         self, which: Filter, *, limit: int = 50, cursor: str | None = None, by: str = ""
     ) -> Page:
         """
-        One page of what matches. A cursor stays right while new deliveries arrive. A search for
-        words may return a short page although more follow. Raises Rejected if the cursor is not
-        one of ours. Searches of one caller (`by`) do not delay those of another.
+        One page of the deliveries that match. A cursor stays valid while new deliveries arrive. A
+        search for words may return a short page although more follow. Raises Rejected if the cursor
+        did not come from this journal. Searches of one caller (`by`) do not delay those of another.
         """
         ...
 
     async def count(self, which: Filter, *, most: int, by: str = "") -> int:
-        """How many match, up to `most`."""
+        """How many deliveries match, up to `most`."""
         ...
 
     async def backlog(self) -> Backlog: ...
 
     async def put(self, name: str, value: str) -> None:
-        """Keep a value of our own across restarts: that a relay is paused, say."""
+        """Keep a named value across restarts, such as that a relay is paused."""
         ...
 
     async def count_minutes(
@@ -275,7 +281,7 @@ class Journal(Protocol):
         ...
 
     async def minutes(self, since: datetime, *, but: str) -> list[Minute]:
-        """The sums over all processes but one, minute by minute, where there are any."""
+        """The sums over all processes but one, for the minutes that have any."""
         ...
 
     async def values(self) -> dict[str, str]:
@@ -283,11 +289,11 @@ class Journal(Protocol):
         ...
 
     async def value(self, name: str) -> str | None:
-        """None: it was not put, or is forgotten."""
+        """One value. None: it was never put, or is forgotten."""
         ...
 
     async def forget(self, names: Sequence[str]) -> None:
-        """Keep these values no longer."""
+        """Delete these values."""
         ...
 
     def alone(self, name: str) -> AbstractAsyncContextManager[bool]:
@@ -319,9 +325,9 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 def backup_of(url: str, target: Path, *, data_dir: str, progress: Progress) -> int:
     """
-    Copy a journal into a new file, also while a server writes it; how many messages are in it.
-    Raises FileExistsError, JournalFailure; ConfigurationError for a database, which has its own
-    way to be copied.
+    Copy a journal into a new file, also while a server writes it. Returns how many messages the
+    copy has. Raises FileExistsError, JournalFailure; ConfigurationError for a database, which has
+    tools for that.
     """
     if not url.startswith("sqlite:"):
         raise ConfigurationError("NOTIFIER_JOURNAL: a PostgreSQL journal is backed up by pg_dump")
@@ -331,7 +337,7 @@ def backup_of(url: str, target: Path, *, data_dir: str, progress: Progress) -> i
 
 
 def journal_exists(url: str, *, data_dir: str) -> bool:
-    """Whether there is a journal to read, as far as that is known without connecting."""
+    """Whether there is a journal to read, as far as can be known without connecting."""
     return not url.startswith("sqlite:") or _sqlite_path(url, data_dir).exists()
 
 

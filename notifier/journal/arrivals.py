@@ -1,4 +1,4 @@
-"""The one way by which the dispatcher hears that there may be something to claim."""
+"""How the dispatcher learns that there may be something to claim."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,16 +7,15 @@ from notifier.deliveries import Delivery, Route
 
 class Arrivals:
     """
-    A journal tells here of each route where something waits that did not before, as soon as a
-    claim made now would find it. That can be before the commit: the claim then joins the same
-    transaction.
+    Calls its listener with the route of each delivery that begins to wait, as soon as a claim made
+    now would find it. That can be before the commit: the claim then joins the same transaction.
     """
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[Route], None]] = []
 
     def listen(self, listener: Callable[[Route], None]) -> None:
-        """Have a listener called with each route. It must be quick."""
+        """Set the listener that is called with each route. It must be quick."""
         self._listeners.append(listener)
 
     def tell(self, routes: Iterable[Route]) -> None:
@@ -25,5 +24,5 @@ class Arrivals:
                 listener(route)
 
     def tell_of(self, deliveries: Iterable[Delivery]) -> None:
-        """The routes of those that wait."""
+        """Tell the listener the routes of those deliveries that wait."""
         self.tell([each.route for each in deliveries if each.status.waiting])

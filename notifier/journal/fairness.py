@@ -1,4 +1,4 @@
-"""Which deliveries are claimed next: shares for each priority, and within one for each API key."""
+"""Which deliveries are claimed next: shares for each priority, and within it for each key."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from notifier.journal.rows import moment
 T = TypeVar("T")
 
 AHEAD_BYTES = 64 * 1024  # a larger content is read when it is sent
-# One in so many places goes to each slower priority that has something due.
+# One in LANE_EVERY places goes to each slower priority that has something due.
 SLOWER_EVERY = 8
 
 by_priority = attrgetter("delivery.priority")  # of a claim
@@ -23,7 +23,7 @@ Queue: TypeAlias = tuple[Route, int]  # a route and a priority
 
 
 class Fairness:
-    """Remembers, between claims, whose turn it is. Each replica has its own memory."""
+    """Remembers between claims whose turn it is. Each replica has a memory of its own."""
 
     def __init__(self) -> None:
         self._given: defaultdict[Route, int] = defaultdict(int)  # places, of all priorities
@@ -37,18 +37,18 @@ class Fairness:
             before = self._given[route]
             self._given[route] = after = before + limit
             for number, priority in enumerate(reversed(priorities[1:])):
-                shift = number * SLOWER_EVERY // 2  # so that their turns never coincide
+                shift = number * SLOWER_EVERY // 2  # so that the priorities' turns never coincide
                 yield priority, (after + shift) // SLOWER_EVERY - (before + shift) // SLOWER_EVERY
         for priority in priorities:
             yield priority, limit
 
     def order(self, queue: Queue, keys: Sequence[str]) -> list[str]:
-        """First the key that comes after the one that was served last."""
+        """The keys in turn, beginning after the key that was served last."""
         last = self._last.get(queue, "")
         return [key for key in keys if key > last] + [key for key in keys if key <= last]
 
     def in_turns(self, queue: Queue, found: Mapping[str, Sequence[T]]) -> list[T]:
-        """One of each key, then the second of each, and so on."""
+        """One delivery of each key, then a second one of each, and so on."""
         if len(found) == 1:
             [(self._last[queue], only)] = found.items()
             return list(only)
@@ -63,7 +63,7 @@ class Fairness:
 
 
 def due_keys(heads: Iterable[Head], now: int, slowest: Priority) -> dict[int, list[str]]:
-    """The keys that have something due, by priority, the fastest first."""
+    """The keys that have due deliveries, by priority, the fastest first."""
     keys: dict[int, list[str]] = {}
     for priority, key, due_at in heads:
         if due_at <= now and priority <= slowest:
@@ -72,12 +72,12 @@ def due_keys(heads: Iterable[Head], now: int, slowest: Priority) -> dict[int, li
 
 
 def first_due(heads: Iterable[Head], slowest: Priority = Priority.BULK) -> datetime | None:
-    """When the first of them is due."""
+    """When the first of these deliveries is due."""
     due = min((due_at for priority, _, due_at in heads if priority <= slowest), default=None)
     return None if due is None else moment(due)
 
 
 def portions(keys: Sequence[str], places: int) -> dict[str, int]:
-    """How many deliveries to ask of each key, so that they fill these places."""
+    """How many deliveries to read of each key, so that they fill the places."""
     share = max(1, places // len(keys))
     return dict.fromkeys(keys[: places // share], share)

@@ -1,4 +1,4 @@
-"""What a caller of either journal is told when it cannot do what was asked."""
+"""The errors of either journal."""
 
 from notifier.errors import JournalUnavailable, Rejected
 

@@ -1,8 +1,10 @@
 """
 A delivery as a row, in both journals: columns to search by, and the record, which is the whole
-delivery as JSON. What was said in the attempts after the first is kept in rows of its own: a list
-shows none of it and need not read it. The first stays in the record: most messages have no other,
-and a row of its own for it would make each of them dearer.
+delivery as JSON.
+
+The conversations of the second and later attempts have rows of their own, because lists do not show
+them and should not read them. The first conversation stays in the record: most messages have no
+other, and a row for it would make each message dearer.
 """
 
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ from notifier.journal import Minute
 
 Value: TypeAlias = str | int | bytes | None
 
-# What changes in the course of a delivery's life, and what does not.
+# The columns that change in a delivery's life, and those that do not.
 CHANGING = (
     "status", "relay", "due_at", "expires_at", "collapse_key", "finished_at", "held_at", "record",
 )  # fmt: skip
@@ -35,7 +37,7 @@ _decode_lines = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class Unreadable(Exception):
-    """A record that this notifier cannot read: a newer one has written it, or it is damaged."""
+    """A record that this notifier cannot read: a newer one wrote it, or it is damaged."""
 
 
 def micros(at: datetime) -> int:
@@ -48,7 +50,7 @@ def moment(at: int) -> datetime:
 
 
 def known_status(status: str) -> Status | None:
-    """None: a newer notifier's."""
+    """The status. None: a newer notifier knows it, this one does not."""
     return _STATUS.get(status)
 
 
@@ -82,7 +84,7 @@ def lasting(delivery: Delivery) -> tuple[str, str, str, int, str, int]:
 
 
 def terms(delivery: Delivery) -> set[str]:
-    """The exact values that the delivery can be found by, each after the name of its filter."""
+    """The exact values by which the delivery can be found, each with its filter's name in front."""
     found = {f"to:{recipient.address.lower()}" for recipient in delivery.recipients}
     found.update(f"tag:{tag}" for tag in delivery.tags)
     if delivery.user_id:
@@ -93,7 +95,7 @@ def terms(delivery: Delivery) -> set[str]:
 
 
 def encode(delivery: Delivery) -> bytes:
-    """The record."""
+    """The record of a delivery."""
     if len(delivery.attempts) > 1 and any(each.conversation for each in delivery.attempts[1:]):
         first, *others = delivery.attempts
         silent = (replace(each, conversation=()) if each.conversation else each for each in others)
@@ -103,8 +105,8 @@ def encode(delivery: Delivery) -> bytes:
 
 def decode(status: str, record: bytes) -> Delivery:
     """
-    The delivery. The status is the column's, because a claim does not rewrite the record.
-    Raises Unreadable.
+    The delivery of a record. The status comes from the column, because a claim does not rewrite the
+    record. Raises Unreadable.
     """
     try:
         kept = _decode(record)
@@ -117,7 +119,7 @@ def decode(status: str, record: bytes) -> Delivery:
 
 
 def conversations(delivery: Delivery) -> list[tuple[int, bytes]]:
-    """Each conversation that has a row of its own: the attempt's number and the lines."""
+    """Each conversation that has a row of its own, by the attempt's number."""
     if len(delivery.attempts) < 2:
         return []
     return [
@@ -128,13 +130,13 @@ def conversations(delivery: Delivery) -> list[tuple[int, bytes]]:
 
 
 def dropped(delivery: Delivery) -> tuple[int, int] | None:
-    """The numbers of the attempts no longer kept: the first, and the one after the last."""
+    """The numbers of the attempts that are not kept: the first, and the one after the last."""
     count = delivery.attempts_dropped
     return (KEPT_FIRST, KEPT_FIRST + count) if count else None
 
 
 def with_conversations(delivery: Delivery, lines: Mapping[int, bytes]) -> Delivery:
-    """The delivery with what was said in each of its attempts, by the attempt's number."""
+    """The delivery with the conversations of its attempts, by the attempt's number."""
     attempts = tuple(
         replace(each, conversation=_decode_lines(said))
         if (said := lines.get(_number(place, delivery))) is not None
@@ -145,7 +147,7 @@ def with_conversations(delivery: Delivery, lines: Mapping[int, bytes]) -> Delive
 
 
 def _number(place: int, delivery: Delivery) -> int:
-    """An attempt's number among all that were made, from its place among those that are kept."""
+    """An attempt's number among all attempts, from its place among the kept ones."""
     return place if place < KEPT_FIRST else place + delivery.attempts_dropped
 
 
@@ -161,7 +163,7 @@ def salvaged(
     channel: str,
     created_at: int,
 ) -> Delivery:
-    """What can be shown of a delivery whose record cannot be read: by field, and by column."""
+    """What can be shown of a delivery whose record cannot be read, from its fields and columns."""
     created = moment(created_at)
     kept: dict[str, Any] = {"subject": "", "sender": "", "recipients": (), "size": 0}
     kept |= {"due_at": created, "expires_at": created + _LIFE} | _readable_fields(record)
@@ -189,7 +191,7 @@ def _readable_fields(record: bytes) -> dict[str, Any]:
 
 
 def minute_number(at: datetime) -> int:
-    """How many minutes there were since 1970, UTC: what a minute is kept under."""
+    """Minutes since 1970, UTC: the key of a minute's figures."""
     return int(at.timestamp()) // 60
 
 

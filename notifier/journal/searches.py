@@ -1,4 +1,4 @@
-"""What searches of both journals share: cursors, and whose turn it is to search."""
+"""What the searches of both journals share: cursors, and turns among callers."""
 
 import asyncio
 import base64
@@ -15,12 +15,12 @@ MOST_WORDS = 8  # of a search; the rest is ignored
 
 
 def cursor_of(seq: int) -> str:
-    """Where the next page begins: before the delivery with this number."""
+    """The cursor of the page that begins before the delivery with this number."""
     return base64.urlsafe_b64encode(seq.to_bytes(8, "big")).decode().rstrip("=")
 
 
 def seq_of(cursor: str | None) -> int | None:
-    """Raises Rejected."""
+    """The number in a cursor. Raises Rejected."""
     if cursor is None:
         return None
     try:
@@ -46,7 +46,7 @@ class Turns(Generic[P]):
         self._waiting: OrderedDict[str, deque[asyncio.Future[P]]] = OrderedDict()
 
     async def take(self, caller: str) -> P:
-        """A place, once it is this caller's turn. The caller gives it back."""
+        """Wait for a place. The caller gives it back."""
         turn: asyncio.Future[P] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
         self._serve()
@@ -65,7 +65,7 @@ class Turns(Generic[P]):
         self._serve()
 
     def _serve(self) -> None:
-        """First the caller with the fewest places; of several, the one served longest ago."""
+        """Serve first the caller with the fewest places; of several, the one served longest ago."""
         while self._free and (caller := self._next()) is not None:
             self._busy[caller] = self._busy.get(caller, 0) + 1
             self._waiting[caller].popleft().set_result(self._free.pop())
@@ -74,7 +74,7 @@ class Turns(Generic[P]):
     def _next(self) -> str | None:
         for caller in list(self._waiting):
             waiting = self._waiting[caller]
-            while waiting and waiting[0].done():  # it has stopped waiting
+            while waiting and waiting[0].done():  # the caller has stopped waiting
                 waiting.popleft()
             if not waiting:
                 del self._waiting[caller]

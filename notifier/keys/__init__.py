@@ -26,14 +26,14 @@ from notifier.keys.key import Key, KeyKind, KeyScope, key_from, with_zone
 __all__ = ["Key", "KeyKind", "KeyScope", "Keys", "expiry", "new_key"]
 
 PREFIX = "ntf"
-LONGEST = 128  # characters of what is presented: more is not looked at
+LONGEST = 128  # longest text that is compared with keys
 LOOK_SECONDS = 1.0  # how often the file is looked at, at most
 
 log = structlog.get_logger()
 
 
 class Signature(Struct, frozen=True):
-    """What changes when a file does."""
+    """A file's identity, size and time: they change when the file does."""
 
     modified: int  # nanoseconds
     size: int
@@ -42,9 +42,11 @@ class Signature(Struct, frozen=True):
 
 class Keys:
     """
-    The keys of one file, as it was when it was last read without a fault. Once there were keys,
-    a file that is broken, empty or gone does not take them away: else a slip of an editor would
-    open the service to everyone. To lock everybody out, revoke.
+    The keys of one file, as it was when it was last read without a fault.
+
+    Once there were keys, a file that is broken, empty or gone does not remove them, because a slip
+    in an editor would otherwise open the service to everybody. To lock everybody out, revoke the
+    keys.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Keys:
 
     @classmethod
     def read(cls, path: Path, *, clock: Callable[[], float] = time.monotonic) -> "Keys":
-        """The keys of a file; none where there is no file. ConfigurationError: all its faults."""
+        """
+        The keys of a file; none if it does not exist. Raises ConfigurationError with all faults.
+        """
         seen = _signature(path)
         keys = cls(path, keys_in(path), clock=clock)
         keys._seen = seen
@@ -71,13 +75,13 @@ class Keys:
 
     @property
     def configured(self) -> bool:
-        """Whether there is any key, even one that opens nothing any more."""
+        """Whether there is any key, even one that is revoked or expired."""
         return bool(self._keys)
 
     def require(self) -> None:
         """
-        There must be keys, or a file that says that there are none: a file that is gone must not
-        open the service to everybody. Raises ConfigurationError.
+        Require keys, or a file that says that there are none: a missing file must not open the
+        service to everybody. Raises ConfigurationError.
         """
         if not self._keys:
             require(self.path)
@@ -86,7 +90,7 @@ class Keys:
         return self._keys
 
     def find(self, id: str) -> Key | None:
-        """The key of this id, whether or not it still opens anything."""
+        """The key with this id, even if it is revoked or expired."""
         known = self._by_id.get(id)
         return None if known is None else known[0]
 
@@ -120,12 +124,15 @@ class Keys:
         return True
 
     def authenticate(self, presented: str, now: datetime) -> Key | None:
-        """The key that was presented, if it is one and still opens something."""
+        """The key that was presented, if it is valid."""
         key = self._known(presented)
         return key if key is not None and not key.lapsed(now) else None
 
     def why_not(self, presented: str, now: datetime) -> str:
-        """Why `authenticate` said None, in words for a 401. Only a holder learns of a key."""
+        """
+        Why `authenticate` returned None, as text for a 401. Only the holder of a key learns about
+        it.
+        """
         if not presented.startswith(f"{PREFIX}_"):
             return f"this is not a key of this service; its keys begin with {PREFIX}_"
         key = self._known(presented)
@@ -153,7 +160,7 @@ class Keys:
             self._save((*keys, key))
 
     def revoke(self, name: str, now: datetime) -> Key:
-        """Make a key open nothing from now on. It stays in the file, so that its name is known."""
+        """Make a key invalid from now on. It stays in the file, so that its name is known."""
         with exclusive(self.path):
             keys = {key.name: key for key in keys_in(self.path)}
             if name not in keys:
@@ -184,7 +191,7 @@ def new_key(
     daily: int | None = None,
     expires: datetime | None = None,
 ) -> tuple[Key, str]:
-    """A key and its secret, which is nowhere else. ConfigurationError: all that is wrong."""
+    """A new key and its secret, which is stored nowhere. Raises ConfigurationError."""
     id = secrets.token_hex(6)
     secret = f"{PREFIX}_{id}_{secrets.token_urlsafe(32)}"
     fields = {
@@ -221,7 +228,7 @@ def expiry(text: str) -> datetime:
 def _signature(path: Path) -> Signature | None:
     try:
         status = path.stat()
-    except OSError:  # whoever reads it will say what is wrong
+    except OSError:  # reading the file will tell what is wrong
         return None
     return Signature(status.st_mtime_ns, status.st_size, status.st_ino)
 

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 def keys_in(path: Path) -> tuple[Key, ...]:
-    """The keys in a file; none where there is no file. ConfigurationError: all its faults."""
+    """The keys in a file; none if there is no file. Raises ConfigurationError with all faults."""
     tables = _tables(path)
     keys: list[Key] = []
     faults: list[str] = []
@@ -49,7 +49,7 @@ def keys_in(path: Path) -> tuple[Key, ...]:
 
 
 def require(path: Path) -> None:
-    """Raises ConfigurationError unless the file is there, and says at least that it has no key."""
+    """Raises ConfigurationError unless the file exists and has keys or says that it has none."""
     try:
         said = "keys" in tomllib.loads(path.read_text(encoding="utf-8"))
         fault = "" if said else "holds no key"
@@ -108,8 +108,8 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, keys: tuple[Key, ...]) -> None:
-    """Put the keys in the file's place, at once and for good: a reader sees all or the old."""
-    target = path.resolve()  # a link stays one
+    """Replace the file's keys atomically and durably: readers see the old or the new ones."""
+    target = path.resolve()  # a symbolic link stays a link
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         draft.unlink(missing_ok=True)
@@ -127,7 +127,7 @@ def write(path: Path, keys: tuple[Key, ...]) -> None:
 
 
 def _hand_over(descriptor: int, target: Path) -> None:
-    """What root makes must be readable for the service, whose the file or the folder is."""
+    """Give a file that root made to the service's user, who owns the file or folder."""
     if os.geteuid() == 0:
         owner = (target if target.exists() else target.parent).stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -1,4 +1,4 @@
-"""What one API key opens."""
+"""One API key and what it allows."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -41,31 +41,31 @@ class KeyKind(StrEnum):
 
 
 class Key(Struct, frozen=True, kw_only=True):
-    """Who calls, and what they may. Addresses and domains are kept in lower case and ASCII."""
+    """An API key and its rules. Addresses and domains are kept in lower case and ASCII."""
 
     name: str
     id: Annotated[str, Meta(pattern="^[0-9a-z]{12}$")]
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]  # of the whole of what is presented
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]  # SHA-256 of the whole key
     scopes: Annotated[frozenset[KeyScope], Meta(min_length=1)]
     created: datetime
     kind: KeyKind = KeyKind.LIVE
-    senders: tuple[str, ...] = ()  # `a@x.org`, or `@x.org` for all of a domain; empty: any
+    senders: tuple[str, ...] = ()  # `a@x.org`, or `@x.org` for a whole domain; empty: any
     recipient_domains: tuple[str, ...] = ()  # empty: any
-    recipients: tuple[str, ...] = ()  # of a team key, written as senders are
-    countries: tuple[str, ...] = ()  # that text messages may go to, ISO 3166; empty: any
+    recipients: tuple[str, ...] = ()  # of a team key, in the form of senders
+    countries: tuple[str, ...] = ()  # to which texts may be sent, ISO 3166; empty: any
     rate: _PER_MINUTE | None = None  # recipients, and segments of texts, a minute
     daily: _PER_DAY | None = None  # the same a day
     expires: datetime | None = None
     revoked: datetime | None = None
 
     def __repr__(self) -> str:
-        """Without the hash: nobody needs it in a log."""
+        """The key without its hash, which no log needs."""
         return f"Key({self.name} {self.id} {self.kind})"
 
     def may(self, scope: KeyScope) -> bool:
         """
-        Whether it opens what needs this scope. To hand in messages is open to `sms`, too:
-        `objection_to_channel` tells mail from texts.
+        Whether the key has this scope. Sending is allowed with `sms`, too: `objection_to_channel`
+        tells mail from texts.
         """
         match scope:
             case KeyScope.READ:
@@ -84,11 +84,11 @@ class Key(Struct, frozen=True, kw_only=True):
 
     @property
     def limited(self) -> bool:
-        """Whether it may send only so much in a time."""
+        """Whether the key has a rate."""
         return self.rate is not None or self.daily is not None
 
     def objection_to_scope(self, scope: KeyScope) -> str:
-        """Why this key may not do that, in words for a 403; empty: it may."""
+        """Why the key lacks this scope, as text for a 403; empty: it has the scope."""
         return "" if self.may(scope) else self._lack(scope)
 
     def _lack(self, scope: KeyScope) -> str:
@@ -96,7 +96,7 @@ class Key(Struct, frozen=True, kw_only=True):
         return f"the key {self.name!r} lacks the scope {scope.value!r}; it has {has}"
 
     def objection_to_channel(self, channel: str) -> str:
-        """Why this key may not send messages of that channel, `email` or `sms`; empty: it may."""
+        """Why the key may not send on that channel, `email` or `sms`; empty: it may."""
         if channel == "sms":
             if self.may(KeyScope.SMS):
                 return ""
@@ -107,21 +107,21 @@ class Key(Struct, frozen=True, kw_only=True):
         return f"{self._lack(KeyScope.SEND)}; 'sms' is for text messages alone"
 
     def objection_to_country(self, region: str) -> str:
-        """Why this key may not send texts to a number of that region; empty: it may."""
+        """Why the key may not send texts to that region; empty: it may."""
         if not self.countries or region in self.countries:
             return ""
         allowed = ", ".join(self.countries)
         return f"the key {self.name!r} may not send texts to {region}; its countries are {allowed}"
 
     def objection_to_sender(self, address: str) -> str:
-        """Why this key may not send as that address; empty: it may."""
+        """Why the key may not send as that address; empty: it may."""
         if self.may_send_as(address):
             return ""
         allowed = ", ".join(self.senders)
         return f"the key {self.name!r} may not send as {address}; its senders are {allowed}"
 
     def objection_to_recipient(self, address: str) -> str:
-        """Why this key may not send to that address; empty: it may."""
+        """Why the key may not send to that address; empty: it may."""
         _, domain = _parts(address)
         if domain == SIMULATOR_DOMAIN:  # nothing leaves
             return ""
@@ -140,11 +140,11 @@ class Key(Struct, frozen=True, kw_only=True):
 
     @property
     def default_sender(self) -> str | None:
-        """Who sends where a message does not say: the first of the senders that is an address."""
+        """The sender of messages that name none: the first of the senders that is an address."""
         return next((sender for sender in self.senders if not sender.startswith("@")), None)
 
     def lapsed(self, now: datetime) -> str:
-        """Why this key opens nothing any more; empty: it does."""
+        """Why the key is no longer valid; empty: it is valid."""
         if self.revoked is not None:
             return f"the key {self.name!r} was revoked on {self.revoked:%Y-%m-%d %H:%M %Z}"
         if self.expires is not None and now >= self.expires:
@@ -153,7 +153,10 @@ class Key(Struct, frozen=True, kw_only=True):
 
 
 def key_from(name: str, fields: Mapping[str, object]) -> Key:
-    """A key out of plain values. ConfigurationError: every fault, as `keys.NAME.FIELD: ...`."""
+    """
+    A key made of plain values. Raises ConfigurationError with every fault, as `keys.NAME.FIELD:
+    ...`.
+    """
     faults: list[str] = []
     if not _NAME.fullmatch(name):
         faults.append("a name is up to 64 letters, digits, _ and -, the first a letter or digit")
@@ -195,7 +198,7 @@ def _contradictions(values: Mapping[str, object]) -> Iterator[str]:
 
 
 def with_zone(value: date) -> datetime:
-    """A time without a zone is UTC's; a date means to the end of its day, UTC."""
+    """A time without a zone is in UTC; a date means the end of its day, UTC."""
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     return datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=1)
@@ -203,16 +206,18 @@ def with_zone(value: date) -> datetime:
 
 def _parts(address: str) -> tuple[str, str]:
     """
-    Local part and domain, both as they are compared; two empty ones for what is no address.
-    Case is ignored on the left of the @ too: RFC 5321 (2.4) would let a host tell A from a
-    there, and no allow-list means it so.
+    Local part and domain in the form in which they are compared; two empty texts if it is not an
+    address.
+
+    Case is ignored in the local part, too: RFC 5321 (2.4) would let a host tell A from a there, but
+    allow-lists do not mean that.
     """
     local, _, domain = address.rpartition("@")
     return (local.lower(), _ascii(domain)) if local and domain else ("", "")
 
 
 def _ascii(domain: str) -> str:
-    """In lower case and in ASCII; what cannot be matches nothing."""
+    """The domain in lower case and ASCII. A domain that cannot be written so matches nothing."""
     try:
         return domain_to_ascii(domain)
     except ValueError:

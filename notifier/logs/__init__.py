@@ -35,7 +35,7 @@ LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-# Libraries that log what we log ourselves.
+# Libraries whose lines repeat those of the service.
 TALKATIVE = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "aiosmtpd", "mail.log")
 
 Event: TypeAlias = MutableMapping[str, Any]
@@ -156,7 +156,7 @@ class _QueueLogger:
 
 
 class _Handler(logging.Handler):
-    """Passes what libraries log by the standard library to structlog, which redacts it."""
+    """Passes lines that libraries log through `logging` to structlog, which redacts them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -25,7 +25,10 @@ NAMES = {
 
 
 class RotatedFile:
-    """Appends lines. Once `info.log` is large it becomes `info.log.1`, and that `info.log.2`."""
+    """
+    Appends lines. When `info.log` is large it becomes `info.log.1`, and `info.log.1` becomes
+    `info.log.2`.
+    """
 
     def __init__(self, path: Path, *, largest: int = LARGEST, kept: int = KEPT) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Strikes out what must not be logged: whole addresses, contents, secrets."""
+"""Remove from the log what must not be in it: whole addresses, contents, secrets."""
 
 import re
 from collections.abc import MutableMapping
@@ -19,7 +19,7 @@ COLLECTIONS = (list, tuple, set, frozenset, dict)
 
 LONGEST = 4000  # characters of one value, so that requests cannot fill the disk
 LONGEST_PATH = 200
-LONGEST_LOCAL = 256  # characters of a local part that are struck out
+LONGEST_LOCAL = 256  # characters of a local part that are replaced
 
 # A local part, read backwards from the `@`.
 _LOCAL = re.compile(r"[^\s<>\"()\[\],;:@/\\=]+")
@@ -44,7 +44,7 @@ def shorten(text: str) -> str:
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A structlog processor. It looks at every text: a relay's reply repeats addresses, too."""
+    """A structlog processor that redacts every text: a relay's reply repeats addresses."""
     for key, value in event.items():
         if key in SECRETS:
             event[key] = STRUCK_OUT

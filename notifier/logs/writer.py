@@ -1,8 +1,8 @@
 """
 The thread that writes the log, so that no caller waits for a slow reader of it.
 
-The standard library's QueueListener has no limit that drops the least important lines first, tells
-how many were dropped, and lets the process end although the stream is stuck. This has.
+The standard library's QueueListener cannot drop the least important lines first, does not count
+dropped lines, and does not let the process end while the stream is stuck.
 """
 
 import itertools
@@ -36,8 +36,8 @@ class Line(Struct, frozen=True, gc=False):
 
 class Writer:
     """
-    Keeps the order of the lines. If the stream is not read, lines are dropped and counted,
-    warnings and errors last. The process can always end.
+    Writes lines in order. If nobody reads the stream, lines are dropped and counted, warnings and
+    errors last. The process can always end.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Writer:
         self._queue: SimpleQueue[Line | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._unlogged = 0  # dropped, and not logged as dropped yet
-        self._stuck_at = -1  # lines written when a warning last waited for nothing
+        self._stuck_at = -1  # lines written when a warning last waited in vain
         self._written = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -66,7 +66,7 @@ class Writer:
         self._thread.start()
 
     def put(self, line: Line) -> None:
-        """Never raises, and never waits unless it must for a warning."""
+        """Queue a line. Never raises, and waits only for a warning without space."""
         if self._stopping:
             return self._put_late(line)
         waiting = self._queue.qsize()
@@ -79,7 +79,7 @@ class Writer:
         return None
 
     def _put_late(self, line: Line) -> None:
-        """Write a line at once that is logged while the process ends."""
+        """Write a line that is logged while the process ends."""
         self._thread.join(FLUSH_SECONDS)
         if self._thread.is_alive():
             self._drop(1)

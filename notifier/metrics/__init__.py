@@ -1,8 +1,8 @@
 """
-What is counted while messages pass, in plain integers: one or two microseconds a message. Only a
-scrape pays for Prometheus' format, which `web/metrics.py` makes.
+Counters of messages and requests, in plain integers: one or two microseconds a message.
 
-`dashboard.json` is for Grafana, `alerts.yaml` for Prometheus.
+`web/metrics.py` writes them in Prometheus' format when they are scraped. `dashboard.json` is for
+Grafana, `alerts.yaml` for Prometheus.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ Ended: TypeAlias = tuple[str, str]  # channel, outcome
 
 
 class Tally:
-    """What became of messages since the process started."""
+    """Counts of messages since the process started."""
 
     def __init__(self) -> None:
         # From 0 on: the first value of a new series is no increase to Prometheus.
@@ -80,7 +80,7 @@ class Tally:
 
 
 class Requests:
-    """Requests by method, path as the routes have it, and status."""
+    """Counts of requests, by method, route and status."""
 
     def __init__(self) -> None:
         self.answered: Counter[tuple[str, str, int]] = Counter()
@@ -94,7 +94,7 @@ class Requests:
 
 
 class LoopLag(contextlib.AbstractAsyncContextManager["LoopLag"]):
-    """How late the event loop runs what is due: how long everything else waits, too."""
+    """Measures how late the event loop runs what is due. Everything else waits as long."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor

@@ -30,9 +30,9 @@ from notifier.smtp.remedies import LOGIN_IN_CLEAR
 from notifier.web.app import create_app
 
 GC_THRESHOLD = (50_000, 20, 50)  # allocations before a collection of each generation
-M_MMAP_THRESHOLD = -3  # mallopt(3)
+M_MMAP_THRESHOLD = -3  # option of mallopt(3)
 LARGE_BLOCK = 1024 * 1024  # octets
-REQUEST_SECONDS = 2  # for open requests when we stop; clients can repeat them
+REQUEST_SECONDS = 2  # for open requests at the end; clients can repeat them
 CLOSE_SECONDS = 5.0  # for the parts to close, after the grace
 START_SECONDS = 2.0  # for a start that is broken off to end; nothing has been sent yet
 SPANS_SECONDS = 3.0  # for the last spans; the grace if that is less
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 
 def serve(settings: Settings) -> None:
-    """Run until a signal or the journal's end. Raises NotifierError."""
+    """Run until a signal, or until the journal fails. Raises NotifierError."""
     faulthandler.enable()
     _return_large_blocks()
     service = prepared(settings)
@@ -107,7 +107,7 @@ def prepared(settings: Settings) -> Notifier:
 
 
 def faults_of(settings: Settings) -> Sequence[str]:
-    """What keeps these settings from being served."""
+    """The faults by which these settings cannot be served."""
     try:
         prepared(settings)
     except ConfigurationError as error:
@@ -124,7 +124,7 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, without its signal handlers and its log of where it listens."""
+    """uvicorn's server without its signal handlers and without its log line about the address."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -183,7 +183,7 @@ class ServerProcess:
             raise JournalFailure(f"the journal is lost: {self._fatal}") from self._fatal
 
     async def _opened(self) -> bool:
-        """Open the service. False: a signal came first, and nothing of it is left open."""
+        """Open the service. False: a signal came first, and nothing is left open."""
         # A task, so that a signal can cancel it.
         opening = asyncio.create_task(self._service.__aenter__(), name="open")
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
@@ -217,7 +217,7 @@ class ServerProcess:
 
     async def _answer(self) -> None:
         app = create_app(self._service, log_drops=lambda: self._logs.dropped)
-        # What exists now stays for good. Otherwise the garbage collector walks through it again
+        # The objects of now live until the end. Otherwise the garbage collector looks at them again
         # and again under load, which takes a tenth of a message's time.
         gc.collect()
         gc.freeze()
@@ -238,7 +238,7 @@ class ServerProcess:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                workers=1,  # each further one would need a journal of its own
+                workers=1,  # each further worker would need a journal of its own
                 timeout_graceful_shutdown=REQUEST_SECONDS,
             )
         )

@@ -36,8 +36,10 @@ log = structlog.get_logger()
 
 class CorkedTransport:
     """
-    A transport that sends all writes of one turn of the loop as one piece. uvicorn writes the head
-    and the body of an answer separately, and each write would wake the client.
+    A transport that sends all writes of one turn of the loop as one piece.
+
+    uvicorn writes the head and the body of an answer separately, and each write would wake the
+    client.
     """
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
@@ -97,11 +99,11 @@ class ConnectionLimit:
         self._waiting.pop(client, None)
 
     def serving(self, client: "Client") -> None:
-        """Its request has come whole; now we are at work."""
+        """The client's request is complete, and the service works on it."""
         self._waiting.pop(client, None)
 
     def waiting(self, client: "Client") -> None:
-        """It has sent something, or its answer has ended: it is the last to be closed."""
+        """The client has sent something, or its answer has ended: it is the last to be closed."""
         if client in self._open:
             self._waiting[client] = None
             self._waiting.move_to_end(client)
@@ -205,7 +207,7 @@ class Client(HttpToolsProtocol):
                 self.transport.close()
             return
         arrived, self._body = self._body or 0, 0
-        if self.flow.read_paused:  # we do not read, so the client cannot send
+        if self.flow.read_paused:  # the service does not read, so the client cannot send
             self._deadline = now + BODY_SECONDS
         else:
             self._deadline = min(now + BODY_SECONDS, self._deadline + arrived / BODY_RATE)

@@ -38,8 +38,8 @@ INSERT_CONVERSATIONS = """
     FROM unnest($1::text[], $2::int[], $3::bytea[]) AS new (id, number, lines)
     JOIN deliveries USING (id)
 """
-# In the order of the keys: two replicas that take several of them then never wait for each
-# other in a circle. A key that is being taken elsewhere is waited for.
+# In the order of the keys, so that two replicas that take several keys never wait for each
+# other in a circle. This waits for a key that another transaction is taking.
 TAKE_KEYS = """
     INSERT INTO idempotency AS kept (scope, key, fingerprint, answer, asked_at, expires_at)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[],
@@ -66,7 +66,7 @@ KeyName: TypeAlias = tuple[str, str]  # scope, key
 
 
 class Addition(Struct, gc=False, eq=False):
-    """What one call adds, and the caller's future."""
+    """The entries of one call, and the caller's future."""
 
     entries: Sequence[Entry]
     idempotency: Idempotency | None
@@ -78,7 +78,10 @@ class Addition(Struct, gc=False, eq=False):
 
 
 async def add_all(db: Connection, additions: Sequence[Addition]) -> list[Added | Exception]:
-    """What becomes of each, in the caller's transaction. What is refused writes nothing."""
+    """
+    Add all entries, in the caller's transaction. Returns the result of each. A refused one writes
+    nothing.
+    """
     await _lock(db, additions)
     answers = await _answers(db, additions)
     new = [each for each, answer in zip(additions, answers, strict=True) if answer is None]
@@ -90,7 +93,7 @@ async def add_all(db: Connection, additions: Sequence[Addition]) -> list[Added |
 
 
 async def _lock(db: Connection, additions: Sequence[Addition]) -> None:
-    """Of two that come at the same time under one collapse key, the later must see the earlier."""
+    """Lock the collapse keys: of two calls at the same time, the later must see the earlier."""
     names = {
         f"{entry.delivery.key}\n{entry.delivery.collapse_key}"
         for each in additions
@@ -108,7 +111,7 @@ def _lock_number(name: str) -> int:
 
 
 async def _answers(db: Connection, additions: Sequence[Addition]) -> list[Added | Exception | None]:
-    """The answer to each repeated request; None: the request is new."""
+    """The stored answer for each repeated request. None: the request is new."""
     first: dict[KeyName, Idempotency] = {}
     for each in additions:
         if each.idempotency is not None:
@@ -133,7 +136,7 @@ async def _answers(db: Connection, additions: Sequence[Addition]) -> list[Added 
 async def _take(
     db: Connection, first: dict[KeyName, Idempotency], asked_at: dict[KeyName, int]
 ) -> set[KeyName]:
-    """The keys that were free, and are ours from here on."""
+    """Take the free idempotency keys. Returns those that were taken now."""
     values = [
         (*name, asked.fingerprint, asked.answer, asked_at[name], micros(asked.expires_at))
         for name, asked in first.items()
@@ -157,7 +160,7 @@ def _name(asked: Idempotency) -> KeyName:
 async def answer_kept(
     db: Connection, name: KeyName, fingerprint: bytes, now: datetime
 ) -> bytes | None:
-    """The answer kept under a key; None: it is free. Raises IdempotencyMismatch."""
+    """The answer kept under a key. None: the key is free. Raises IdempotencyMismatch."""
     row = await db.fetchrow(ANSWER, *name, micros(now))
     if row is None:
         return None
@@ -187,7 +190,7 @@ async def _insert(db: Connection, entries: Sequence[Entry]) -> None:
 
 
 async def _collapse(db: Connection, addition: Addition) -> Added:
-    """One after the other: of several in one call, too, the last takes the others' place."""
+    """Supersede one after the other: also among several in one call, the last one remains."""
     superseded: list[Delivery] = []
     for entry in addition.entries if addition.collapses else ():
         new = entry.delivery

@@ -1,4 +1,4 @@
-"""Deliveries changed, many by one statement, and what is old dropped."""
+"""Change deliveries, many by one statement, and delete old ones."""
 
 import contextlib
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ INSERT_CONVERSATIONS = """
     INSERT INTO conversations SELECT * FROM unnest($1::bigint[], $2::int[], $3::bytea[])
     ON CONFLICT (seq, number) DO UPDATE SET lines = excluded.lines
 """
-# The columns without the record, which cannot be read and is left as it is.
+# The columns without the record, which cannot be read and stays as it is.
 UPDATE_UNREADABLE = """
     UPDATE deliveries SET status = $2, due_at = NULL, expires_at = NULL, collapse_key = NULL,
         finished_at = $3, held_at = $4, lease = NULL, claim = NULL
@@ -60,7 +60,7 @@ log = structlog.get_logger()
 
 
 async def update(db: Connection, changes: Sequence[tuple[int, Delivery]]) -> None:
-    """Write what has become of deliveries whose rows are locked."""
+    """Write changed deliveries, whose rows are locked."""
     if changes:
         values = [(seq, *rows.changing(delivery)) for seq, delivery in changes]
         await db.execute(UPDATE, *rows.turned(values, len(rows.CHANGING_TYPES) + 1))
@@ -73,9 +73,11 @@ async def change_all(
     db: Connection, found: Sequence[Found], change: Change, *, hold: bool
 ) -> list[Delivery]:
     """
-    Those that were changed. Where the change raises Rejected, the row stays. A delivery whose
-    record cannot be read can only end. A change that does not end it holds it instead (`hold`),
-    so that it does not come back for ever, or leaves it as it is.
+    Change deliveries, and return those that were changed. If the change raises Rejected, the row
+    stays.
+
+    A delivery whose record cannot be read can only be finished. A change that does not finish it
+    holds it instead (`hold`), so that it does not come back for ever, or leaves it as it is.
     """
     after: list[Delivery] = []
     changes: list[tuple[int, Delivery]] = []
@@ -94,7 +96,10 @@ async def change_all(
 
 
 async def change_one(db: Connection, row: Found, change: Change) -> Delivery:
-    """What it is now. Raises what the change raises; WrongState where it could only end."""
+    """
+    Change one delivery and return it. Raises what the change raises; WrongState if the record
+    cannot be read and the change does not finish it.
+    """
     try:
         before = decode(row["status"], row["record"])
     except Unreadable as why:
@@ -132,8 +137,8 @@ async def prune(
     db: Connection, limit: int, finished_before: int, contents_before: int, now: int
 ) -> int:
     """
-    Drop what is old, up to `limit` of each kind; how many rows went. In the caller's transaction;
-    several replicas may do it at once. Times in microseconds.
+    Delete old rows, up to `limit` of each kind, in the caller's transaction. Returns how many.
+    Several replicas may do it at once. Times are in microseconds.
     """
     ended = await db.fetch(ENDED, finished_before, limit)
     if ended:
@@ -149,7 +154,7 @@ async def prune(
 
 
 def _shown(row: Found) -> Delivery:
-    """With what can be read of it, if not all can. Its columns are gone."""
+    """The delivery as far as it can be read, with its last columns."""
     status, record = row["status"], row["record"]
     try:
         return decode(status, record)

@@ -12,7 +12,7 @@ from notifier.journal.postgres.connection import Connection
 from notifier.journal.postgres.lease import Token
 from notifier.journal.rows import Unreadable, decode
 
-# Every (priority, key) of a route that waits, with its earliest time: a seek for each, however
+# The earliest due time of every (priority, key) of a route: one index seek for each, however
 # many rows wait behind it.
 HEADS = """
     WITH RECURSIVE head AS (
@@ -29,7 +29,7 @@ HEADS = """
     )
     SELECT priority, key, due_at FROM head
 """
-# What another replica is claiming just now is passed over, not waited for.
+# Rows that another replica is claiming just now are skipped.
 TAKE = f"""
     WITH due AS MATERIALIZED (
         SELECT found.seq, found.status FROM unnest($4::text[], $5::bigint[]) AS turn (key, places)
@@ -47,7 +47,7 @@ TAKE = f"""
         CASE WHEN octet_length(content) <= {AHEAD_BYTES} THEN content END AS content
 """  # noqa: S608  constant
 
-Found: TypeAlias = tuple[int, Claim]  # seq, by which those due at the same time are in order
+Found: TypeAlias = tuple[int, Claim]  # seq orders deliveries that are due at the same time
 
 
 class Claims:
@@ -59,7 +59,10 @@ class Claims:
     async def take(
         self, db: Connection, route: Route, limit: int, now: int, slowest: Priority, token: Token
     ) -> list[Claim]:
-        """Each statement is a transaction: what it has marked is ours, whatever comes next."""
+        """
+        Claim due deliveries. Each statement is a transaction of its own, so its claims stand
+        whatever happens next.
+        """
         keys = due_keys(await db.fetch(HEADS, route.value), now, slowest)
         claims: list[Claim] = []
         for priority, share in self._fairness.shares(route, limit, list(keys)):

@@ -1,7 +1,4 @@
-"""
-Connections to the database: what must be true of it before it is used, and what the errors of the
-driver mean.
-"""
+"""Connect to the database: check it before it is used, and translate the driver's errors."""
 
 import asyncio
 import contextlib
@@ -24,7 +21,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 CONNECTIONS = 8  # of a replica at most, and one more for its lease
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 20.0  # for one statement, whatever has become of the server
-OPEN_SECONDS = 20.0  # given to a server that is just starting, too
+OPEN_SECONDS = 20.0  # also for a server that is just starting
 LOCK = 0x6E6F7469666965  # the advisory lock under which the schema is made
 SESSION = {
     "search_path": "notifier",
@@ -32,18 +29,18 @@ SESSION = {
     "synchronous_commit": "on",  # a 202 means on disk, whatever the server's default is
     "statement_timeout": "15s",
     "lock_timeout": "5s",
-    # A replica that is stopped in the middle of a transaction must not hold up the others.
+    # A replica that is suspended within a transaction must not hold up the others.
     "idle_in_transaction_session_timeout": "10s",
     "jit": "off",
 }
-# Each takes the schema from one version to the next. What has been released is not changed.
+# Each migrates the schema by one version. Released migrations are never changed.
 MIGRATIONS = tuple(
     files(__package__).joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema_2.sql")
 )
 
 # What the database, the network, or the driver between them raises.
 TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-# Two transactions were in each other's way: a second try may succeed.
+# Two transactions blocked each other: a second try may succeed.
 COLLIDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 _VERIFIED = {"verify-ca", "verify-full"}  # of the modes of libpq, section 34.19
@@ -76,7 +73,10 @@ async def open_pool(url: str) -> Pool:
 
 
 def _warn_if_unverified(url: str) -> None:
-    """Anybody between us and a server that is not verified can read and change every message."""
+    """
+    Warn if the server's certificate is not verified: whoever is in between could read and change
+    every message.
+    """
     parts = urlsplit(url)
     given = dict(parse_qsl(parts.query))
     mode = given.get("sslmode", "prefer")
@@ -102,11 +102,11 @@ def _is_local(host: str) -> bool:
 
 
 async def _leave(_: Any) -> None:
-    """Reset nothing: nothing of ours outlives a transaction."""
+    """Reset nothing when a connection returns to the pool: no state outlives a transaction."""
 
 
 async def _first(url: str) -> Connection:
-    """The first connection: a server that is just starting is waited for."""
+    """The first connection. A server that is just starting is waited for."""
     until = time.monotonic() + OPEN_SECONDS
     while True:
         try:
@@ -138,7 +138,7 @@ async def _check(db: Connection) -> None:
 
 
 async def _migrate(db: Connection) -> None:
-    """One replica makes the schema, or takes it to our version; the others wait for it."""
+    """Create the schema, or migrate it to this version. One replica does so, the others wait."""
     await db.execute("SET lock_timeout = 0; SET statement_timeout = 0")
     await db.execute(f"SELECT pg_advisory_lock({LOCK})", timeout=600)
     await db.execute(
@@ -159,7 +159,7 @@ async def _migrate(db: Connection) -> None:
 
 
 def is_unkeepable(error: BaseException) -> bool:
-    """Whether the database can never hold it."""
+    """Whether the database can never store this value."""
     if isinstance(error, asyncpg.InterfaceError):
         return isinstance(error, ValueError)  # the driver could not even send it
     return isinstance(
@@ -168,7 +168,7 @@ def is_unkeepable(error: BaseException) -> bool:
 
 
 def explained(error: BaseException) -> BaseException:
-    """What a caller gets."""
+    """The error that the caller gets for the driver's error."""
     if is_unkeepable(error):
         return faults.unkeepable(error)
     if isinstance(error, asyncpg.QueryCanceledError):
@@ -183,7 +183,7 @@ def explained(error: BaseException) -> BaseException:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Raises what a caller gets, in place of what the driver raises."""
+    """Raises the caller's error in place of the driver's."""
     try:
         yield
     except TROUBLE as error:

@@ -28,7 +28,10 @@ SUMMED = """
 
 
 async def by_status(db: Connection) -> dict[Status, int]:
-    """In the caller's transaction. One replica at a time sums the tallies up."""
+    """
+    How many deliveries there are by status, in the caller's transaction. One replica at a time sums
+    up the tallies.
+    """
     if await db.fetchval(ALONE):
         await db.execute(SUM_UP)
     counts = dict.fromkeys(Status, 0)
@@ -41,7 +44,7 @@ async def by_status(db: Connection) -> dict[Status, int]:
 async def keep_minutes(
     db: Connection, process: str, minutes: Sequence[Minute], *, forget_before: datetime
 ) -> None:
-    """In place of what the process has counted in them so far."""
+    """Keep what the process has counted in these minutes, in place of its earlier counts."""
     kept = [minute_row(process, each) for each in minutes]
     await db.execute(KEEP, *rows.turned(kept, 6))
     await db.execute("DELETE FROM minutes WHERE minute < $1", minute_number(forget_before))

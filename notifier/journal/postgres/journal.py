@@ -46,7 +46,7 @@ from notifier.supervisor import Supervisor
 
 LEASE_SECONDS = 15.0
 SEARCHES = 4  # at a time, of which one caller has three
-PORTION = 500  # deliveries in one transaction of those that touch many
+PORTION = 500  # deliveries in one transaction of bulk changes
 NEWS_KEPT = 1_000  # ids; a reader who comes later than that has missed some
 
 # After a restart of the server all replicas first get the time to renew.
@@ -83,9 +83,11 @@ log = structlog.get_logger()
 
 class PostgresJournal:
     """
-    For several replicas. What is added and recorded at the same time shares one transaction.
-    What we have claimed is ours as long as we renew our lease in time: after that the others
-    take it over, and our records of it are refused.
+    A journal for several replicas.
+
+    Calls that add and record at the same time share one transaction. Claims stand as long as the
+    lease is renewed in time. After that other replicas take the deliveries over, and records of the
+    old claims are refused.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class PostgresJournal:
         self._claims = Claims()
         self._calls = count(time.time_ns())  # so that each claim has a number of its own
         self._claimed = Claimed()
-        self._unanswered: list[Token] = []  # of claims that may have been made or not
+        self._unanswered: list[
+            Token
+        ] = []  # tokens of claims that the database may or may not have made
         self._news = News()
         self._turns = Turns(range(SEARCHES))
         self._closed = True
@@ -117,7 +121,7 @@ class PostgresJournal:
         try:
             with translated():
                 await self._lease.open()
-        except BaseException:  # also where the start is broken off
+        except BaseException:  # also if the start is cancelled
             self._pool.terminate()
             raise
         self._writer = Writer(
@@ -266,7 +270,10 @@ class PostgresJournal:
 
     @contextlib.asynccontextmanager
     async def _turn(self, by: str) -> AsyncIterator[None]:
-        """Searches may not take all connections: claims and records need some, too."""
+        """
+        A place for a search. Searches never get all connections, because claims and records need
+        some.
+        """
         place = await self._turns.take(by)
         try:
             yield
@@ -357,8 +364,8 @@ class PostgresJournal:
 
     async def _give_back(self) -> None:
         """
-        Release what was claimed by calls that got no answer: nothing of it has been sent. Several
-        routes may do this at once, so each takes a token off the list before it awaits anything.
+        Release claims of calls that got no answer: nothing of them has been sent. Several routes
+        may do this at once, so each takes a token off the list before it awaits anything.
         """
         while self._unanswered:
             token = self._unanswered.pop()
@@ -368,7 +375,7 @@ class PostgresJournal:
             except BaseException:
                 self._unanswered.append(token)
                 raise
-            self.arrivals.tell_of(found)  # a claim may have looked in vain meanwhile
+            self.arrivals.tell_of(found)  # a claim meanwhile may have found nothing
 
     async def _changed(self, sql: str, values: tuple[int, ...], change: Change) -> list[Delivery]:
         async with self._transaction() as db:

@@ -70,12 +70,12 @@ class Claimed:
             self._tokens[claim.delivery.id] = token, claim.delivery.events
 
     def token(self, delivery: Delivery) -> Token | None:
-        """None: it is not ours."""
+        """The token of a claim. None: the delivery is not claimed here."""
         token, events = self._tokens.get(delivery.id, (None, ()))
         return token if delivery.events == events else None
 
     def take(self, delivery: Delivery) -> Token | None:
-        """The token to record it with; from here on it is not ours. None: it is not ours."""
+        """The token to record the delivery with; the claim ends here. None: it is not claimed."""
         record, token = self._unanswered.pop(delivery.id, (None, None))
         if record == delivery:
             return token
@@ -84,18 +84,21 @@ class Claimed:
         return token
 
     def put_back(self, delivery: Delivery, token: Token) -> None:
-        """The journal refused this record: the claim stands, and another record may follow."""
+        """The database refused the record: the claim stands, and another record may follow."""
         self._tokens[delivery.id] = token, delivery.events
 
     def unanswered(self, delivery: Delivery, token: Token) -> None:
-        """Nobody knows whether this record was kept: the caller will record it again."""
+        """It is unknown whether the record was stored: the caller will record it again."""
         self._unanswered[delivery.id] = delivery, token
 
 
 class Lease:
     """
-    A row that we renew four times before it runs out. Whatever we have claimed names it. Once it
-    has run out the others may drop it and take over what we claimed; we then take a new one.
+    A row in the database that this replica renews four times before it runs out. Each claim names
+    it.
+
+    Once it has run out, the other replicas may delete it and take over its claims. This replica
+    then takes a new one.
     """
 
     def __init__(
@@ -113,7 +116,7 @@ class Lease:
         self._hear = hear
         self._supervisor = supervisor
         self._db: Connection | None = None
-        self._until = 0.0  # when it runs out at the earliest, by our own clock
+        self._until = 0.0  # the earliest time at which it runs out, by the local clock
         self._over = False
         self.id = 0
         self.others = 0  # replicas that are alive beside us
@@ -124,7 +127,7 @@ class Lease:
         self._keeping = self._supervisor.start("journal-lease", self._keep)
 
     async def close(self) -> None:
-        """Drop the lease, so that the others need not wait for its end."""
+        """Delete the lease, so that the other replicas need not wait for its end."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -133,7 +136,7 @@ class Lease:
 
     @property
     def fresh(self) -> bool:
-        """Whether nobody can have taken what we claimed."""
+        """Whether the lease has certainly not run out, so that the claims stand."""
         return time.monotonic() < self._until
 
     async def renew(self, db: Any = None) -> None:
@@ -151,7 +154,7 @@ class Lease:
         await self._open(db or self._pool)
 
     async def tell(self, db: Any, changed: Sequence[Delivery], *, values: bool = False) -> None:
-        """Tell the others, if there are any, once the transaction is committed."""
+        """Notify the other replicas, if there are any, once the transaction is committed."""
         if not values and not (changed and self.others):
             return
         routes = tuple({each.route for each in changed if each.status.waiting})
@@ -176,7 +179,7 @@ class Lease:
         return timedelta(seconds=self._seconds)
 
     async def _keep(self) -> None:
-        """On a connection of its own, so that it never waits for a free one."""
+        """Renew the lease on a connection of its own, so that it never waits for a free one."""
         while True:
             try:
                 db = await self._connected()
@@ -193,8 +196,8 @@ class Lease:
         if self._db is None or self._db.is_closed():
             self._db = await connect(self._url)
             await self._db.add_listener(CHANNEL, self._heard)
-            self._hear(EVERYTHING)  # we have missed what they told meanwhile
-            await self._notify(self._db, [News()])  # so that the others know of us
+            self._hear(EVERYTHING)  # notifications may have been missed meanwhile
+            await self._notify(self._db, [News()])  # so that the other replicas know of this one
         return self._db
 
     async def _disconnect(self) -> None:

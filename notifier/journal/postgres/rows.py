@@ -9,7 +9,7 @@ from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value
 
 _SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 
-# The types that arrays of the columns have. `said` is what a person would search for, see below.
+# The types of the columns' arrays. `said` is the text that searches look in, see below.
 CHANGING_TYPES = dict.fromkeys(CHANGING, "text") | {
     **dict.fromkeys(("due_at", "expires_at", "finished_at", "held_at"), "bigint"),
     "record": "bytea",
@@ -41,7 +41,7 @@ def changing(delivery: Delivery) -> tuple[Value, ...]:
 
 
 async def delivery(db: Connection, seq: int, status: str, record: bytes) -> Delivery:
-    """To be shown to people: as far as its record can be read."""
+    """The delivery, as far as its record can be read."""
     try:
         return rows.decode(status, record)
     except Unreadable as why:
@@ -64,7 +64,7 @@ async def with_conversations(db: Connection, seq: int, delivery: Delivery) -> De
 
 
 def small(text: str) -> str:
-    """A to Z in lower case; other letters as they are, as in the other journal."""
+    """A to Z in lower case. Other letters stay, as in the SQLite journal."""
     return text.translate(_SMALL)
 
 

@@ -19,7 +19,7 @@ _BY_TERM = "EXISTS (SELECT FROM terms WHERE term = {} AND terms.seq = d.seq)"
 
 
 class _Conditions:
-    """Conditions, with the values that they name by number."""
+    """SQL conditions, with their values as numbered parameters."""
 
     def __init__(self) -> None:
         self.where: list[str] = []
@@ -32,7 +32,7 @@ class _Conditions:
 
 
 class _Span(Struct, frozen=True):
-    """Rows from `first`, and before `past`; `more`: there are older ones yet."""
+    """Rows from `first` and before `past`. `more`: there are older rows."""
 
     first: int
     past: int | None
@@ -55,7 +55,7 @@ async def find(db: Connection, which: Filter, *, limit: int, cursor: str | None)
 async def matching(
     db: Connection, which: Filter, *, limit: int, before: int | None = None, lock: bool = False
 ) -> Sequence[Any]:
-    """Rows with seq below `before`, the newest first; locked, in this order."""
+    """Rows with seq below `before`, the newest first, locked in this order if asked."""
     return await _within(db, which, _Span(0, before), limit, lock=lock)
 
 
@@ -79,7 +79,7 @@ async def _within(
     conditions.add("d.seq >= {}", span.first)
     if span.past is not None:
         conditions.add("d.seq < {}", span.past)
-    # Made of constant pieces, with every value apart.
+    # The SQL is made of constant pieces; every value is a parameter.
     sql = (
         "SELECT d.seq, d.status, d.record FROM deliveries AS d"  # noqa: S608  no piece is a caller's
         f" WHERE {' AND '.join(conditions.where)} ORDER BY d.seq DESC LIMIT {int(limit)}"
@@ -92,7 +92,7 @@ async def _within(
 def _conditions_of(which: Filter) -> _Conditions:
     conditions = _Conditions()
     if which.status:
-        # In the text, so that PostgreSQL can plan for a rare status and for a frequent one.
+        # A literal, so that PostgreSQL plans differently for a rare status and for a frequent one.
         names = ", ".join(f"'{Status(status).value}'" for status in dict.fromkeys(which.status))
         conditions.add(f"d.status IN ({names})")
     for name in ("reference", "user_id", "tag", "to"):
@@ -103,7 +103,7 @@ def _conditions_of(which: Filter) -> _Conditions:
             conditions.add(f"d.{name} = {{}}", value)
     if which.key:
         conditions.add("d.key <> '' AND d.key = {}", which.key)
-    # In the text, too: for a time that is a parameter PostgreSQL keeps one plan, which reads all
+    # A literal, too: with a parameter PostgreSQL keeps one plan for all times, which reads all
     # rows when none matches.
     if which.created_after is not None:
         conditions.add(f"d.created_at >= {micros(which.created_after):d}")

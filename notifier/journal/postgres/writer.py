@@ -1,4 +1,4 @@
-"""What is new and what has ended is written together: whatever waits is one transaction."""
+"""The writer: new and finished deliveries that wait at the same time share one transaction."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ log = structlog.get_logger()
 
 
 class Record(Struct, gc=False, eq=False):
-    """What has become of one delivery; the caller's future gets whether it was still ours."""
+    """A delivery to record. The caller's future gets whether the claim still stood."""
 
     delivery: Delivery
     token: Token
@@ -80,8 +80,9 @@ Answer: TypeAlias = tuple[Piece, Any]
 
 class Writer:
     """
-    If any piece of a transaction fails, each is done again in one of its own, so that none
-    harms another. Every caller gets an answer. `tell` is called at the end of each transaction.
+    Writes whatever waits in one transaction. If one piece of it fails, each piece is done again in
+    a transaction of its own, so that none harms another. Every caller gets an answer. `tell` is
+    called at the end of each transaction.
     """
 
     def __init__(
@@ -114,13 +115,13 @@ class Writer:
         return self._ask(lambda future: NamedValue(name, value, future))
 
     async def close(self) -> None:
-        """Answer what was asked, then end."""
+        """Answer the calls that were made, then end."""
         self._closed = True
         self._stir.set()
         await self._running
 
     def _ask(self, piece: Callable[["asyncio.Future[Any]"], Piece]) -> "asyncio.Future[Any]":
-        """The piece is done even if the caller stops waiting. Raises JournalUnavailable."""
+        """Have a piece done, even if the caller stops waiting. Raises JournalUnavailable."""
         if self._closed:
             raise faults.closed()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -194,7 +195,7 @@ async def _record_all(db: Connection, records: Sequence[Record]) -> list[bool]:
 
 
 def _answer(future: "asyncio.Future[Any]", answer: Any) -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):  # nobody waits any more
+    with contextlib.suppress(asyncio.InvalidStateError):  # the caller has stopped waiting
         if isinstance(answer, BaseException):
             future.set_exception(answer)
         else:

@@ -29,8 +29,8 @@ KeyName: TypeAlias = tuple[str, str]  # scope, key
 
 class Addition:
     """
-    New entries, made into rows by the caller, so that the writer has only to insert them: the
-    simple ones of a batch all together.
+    New entries, made into rows in the caller's thread, so that the writer only inserts them. Simple
+    additions of a batch are inserted together.
     """
 
     def __init__(
@@ -63,7 +63,10 @@ class Addition:
                 self.collapsing.append((number, delivery))
 
     def __call__(self, db: sqlite3.Connection) -> Added:
-        """Alone: its key may have been used, and it may supersede what waits."""
+        """
+        Add these entries alone: the idempotency key may have been used, and entries may supersede
+        others.
+        """
         if self.idempotency is not None and self.key_name is not None:
             now = self.entries[0].delivery.created_at if self.entries else datetime.now(UTC)
             answer = answer_kept(db, self.key_name, self.idempotency.fingerprint, now)
@@ -98,7 +101,7 @@ def insert_all(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
 
 
 def used_keys(db: sqlite3.Connection, additions: Sequence[Addition]) -> set[KeyName]:
-    """Those of their idempotency keys that have been used before."""
+    """Which of these idempotency keys have been used before."""
     names = [name for each in additions if (name := each.key_name) is not None]
     return {*rows.read_rows(db, USED_KEYS, names)}
 
@@ -106,7 +109,7 @@ def used_keys(db: sqlite3.Connection, additions: Sequence[Addition]) -> set[KeyN
 def answer_kept(
     db: sqlite3.Connection, name: KeyName, fingerprint: bytes, now: datetime
 ) -> bytes | None:
-    """The answer kept under the key; None: it is free. Raises IdempotencyMismatch."""
+    """The answer kept under the key. None: the key is free. Raises IdempotencyMismatch."""
     row: tuple[bytes, bytes] | None = db.execute(ANSWER, (*name, micros(now))).fetchone()
     if row is None:
         return None
@@ -119,7 +122,7 @@ def answer_kept(
 def _supersede(
     db: sqlite3.Connection, counts: StatusCounts, seq: int, new: Delivery
 ) -> list[Delivery]:
-    """Earlier deliveries only: of several in one call, too, the last takes the others' place."""
+    """Supersede earlier deliveries only: also among several in one call, the last one remains."""
     alike = db.execute(WAITING_ALIKE, (new.key, new.collapse_key, seq)).fetchall()
     change = partial(Delivery.superseded, now=new.created_at, by=new.id)
     return [change_one(db, counts, found, change, hold=True) for found in alike]

@@ -1,4 +1,4 @@
-"""A copy of the file while the journal is in use, by a connection that cannot write it."""
+"""Copy the journal while it is in use, through a connection that cannot write."""
 
 import itertools
 import os
@@ -9,21 +9,20 @@ from notifier.disk import sync
 from notifier.errors import JournalFailure
 from notifier.journal import Progress
 
-STEPS = 100_000  # of SQLite's machine, between two calls of `progress`: some milliseconds
+STEPS = 100_000  # instructions of SQLite between two calls of `progress`: some milliseconds
 
 
 def backup(path: Path, target: Path, *, progress: Progress) -> int:
     """
-    Write a copy to `target`, as all was at one moment; how many messages are in it. What was
-    pruned is not. It is on disk when this returns. Raises JournalFailure, and then there is no
-    file; FileExistsError.
+    Copy the journal to `target`, in its state at one moment and without what was pruned. Returns
+    how many messages the copy has; it is on disk when this returns.
 
-    The connection is read-only, so that it can neither write nor checkpoint: those are the
-    server's alone, whose commits go on meanwhile.
+    Raises JournalFailure, and then there is no file; FileExistsError. The connection is read-only,
+    because only the server may write and checkpoint. The server's commits go on meanwhile.
     """
     if not path.exists():
         raise JournalFailure(f"there is no journal {path}")
-    if target.exists():  # a good message early; the link below is what makes sure
+    if target.exists():  # for an early error; the link below makes sure
         raise FileExistsError(str(target))
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
@@ -31,7 +30,7 @@ def backup(path: Path, target: Path, *, progress: Progress) -> int:
         _copy(path, partial, progress)
         count = _check(partial, progress)
         sync(partial)
-        target.hardlink_to(partial)  # unlike a rename it replaces nothing
+        target.hardlink_to(partial)  # unlike a rename, a link replaces nothing
         sync(target.parent)
     except FileExistsError:
         raise
@@ -55,7 +54,7 @@ def _copy(path: Path, partial: Path, progress: Progress) -> None:
 
 
 def _size(db: sqlite3.Connection) -> int:
-    """In bytes, of what a copy will hold."""
+    """The size of the copy, in bytes."""
     pages, free, size = (
         int(db.execute(f"PRAGMA {name}").fetchone()[0])
         for name in ("page_count", "freelist_count", "page_size")
@@ -64,7 +63,7 @@ def _size(db: sqlite3.Connection) -> int:
 
 
 def _check(copy: Path, progress: Progress) -> int:
-    """How many messages are in it. Raises sqlite3.Error where it is not whole."""
+    """The number of messages in the copy. Raises sqlite3.Error if the copy is damaged."""
     db = sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         looks = itertools.count(1)

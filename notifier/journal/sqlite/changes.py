@@ -1,4 +1,4 @@
-"""Deliveries changed one by one, and what is old dropped."""
+"""Change deliveries one by one, and delete old ones."""
 
 import contextlib
 import sqlite3
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 
 class ChangeRaised(NotifierError):
-    """The caller's change raised something else than NotifierError; nothing has changed."""
+    """The caller's change raised something other than NotifierError. Nothing has changed."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -54,7 +54,10 @@ def change_all(
     *,
     hold: bool,
 ) -> list[tuple[int, Delivery]]:
-    """Those that were changed, by number. Where the change raises Rejected, the row stays."""
+    """
+    Change deliveries. Returns those that were changed, by number. If the change raises Rejected,
+    the row stays.
+    """
     changed = []
     for row in found:
         with contextlib.suppress(Rejected):
@@ -66,8 +69,10 @@ def change_one(
     db: sqlite3.Connection, counts: StatusCounts, found: Found, change: Change, *, hold: bool
 ) -> Delivery:
     """
-    What it is now. A delivery whose record cannot be read can only end. A change that does not
-    end it holds it instead (`hold`), so that it does not come back for ever, or raises WrongState.
+    Change one delivery and return it.
+
+    A delivery whose record cannot be read can only be finished. A change that does not finish it
+    holds it instead (`hold`), so that it does not come back for ever, or raises WrongState.
     """
     seq, status, record = found
     try:
@@ -133,7 +138,7 @@ def prune(
     contents_before: int,
     now: int,
 ) -> int:
-    """Drop what is old, up to `limit` of each kind; how many rows went. Times in microseconds."""
+    """Delete old rows, up to `limit` of each kind. Returns how many. Times are in microseconds."""
     gone = _drop_deliveries(db, counts, finished_before, limit)
     gone += _drop_contents(db, db.execute(STRIP, (contents_before, limit)).fetchall())
     return gone + db.execute(DROP_KEYS, (now, limit)).rowcount

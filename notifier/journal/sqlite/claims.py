@@ -1,4 +1,4 @@
-"""Deliveries claimed for sending, and what has become of them."""
+"""Claim deliveries for sending, and record what became of them."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from notifier.journal.sqlite.changes import hold_unreadable
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.rows import NUMBER_BITS, write_rows
 
-# Every (priority, key) of a route that waits, with its earliest time: a seek for each, however
+# The earliest due time of every (priority, key) of a route: one index seek for each, however
 # many rows wait behind it.
 HEADS = """
     WITH RECURSIVE head (priority, key, due_at) AS (
@@ -106,7 +106,7 @@ class Claims:
         return self._fairness.in_turns(queue, found)
 
     def _claimed(self, db: sqlite3.Connection, rows: list[Row]) -> list[Claim]:
-        """Marked as `sending`. What cannot be read is held, so that the others go on."""
+        """Mark deliveries as `sending`. Those that cannot be read are held."""
         seqs, claims = [], []
         for seq, status, record, content in rows:
             try:
@@ -122,13 +122,13 @@ class Claims:
 
 
 class NotAllOurs(NotifierError):
-    """One of several deliveries is no longer claimed: each has to be recorded alone."""
+    """One of several deliveries is no longer claimed: each must be recorded alone."""
 
 
 class Recording:
     """
-    What has become of a claimed delivery, made into a row by the caller. It is kept only if the
-    delivery is still claimed. Those of a batch are recorded together.
+    A claimed delivery to record, made into a row in the caller's thread. It is stored only if the
+    delivery is still claimed. Recordings of a batch are stored together.
     """
 
     def __init__(self, delivery: Delivery, counts: StatusCounts) -> None:
@@ -139,7 +139,7 @@ class Recording:
         self.counts = counts
 
     def __call__(self, db: sqlite3.Connection) -> bool:
-        """False: it is not ours any more."""
+        """Store it. False: the delivery is no longer claimed here."""
         try:
             record_all(db, [self])
         except NotAllOurs:
@@ -148,7 +148,7 @@ class Recording:
 
 
 def record_all(db: sqlite3.Connection, recordings: Sequence[Recording]) -> None:
-    """Raises NotAllOurs. Where there are several, what was written must then be undone."""
+    """Store all. Raises NotAllOurs; the caller then undoes the transaction of several."""
     if write_rows(db, RECORD, [each.row for each in recordings]) != len(recordings):
         raise NotAllOurs
     said = [row for each in recordings for row in each.conversations]

@@ -17,7 +17,7 @@ SUMMED = """
 
 
 class StatusCounts:
-    """How many deliveries there are by status, true to what has been committed."""
+    """How many deliveries there are by status, as of the last commit."""
 
     def __init__(self) -> None:
         self.counts: Counter[Status] = Counter()
@@ -36,7 +36,7 @@ class StatusCounts:
 
     def commit(self) -> None:
         if self._moves:
-            counts = self.counts.copy()  # replaced whole, because others read it meanwhile
+            counts = self.counts.copy()  # replaced as a whole, because other threads read it
             counts.update(self._moves)
             self.counts = counts
             self._moves.clear()
@@ -48,7 +48,7 @@ class StatusCounts:
 def keep_minutes(
     db: sqlite3.Connection, process: str, minutes: Sequence[Minute], *, forget_before: datetime
 ) -> None:
-    """In place of what the process has counted in them so far."""
+    """Keep what the process has counted in these minutes, in place of its earlier counts."""
     db.executemany(KEEP, [minute_row(process, each) for each in minutes])
     db.execute("DELETE FROM minutes WHERE minute < ?", (minute_number(forget_before),))
 

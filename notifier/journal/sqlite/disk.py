@@ -27,7 +27,7 @@ NETWORK = frozenset(
     }
 )
 
-# The disk or the file itself is at fault: what was written so far may not be what is read
+# The disk or the file itself is at fault: what was written may not be what is read
 # next, and another fsync would falsely report success.
 _FATAL = frozenset(
     {
@@ -52,8 +52,9 @@ log = structlog.get_logger()
 
 class Disk:
     """
-    Refuses new messages while less than `min_free` bytes are left, or while the ballast is
-    gone. The ballast is a file that is deleted to make space for what must still be written.
+    Refuses new messages while less than `min_free` bytes are free, or while the ballast is gone.
+
+    The ballast is a file that is deleted to make space for writes that must still succeed.
     """
 
     def __init__(self, path: Path, *, min_free: int) -> None:
@@ -65,7 +66,7 @@ class Disk:
         self._low = False
 
     def check(self) -> None:
-        """Raises JournalUnavailable if new messages should not be taken."""
+        """Raises JournalUnavailable if new messages should not be accepted."""
         now = time.monotonic()
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
@@ -79,7 +80,7 @@ class Disk:
         self.refill()
 
     def release(self) -> bool:
-        """Delete the ballast. False: it was gone already."""
+        """Delete the ballast. False: it was already gone."""
         if self.ballast_gone:
             return False
         self.ballast_gone = True
@@ -88,7 +89,7 @@ class Disk:
         return True
 
     def refill(self) -> None:
-        """Make the ballast again once there is space for it and more."""
+        """Make the ballast again once there is enough space."""
         if not self.ballast_gone or time.monotonic() - self._tried_at < LOOK_SECONDS:
             return
         self._tried_at = time.monotonic()
@@ -112,7 +113,7 @@ def _free(folder: Path) -> int:
 
 
 def network_file_system(folder: Path, *, mounts: Path) -> str:
-    """The kind of the network file system that a folder lies on; empty: on none."""
+    """The kind of the network file system that a folder lies on; empty: it is local."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
@@ -126,7 +127,7 @@ def network_file_system(folder: Path, *, mounts: Path) -> str:
 
 
 def _mount(line: str) -> tuple[str, str]:
-    """Where, and of what kind. See proc_pid_mountinfo(5)."""
+    """The mount point and kind of a mount. See proc_pid_mountinfo(5)."""
     before, _, after = line.partition(" - ")
     point = before.split(" ")[4]
     for octal, plain in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
@@ -151,7 +152,7 @@ def is_fatal(error: BaseException) -> bool:
 
 
 def explained(error: Exception) -> NotifierError:
-    """What a caller gets."""
+    """The error that the caller gets."""
     if isinstance(error, NotifierError):
         return error
     if is_full(error):
@@ -164,7 +165,7 @@ def explained(error: Exception) -> NotifierError:
 
 
 def failure(path: object, error: BaseException) -> JournalFailure:
-    """What an operator reads once the journal cannot be written any more."""
+    """The text for the operator once the journal can no longer be written."""
     if isinstance(error, JournalFailure):
         return error
     name = getattr(error, "sqlite_errorname", type(error).__name__)

@@ -42,7 +42,7 @@ BATCH = 1000  # pieces of work in one transaction
 # Between two transactions under load, the longer the more they hold: a quarter less CPU a message.
 GATHER_SECONDS, GATHER_MOST_SECONDS = 0.0001, 0.004
 SEARCHES = 3  # at a time, of which one caller has two
-PORTION = 500  # deliveries in one transaction of those that touch many
+PORTION = 500  # deliveries in one transaction of bulk changes
 MIN_FREE_BYTES = 64 * 1024 * 1024
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -70,8 +70,10 @@ log = structlog.get_logger()
 
 class SqliteJournal:
     """
-    For one process. Writes that are asked for at the same time share one transaction and one
-    fsync. Reads have threads of their own, so that a search delays nobody.
+    A journal for one process.
+
+    Writes that are asked for at the same time share one transaction and one fsync. Reads have
+    threads of their own, so that a search delays nobody.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class SqliteJournal:
             raise
 
     async def close(self) -> None:
-        """The writer last: its connection is then the only one left, and checkpoints."""
+        """Close the writer last: its connection is then the only one, and checkpoints."""
         for thread in (*self._searches, self._reads, self._writes):
             await thread.close()
         self._lock.release()
@@ -143,7 +145,7 @@ class SqliteJournal:
             raise explained(error) from error
         self._seq += len(entries)
         added = self._writes.ask(addition, vital=False)
-        # The writer does not claim before it has added what was asked for earlier.
+        # The writer claims only after it has added what earlier calls asked for.
         self.arrivals.tell([entry.delivery.route for entry in entries])
         return await added
 
@@ -198,13 +200,15 @@ class SqliteJournal:
             portion = await self._writes.ask(self._changed(RECOVERABLE, (seq, PORTION), change))
             recovered += (delivery for _, delivery in portion)
             if len(portion) < PORTION:
-                self._recovered = True  # whatever is `sending` from here on is ours
+                self._recovered = (
+                    True  # deliveries that become `sending` from here on are claimed here
+                )
                 self.arrivals.tell_of(recovered)
                 return recovered
             seq = portion[-1][0]
 
     async def news(self) -> News:
-        await asyncio.get_running_loop().create_future()  # there is nobody else
+        await asyncio.get_running_loop().create_future()  # no other replica exists
         raise AssertionError
 
     async def expire(self, now: datetime, change: Change, *, limit: int = 500) -> list[Delivery]:
@@ -296,7 +300,7 @@ class SqliteJournal:
         return await self._writes.ask(work)
 
     def _connect(self) -> sqlite3.Connection:
-        """In the writer's thread, once the lock is ours."""
+        """Connect in the writer's thread, once the lock is held."""
         opening.create(self._path)
         db = opening.connect_writer(self._path)
         try:
@@ -334,7 +338,7 @@ class SqliteJournal:
     def _portion(
         self, which: Filter, change: Change, before: int | None
     ) -> Callable[[sqlite3.Connection], tuple[int, int | None]]:
-        """How many were changed, and where the next portion begins."""
+        """How many deliveries were changed, and where the next portion begins."""
 
         def work(db: sqlite3.Connection) -> tuple[int, int | None]:
             found = searches.matching(db, which, limit=PORTION, before=before)
@@ -352,7 +356,7 @@ class SqliteJournal:
 
 
 def _one(db: sqlite3.Connection, id: str) -> rows.Found:
-    """Raises MessageNotFound."""
+    """The row of one delivery. Raises MessageNotFound."""
     found: rows.Found | None = db.execute(ONE, (id,)).fetchone()
     if found is None:
         raise MessageNotFound(id)

@@ -13,7 +13,7 @@ from notifier.journal.rows import Value, micros
 from notifier.journal.searches import MOST_WORDS, cursor_of, seq_of
 from notifier.journal.sqlite.rows import BUCKET_BITS, Found, delivery
 
-# A term that leaves fewer rows than this is searched by.
+# A term that leaves fewer rows than this is searched first.
 FEW_ROWS = 2_000
 
 # No index knows the words of a subject: one page reads through at most so many rows.
@@ -39,11 +39,11 @@ _AMONG_TERMS = "EXISTS (SELECT 1 FROM terms WHERE bucket = d.seq >> ? AND term =
 _RARE = frozenset({"reference", "to", "user_id"})  # each value is that of few deliveries
 _BUCKETED = _RARE | {"tag"}
 
-# The words of a search are looked for in what a person would look at, not in the whole record.
+# Words are searched in the fields that a person reads, not in the whole record.
 _encode = msgspec.json.Encoder().encode
 
 _TEXT = "CAST(d.record AS TEXT)"
-# This sorts out nearly every row that does not match before its JSON is read.
+# This excludes nearly every row that does not match before its JSON is parsed.
 _SOMEWHERE = f"instr(lower({_TEXT}), ?) > 0"
 _FIELDS = ("subject", "sender", "reference", "user_id", "reason", "id")
 _FIELD = " || char(10) || ".join(f"ifnull({_TEXT} ->> '$.{name}', '')" for name in _FIELDS)
@@ -115,7 +115,7 @@ def _within(
 
 
 def _terms(which: Filter) -> list[Term]:
-    """The most selective first: it is searched by, the others only filter."""
+    """The filter's terms, most selective first: its index is used, the others only filter."""
     status = tuple(status.value for status in dict.fromkeys(which.status))
     usual = Status.SENT in which.status
     terms: tuple[tuple[str, tuple[str | None, ...]], ...] = (
@@ -134,7 +134,7 @@ def _terms(which: Filter) -> list[Term]:
 
 
 def _by_selectivity(db: sqlite3.Connection, terms: list[Term]) -> list[Term]:
-    """Puts one that leaves few rows in front, if there is one."""
+    """Puts a term that leaves few rows in front, if there is one."""
     if len(terms) < 2 or terms[0][0] in _RARE:
         return terms
     for term in terms:
@@ -202,7 +202,7 @@ def _rows(
     *,
     seq: str = "d.seq",
 ) -> list[Found]:
-    # Made of constant pieces, so that SQLite keeps the few that there are prepared.
+    # Made of constant pieces, so that SQLite keeps the few statements prepared.
     where = " AND ".join((*conditions.where, f"{seq} >= ? AND {seq} < ?"))
     sql = (
         f"SELECT d.seq, d.status, d.record FROM {source}"  # noqa: S608  no piece is a caller's
@@ -212,7 +212,7 @@ def _rows(
 
 
 def _all(db: sqlite3.Connection, before: int | None) -> tuple[int, int]:
-    """All rows with a number below `before`: from the first on, and to before the second number."""
+    """All rows below `before`, as the first number and the number after the last."""
     first, last = db.execute(
         "SELECT (SELECT min(seq) FROM deliveries), (SELECT max(seq) FROM deliveries)"
     ).fetchone()
@@ -222,7 +222,7 @@ def _all(db: sqlite3.Connection, before: int | None) -> tuple[int, int]:
 
 
 def _parts(db: sqlite3.Connection, which: Filter, span: tuple[int, int]) -> list[tuple[int, int]]:
-    """The parts of a span of rows where rows of the filter's time may be, the newest first."""
+    """The parts of a span in which rows of the filter's time may be, the newest first."""
     if which.created_after is None and which.created_before is None:
         return [span]
     after = -LATEST if which.created_after is None else micros(which.created_after)
@@ -241,9 +241,9 @@ def _parts(db: sqlite3.Connection, which: Filter, span: tuple[int, int]) -> list
 
 def _mentions(q: str) -> tuple[tuple[str, ...], tuple[Value, ...]]:
     """
-    Conditions and their values: each word occurs in subject, sender, recipients, reference,
-    user id, tags, id, or the reason of the status. A to Z match in either case, other letters
-    only as they are: SQLite's own lower() does no more.
+    Conditions and values by which each word must occur in subject, sender, recipients, reference,
+    user id, tags, id, or the reason of the status. A to Z match in either case, other letters only
+    as they are, because SQLite's lower() knows no others.
     """
     words = [_lowered(word) for word in q.split()[:MOST_WORDS]]
     where = [condition for _ in words for condition in (_SOMEWHERE, _THERE)]
@@ -256,5 +256,5 @@ def _lowered(word: str) -> str:
 
 
 def _as_json(word: str) -> str:
-    """As it stands inside a string of the record."""
+    """The word as it is written inside a JSON string."""
     return _encode(word).decode()[1:-1]

@@ -1,4 +1,4 @@
-"""A thread with a connection of its own: it runs what it is asked and answers into the loop."""
+"""A thread with its own connection, which runs calls and answers into the event loop."""
 
 import asyncio
 import contextlib
@@ -16,9 +16,9 @@ from notifier.errors import JournalUnavailable, NotifierError
 from notifier.journal import faults
 from notifier.journal.sqlite.disk import UNBINDABLE, explained, is_fatal
 
-# A search that no index helps is given up after so long, because others wait for it.
+# A search without an index is ended after this time, because other searches wait for it.
 READ_SECONDS = 3.0
-READ_STEPS = 1_000_000  # of SQLite's machine, between two looks at the clock
+READ_STEPS = 1_000_000  # instructions of SQLite between two looks at the clock
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], T]
@@ -28,22 +28,22 @@ log = structlog.get_logger()
 
 
 class Piece(Struct, gc=False):
-    """One thing that is asked, and the caller's future."""
+    """One call, and the caller's future."""
 
     work: Work[Any]
     future: "asyncio.Future[Any]"
-    vital: bool = True  # worth the ballast: everything but new messages
+    vital: bool = True  # whether it may use the ballast: everything but new messages may
 
 
 class JournalThread:
     """
-    Runs work in order on its own thread and answers a whole batch with one call into the loop.
-    Every caller gets an answer; after a fatal error it is JournalUnavailable. `serve` carries
-    out a batch, `idle` is called when nothing waits; what they raise is fatal.
+    Runs calls in order on its own thread, and answers a whole batch with one call into the loop.
+    Every caller gets an answer; after a fatal error it is JournalUnavailable.
 
-    While several callers ask at a time, the thread waits after each batch, `gather` seconds for
-    each of its pieces up to `gather_most`, so that more of them share the cost of the next. A
-    single caller is answered at once.
+    `serve` carries out a batch, and `idle` is called when nothing waits. What they raise is fatal.
+    If several callers ask at a time, the thread waits after each batch, `gather` seconds for each
+    of its pieces up to `gather_most`, so that more of them share the cost of the next one. A single
+    caller is answered at once.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class JournalThread:
         self._over: BaseException | None = None
 
     async def open(self) -> None:
-        """Connect, in the thread. Raises what connecting raised."""
+        """Connect, in the thread. Raises what connecting raises."""
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -82,22 +82,22 @@ class JournalThread:
         except BaseException:
             await self.close()
             if self._opened.done():
-                self._opened.exception()  # where we were cancelled, nobody asks for it any more
+                self._opened.exception()  # after a cancellation nobody waits for the answer
             raise
 
     async def close(self) -> None:
-        """Answer what was asked, then end the thread and its connection."""
+        """Answer the calls that were made, then end the thread and its connection."""
         if not self._closed:
             self._closed = True
             self._inbox.put(None)
             await self._ended
 
     def end(self, error: BaseException) -> None:
-        """Take nothing more: this thread or another one has failed."""
+        """Accept no more calls, because this thread or another one has failed."""
         self._over = error
 
     def ask(self, work: Work[T], *, vital: bool = True) -> "asyncio.Future[T]":
-        """The work is done even if the caller stops waiting. Raises JournalUnavailable."""
+        """Have a call run, even if the caller stops waiting. Raises JournalUnavailable."""
         if self._closed:
             raise faults.closed()
         if self._over is not None:
@@ -141,23 +141,23 @@ class JournalThread:
             self._on_loop(_answer, [(piece.future, _over(error)) for piece in batch])
 
     def _take(self) -> list[Piece]:
-        """Everything that waits, at least one piece; nothing: it is time to end."""
+        """All calls that wait, at least one. Empty: the thread must end."""
         batch: list[Piece] = []
         while (piece := self._inbox.get()) is not None:
             batch.append(piece)
             if len(batch) == self._batch or self._inbox.empty():
                 return batch
         if batch:
-            self._inbox.put(None)  # what came before the end is done first
+            self._inbox.put(None)  # calls from before the end are done first
         return batch
 
     def _on_loop(self, call: Callable[..., object], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended before us: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
             self._loop.call_soon_threadsafe(call, *args)
 
 
 def serve_reads(db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
-    """On a connection that cannot write. No read holds a snapshot when the next one begins."""
+    """Run reads on a connection that cannot write. No read keeps a snapshot beyond its end."""
     give_up = time.monotonic() + READ_SECONDS
     db.set_progress_handler(lambda: time.monotonic() > give_up, READ_STEPS)
     answers: list[Answer] = []
@@ -168,13 +168,15 @@ def serve_reads(db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
             if isinstance(error, sqlite3.Error) and is_fatal(error):
                 raise
             if not isinstance(error, (sqlite3.Error, NotifierError, *UNBINDABLE)):
-                log.exception("journal_read_failed")  # our mistake, but only this caller's trouble
+                log.exception(
+                    "journal_read_failed"
+                )  # a fault of the code, but only for this caller
             answers.append((piece.future, explained(error)))
     return answers
 
 
 def _over(error: BaseException) -> JournalUnavailable:
-    """For every caller, once nothing can be written any more."""
+    """The error of every caller once nothing can be written any more."""
     return JournalUnavailable(f"the journal has failed: {error}")
 
 

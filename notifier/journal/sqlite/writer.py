@@ -1,4 +1,4 @@
-"""What the one thread that writes does: shared commits, and what helps when the disk is full."""
+"""The writer thread's work: shared commits, and measures against a full disk."""
 
 import asyncio
 import sqlite3
@@ -19,7 +19,7 @@ from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, is_fatal, 
 from notifier.journal.sqlite.opening import BUSY
 from notifier.journal.sqlite.thread import Answer, Piece
 
-WAL_BYTES = 64 * 1024 * 1024  # past it the WAL is cut when there is a moment
+WAL_BYTES = 64 * 1024 * 1024  # above this size the WAL is truncated when nothing waits
 
 Commit: TypeAlias = Callable[[sqlite3.Connection], object]
 
@@ -32,9 +32,9 @@ def commit(db: sqlite3.Connection) -> None:
 
 class Writer:
     """
-    Whatever waits is one transaction, and one fsync. If any piece of it fails in the database,
-    each is done again in a transaction of its own, so that none harms another. Nobody else
-    writes, and nobody else checkpoints.
+    Writes whatever waits in one transaction with one fsync. If a piece of it fails in the database,
+    each piece is done again in a transaction of its own, so that none harms another. No other
+    connection writes or checkpoints.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Writer:
         return [self._alone(db, piece) for piece in batch]
 
     def idle(self, db: sqlite3.Connection) -> None:
-        """Cut a WAL that a long reader has let grow; put the ballast back."""
+        """Truncate a WAL that grew because of a long reader, and restore the ballast."""
         if self._disk.ballast_gone:
             self._disk.refill()
         size = self._wal.stat().st_size
@@ -67,13 +67,15 @@ class Writer:
         if large and not self._alarmed:
             log.warning("journal_wal_large", path=str(self._wal), bytes=size)
         self._alarmed = large
-        if large or self._disk.ballast_gone:  # there the WAL must not grow, but begin again
+        if large or self._disk.ballast_gone:  # at this size the WAL must begin again and not grow
             self._checkpoint(db, cut=large)
 
     def _checkpoint(self, db: sqlite3.Connection, *, cut: bool) -> None:
         try:
             _, frames, done = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if cut and frames == done:  # else a reader needs it, and TRUNCATE would wait for it
+            if (
+                cut and frames == done
+            ):  # else a reader needs the WAL, and TRUNCATE would wait for the reader
                 db.execute("PRAGMA busy_timeout = 0")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 db.execute(BUSY)
@@ -82,7 +84,7 @@ class Writer:
                 raise
 
     def _together(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
-        """First the pieces that cost less all at once than one by one, then the others."""
+        """Run first the pieces that cost less together than one by one, then the others."""
         db.execute("BEGIN IMMEDIATE")
         answers: list[Answer] = []
         additions, recordings, others = _sorted(db, batch)
@@ -98,7 +100,7 @@ class Writer:
                 answers.append((piece.future, piece.work(db)))
             except (NotifierError, *UNBINDABLE) as error:
                 if db.total_changes != before:
-                    raise  # half done: it must be undone, and the rest done again
+                    raise  # half done: undo it, and do the rest again
                 answers.append((piece.future, _raised(error)))
         begun = time.perf_counter()
         self._commit(db)
@@ -116,7 +118,7 @@ class Writer:
             return self._failed(db, piece, error)
 
     def _failed(self, db: sqlite3.Connection, piece: Piece, error: Exception) -> Answer:
-        """Once more without the ballast, where that may help."""
+        """Run them again without the ballast, if that may help."""
         if piece.vital and is_full(error) and self._disk.release():
             return self._alone(db, piece)
         return piece.future, _raised(error)
@@ -128,7 +130,7 @@ class Writer:
 
 
 def _raised(error: Exception) -> Exception:
-    """What the caller gets."""
+    """The error that the caller gets."""
     return error.error if isinstance(error, ChangeRaised) else explained(error)
 
 
@@ -137,7 +139,7 @@ def _sorted(
 ) -> tuple[
     "dict[asyncio.Future[Any], Addition]", "dict[asyncio.Future[Any], Recording]", list[Piece]
 ]:
-    """Simple additions and recordings, by their callers' futures; and the other pieces."""
+    """Simple additions and recordings with their callers' futures, and the other pieces."""
     additions: dict[asyncio.Future[Any], Addition] = {}
     recordings: dict[asyncio.Future[Any], Recording] = {}
     others: list[Piece] = []
