@@ -61,9 +61,7 @@ class Keys:
 
     @classmethod
     def read(cls, path: Path, *, clock: Callable[[], float] = time.monotonic) -> "Keys":
-        """
-        The keys of a file; none if it does not exist. Raises ConfigurationError with all faults.
-        """
+        """The keys of a file; none if there is none. Raises ConfigurationError with all faults."""
         seen = _signature(path)
         keys = cls(path, keys_in(path), clock=clock)
         keys._seen = seen
@@ -191,7 +189,7 @@ def new_key(
     daily: int | None = None,
     expires: datetime | None = None,
 ) -> tuple[Key, str]:
-    """A new key and its secret, which is stored nowhere. Raises ConfigurationError."""
+    """A new key and its secret, which is not stored. Raises ConfigurationError."""
     id = secrets.token_hex(6)
     secret = f"{PREFIX}_{id}_{secrets.token_urlsafe(32)}"
     fields = {
