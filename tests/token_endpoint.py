@@ -79,4 +79,5 @@ class TokenEndpoint:
         self.issued.append(token)
         if self.known:
             self.good.add(token)
+            asyncio.get_running_loop().call_later(self.expires_in, self.good.discard, token)
         return {"access_token": token, "token_type": "Bearer", "expires_in": self.expires_in}

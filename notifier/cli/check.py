@@ -1,7 +1,6 @@
 """`notifier check`: whether each relay can be used as the settings say."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import click
@@ -14,13 +13,12 @@ from notifier.compose import address
 from notifier.errors import ConfigurationError, NotifierError
 from notifier.findings import Finding
 from notifier.oauth import Grant
-from notifier.oauth.refreshing import Refreshed
+from notifier.oauth.refreshing import FetchedAnew
 from notifier.preflight import grants
 from notifier.relayspec import RelaySpec, Tls
 from notifier.settings import CAPTURE, Settings, variable
 from notifier.smtp.probe import probe
 from notifier.smtp.remedies import remedy
-from notifier.supervisor import Supervisor
 
 
 class CheckFailed(NotifierError):
@@ -80,22 +78,16 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
 async def _findings(
     spec: RelaySpec, sender: Envelope | None, granted: Mapping[str, Grant]
 ) -> AsyncIterator[Finding]:
-    """The finding of each step. A relay with OAuth gets the newest token."""
-    async with contextlib.AsyncExitStack() as parts:
-        tokens = None
-        if spec.name in granted:
-            supervisor = Supervisor()
-            parts.push_async_callback(supervisor.close)
-            refreshed = Refreshed(granted[spec.name], supervisor=supervisor)
-            tokens = await parts.enter_async_context(refreshed)
-        if spec.graph is not None and tokens is not None:
-            from notifier.graph import probe as graph
+    """The finding of each step. A relay with OAuth gets a new token."""
+    tokens = FetchedAnew(granted[spec.name]) if spec.name in granted else None
+    if spec.graph is not None and tokens is not None:
+        from notifier.graph import probe as graph
 
-            async for finding in graph.probe(spec, tokens):
-                yield replace(finding, remedy=remedy(finding.remedy, spec))
-            return
-        async for finding in probe(spec, sender=sender, tokens=tokens):
-            yield finding
+        async for finding in graph.probe(spec, tokens):
+            yield replace(finding, remedy=remedy(finding.remedy, spec))
+        return
+    async for finding in probe(spec, sender=sender, tokens=tokens):
+        yield finding
 
 
 def _sender(settings: Settings) -> Envelope | None:

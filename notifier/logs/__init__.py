@@ -36,7 +36,9 @@ LEVELS = {
     "error": logging.ERROR,
 }
 # Libraries whose lines repeat those of the service.
-TALKATIVE = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "aiosmtpd", "mail.log")
+TALKATIVE = (
+    "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "aiosmtpd", "httpx2", "mail.log",
+)  # fmt: skip
 
 Event: TypeAlias = MutableMapping[str, Any]
 

@@ -124,10 +124,11 @@ class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
         self._ends = self._clock() + fetched.seconds
         self._due = self._ends - min(BEFORE_ITS_END, fetched.seconds / 2)
         self._pause = FIRST_PAUSE
-        good_until = datetime.now(UTC) + timedelta(seconds=fetched.seconds)
-        token = self._token = Token(fetched.value, self._grant.source, good_until)
+        token = self._token = _token(fetched, self._grant)
         was_missing, self._trouble, self._failing_since = self._trouble is not None, None, None
-        log.info("token_fetched", section=self._grant.section.name, good_until=str(good_until))
+        log.info(
+            "token_fetched", section=self._grant.section.name, good_until=str(token.good_until)
+        )
         for waiter in self._answered():
             waiter.set_result(token)
         if was_missing:
@@ -146,6 +147,34 @@ class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
             trouble="" if self._trouble is None else str(self._trouble),
             failing_since=self._failing_since,
         )
+
+
+class FetchedAnew:
+    """A token that is fetched whenever it is asked for: to see whether that works."""
+
+    def __init__(self, grant: Grant) -> None:
+        self._grant = grant
+
+    async def get(self) -> Token:
+        """Raises NoToken."""
+        return _token(await _fetch(self._grant), self._grant)
+
+    async def renew(self, refused: Token) -> Token:  # noqa: ARG002 - each is another one
+        """Raises NoToken."""
+        return await self.get()
+
+    def state(self) -> TokenState:
+        return TokenState(
+            source=self._grant.source, good_until=None, trouble="", failing_since=None
+        )
+
+    def listen(self, ended: Callable[[], None]) -> None:
+        """Nobody waits for it."""
+
+
+def _token(fetched: Fetched, grant: Grant) -> Token:
+    good_until = datetime.now(UTC) + timedelta(seconds=fetched.seconds)
+    return Token(fetched.value, grant.source, good_until)
 
 
 async def _fetch(grant: Grant) -> Fetched:

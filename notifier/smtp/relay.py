@@ -57,8 +57,8 @@ class RelayState(Struct, frozen=True, kw_only=True):
     opens_at: datetime | None  # when it has rested
     sent: int
     failed: int
-    graph: bool  # it is not reached by SMTP but by Microsoft Graph
-    token: TokenState | None  # None: it is not logged in to with one
+    graph: bool = False  # it is not reached by SMTP but by Microsoft Graph
+    token: TokenState | None = None  # None: it is not logged in to with one
 
 
 class Carrier(Protocol):

@@ -9,6 +9,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from notifier import alerts
 from notifier.alerts import conditions
@@ -16,6 +17,7 @@ from notifier.errors import JournalUnavailable
 from tests.clocks import WallClock
 from tests.relay import ScriptedRelay
 from tests.service import email, ended, notifying, subjects, submit, submit_one
+from tests.token_endpoint import TokenEndpoint
 from tests.waiting import until
 
 
@@ -58,6 +60,24 @@ def chat(monkeypatch):
 
 def told(chat):
     return [(each["alert"], each["state"], each["subject"]) for each in chat.posted]
+
+
+async def test_a_token_that_cannot_be_had_is_an_alert_of_its_own(tmp_path, chat):
+    """Early: while messages still go by the connections that there are; told again at its end."""
+    denied = 401, {"error": "invalid_client", "error_description": "The secret has ended."}
+    async with TokenEndpoint(*[denied] * 2) as endpoint, ScriptedRelay() as relay:
+        (tmp_path / "oauth.toml").write_text(endpoint.section(tmp_path))
+        spec = replace(relay.spec, name="m365", username="us@corp.example", oauth="m365")
+        options = {"alert_url": chat.url, "alert_after": 0.05, "relays": (spec,)}
+        async with notifying(tmp_path, oauth=str(tmp_path / "oauth.toml"), **options) as service:
+            await until(lambda: ("token_missing", "raised", "m365") in told(chat))
+            (alert,) = (each for each in chat.posted if each["alert"] == "token_missing")
+            assert "gets no new token to log in with" in alert["text"]
+            assert "The secret has ended." in alert["text"]
+            await submit_one(service)  # somebody needs one: it is asked for at once
+            await until(lambda: len(endpoint.requests) == 2)
+            await submit_one(service)
+            await until(lambda: ("token_missing", "over", "m365") in told(chat))
 
 
 async def test_a_relay_that_breaks_and_comes_back_is_told_once_each(tmp_path, chat):

@@ -4,6 +4,7 @@ import json
 import re
 from datetime import timedelta
 
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from notifier.deliveries import Route
@@ -16,6 +17,7 @@ from tests.clocks import WallClock
 from tests.deliveries import entry
 from tests.relay import ScriptedRelay
 from tests.service import email, ended, notifying, now, specs_of, submit_one
+from tests.token_endpoint import TokenEndpoint
 from tests.waiting import until
 from tests.web_client import JSON, LETTER, client_of, final, serving
 
@@ -63,6 +65,24 @@ async def test_messages_attempts_and_relays_are_counted(tmp_path):
     assert figures["notifier_relay_state", ("relay", "first"), ("state", "closed")] == 1
     assert figures["notifier_journal_commit_seconds_count",] >= 4
     assert figures["notifier_log_dropped_lines_total",] == 0
+
+
+async def test_the_life_of_a_token_is_a_figure(tmp_path):
+    """Of relays that have one; 0 where there is none."""
+    async with TokenEndpoint(expires_in=1000) as endpoint, ScriptedRelay() as relay:
+        (tmp_path / "oauth.toml").write_text(endpoint.section(tmp_path))
+        plain, login = relay.spec, {"username": "us@corp.example", "oauth": "m365"}
+        relays = plain, replace(plain, name="m365", **login)
+        oauth = str(tmp_path / "oauth.toml")
+        async with serving(tmp_path, relays=relays, oauth=oauth) as (service, client):
+            await until(lambda: service.health().relays[1].token.good_until)
+            figures = await scraped(client)
+            (_, shown) = (await client.get("/v1/relays")).json()["items"]
+    expires = {key[1]: value for key, value in figures.items() if "token_expires" in key[0]}
+    assert list(expires) == [("relay", "m365")]
+    assert 900 < expires["relay", "m365"] <= 1000
+    assert shown["token"]["source"] == endpoint.url
+    assert "token-1" not in str(shown)
 
 
 async def ends_of(client):

@@ -29,7 +29,10 @@ def asked_for(name):
     project = pyproject["project"]
     extras = project["optional-dependencies"]
     asked = {
-        "container": project["dependencies"] + extras["postgres"] + extras["otel"],
+        "container": project["dependencies"]
+        + extras["postgres"]
+        + extras["otel"]
+        + extras["oauth"],
         "build": pyproject["build-system"]["requires"],
     }
     return map(Requirement, asked[name])

@@ -183,6 +183,24 @@ OUT = replace(WORKING, name="spare", state=State.PAUSED)
 PROBING = replace(RESTING, state=State.PROBING, opens_at=None)
 
 
+def without(name, text):
+    return replace(RESTING, trouble=TroubleResource(name, text, NOW))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("token_denied", "mx has no token to log in with (the secret has ended)"),
+        ("token_unavailable", "mx has no token to log in with (the secret has ended)"),
+        ("token_refused", "mx refuses our token, also a new one (the secret has ended)"),
+    ],
+)
+def test_a_missing_token_is_explained(name, words):
+    """In words of its own, as nothing is wrong with the relay."""
+    situation = Situation(now=NOW, relays=[without(name, "the secret has ended.")])
+    assert words in explain(QUEUED, situation).explanation
+
+
 def refused(*, relay=False, code=451, reply="4.7.1 Greylisted.", permanent=False):
     failure = Failure(
         scope=Scope.RELAY if relay else Scope.RECIPIENT,

@@ -59,7 +59,7 @@ class RelayResource(Struct, frozen=True, kw_only=True):
     failed: int
     token: Annotated[
         TokenResource | None, Meta(description="`null`: it is not logged in to with one.")
-    ]
+    ] = None
 
 
 def relays_of(service: Notifier) -> tuple[RelayResource, ...]:
@@ -118,5 +118,4 @@ def _provider(state: "ProviderState") -> RelayResource:
         opens_at=state.opens_at,
         sent=state.sent,
         failed=state.failed,
-        token=None,
     )
