@@ -1,4 +1,4 @@
-"""Tell whoever wants to know what becomes of each delivery."""
+"""The feed: tells listeners, subscribers and followers of each change of a delivery."""
 
 import asyncio
 import contextlib
@@ -12,45 +12,46 @@ from msgspec import Struct
 from notifier.deliveries import Delivery
 
 ROUND_SECONDS = 0.01  # between two rounds of turns
-# What a round may cost, in news: so much is written in less than a tenth of the time.
+# What a round may cost, in changes: writing them takes less than a tenth of the time.
 ROUND_COST = 256
-TURN_COST = 20  # of a turn itself, beside each of its news
+TURN_COST = 20  # of a turn itself, in addition to each of its changes
 
 Listener: TypeAlias = Callable[[Delivery], None]
 Waiting: TypeAlias = OrderedDict[asyncio.Future[None], tuple[int, float]]
 
 
-class News(Struct, gc=False):
-    """A delivery as it was then. Whoever writes it first keeps the words for the others."""
+class Published(Struct, gc=False):
+    """A delivery at one moment. The first follower that renders it keeps `event` for the others."""
 
     delivery: Delivery
-    words: bytes = b""
+    event: bytes = b""
 
 
 class Subscription:
-    """News of one message since it began, the oldest lost first where its reader falls behind."""
+    """The changes of one message from now on. A slow reader loses the oldest ones first."""
 
     def __init__(self, *, backlog: int) -> None:
-        self._news: deque[Delivery | None] = deque(maxlen=backlog)
+        self._changes: deque[Delivery | None] = deque(maxlen=backlog)
         self._waiting: asyncio.Future[None] | None = None
 
-    def put(self, news: Delivery | None) -> None:
-        self._news.append(news)
+    def put(self, change: Delivery | None) -> None:
+        self._changes.append(change)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
     async def next(self) -> Delivery | None:
-        """The next news; None: the feed has closed."""
-        if not self._news:
+        """The next change. None: the feed has closed."""
+        if not self._changes:
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
-        return self._news.popleft()
+        return self._changes.popleft()
 
 
-class Gallery:
+class Followers:
     """
-    Everybody who follows everything. All share the latest news, and take turns to read them: to
-    publish costs the same for one as for thousands, and with these it is the news that wait.
+    All who follow every message. They share one buffer of recent changes and read it in turns, so
+    publishing costs the same for one follower as for thousands; with thousands, changes arrive
+    later.
     """
 
     def __init__(self, *, backlog: int, quiet: float) -> None:
@@ -58,13 +59,13 @@ class Gallery:
         self.closed = False
         self._quiet = quiet
         self.size = 0
-        self._latest: deque[News] = deque(maxlen=backlog)
-        # Who waits for a turn, how much each has read, and since when it waits; longest first.
-        self._behind = Waiting()  # came with news unread
-        self._abreast = Waiting()  # came with none: whoever is in front has also read the least
-        self._round: asyncio.Handle | None = None  # the next one, and
-        self._due = 0.0  # when it is
-        self._round_at = 0.0  # when the latest was
+        self._latest: deque[Published] = deque(maxlen=backlog)
+        # Followers that wait for a turn: how much each has read, and since when it waits.
+        self._unread = Waiting()  # these had unread changes when they came
+        self._up_to_date = Waiting()  # these had none; the first has read the least
+        self._round: asyncio.Handle | None = None  # the next round
+        self._due = 0.0  # its time
+        self._round_at = 0.0  # the time of the latest round
 
     def enter(self) -> None:
         self.size += 1
@@ -77,19 +78,19 @@ class Gallery:
     def publish(self, delivery: Delivery) -> None:
         self.published += 1
         if self.size:
-            self._latest.append(News(delivery))
+            self._latest.append(Published(delivery))
             self._plan()
 
-    def since(self, seen: int) -> list[News]:
-        """The news after so many, as far as they are still there."""
+    def since(self, seen: int) -> list[Published]:
+        """The changes after the first `seen`, as far as they are still in the buffer."""
         missed = min(self.published - seen, len(self._latest))
         return list(islice(self._latest, len(self._latest) - missed, None))
 
     async def turn(self, seen: int) -> None:
-        """Wait until there are news after so many, or it has been quiet for long; and in line."""
+        """Wait for a turn: until there are changes after `seen`, or for at most `quiet` seconds."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        waiting = self._behind if seen < self.published else self._abreast
+        waiting = self._unread if seen < self.published else self._up_to_date
         waiting[future] = seen, loop.time()
         self._plan()
         try:
@@ -99,20 +100,20 @@ class Gallery:
 
     def close(self) -> None:
         self.closed = True
-        for future in (*self._behind, *self._abreast):
+        for future in (*self._unread, *self._up_to_date):
             if not future.done():
                 future.set_result(None)
 
     def _next(self) -> Waiting | None:
-        """Where the next one is in front: of those with news unread the one that waits longest."""
-        if not self._behind or not self._abreast:
-            return self._behind or self._abreast or None
-        _, behind_since = next(iter(self._behind.values()))
-        seen, since = next(iter(self._abreast.values()))
-        return self._abreast if seen < self.published and since < behind_since else self._behind
+        """The line whose first follower is next: of those with unread changes the oldest."""
+        if not self._unread or not self._up_to_date:
+            return self._unread or self._up_to_date or None
+        _, unread_since = next(iter(self._unread.values()))
+        seen, since = next(iter(self._up_to_date.values()))
+        return self._up_to_date if seen < self.published and since < unread_since else self._unread
 
     def _plan(self) -> None:
-        """See to it that whoever is next gets a turn when it is time."""
+        """Schedule the next round for the time when its first follower needs a turn."""
         if (waiting := self._next()) is None:
             return
         seen, since = next(iter(waiting.values()))
@@ -139,39 +140,39 @@ class Gallery:
         self._plan()
 
 
-class Following:
-    """All that is published since it began, in portions; of what waits too long the newest."""
+class Follower:
+    """Reads all changes from now on, in portions. A slow reader loses the oldest ones first."""
 
-    def __init__(self, gallery: Gallery) -> None:
-        self._gallery = gallery
-        self._seen = gallery.published
+    def __init__(self, followers: Followers) -> None:
+        self._followers = followers
+        self._seen = followers.published
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come."""
-        return self._gallery.closed and self._seen == self._gallery.published
+        """Whether no more changes will come."""
+        return self._followers.closed and self._seen == self._followers.published
 
-    async def next(self) -> list[News]:
-        """What is new. Nothing: it is quiet, or over."""
-        gallery = self._gallery
-        if not gallery.closed:
-            await gallery.turn(self._seen)
-        news = gallery.since(self._seen)
-        self._seen = gallery.published
-        return news
+    async def next(self) -> list[Published]:
+        """The new changes. None of them: the feed is quiet, or over."""
+        followers = self._followers
+        if not followers.closed:
+            await followers.turn(self._seen)
+        changes = followers.since(self._seen)
+        self._seen = followers.published
+        return changes
 
 
 class Feed:
     """
-    Listeners are called at once and must be quick; whoever subscribes or follows reads at
-    their own pace. None of them can hold up a delivery.
+    Listeners are called at once and must be quick. Subscribers (of one message) and followers (of
+    all) read at their own pace. None of them can hold up a delivery.
     """
 
     def __init__(self, *, backlog: int = 256, quiet: float = 5.0) -> None:
-        """Followers get a turn after `quiet` seconds, even where there is nothing to tell."""
+        """Followers get a turn after `quiet` seconds, even if nothing has changed."""
         self._backlog = backlog
         self._listeners: list[Listener] = []
-        self._gallery = Gallery(backlog=backlog, quiet=quiet)
+        self._followers = Followers(backlog=backlog, quiet=quiet)
         self._by_id: dict[str, set[Subscription]] = {}
 
     def listen(self, listener: Listener) -> None:
@@ -183,38 +184,38 @@ class Feed:
         self.forward(delivery)
 
     def forward(self, delivery: Delivery) -> None:
-        """What another replica has done: for subscribers alone. Listeners count what is ours."""
-        self._gallery.publish(delivery)
+        """Publish another replica's change to all but listeners, which count this one's work."""
+        self._followers.publish(delivery)
         if self._by_id:
             for subscription in self._by_id.get(delivery.id, ()):
                 subscription.put(delivery)
 
     @property
     def watched(self) -> bool:
-        """Whether somebody follows every message."""
-        return self._gallery.size > 0
+        """Whether anybody follows all messages."""
+        return self._followers.size > 0
 
     @property
     def followed(self) -> tuple[str, ...]:
-        """The messages that somebody waits for, by id."""
+        """The ids of the messages that have subscribers."""
         return tuple(self._by_id)
 
     @contextlib.contextmanager
-    def follow(self) -> Iterator[Following]:
-        """All that is published from here on, of every message."""
-        self._gallery.enter()
+    def follow(self) -> Iterator[Follower]:
+        """Follow all messages from now on."""
+        self._followers.enter()
         try:
-            yield Following(self._gallery)
+            yield Follower(self._followers)
         finally:
-            self._gallery.leave()
+            self._followers.leave()
 
     @contextlib.contextmanager
     def subscribe(self, id: str) -> Iterator[Subscription]:
-        """All that is published from here on of one message."""
+        """Subscribe to one message from now on."""
         subscription = Subscription(backlog=self._backlog)
         group = self._by_id.setdefault(id, set())
         group.add(subscription)
-        if self._gallery.closed:
+        if self._followers.closed:
             subscription.put(None)
         try:
             yield subscription
@@ -225,7 +226,7 @@ class Feed:
 
     def close(self) -> None:
         """End every subscription, so that a server can stop with pages still open."""
-        self._gallery.close()
+        self._followers.close()
         for group in self._by_id.values():
             for subscription in group:
                 subscription.put(None)

@@ -29,7 +29,7 @@ class RetryPolicy(Struct, frozen=True):
         return now + timedelta(seconds=wait * (1 + self.spread * (2 * self.random() - 1)))
 
 
-def again(delivery: Delivery, now: datetime, *, kept: timedelta, by: str = "") -> Delivery:
+def retry(delivery: Delivery, now: datetime, *, kept: timedelta, by: str = "") -> Delivery:
     """
     The delivery, put back in the queue by a person, if its content has not been deleted yet. Raises
     WrongState.

@@ -29,7 +29,7 @@ from notifier.journal import Backlog, Change, Filter, Minute
 from notifier.keys import Key
 from notifier.metrics import LoopLag, Tally
 from notifier.preflight import Preflight
-from notifier.retries import RetryPolicy, again
+from notifier.retries import RetryPolicy, retry
 from notifier.sessions import Sessions
 from notifier.settings import Settings, variable
 from notifier.supervisor import Supervisor
@@ -207,8 +207,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             )
             self.feed.publish(delivery)
 
-    def trace(self, spans: "Spans") -> None:
-        """Have spans made of what happens from here on."""
+    def trace_with(self, spans: "Spans") -> None:
+        """Make spans of everything from now on."""
         self._spans = spans
         self.feed.listen(spans.ended)
 
@@ -283,11 +283,11 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         more), or as it is after `timeout` seconds. Raises MessageNotFound.
         """
         waiting = seen or _under_way
-        with self.feed.subscribe(id) as news, contextlib.suppress(TimeoutError):
+        with self.feed.subscribe(id) as changes, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 delivery: Delivery | None = await self.journal.get(id)
                 while delivery is not None and waiting(delivery):
-                    delivery = await news.next()
+                    delivery = await changes.next()
         return await self.journal.get(id)
 
     async def cancel(self, id: str, *, by: str = "") -> Delivery:
@@ -316,7 +316,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         kept = timedelta(seconds=self.settings.body_retention)
         steps: dict[str, Callable[..., Delivery]] = {
             "cancel": Delivery.cancelled,
-            "retry": partial(again, kept=kept),
+            "retry": partial(retry, kept=kept),
             "send-now": Delivery.hurried,
         }
         return partial(steps[verb], now=self._clock(), by=by)

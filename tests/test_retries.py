@@ -1,4 +1,4 @@
-"""When to try again."""
+"""When to try retry."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from notifier.deliveries import Status
 from notifier.errors import WrongState
-from notifier.retries import RetryPolicy, again
+from notifier.retries import RetryPolicy, retry
 from tests.deliveries import delivery
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,6 +34,6 @@ def test_content_can_be_retried_until_its_retention_after_the_end_is_over():
     failed = delivery(status=Status.FAILED, created_at=NOW, finished_at=ended)
     kept = timedelta(days=7)
     almost = ended + kept - timedelta(seconds=1)
-    assert again(failed, almost, kept=kept).status is Status.QUEUED
+    assert retry(failed, almost, kept=kept).status is Status.QUEUED
     with pytest.raises(WrongState, match="NOTIFIER_BODY_RETENTION"):
-        again(failed, ended + kept, kept=kept)
+        retry(failed, ended + kept, kept=kept)

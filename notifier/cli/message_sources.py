@@ -22,7 +22,6 @@ from notifier.deliveries import Delivery
 from notifier.errors import JournalInUse, Rejected
 from notifier.journal import Change, Journal, journal_at, journal_exists
 from notifier.logs import Logs
-from notifier.retries import again
 from notifier.settings import Settings
 from notifier.web.api.queries import Filters, MessageQuery
 from notifier.web.api.resources import MessageList, resource
@@ -131,7 +130,7 @@ class ByJournal:
         if verb == "cancel":
             return partial(Delivery.cancelled, now=now, by=by)
         kept = timedelta(seconds=self._settings.body_retention)
-        return partial(again, now=now, kept=kept, by=by)
+        return partial(retry, now=now, kept=kept, by=by)
 
     def _do(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
         with Logs(level="warning"):

@@ -171,7 +171,7 @@ class ServerProcess:
         self._log_defaults()
         self._warn_of_clear_logins()
         if spans := tracing.begin(os.environ, self._settings.relays):
-            self._service.trace(spans)
+            self._service.trace_with(spans)
         try:
             if await self._opened():
                 await self._serve()

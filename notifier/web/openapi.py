@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from notifier import __version__
 from notifier.web.problems import PROBLEM_JSON, Problem
-from notifier.web.routes import JSON, OPERATION, Access, Operation, Outcome, access_to
+from notifier.web.routes import JSON, OPERATION, Access, DocumentedAnswer, Operation, access_to
 
 USUAL_TAG = "email"  # the channel of a message that names none
 
@@ -213,25 +213,25 @@ def _inlined(schema: Any, components: dict[str, Any]) -> Any:
     return {name: _inlined(value, components) for name, value in schema.items()}
 
 
-def _answer(outcome: Outcome, schemas: _Schemas) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": outcome.description}
-    contents = {each.media_type: _content(each, schemas) for each in (outcome, *outcome.also)}
+def _answer(answer: DocumentedAnswer, schemas: _Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": answer.description}
+    contents = {each.media_type: _content(each, schemas) for each in (answer, *answer.also)}
     if any(contents.values()):
         described["content"] = contents
-    if outcome.headers:
+    if answer.headers:
         described["headers"] = {
             name: {"description": says, "schema": {"type": "string"}}
-            for name, says in outcome.headers.items()
+            for name, says in answer.headers.items()
         }
     return described
 
 
-def _content(outcome: Outcome, schemas: _Schemas) -> dict[str, Any]:
+def _content(answer: DocumentedAnswer, schemas: _Schemas) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    if outcome.type is not None:
-        content["schema"] = schemas.of(outcome.type)
-    if outcome.example is not None:
-        content["example"] = msgspec.to_builtins(outcome.example)
+    if answer.type is not None:
+        content["schema"] = schemas.of(answer.type)
+    if answer.example is not None:
+        content["example"] = msgspec.to_builtins(answer.example)
     return content
 
 

@@ -16,7 +16,7 @@ from notifier.service import Health, Notifier
 from notifier.web.auth import Authentication
 from notifier.web.bodies import AnyRequest
 from notifier.web.responses import encode
-from notifier.web.routes import JSON, OPEN, Operation, Outcome, get
+from notifier.web.routes import JSON, OPEN, DocumentedAnswer, Operation, get
 
 
 class Alive(Struct, frozen=True):
@@ -137,15 +137,17 @@ LIVE = Operation(
     id="isAlive",
     summary="Tell whether the process is alive",
     tag=TAG,
-    answers={200: Outcome("The process is alive.", Alive, Alive())},
+    answers={200: DocumentedAnswer("The process is alive.", Alive, Alive())},
 )
 READY = Operation(
     id="isReady",
     summary="Tell whether messages are accepted",
     tag=TAG,
     answers={
-        200: Outcome("Messages are accepted.", Readiness, _READY),
-        503: Outcome("Messages are not accepted; `reasons` says why.", Readiness, _NOT_READY),
+        200: DocumentedAnswer("Messages are accepted.", Readiness, _READY),
+        503: DocumentedAnswer(
+            "Messages are not accepted; `reasons` says why.", Readiness, _NOT_READY
+        ),
     },
 )
 HEALTH = Operation(
@@ -153,7 +155,7 @@ HEALTH = Operation(
     summary="Show the state of the service",
     tag=TAG,
     answers={
-        200: Outcome("The service is ready.", Summary, _SUMMARY),
-        503: Outcome("The service is not ready; `reasons` says why.", Summary),
+        200: DocumentedAnswer("The service is ready.", Summary, _SUMMARY),
+        503: DocumentedAnswer("The service is not ready; `reasons` says why.", Summary),
     },
 )

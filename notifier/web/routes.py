@@ -33,7 +33,7 @@ READ_OWN = Access(KeyScope.READ, own=True)
 MANAGE = Access(KeyScope.MANAGE)
 
 
-class Outcome(Struct, frozen=True):
+class DocumentedAnswer(Struct, frozen=True):
     """One answer that an operation can give."""
 
     description: str
@@ -41,7 +41,7 @@ class Outcome(Struct, frozen=True):
     example: Any = None
     media_type: str = JSON
     headers: Mapping[str, str] = {}  # name: description
-    also: tuple["Outcome", ...] = ()  # the same status with other media types
+    also: tuple["DocumentedAnswer", ...] = ()  # the same status with other media types
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     id: str
     summary: str
     tag: str
-    answers: Mapping[int, Outcome]
+    answers: Mapping[int, DocumentedAnswer]
     problems: Sequence[int] = ()
     body: Any = None
     examples: Mapping[str, Any] = {}  # of the body

@@ -43,7 +43,7 @@ class Kept:
         self._exporter = InMemorySpanExporter()
         self._spans = Spans(self._exporter)
         for service in services:
-            service.trace(self._spans)
+            service.trace_with(self._spans)
 
     def all(self):
         """In the order of their ends; attempts after the message that they end."""
@@ -269,7 +269,7 @@ async def test_the_queue_of_spans_is_bounded_and_what_is_lost_is_counted(tmp_pat
 
     async with ScriptedRelay() as relay, notifying(tmp_path, relay) as service:
         spans = Spans(Stuck())
-        service.trace(spans)
+        service.trace_with(spans)
         for _ in range(10):
             await ended(service, await submit_one(service))
         with structlog.testing.capture_logs() as lines:
@@ -289,7 +289,7 @@ async def test_an_exporter_that_raises_is_told_as_one_that_refuses(tmp_path):
 
     async with ScriptedRelay() as relay, notifying(tmp_path, relay) as service:
         spans = Spans(Broken())
-        service.trace(spans)
+        service.trace_with(spans)
         with structlog.testing.capture_logs() as lines:
             for _ in range(2):
                 await ended(service, await submit_one(service))

@@ -17,7 +17,7 @@ from notifier.web.idempotency import IDEMPOTENCY, REPLAY, read_idempotency, subm
 from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadHeader, Problem, problem_of
 from notifier.web.responses import BytesResponse, encode
-from notifier.web.routes import SEND, Operation, Outcome, post
+from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
 
 STRICT, PERMISSIVE = b"strict", b"permissive"
 VALIDATION = {
@@ -118,13 +118,13 @@ SEND_BATCH = Operation(
     examples=examples.BATCHES,
     headers=IDEMPOTENCY | VALIDATION,
     answers={
-        202: Outcome(
+        202: DocumentedAnswer(
             "Every message is in the journal, on disk.",
             Accepted,
             Accepted((examples.ACCEPTED,)),
             headers=REPLAY,
         ),
-        207: Outcome(
+        207: DocumentedAnswer(
             "Permissive: the result of each message. Messages with 202 are in the journal, on "
             "disk.",
             Mixed,

@@ -11,7 +11,7 @@ from notifier.web.api.queries import Filters
 from notifier.web.auth import by_of, caller_of, narrowed
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import read_query
-from notifier.web.routes import MANAGE, READ_OWN, Operation, Outcome, get, post
+from notifier.web.routes import MANAGE, READ_OWN, DocumentedAnswer, Operation, get, post
 
 MOST_COUNTED = 10_000
 
@@ -83,7 +83,7 @@ COUNT = Operation(
     summary="Count all messages that match",
     tag=TAG,
     query=Filters,
-    answers={200: Outcome("How many messages match.", Counted, Counted(17, more=False))},
+    answers={200: DocumentedAnswer("How many messages match.", Counted, Counted(17, more=False))},
     problems=(422, 503),
 )
 
@@ -94,7 +94,7 @@ def _change(id: str, summary: str) -> Operation:
         summary=summary,
         tag=TAG,
         query=Filters,
-        answers={200: Outcome("How many messages were changed.", Changed, Changed(17))},
+        answers={200: DocumentedAnswer("How many messages were changed.", Changed, Changed(17))},
         problems=(403, 422, 503),
     )
 

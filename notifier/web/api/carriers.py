@@ -7,7 +7,7 @@ from notifier.clock import utc_now
 from notifier.service import Notifier
 from notifier.sms import Carrier
 from notifier.web.api import examples
-from notifier.web.routes import READ_OWN, Operation, Outcome, get
+from notifier.web.routes import READ_OWN, DocumentedAnswer, Operation, get
 
 
 class CarrierList(Struct, frozen=True):
@@ -34,5 +34,5 @@ LIST = Operation(
     id="listCarriers",
     summary="List the carriers",
     tag="text messages",
-    answers={200: Outcome("All known carriers.", CarrierList, examples.CARRIERS)},
+    answers={200: DocumentedAnswer("All known carriers.", CarrierList, examples.CARRIERS)},
 )

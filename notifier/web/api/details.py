@@ -18,7 +18,7 @@ from notifier.web.api.relays import relays_for
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import read_id
 from notifier.web.responses import BytesResponse
-from notifier.web.routes import READ_OWN, Operation, Outcome, get
+from notifier.web.routes import READ_OWN, DocumentedAnswer, Operation, get
 
 
 class AttemptConversation(Struct, frozen=True):
@@ -110,7 +110,9 @@ CONVERSATION = Operation(
     id="getConversation",
     summary="Show what was said to relays",
     tag=TAG,
-    answers={200: Outcome("The attempts that are kept.", Conversation, examples.CONVERSATION)},
+    answers={
+        200: DocumentedAnswer("The attempts that are kept.", Conversation, examples.CONVERSATION)
+    },
     problems=(404, 503),
 )
 SOURCE = Operation(
@@ -118,7 +120,7 @@ SOURCE = Operation(
     summary="Show what is or was sent",
     tag=TAG,
     answers={
-        200: Outcome(
+        200: DocumentedAnswer(
             "The mail as it was or will be sent.",
             str,
             examples.SOURCE,
@@ -132,6 +134,6 @@ EXPLAIN = Operation(
     id="explainMessage",
     summary="Explain why a message has its status",
     tag=TAG,
-    answers={200: Outcome("The explanation.", Explanation, examples.EXPLANATION)},
+    answers={200: DocumentedAnswer("The explanation.", Explanation, examples.EXPLANATION)},
     problems=(404, 503),
 )

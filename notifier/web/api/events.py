@@ -9,13 +9,13 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Delivery, Status
-from notifier.feed import News
+from notifier.feed import Published
 from notifier.service import Notifier
 from notifier.web.api.resources import render
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import checked_id, read_query
 from notifier.web.responses import encode
-from notifier.web.routes import READ, Operation, Outcome, stream
+from notifier.web.routes import READ, DocumentedAnswer, Operation, stream
 from notifier.web.sse import KEEP_ALIVE, Stream, event
 
 DIGEST_SECONDS = 1.0  # between two digests, at least
@@ -31,8 +31,8 @@ class EventQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         Meta(
             description="Without `message`: once a second the ids of the messages that have "
-            "changed, instead of each message each time. Where too many have, only the latest. "
-            "For pages that people look at."
+            "changed, instead of each message each time. If too many have changed, only the "
+            "latest ids. For pages that people look at."
         ),
     ] = False
 
@@ -45,7 +45,7 @@ class Event(Struct, frozen=True):
 
 
 class Events:
-    """Streams to every reader. One that is too slow loses the oldest news, not the newest."""
+    """Streams to every reader. A slow reader loses the oldest changes, not the newest."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
@@ -73,13 +73,13 @@ class Events:
         await stream.write(event(b"closing", b"{}"), last=True)
 
     async def _write_all(
-        self, stream: Stream, events: Callable[[Sequence[News]], bytes], *, pause: float = 0.0
+        self, stream: Stream, events: Callable[[Sequence[Published]], bytes], *, pause: float = 0.0
     ) -> None:
         figures = self._figures.event()
         await stream.write(figures)
-        with self._service.follow() as following:
-            while not following.over:
-                data = events(await following.next())
+        with self._service.follow() as follower:
+            while not follower.over:
+                data = events(await follower.next())
                 if (latest := self._figures.event()) is not figures:
                     figures = latest
                     data += figures
@@ -92,11 +92,11 @@ class Events:
 
     async def _write_one(self, id: str, stream: Stream) -> None:
         """Raises MessageNotFound before the stream has begun."""
-        with self._service.subscribe(id) as news:
+        with self._service.subscribe(id) as subscription:
             await stream.write(_message(await self._service.message(checked_id(id))))
             while True:
                 try:
-                    delivery = await asyncio.wait_for(news.next(), stream.quiet)
+                    delivery = await asyncio.wait_for(subscription.next(), stream.quiet)
                 except TimeoutError:
                     await stream.write(KEEP_ALIVE)
                     continue
@@ -122,15 +122,15 @@ class Figures:
         return self._event
 
 
-def _messages(news: Sequence[News]) -> bytes:
-    for each in news:
-        if not each.words:
-            each.words = _message(each.delivery)
-    return b"".join([each.words for each in news])
+def _messages(changes: Sequence[Published]) -> bytes:
+    for each in changes:
+        if not each.event:
+            each.event = _message(each.delivery)
+    return b"".join([each.event for each in changes])
 
 
-def _ids(news: Sequence[News]) -> bytes:
-    ids = list(dict.fromkeys(each.delivery.id for each in news))
+def _ids(changes: Sequence[Published]) -> bytes:
+    ids = list(dict.fromkeys(each.delivery.id for each in changes))
     return event(b"changed", encode(ids)) if ids else b""
 
 
@@ -144,7 +144,7 @@ EVENTS = Operation(
     tag="messages",
     query=EventQuery,
     answers={
-        200: Outcome(
+        200: DocumentedAnswer(
             "A stream of events, until one side closes it.",
             Event,
             Event("queue", '{"sent": 17}'),

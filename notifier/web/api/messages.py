@@ -21,8 +21,8 @@ from notifier.web.routes import (
     MANAGE,
     READ_OWN,
     SEND,
+    DocumentedAnswer,
     Operation,
-    Outcome,
     get,
     options,
     post,
@@ -156,14 +156,14 @@ def source(content: bytes, *, text: bool) -> BytesResponse:
     )
 
 
-MESSAGE = Outcome("The message in its present state.", MessageResource, examples.SENT)
+MESSAGE = DocumentedAnswer("The message in its present state.", MessageResource, examples.SENT)
 SENT_HEADERS = {
     "Location": "The message's path.",
     **REPLAY,
     "Preference-Applied": "`wait=10`: the answer waited for at most 10 seconds.",
 }
-MAIL = Outcome("", str, examples.SOURCE, media_type="message/rfc822")
-TEXT = Outcome("", str, examples.SOURCE, media_type="text/plain")
+MAIL = DocumentedAnswer("", str, examples.SOURCE, media_type="message/rfc822")
+TEXT = DocumentedAnswer("", str, examples.SOURCE, media_type="text/plain")
 SEND_MESSAGE = Operation(
     id="sendMessage",
     summary="Send a message",
@@ -173,7 +173,7 @@ SEND_MESSAGE = Operation(
     query=SendQuery,
     headers=IDEMPOTENCY | PREFER,
     answers={
-        200: Outcome(
+        200: DocumentedAnswer(
             "With `Prefer: wait`: the message is final or held. With `dry_run`: what would be "
             "sent.",
             MessageResource,
@@ -181,7 +181,7 @@ SEND_MESSAGE = Operation(
             headers=SENT_HEADERS,
             also=(MAIL, TEXT),
         ),
-        202: Outcome(
+        202: DocumentedAnswer(
             "The message is in the journal, on disk.",
             MessageResource,
             examples.ACCEPTED,
@@ -195,7 +195,7 @@ LIST = Operation(
     summary="List messages",
     tag=TAG,
     query=MessageQuery,
-    answers={200: Outcome("One page.", MessageList, examples.LIST)},
+    answers={200: DocumentedAnswer("One page.", MessageList, examples.LIST)},
     problems=(422, 503),
 )
 SHOW = Operation(

@@ -17,7 +17,7 @@ from notifier.web.api.relays import RelayResource, relays_of
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import Nothing, read_query
-from notifier.web.routes import MANAGE, READ, Operation, Outcome, get, post
+from notifier.web.routes import MANAGE, READ, DocumentedAnswer, Operation, get, post
 
 TAG = "operation"
 
@@ -167,7 +167,7 @@ STATS = Operation(
     id="getStats",
     summary="Show the figures",
     tag=TAG,
-    answers={200: Outcome("The present figures.", Stats, examples.STATS)},
+    answers={200: DocumentedAnswer("The present figures.", Stats, examples.STATS)},
     problems=(422,),
 )
 MINUTES = Operation(
@@ -175,7 +175,7 @@ MINUTES = Operation(
     summary="Show the last day's figures",
     tag=TAG,
     query=MinutesQuery,
-    answers={200: Outcome("The minutes up to now.", Minutes, Minutes([examples.MINUTE]))},
+    answers={200: DocumentedAnswer("The minutes up to now.", Minutes, Minutes([examples.MINUTE]))},
     problems=(422,),
 )
 RELAYS = Operation(
@@ -183,7 +183,9 @@ RELAYS = Operation(
     summary="List the relays",
     tag=TAG,
     answers={
-        200: Outcome("The relays in their present state.", RelayList, {"items": [examples.RELAY]})
+        200: DocumentedAnswer(
+            "The relays in their present state.", RelayList, {"items": [examples.RELAY]}
+        )
     },
     problems=(422,),
 )
@@ -195,7 +197,9 @@ def _on_relay(id: str, summary: str) -> Operation:
         summary=summary,
         tag=TAG,
         path=RELAY_NAME,
-        answers={200: Outcome("The relay in its present state.", RelayResource, examples.RELAY)},
+        answers={
+            200: DocumentedAnswer("The relay in its present state.", RelayResource, examples.RELAY)
+        },
         problems=(403, 404, 503),
     )
 
@@ -205,7 +209,9 @@ def _on_queue(id: str, summary: str) -> Operation:
         id=id,
         summary=summary,
         tag=TAG,
-        answers={200: Outcome("The queue in its present state.", Queue, Queue(paused=True))},
+        answers={
+            200: DocumentedAnswer("The queue in its present state.", Queue, Queue(paused=True))
+        },
         problems=(403, 503),
     )
 

@@ -15,7 +15,7 @@ from notifier.web.auth import caller_of, key_of
 from notifier.web.bodies import AnyRequest, check_free, read_json
 from notifier.web.decoding import BodyDecoder
 from notifier.web.parameters import Nothing, read_query
-from notifier.web.routes import READ_OWN, SEND, Operation, Outcome, get, post
+from notifier.web.routes import READ_OWN, SEND, DocumentedAnswer, Operation, get, post
 
 TAG = "templates"
 
@@ -90,7 +90,7 @@ LIST = Operation(
     id="listTemplates",
     summary="List the templates",
     tag=TAG,
-    answers={200: Outcome("All templates.", TemplateList, examples.TEMPLATES)},
+    answers={200: DocumentedAnswer("All templates.", TemplateList, examples.TEMPLATES)},
     problems=(422,),
 )
 PREVIEW = Operation(
@@ -101,7 +101,7 @@ PREVIEW = Operation(
     examples=examples.TRIALS,
     path=NAME,
     answers={
-        200: Outcome(
+        200: DocumentedAnswer(
             "The parts of the template that could be filled in, and the faults of the others.",
             Preview,
             examples.PREVIEW,

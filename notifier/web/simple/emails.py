@@ -29,7 +29,7 @@ from notifier.web.idempotency import (
 )
 from notifier.web.problems import NotSent
 from notifier.web.responses import BytesResponse, encode
-from notifier.web.routes import SEND, Operation, Outcome, post
+from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
 
 # As Mailbox. Its pattern is left to `compose`, which refuses more: msgspec 0.22 corrupts the heap
 # where a string with a pattern and an array are alternatives.
@@ -177,7 +177,7 @@ def renamed(
     return InvalidMessage(*faults)
 
 
-QUEUED = Outcome(
+QUEUED = DocumentedAnswer(
     "The message is in the journal, on disk.", SimpleAnswer, examples.SIMPLE_QUEUED, headers=REPLAY
 )
 SEND_EMAIL = Operation(
@@ -198,7 +198,7 @@ SEND_AND_WAIT = Operation(
     examples=examples.SIMPLE_EMAILS,
     headers=IDEMPOTENCY,
     answers={
-        200: Outcome(
+        200: DocumentedAnswer(
             "The relay has taken the message.", SimpleAnswer, examples.SIMPLE_SENT, headers=REPLAY
         ),
         202: QUEUED,
