@@ -53,7 +53,7 @@ async def test_to_publish_does_nothing_for_each_follower():
     async def follow(number):
         with feed.follow() as following:
             heard.append((number, ids(await following.next())))
-            rounds.append(feed._gallery._round_at)
+            rounds.append(feed._followers._round_at)
 
     count = 5 * ROUND_COST // TURN_COST
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
@@ -90,7 +90,7 @@ async def test_a_follower_that_leaves_gives_its_turn_to_the_next():
         await asyncio.sleep(0)
         feed.publish(under_way())
         assert ids(await reading) == ["d1"]
-    assert not {**feed._gallery._behind, **feed._gallery._abreast}
+    assert not {**feed._followers._behind, **feed._followers._abreast}
 
 
 async def test_a_quiet_feed_gives_turns_nevertheless():

@@ -22,6 +22,7 @@ from notifier.deliveries import Delivery
 from notifier.errors import JournalInUse, Rejected
 from notifier.journal import Change, Journal, journal_at, journal_exists
 from notifier.logs import Logs
+from notifier.retries import retry
 from notifier.settings import Settings
 from notifier.web.api.queries import Filters, MessageQuery
 from notifier.web.api.resources import MessageList, resource
