@@ -90,7 +90,7 @@ async def test_a_follower_that_leaves_gives_its_turn_to_the_next():
         await asyncio.sleep(0)
         feed.publish(under_way())
         assert ids(await reading) == ["d1"]
-    assert not {**feed._followers._behind, **feed._followers._abreast}
+    assert not {**feed._followers._unread, **feed._followers._up_to_date}
 
 
 async def test_a_quiet_feed_gives_turns_nevertheless():
