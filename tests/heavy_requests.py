@@ -250,7 +250,8 @@ SHAPES = {
     ],
     "headers: a key": [get("/v1/messages", Authorization="Bearer " + "n" * 60_000)],
     # Twice: the first message is being sent while the second request arrives.
-    "headers: an idempotency key": [post(letter(text="x" * 7 * MB), Idempotency_Key="k" * 255)] * 2,
+    "headers: an idempotency key": [post(letter(text="x" * 14 * MB), Idempotency_Key="k" * 255)]
+    * 2,
     "search: words": [
         get("/v1/messages?q=" + word) for word in ("e", "nobody", "%25" * 60, "a+b+c+d")
     ],

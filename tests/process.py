@@ -15,7 +15,7 @@ import httpx2
 from tests.paths import ROOT
 from tests.waiting import LIMIT
 
-READY_SECONDS = 15.0
+READY_SECONDS = 60.0
 
 
 def free_port():

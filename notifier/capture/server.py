@@ -48,7 +48,7 @@ class Mail:
 
     def __init__(self, session: Session, envelope: Envelope) -> None:
         content = envelope.content
-        self.source = content if isinstance(content, bytes) else b""
+        self.source = content if isinstance(content, (bytes, bytearray)) else b""
         self.sender = "" if envelope.mail_from == NO_SENDER else envelope.mail_from or ""
         self.recipients: Sequence[str] = tuple(envelope.rcpt_tos)
         self.client = session.host_name or ""
@@ -137,7 +137,7 @@ class _Content:
     """
 
     def __init__(self) -> None:
-        self.complete: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self.complete: asyncio.Future[bytearray | None] = asyncio.get_running_loop().create_future()
         self._octets = bytearray(b"\r\n")  # so that a dot on the first line ends it, too
 
     def feed(self, data: bytes) -> bytes | None:
@@ -154,8 +154,8 @@ class _Content:
                 self._too_much = True
             return None
         behind = bytes(self._octets[end + len(DOT) :])
-        content = bytes(memoryview(self._octets)[2 : end + 2])
-        self._octets = bytearray()
+        content, self._octets = self._octets, bytearray()
+        del content[end + 2 :], content[:2]  # in place: a large mail is in memory once
         if not self.complete.done():
             self.complete.set_result(None if self._too_much else _without_stuffing(content))
         return behind
@@ -163,11 +163,11 @@ class _Content:
     _too_much = False
 
 
-def _without_stuffing(content: bytes) -> bytes:
+def _without_stuffing(content: bytearray) -> bytearray:
     """RFC 5321, section 4.5.2."""
     if content.startswith(b"."):
-        content = content[1:]
-    return content.replace(b"\r\n.", b"\r\n")
+        del content[:1]
+    return content.replace(b"\r\n.", b"\r\n") if b"\r\n." in content else content
 
 
 class _Connection(SMTP):
@@ -209,7 +209,7 @@ class _Connection(SMTP):
         if content is None:
             reply = f"552 5.3.4 more than {LARGEST} octets"
         else:
-            envelope.content = envelope.original_content = content
+            envelope.content = content  # type: ignore[assignment]  # octets, as good as bytes here
             reply = await self._handler.handle_DATA(self, session, envelope)
         self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's own
         await self.push(reply)

@@ -89,6 +89,15 @@ class TestAdd:
         assert await journal.get("d1") == full
         assert await journal.content("d1") == b"\x00\xff\r\n"
 
+    async def test_contents_of_any_size_are_kept(self, journal):
+        """Small and large ones, also in one request and under way together."""
+        sizes = (0, 1, 65_535, 65_536, 65_537, 3_000_000)
+        made = {f"d{n}": bytes([n + 65]) * size for n, size in enumerate(sizes)}
+        new = [entry(id, content=content) for id, content in made.items()]
+        await asyncio.gather(journal.add(new[:4]), journal.add(new[4:5]), journal.add(new[5:]))
+        for id, content in made.items():
+            assert await journal.content(id) == content
+
     async def test_what_was_added_outlives_a_restart(self, journal, journal_here):
         """Another object on the same journal finds what the first one kept."""
         await journal.add([entry()])

@@ -697,3 +697,14 @@ class TestBackup:
         monkeypatch.setattr(os, "fsync", noted)
         assert backup.backup(path, target, progress=lambda *_: None) == 1
         assert synced == [(target.stat().st_ino, False), (target.parent.stat().st_ino, True)]
+
+
+async def test_a_content_that_is_on_disk_is_held_no_more(tmp_path):
+    """Neither by what was asked of the thread last, nor by a statement; nor one that was read."""
+    async with opened(tmp_path / "notifier.db") as journal:
+        content = b"x" * 1_000_000
+        before = sys.getrefcount(content)
+        await journal.add([entry("large", content=content)])
+        await until(lambda: sys.getrefcount(content) == before)
+        read = await journal.content("large")
+        await until(lambda: sys.getrefcount(read) == before)

@@ -7,6 +7,7 @@ The journal in a SQLite file, for one process.
 * `thread`: a thread with a connection of its own, and how it answers
 * `writer`: what the one thread that writes does: shared commits, a full disk
 * `additions`: new deliveries and idempotency keys
+* `contents`: what is sent, and how a large one is kept without copies of it
 * `claims`: deliveries claimed for sending, and what has become of them
 * `changes`: deliveries changed one by one, and what is old dropped
 * `searches`: pages of what matches a filter

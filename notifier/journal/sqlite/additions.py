@@ -10,7 +10,7 @@ from notifier.deliveries import Delivery
 from notifier.errors import IdempotencyMismatch
 from notifier.journal import Added, Entry, Idempotency
 from notifier.journal.rows import Value, changing, lasting, micros
-from notifier.journal.sqlite import rows
+from notifier.journal.sqlite import contents, rows
 from notifier.journal.sqlite.changes import change_one
 from notifier.journal.sqlite.counts import StatusCounts
 
@@ -81,8 +81,7 @@ class Addition:
 
 def insert_all(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
     rows.write_rows(db, rows.INSERT, [row for each in additions for row in each.deliveries])
-    contents = [row for each in additions for row in each.contents]
-    rows.write_rows(db, "INSERT INTO contents VALUES {rows}", contents)
+    contents.insert(db, [row for each in additions for row in each.contents])
     terms = [row for each in additions for row in each.terms]
     rows.write_rows(db, "INSERT INTO terms VALUES {rows}", terms)
     if conversations := [row for each in additions for row in each.conversations]:

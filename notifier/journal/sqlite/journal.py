@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -30,7 +30,7 @@ from notifier.journal.arrivals import Arrivals
 from notifier.journal.fairness import first_due
 from notifier.journal.rows import micros, moment
 from notifier.journal.searches import Turns
-from notifier.journal.sqlite import changes, counts, opening, rows, searches
+from notifier.journal.sqlite import changes, contents, counts, opening, rows, searches
 from notifier.journal.sqlite.additions import Addition, answer_kept
 from notifier.journal.sqlite.claims import HEADS, Claims, Recording
 from notifier.journal.sqlite.counts import StatusCounts
@@ -106,12 +106,15 @@ class SqliteJournal:
             gather_most=GATHER_MOST_SECONDS,
             on_end=self._fail,
         )
-        self._reads = self._reading("journal-reads")
-        self._searches = [self._reading(f"journal-searches-{n}") for n in range(SEARCHES)]
+        self._reads = self._reading("journal-reads", cache_kib=2000)
+        self._searches = [
+            self._reading(f"journal-searches-{n}", cache_kib=16_000) for n in range(SEARCHES)
+        ]
         self._turns = Turns(self._searches)
 
-    def _reading(self, name: str) -> JournalThread:
-        connect = partial(opening.connect_reader, self._path)
+    def _reading(self, name: str, *, cache_kib: int) -> JournalThread:
+        """Single rows need little of a cache, and a large content would fill any."""
+        connect = partial(opening.connect_reader, self._path, cache_kib=cache_kib)
         return JournalThread(name, connect=connect, serve=serve_reads, on_end=self._fail)
 
     async def open(self) -> None:
@@ -234,13 +237,7 @@ class SqliteJournal:
         return await self._reads.ask(work)
 
     async def content(self, id: str) -> bytes:
-        row = await self._row(
-            "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = ?", id
-        )
-        if row is None:
-            raise MessageNotFound(id)
-        content: bytes = row[0]
-        return content
+        return await self._reads.ask(lambda db: contents.read(db, id))
 
     async def find(
         self, which: Filter, *, limit: int = 50, cursor: str | None = None, by: str = ""
@@ -276,7 +273,9 @@ class SqliteJournal:
         return dict(await self._reads.ask(lambda db: db.execute(VALUES).fetchall()))
 
     async def value(self, name: str) -> str | None:
-        row = await self._row(f"{VALUES} WHERE name = ?", name)
+        row = await self._reads.ask(
+            lambda db: db.execute(f"{VALUES} WHERE name = ?", (name,)).fetchone()
+        )
         return None if row is None else row[1]
 
     async def forget(self, names: Sequence[str]) -> None:
@@ -331,9 +330,6 @@ class SqliteJournal:
         # Not before the thread is free again, even if the caller has stopped waiting.
         answer.add_done_callback(lambda _: self._turns.give_back(by, thread))
         return await asyncio.shield(answer)
-
-    async def _row(self, sql: str, id: str) -> tuple[Any, ...] | None:
-        return await self._reads.ask(lambda db: db.execute(sql, (id,)).fetchone())
 
     def _portion(
         self, which: Filter, change: Change, before: int | None

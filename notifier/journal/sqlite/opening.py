@@ -80,13 +80,13 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return db
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that can neither write nor checkpoint."""
+def connect_reader(path: Path, *, cache_kib: int) -> sqlite3.Connection:
+    """A connection that can neither write nor checkpoint, with so large a cache at most."""
     db = _connect(path)
     db.execute(BUSY)
     db.execute("PRAGMA query_only = 1")
     db.execute("PRAGMA wal_autocheckpoint = 0")
-    db.execute("PRAGMA cache_size = -16000")
+    db.execute(f"PRAGMA cache_size = -{cache_kib}")
     if sys.version_info >= (3, 12):  # earlier ones cannot say it; there the writer closes last
         db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
     return db

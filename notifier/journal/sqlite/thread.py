@@ -123,6 +123,7 @@ class JournalThread:
                 self._on_loop(_answer, self._serve(db, batch))
                 if self._gather and len(batch) > 1:
                     time.sleep(min(self._gather * len(batch), self._gather_most))
+                batch.clear()  # or it would hold on to contents until there is more to do
                 if self._idle is not None and self._inbox.empty():
                     self._idle(db)
             except BaseException as error:  # noqa: BLE001  a dead thread with a living API is the worst state
