@@ -1,4 +1,4 @@
-"""Make files and their names survive a power cut."""
+"""Disks: free space, and files that survive a power cut."""
 
 import os
 from pathlib import Path
@@ -11,3 +11,9 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_bytes(folder: Path) -> int:
+    """Space on a folder's disk that this user may still fill. Raises OSError."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize

@@ -1,6 +1,8 @@
-"""Work that would hold up the event loop: done beside it, or in short turns."""
+"""Run work that would hold up the event loop: in threads, or in short turns."""
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -16,8 +18,8 @@ TURN_SECONDS = 0.01
 
 class Turn:
     """
-    How long a piece of work in the loop may go on, by the clock and not by what the work is
-    thought to cost: `if turn.over: await turn.next()` wherever it may pause.
+    Limits how long work in the loop goes on without a pause, by the clock:
+    `if turn.over: await turn.next()` wherever the work may pause.
     """
 
     def __init__(self) -> None:
@@ -28,28 +30,30 @@ class Turn:
         return time.monotonic() >= self._ends
 
     async def next(self) -> None:
-        """Once whatever was ready has had its turn, and who was woken by it."""
-        for _ in range(3):  # a timer that is due, the task that waits for it, and then we
+        """Wait until all that was ready, and what it woke, has had its turn."""
+        for _ in range(3):  # a due timer, the task that waits for it, and this one
             await asyncio.sleep(0)
         self._ends = time.monotonic() + TURN_SECONDS
 
 
 class FairThreads:
     """
-    A few threads, which callers have in turns: one who asks for much waits for itself, and
-    anybody else for at most one piece of its work.
+    A few threads that callers use in turns. A caller with much work waits for itself; others wait
+    for at most one piece of its work.
     """
 
     def __init__(self, name: str, *, threads: int = 2) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._free = threads
-        self._waiting: OrderedDict[str, deque[Task]] = OrderedDict()  # by caller, the next first
+        self._waiting: OrderedDict[str, deque[Task]] = (
+            OrderedDict()
+        )  # by caller; the next caller is first
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, caller: str, work: Callable[[], T]) -> T:
-        """What the work returns or raises. Work whose caller has gone is not begun."""
+        """Run the work in a thread. Work whose caller has gone is not begun."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append((work, answer))
         self._begin()
@@ -60,7 +64,7 @@ class FairThreads:
             caller, line = self._waiting.popitem(last=False)
             work, answer = line.popleft()
             if line:
-                self._waiting[caller] = line  # at the end: it is the others' turn
+                self._waiting[caller] = line  # at the end, because the others are next
             if answer.cancelled():
                 continue
             self._free -= 1
@@ -77,3 +81,27 @@ class FairThreads:
         elif not answer.done():
             answer.set_result(running.result())
         self._begin()
+
+
+def in_daemon_thread(name: str, work: Callable[[], T]) -> "asyncio.Future[T]":
+    """
+    Run the work in a thread of its own. If it hangs, it delays neither other work nor the end of
+    the process.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def settle(done: Callable[[], None]) -> None:
+        if not answer.done():
+            done()
+
+    def run() -> None:
+        try:
+            done = partial(answer.set_result, work())
+        except Exception as error:  # noqa: BLE001  the caller gets it
+            done = partial(answer.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, done)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return answer

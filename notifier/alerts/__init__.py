@@ -17,7 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from notifier.alerts.channels import Alert, Channel, channels_of
-from notifier.alerts.conditions import ENDS, SHARED, Conditions, Name, free_bytes
+from notifier.alerts.conditions import ENDS, SHARED, Conditions, Name
 from notifier.alerts.ledger import Ledger
 from notifier.clock import Clock
 from notifier.errors import JournalUnavailable
@@ -27,7 +27,7 @@ from notifier.settings import Settings
 from notifier.smtp import Relays
 from notifier.supervisor import Supervisor
 
-__all__ = ["Alert", "Alerts", "free_bytes"]
+__all__ = ["Alert", "Alerts"]
 
 LOOK_SECONDS = 5.0
 TELL_SECONDS = 60.0  # for one alert on one channel

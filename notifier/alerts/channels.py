@@ -1,10 +1,6 @@
 """The channels of alerts: an HTTP POST, and mail that does not go through the queue."""
 
-import asyncio
-import contextlib
 import os
-import threading
-from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 from urllib.error import HTTPError
@@ -18,6 +14,7 @@ from notifier.compose import compose
 from notifier.messages import Email
 from notifier.settings import Settings
 from notifier.smtp import Relays
+from notifier.threads import in_daemon_thread
 
 
 class Alert(Struct, frozen=True):
@@ -65,7 +62,7 @@ class ByPost:
         request = Request(  # noqa: S310 - http, the settings have seen to it
             self._url, msgspec.json.encode(alert), {"Content-Type": "application/json"}
         )
-        await _in_thread(lambda: _request(request))
+        await in_daemon_thread("alert", lambda: _request(request))
 
 
 class ByMail:
@@ -99,29 +96,3 @@ def _request(request: Request) -> None:
     except HTTPError as error:
         with error:  # it holds the connection
             raise ConnectionError(f"{error.code} {error.reason}") from None
-
-
-async def _in_thread(call: Callable[[], None]) -> None:
-    """Run the call in a daemon thread. If it hangs, it delays neither other tasks nor the end."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: Exception | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        error = None
-        try:
-            call()
-        except Exception as trouble:  # noqa: BLE001 - whoever waits is told
-            error = trouble
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, error)
-
-    threading.Thread(target=run, name="alert", daemon=True).start()
-    await done

@@ -1,14 +1,15 @@
 """Finds the conditions that a person must know of: relays down, waiting or held messages, disk."""
 
 import contextlib
-import os
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from notifier.clock import Clock
 from notifier.deliveries import Status
+from notifier.disk import free_bytes
 from notifier.housekeeping.health import Health
 from notifier.settings import Settings
 from notifier.smtp import RelayState
@@ -115,7 +116,9 @@ class Conditions:
             seen.unclear.add(name)
 
     def _look_at_disk(self, seen: Seen) -> None:
-        name, free = ("disk_low", self._folder), free_bytes(self._folder)
+        name, free = ("disk_low", self._folder), None
+        with contextlib.suppress(OSError):
+            free = free_bytes(Path(self._folder))
         if free is not None and free < LOW_DISK_BYTES:
             self._low_since = self._low_since or seen.at
             words = f"{self._folder}: its disk has only {free // 2**20} MiB of free space"
@@ -124,11 +127,3 @@ class Conditions:
             seen.unclear.add(name)
         else:
             self._low_since = None
-
-
-def free_bytes(folder: str) -> int | None:
-    """Free space for this user on a folder's disk; None: it cannot be determined."""
-    with contextlib.suppress(OSError):
-        found = os.statvfs(folder)
-        return found.f_bavail * found.f_frsize
-    return None

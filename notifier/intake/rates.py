@@ -34,11 +34,6 @@ class Verdict(NamedTuple):
     reason: str = ""  # why not, in words
     possible: bool = True  # False: more than the quota ever holds, so waiting does not help
 
-    @property
-    def tightest(self) -> Standing | None:
-        """The quota that is nearest to its end."""
-        return min(self.standings, key=lambda standing: standing.remaining, default=None)
-
     def headers(self) -> dict[str, str]:
         """`RateLimit-Policy`, `RateLimit`, and `Retry-After` where it helps to wait."""
         if not self.standings:

@@ -79,9 +79,6 @@ class Key(Struct, frozen=True, kw_only=True):
     def may_send_as(self, address: str) -> bool:
         return not self.senders or _covers(self.senders, address)
 
-    def may_send_to(self, address: str) -> bool:
-        return not self.objection_to_recipient(address)
-
     @property
     def limited(self) -> bool:
         """Whether the key has a rate."""

@@ -2,7 +2,7 @@
 Files of the log, one for each level.
 
 The standard library rotates by size (RotatingFileHandler) or follows a file that logrotate moved
-(WatchedFileHandler), not both; and its handlers swallow the errors that the writer counts.
+(WatchedFileHandler), not both.
 """
 
 import contextlib

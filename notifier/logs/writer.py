@@ -5,6 +5,7 @@ The standard library's QueueListener cannot drop the least important lines first
 dropped lines, and does not let the process end while the stream is stuck.
 """
 
+import contextlib
 import itertools
 import logging
 import os
@@ -60,7 +61,6 @@ class Writer:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self.dropped = 0
-        self.not_filed = 0  # lines that a file did not take
 
     def start(self) -> None:
         self._thread.start()
@@ -157,11 +157,8 @@ class Writer:
 
     def _file(self, files: Files, batch: Sequence[Line]) -> None:
         for level, group in itertools.groupby(batch, key=lambda line: line.level):
-            lines = list(group)
-            try:
-                files.write(level, b"".join([line.filed for line in lines]))
-            except OSError:
-                self.not_filed += len(lines)
+            with contextlib.suppress(OSError):  # the stream has the lines
+                files.write(level, b"".join([line.filed for line in group]))
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -87,7 +87,7 @@ class Sources:
         except ValueError:
             self.faults.append(f"{key}: {path} is not UTF-8 text")
         else:
-            text = text.removesuffix("\n").removesuffix("\r")
+            text = text.removesuffix("\n")
             if text.strip():
                 self.given[name] = Given(text, f"{variable(name)} (from {key}={path})")
 

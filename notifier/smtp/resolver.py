@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import socket
-import threading
+from functools import partial
 from typing import TypeAlias
+
+from notifier.threads import in_daemon_thread
 
 # A family, and what `connect` of a socket of that family takes.
 Address: TypeAlias = tuple[int, tuple[str | int | bytes, ...]]
@@ -31,32 +33,21 @@ class Resolver:
         return await asyncio.shield(answer)
 
     def _ask(self, host: str, port: int) -> asyncio.Future[list[Address]]:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Address]] = loop.create_future()
-
-        def tell(found: list[Address] | Exception) -> None:
+        def tell(answer: asyncio.Future[list[Address]]) -> None:
             self._under_way.pop((host, port), None)
-            if answer.done():
-                return
-            if isinstance(found, Exception):
-                answer.set_exception(found)
-                answer.exception()  # nobody may be waiting any more
-            else:
-                answer.set_result(found)
+            answer.exception()  # every caller may have given up
 
-        def ask() -> None:
-            try:
-                found: list[Address] | Exception = _look_up(host, port)
-            except UnicodeError:
-                found = socket.gaierror(socket.EAI_NONAME, "this is not a host name")
-            except OSError as error:
-                found = error
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(tell, found)
-
+        answer = in_daemon_thread(f"lookup-{host}", partial(_find, host, port))
+        answer.add_done_callback(tell)
         self._under_way[host, port] = answer
-        threading.Thread(target=ask, name=f"lookup-{host}", daemon=True).start()
         return answer
+
+
+def _find(host: str, port: int) -> list[Address]:
+    try:
+        return _look_up(host, port)
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "this is not a host name") from None
 
 
 def _look_up(host: str, port: int, flags: int = 0) -> list[Address]:

@@ -1,7 +1,9 @@
 """GET /metrics: the figures in Prometheus's formats, collected for each request."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from notifier import __version__
-from notifier.alerts import free_bytes
+from notifier.disk import free_bytes
 from notifier.histogram import Histogram
 from notifier.metrics import Requests
 from notifier.service import Notifier
@@ -163,7 +165,9 @@ class Metrics:
         yield _gauge(
             "notifier_ready", "1 while messages are accepted, see /readyz.", [((), health.ready)]
         )
-        free = free_bytes(service.settings.data_dir)
+        free = None
+        with contextlib.suppress(OSError):
+            free = free_bytes(Path(service.settings.data_dir))
         yield _gauge(
             "notifier_disk_free_bytes",
             "Free space on the disk of the data directory.",

@@ -177,7 +177,9 @@ def test_what_is_held_for_long_is_an_alert_that_says_until_when():
     since, words = look(NOW).wrong[name]
     assert since == NOW
     ends = (NOW + timedelta(days=1)).strftime("%Y-%m-%d %H:%M")
-    assert words == f"2 messages are held for a person; the oldest expires at {ends} UTC"
+    assert words == (
+        f"2 held messages wait for a decision (retry or cancel); the oldest expires at {ends} UTC"
+    )
     none = look(None)
     assert name not in none.wrong
     assert name not in none.unclear
@@ -188,7 +190,12 @@ def test_a_disk_that_is_hardly_better_is_neither_low_nor_well(monkeypatch):
     watched = Conditions(Settings(), clock=Clock(NOW))
 
     def seen(free):
-        monkeypatch.setattr(conditions, "free_bytes", lambda _: free)
+        def free_bytes(_):
+            if free is None:
+                raise FileNotFoundError
+            return free
+
+        monkeypatch.setattr(conditions, "free_bytes", free_bytes)
         found = watched.look(WELL)
         return {name for name, _ in found.wrong}, {name for name, _ in found.unclear}
 

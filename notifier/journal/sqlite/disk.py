@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from notifier.disk import free_bytes
 from notifier.errors import JournalFailure, JournalUnavailable, NotifierError
 from notifier.journal import faults
 
@@ -70,7 +71,7 @@ class Disk:
         now = time.monotonic()
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
-            self._low = _free(self._folder) < self._min_free
+            self._low = free_bytes(self._folder) < self._min_free
         if self._low or self.ballast_gone:
             raise faults.full("the journal's disk is nearly full")
 
@@ -93,7 +94,7 @@ class Disk:
         if not self.ballast_gone or time.monotonic() - self._tried_at < LOOK_SECONDS:
             return
         self._tried_at = time.monotonic()
-        if _free(self._folder) < self._min_free + 2 * BALLAST_BYTES:
+        if free_bytes(self._folder) < self._min_free + 2 * BALLAST_BYTES:
             return
         with contextlib.suppress(OSError):
             self._write()
@@ -105,11 +106,6 @@ class Disk:
             os.posix_fallocate(fd, 0, BALLAST_BYTES)
         finally:
             os.close(fd)
-
-
-def _free(folder: Path) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
 
 
 def network_file_system(folder: Path, *, mounts: Path) -> str:
