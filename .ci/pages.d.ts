@@ -77,6 +77,9 @@ interface Relay {
   opens_at: string | null;
   sent: number;
   failed: number;
+  pace: number | null;
+  held_until: string | null;
+  throttled: number;
   token: RelayToken | null;
 }
 

@@ -20,6 +20,13 @@ class Stage(StrEnum):
     DOT = "dot"
 
 
+# Names of faults that concern more than the relay.
+THROTTLED = "throttled"  # it wants fewer messages in a time
+TOO_MANY_CONNECTIONS = "too_many_connections"  # it wants fewer at a time
+SLOWER = frozenset({THROTTLED, TOO_MANY_CONNECTIONS})
+PACED = "paced"  # it has not been asked, because it wants fewer
+
+
 class Scope(StrEnum):
     """What a failure is about: the relay, the message, or one recipient."""
 
@@ -77,6 +84,16 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     acceptances: dict[
         str, Acceptance
     ] = {}  # of recipients that were accepted with another reply than `reply`
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the relay wants fewer messages, and will take this one later."""
+        return any(failure.name in SLOWER for failure in self.failures.values())
+
+    @property
+    def unoffered(self) -> bool:
+        """Whether no relay was asked, because the one to be asked wants fewer messages."""
+        return not self.accepted and not self.conversation and self.because(PACED)
 
     def because(self, name: str) -> bool:
         """Whether one of the failures has this name."""

@@ -169,6 +169,11 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status is Status.SENT and RecipientStatus.REFUSED in states
 
     @property
+    def throttled(self) -> bool:
+        """Whether the last relay that was asked wanted fewer messages."""
+        return bool(self.attempts) and self.attempts[-1].throttled
+
+    @property
     def relay_backoff(self) -> float:
         """
         Seconds before this message is tried again after its relay failed. The breaker decides when

@@ -28,6 +28,8 @@ class Transport:
         self.freed = asyncio.Event()
         self.waited_for = asyncio.Event()  # somebody waits for room
 
+    paced = False
+
     def room(self):
         return self.places - self.busy
 

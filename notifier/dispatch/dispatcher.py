@@ -135,7 +135,7 @@ class Dispatcher:
                 if wanted > 0:
                     if await self._claim_all_due(route, share, wanted) and not share.stir.is_set():
                         await self._wait_until_due(route, share)
-                elif share.busy or share.ahead or share.transport.room() > 0:
+                elif share.waits_for_places():
                     await share.wait_for_places()
                 else:
                     await share.transport.wait_for_room()
@@ -210,11 +210,15 @@ class Dispatcher:
             return await self._recorder.record(
                 delivery.held(f"internal error: {error!r}"), delivery
             )
+        if attempt.unoffered:  # it goes when the relay's pace lets it, and keeps its place
+            return await self._recorder.record(delivery.released(), delivery)
         return await self._settle(delivery, attempt)
 
     async def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
         now = self._clock()
-        if attempt.relay_failed:
+        if attempt.throttled:
+            retry_at = delivery.due_at if not delivery.throttled else now
+        elif attempt.relay_failed:
             retry_at = now + timedelta(seconds=delivery.relay_backoff)
         else:
             retry_at = self._retry.next_try(tries=delivery.tries + 1, now=now)

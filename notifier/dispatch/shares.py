@@ -57,11 +57,19 @@ class Share:
     def appetite(self) -> int:
         """How many to claim now."""
         room = self.transport.room()
+        if self.transport.paced:  # what waits in the journal can still be overtaken
+            return max(0, min(self._size, room - self.ahead))
         if room + self.busy <= 1:  # resting, or probing with one message
             return min(self._size, room - self.ahead)
         if self.ahead > self._size // 2:  # claim in portions, not one by one
             return 0
         return self._size - self.ahead
+
+    def waits_for_places(self) -> bool:
+        """Whether more may be claimed once a worker has taken, or has sent, what there is."""
+        if self.ahead or self.transport.room() > 0:
+            return True
+        return self.busy > 0 and not self.transport.paced
 
     async def wait_for_places(self) -> None:
         """Until more may be claimed, or something else has changed."""

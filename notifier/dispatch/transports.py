@@ -27,6 +27,11 @@ class Transport(Protocol):
         """How many more sends may start now. 0: no place is free, or the transport rests."""
         ...
 
+    @property
+    def paced(self) -> bool:
+        """Whether what may not start now should wait in the journal, and not in the window."""
+        ...
+
     async def wait_for_room(self) -> None: ...
 
     async def send(self, envelope: Envelope, content: bytes) -> Attempt:
@@ -97,7 +102,14 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
             states = [(each.name, each.state, each.reason) for each in self.provider.states()]
         else:
             relays = self.relays.states()
-            states = [(it.name, it.state, it.trouble.text if it.trouble else "") for it in relays]
+            states = [
+                (
+                    it.name,
+                    "asked more slowly" if it.state == "closed" and it.slower else it.state,
+                    it.trouble.text if it.trouble else "",
+                )
+                for it in relays
+            ]
         if any(state == "closed" for _, state, _ in states):
             return ""
         return "; ".join(

@@ -110,6 +110,9 @@ class Graph:
             await exchange.hang_up()
         return answer, exchange
 
+    def shed(self, most: int) -> None:
+        """Nothing: a connection that is kept for the next request is no load."""
+
     def abort_all(self) -> None:
         """Cut off every request under way; each returns what is known of it."""
         for limit, exchange in self._under_way.items():

@@ -8,7 +8,8 @@ what several offers came to.
 A connection is opened by `connect` (with `resolver` and `login`), is a `session`, and reads
 `replies`. A `transaction` is one message over it.
 
-`failures` is the policy: what each failure means. `remedies` tells an operator what to do about
+`failures` is the policy: what each failure means; `known_replies` are its rows for what providers
+are known to say. `remedies` tells an operator what to do about
 it, and `probe` looks at a relay step by step for `notifier check`.
 """
 

@@ -9,6 +9,8 @@ The policy for everything that can go wrong with a relay.
     421 before the dot                                 relay           no     next relay, defer
     4.4.2 to MAIL: it has waited too long for us       relay           no     next relay, defer
     4.3.2, 432: it takes no messages now               relay           no     next relay, defer
+    4xx that speaks of rate, or of too many messages
+    or connections: it wants them more slowly          relay           no     next relay, its pace
     530, 534, 535, 538, 5.7.57: it wants a login       relay           no     next relay, defer
     it does not relay for us (5.7.54, 5.7.64, words)   relay           no     next relay, defer
     it does not let us send as this one (5.7.60,
@@ -31,10 +33,11 @@ The policy for everything that can go wrong with a relay.
     an address that SMTP cannot express                message         yes    fail
 
 The first line that fits counts, at the dot as well: a refusal there is definite, no copy has
-been made, and another relay may be asked. Only 421 is the message's at the dot, whatever else
-it says: were it the relay's, a message that a relay cannot digest would hold up all the
-others, and never be charged. What is not recognised is blamed on the relay, which is the
-harmless mistake: it defers. Exceptions stop here: past this module a failure is a value.
+been made, and another relay may be asked. Only 421 is the message's at the dot, unless it
+speaks of rate: were it the relay's, a message that a relay cannot digest would hold up all the
+others, and never be charged. What providers are known to say is in `known_replies`, row by
+row. What is not recognised is blamed on the relay, which is the harmless mistake: it defers.
+Exceptions stop here: past this module a failure is a value.
 """
 
 import re
@@ -43,8 +46,9 @@ from socket import gaierror
 
 from msgspec.structs import replace
 
-from notifier.attempts import Failure, Scope, Stage
+from notifier.attempts import SLOWER, TOO_MANY_CONNECTIONS, Failure, Scope, Stage
 from notifier.breaker import Setback
+from notifier.smtp.known_replies import known_fault
 from notifier.smtp.replies import CLOSING, KEPT, Reply
 from notifier.tokens import DENIED, UNAVAILABLE, NoToken
 
@@ -57,10 +61,12 @@ ABOUT_ONE = frozenset({Stage.RCPT, Stage.DATA, Stage.DOT})
 # One of these is enough to let a relay rest: nothing but a person, or time, mends it.
 HOPELESS = frozenset(
     {
+        "account_blocked",
         "auth_failed",
         "auth_not_offered",
         "access_denied",
         "auth_required",
+        "basic_auth_off",
         "greeting_refused",
         "mailbox_unknown",
         "quota_exceeded",
@@ -81,7 +87,9 @@ HOPELESS = frozenset(
 # The class of the code says nothing of these: HTTP's 401 lasts as long as SMTP's 535.
 LASTING = frozenset({"access_denied", "mailbox_unknown", "token_refused"})
 # Relays count wrong passwords, and lock the account after a few.
-ABOUT_LOGIN = frozenset({"auth_failed", "auth_not_offered", "auth_required", "token_refused"})
+ABOUT_LOGIN = frozenset(
+    {"auth_failed", "auth_not_offered", "auth_required", "basic_auth_off", "token_refused"}
+)
 # Over as soon as there is a token.
 ABOUT_TOKEN = frozenset({DENIED, UNAVAILABLE})
 # It takes nothing from us, or not this message; whether it takes others tells which.
@@ -89,9 +97,14 @@ NOT_FOR_US = frozenset({"auth_required", "relaying_denied"})
 # Only another relay can take it, whatever time goes by.
 UNFIT = frozenset({"other_recipients", "smtputf8_not_offered", "too_large"})
 # The relay answered, so it works; what is wrong lies between it and this message.
-BETWEEN_US = UNFIT | {"out_of_step", "sender_not_allowed"}
+BETWEEN_US = UNFIT | SLOWER | {"identity_not_verified", "out_of_step", "sender_not_allowed"}
 # The two ends are in step after these: the connection can go on.
-IN_STEP = UNFIT | NOT_FOR_US | {"quota_exceeded", "sender_not_allowed"}
+IN_STEP = (
+    UNFIT
+    | NOT_FOR_US
+    | SLOWER
+    | {"account_blocked", "identity_not_verified", "quota_exceeded", "sender_not_allowed"}
+)
 # It takes no messages now, and may do so on the next connection: as postscreen after its tests.
 NOT_ACCEPTING = "not_accepting"
 # The others may be named in the next transaction. RFC 5321, section 4.5.3.1.10.
@@ -101,21 +114,6 @@ OURS = "aborted"
 # On a connection that was used before, these only say that the connection is worn out.
 WORN_OUT = frozenset({"closing", "connection_lost", "stray_reply", "timeout"})
 
-_BY_ENHANCED = {
-    "4.3.2": NOT_ACCEPTING,
-    "5.1.90": "quota_exceeded",  # Exchange Online: recipients of a day
-    "5.2.252": "sender_not_allowed",  # Exchange Online: SendAsDenied
-    "5.3.4": "too_large",
-    "5.4.5": "quota_exceeded",  # Gmail: mails of a day
-    "5.6.7": "smtputf8_not_offered",  # RFC 6531, section 3.5
-    "5.7.54": "relaying_denied",  # Exchange: unable to relay to a domain that is not its own
-    "5.7.57": "auth_required",  # Exchange: anonymous mail
-    "5.7.60": "sender_not_allowed",  # Exchange: no permission to send as this sender
-    "5.7.64": "relaying_denied",  # Exchange Online: TenantAttribution
-    "5.7.232": "quota_exceeded",  # Exchange Online: a trial tenant's recipients of a day
-    "5.7.233": "quota_exceeded",  # Exchange Online: a tenant's recipients of a day
-    "5.7.705": "quota_exceeded",  # Exchange Online: a tenant's threshold
-}
 # How Postfix, Exim, Sendmail, Exchange, qmail and others refuse to relay.
 _NOT_RELAYED = re.compile(
     r"relay(ing)? (access )?(temporarily )?(denied|prohibited|not (permitted|allowed))"
@@ -173,7 +171,7 @@ _TEMPORARY = {
     Stage.AUTH: "auth_unavailable",  # RFC 4954, section 6: 454; and 432, 421
 }
 # Codes by which relays ask for less: 421 and 450 4.7.x, 432 and 454 by Exchange and Amazon.
-_SLOWER = re.compile(r"4(21|32|54)|450[ -]4\.7\.")
+_FEWER = re.compile(r"4(21|32|54)|450[ -]4\.7\.")
 
 
 class Unfit(Exception):
@@ -248,12 +246,17 @@ def refusal(stage: Stage, reply: Reply) -> Failure:
 def _blame(stage: Stage, reply: Reply) -> tuple[Scope, str]:
     """The table, in its order."""
     code = reply.code
+    known = known_fault(stage, reply)
+    if known in SLOWER:
+        return Scope.RELAY, known
     if stage in _TURNED_DOWN:
+        if known in ABOUT_LOGIN:
+            return Scope.RELAY, known
         temporary = _TEMPORARY.get(stage) if 400 <= code < 500 else None
         return Scope.RELAY, temporary or _TURNED_DOWN[stage]
     if code == CLOSING:
         return (Scope.MESSAGE, "") if stage is Stage.DOT else (Scope.RELAY, "closing")
-    if name := _of_the_relay(stage, reply):
+    if name := known or _of_the_relay(stage, reply):
         return Scope.RELAY, name
     if stage is Stage.DOT:
         return Scope.MESSAGE, ""
@@ -267,15 +270,13 @@ def _blame(stage: Stage, reply: Reply) -> tuple[Scope, str]:
 
 def _of_the_relay(stage: Stage, reply: Reply) -> str:
     """The fault where a relay refuses us, or fails itself; empty: it refuses this message."""
-    code, enhanced, said = reply.code, reply.enhanced, reply.line
+    code, said = reply.code, reply.line
     if not 400 <= code < 600 or code == OUT_OF_STEP:
         return ""
     if code in NOT_TRUSTED:
         return "auth_required"
-    if name := _BY_ENHANCED.get(enhanced):
-        return name
-    if code == 432 or (stage is Stage.MAIL and enhanced == "4.4.2"):
-        return NOT_ACCEPTING if code == 432 else "closing"
+    if code == 432 or reply.enhanced == "4.3.2":
+        return NOT_ACCEPTING
     if _NOT_RELAYED.search(said):
         return "relaying_denied"
     return _by_words(stage, reply) if code >= 500 else ""
@@ -306,7 +307,7 @@ def setback(failure: Failure, *, takes: bool) -> Setback | None:
     messages, so what it does not relay is no reason to let it rest.
     """
     name = failure.name
-    if name in BETWEEN_US or (takes and name in NOT_FOR_US):
+    if (name in BETWEEN_US and not failure.wait) or (takes and name in NOT_FOR_US):
         return None
     of_one = failure.stage in ABOUT_ONE
     temporary = failure.code is not None and failure.code < 500 and name not in LASTING
@@ -335,9 +336,18 @@ def unfit(reason: str, *, name: str) -> Failure:
     return Failure(scope=Scope.RELAY, permanent=True, stage=Stage.MAIL, reply=reason, name=name)
 
 
-def asks_for_less(reply: str) -> bool:
+def asks_for_less(failure: Failure) -> bool:
     """Whether a relay says that it gets too much at a time."""
-    return _SLOWER.match(reply) is not None
+    if failure.code is None or failure.name in NOT_FOR_US:
+        return False
+    if failure.name in SLOWER:
+        return failure.name == TOO_MANY_CONNECTIONS
+    return _FEWER.match(failure.reply) is not None
+
+
+def slows(failure: Failure) -> bool:
+    """Whether a relay is to be asked more slowly after it."""
+    return failure.name in SLOWER
 
 
 def _words(said: str) -> str:

@@ -159,6 +159,11 @@ class Pool:
                 return session
         return None
 
+    def shed(self, most: int) -> None:
+        """Close what is kept open beyond so many connections."""
+        while self._idle and self.busy + len(self._idle) > most:
+            self._idle.pop(0).part()
+
     async def _reset(self, session: Session) -> bool:
         """Have the relay forget an envelope that may be open there."""
         self._busy.add(session)
@@ -234,6 +239,8 @@ def _served_its_time(session: Session, outcome: Outcome) -> bool:
     """Whether the connection, and not the message, is the reason. No dot was sent."""
     if any(failure.name in WORN_OUT for failure in outcome.failures.values()):
         return True
+    if outcome.throttled:  # by 421 it may mean this connection alone
+        return session.taken > 0 and outcome.code == CLOSING
     return _come_again(outcome) or (session.taken > 0 and _turned_away(outcome))
 
 

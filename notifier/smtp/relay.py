@@ -9,21 +9,21 @@ from typing import Protocol
 import structlog
 from msgspec import Struct
 
-from notifier.attempts import Envelope, Outcome, Scope, Stage
+from notifier.attempts import PACED, THROTTLED, Envelope, Outcome, Scope, Stage
 from notifier.breaker import Breaker, Rests, State
 from notifier.relayspec import RelaySpec, Tls
 from notifier.smtp.connect import Opening, tls_context
 from notifier.smtp.failures import (
     ABOUT_TOKEN,
-    NOT_FOR_US,
     OURS,
     UNFIT,
     asks_for_less,
     relay_failure,
     setback,
+    slows,
 )
 from notifier.smtp.outcomes import failed
-from notifier.smtp.pacing import Rate, Turns
+from notifier.smtp.pacing import FIRST_HOLD, LONGEST_HOLD, Pace, Rate, Turns
 from notifier.smtp.pool import STOPPED, Pool
 from notifier.smtp.resolver import Resolver
 from notifier.smtp.session import USUAL_TIMEOUTS, Timeouts
@@ -32,6 +32,7 @@ from notifier.tokens import Tokens, TokenState
 log = structlog.get_logger()
 
 USUAL_RESTS = Rests()
+WORTH_WAITING = 1.0  # seconds for its pace; a message that would wait for longer is given back
 
 
 class Trouble(Struct, frozen=True):
@@ -57,6 +58,10 @@ class RelayState(Struct, frozen=True, kw_only=True):
     opens_at: datetime | None  # when it has rested
     sent: int
     failed: int
+    pace: float | None = None  # messages a second that it takes; None: it has set no limit
+    held_until: datetime | None = None  # it has refused for its pace, and is asked again then
+    throttled: int = 0  # messages that it has refused for its pace
+    slower: bool = False  # it gets messages more slowly than it could, because it has refused some
     graph: bool = False  # it is not reached by SMTP but by Microsoft Graph
     token: TokenState | None = None  # None: it is not logged in to with one
 
@@ -75,6 +80,10 @@ class Carrier(Protocol):
         ...
 
     async def send(self, envelope: Envelope, content: bytes) -> Outcome: ...
+
+    def shed(self, most: int) -> None:
+        """Keep no more than so many connections, those in use included."""
+        ...
 
     def abort_all(self) -> None:
         """Break what is under way: each send returns at once, with what is known of it."""
@@ -110,6 +119,7 @@ class Relay:
         self.name = spec.name
         self.sent = 0
         self.failed = 0
+        self.throttled = 0
         self.trouble: Trouble | None = None
         self.paused = False
         self.changed: Callable[[], None] = lambda: None  # told when there may be room
@@ -120,7 +130,13 @@ class Relay:
         if tokens is not None:
             tokens.listen(self._token_came)
         self._breaker = Breaker(full=spec.connections, rests=rests, clock=clock, random=random)
+        self._clock = clock
         self._rate = Rate(spec.rate, clock)
+        self._pace = Pace(
+            clock,  # a relay that throttles is not left alone for longer than one that fails
+            first_hold=min(FIRST_HOLD, rests.first),
+            longest_hold=min(LONGEST_HOLD, rests.longest),
+        )
         self._pool: Carrier = carrier or Pool(
             self._opening, messages_each=spec.messages_per_connection, timeouts=timeouts
         )
@@ -142,9 +158,19 @@ class Relay:
         return not self.paused and self._breaker.fit
 
     @property
+    def ready(self) -> bool:
+        """Whether it is worth offering it what another relay has failed with."""
+        return self.fit and self._pace.wait() <= WORTH_WAITING
+
+    @property
     def working(self) -> bool:
         """Whether it is in use, and has not failed of late."""
-        return not self.paused and self._breaker.state is State.CLOSED
+        return not self.paused and self._breaker.state is State.CLOSED and not self._pace.refuses
+
+    @property
+    def paced(self) -> bool:
+        """Whether a rate, and not the number of its places, says how many it gets."""
+        return self._pace.limits or self._rate.limits
 
     def room(self) -> int:
         """How many further sends may start now."""
@@ -152,14 +178,14 @@ class Relay:
         if self.paused or not breaker.fit:
             return 0
         free = breaker.capacity - self._busy if breaker.state is State.CLOSED else 1
-        return max(0, int(min(free, self._rate.available)))
+        return max(0, int(min(free, self._rate.available, self._pace.available)))
 
     def wait(self) -> float | None:
         """Seconds until there is room without anything happening. None: something has to."""
         breaker = self._breaker
         if self.paused or breaker.state is State.PROBING:
             return None
-        if (wait := max(breaker.left, self._rate.wait())) > 0:
+        if (wait := max(breaker.left, self._rate.wait(), self._pace.wait())) > 0:
             return wait
         # Room may have opened since the caller looked: do not wait for it then.
         return 0.0 if self.room() > 0 else None
@@ -172,7 +198,13 @@ class Relay:
                 return _not_begun(envelope, OURS, STOPPED)
         if not self.fit:
             return _not_begun(envelope, *self._why_unfit())
+        while (owed := self._pace.wait()) > 0:
+            if owed > WORTH_WAITING:
+                return _not_begun(envelope, PACED, self._why_paced())
+            if not await self._turns.after(owed):
+                return _not_begun(envelope, OURS, STOPPED)
         ticket, outcome = breaker.begin(), None
+        turn = self._pace.begin()
         self._busy += 1
         try:
             if (owed := self._rate.take()) and not await self._turns.after(owed):
@@ -181,6 +213,7 @@ class Relay:
         finally:
             self._busy -= 1
             self._learn(ticket, outcome)
+            self._keep_pace(turn, outcome)
             self._stir()
         return outcome
 
@@ -189,6 +222,33 @@ class Relay:
             return "paused", "the relay is paused"
         why = self.trouble.text if self.trouble is not None else "it is being tried"
         return "resting", f"the relay rests: {why}"
+
+    def _why_paced(self) -> str:
+        why = self.trouble.text if self.trouble is not None else "no words"
+        return f"the relay takes fewer messages just now: {why}"
+
+    def _keep_pace(self, turn: int, outcome: Outcome | None) -> None:
+        """Count an outcome for the pace. None: we gave the send up."""
+        if outcome is None or outcome.uncertain:
+            return None
+        if not outcome.failures:
+            return self._pace.answered(turn)
+        refusals = [each for each in outcome.failures.values() if slows(each)]
+        if not refusals:
+            if outcome.accepted or outcome.code is not None:
+                self._pace.answered(turn)
+            return None
+        self.throttled += 1
+        self._pool.shed(self._breaker.capacity)
+        of_rate = any(each.name == THROTTLED for each in refusals)
+        if self._pace.refused(turn, of_rate=of_rate):
+            log.info(
+                "relay_throttles",
+                relay=self.name,
+                reason=refusals[0].reply,
+                seconds=round(self._pace.wait(), 1),
+            )
+        return None
 
     def _learn(self, ticket: int, outcome: Outcome | None) -> None:
         """Count an outcome, and tell the breaker. None: we gave the send up."""
@@ -212,10 +272,7 @@ class Relay:
         failure = next((each for each in failures if each.scope is Scope.RELAY), None)
         if failure is not None and failure.name != OURS and failure.name not in UNFIT:
             self.trouble = Trouble(failure.name, failure.reply, datetime.now(UTC))
-        less = any(
-            each.code is not None and each.name not in NOT_FOR_US and asks_for_less(each.reply)
-            for each in failures
-        )
+        less = any(asks_for_less(each) for each in failures)
         before = breaker.state
         if failure is None or took or outcome.uncertain:  # a relay that took it for one works
             breaker.end(ticket, None, took=took, asks_for_less=less)
@@ -277,8 +334,17 @@ class Relay:
             sent=self.sent,
             failed=self.failed,
             graph=spec.graph is not None,
+            pace=self._pace.rate,
+            held_until=self._at(self._pace.held_until),
+            throttled=self.throttled,
+            slower=self._pace.limits,
             token=None if self._tokens is None else self._tokens.state(),
         )
+
+    def _at(self, when: float) -> datetime | None:
+        """A time of our clock by the wall clock; None: it is past."""
+        left = when - self._clock()
+        return datetime.now(UTC) + timedelta(seconds=left) if left > 0 else None
 
     def abort_all(self) -> None:
         """Break what is under way: each send returns at once, with what is known of it."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Envelope, Failure, Outcome, Scope
+from notifier.attempts import PACED, Attempt, Envelope, Failure, Outcome, Scope
 from notifier.errors import Rejected
 from notifier.smtp.failures import OURS
 from notifier.smtp.outcomes import Offers, abridged
@@ -36,6 +36,11 @@ class Relays:
         or have had their share of messages for now.
         """
         return sum(relay.room() for relay in self._next())
+
+    @property
+    def paced(self) -> bool:
+        """Whether a rate says how many may start: what may not start now should not be claimed."""
+        return any(relay.paced for relay in self._next())
 
     async def wait_for_room(self) -> None:
         while self.room() <= 0:
@@ -67,7 +72,7 @@ class Relays:
         started_at, begun = datetime.now(UTC), time.monotonic()
         relay = self._first()
         outcome, name = await relay.send(envelope, content), relay.name
-        if outcome.failures:
+        if outcome.failures and not outcome.because(PACED):
             outcome, name = await self._go_on(relay, outcome, envelope, content)
         return Attempt(
             relay=name,
@@ -90,7 +95,7 @@ class Relays:
         asked, offers = [(relay.name, outcome)], Offers(envelope)
         offers.add(outcome, by=relay.name)
         for other in self._relays:
-            if other is relay or not other.fit:
+            if other is relay or not other.ready:
                 continue
             left = offers.left(_another_may_be_asked)
             if left is None or outcome.because(OURS):  # we were told to stop

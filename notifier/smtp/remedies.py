@@ -90,7 +90,6 @@ REMEDIES = {
         "Has the application the permission Mail.Send, with an administrator's consent, and do its "
         "access policies let it use this mailbox?"
     ),
-    "throttled": "Microsoft asks us to come again later; rate= makes us slower.",
     "server_error": "The relay has failed by itself. Try again in a minute.",
     "other_recipients": "Only a relay that speaks SMTP can send it.",
     "mailbox_unknown": "Is mailbox= the address of a mailbox in this tenant?",
@@ -106,6 +105,26 @@ REMEDIES = {
     "sender_not_allowed": (
         "May this account send as {sender}? Set NOTIFIER_DEFAULT_FROM to an address that it "
         "may use."
+    ),
+    "throttled": (
+        "The relay wants fewer messages in a time. They wait for the pace that it takes; rate= in "
+        "the URL, as rate=30/min, keeps below it from the start."
+    ),
+    "too_many_connections": (
+        "The relay wants fewer connections at a time, from all who use this account or address "
+        "together. It gets fewer now; connections= in the URL keeps below it from the start."
+    ),
+    "account_blocked": (
+        "The provider has blocked the account for a time, because too many of its mails failed "
+        "for the same reason; its reply says which. End that reason; the block ends by itself."
+    ),
+    "basic_auth_off": (
+        "Logins by password are off, as Microsoft has it by default. Log in by OAuth 2 (oauth= in "
+        "the URL), or have SMTP AUTH allowed for this mailbox as long as that is possible."
+    ),
+    "identity_not_verified": (
+        "Amazon SES sends only from addresses and domains that were verified in this region, and "
+        "to such alone while the account is in its sandbox. Verify the one that its reply names."
     ),
     "quota_exceeded": "Our quota with the relay is used up. Wait, or ask for a larger one.",
     "not_accepting": "The relay takes no mail just now. Try again in a minute.",

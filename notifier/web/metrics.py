@@ -208,6 +208,18 @@ class Metrics:
             "relay",
         )
 
+        yield _counter(
+            "notifier_relay_throttled",
+            "Messages that a relay refused because it wants fewer, or fewer connections.",
+            [((relay.name,), relay.throttled) for relay in relays],
+            "relay",
+        )
+        yield _gauge(
+            "notifier_relay_pace",
+            "Messages a second that a relay gets, where it has refused some for their rate.",
+            [((relay.name,), relay.pace) for relay in relays if relay.pace is not None],
+            "relay",
+        )
         now = datetime.now(UTC)
         yield _gauge(
             "notifier_relay_token_expires_seconds",

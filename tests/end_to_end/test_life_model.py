@@ -30,6 +30,8 @@ class Relay:
         self.how = "yes"
         self.copies = {}
 
+    paced = False
+
     def room(self):
         return 4 if self.how else 0
 

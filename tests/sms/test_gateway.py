@@ -151,6 +151,8 @@ class Carrying:
         self.taken = []
         self.answers = list(answers)
 
+    paced = False
+
     def room(self):
         return 3
 

@@ -251,19 +251,20 @@ def test_an_exception_from_below(error, stage, name):
 @pytest.mark.parametrize(
     ("said", "less"),
     [
-        ("421 4.7.0 slow down", True),
+        ("421 4.7.0 slow down", False),
         ("421 too much", True),
         ("432 4.3.2 connections exceeded", True),
         ("450 4.7.1 rate", True),
-        ("454 Throttling failure", True),
+        ("454 4.7.0 not now", True),
+        ("454 Throttling failure", False),
         ("450 4.2.1 greylisted", False),
         ("451 4.3.0 later", False),
         ("550 5.7.1 no", False),
     ],
 )
 def test_a_relay_that_asks_for_less(said, less):
-    """Told by the codes that the large providers use."""
-    assert asks_for_less(said) is less
+    """By words that speak of connections, or by a code where the words speak of nothing."""
+    assert asks_for_less(refusal(Stage.MAIL, Reply(int(said[:3]), said))) is less
 
 
 def test_no_code_loses_a_message_but_a_clear_no():

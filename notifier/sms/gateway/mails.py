@@ -25,6 +25,9 @@ _BETWEEN = b"\0"  # no mail contains it: RFC 5322, section 2.2 and RFC 2045, sec
 class Mails(Protocol):
     """The relays, or what stands for them."""
 
+    @property
+    def paced(self) -> bool: ...
+
     def room(self) -> int: ...
 
     async def wait_for_room(self) -> None: ...
@@ -76,6 +79,10 @@ class Parts:
 
     def room(self) -> int:
         return self._mails.room()
+
+    @property
+    def paced(self) -> bool:
+        return self._mails.paced
 
     async def wait_for_room(self) -> None:
         await self._mails.wait_for_room()

@@ -100,6 +100,10 @@ class Provider:
     def _limit(self) -> int:
         return self._breaker.capacity if self._breaker.state is State.CLOSED else 1
 
+    @property
+    def paced(self) -> bool:
+        return False
+
     async def wait_for_room(self) -> None:
         while True:
             left = self._breaker.left  # before the look at the room: the rest may end in between

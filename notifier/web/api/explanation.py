@@ -88,6 +88,8 @@ def _since(delivery: Delivery, situation: Situation) -> str:
     count = len(delivery.attempts) + delivery.attempts_dropped
     made = "1 attempt was made." if count == 1 else f"{count} attempts were made."
     tried = f"{made} The last attempt {_failed(last)}."
+    if last.throttled:
+        return f"{tried} The relay wants fewer messages, so this attempt does not count."
     if last.relay_failed:
         return f"{tried} The relay was at fault, so this attempt does not count."
     return tried
@@ -111,7 +113,7 @@ def _next(delivery: Delivery, situation: Situation) -> Step:
         return Step(f"The {which} attempt is at {_time(due_at)}.", due_at)
     return Step(
         "The message is sent after those ahead of it. The order is by priority, then by due "
-        "time, then by arrival.",
+        f"time, then by arrival.{_pace(situation.relays)}",
         due_at,
     )
 
@@ -133,6 +135,27 @@ def _obstacle(relays: Sequence[RelayResource], due_at: datetime) -> Step | None:
         return Step(f"{words} A test attempt is under way.")
     at = max(opens_at, due_at)
     return Step(f"{words} The next attempt is at {_time(at)}.", at)
+
+
+def _pace(relays: Sequence[RelayResource]) -> str:
+    """Why those that are used get messages more slowly than they could."""
+    words = [
+        f" {each.name} wants fewer messages ({_words_of(each)}). It gets {_slowly(each)}."
+        for each in relays
+        if each.state is State.CLOSED and (each.held_until or each.pace)
+    ]
+    return "".join(words)
+
+
+def _words_of(relay: RelayResource) -> str:
+    return _quoted(relay.trouble.text if relay.trouble else "")
+
+
+def _slowly(relay: RelayResource) -> str:
+    if relay.held_until is not None:
+        return f"the next one at {_time(relay.held_until)}"
+    pace = relay.pace or 1.0
+    return f"{pace:.3g} a second" if pace >= 1 else f"one every {1 / pace:.3g} seconds"
 
 
 def _troubled(relay: RelayResource) -> str:

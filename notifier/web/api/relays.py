@@ -57,6 +57,14 @@ class RelayResource(Struct, frozen=True, kw_only=True):
     opens_at: Annotated[datetime | None, Meta(description="When the relay is tried again.")]
     sent: int
     failed: int
+    pace: Annotated[
+        float | None,
+        Meta(description="Messages a second that it has shown to take; `null`: it set no limit."),
+    ] = None
+    held_until: Annotated[
+        datetime | None, Meta(description="It wanted fewer messages, and is asked again then.")
+    ] = None
+    throttled: Annotated[int, Meta(description="Messages that it refused for their rate.")] = 0
     token: Annotated[
         TokenResource | None, Meta(description="`null`: it is not logged in to with one.")
     ] = None
@@ -93,6 +101,9 @@ def _relay(state: RelayState) -> RelayResource:
         opens_at=state.opens_at,
         sent=state.sent,
         failed=state.failed,
+        pace=state.pace,
+        held_until=state.held_until,
+        throttled=state.throttled,
         token=None
         if state.token is None
         else TokenResource(

@@ -44,6 +44,7 @@ function relayItem(relay, refresh) {
     {},
     h("div", { class: "relay-name" }, state, h("b", {}, relay.name), manages ? relayButton(relay, refresh) : null),
     h("p", { class: "muted small" }, details.join(" · ")),
+    relay.held_until || relay.pace ? h("p", { class: "muted small" }, pace(relay)) : null,
     relay.token ? h("p", { class: "muted small" }, token(relay.token)) : null,
     relay.trouble ? h("p", { class: "reply small" }, trouble(relay, relay.trouble)) : null,
   );
@@ -53,6 +54,14 @@ function relayItem(relay, refresh) {
 function trouble(relay, { name, text }) {
   const wait = relay.opens_at ? (Date.parse(relay.opens_at) - Date.now()) / 1000 : 0;
   return `${name ? `${name}: ` : ""}${text}${wait > 0 ? ` (tried again in ${duration(wait)})` : ""}`;
+}
+
+/** @type {(relay: Relay) => string} */
+function pace({ held_until, pace, throttled }) {
+  const wait = held_until ? (Date.parse(held_until) - Date.now()) / 1000 : 0;
+  const now =
+    wait > 0 ? `asked again in ${duration(wait)}` : pace ? `${pace.toPrecision(2)} a second now` : "asked again now";
+  return `Wants fewer messages (${count(throttled)} refused for their rate): ${now}`;
 }
 
 /** @type {(token: RelayToken) => string} */
