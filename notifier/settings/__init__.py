@@ -2,7 +2,8 @@
 Every setting, read once from a file and the environment. All faults are told at once.
 
 `sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
-relay URLs. `contradictions` finds settings that do not fit each other.
+relays, whose parameters are the table of `relay_parameters`. `contradictions` finds settings that
+do not fit each other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ from notifier.settings.parsers import (
     choice,
     whole,
 )
-from notifier.settings.relays import CAPTURE, RELAYS
+from notifier.settings.relays import CAPTURE, RELAYS, read_tables
 from notifier.settings.sources import Sources, variable
 
 __all__ = ["CAPTURE", "FIELDS", "Settings", "variable"]
@@ -55,9 +56,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             description="Relay URLs in failover order, comma-separated: `smtp://` (no TLS), "
             "`smtp+starttls://` (required, never downgraded) or `smtps://`, then "
-            "`user:password@host:port?name=&connections=&rate=60/min&messages_per_connection=&ca="
-            "&ehlo_name=&oauth=`; `graph://TENANT/CLIENT?mailbox=&oauth=` is Microsoft Graph; "
-            "`capture:` is the built-in mailbox."
+            "`user:password@host:port?parameter=value`; `graph://TENANT/CLIENT?mailbox=&oauth=` is "
+            "Microsoft Graph; `capture:` is the built-in mailbox. [Relays](relays.md) lists the "
+            "parameters, and tells how to write relays as `[[relay]]` tables of the TOML file."
         ),
     ] = ()
     relay_password: Annotated[
@@ -360,7 +361,13 @@ FIELDS = _fields()
 
 
 def _read(sources: Sources) -> tuple[dict[str, Any], list[str]]:
-    values, faults = {}, list(sources.faults)
+    values: dict[str, Any] = {}
+    faults = list(sources.faults)
+    if sources.relays is not None and "relays" not in sources.given:
+        try:
+            values["relays"] = read_tables(*sources.relays)
+        except ValueError as error:
+            faults += str(error).split("\n")
     for field in FIELDS:
         given = sources.given.get(field.name)
         if given is None:

@@ -1,14 +1,27 @@
-"""Relay URLs: `smtp+starttls://user:password@host:587?rate=60/min`."""
+"""
+Relays: as URLs, `smtp+starttls://user:password@host:587?rate=60/min`, and as tables of the TOML
+file, `[[relay]]` with `url = "..."` and the parameters as keys.
+"""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from notifier.relayspec import Application, RelaySpec, Tls, is_ehlo_name, is_loopback
+from msgspec.structs import replace
+
+from notifier.relayspec import Application, RelaySpec, Tls
 from notifier.settings.parsers import Parser
+from notifier.settings.relay_parameters import (
+    BY_NAME,
+    GRAPH,
+    SMTP,
+    objections,
+    read_parameters,
+    write_parameters,
+)
 
 SCHEMES = {
     "smtp": (Tls.NONE, 25),
@@ -17,16 +30,11 @@ SCHEMES = {
 }
 # The built-in mailbox: nobody but us knows its address, and not before it is open.
 CAPTURE = RelaySpec(name="capture", host="", port=0)
-PARAMETERS = ("name", "connections", "rate", "messages_per_connection", "ca", "ehlo_name", "oauth")
 GRAPH_HOST = "graph.microsoft.com"
 GRAPH_CONNECTIONS = 4  # an application may ask so much of a mailbox at a time
-GRAPH_PARAMETERS = ("name", "connections", "rate", "mailbox", "oauth", "base")
-PERIODS = {"s": 1, "min": 60, "h": 3600, "d": 86400}  # in seconds
 
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_HOST = re.compile(r"[^\s\x00-\x20/@?#%\"'<>]{1,253}")
 _APPLICATION = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]{0,252})/([A-Za-z0-9-]{1,64})/?")
-_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)/(s|min|h|d)")
+_HOST = re.compile(r"[^\s\x00-\x20/@?#%\"'<>]{1,253}")
 
 
 def read_relays(text: str) -> tuple[RelaySpec, ...]:
@@ -40,9 +48,88 @@ def read_relays(text: str) -> tuple[RelaySpec, ...]:
         try:
             specs.append(read_relay(url.strip()))
         except ValueError as error:
-            faults.append(f"relay {place}: {error}")
+            faults += [f"relay {place}: {fault}" for fault in str(error).split("\n")]
+    return _all(specs, faults, "with ?name=")
+
+
+def read_tables(tables: Sequence[Mapping[str, Any]], file: Path) -> tuple[RelaySpec, ...]:
+    """The same from the tables of a file. Faults name the table by its number and its name."""
+    specs, faults = [], []
+    for place, table in enumerate(tables, start=1):
+        try:
+            specs.append(_read_table(table))
+        except ValueError as error:
+            name = table.get("name")
+            called = f" ({name})" if isinstance(name, str) and name.isprintable() else ""
+            where = f"[[relay]] {place}{called} in {file}"
+            faults += [f"{where}: {fault}" for fault in str(error).split("\n")]
+    return _all(specs, faults, "by the key name")
+
+
+def read_relay(url: str, more: Sequence[tuple[str, str]] = ()) -> RelaySpec:
+    """
+    A relay of this URL and of more parameters. Raises ValueError with one line for each fault;
+    it repeats nothing of the URL that may be secret.
+    """
+    if url == "capture:":
+        if more:
+            raise ValueError("capture: takes no parameters")
+        return CAPTURE
+    if url.startswith("graph://"):
+        return _read_graph(url.removeprefix("graph://"), more)
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise ValueError(
+            "it must begin with smtp://, smtp+starttls://, smtps:// or graph://, or be capture:"
+            " (a comma within a URL is written %2C)"
+        )
+    if _at_sign_out_of_place(rest):
+        raise ValueError("in the user and the password, write @ / ? # as %40 %2F %3F %23")
+    parts = _split(url)
+    given = [*_pairs(parts.query), *more]
+    tls, usual_port = SCHEMES[scheme]
+    username, password = _credentials(parts)
+    host, port = _host(parts), _port(parts, usual_port)
+    name = host if port == usual_port else f"{host}:{port}"
+    return _with_parameters(
+        RelaySpec(name=name, host=host, port=port, tls=tls, username=username, password=password),
+        given,
+    )
+
+
+def _read_graph(rest: str, more: Sequence[tuple[str, str]]) -> RelaySpec:
+    """Microsoft Graph: `graph://TENANT/CLIENT?mailbox=a@example.org&oauth=NAME`."""
+    place, _, query = rest.partition("?")
+    found = _APPLICATION.fullmatch(place)
+    if found is None:
+        raise ValueError("write graph://TENANT/CLIENT?mailbox=a@example.org&oauth=NAME")
+    given = [*_pairs(query), *more]
+    faults = [] if any(name == "oauth" for name, _ in given) else ["oauth= is missing"]
+    spec = RelaySpec(
+        name=GRAPH_HOST,
+        host=GRAPH_HOST,
+        port=443,
+        tls=Tls.IMPLICIT,
+        connections=GRAPH_CONNECTIONS,
+        graph=Application(found[1], found[2]),
+    )
+    return _with_parameters(spec, given, faults, kind=GRAPH)
+
+
+def _with_parameters(
+    spec: RelaySpec, given: Sequence[tuple[str, str]], faults: Sequence[str] = (), kind: str = SMTP
+) -> RelaySpec:
+    found = list(faults)
+    spec = replace(spec, **read_parameters(given, found, kind=kind))
+    found += objections((name for name, _ in given), spec)
+    if found:
+        raise ValueError("\n".join(found))
+    return spec
+
+
+def _all(specs: list[RelaySpec], faults: list[str], how: str) -> tuple[RelaySpec, ...]:
     faults += [
-        f"two relays are called {name!r}; give them different names with ?name="
+        f"two relays are called {name!r}; give them different names {how}"
         for name, times in Counter(spec.name for spec in specs).items()
         if times > 1
     ]
@@ -51,71 +138,46 @@ def read_relays(text: str) -> tuple[RelaySpec, ...]:
     return () if specs == [CAPTURE] else tuple(specs)
 
 
-def read_relay(url: str) -> RelaySpec:
-    """Raises ValueError; its text repeats nothing of the URL that may be secret."""
-    if url == "capture:":
-        return CAPTURE
-    if url.startswith("graph://"):
-        return _read_graph(url.removeprefix("graph://"))
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in SCHEMES:
-        raise ValueError(
-            "it must begin with smtp://, smtp+starttls://, smtps:// or graph://, or be capture:"
-            " (a comma within a URL is written %2C)"
-        )
-    if "@" in re.sub(r"^[^/?#]*", "", rest):
-        raise ValueError("in the user and the password, write @ / ? # as %40 %2F %3F %23")
-    parts = _split(url)
-    tls, port = SCHEMES[scheme]
-    username, password = _credentials(parts)
-    host, port = _host(parts), _port(parts, port)
-    return _with_parameters(
-        parts,
-        RelaySpec(
-            name=host if port == SCHEMES[scheme][1] else f"{host}:{port}",
-            host=host,
-            port=port,
-            tls=tls,
-            username=username,
-            password=password,
-        ),
+def _read_table(table: Mapping[str, Any]) -> RelaySpec:
+    faults: list[str] = []
+    given: list[tuple[str, str]] = []
+    for key, value in table.items():
+        if key == "url":
+            continue
+        repeated = key in BY_NAME and BY_NAME[key].repeated
+        values = value if isinstance(value, list) and repeated else [value]
+        texts = [str(each) for each in values if _is_text(each)]
+        if len(texts) < len(values):
+            faults.append(f"{key} must be text or a number{', or a list of them' * repeated}")
+        else:
+            given += [(key, text) for text in texts]
+    url = table.get("url")
+    if not isinstance(url, str):
+        faults.append('url is missing; write url = "smtp://host"')
+        read_parameters(given, faults)
+    else:
+        try:
+            spec = read_relay(url.strip(), given)
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("\n".join(faults))
+    return spec
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _at_sign_out_of_place(rest: str) -> bool:
+    """Whether an @ stands where it seems to end a password that was not percent-encoded."""
+    after_host = re.sub(r"^[^/?#]*", "", rest)
+    place, _, query = after_host.partition("?")
+    names = (pair.partition("=") for pair in query.split("&"))
+    return "@" in place or any(
+        "@" in name or ("@" in value and not (name in BY_NAME and BY_NAME[name].addresses))
+        for name, _, value in names
     )
-
-
-def _read_graph(rest: str) -> RelaySpec:
-    """Microsoft Graph: `graph://TENANT/CLIENT?mailbox=a@example.org&oauth=NAME`."""
-    place, _, query = rest.partition("?")
-    found = _APPLICATION.fullmatch(place)
-    if found is None:
-        raise ValueError("write graph://TENANT/CLIENT?mailbox=a@example.org&oauth=NAME")
-    given = _pairs(query.replace("+", "%2B"), GRAPH_PARAMETERS)  # it stands for itself
-    if missing := [name for name in ("mailbox", "oauth") if name not in given]:
-        raise ValueError(f"{missing[0]}= is missing")
-    return RelaySpec(
-        name=_name(given.get("name", GRAPH_HOST)),
-        host=GRAPH_HOST,
-        port=443,
-        tls=Tls.IMPLICIT,
-        connections=_count(given, "connections", GRAPH_CONNECTIONS),
-        rate=_rate(given["rate"]) if "rate" in given else None,
-        oauth=_section(given["oauth"]),
-        graph=Application(found[1], found[2]),
-        mailbox=_mailbox(given["mailbox"]),
-        base=_base(given["base"]) if "base" in given else None,
-    )
-
-
-def _mailbox(text: str) -> str:
-    if re.fullmatch(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}", text):
-        return text
-    raise ValueError("mailbox= takes the address of a mailbox, a@example.org")
-
-
-def _base(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme in ("http", "https") and is_loopback(parts.hostname or ""):
-        return text.rstrip("/")
-    raise ValueError("base= is for tests: it takes http://127.0.0.1:PORT, a loopback address")
 
 
 def _split(url: str) -> SplitResult:
@@ -126,6 +188,20 @@ def _split(url: str) -> SplitResult:
     if parts.path not in ("", "/") or parts.fragment:
         raise ValueError("only ?name=value&name=value may follow host and port")
     return parts
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    """Not as in a form: a + stands for itself, as in an address."""
+    pairs = []
+    for pair in query.split("&") if query else ():
+        name, equals, value = pair.partition("=")
+        try:
+            pairs.append((unquote(name, errors="strict"), unquote(value, errors="strict")))
+        except UnicodeDecodeError:
+            raise ValueError("parameters must be UTF-8, percent-encoded") from None
+        if not equals or not value:
+            raise ValueError("after the ?, write name=value pairs joined by &")
+    return pairs
 
 
 def _host(parts: SplitResult) -> str:
@@ -157,99 +233,6 @@ def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
     return username, password
 
 
-def _pairs(query: str, known: Sequence[str]) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(query, strict_parsing=True) if query else []
-    except ValueError:
-        raise ValueError("after the ?, write name=value pairs joined by &") from None
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        raise ValueError("a parameter is given twice")
-    if unknown := [name for name in given if name not in known]:
-        _refuse_unknown(unknown[0], known)
-    return given
-
-
-def _with_parameters(parts: SplitResult, spec: RelaySpec) -> RelaySpec:
-    given = _pairs(parts.query, PARAMETERS)
-    return RelaySpec(
-        name=_name(given.get("name", spec.name)),
-        host=spec.host,
-        port=spec.port,
-        tls=spec.tls,
-        username=spec.username,
-        password=spec.password,
-        connections=_count(given, "connections", spec.connections),
-        rate=_rate(given["rate"]) if "rate" in given else None,
-        messages_per_connection=_count(
-            given, "messages_per_connection", spec.messages_per_connection
-        ),
-        ca=_ca(given["ca"], spec.tls) if "ca" in given else None,
-        ehlo_name=_ehlo_name(given["ehlo_name"]) if "ehlo_name" in given else None,
-        oauth=_oauth(given["oauth"], spec) if "oauth" in given else None,
-    )
-
-
-def _refuse_unknown(name: str, known: Sequence[str]) -> NoReturn:
-    called = f" {name!r}" if re.fullmatch(r"[a-z_]{1,40}", name) else ""
-    raise ValueError(f"unknown parameter{called}; there are {', '.join(known)}")
-
-
-def _name(text: str) -> str:
-    if _NAME.fullmatch(text):
-        return text
-    raise ValueError("name= takes 1 to 64 letters, digits, or _ . : -")
-
-
-def _count(given: dict[str, str], name: str, default: int) -> int:
-    text = given.get(name)
-    if text is None:
-        return default
-    if re.fullmatch(r"[0-9]{1,6}", text) and int(text) >= 1:
-        return int(text)
-    raise ValueError(f"{name}= takes a whole number of at least 1")
-
-
-def _rate(text: str) -> float:
-    match = _RATE.fullmatch(text)
-    if match is None or not float(match[1]):
-        raise ValueError("rate= takes 5/s, 60/min, 1000/h or 2000/d")
-    return float(match[1]) / PERIODS[match[2]]
-
-
-def _ca(text: str, tls: Tls) -> str:
-    if tls is Tls.NONE:
-        raise ValueError("ca= needs TLS; write smtp+starttls:// or smtps://")
-    if not Path(text).is_file():
-        raise ValueError(f"ca= names a file that does not exist: {text}")
-    return text
-
-
-def _ehlo_name(text: str) -> str:
-    if is_ehlo_name(text):
-        return text
-    raise ValueError("ehlo_name= takes a host name or an address literal like [192.0.2.1]")
-
-
-def _section(text: str) -> str:
-    if _NAME.fullmatch(text):
-        return text
-    raise ValueError("oauth= takes the name of a section of the file NOTIFIER_OAUTH")
-
-
-def _oauth(text: str, spec: RelaySpec) -> str:
-    text = _section(text)
-    if spec.username is None or spec.password is not None:
-        raise ValueError(
-            "with oauth= write the mailbox as the user, and no password: noreply%40example.org@host"
-        )
-    if spec.tls is Tls.NONE and not is_loopback(spec.host):
-        raise ValueError(
-            "oauth= needs TLS, as the token would go in clear; write smtp+starttls:// or smtps://"
-        )
-    return text
-
-
 def write_relays(specs: tuple[RelaySpec, ...]) -> str:
     """URLs again, passwords struck out."""
     return ",".join(map(_write_relay, specs)) or "capture:"
@@ -258,27 +241,14 @@ def write_relays(specs: tuple[RelaySpec, ...]) -> str:
 def _write_relay(spec: RelaySpec) -> str:
     if spec == CAPTURE:
         return "capture:"
+    query = write_parameters(spec)
     if spec.graph is not None:
-        return _write_graph(spec, spec.graph)
+        return f"graph://{spec.graph.tenant}/{spec.graph.client}?{query}"
     scheme = next(scheme for scheme, (tls, _) in SCHEMES.items() if tls is spec.tls)
     host = f"[{spec.host}]" if ":" in spec.host else spec.host
     user = quote(spec.username, safe="") if spec.username else ""
     user += ":***" if spec.password else ""
-    query = f"name={spec.name}&connections={spec.connections}"
-    query += f"&messages_per_connection={spec.messages_per_connection}"
-    query += f"&rate={spec.rate:g}/s" if spec.rate else ""
-    query += f"&ca={quote(spec.ca)}" if spec.ca else ""
-    query += f"&ehlo_name={quote(spec.ehlo_name)}" if spec.ehlo_name else ""
-    query += f"&oauth={spec.oauth}" if spec.oauth else ""
     return f"{scheme}://{user}{'@' if user else ''}{host}:{spec.port}?{query}"
-
-
-def _write_graph(spec: RelaySpec, application: Application) -> str:
-    query = f"name={spec.name}&connections={spec.connections}"
-    query += f"&rate={spec.rate:g}/s" if spec.rate else ""
-    query += f"&mailbox={quote(spec.mailbox or '', safe='@')}&oauth={spec.oauth}"
-    query += f"&base={spec.base}" if spec.base else ""
-    return f"graph://{application.tenant}/{application.client}?{query}"
 
 
 RELAYS = Parser(read_relays, write_relays, secret=True)

@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Sources:
         self._names = names
         self._secrets = secrets
         self.given: dict[str, Given] = {}
+        self.relays: tuple[Sequence[Mapping[str, Any]], Path] | None = None  # [[relay]], its file
         self.faults: list[str] = []
 
     def read_toml(self, path: Path, *, named_by: str) -> None:
@@ -48,8 +49,18 @@ class Sources:
         except ValueError as error:
             self.faults.append(f"{named_by}: {path} is not TOML: {error}")
         else:
+            if "relay" in table:
+                self._take_relays(table.pop("relay"), path)
             for key, value in table.items():
                 self._take_toml(key, value, path)
+            if self.relays is not None and "relays" in table:
+                self.faults.append(f"{path} has relays and [[relay]]; keep one of them")
+
+    def _take_relays(self, tables: Any, path: Path) -> None:
+        if isinstance(tables, list) and tables and all(isinstance(each, dict) for each in tables):
+            self.relays = tables, path
+        else:
+            self.faults.append(f"relay in {path}: write [[relay]], one table for each relay")
 
     def _take_toml(self, key: str, value: Any, path: Path) -> None:
         if key not in self._names:

@@ -155,8 +155,8 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path, secret, monkeypatch):
     ("url", "fault"),
     [
         ("smtp://us@mail.example?oauth=a", "oauth= needs TLS, as the token would go in clear"),
-        ("smtps://mail.example?oauth=a", "with oauth= write the mailbox as the user"),
-        ("smtps://us:hush@mail.example?oauth=a", "with oauth= write the mailbox as the user"),
+        ("smtps://mail.example?oauth=a", "oauth= needs the mailbox as the user"),
+        ("smtps://us:hush@mail.example?oauth=a", "oauth= needs the mailbox as the user"),
         ("smtps://us@mail.example?oauth=a/b", "oauth= takes the name of a section"),
     ],
 )

@@ -13,6 +13,7 @@ from notifier.errors import ConfigurationError
 from notifier.relayspec import RelaySpec, Tls
 from notifier.settings import CAPTURE, FIELDS, Settings
 from notifier.settings.parsers import read_duration, write_duration
+from notifier.settings.relay_parameters import PARAMETERS
 from tests.paths import ROOT
 
 README = ROOT / "README.md"
@@ -420,3 +421,87 @@ def test_the_guide_has_every_setting():
     """Its table says what the code says: same names, defaults and words."""
     found = [line for line in PAGE.read_text().splitlines() if line.startswith("| `NOTIFIER_")]
     assert found == settings_table(), "\n" + "\n".join(settings_table())
+
+
+def tables(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_relays_are_also_tables_of_the_file(tmp_path):
+    """A table has a URL, and the parameters of its query as keys."""
+    file = tables(
+        tmp_path / "n.toml",
+        """
+        [[relay]]
+        url = "smtp+starttls://user:word@h:2525"
+        name = "main"
+        rate = "60/min"
+        connections = 3
+
+        [[relay]]
+        url = "smtp://backup?ehlo_name=a.example"
+        """,
+    )
+    urls = (
+        "smtp+starttls://user:word@h:2525?name=main&rate=60/min&connections=3,"
+        "smtp://backup?ehlo_name=a.example"
+    )
+    assert read(file).relays == read(relays=urls).relays
+    assert read(file, relays="smtp://other").relays == read(relays="smtp://other").relays
+
+
+def test_each_fault_of_a_table_is_told_with_its_table_and_key(tmp_path):
+    """By number, and by name where it has one; nothing of the URL that may be secret."""
+    file = tables(
+        tmp_path / "n.toml",
+        f"""
+        [[relay]]
+        url = "smtp://user:{SECRET}@h:0"
+        rate = "often"
+
+        [[relay]]
+        url = "smtp://h"
+        name = "main"
+        connections = [1, 2]
+        rate = "often"
+        pool = 3
+
+        [[relay]]
+        name = "main"
+        ca = true
+        """,
+    )
+    told = faults(file)
+    assert SECRET not in "".join(told)
+    assert list(told) == [
+        f"[[relay]] 1 in {file}: the port must be a number from 1 to 65535",
+        f"[[relay]] 2 (main) in {file}: connections must be text or a number",
+        f"[[relay]] 2 (main) in {file}: rate= takes 5/s, 60/min, 1000/h or 2000/d",
+        *[fault for fault in told if "unknown parameter 'pool'" in fault],
+        f"[[relay]] 3 (main) in {file}: ca must be text or a number",
+        f'[[relay]] 3 (main) in {file}: url is missing; write url = "smtp://host"',
+    ]
+    assert len(told) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("relay = 'smtp://h'", "write [[relay]], one table for each relay"),
+        ("relay = []", "write [[relay]], one table for each relay"),
+        ("relays = 'smtp://h'\n[[relay]]\nurl = 'smtp://h'", "has relays and [[relay]]"),
+        ("[[relay]]\nurl = 'capture:'\nname = 'a'", "capture: takes no parameters"),
+    ],
+)
+def test_what_is_no_list_of_tables_is_refused(tmp_path, text, wrong):
+    """The error says how relays are written."""
+    [fault] = faults(tables(tmp_path / "n.toml", text))
+    assert wrong in fault
+
+
+def test_the_guide_lists_every_parameter():
+    """The page of relays says of each what the code says."""
+    page = (PAGE.parent / "relays.md").read_text()
+    for parameter in PARAMETERS:
+        assert f"| `{parameter.name}=` | {parameter.description} |\n" in page

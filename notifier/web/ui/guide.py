@@ -25,6 +25,7 @@ ORDER = (
     "guarantees",
     "api",
     "settings",
+    "relays",
     "oauth",
     "access",
     "text-messages",

@@ -1,0 +1,228 @@
+"""
+The parameters of a relay, one row each: `rate=60/min` in its URL, `rate = "60/min"` in its table
+of the TOML file. Each is a field of RelaySpec of the same name.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
+
+from notifier.relayspec import RelaySpec, Tls, is_ehlo_name, is_loopback
+
+SMTP, GRAPH = "smtp", "graph"  # what a relay speaks
+PERIODS = {"s": 1, "min": 60, "h": 3600, "d": 86400}  # in seconds
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)/(s|min|h|d)")
+_MAILBOX = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
+_COUNT = re.compile(r"[0-9]{1,6}")
+
+
+class Parameter(Struct, frozen=True, kw_only=True):
+    """
+    One parameter. `read` raises ValueError: with words, or with none where `takes` says all. A
+    value may be text of any length, and its text must not be a secret: faults may repeat it.
+    """
+
+    name: str
+    read: Callable[[str], Any]
+    takes: str  # what it takes, for people: `NAME= takes ...`
+    description: str
+    write: Callable[[Any], str] = str
+    repeated: bool = False  # may be given several times, or as a list; its field is a tuple
+    addresses: bool = False  # its values hold an `@`, which needs no escape in a URL
+    kinds: tuple[str, ...] = (SMTP, GRAPH)  # the relays that have it
+    required: bool = False
+    # What speaks against it at this relay, after its name; empty: nothing.
+    objection: Callable[[RelaySpec], str] = lambda _: ""
+
+
+def _read_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _read_count(text: str) -> int:
+    if not _COUNT.fullmatch(text) or not int(text):
+        raise ValueError
+    return int(text)
+
+
+def _read_rate(text: str) -> float:
+    match = _RATE.fullmatch(text)
+    if match is None or not float(match[1]):
+        raise ValueError
+    return float(match[1]) / PERIODS[match[2]]
+
+
+def _read_ca(text: str) -> str:
+    if not Path(text).is_file():
+        raise ValueError(f"names a file that does not exist: {text}")
+    return text
+
+
+def _read_ehlo_name(text: str) -> str:
+    if not is_ehlo_name(text):
+        raise ValueError
+    return text
+
+
+def _read_mailbox(text: str) -> str:
+    if not _MAILBOX.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _read_base(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not is_loopback(parts.hostname or ""):
+        raise ValueError("is for tests: it takes http://127.0.0.1:PORT, a loopback address")
+    return text.rstrip("/")
+
+
+def _logs_in_safely(spec: RelaySpec) -> str:
+    if spec.graph is not None:
+        return ""
+    if spec.username is None or spec.password is not None:
+        return "needs the mailbox as the user, and no password: noreply%40example.org@host"
+    if spec.tls is Tls.NONE and not is_loopback(spec.host):
+        return "needs TLS, as the token would go in clear; write smtp+starttls:// or smtps://"
+    return ""
+
+
+def _needs_tls(spec: RelaySpec) -> str:
+    return "needs TLS; write smtp+starttls:// or smtps://" if spec.tls is Tls.NONE else ""
+
+
+PARAMETERS = (
+    Parameter(
+        name="name",
+        read=_read_name,
+        takes="1 to 64 letters, digits, or _ . : -",
+        description="What the relay is called wherever it is shown. Default: its host, and its "
+        "port where that is not the usual one.",
+    ),
+    Parameter(
+        name="connections",
+        read=_read_count,
+        takes="a whole number of at least 1",
+        description="Connections at a time, at most. Default: 16.",
+    ),
+    Parameter(
+        name="rate",
+        read=_read_rate,
+        takes="5/s, 60/min, 1000/h or 2000/d",
+        description="Messages in a time, at most: `5/s`, `60/min`, `1000/h`, `2000/d`.",
+        write=lambda rate: f"{rate:g}/s",
+    ),
+    Parameter(
+        name="messages_per_connection",
+        read=_read_count,
+        takes="a whole number of at least 1",
+        description="Messages over one connection before it is closed. Default: 100.",
+        kinds=(SMTP,),
+    ),
+    Parameter(
+        name="ca",
+        read=_read_ca,
+        takes="a file",
+        description="File of certificates to trust instead of the system's.",
+        objection=_needs_tls,
+        kinds=(SMTP,),
+    ),
+    Parameter(
+        name="ehlo_name",
+        read=_read_ehlo_name,
+        takes="a host name or an address literal like [192.0.2.1]",
+        description="As `NOTIFIER_EHLO_NAME`, for this relay.",
+        kinds=(SMTP,),
+    ),
+    Parameter(
+        name="mailbox",
+        read=_read_mailbox,
+        takes="the address of a mailbox, a@example.org",
+        description="The mailbox that sends.",
+        addresses=True,
+        kinds=(GRAPH,),
+        required=True,
+    ),
+    Parameter(
+        name="oauth",
+        read=_read_name,
+        takes="the name of a section of the file NOTIFIER_OAUTH",
+        description="Log in with a token of this section of the file `NOTIFIER_OAUTH`.",
+        objection=_logs_in_safely,
+    ),
+    Parameter(
+        name="base",
+        read=_read_base,
+        takes="http://127.0.0.1:PORT",
+        description="Another place of Microsoft Graph, in tests.",
+        kinds=(GRAPH,),
+    ),
+)
+BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def read_parameters(
+    given: Iterable[tuple[str, str]], faults: list[str], *, kind: str = SMTP
+) -> dict[str, Any]:
+    """Fields of RelaySpec, by name. What is wrong goes to `faults`, each with its parameter."""
+    texts: dict[str, list[str]] = {}
+    for name, text in given:
+        texts.setdefault(name, []).append(text)
+    known = {each.name: each for each in PARAMETERS if kind in each.kinds}
+    values: dict[str, Any] = {}
+    for name, some in texts.items():
+        if (parameter := known.get(name)) is None:
+            faults.append(_unknown(name, known))
+        elif len(some) > 1 and not parameter.repeated:
+            faults.append(f"{name}= is given twice")
+        else:
+            read = [value for each in some if (value := _value(parameter, each, faults))]
+            if len(read) == len(some):
+                values[name] = tuple(dict.fromkeys(read)) if parameter.repeated else read[0]
+    faults += [
+        f"{each.name}= is missing"
+        for each in known.values()
+        if each.required and each.name not in texts
+    ]
+    return values
+
+
+def objections(names: Iterable[str], spec: RelaySpec) -> list[str]:
+    """What speaks against these parameters at this relay."""
+    known = [BY_NAME[name] for name in dict.fromkeys(names) if name in BY_NAME]
+    return [f"{each.name}= {wrong}" for each in known if (wrong := each.objection(spec))]
+
+
+def write_parameters(spec: RelaySpec) -> str:
+    """What is in force at a relay, as the query of its URL."""
+    kind = SMTP if spec.graph is None else GRAPH
+    pairs = []
+    for parameter in PARAMETERS:
+        if kind in parameter.kinds and (value := getattr(spec, parameter.name)) is not None:
+            texts = map(parameter.write, value if parameter.repeated else (value,))
+            pairs += [f"{parameter.name}={quote(each, safe='/@:')}" for each in texts]
+    return "&".join(pairs)
+
+
+def _value(parameter: Parameter, text: str, faults: list[str]) -> Any:
+    """What it reads; None, and a fault, where it cannot."""
+    try:
+        return parameter.read(text)
+    except ValueError as error:
+        wrong = str(error) or f"takes {parameter.takes}"
+        faults.append(f"{parameter.name}= {wrong}")
+        return None
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    """Without the name where it may be a part of a password that was not percent-encoded."""
+    called = f" {name!r}" if re.fullmatch(r"[a-z_]{1,40}", name) else ""
+    return f"unknown parameter{called}; there are {', '.join(known)}"
