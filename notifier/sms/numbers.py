@@ -1,4 +1,4 @@
-"""Telephone numbers: what a caller writes, and what the network is told."""
+"""Telephone numbers: read what callers write, and write them for the network."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from phonenumbers import NumberParseException, PhoneNumber, ValidationResult
 
 from notifier.errors import Fault, InvalidMessage
 
-# What people put between digits. Letters would be dialled as digits, which nobody means here.
+# Separators between digits. Letters would be dialled as digits, which nobody means here.
 _WRITTEN = re.compile(r"[\s(]*\+?[\d\s().\-/\u2010-\u2015\u2212]+")
 _DIGITS = re.compile(r"\d")
 # As an East Asian keyboard writes them.
@@ -27,8 +27,8 @@ class Number(Struct, frozen=True):
 
 def parse(text: str, *, region: str | None = None, pointer: str = "/to") -> Number:
     """
-    A number in E.164, or a national one of `region` (ISO 3166: `US`). Raises InvalidMessage
-    that says what is wrong with it.
+    A number in E.164, or a national number of `region` (ISO 3166: `US`). Raises InvalidMessage,
+    which says what is wrong with it.
     """
     text = text.strip()
     plain = _plain(text)
@@ -57,20 +57,20 @@ def parse(text: str, *, region: str | None = None, pointer: str = "/to") -> Numb
 
 def _plain(text: str) -> str:
     """
-    Without what nobody sees: marks of direction and the like come along where a number is
-    copied from an address book or a page.
+    The text without invisible characters, such as marks of direction that come along when a number
+    is copied from an address book or a page.
     """
     seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
     return seen.translate(_HALF_WIDTH).strip()
 
 
 def is_region(code: str) -> bool:
-    """Whether numbers of this region are known, as `US` or `DE`."""
+    """Whether numbers of this region, such as `US` or `DE`, are known."""
     return code in phonenumbers.SUPPORTED_REGIONS
 
 
 def calling_code(region: str) -> int:
-    """What numbers of the region begin with behind the +. 0: it has none."""
+    """The calling code of the region. 0: it has none."""
     return phonenumbers.country_code_for_region(region)
 
 

@@ -1,8 +1,8 @@
 """
-How the network counts the characters of a text, and where a long one may be cut.
+How the network counts the characters of a text, and where a long text may be cut.
 
-A text travels as GSM-7 where every character is in that alphabet, else as UCS-2. One that
-does not fit in a segment is sent in several, each shortened by the header that joins them.
+A text travels as GSM-7 if every character is in that alphabet, else as UCS-2. A text that does not
+fit in one segment is sent in several, each shortened by the header that joins them.
 """
 
 import itertools
@@ -26,7 +26,7 @@ _NOT_GSM = re.compile(f"[^{re.escape(_BASIC + _EXTENSION)}]")
 
 SMALLEST = 20  # units; no limit is made smaller than this by what a gateway adds
 
-# What a reader does not miss: typography, spaces of odd widths, and marks without a width.
+# Replacements that readers do not notice: typography, unusual spaces, marks without width.
 _PLAIN = str.maketrans(
     dict.fromkeys("‘’‚‛′`´ʼ", "'")  # noqa: RUF001  these are the characters meant
     | dict.fromkeys("“”„‟″«»", '"')
@@ -44,7 +44,7 @@ _JOINER = "\u200d"
 
 
 class Encoding(StrEnum):
-    """How a text travels."""
+    """The encoding in which a text travels."""
 
     GSM7 = "gsm-7"
     UCS2 = "ucs-2"
@@ -69,7 +69,7 @@ class Limit(Struct, frozen=True):
 
     @classmethod
     def within(cls, limit: int, *, spare: int = 0) -> "Limit":
-        """What a gateway leaves that takes `limit` septets and adds `spare` characters."""
+        """The limit of a gateway that takes `limit` septets and adds `spare` characters."""
         return cls(max(limit - spare, SMALLEST), max(limit * 7 // 16 - spare, SMALLEST))
 
 
@@ -80,7 +80,7 @@ def text_of(sms: Sms) -> str:
 
 
 def count(text: str) -> Segments:
-    """Counted as the network does: no escape and no surrogate pair is ever cut in two."""
+    """Count as the network does: no escape and no surrogate pair is ever cut in two."""
     encoding = Encoding.UCS2 if _NOT_GSM.search(text) else Encoding.GSM7
     cost = _COSTS.__getitem__ if encoding is Encoding.GSM7 else _code_units
     alone, joined = LIMITS[encoding]
@@ -97,9 +97,9 @@ def count(text: str) -> Segments:
 
 def split(text: str, *, long: Long = Long.SPLIT, limit: Limit = Limit()) -> list[str]:  # noqa: B008  it is a frozen value
     """
-    The texts to send: each fits, and where there are several each says which it is, `(2/3)`.
-    Without these marks they are the text again, character for character. A cut falls behind a
-    space where one is near. Raises InvalidMessage where it is too long and must not be cut.
+    The texts to send. Each fits in one text, and several are numbered, `(2/3)`. Without these marks
+    they are the original text, character for character. A text is cut behind a space if one is
+    near. Raises InvalidMessage if it is too long and must not be cut.
     """
     if long is Long.SEND or _reach(text, 0, limit) == len(text):
         return [text]
@@ -115,8 +115,8 @@ def split(text: str, *, long: Long = Long.SPLIT, limit: Limit = Limit()) -> list
 
 def downgrade(text: str) -> str:
     """
-    The text in GSM-7, where plain quotes, dashes and spaces for typographic ones make it so.
-    Where they do not (a letter or a symbol of another alphabet is left) it stays as it was.
+    The text with plain quotes, dashes and spaces in place of typographic ones, if that makes it
+    GSM-7. Otherwise the text is unchanged.
     """
     plain = unicodedata.normalize("NFC", text).translate(_PLAIN)
     return text if _NOT_GSM.search(plain) else plain
@@ -151,7 +151,7 @@ def _chunks(text: str, limit: Limit) -> list[str]:
 
 
 def _reach(text: str, start: int, limit: Limit) -> int:
-    """Where the longest piece from `start` ends that fits in one text, in either encoding."""
+    """The end of the longest piece from `start` that fits in one text, in either encoding."""
     septets, code_units, gsm = 0, 0, True
     for end in range(start, len(text)):
         cost = _COSTS.get(text[end])
@@ -178,7 +178,10 @@ def _cut(text: str, start: int, reach: int) -> int:
 
 
 def _clings(before: str, after: str) -> bool:
-    """Whether the second is a mark on the first, or they are one emoji. Not every such case."""
+    """
+    Whether the second character belongs to the first: a combining mark, or part of an emoji. It
+    does not know every case.
+    """
     return (
         before == _JOINER
         or after == _JOINER

@@ -1,9 +1,9 @@
 """
-Deliver envelopes over SMTP: the only part of notifier that speaks it to relays.
+SMTP to relays. No other part of notifier sends mail.
 
 `relays` offers a message to one relay after the other and returns an `Attempt`; `relay` is one of
-them, with its `pool` of connections, and `pacing` makes messages wait for it. `outcomes` joins
-what several offers came to.
+them, with its `pool` of connections, and `pacing` makes messages wait for it. `outcomes` joins the
+outcomes of several offers.
 
 A connection is opened by `connect` (with `resolver` and `login`), is a `session`, and reads
 `replies`. A `transaction` is one message over it.

@@ -29,7 +29,7 @@ Step: TypeAlias = tuple[str, Callable[[], Awaitable[str]]]
 
 
 def tls_context(spec: RelaySpec) -> ssl.SSLContext | None:
-    """What is trusted, read once: it takes 50 ms. Raises ConfigurationError."""
+    """The trusted certificates, read once (50 ms). Raises ConfigurationError."""
     if spec.tls is Tls.NONE:
         return None
     try:
@@ -41,9 +41,10 @@ def tls_context(spec: RelaySpec) -> ssl.SSLContext | None:
 
 class Opening:
     """
-    One try to open a connection. If it raises, `stage` says where, and `lines` what was said.
-    The password goes out once, by one mechanism, and in clear only where the operator's URL
-    says smtp://, without TLS.
+    One attempt to open a connection.
+
+    If it raises, `stage` says where, and `lines` what was said. The password is sent once, by one
+    mechanism, and in clear only if the operator's URL says smtp://, without TLS.
     """
 
     def __init__(
@@ -72,7 +73,10 @@ class Opening:
         self._below: asyncio.Transport | None = None  # without TLS
 
     async def run(self) -> Session:
-        """Raises OSError, NoToken, Refused and Unfit: for `failures.classify` to sort."""
+        """
+        Open the connection. Raises OSError, NoToken, Refused and Unfit, which `failures.classify`
+        sorts.
+        """
         try:
             for _, take in self.steps():
                 await take()
@@ -83,7 +87,7 @@ class Opening:
         return self.session
 
     def steps(self) -> Sequence[Step]:
-        """What there is to do, in this order and each only once. Each may raise as `run` does."""
+        """The steps, in this order and each only once. Each may raise what `run` raises."""
         tls, login = self._spec.tls, self._spec.username is not None
         return [
             *([("token", self._get_token)] if self._tokens is not None else ()),
@@ -97,7 +101,7 @@ class Opening:
         ]
 
     async def leave(self) -> None:
-        """Hang up, politely where the relay has said anything yet."""
+        """Close the connection, with QUIT if the relay has greeted."""
         if self._below is not None and self.stage not in (Stage.CONNECT, Stage.TLS):
             await self.session.part()
         self._abort()
@@ -107,7 +111,7 @@ class Opening:
             self._below.abort()
 
     async def _get_token(self) -> str:
-        """Before anything else: without it a connection is of no use."""
+        """Get the token first: without it a connection is of no use."""
         assert self._tokens is not None  # noqa: S101 - else this is no step
         self.stage = Stage.AUTH
         token = self._token = await self._tokens.get()
@@ -124,7 +128,7 @@ class Opening:
         return ", ".join(str(address[0]) for _, address in found)
 
     async def _connect(self) -> str:
-        """To the first of the relay's addresses that answers; each gets its share of the time."""
+        """Connect to the first address that answers; each gets its share of the time."""
         *others, last = self._addresses
         share = self._timeouts.connect / len(self._addresses)
         for address in others:
@@ -193,7 +197,7 @@ class Opening:
             raise Unfit("starttls_required", "the relay does not offer STARTTLS")
         await self._ask("STARTTLS", {220}, self._timeouts.tls)
         said = await self._protect()
-        # What was offered before TLS does not count after it. RFC 3207, section 4.2.
+        # Keywords from before TLS are not valid after it. RFC 3207, section 4.2.
         return f"{said}; {await self._introduce()}"
 
     async def _log_in(self) -> str:
@@ -206,7 +210,7 @@ class Opening:
             reason = f"no login mechanism {ours}; the relay offers: {theirs}"
             raise Unfit("auth_not_offered", reason)
         if self._token is None:
-            # Only one: the relay counts wrong passwords.
+            # One mechanism only, because the relay counts wrong passwords.
             return await self._log_in_by(way)
         try:
             return await self._log_in_by(way)
@@ -243,7 +247,7 @@ class Opening:
     async def _ask(
         self, command: str, wanted: Collection[int], seconds: float, *, shown: str = ""
     ) -> Reply:
-        """One command, and its reply if that has one of these codes."""
+        """Send one command. Returns its reply if that has one of these codes."""
         self.lines.append(f"C: {shown or command}")
         return self._heard(await self.session.ask(f"{command}\r\n".encode(), 1, seconds), wanted)
 
@@ -263,7 +267,7 @@ class Opening:
         return reply
 
     def _struck_out(self, said: str) -> str:
-        """Without what some relays repeat of a login."""
+        """The reply without what some relays repeat of a login."""
         for secret in self._secrets:
             said = said.replace(secret, STRUCK_OUT)
         return said
@@ -282,7 +286,7 @@ def _features(offered: dict[str, str]) -> Features:
 
 
 def own_name(connected: socket.socket) -> str:
-    """Our name for EHLO: the host's full name, else our address. RFC 5321, 4.1.4."""
+    """The name for EHLO: the host's full name, else its address. RFC 5321, 4.1.4."""
     name = socket.gethostname()
     if "." in name and is_host_name(name):
         return name

@@ -58,7 +58,7 @@ LONGEST_ASKED = 3600.0  # seconds of rest that a relay may ask for
 
 # At these stages a relay speaks of this message or this recipient, and perhaps of no other.
 ABOUT_ONE = frozenset({Stage.RCPT, Stage.DATA, Stage.DOT})
-# One of these is enough to let a relay rest: nothing but a person, or time, mends it.
+# One of these is enough to let a relay rest: only a person, or time, repairs it.
 HOPELESS = frozenset(
     {
         "account_blocked",
@@ -92,7 +92,7 @@ ABOUT_LOGIN = frozenset(
 )
 # Over as soon as there is a token.
 ABOUT_TOKEN = frozenset({DENIED, UNAVAILABLE})
-# It takes nothing from us, or not this message; whether it takes others tells which.
+# It refuses everything, or only this message. Whether it takes other messages tells which.
 NOT_FOR_US = frozenset({"auth_required", "relaying_denied"})
 # Only another relay can take it, whatever time goes by.
 UNFIT = frozenset({"other_recipients", "smtputf8_not_offered", "too_large"})
@@ -109,9 +109,9 @@ IN_STEP = (
 NOT_ACCEPTING = "not_accepting"
 # The others may be named in the next transaction. RFC 5321, section 4.5.3.1.10.
 TOO_MANY = "too_many_recipients"
-# We ended it ourselves: nothing is known of the relay.
+# This service ended the conversation, so it says nothing about the relay.
 OURS = "aborted"
-# On a connection that was used before, these only say that the connection is worn out.
+# On a used connection these only mean that the connection is worn out.
 WORN_OUT = frozenset({"closing", "connection_lost", "stray_reply", "timeout"})
 
 # How Postfix, Exim, Sendmail, Exchange, qmail and others refuse to relay.
@@ -191,11 +191,11 @@ class Refused(Exception):
 
 
 class TokenRefused(Refused):
-    """A relay has refused a token, and also the one that was fetched thereafter."""
+    """A relay has refused a token, and also the newer one that was fetched then."""
 
 
 def classify(error: BaseException, stage: Stage) -> Failure:
-    """What an exception while a connection is opened means for a message."""
+    """The failure for an exception that was raised while a connection was opened."""
     match error:
         case Unfit(name=name) | NoToken(name=name):
             return relay_failure(stage, name, str(error))
@@ -230,7 +230,7 @@ def _of_the_socket(error: OSError, stage: Stage) -> Failure:
 
 
 def refusal(stage: Stage, reply: Reply) -> Failure:
-    """What a reply that refuses something means."""
+    """The failure for a reply that refuses something."""
     scope, name = _blame(stage, reply)
     permanent = 500 <= reply.code < 600 and reply.code != OUT_OF_STEP and name != TOO_MANY
     return Failure(
@@ -283,7 +283,7 @@ def _of_the_relay(stage: Stage, reply: Reply) -> str:
 
 
 def _by_words(stage: Stage, reply: Reply) -> str:
-    """The fault that the words of a 5xx tell of, where its code tells nothing."""
+    """The fault that the text of a 5xx names, if its code says nothing."""
     code, said = reply.code, reply.line
     if _NOT_AS_THIS_ONE.search(said):
         return "sender_not_allowed"
@@ -303,8 +303,8 @@ def _by_words(stage: Stage, reply: Reply) -> str:
 
 def setback(failure: Failure, *, takes: bool) -> Setback | None:
     """
-    What a relay's failure says of the relay itself. None: it works. `takes`: it is known to take
-    messages, so what it does not relay is no reason to let it rest.
+    What a relay's failure says about the relay itself. None: the relay works. `takes`: the relay is
+    known to accept messages, so what it does not relay is no reason to let it rest.
     """
     name = failure.name
     if (name in BETWEEN_US and not failure.wait) or (takes and name in NOT_FOR_US):
@@ -313,7 +313,7 @@ def setback(failure: Failure, *, takes: bool) -> Setback | None:
     temporary = failure.code is not None and failure.code < 500 and name not in LASTING
     in_doubt = of_one and name in NOT_FOR_US
     return Setback(
-        # 4xx from one that takes messages: this was one connection more than it likes.
+        # 4xx from a relay that takes messages: it was one connection too many.
         at_once=(name in HOPELESS and not of_one and not (takes and temporary)) or failure.wait > 0,
         in_doubt=in_doubt,
         of_login=name in ABOUT_LOGIN and not in_doubt,
@@ -322,17 +322,17 @@ def setback(failure: Failure, *, takes: bool) -> Setback | None:
 
 
 def relay_failure(stage: Stage, name: str, reason: str) -> Failure:
-    """A failure of the relay; `reply` is ours where the relay said nothing."""
+    """A failure of the relay; `reply` is ours if the relay said nothing."""
     return Failure(scope=Scope.RELAY, permanent=False, stage=stage, reply=reason, name=name)
 
 
 def unsendable(reason: str, *, stage: Stage = Stage.MAIL, name: str = "") -> Failure:
-    """The message cannot be offered in SMTP; the relay was not asked."""
+    """A message that SMTP cannot express; the relay was not asked."""
     return Failure(scope=Scope.MESSAGE, permanent=True, stage=stage, reply=reason, name=name)
 
 
 def unfit(reason: str, *, name: str) -> Failure:
-    """Its EHLO has shown that this relay can never take the message; it was not asked."""
+    """A message that this relay can never take, as its EHLO has shown; the relay was not asked."""
     return Failure(scope=Scope.RELAY, permanent=True, stage=Stage.MAIL, reply=reason, name=name)
 
 

@@ -1,4 +1,4 @@
-"""What came of a message that was offered several times, to one relay or to several."""
+"""Join the outcomes of a message that was offered several times, to one relay or to several."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,13 +20,15 @@ class Offers:
     def __init__(self, envelope: Envelope) -> None:
         self._envelope = envelope
         self._accepted: dict[str, Acceptance] = {}
-        self._failures: dict[str, Failure] = {}  # the last word on those not accepted
+        self._failures: dict[
+            str, Failure
+        ] = {}  # the last failure of each recipient that was not accepted
         self._deciding: Outcome | None = None
         self._lines: list[str] = []
         self.decided_by = ""  # the relay of the offer that decided
 
     def add(self, outcome: Outcome, *, by: str = "") -> None:
-        """What came of one more offer; `by`: the name of the relay."""
+        """Add the outcome of one more offer; `by` is the name of the relay."""
         decides = self._deciding is None or outcome.accepted or outcome.uncertain
         if decides or not self._accepted:
             self._deciding, self.decided_by = outcome, by
@@ -40,7 +42,7 @@ class Offers:
         self._lines += outcome.conversation
 
     def left(self, may_go_on: Callable[[Failure], bool]) -> Envelope | None:
-        """The envelope of those to whom it may be offered again. None: there are none."""
+        """The envelope of the recipients that may get another offer. None: there are none."""
         if self._deciding is None or self._deciding.uncertain:
             return None
         left = tuple(
@@ -51,7 +53,7 @@ class Offers:
         return replace(self._envelope, recipients=left) if left else None
 
     def as_one(self) -> Outcome:
-        """What came of all offers together."""
+        """The outcome of all offers together."""
         deciding = self._deciding
         assert deciding is not None  # noqa: S101 - something has been offered
         usual = Acceptance(deciding.reply, deciding.code)
@@ -70,7 +72,7 @@ class Offers:
 def failed(
     failure: Failure, recipients: Sequence[str], conversation: Sequence[str] = ()
 ) -> Outcome:
-    """The outcome where the same failure holds for all, and no message was sent."""
+    """The outcome if the same failure holds for all recipients, and no message was sent."""
     return Outcome(
         failure.stage,
         failure.reply,
@@ -81,7 +83,7 @@ def failed(
 
 
 def abridged(lines: Sequence[str]) -> tuple[str, ...]:
-    """A conversation that is fit to be kept: the middle is left out where it is long."""
+    """A conversation short enough to be kept: the middle of a long one is left out."""
     if len(lines) > LINES_KEPT:
         head, tail = LINES_KEPT - 21, 20
         left_out = f"   ({len(lines) - head - tail} lines left out)"

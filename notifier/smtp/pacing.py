@@ -55,14 +55,14 @@ class Rate:
         self._left, self._at = 0.0, self._clock()
 
     def take(self) -> float:
-        """Take one; the seconds to wait before it goes."""
+        """Take one message's token. Returns the seconds to wait before it is sent."""
         if self._rate is None:
             return 0.0
         self._left = self.available - 1
         return max(0.0, -self._left / self._rate)
 
     def wait(self) -> float:
-        """Seconds until one more may go."""
+        """Seconds until one more message may be sent."""
         if self._rate is None:
             return 0.0
         return max(0.0, (1 - self.available) / self._rate)
@@ -226,14 +226,14 @@ class Pace:
 
 
 class Turns:
-    """Sends that wait, first come, first served. Once stopped, they get False instead of a turn."""
+    """Sends that wait, first come, first served. After `stop` they get False instead of a turn."""
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._timed: set[asyncio.Future[bool]] = set()
 
     async def next(self) -> bool:
-        """Wait for `wake`."""
+        """Wait until `wake` lets this send go on."""
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -255,7 +255,7 @@ class Turns:
             self._timed.discard(turn)
 
     def wake(self, count: int) -> None:
-        """Let so many of those in line go on."""
+        """Let this many of the waiting sends go on."""
         while self._waiting and count > 0:
             turn = self._waiting.popleft()
             count -= not turn.done()

@@ -28,9 +28,11 @@ REMEMBER_SECONDS = 3600.0  # how many messages the relay takes on a connection
 
 class Pool:
     """
-    The connection used last is used first, so that spare ones grow old and are closed. Where a
-    connection turns out to be worn out, the message goes at once over a fresh one. A connection
-    whose two ends may be out of step is never used again.
+    Open connections to one relay. The one used last is used first, so that spare connections grow
+    old and are closed.
+
+    If a connection turns out to be worn out, the message goes at once over a fresh one. A
+    connection whose two ends may be out of step is never used again.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class Pool:
     async def _offer(
         self, session: Session, envelope: Envelope, content: bytes, *, aborts: int
     ) -> Outcome:
-        if aborts != self._aborts:  # we were told to stop while it was made ready
+        if aborts != self._aborts:  # the pool was closed while the connection was opened
             session.fail(OURS, STOPPED)
         self._busy.add(session)
         try:
@@ -135,15 +137,16 @@ class Pool:
                 self._reaper = loop.call_later(self._timeouts.idle, self._reap)
 
     def _worn_out(self, session: Session) -> bool:
-        """Whether it has carried as many messages as a connection may."""
+        """Whether the connection has carried as many messages as a connection may."""
         if asyncio.get_running_loop().time() >= self._takes_each_until:
             self._takes_each = self._messages_each
         return session.carried >= self._takes_each
 
     def _remember(self, session: Session) -> None:
         """
-        The relay has turned away on this connection what it took on a fresh one. Where that
-        comes after the same number of messages twice in a row, it is its limit.
+        Learn the relay's limit of messages on a connection. The relay has refused here what it took
+        on a fresh connection. If that happens after the same number of messages twice in a row,
+        that number is the limit.
         """
         carried = session.carried - 1
         if carried == self._turned_away_after:
@@ -165,7 +168,7 @@ class Pool:
             self._idle.pop(0).part()
 
     async def _reset(self, session: Session) -> bool:
-        """Have the relay forget an envelope that may be open there."""
+        """Make the relay forget an envelope that may be open there."""
         self._busy.add(session)
         try:
             replies = await session.ask(b"RSET\r\n", 1, self._timeouts.rset)
@@ -198,7 +201,7 @@ class Pool:
         return _unopened(failure, recipients, opening.lines)
 
     def _reap(self) -> None:
-        """Close what has not been used for long."""
+        """Close connections that have not been used for long."""
         loop = asyncio.get_running_loop()
         self._reaper = None
         old = loop.time() - self._timeouts.idle
@@ -208,7 +211,7 @@ class Pool:
             self._reaper = loop.call_at(self._idle[0].idle_since + self._timeouts.idle, self._reap)
 
     def abort_all(self) -> None:
-        """Break what is under way: each send returns at once, with what is known of it."""
+        """Abort what is under way: each send returns at once with what is known of it."""
         self._aborts += 1
         for session in [*self._busy]:
             session.fail(OURS, STOPPED)
@@ -227,7 +230,7 @@ class Pool:
 
 
 def _in_step(outcome: Outcome) -> bool:
-    """Whether the relay has answered, and both know that no message is under way."""
+    """Whether the relay has answered, and both ends know that no message is under way."""
     return not outcome.uncertain and all(
         failure.code not in (CLOSING, OUT_OF_STEP)
         and (failure.scope is not Scope.RELAY or failure.name in IN_STEP)
@@ -245,12 +248,12 @@ def _served_its_time(session: Session, outcome: Outcome) -> bool:
 
 
 def _turned_away(outcome: Outcome) -> bool:
-    """Whether MAIL was put off: by a limit of messages, on a connection that has carried some."""
+    """Whether MAIL was deferred by a limit of messages, on a connection that has carried some."""
     return outcome.stage is Stage.MAIL and outcome.code is not None and 400 <= outcome.code < 500
 
 
 def _come_again(outcome: Outcome) -> bool:
-    """Whether a relay wants a new connection, as Postfix's postscreen after its tests."""
+    """Whether the relay wants a new connection, as Postfix's postscreen after its tests."""
     said = outcome.stage is not Stage.DOT and outcome.code == 450
     return said and outcome.because(NOT_ACCEPTING)
 
@@ -260,7 +263,7 @@ def _one_too_many(failure: Failure) -> bool:
 
 
 def _discard(opening: asyncio.Task[Session]) -> None:
-    """Close a connection that nobody waits for any more."""
+    """Close a connection that is not needed any more."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().fail(OURS, STOPPED)
 

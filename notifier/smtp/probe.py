@@ -1,4 +1,4 @@
-"""Look at a relay step by step, and say in words what is wrong and what to do."""
+"""Check a relay step by step, and say what is wrong and what to do."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from notifier.smtp.session import USUAL_TIMEOUTS, Breach, Session, Timeouts
 from notifier.smtp.transaction import unfit_for
 from notifier.tokens import Tokens
 
-EXPIRING = timedelta(days=21)  # a certificate with less than that wants to be looked after
+EXPIRING = timedelta(days=21)  # a certificate with less time left gets a warning
 # Nobody is there, RFC 2606; no mail is sent, only the relay is asked whether it would take it.
 ELSEWHERE = "postmaster@example.com"
 
@@ -74,7 +74,7 @@ def _seen(step: str, said: str, opening: Opening, spec: RelaySpec) -> Finding:
 
 
 def _certificate_end(session: Session) -> datetime | None:
-    """Until when the relay's certificate is good."""
+    """Until when the relay's certificate is valid."""
     found = session.about("peercert")
     if not found or "notAfter" not in found:
         return None
@@ -84,7 +84,7 @@ def _certificate_end(session: Session) -> datetime | None:
 async def _envelope(
     session: Session, envelope: Envelope, spec: RelaySpec
 ) -> AsyncIterator[Finding]:
-    """Name sender and recipients, and take them back."""
+    """Name sender and recipients, and reset."""
     sender, timeouts = envelope.sender, session.timeouts
     if (unfit := unfit_for(session.features, envelope, 0)) is not None:
         yield _failed("sender", unfit, spec)
@@ -108,7 +108,7 @@ async def _envelope(
         elif own or session.breach is not None:
             yield Finding("recipient", False, said, advice)
             return
-        else:  # it may be meant so: for its own domains alone
+        else:  # it may be intended: a relay for its own domains alone
             yield Finding("recipient", True, said, warning=advice)
     await session.ask(b"RSET\r\n", 1, timeouts.rset)
 
@@ -116,7 +116,7 @@ async def _envelope(
 async def _asked(
     session: Session, command: str, stage: Stage, seconds: float
 ) -> tuple[str, Failure | None]:
-    """What was answered, and what a no, or no answer, means."""
+    """The reply, and what a refusal or silence means."""
     replies = await session.ask(f"{command}\r\n".encode(), 1, seconds)
     if replies:
         reply = replies[0]

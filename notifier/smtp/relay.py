@@ -36,7 +36,7 @@ WORTH_WAITING = 1.0  # seconds for its pace; a message that would wait for longe
 
 
 class Trouble(Struct, frozen=True):
-    """What a relay failed with."""
+    """The last failure of a relay."""
 
     name: str
     text: str
@@ -44,7 +44,7 @@ class Trouble(Struct, frozen=True):
 
 
 class RelayState(Struct, frozen=True, kw_only=True):
-    """One relay, for people to see."""
+    """The state of a relay, for people to see."""
 
     name: str
     host: str
@@ -63,7 +63,7 @@ class RelayState(Struct, frozen=True, kw_only=True):
     throttled: int = 0  # messages that it has refused for its pace
     slower: bool = False  # it gets messages more slowly than it could, because it has refused some
     graph: bool = False  # it is not reached by SMTP but by Microsoft Graph
-    token: TokenState | None = None  # None: it is not logged in to with one
+    token: TokenState | None = None  # None: the relay needs no token
 
 
 class Carrier(Protocol):
@@ -94,7 +94,7 @@ class Carrier(Protocol):
 
 class Relay:
     """
-    Offers messages to a relay while it is fit: so many at a time, and so many a second. Failures
+    Offers messages to a relay while it is fit, within its limits of connections and rate. Failures
     are in the outcome, never raised.
     """
 
@@ -154,7 +154,7 @@ class Relay:
 
     @property
     def fit(self) -> bool:
-        """Whether it is worth offering it a message."""
+        """Whether a message may be offered to it."""
         return not self.paused and self._breaker.fit
 
     @property
@@ -181,7 +181,7 @@ class Relay:
         return max(0, int(min(free, self._rate.available, self._pace.available)))
 
     def wait(self) -> float | None:
-        """Seconds until there is room without anything happening. None: something has to."""
+        """Seconds until there is room without any other event. None: an event is needed."""
         breaker = self._breaker
         if self.paused or breaker.state is State.PROBING:
             return None
@@ -251,7 +251,7 @@ class Relay:
         return None
 
     def _learn(self, ticket: int, outcome: Outcome | None) -> None:
-        """Count an outcome, and tell the breaker. None: we gave the send up."""
+        """Count an outcome, and tell the breaker. None: the send was given up."""
         breaker = self._breaker
         before = breaker.state
         if outcome is None:
@@ -274,7 +274,9 @@ class Relay:
             self.trouble = Trouble(failure.name, failure.reply, datetime.now(UTC))
         less = any(asks_for_less(each) for each in failures)
         before = breaker.state
-        if failure is None or took or outcome.uncertain:  # a relay that took it for one works
+        if (
+            failure is None or took or outcome.uncertain
+        ):  # a relay that took it for one recipient works
             breaker.end(ticket, None, took=took, asks_for_less=less)
         elif failure.name == OURS:
             breaker.forget(ticket)
@@ -290,13 +292,13 @@ class Relay:
             )
 
     def _token_came(self) -> None:
-        """What it rested for is over: try it at once."""
+        """The reason for the rest is over: try the relay at once."""
         if self.trouble is not None and self.trouble.name in ABOUT_TOKEN:
             self._breaker.hurry()
             self._stir()
 
     def _stir(self) -> None:
-        """Let those that wait look again."""
+        """Let the waiting sends look again."""
         breaker = self._breaker
         if breaker.state is State.CLOSED:
             self._turns.wake(breaker.capacity - self._busy)
@@ -305,7 +307,7 @@ class Relay:
         self.changed()
 
     def pause(self) -> None:
-        """Begin no further send. Those under way go on."""
+        """Begin no further send. Sends under way go on."""
         self.paused = True
         self._stir()
 

@@ -1,4 +1,4 @@
-"""The carriers whose mail gateways are known, and what is known of them."""
+"""The carriers whose mail gateways are known, and the state of these gateways."""
 
 import tomllib
 import unicodedata
@@ -26,7 +26,7 @@ _Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+(?![\s\S])")]
 
 
 class GatewayStatus(StrEnum):
-    """What is known of a gateway."""
+    """The state of a gateway."""
 
     ACTIVE = "active"
     DEGRADED = "degraded"
@@ -36,7 +36,7 @@ class GatewayStatus(StrEnum):
 
 
 class Quirk(StrEnum):
-    """What a gateway does that others do not. Each mail has one recipient and no subject."""
+    """A gateway's peculiarity."""
 
     ONE_RECIPIENT = "one_recipient"
     EMPTY_SUBJECT = "empty_subject"
@@ -44,7 +44,7 @@ class Quirk(StrEnum):
 
 
 class Carrier(Struct, frozen=True, kw_only=True):
-    """One carrier, and the gateway that its customers are reached by."""
+    """A carrier, and the mail gateway that reaches its customers."""
 
     id: str
     names: Annotated[tuple[_Line, ...], Meta(min_length=1)]  # the first is what it is called
@@ -65,13 +65,13 @@ class Carrier(Struct, frozen=True, kw_only=True):
         return self.names[0]
 
     def status_on(self, today: date) -> GatewayStatus:
-        """A sunset whose day has come is dead."""
+        """The status on a day: after the date of its sunset a gateway is dead."""
         if self.status is GatewayStatus.SUNSET and self.effective and self.effective <= today:
             return GatewayStatus.DEAD
         return self.status
 
     def check(self, today: date) -> tuple[str, ...]:
-        """Warnings for those who send by it today. Raises InvalidMessage where it is dead."""
+        """Warnings for those who send through it now. Raises InvalidMessage if it is dead."""
         match self.status_on(today):
             case GatewayStatus.DEAD:
                 raise InvalidMessage(Fault("/carrier", f"{self._is('is dead', 'since')}; {_OTHER}"))
@@ -103,7 +103,7 @@ _FACTS = {"effective", "source", "checked", "note"}  # they belong to the status
 
 
 class Carriers:
-    """Carriers, found by id or by any of their names, without regard to case and punctuation."""
+    """Carriers, found by id or by any name, without regard to case and punctuation."""
 
     def __init__(self, carriers: Iterable[Carrier]) -> None:
         self._all = tuple(sorted(carriers, key=lambda each: each.name.casefold()))
@@ -114,7 +114,7 @@ class Carriers:
     @classmethod
     def read(cls, override: Path | None = None) -> Self:
         """
-        The known carriers, changed and extended field by field by an operator's file of the same
+        The known carriers, changed and extended field by field by an operator's file in the same
         form. Raises ConfigurationError with every fault of that file.
         """
         known = resources.files(__package__ or "").joinpath("carriers.toml").read_text("utf-8")
@@ -133,13 +133,13 @@ class Carriers:
         return cls(carriers)
 
     def all(self, today: date | None = None) -> tuple[Carrier, ...]:
-        """By name; with the status that each has on a day, if one is given."""
+        """All carriers by name; if a day is given, with the status on that day."""
         if today is None:
             return self._all
         return tuple(replace(each, status=each.status_on(today)) for each in self._all)
 
     def find(self, name: str) -> Carrier:
-        """Raises InvalidMessage, naming those that are known."""
+        """The carrier with this name. Raises InvalidMessage, which names the known carriers."""
         if carrier := self._named.get(_folded(name)):
             return carrier
         close = get_close_matches(_folded(name), self._named, n=1)
@@ -161,7 +161,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _over(entry: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry, and what is said later of the same."""
+    """An entry with the fields that a later entry changes."""
     dropped = _FACTS if "status" in later else frozenset()
     kept = {name: value for name, value in entry.items() if name not in dropped}
     return {"source": "the operator", **kept, **later}
@@ -188,7 +188,7 @@ def _carriers(entries: Mapping[str, Any]) -> tuple[list[Carrier], list[str]]:
 
 
 def _faults(entry: Mapping[str, Any]) -> Iterable[str]:
-    """Each field by itself, so that one fault does not hide another."""
+    """The faults of each field by itself, so that one fault does not hide another."""
     for name, value in entry.items():
         if name not in _FIELDS:
             close = get_close_matches(name, _FIELDS, n=1)

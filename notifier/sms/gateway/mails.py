@@ -1,7 +1,7 @@
 """
 The mails that a carrier's gateway turns into texts, and how they are sent.
 
-A long text is several mails: one delivery, of which each part has a fate of its own.
+A long text is several mails: one delivery, whose parts are accepted or refused one by one.
 """
 
 import time
@@ -23,7 +23,7 @@ _BETWEEN = b"\0"  # no mail contains it: RFC 5322, section 2.2 and RFC 2045, sec
 
 
 class Mails(Protocol):
-    """The relays, or what stands for them."""
+    """What sends the mails: the relays, or a stand-in."""
 
     @property
     def paced(self) -> bool: ...
@@ -39,8 +39,8 @@ class Mails(Protocol):
 
 def to_emails(sms: Sms, carrier: Carrier, *, number: Number, sender: str | None) -> list[Email]:
     """
-    One mail for each text, each to one recipient, without subject and HTML. Raises
-    InvalidMessage where the text is too long and must not be split.
+    One mail for each text, each to one recipient, without subject and HTML. Raises InvalidMessage
+    if the text is too long and must not be split.
     """
     spare = len(sender or "") + 1 if Quirk.ADDRESS_COUNTS in carrier.quirks else 0
     texts = split(text_of(sms), long=sms.long, limit=Limit.within(carrier.limit, spare=spare))
@@ -68,9 +68,8 @@ def join(mails: Sequence[bytes]) -> bytes:
 
 class Parts:
     """
-    Sends the pending parts of a text one after another, so that they arrive in order as far as
-    it is up to us. Where a part fails, the parts after it are not tried. A delivery of one mail
-    passes through unchanged.
+    Sends the pending parts of a text one after another, so that they leave in order. If a part
+    fails, the parts after it are not tried. A delivery of one mail passes through unchanged.
     """
 
     def __init__(self, mails: Mails) -> None:
@@ -88,7 +87,7 @@ class Parts:
         await self._mails.wait_for_room()
 
     def abort_all(self) -> None:
-        """Cut off the part under way, and begin no further one."""
+        """Abort the part under way, and begin no further part."""
         self._aborted = True
         self._mails.abort_all()
 
@@ -111,7 +110,7 @@ class Parts:
                     break
                 continue
             if failure := attempt.failures.get(address):
-                # A number that is refused for one part is refused for all.
+                # A number that was refused for one part is refused for all parts.
                 lost = envelope.recipients[position:] if failure.final else (recipient,)
                 failures |= dict.fromkeys(lost, failure)
             break

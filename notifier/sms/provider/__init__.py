@@ -1,9 +1,9 @@
 """
-Text messages by an SMS provider over HTTP.
+Text messages through an SMS provider by HTTP.
 
-`spec` reads the settings of a provider, and `provider` is the client. `request` makes the body
-of a request and follows it on its way. `policy` says what an answer means for the message and
-for the provider; `acceptance` tells whether a 2xx has taken the text.
+`spec` reads the settings of a provider, and `provider` is the client. `request` makes the body of a
+request and follows its progress. `policy` decides what an answer means for the message and for the
+provider; `acceptance` tells whether a 2xx has accepted the text.
 """
 
 from notifier.sms.provider.provider import Provider, ProviderState

@@ -1,11 +1,11 @@
 """
-Whether a provider that answers 2xx has taken the text.
+Whether a provider that answers 2xx has accepted the text.
 
-Many answer 200 to everything and say in the body what they think of it. Where the operator has
-said what success looks like (NOTIFIER_SMS_PROVIDER_SUCCESS), that alone decides. Else a body is
-a refusal where it says so in one of the ways that providers' documentation has: a flag that is
-false, a word for failure as the status, an error field with something in it. A field that may
-repeat our own text (`message`, `text`, `body`) is never looked at.
+Many providers answer 200 to everything and report failures in the body. If the operator has said
+what success looks like (NOTIFIER_SMS_PROVIDER_SUCCESS), that alone decides. Otherwise a body is a
+refusal if it says so in one of the ways that providers document: a flag that is false, a word for
+failure as the status, an error field with something in it. A field that may repeat our own text
+(`message`, `text`, `body`) is never examined.
 """
 
 import re
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-DEEPEST = 5  # levels of a body that are looked at
+DEEPEST = 5  # levels of a body that are examined
 
 # Names are compared without case and punctuation: `error-text` is `errortext`.
 _FLAGS = {"success", "successful", "issuccess", "ok", "accepted", "sent", "return"}
@@ -56,7 +56,7 @@ _PAGE = re.compile(rb"<!doctype html|<(html|head|body|h1)[ >]", re.IGNORECASE)
 
 
 class Heard(StrEnum):
-    """What a 2xx says of the text."""
+    """What a 2xx says about the text."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"  # nothing was sent
@@ -64,14 +64,14 @@ class Heard(StrEnum):
 
 
 class Expected(Struct, frozen=True):
-    """What success looks like: at a JSON pointer (RFC 6901) this value, as text."""
+    """What success looks like: this value, as text, at a JSON pointer (RFC 6901)."""
 
     steps: tuple[str, ...]
     value: str
 
     @classmethod
     def read(cls, text: str) -> "Expected":
-        """`/messages/0/status=0`. Raises ValueError."""
+        """Read a setting such as `/messages/0/status=0`. Raises ValueError."""
         pointer, equals, value = text.partition("=")
         if not pointer.startswith("/") or not equals or not value.strip():
             raise ValueError("write a JSON pointer and the value there, /messages/0/status=0")
@@ -95,8 +95,8 @@ class Expected(Struct, frozen=True):
 
 def heard(body: bytes, data: Any, *, whole: bool, json: bool, expected: Expected | None) -> Heard:
     """
-    What the body of a 2xx says; `data`: it as JSON, None where it is none. `whole`: none of it
-    is missing. `json`: its Content-Type is that.
+    What the body of a 2xx says. `data`: the body as JSON, None if it is not JSON. `whole`: nothing
+    of it is missing. `json`: its Content-Type is JSON.
     """
     if expected is not None:
         if data is None:
@@ -115,13 +115,13 @@ def heard(body: bytes, data: Any, *, whole: bool, json: bool, expected: Expected
 
 
 def is_page(body: bytes) -> bool:
-    """Whether it is HTML, which is made for people: no API has answered."""
+    """Whether the body is HTML, which is for people and never comes from an API."""
     start = body[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
     return start.startswith(b"<") and _PAGE.search(start) is not None
 
 
 def complaint(data: Any, levels: int = DEEPEST) -> str:
-    """What a body says in its error fields, in words; empty: it has none."""
+    """What a body says in its error fields, as text; empty: nothing."""
     return "; ".join(dict.fromkeys(_complaints(data, levels)))
 
 
@@ -139,7 +139,7 @@ def _complaints(data: Any, levels: int, *, within_error: bool = False) -> Iterat
 
 
 def _of(data: Any, levels: int, within: str = "") -> Heard:
-    """Of an object or a list; `within`: the name that it has."""
+    """What an object or a list says. `within`: the name of the field that holds it."""
     if isinstance(data, list):
         return _of_several([_of(each, levels - 1, within) for each in data if levels])
     if not isinstance(data, dict):
@@ -162,7 +162,10 @@ _SEVERITY = (Heard.ACCEPTED, Heard.UNCLEAR, Heard.REFUSED)
 
 
 def _of_several(each: list[Heard]) -> Heard:
-    """Of the parts of a text: where some are taken and some are not, a repeat sends some twice."""
+    """
+    What the parts of a text say. If some are accepted and others are not, sending again would
+    repeat some.
+    """
     kinds = set(each)
     if len(kinds) > 1:
         return Heard.UNCLEAR
@@ -187,9 +190,10 @@ def _own(fields: dict[str, Any], within: str) -> Heard:
 
 def _of_number(name: str, value: Any, fields: dict[str, Any], within: str) -> Heard:
     """
-    0 and 2xx are success everywhere, negative ones and HTTP's errors nowhere. Of a message
-    among `messages` 0 alone is, as Vonage and those like it have it. What others mean depends
-    on whom one asks: a bare `"status": "4"` is unclear. Beside an id the text is taken.
+    What a numeric status means. 0 and 2xx are success everywhere, negative numbers and HTTP's
+    errors nowhere. In an entry of `messages` only 0 is success, as with Vonage and similar
+    providers. Other numbers differ between providers: a bare `"status": "4"` is unclear. Beside an
+    id, the text counts as accepted.
     """
     if isinstance(value, bool) or not _WHOLE_NUMBER.fullmatch(str(value).strip()):
         return Heard.ACCEPTED
@@ -205,7 +209,7 @@ def _of_number(name: str, value: Any, fields: dict[str, Any], within: str) -> He
 
 
 def _tells(value: Any) -> bool:
-    """Whether an error field tells of an error: many stand there with nothing in them."""
+    """Whether an error field reports an error: many are present but empty."""
     if isinstance(value, list):
         return any(map(_tells, value))
     if isinstance(value, dict):

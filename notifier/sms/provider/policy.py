@@ -1,4 +1,4 @@
-"""The policy: what a provider's answer, or its silence, means for message and provider."""
+"""The policy: what a provider's answer, or its silence, means for the message and the provider."""
 
 import re
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ LONGEST_REPLY = 300  # characters
 
 
 class Codes(Struct, frozen=True):
-    """Error codes of a provider's own that say more than the status they come with."""
+    """Error codes of a provider that say more than the HTTP status."""
 
     recipient: frozenset[int] = frozenset()
     message: frozenset[int] = frozenset()
@@ -55,17 +55,17 @@ _WORDS = ("message", "detail", "error", "title", "description", "reason")
 
 
 class Meaning(StrEnum):
-    """What one exchange says of the provider."""
+    """What one exchange says about the provider."""
 
-    FINE = "fine"  # it works, whatever it thinks of the message
-    BUSY = "busy"  # it asks to be left alone
-    TROUBLE = "trouble"  # it may be chance
-    DOUBT = "doubt"  # nobody's message will get through, or this one alone
-    ACCOUNT = "account"  # nobody's message will get through until the operator has acted
+    FINE = "fine"  # the provider works, whatever it says about the message
+    BUSY = "busy"  # the provider asks for a rest
+    TROUBLE = "trouble"  # the failure may be chance
+    DOUBT = "doubt"  # all messages will fail, or only this one
+    ACCOUNT = "account"  # all messages will fail until the operator acts
 
 
 class Answer(Struct, frozen=True):
-    """What came back. The body may be cut short."""
+    """A provider's answer. The body may be cut off."""
 
     status: int
     body: bytes = b""
@@ -82,7 +82,7 @@ class Answer(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What became of the message, and what that says of the provider. No failure: accepted."""
+    """The result for the message, and what it says about the provider. No failure: accepted."""
 
     meaning: Meaning
     reply: str
@@ -101,8 +101,9 @@ def judge(
     expected: Expected | None = None,
 ) -> Verdict:
     """
-    `repeatable`: the provider knows a request by its key, so that a second one does no harm.
-    `expected`: what success looks like, where the operator has said it.
+    The verdict on an answer. `repeatable`: the provider recognizes a repeated request by its key,
+    so that sending again does no harm. `expected`: what success looks like, if the operator has
+    said so.
     """
     status, data = answer.status, answer.data
     code = _code(data)
@@ -118,7 +119,7 @@ def judge(
     if code in codes.busy or (status in _BUSY and code not in codes.final):
         return _relay(answer, Meaning.BUSY, reply, "provider_busy", rest=_rest(answer, now))
     if code in codes.account or (status in _ACCOUNT and code not in codes.final):
-        # To some countries or senders only, or to none: a 403 alone does not say.
+        # A 403 does not say whether it concerns some countries or senders, or all.
         doubt = status == 403 and code not in codes.account
         meaning = Meaning.DOUBT if doubt else Meaning.ACCOUNT
         return _relay(answer, meaning, reply, "provider_account", stage=Stage.AUTH)
@@ -127,7 +128,7 @@ def judge(
         or 300 <= status < 400
         or (status in _MISDIRECTED and not isinstance(data, dict))
     ):
-        # A redirect, or a page that is no API's: the URL is wrong, not the message.
+        # A redirect, or an HTML page: the URL is wrong, not the message.
         return _relay(answer, Meaning.ACCOUNT, reply, "provider_url")
     if status >= 500:
         return _broken(answer, reply, repeatable=repeatable)
@@ -146,7 +147,7 @@ def judge(
 
 
 def silence(reason: str, *, sent: bool, stage: Stage, repeatable: bool) -> Verdict:
-    """The verdict where no answer came. `sent`: the provider may have the request."""
+    """The verdict without an answer. `sent`: the provider may have the request."""
     failure = Failure(
         scope=Scope.RELAY,
         permanent=False,
@@ -159,8 +160,9 @@ def silence(reason: str, *, sent: bool, stage: Stage, repeatable: bool) -> Verdi
 
 def _refused(answer: Answer, data: Any, reply: str) -> Verdict:
     """
-    A refusal within a 2xx: nothing was sent. Whom it concerns is guessed from its words, so it
-    is never final at once. Words about our account leave doubt: a text might have provoked them.
+    A refusal within a 2xx: nothing was sent. Whether it concerns the message or the account is
+    guessed from its words, so it is not final at once. Words about the account leave doubt, because
+    a text might have provoked them.
     """
     words = complaint(data) or _words(data)
     reply = _line(words) or reply
@@ -178,8 +180,10 @@ def _refused(answer: Answer, data: Any, reply: str) -> Verdict:
 
 
 def _unclear(answer: Answer, reply: str, *, repeatable: bool) -> Verdict:
-    """A 2xx that is not an API's, or that may mean both: the text may have been sent."""
-    page = is_page(answer.body)  # the URL is wrong for all alike, or something stands before it
+    """A 2xx that is not an API's answer, or that is ambiguous: the text may have been sent."""
+    page = is_page(
+        answer.body
+    )  # the URL is wrong for all messages, or a proxy answers in place of the provider
     verdict = _relay(
         answer, Meaning.ACCOUNT if page else Meaning.TROUBLE, reply, "provider_unclear"
     )
@@ -207,13 +211,13 @@ def _relay(
 
 
 def _broken(answer: Answer, reply: str, *, repeatable: bool) -> Verdict:
-    """It had the request whole and then failed: it may have sent the text all the same."""
+    """The provider had the whole request and then failed: it may have sent the text."""
     verdict = _relay(answer, Meaning.TROUBLE, reply, "provider_broken")
     return msgspec.structs.replace(verdict, uncertain=not repeatable)
 
 
 def _rest(answer: Answer, now: datetime) -> float:
-    """RFC 9110, section 10.2.3: seconds, or a date."""
+    """The seconds of a Retry-After, which is a number or a date. RFC 9110, section 10.2.3."""
     text = (answer.retry_after or "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
@@ -237,7 +241,7 @@ def _reply(answer: Answer, data: Any) -> str:
 
 
 def _words(data: Any) -> str:
-    """What stands at the top of an answer for people, with the provider's code."""
+    """The text for people at the top of an answer, with the provider's code."""
     if not isinstance(data, dict):
         return ""
     words = next((data[name] for name in _WORDS if isinstance(data.get(name), str)), "")
@@ -251,7 +255,7 @@ def _line(words: str) -> str:
 
 
 def _id(data: Any, depth: int = 3) -> str:
-    """The provider's id for the message, near the top of what it answered."""
+    """The provider's id of the message, near the top of the answer."""
     if isinstance(data, dict):
         for name in _IDS:
             if isinstance(data.get(name), str | int):

@@ -34,7 +34,7 @@ _decoder = msgspec.json.Decoder(Text)
 
 
 class ProviderState(Struct, frozen=True, kw_only=True):
-    """How a provider fares, in the terms of a relay."""
+    """The state of a provider, in the terms of a relay."""
 
     name: str
     state: State
@@ -48,8 +48,10 @@ class ProviderState(Struct, frozen=True, kw_only=True):
 
 class Provider:
     """
-    Offers each text once, and tells in the attempt what happened. A provider that fails for
-    every message rests, longer each time, and is then tried with one text.
+    Offers each text once, and reports in the attempt what happened.
+
+    A provider that fails for every message rests, each time longer, and is then tried with one
+    text.
     """
 
     def __init__(
@@ -106,7 +108,9 @@ class Provider:
 
     async def wait_for_room(self) -> None:
         while True:
-            left = self._breaker.left  # before the look at the room: the rest may end in between
+            left = (
+                self._breaker.left
+            )  # before the test for room, because the rest may end in between
             if self.room():
                 return
             self._stir.clear()
@@ -115,12 +119,12 @@ class Provider:
                     await self._stir.wait()
 
     def pause(self, name: str) -> None:
-        """Ask nothing more of it. What is under way goes on. Raises Rejected on another name."""
+        """Send no more requests. Requests under way go on. Raises Rejected on another name."""
         self._require(name)
         self._paused = True
 
     def resume(self, name: str) -> None:
-        """Go on, also where it rested: a person may know better."""
+        """Send again, also if it rested: a person may know better."""
         self._require(name)
         self._paused = False
         self._breaker.reset()
@@ -152,12 +156,12 @@ class Provider:
         return State.PROBING if rested else self._breaker.state
 
     def next_probe_at(self) -> datetime | None:
-        """When it has rested. None: it does not rest."""
+        """When the rest ends. None: the provider does not rest."""
         left = self._breaker.left
         return datetime.now(UTC) + timedelta(seconds=left) if left else None
 
     def abort_all(self) -> None:
-        """Cut off every request under way; each returns what is known of it."""
+        """Abort every request under way. Each returns with what is known of it."""
         for limit, exchange in self._under_way.items():
             if not limit.expired():
                 exchange.give_up("cut off, because the service stops")
@@ -256,7 +260,7 @@ class Provider:
                 json="json" in response.headers.get("Content-Type", "").lower(),
                 whole=False,
             )
-            exchange.answer = answer  # it stands, also where its body is cut off
+            exchange.answer = answer  # the status is valid even if the body is cut off
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
@@ -266,7 +270,7 @@ class Provider:
             exchange.answer = msgspec.structs.replace(exchange.answer, whole=True)
 
     def _shut(self) -> str:
-        """Why a message that was claimed before may not be offered now; empty: it may."""
+        """Why a claimed message may not be offered now; empty: it may."""
         if self._paused:
             return f"{self.name} is paused"
         if self._breaker.fit:
@@ -275,7 +279,7 @@ class Provider:
         return f"{self.name} {state}: {self._reason}"
 
     def _learn(self, exchange: Asked, verdict: Verdict | None) -> None:
-        """Tell the breaker what a request has shown. No verdict: it was cancelled."""
+        """Tell the breaker what a request has shown. No verdict: the request was cancelled."""
         breaker, ticket = self._breaker, exchange.ticket
         if ticket is None:  # nothing was asked
             return
@@ -293,7 +297,7 @@ class Provider:
 
 
 def _setback(verdict: Verdict, *, takes: bool) -> Setback | None:
-    """What a verdict says of the provider. None: it works. `takes`: it took a text of late."""
+    """What a verdict says about the provider. None: it works. `takes`: it took a text lately."""
     match verdict.meaning:
         case Meaning.FINE:
             return None

@@ -1,4 +1,4 @@
-"""One request to a provider: its body, in JSON of the operator's shape, and how far it came."""
+"""One request to a provider: its JSON body in the operator's form, and its progress."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ _PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
 class Text(Struct, frozen=True, omit_defaults=True):
-    """The content of a delivery by a provider: what is asked of it, composed at admission."""
+    """The content of a delivery through a provider: the parts of the request, made at admission."""
 
     id: str  # the delivery's
     to: str  # E.164
@@ -25,12 +25,12 @@ class Text(Struct, frozen=True, omit_defaults=True):
 
 
 def content(id: str, to: str, text: str) -> bytes:
-    """What the journal keeps of a text message that goes by a provider."""
+    """What the journal keeps of a text message that goes through a provider."""
     return msgspec.json.encode(Text(id, to, text))
 
 
 def literals(text: str) -> list[str]:
-    """The strings of a JSON body that are posted as they stand."""
+    """The strings of a JSON body that are posted unchanged."""
     try:
         tree = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):
@@ -40,8 +40,8 @@ def literals(text: str) -> list[str]:
 
 def template(text: str) -> Callable[[Text], bytes]:
     """
-    A JSON body with `{to}` and the like within its strings. Values are put into the parsed
-    tree, so that no text can break out of its string. Raises ValueError.
+    A JSON body with `{to}` and the like within its strings. Values are put into the parsed tree, so
+    that no text can break out of its string. Raises ValueError.
     """
     try:
         tree = msgspec.json.decode(text)
@@ -75,7 +75,7 @@ def _strings(tree: Any) -> Iterator[str]:
 
 
 def _filled(tree: Any, values: Mapping[str, str]) -> Any:
-    """In one pass, so that braces in a text stay what they are."""
+    """Fill in one pass, so that braces in a text stay as they are."""
     if isinstance(tree, str):
         return _PLACE.sub(lambda match: values[match[1]], tree)
     if isinstance(tree, dict):

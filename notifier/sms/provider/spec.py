@@ -1,8 +1,8 @@
 """
-What an operator says of an SMS provider: an account at Twilio, or any POST of JSON.
+The SMS provider that the settings describe: an account at Twilio, or any POST of JSON.
 
-    twilio://SID:TOKEN@?from=+15005550006          or ?messaging_service=MG...
-    https://user:password@api.example.com/send     with NOTIFIER_SMS_PROVIDER_BODY
+    twilio://SID:TOKEN@?from=+15005550006 or ?messaging_service=MG...
+    https://user:password@api.example.com/send with NOTIFIER_SMS_PROVIDER_BODY
 """
 
 import base64
@@ -39,7 +39,7 @@ _LONGER_THAN_WORDS = 16  # characters
 
 
 class ProviderSpec(Struct, frozen=True, kw_only=True):
-    """How to ask a provider, and its name."""
+    """How to send requests to a provider, and its name."""
 
     name: str
     url: str
@@ -51,11 +51,11 @@ class ProviderSpec(Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Without what must not reach a log by accident."""
+        """The spec without what must not reach a log by accident."""
         return f"ProviderSpec({self.name})"
 
     def struck(self, words: str) -> str:
-        """A provider's words, with our secrets struck out where it repeats them."""
+        """A provider's text with the secrets struck out."""
         for secret in self.secrets:
             words = words.replace(secret, "***")
         return words
@@ -208,7 +208,7 @@ def _parts(url: str) -> SplitResult:
 
 
 def _usable(url: str) -> str:
-    """The URL as the client reads it, so that a bad one is found at the start."""
+    """The URL as the HTTP client reads it, so that a wrong one is found at the start."""
     try:
         return str(httpx2.URL(url))
     except httpx2.InvalidURL:  # whose text would repeat a part of it
@@ -236,7 +236,7 @@ def _credentials(parts: SplitResult) -> tuple[str, str]:
 
 
 def _parameters(parts: SplitResult) -> dict[str, str]:
-    """A + is a + here, as it begins a number."""
+    """The query's parameters. A + stays a +, because it begins a number."""
     pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
     given = {name: unquote(value) for name, _, value in pairs}
     if len(given) < len(pairs):
@@ -251,20 +251,20 @@ def _basic(user: str, password: str) -> dict[str, str]:
 
 
 def _secrets(*words: str) -> tuple[str, ...]:
-    """The longest first, so that none leaves the rest of another."""
+    """The secrets, longest first, so that none leaves the rest of another."""
     long = {word for word in words if len(word) >= _SHORTEST_SECRET}
     return tuple(sorted(long, key=len, reverse=True))
 
 
 def _in_path(path: str) -> Iterator[str]:
-    """Of a URL's path: all of it, and the steps that are no words. Some are a key in themselves."""
+    """The secrets in a URL's path: the path, and each step that may be a key."""
     yield path
     for step in path.split("/"):
         yield from filter(_is_random, (step, unquote(step)))
 
 
 def _is_random(text: str) -> bool:
-    """Whether it may be a key: a digit is in it, or it is longer than words are."""
+    """Whether a step may be a key: it has a digit, or is longer than words are."""
     return len(text) >= _LONGER_THAN_WORDS or any(map(str.isdigit, text))
 
 
