@@ -1,16 +1,24 @@
 """The Date field of mail: RFC 5322, sections 3.3 and 3.6.1."""
 
-from datetime import UTC, datetime
+import math
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 _MONTHS = "   JanFebMarAprMayJunJulAugSepOctNovDec"
 _DAYS = "MonTueWedThuFriSatSun"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELD = b"\r\nDate: "
 
 
 def date(at: datetime) -> str:
     """Write a time as the value of a Date field."""
-    at = at.astimezone(UTC)
+    return _date(math.floor(at.timestamp()))
+
+
+@lru_cache(maxsize=64)  # most mails are of the same few seconds
+def _date(second: int) -> str:
+    at = _EPOCH + timedelta(seconds=second)
     day, month = at.weekday() * 3, at.month * 3
     return (
         f"{_DAYS[day : day + 3]}, {at.day:02} {_MONTHS[month : month + 3]} {at.year:04} "

@@ -24,7 +24,7 @@ from notifier.housekeeping.history import History
 from notifier.housekeeping.pruning import Pruning
 from notifier.housekeeping.replicas import Replicas
 from notifier.housekeeping.set_back import SetBack
-from notifier.intake.submission import IdempotencyKey, Intake
+from notifier.intake.submission import IdempotencyKey, Intake, Render
 from notifier.journal import Backlog, Change, Filter, Minute
 from notifier.keys import Key
 from notifier.metrics import LoopLag, Tally
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # an extra, and the HTTP client that takes its time to load
     from notifier.sms.provider import ProviderState
     from notifier.tracing.spans import Spans
 
-__all__ = ["Health", "IdempotencyKey", "Notifier"]
+__all__ = ["Health", "IdempotencyKey", "Notifier", "Render"]
 
 # Before a relay's name, in the names of the journal's values; alone, for the whole queue.
 PAUSED = "paused:"
@@ -99,7 +99,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.message, self.content = self.journal.get, self.journal.content
         self.messages, self.count = self.journal.find, self.journal.count
         self.commits = self.journal.commits
-        self.admit, self.accept = self.intake.admit, self.intake.accept
         self.submit, self.preview = self.intake.submit, self.intake.preview
         self.follow, self.subscribe = self.feed.follow, self.feed.subscribe
         self.draining = False

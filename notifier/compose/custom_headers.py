@@ -74,9 +74,9 @@ def custom_field(name: str, value: str, *, restricted: bool) -> bytes:
     """
     kind = name.lower()
     _require_allowed(name, kind, restricted=restricted)
-    require_text(value)
     if kind in _TEXT or kind.startswith("x-"):
         return text_field(name, value, longest=_LONGEST)
+    require_text(value)
     value = value.strip(" ")
     if not value.isascii() or not value or _ENCODED_WORD.search(value):
         raise ValueError(f"{name} must be plain ASCII")

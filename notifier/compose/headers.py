@@ -20,15 +20,17 @@ _FOLD = re.compile(r"(?<=\S) (?=\S)")
 
 def require_text(text: str) -> None:
     """Raises ValueError where text cannot stand in a header: controls, lone surrogates."""
-    if not text.isprintable() and (found := _FORBIDDEN.search(text)):
+    if found := _FORBIDDEN.search(text):
         raise ValueError(f"the character U+{ord(found[0]):04X} is not allowed here")
 
 
 def text_field(name: str, text: str, *, longest: int = 60) -> bytes:
     """
     A field of free text. A word of more than `longest` octets makes encoded words of it all,
-    so that it can be folded.
+    so that it can be folded. Raises ValueError as `require_text` does.
     """
+    if not text.isprintable():
+        require_text(text)
     if text.isascii() and "=?" not in text and text.strip(" ") == text:
         if len(name) + len(text) < LINE:
             return f"{name}: {text}\r\n".encode() if text else f"{name}:\r\n".encode()

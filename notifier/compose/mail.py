@@ -29,9 +29,12 @@ from notifier.messages import Attachment, Email
 MOST_RECIPIENTS = 50
 MOST_ATTACHMENTS = 20
 MOST_HEADERS = 20
+# What a mail, and a recipient of it, costs whatever it holds, as so many octets.
+MAIL_WEIGHT, RECIPIENT_WEIGHT = 4096, 512
 HTML_WEIGHT = 20  # times as long as to send it takes to make text of it, where it is all tags
 
 _ALTERNATIVE = b"multipart/alternative"
+_GENERATED = b"Auto-Submitted: auto-generated\r\n"  # RFC 3834
 # RFC 3834, section 5: to say `no` and to leave it out are the same, and some look for the name.
 _NOT_SUBMITTED = re.compile(rb"auto-submitted: no\r\n", re.IGNORECASE)
 
@@ -48,16 +51,6 @@ class Composed(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-class _Addresses(Struct, frozen=True):
-    """Who a message is from, and who it is for."""
-
-    author: Address
-    to: Sequence[Address]
-    cc: Sequence[Address]
-    bcc: Sequence[Address]
-    reply_to: Sequence[Address]
-
-
 def compose(
     email: Email, *, id: str, sender: str | None, at: datetime, restricted: bool = False
 ) -> Composed:
@@ -68,20 +61,28 @@ def compose(
     each field that is wrong.
     """
     faults: list[Fault] = []
-    addresses = _addresses(email, sender, faults)
-    subject = _subject(email.subject, faults)
-    custom = _custom(email.headers, restricted, faults)
+    addressed = _addressed(email, sender, faults)
+    subject = b""
+    try:
+        subject = text_field("Subject", email.subject)
+    except ValueError as error:
+        faults.append(Fault("/subject", str(error)))
+    custom = _custom(email.headers, restricted, faults) if email.headers else _GENERATED
     text, html = _bodies(email, faults)
     if email.attachments:
         faults.extend(_attachment_faults(email.attachments))
-    if faults or addresses is None:
+    if faults or addressed is None:
         raise InvalidMessage(*faults)
-    envelope = _envelope(addresses)
-    parts, warnings = _parts(email, text, html, boundary=id.encode())
-    domain = addresses.author.domain
+    envelope, fields = addressed
+    boundary = id.encode()
+    parts, warnings = _text_parts(email, text, html, boundary)
+    if email.attachments:
+        parts, unused = _with_files(email, parts, html=html is not None, boundary=boundary)
+        warnings = (*warnings, *unused)
+    domain = envelope.sender.rpartition("@")[2]
     content = b"".join(
         (
-            _address_fields(addresses),
+            fields,
             subject,
             f"Date: {date(at)}\r\nMessage-ID: <{id}@{domain}>\r\n".encode(),
             custom,
@@ -93,40 +94,58 @@ def compose(
 
 
 def weight(email: Email) -> int:
-    """About how many octets have to be gone through to compose it."""
-    size = len(email.text or "") + len(email.html or "") + sum(map(len, email.headers.values()))
+    """About what it costs to compose it, in octets that have to be gone through."""
+    size = len(email.text or "") + len(email.html or "")
+    if email.headers:
+        size += sum(map(len, email.headers.values()))
     if email.html and not email.text:
         size += min(len(email.html), HTML_CHARACTERS) * HTML_WEIGHT
-    return size + sum(len(each.content) for each in email.attachments)
+    if email.attachments:
+        size += sum(len(each.content) for each in email.attachments)
+    recipients = len(email.to) + len(email.cc) + len(email.bcc)
+    return MAIL_WEIGHT + recipients * RECIPIENT_WEIGHT + size
 
 
-def _addresses(email: Email, sender: str | None, faults: list[Fault]) -> _Addresses | None:
-    author = _author(email, sender, faults)
-    to = _read("/to/", email.to, faults)
-    cc = _read("/cc/", email.cc, faults) if email.cc else ()
-    bcc = _read("/bcc/", email.bcc, faults) if email.bcc else ()
-    reply_to: Sequence[Address] = ()
-    if email.reply_to is not None:
-        reply_to = _read("/reply_to", (email.reply_to,), faults)
-    given = len(email.to) + len(email.cc) + len(email.bcc)
-    if not 0 < given <= MOST_RECIPIENTS:
-        faults.append(Fault("/to", f"1 to {MOST_RECIPIENTS} recipients in all, not {given}"))
-    return None if author is None else _Addresses(author, to, cc, bcc, reply_to)
-
-
-def _author(email: Email, sender: str | None, faults: list[Fault]) -> Address | None:
+def _addressed(
+    email: Email, sender: str | None, faults: list[Fault]
+) -> tuple[Envelope, bytes] | None:
+    """The envelope, and the header fields that hold addresses. None: some are wrong."""
+    before = len(faults)
     given = sender if email.sender is None else email.sender
+    author = None
     if given is None:
         faults.append(
             Fault("/from", "a sender is needed, because NOTIFIER_DEFAULT_FROM is not set")
         )
+    else:
+        try:
+            author = address(given)
+        except ValueError as error:
+            whose = "" if email.sender is not None else f"NOTIFIER_DEFAULT_FROM, {given!r}: "
+            faults.append(Fault("/from", f"{whose}{error}"))
+    to = _read("/to/", email.to, faults)
+    cc = _read("/cc/", email.cc, faults) if email.cc else []
+    bcc = _read("/bcc/", email.bcc, faults) if email.bcc else []
+    reply_to: list[Address] = []
+    if email.reply_to is not None:
+        reply_to = _read("/reply_to", (email.reply_to,), faults)
+    count = len(email.to) + len(email.cc) + len(email.bcc)
+    if not 0 < count <= MOST_RECIPIENTS:
+        faults.append(Fault("/to", f"1 to {MOST_RECIPIENTS} recipients in all, not {count}"))
+    if author is None or len(faults) > before:
         return None
-    try:
-        return address(given)
-    except ValueError as error:
-        whose = "" if email.sender is not None else f"NOTIFIER_DEFAULT_FROM, {given!r}: "
-        faults.append(Fault("/from", f"{whose}{error}"))
-        return None
+    recipients = [*to, *cc, *bcc]
+    envelope = Envelope(
+        author.spec,
+        tuple(dict.fromkeys([each.spec for each in recipients])),
+        True in [each.smtputf8 for each in (author, *reply_to, *recipients)],
+    )
+    fields = address_field(b"From", [author]) + address_field(b"To", to)
+    if cc:
+        fields += address_field(b"Cc", cc)
+    if reply_to:
+        fields += address_field(b"Reply-To", reply_to)
+    return envelope, fields
 
 
 def _read(pointer: str, given: Sequence[str], faults: list[Fault]) -> list[Address]:
@@ -138,34 +157,6 @@ def _read(pointer: str, given: Sequence[str], faults: list[Fault]) -> list[Addre
             where = f"{pointer}{place}" if pointer.endswith("/") else pointer
             faults.append(Fault(where, str(error)))
     return found
-
-
-def _envelope(addresses: _Addresses) -> Envelope:
-    recipients = (*addresses.to, *addresses.cc, *addresses.bcc)
-    needed = (addresses.author, *addresses.reply_to, *recipients)
-    return Envelope(
-        addresses.author.spec,
-        tuple(dict.fromkeys(each.spec for each in recipients)),
-        any(each.smtputf8 for each in needed),
-    )
-
-
-def _address_fields(addresses: _Addresses) -> bytes:
-    fields = [address_field(b"From", (addresses.author,)), address_field(b"To", addresses.to)]
-    if addresses.cc:
-        fields.append(address_field(b"Cc", addresses.cc))
-    if addresses.reply_to:
-        fields.append(address_field(b"Reply-To", addresses.reply_to))
-    return b"".join(fields)
-
-
-def _subject(subject: str, faults: list[Fault]) -> bytes:
-    try:
-        require_text(subject)
-    except ValueError as error:
-        faults.append(Fault("/subject", str(error)))
-        return b""
-    return text_field("Subject", subject)
 
 
 def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> bytes:
@@ -182,7 +173,7 @@ def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> b
         except ValueError as error:
             faults.append(Fault(f"/headers/{pointer_step(name)}", str(error)))
     if "auto-submitted" not in seen:
-        fields.insert(0, b"Auto-Submitted: auto-generated\r\n")  # RFC 3834
+        fields.insert(0, _GENERATED)
     return b"".join(each for each in fields if not _NOT_SUBMITTED.match(each))
 
 
@@ -190,19 +181,20 @@ def _bodies(email: Email, faults: list[Fault]) -> tuple[bytes | None, bytes | No
     """Text and HTML as they were given. An empty one counts only where it is alone."""
     if email.text is None and email.html is None:
         faults.append(Fault("/text", "text or html is required"))
-    text = _body("/text", email.text, faults) if email.text or not email.html else None
-    html = _body("/html", email.html, faults) if email.html or not email.text else None
+    found: list[bytes | None] = []
+    for field, given, other in (
+        ("text", email.text, email.html),
+        ("html", email.html, email.text),
+    ):
+        octets = None
+        if given or (given is not None and not other):
+            try:
+                octets = octets_of(given)
+            except ValueError as error:
+                faults.append(Fault(f"/{field}", str(error)))
+        found.append(octets)
+    text, html = found
     return (None, html) if email.text == "" and email.html == "" else (text, html)
-
-
-def _body(pointer: str, text: str | None, faults: list[Fault]) -> bytes | None:
-    if text is None:
-        return None
-    try:
-        return octets_of(text)
-    except ValueError as error:
-        faults.append(Fault(pointer, str(error)))
-        return None
 
 
 def _attachment_faults(attachments: Sequence[Attachment]) -> Iterator[Fault]:
@@ -236,34 +228,6 @@ def _wrong(attachment: Attachment) -> Iterator[tuple[str, str]]:
         yield "content_id", str(error)
 
 
-def _parts(
-    email: Email, text: bytes | None, html: bytes | None, *, boundary: bytes
-) -> tuple[bytes, tuple[str, ...]]:
-    """
-    mixed(related(alternative(text, html), inline files), files), as much of it as is needed.
-    The boundaries differ in their first letter: none begins another.
-    """
-    part, warnings = _text_parts(email, text, html, boundary)
-    if not email.attachments:
-        return part, warnings
-    shown = [each for each in email.attachments if html is not None and each.content_id]
-    if shown:
-        inline = (attachment_part(each, inline=True) for each in shown)
-        # Its parameter `type` is a must: RFC 2387, section 3.1.
-        root = b"text/html" if part.startswith(b"Content-Type: text/html") else _ALTERNATIVE
-        kind = b'related; type="%b"' % root
-        part = multipart(kind, b"=_r" + boundary, (part, *inline))
-        warnings = (*warnings, *_unused(shown, email.html or ""))
-    if len(shown) < len(email.attachments):
-        files = (
-            attachment_part(each, inline=False)
-            for each in email.attachments
-            if html is None or not each.content_id
-        )
-        part = multipart(b"mixed", b"=_m" + boundary, (part, *files))
-    return part, warnings
-
-
 def _text_parts(
     email: Email, text: bytes | None, html: bytes | None, boundary: bytes
 ) -> tuple[bytes, tuple[str, ...]]:
@@ -278,6 +242,32 @@ def _text_parts(
         text = octets_of(derived)
     alternatives = (text_part(b"plain", text), text_part(b"html", html))
     return multipart(b"alternative", b"=_a" + boundary, alternatives), warnings
+
+
+def _with_files(
+    email: Email, part: bytes, *, html: bool, boundary: bytes
+) -> tuple[bytes, Iterable[str]]:
+    """
+    mixed(related(alternative(text, html), inline files), files), as much of it as is needed.
+    The boundaries differ in their first letter: none begins another.
+    """
+    shown = [each for each in email.attachments if html and each.content_id]
+    warnings: Iterable[str] = ()
+    if shown:
+        inline = (attachment_part(each, inline=True) for each in shown)
+        # Its parameter `type` is a must: RFC 2387, section 3.1.
+        root = b"text/html" if part.startswith(b"Content-Type: text/html") else _ALTERNATIVE
+        kind = b'related; type="%b"' % root
+        part = multipart(kind, b"=_r" + boundary, (part, *inline))
+        warnings = _unused(shown, email.html or "")
+    if len(shown) < len(email.attachments):
+        files = (
+            attachment_part(each, inline=False)
+            for each in email.attachments
+            if not html or not each.content_id
+        )
+        part = multipart(b"mixed", b"=_m" + boundary, (part, *files))
+    return part, warnings
 
 
 def _unused(inline: Iterable[Attachment], html: str) -> Iterator[str]:

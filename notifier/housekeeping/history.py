@@ -52,7 +52,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         self._unsaved: set[int] = set()
 
     async def __aenter__(self) -> Self:
-        await self._look(self._number() - KEPT_MINUTES)
+        await self._look(_number(self._clock()) - KEPT_MINUTES)
         self._saving = self._supervisor.start("history", self._keep_saving)
         return self
 
@@ -77,7 +77,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
 
     def last(self, minutes: int) -> list[Minute]:
         """The last minutes, oldest first, including minutes in which nothing happened."""
-        now = self._number()
+        now = _number(self._clock())
         first = now - min(minutes - 1, KEPT_MINUTES)
         earlier = max((n for n in {*self._own, *self._others} if n < first), default=None)
         waiting = 0 if earlier is None else self._sum(earlier).waiting
@@ -102,7 +102,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         Write what is new to the journal in one write, and read what other processes counted. What
         is counted meanwhile is written next time. Raises JournalUnavailable.
         """
-        now = self._number()
+        now = _number(self._clock())
         unsaved, self._unsaved = self._unsaved, set()
         if now in unsaved:
             self._own[now].waiting = self._waiting()
@@ -128,7 +128,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         self._others.update((_number(each.at), each) for each in found)
 
     def _now(self) -> Minute:
-        number = self._number()
+        number = _number(self._clock())
         self._unsaved.add(number)
         if (minute := self._own.get(number)) is None:
             minute = self._own[number] = Minute(_moment(number))
@@ -144,11 +144,8 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
                 total.waiting = max(total.waiting, each.waiting)
         return total
 
-    def _number(self) -> int:
-        return _number(self._clock())
-
     def _forget(self) -> None:
-        oldest = self._number() - KEPT_MINUTES
+        oldest = _number(self._clock()) - KEPT_MINUTES
         for minutes in (self._own, self._others):
             for number in [each for each in minutes if each < oldest]:
                 del minutes[number]

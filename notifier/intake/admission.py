@@ -31,14 +31,8 @@ NO_SENDER = (
 )
 TEXTS_DOMAIN = "sms.notifier"  # the simulator's address for texts that a provider would get
 PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+_SIMULATED = f"@{SIMULATOR_DOMAIN}"
 LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
-
-
-class Term(Struct, frozen=True):
-    """When a message is due, and when it expires."""
-
-    due_at: datetime
-    expires_at: datetime
 
 
 class Admitted(Struct, frozen=True):
@@ -76,6 +70,7 @@ class Admission:
         self._settings = settings
         self._templates = templates
         self._carriers = carriers
+        self._lifetime = timedelta(seconds=settings.expire_after)
         self._fallback = None if settings.relays else FALLBACK_SENDER
         self._sender = settings.default_from or self._fallback
         self._sms_sender = settings.sms_from or self._sender
@@ -91,25 +86,24 @@ class Admission:
         by: str = "",
     ) -> Admitted:
         """A delivery and its content. Raises InvalidMessage, Forbidden."""
-        term = self._term(message, now)
+        due_at, expires_at = self._term(message, now)
         if message.template is not None:
             message = self._fill(message)
         if isinstance(message, Sms):
             channel = "sms"
             route, handed_to, composed = self._compose_sms(
-                message, id=id, key=key, now=now, at=term.due_at
+                message, id=id, key=key, now=now, at=due_at
             )
         elif isinstance(message, Email):
             channel, handed_to = "email", ""
-            composed = self._compose_email(message, id=id, key=key, at=term.due_at)
-            route = _route(composed.envelope.recipients)
+            route, composed = self._compose_email(message, id=id, key=key, at=due_at)
         else:
             raise TypeError(message)
         if key is not None:
             _check(key, channel, route, composed.envelope)
             if key.kind is KeyKind.TEST:
                 route = Route.SIMULATOR
-        envelope, later = composed.envelope, term.due_at > now
+        envelope, later = composed.envelope, due_at > now
         delivery = Delivery(
             id=id,
             channel=channel,
@@ -118,9 +112,9 @@ class Admission:
             recipients=tuple(map(Recipient, envelope.recipients)),
             size=len(composed.content),
             created_at=now,
-            due_at=term.due_at,
-            expires_at=term.expires_at,
-            send_at=term.due_at if later else None,
+            due_at=due_at,
+            expires_at=expires_at,
+            send_at=due_at if later else None,
             status=Status.SCHEDULED if later else Status.QUEUED,
             route=route,
             priority=PRIORITIES[message.priority],
@@ -140,23 +134,23 @@ class Admission:
         limited = key is not None and key.limited
         return Admitted(Entry(delivery, composed.content), cost(message) if limited else 0)
 
-    def _term(self, message: Message, now: datetime) -> Term:
-        faults = []
-        due_at = now if message.send_at is None else max(now, _utc(message.send_at))
-        if due_at - now > LATEST:
-            raise InvalidMessage(Fault("/send_at", f"is more than {LATEST.days} days ahead"))
-        expires_at = due_at + timedelta(seconds=self._settings.expire_after)
+    def _term(self, message: Message, now: datetime) -> tuple[datetime, datetime]:
+        """When a message is due, and when it expires."""
+        due_at = now
+        if message.send_at is not None:
+            due_at = max(now, _utc(message.send_at))
+            if due_at - now > LATEST:
+                raise InvalidMessage(Fault("/send_at", f"is more than {LATEST.days} days ahead"))
         if message.ttl is not None:
-            expires_at = due_at + timedelta(seconds=message.ttl)
             if message.expires_at is not None:
-                faults.append(Fault("/ttl", "give one of ttl and expires_at, not both"))
-        elif message.expires_at is not None:
-            expires_at = _utc(message.expires_at)
-            if expires_at <= due_at:
-                faults.append(Fault("/expires_at", "is not after the time when it is due"))
-        if faults:
-            raise InvalidMessage(*faults)
-        return Term(due_at, expires_at)
+                raise InvalidMessage(Fault("/ttl", "give one of ttl and expires_at, not both"))
+            return due_at, due_at + timedelta(seconds=message.ttl)
+        if message.expires_at is None:
+            return due_at, due_at + self._lifetime
+        expires_at = _utc(message.expires_at)
+        if expires_at <= due_at:
+            raise InvalidMessage(Fault("/expires_at", "is not after the time when it is due"))
+        return due_at, expires_at
 
     def _fill(self, message: Message) -> Message:
         name = message.template or ""
@@ -182,14 +176,26 @@ class Admission:
         subject = message.subject if filled.subject is None else filled.subject
         return replace(message, subject=subject, text=filled.text, html=filled.html)
 
-    def _compose_email(self, email: Email, *, id: str, key: Key | None, at: datetime) -> Composed:
-        sender = (key and key.default_sender) or self._sender
-        unsaid = email.sender is None and sender is not None and sender is self._fallback
-        restricted = key is not None and _has_rules(key)
+    def _compose_email(
+        self, email: Email, *, id: str, key: Key | None, at: datetime
+    ) -> tuple[Route, Composed]:
+        """Which way it goes, and what is sent."""
+        sender, restricted = self._sender, False
+        if key is not None:
+            sender = key.default_sender or sender
+            restricted = _has_rules(key)
         composed = compose(email, id=id, sender=sender, at=at, restricted=restricted)
-        if unsaid:
-            return replace(composed, warnings=(*composed.warnings, NO_SENDER))
-        return composed
+        if email.sender is None and sender is not None and sender is self._fallback:
+            composed = replace(composed, warnings=(*composed.warnings, NO_SENDER))
+        recipients = composed.envelope.recipients
+        simulated = [each for each in recipients if each.lower().endswith(_SIMULATED)]
+        if not simulated:
+            return Route.RELAY, composed
+        if len(simulated) == len(recipients):
+            return Route.SIMULATOR, composed
+        raise InvalidMessage(
+            Fault("/to", f"{simulated[0]} is simulated; send to it without real recipients")
+        )
 
     def _compose_sms(
         self, sms: Sms, *, id: str, key: Key | None, now: datetime, at: datetime
@@ -253,17 +259,6 @@ def _stand_in(
     mail = Email(to=(f"{number[1:]}@{TEXTS_DOMAIN}",), text=to_text(sms))
     made = compose(mail, id=id, sender=f"notifier@{TEXTS_DOMAIN}", at=at)
     return replace(made, warnings=warnings)
-
-
-def _route(recipients: tuple[str, ...]) -> Route:
-    simulated = [each for each in recipients if each.lower().endswith(f"@{SIMULATOR_DOMAIN}")]
-    if not simulated:
-        return Route.RELAY
-    if len(simulated) == len(recipients):
-        return Route.SIMULATOR
-    raise InvalidMessage(
-        Fault("/to", f"{simulated[0]} is simulated; send to it without real recipients")
-    )
 
 
 def _has_rules(key: Key) -> bool:

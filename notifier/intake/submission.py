@@ -1,9 +1,10 @@
 """Take messages in: check and compose them, and put them into the journal before the answer."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -33,10 +34,9 @@ from notifier.settings import Settings
 from notifier.threads import FairThreads, Turn
 
 HEAVY = 256 * 1024  # octets: composing more than this would stall the loop
-# What a message, and a recipient, costs whatever it holds, as so many octets.
-MESSAGE, RECIPIENT = 4096, 512
-TEXT_MESSAGE = 64 * 1024  # a long one by a gateway is a dozen mails
+TEXT_MESSAGE = 64 * 1024  # octets; a long one by a gateway is a dozen mails
 MOST_FAULTS = 2000  # of a batch that are listed
+ID_OCTETS = 10  # of a message's id: so many are random
 KEY_LIFETIME = timedelta(hours=24)  # of an idempotency key, after the last message is due
 
 
@@ -50,31 +50,28 @@ class IdempotencyKey(Struct, frozen=True):
 class Submission(Struct, frozen=True, kw_only=True):
     """
     The result of messages that were handed in: for each one in order its new delivery, or the error
-    that refused it.
+    that refused it; and the answer that was made of them.
 
-    `replayed` is the answer that the same request got before, under its idempotency key; then there
-    are no results.
+    `replayed`: the answer is the one that the same request got before, under its idempotency key;
+    then there are no results.
     """
 
     results: tuple[Delivery | Rejected, ...] = ()
-    replayed: bytes | None = None
-    entries: tuple[Entry, ...] = ()  # what `accept` puts into the journal
-    key: Key | None = None
-    idempotency: IdempotencyKey | None = None
-    toll: "Toll | None" = None
+    answer: bytes = b""
+    replayed: bool = False
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """The deliveries of the messages that were not refused."""
-        return tuple(entry.delivery for entry in self.entries)
+        return tuple(each for each in self.results if isinstance(each, Delivery))
+
+
+# Writes the answer to a submission from its results.
+Render: TypeAlias = Callable[[Sequence[Delivery | Rejected]], bytes]
 
 
 class Intake:
-    """
-    Once `accept` returns, only a lost disk can lose the messages.
-
-    Between `admit` and `accept` the caller writes the answer that is kept under an idempotency key.
-    """
+    """Once `submit` returns, only a lost disk can lose the messages."""
 
     def __init__(
         self,
@@ -103,88 +100,63 @@ class Intake:
         messages: Sequence[Message | Rejected],
         *,
         key: Key | None = None,
-        strict: bool = True,
-        traceparent: str = "",
-    ) -> Submission:
-        """Admit and accept, for callers without an idempotency key. Raises what both raise."""
-        submission = await self.admit(messages, key=key, strict=strict, traceparent=traceparent)
-        await self.accept(submission)
-        return submission
-
-    async def admit(
-        self,
-        messages: Sequence[Message | Rejected],
-        *,
-        key: Key | None = None,
         idempotency: IdempotencyKey | None = None,
+        render: Render = lambda _: b"",
         strict: bool = True,
         traceparent: str = "",
         by: str = "",
     ) -> Submission:
         """
-        Judge and compose messages; none is kept yet. Strict: one that cannot be sent turns down
-        all, and the first such Rejected is raised if there is but one message, else
-        InvalidMessage with each fault under its position. Otherwise the others go. `by` is who
-        hands them in, where that is more than the key. Raises BacklogFull, Draining, TooMany,
-        Forbidden; IdempotencyMismatch.
+        Check and compose messages, and keep them, all in one transaction, with the answer that
+        `render` makes of the results under the idempotency key. If that key has an answer already,
+        nothing is added.
+
+        Strict: one message that cannot be sent refuses all. If there is only one message, its
+        Rejected is raised, else InvalidMessage with each fault under its position. Not strict: the
+        other messages are accepted. `by` is who hands them in, if that is more than the key.
+        Raises BacklogFull, Draining, TooMany, Forbidden, JournalUnavailable, IdempotencyMismatch.
+        A caller that keeps the messages keeps their memory in use until they are on disk.
         """
         toll = Toll(self._limits, key) if key is not None and key.limited else None
-        done = False
+        kept = False
         try:
-            self._require_room(len(messages))
+            self._require_space(len(messages))
             if toll is not None:
                 toll.take(sum(map(cost, messages)))
-            admitted = await self._all_admitted(messages, key, traceparent, by)
-            refused = [each for each in admitted if isinstance(each, Rejected)]
-            if strict and refused:
-                raise refused[0] if len(messages) == 1 else _together(admitted)
+            admitted = await self._all_admitted(
+                messages, key=key, strict=strict, traceparent=traceparent, by=by
+            )
+            del messages
             accepted = [each for each in admitted if isinstance(each, Admitted)]
             if toll is not None:
                 toll.take(sum(each.cost for each in accepted))
-            done = True
+            entries = [each.entry for each in accepted]
+            results = tuple(
+                [each.entry.delivery if isinstance(each, Admitted) else each for each in admitted]
+            )
+            answer = render(results)
+            del admitted, accepted
+            if not (entries or idempotency):
+                return Submission(results=results, answer=answer)
+            added = await self._journal.add(
+                entries, self._remembered(idempotency, key, entries, answer)
+            )
+            kept = added.replayed is None
         except (Rejected, Unavailable) as error:
-            return await self._replay(error, key, idempotency)
-        finally:
-            if toll is not None and not done:
-                toll.give_back()
-        return Submission(
-            results=tuple(
-                each.entry.delivery if isinstance(each, Admitted) else each for each in admitted
-            ),
-            entries=tuple(each.entry for each in accepted),
-            key=key,
-            idempotency=idempotency,
-            toll=toll,
-        )
-
-    async def accept(self, submission: Submission, answer: bytes = b"") -> bytes | None:
-        """
-        Keep what was admitted, all of it in one transaction, and `answer` under the idempotency
-        key. Returns the answer that is kept there already; then nothing is added. Raises
-        JournalUnavailable, Rejected; IdempotencyMismatch.
-        """
-        entries = submission.entries
-        idempotency = self._idempotency(submission, answer)
-        if not entries and idempotency is None:
-            return None
-        done = False
-        try:
-            added = await self._journal.add(entries, idempotency)
-            done = added.replayed is None
-        except (Rejected, JournalUnavailable) as error:
             if isinstance(error, JournalUnavailable):
                 self._figures.trouble = str(error)
-            return (await self._replay(error, submission.key, submission.idempotency)).replayed
+            return await self._replay(error, key, idempotency)
         finally:
-            if submission.toll is not None and not done:
-                submission.toll.give_back()
-        if done:
-            self._figures.count(len(entries))
-            for entry in entries:
-                self._accepted(entry.delivery)
-            for superseded in added.superseded:
-                self._accepted(superseded)
-        return added.replayed
+            if toll is not None and not kept:
+                toll.give_back()
+        if added.replayed is not None:
+            return Submission(answer=added.replayed, replayed=True)
+        self._figures.count(len(entries))
+        for entry in entries:
+            self._accepted(entry.delivery)
+        for superseded in added.superseded:
+            self._accepted(superseded)
+        return Submission(results=results, answer=answer)
 
     async def _replay(
         self, error: Rejected | Unavailable, key: Key | None, asked: IdempotencyKey | None
@@ -203,14 +175,16 @@ class Intake:
             raise error from None
         if kept is None:
             raise error
-        return Submission(replayed=kept)
+        return Submission(answer=kept, replayed=True)
 
-    def _idempotency(self, submission: Submission, answer: bytes) -> Idempotency | None:
-        if (asked := submission.idempotency) is None:
+    def _remembered(
+        self, asked: IdempotencyKey | None, key: Key | None, entries: Sequence[Entry], answer: bytes
+    ) -> Idempotency | None:
+        if asked is None:
             return None
-        due = max((entry.delivery.due_at for entry in submission.entries), default=self._clock())
+        due = max((entry.delivery.due_at for entry in entries), default=self._clock())
         return Idempotency(
-            scope=_scope(submission.key),
+            scope=_scope(key),
             key=asked.key,
             fingerprint=asked.fingerprint,
             answer=answer,
@@ -218,11 +192,10 @@ class Intake:
         )
 
     async def preview(self, message: Message, *, key: Key | None = None) -> Entry:
-        """What would be sent. It counts against the rate. Raises what `admit` raises."""
+        """What would be sent. It counts against the rate. Raises what `submit` raises."""
         self.charge(key, cost(message))
-        (admitted,) = await self._all_admitted((message,), key, "", "")
-        if isinstance(admitted, Rejected):
-            raise admitted
+        (admitted,) = await self._all_admitted((message,), key=key, strict=True)
+        assert isinstance(admitted, Admitted)  # noqa: S101  else it was raised
         return admitted.entry
 
     def charge(self, key: Key | None, n: int = 1) -> None:
@@ -234,7 +207,7 @@ class Intake:
         """What is left of the key's rate; takes nothing."""
         return self._limits.take(key.name, rate=key.rate, daily=key.daily, n=0)
 
-    def _require_room(self, count: int) -> None:
+    def _require_space(self, count: int) -> None:
         if self.draining:
             raise Draining("the service is stopping", retry_after=10)
         surplus = self._figures.waiting + count - self._most
@@ -249,11 +222,16 @@ class Intake:
     async def _all_admitted(
         self,
         messages: Sequence[Message | Rejected],
+        *,
         key: Key | None,
-        traceparent: str,
-        by: str,
+        strict: bool,
+        traceparent: str = "",
+        by: str = "",
     ) -> list[Admitted | Rejected]:
-        """In turns with whatever else the loop has to do."""
+        """
+        Admit the messages, in turns with whatever else the loop has to do. Raises what `submit`
+        raises for messages that cannot be sent.
+        """
         now = self._clock()
         admitted: list[Admitted | Rejected] = []
         turn = Turn()
@@ -263,6 +241,7 @@ class Intake:
             if isinstance(message, Rejected):
                 admitted.append(message)
                 continue
+            load = weight(message) if isinstance(message, Email) else TEXT_MESSAGE
             admit = partial(
                 self._admission.admit,
                 message,
@@ -273,21 +252,16 @@ class Intake:
                 by=by,
             )
             try:
-                if message.template is None and _load(message) <= HEAVY:
+                if message.template is None and load <= HEAVY:
                     admitted.append(admit())
                 else:
                     admitted.append(await self._threads.run(_scope(key), admit))
             except Rejected as error:
                 admitted.append(error.bare())
+        refused = [each for each in admitted if isinstance(each, Rejected)]
+        if strict and refused:
+            raise refused[0] if len(messages) == 1 else _together(admitted)
         return admitted
-
-
-def _load(message: Message) -> int:
-    """An estimate of the work of composing a message, in octets to go through."""
-    if not isinstance(message, Email):
-        return TEXT_MESSAGE
-    crowd = len(message.to) + len(message.cc) + len(message.bcc)
-    return MESSAGE + weight(message) + crowd * RECIPIENT
 
 
 class Toll:
@@ -321,9 +295,23 @@ class Toll:
             raise Forbidden(verdict.reason)
 
 
+def _random_digits() -> Iterator[str]:
+    """
+    Ten random octets at a time, as digits. To ask the system for each ID costs ten times as much,
+    because that gives up the interpreter's lock, and the journal's threads take it.
+    """
+    while True:
+        drawn = os.urandom(ID_OCTETS * 256).hex()
+        for at in range(0, len(drawn), 2 * ID_OCTETS):
+            yield drawn[at : at + 2 * ID_OCTETS]
+
+
+_random = _random_digits()
+
+
 def new_id(now: datetime) -> str:
     """A public id that sorts by time and cannot be guessed."""
-    return f"{int(now.timestamp() * 1000):012x}{os.urandom(10).hex()}"
+    return f"{int(now.timestamp() * 1000):012x}{next(_random)}"
 
 
 def _scope(key: Key | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from notifier.deliveries import KEPT_FIRST, Delivery, Priority, Route, Status
+from notifier.deliveries import KEPT_FIRST, WAITING, Delivery, Priority, Route, Status
 from notifier.journal import Minute
 
 Value: TypeAlias = str | int | bytes | None
@@ -57,7 +57,7 @@ def known_status(status: str) -> Status | None:
 def changing(delivery: Delivery) -> tuple[Value, ...]:
     """The values of CHANGING."""
     status = delivery.status
-    waits = status.waiting
+    waits = status in WAITING
     finished_at = delivery.finished_at
     return (
         status.value,
@@ -67,7 +67,7 @@ def changing(delivery: Delivery) -> tuple[Value, ...]:
         (delivery.collapse_key or None) if waits else None,
         None if finished_at is None else micros(finished_at),
         micros(delivery.held_at) if status is Status.HELD else None,
-        encode(delivery),
+        _encode(delivery if len(delivery.attempts) < 2 else _silenced(delivery)),
     )
 
 
@@ -86,7 +86,8 @@ def lasting(delivery: Delivery) -> tuple[str, str, str, int, str, int]:
 def terms(delivery: Delivery) -> set[str]:
     """The exact values by which the delivery can be found, each with its filter's name in front."""
     found = {f"to:{recipient.address.lower()}" for recipient in delivery.recipients}
-    found.update(f"tag:{tag}" for tag in delivery.tags)
+    if delivery.tags:
+        found.update(f"tag:{tag}" for tag in delivery.tags)
     if delivery.user_id:
         found.add(f"user_id:{delivery.user_id}")
     if delivery.reference:
@@ -94,13 +95,13 @@ def terms(delivery: Delivery) -> set[str]:
     return found
 
 
-def encode(delivery: Delivery) -> bytes:
-    """The record of a delivery."""
-    if len(delivery.attempts) > 1 and any(each.conversation for each in delivery.attempts[1:]):
-        first, *others = delivery.attempts
-        silent = (replace(each, conversation=()) if each.conversation else each for each in others)
-        delivery = replace(delivery, attempts=(first, *silent))
-    return _encode(delivery)
+def _silenced(delivery: Delivery) -> Delivery:
+    """As the record has it: what was said in later attempts has rows of its own."""
+    if not any(each.conversation for each in delivery.attempts[1:]):
+        return delivery
+    first, *others = delivery.attempts
+    silent = (replace(each, conversation=()) if each.conversation else each for each in others)
+    return replace(delivery, attempts=(first, *silent))
 
 
 def decode(status: str, record: bytes) -> Delivery:

@@ -69,12 +69,8 @@ class Keys:
 
     def _put(self, keys: tuple[Key, ...]) -> None:
         self._keys = keys
+        self.configured = bool(keys)  # also where they open nothing any more
         self._by_id = {key.id: (key, bytes.fromhex(key.sha256)) for key in keys}
-
-    @property
-    def configured(self) -> bool:
-        """Whether there is any key, even one that is revoked or expired."""
-        return bool(self._keys)
 
     def require(self) -> None:
         """

@@ -70,6 +70,6 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
     )
     pages.describe(app.routes)
     # Litestar's middleware runs where a route was found. These two also see all other requests.
-    hosts = AllowedHosts(app.asgi_handler, service.settings, keyless=lambda: authentication.keyless)
+    hosts = AllowedHosts(app.asgi_handler, service.settings, keyless=authentication.keyless)
     app.asgi_handler = CountedRequests(hosts, requests)
     return app

@@ -17,10 +17,10 @@ from notifier.keys import Key, KeyScope
 from notifier.service import Notifier
 from notifier.settings import Settings
 from notifier.web.bodies import AnyRequest
-from notifier.web.origins import SAFE, address_of, is_secure, refuse_foreign
+from notifier.web.origins import KEYLESS, SAFE, address_of, is_secure, refuse_foreign
 from notifier.web.parameters import read_id
 from notifier.web.problems import WrongKey
-from notifier.web.routes import STREAM, Access, access_to
+from notifier.web.routes import ACCESS, STREAM, Access, access_to
 from notifier.web.sse import Watch, until
 
 KEY, BY = "notifier_key", "notifier_by"  # in the request's state
@@ -128,8 +128,8 @@ class Authentication:
 
         def authenticated(scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
             handler = scope["route_handler"]
-            access = access_to(handler, scope["method"])
-            if handler.opt.get(STREAM) or not (access.scope is None or self.keyless):
+            access = handler.opt.get(ACCESS) or access_to(handler, scope["method"])
+            if handler.opt.get(STREAM) or not (access.scope is None or scope["state"][KEYLESS]):
                 return self._admit(app, access, scope, receive, send)
             if scope["method"] not in SAFE:
                 # An act that needs no key even where there are keys is done by browsers alone.
@@ -138,7 +138,6 @@ class Authentication:
 
         return authenticated
 
-    @property
     def keyless(self) -> bool:
         """Whether anybody may call, because there is no key."""
         self._keys.reload_if_changed()
@@ -149,8 +148,8 @@ class Authentication:
     ) -> None:
         """Call the handler with the caller's key. Raises Unauthorized, Forbidden, NotOwn."""
         stream = scope["route_handler"].opt.get(STREAM)
-        if stream and self.keyless:
-            with self._watch.over(ANONYMOUS, lambda: self.keyless) as ended:
+        if stream and scope["state"][KEYLESS]:
+            with self._watch.over(ANONYMOUS, self.keyless) as ended:
                 return await app(scope, until(ended, receive), send)
         key, token = await self._let_in(Request(scope), access)
         if stream:
@@ -184,7 +183,7 @@ class Authentication:
 
     async def visitor(self, request: AnyRequest) -> Visitor:
         """Who asks for a page that is open to everybody."""
-        if self.keyless:
+        if request.scope["state"][KEYLESS]:
             return Visitor(needs_key=False)
         if presented := _presented(request):
             return Visitor(needs_key=True, key=self._keys.authenticate(presented, self._clock()))

@@ -1,15 +1,36 @@
-"""Take a request's body, and make a value of it or say what is wrong with it."""
+"""
+Take a request's body, and make a value of it or say what is wrong with it. RFC 8259.
+
+What a body takes of time and memory follows from its size: an array that may have 50 elements is
+not built with two million of them to be refused afterwards.
+"""
 
 import re
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 from litestar import Request
 from litestar.exceptions import HTTPException
+from msgspec import NODEFAULT, Raw, Struct
+from msgspec.structs import fields
 
 from notifier.errors import Fault, InvalidMessage, pointer_step
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
 AnyRequest: TypeAlias = Request[Any, Any, Any]  # users, auth and state are not Litestar's here
 
 # What callers may fill freely comes back in answers and goes through databases: what some of
@@ -17,6 +38,14 @@ AnyRequest: TypeAlias = Request[Any, Any, Any]  # users, auth and state are not 
 DEEPEST = 16
 BOM = b"\xef\xbb\xbf"  # editors write it; it may be passed over, RFC 8259, section 8.1
 LARGEST_INTEGER = 2**63
+
+SCANNED = 32 * 1024  # octets: in a body up to this no field can be too large
+LARGEST_FIELD = 256 * 1024  # octets of JSON, of a field that is not said to be large
+LARGEST_TAG = 64
+
+TAG = "tag_"  # what a tag is called as a field
+
+_NULL = "got `null`"
 
 _PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`\Z")
 _FIELD = re.compile(
@@ -60,7 +89,7 @@ async def _read_on(request: AnyRequest, message: Any, limit: int) -> bytes:
         message = await request.receive()
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | Raw) -> T:
     """The value of a body. Raises InvalidMessage where JSON is not as it should be; 400."""
     try:
         return decoder.decode(body)
@@ -135,3 +164,155 @@ def _require_json(content_type: bytes) -> None:
 
 def _too_large(limit: int) -> HTTPException:
     return HTTPException(status_code=413, detail=f"the body must not be larger than {limit} bytes")
+
+
+class BodyDecoder(Generic[S]):
+    """
+    Decodes bodies of one kind. `null` for an optional field counts as leaving it out. `sizes`
+    says how many octets of JSON a field may have, None as many as the body, where that is not
+    LARGEST_FIELD.
+    """
+
+    def __init__(self, kind: type[S], *, sizes: Mapping[str, int | None] | None = None) -> None:
+        self.schema = nullable(kind, tagged=True)  # for the document
+        self._kind = kind
+        self._decoder = msgspec.json.Decoder(kind)
+        self._lenient = msgspec.json.Decoder(nullable(kind, tagged=False))
+        self._sizes: dict[str, int | None] = dict.fromkeys(
+            kind.__struct_encode_fields__, LARGEST_FIELD
+        )
+        self._sizes.update(sizes or {})
+        if tag := kind.__struct_config__.tag_field:
+            self._sizes[tag] = LARGEST_TAG
+        self._scan = msgspec.json.Decoder(_scanned(kind))
+        self._arrays = {name: msgspec.json.Decoder(array_of(n)) for name, n in _arrays(kind)}
+
+    def decode(self, body: bytes | Raw) -> S:
+        """Raises InvalidMessage with the field that is wrong; 400 where it is no JSON."""
+        if len(body) > SCANNED:
+            self._require_sizes(body)
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            if _NULL not in str(error):
+                raise InvalidMessage(fault_of(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return decode(self._decoder, body)  # which says it in words
+        found: S = _without_nulls(decode(self._lenient, body), self._kind)
+        return found
+
+    def _require_sizes(self, body: bytes | Raw) -> None:
+        scanned = decode(self._scan, body)
+        found = zip(self._sizes.items(), scanned.__struct_fields__, strict=True)
+        faults = []
+        for (name, most), place in found:
+            given: Raw = getattr(scanned, place)
+            if most is not None and len(given) > most:
+                faults.append(
+                    Fault(f"/{name}", f"it must not be longer than {most:,} octets of JSON")
+                )
+            elif name in self._arrays:
+                faults += _too_many(self._arrays[name], given, name)
+        if faults:
+            raise InvalidMessage(*faults)
+
+
+def _too_many(decoder: msgspec.json.Decoder[Struct], given: Raw, name: str) -> Iterator[Fault]:
+    if len(given) > SCANNED:
+        try:
+            decoder.decode(given)
+        except msgspec.ValidationError as error:
+            yield Fault(f"/{name}", fault_of(error).message)
+
+
+@cache
+def nullable(kind: type[Struct], *, tagged: bool) -> type[Struct]:
+    """
+    The same Struct, in which each field that is not required may also be null. Its tag can be
+    null only where it is an ordinary field; `tagged` is for unions.
+    """
+    config = kind.__struct_config__
+    hints = get_type_hints(kind, include_extras=True)
+    found = []
+    for each in fields(kind):
+        hint = _with_nullable_parts(hints[each.name])
+        default = each.default
+        if default is NODEFAULT and each.default_factory is not NODEFAULT:
+            default = each.default_factory()
+        if default is not NODEFAULT:
+            hint = Union[hint, None]  # noqa: UP007  it is a value here
+        found.append((each.name, hint, msgspec.field(default=default, name=each.encode_name)))
+    if config.tag is not None and not tagged:
+        tag: Any = Literal.__getitem__(config.tag)
+        found.insert(0, (TAG, tag | None, msgspec.field(default=None, name=config.tag_field)))
+    made = msgspec.defstruct(
+        kind.__name__,
+        found,
+        module=kind.__module__,
+        tag_field=config.tag_field if tagged else None,
+        tag=config.tag if tagged else None,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=config.forbid_unknown_fields,
+        omit_defaults=config.omit_defaults,
+    )
+    made.__doc__ = kind.__doc__
+    return made
+
+
+def _with_nullable_parts(hint: Any) -> Any:
+    """The type, with each Struct in its tuples made nullable."""
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return nullable(hint, tagged=False)
+    if get_origin(hint) is Annotated:
+        inner, *metadata = get_args(hint)
+        return Annotated[(_with_nullable_parts(inner), *metadata)]
+    if get_origin(hint) is tuple:
+        return tuple.__class_getitem__(tuple(map(_with_nullable_parts, get_args(hint))))
+    return hint
+
+
+def _without_nulls(value: Any, kind: Any) -> Any:
+    """A nullable Struct as the Struct that it stands for."""
+    given = {}
+    hints = get_type_hints(kind)
+    for name in value.__struct_fields__:
+        inner = getattr(value, name)
+        if isinstance(inner, tuple) and inner and isinstance(inner[0], Struct):
+            inner = tuple(_without_nulls(each, get_args(hints[name])[0]) for each in inner)
+        if inner is not None and name != TAG:
+            given[name] = inner
+    return kind(**given)
+
+
+def _scanned(kind: type[Struct]) -> type[Struct]:
+    """A Struct that finds each field and builds none: what is not known is passed over."""
+    names = list(kind.__struct_encode_fields__)
+    if tag := kind.__struct_config__.tag_field:
+        names.append(tag)
+    # Not by their own names: `from` is none in Python.
+    found = [
+        (f"f{place}", Raw, msgspec.field(default=Raw(), name=name))
+        for place, name in enumerate(names)
+    ]
+    return msgspec.defstruct(f"{kind.__name__}Scanned", found)
+
+
+def _arrays(kind: type[Struct]) -> Iterator[tuple[str, int]]:
+    """Fields that are arrays, and how many elements each may have."""
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101  it is the Struct's own
+    for each in info.fields:
+        if isinstance(each.type, msgspec.inspect.VarTupleType) and each.type.max_length:
+            yield each.encode_name, each.type.max_length
+
+
+@cache
+def array_of(most: int) -> type[Struct]:
+    """An array that ends with an error at the first element too many, each element as it came."""
+    return msgspec.defstruct(
+        "Array",
+        [(f"e{place}", Raw, Raw()) for place in range(most)],
+        array_like=True,
+        forbid_unknown_fields=True,
+    )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar import Request
@@ -92,9 +92,13 @@ class BodyMemory:
         """Litestar calls it once for each route, and what it returns for each request."""
 
         def bounded(scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
-            if scope["method"] != "POST" or _is_small(scope["headers"]):
-                return app(scope, receive, send)
-            return self._reserve(app, scope, receive, send)
+            if scope["method"] == "POST":
+                for name, value in scope["headers"]:
+                    if name == b"content-length" and value.isdigit() and int(value) <= SMALL:
+                        break
+                    if name in (b"content-length", b"transfer-encoding"):
+                        return self._reserve(app, scope, receive, send)
+            return app(scope, receive, send)
 
         return bounded
 
@@ -179,13 +183,3 @@ class BodyMemory:
         line.remove(place)
         if not line:
             del self._waiting[place.caller]
-
-
-def _is_small(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether only a small body can come."""
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit():
-            return int(value) <= SMALL
-        if name == b"transfer-encoding":
-            return False
-    return True

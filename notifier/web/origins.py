@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ from notifier.web.responses import BytesResponse, encode
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # Orchestrators call these by an address or a name of their own. They tell a stranger nothing.
 PROBES = frozenset({"/livez", "/readyz"})
+KEYLESS = "notifier_keyless"  # in the request's state: whether anybody may call
+HOSTS = 256  # values of `Host` of which is remembered whether they are allowed
 _PORTS = {"http": ":80", "https": ":443"}
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\s:/@\[\]]{1,255})(?::[0-9]{0,5})?")
 
@@ -40,16 +43,20 @@ class AllowedHosts:
         self._anywhere = settings.anonymous == "anywhere"
         named = {"localhost", settings.host.lower(), *settings.allowed_hosts}
         self._names = frozenset(name.strip("[]") for name in named)
+        self._allows = lru_cache(maxsize=HOSTS)(self._judge)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP and self._keyless():
-            host = _host(scope["headers"])
-            if not self._allows(host) and scope["path"].rstrip("/") not in PROBES:
-                await _refusal(scope, host)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == ScopeType.HTTP:
+            keyless = scope.setdefault("state", {})[KEYLESS] = self._keyless()
+            if keyless:
+                given = [value for name, value in scope["headers"] if name == b"host"]
+                host = given[0] if len(given) == 1 else b""
+                if not self._allows(host) and scope["path"].rstrip("/") not in PROBES:
+                    return _refusal(scope, name_in(host))(scope, receive, send)
+        return self._app(scope, receive, send)
 
-    def _allows(self, host: str) -> bool:
+    def _judge(self, given: bytes) -> bool:
+        host = name_in(given)
         if host in self._names:
             return True
         try:
@@ -60,12 +67,9 @@ class AllowedHosts:
         return address.is_loopback or self._anywhere
 
 
-def _host(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The name in `Host`, in lower case and without the port; empty: none, or more than one."""
-    given = [value for name, value in headers if name == b"host"]
-    if len(given) != 1:
-        return ""
-    match = _HOST.fullmatch(given[0].decode("latin-1").lower())
+def name_in(host: bytes) -> str:
+    """The name in a `Host`, in lower case and without the port; empty: it has none."""
+    match = _HOST.fullmatch(host.decode("latin-1").lower())
     return match[1].strip("[]").rstrip(".") if match else ""
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from notifier.compose import compose, is_html, weight
-from notifier.compose.mail import HTML_WEIGHT
+from notifier.compose.mail import HTML_WEIGHT, MAIL_WEIGHT, RECIPIENT_WEIGHT
 from notifier.compose.plaintext import HTML_CHARACTERS, text_of
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Attachment, Email
@@ -669,22 +669,27 @@ def test_a_subject_has_no_controls(code):
     assert f"U+{code:04X}" in faults(subject=f"a{chr(code)}b")["/subject"]
 
 
+EMPTY = MAIL_WEIGHT + RECIPIENT_WEIGHT
+
+
 def test_weight():
     """The octets to be gone through are about those of text and files."""
     message = Email(to=("b@x.test",), text="12", html="345", attachments=(file(content=b"6789"),))
-    assert weight(message) == 9
-    assert weight(Email(to=("b@x.test",))) == 0
-    assert weight(Email(to=("b@x.test",), headers={"X-A": "12", "X-B": "3"})) == 3
+    assert weight(message) == EMPTY + 9
+    assert weight(Email(to=("b@x.test",))) == EMPTY
+    assert weight(Email(to=("b@x.test",), headers={"X-A": "12", "X-B": "3"})) == EMPTY + 3
+    two = Email(to=("b@x.test",), bcc=("c@x.test",))
+    assert weight(two) == EMPTY + RECIPIENT_WEIGHT
 
 
 def test_html_weighs_more_where_a_text_is_made_of_it():
     """That takes several times as long as to send it, up to where no more of it is read."""
     alone = Email(to=("b@x.test",), html="x" * 1000)
-    assert weight(alone) == 1000 * (1 + HTML_WEIGHT)
+    assert weight(alone) == EMPTY + 1000 * (1 + HTML_WEIGHT)
     assert weight(Email(to=("b@x.test",), html="x" * 1000, text="")) == weight(alone)
-    assert weight(Email(to=("b@x.test",), html="x" * 1000, text="y")) == 1001
+    assert weight(Email(to=("b@x.test",), html="x" * 1000, text="y")) == EMPTY + 1001
     large = Email(to=("b@x.test",), html="x" * (HTML_CHARACTERS + 1000))
-    assert weight(large) == HTML_CHARACTERS * (1 + HTML_WEIGHT) + 1000
+    assert weight(large) == EMPTY + HTML_CHARACTERS * (1 + HTML_WEIGHT) + 1000
 
 
 def test_a_fault_is_told_in_words():

@@ -454,7 +454,7 @@ async def test_errors_of_the_service_are_sorted_by_their_meaning(web, monkeypatc
         async def fail(*args, error=error, **kwargs):
             raise error
 
-        monkeypatch.setattr(service, "admit", fail)
+        monkeypatch.setattr(service, "submit", fail)
         answer = await client.post("/v1/messages", json=LETTER)
         problem_of(answer, status)
         assert answer.headers["retry-after"] == str(error.retry_after)

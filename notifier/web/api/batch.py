@@ -6,18 +6,18 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from notifier.deliveries import Delivery
-from notifier.errors import InvalidMessage, Rejected
+from notifier.errors import Rejected
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.message_json import Batch, read_batch
 from notifier.web.api.messages import TAG
 from notifier.web.api.resources import MessageResource, resource
-from notifier.web.bodies import AnyRequest, read_json
-from notifier.web.idempotency import IDEMPOTENCY, REPLAY, read_idempotency, submit
+from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadHeader, Problem, problem_of
 from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
+from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions
 
 STRICT, PERMISSIVE = b"strict", b"permissive"
 VALIDATION = {
@@ -53,46 +53,28 @@ class Batches:
     """/v1/messages/batch."""
 
     def __init__(self, service: Notifier) -> None:
-        self._service = service
-        self._limit = service.settings.max_body
+        self._submissions = Submissions(service)
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [post("/v1/messages/batch", self.send, SEND, SEND_BATCH)]
 
     async def send(self, request: AnyRequest) -> BytesResponse:
         """When the answer arrives, every accepted message is on disk."""
-        headers = dict(request.scope["headers"])
-        body = await read_json(request, headers, limit=self._limit)
         read_query(request, Nothing)
-        strict = _strict(headers)
-        variant = b"" if strict else PERMISSIVE
-        messages = read_batch(body)
-        try:
-            submitted = await submit(
-                self._service,
-                request,
-                headers,
-                messages,
-                idempotency=read_idempotency(request, headers, body, variant=variant),
-                render=_all if strict else _each,
-                strict=strict,
-            )
-        except InvalidMessage as error:
-            # Where there is only one message its faults come without its position.
-            raise _first(error) if len(messages) == 1 else error from None
-        status = 202 if strict else 207
-        return BytesResponse(submitted.body, status=status, headers=submitted.headers)
+        if _strict(request):
+            submitted = await self._submissions.take(request, read_batch, _all)
+            return BytesResponse(submitted.body, status=202, headers=submitted.headers)
+        submitted = await self._submissions.take(
+            request, read_batch, _each, strict=False, variant=PERMISSIVE
+        )
+        return BytesResponse(submitted.body, status=207, headers=submitted.headers)
 
 
-def _strict(headers: dict[bytes, bytes]) -> bool:
-    given = headers.get(b"x-batch-validation", STRICT).lower()
+def _strict(request: AnyRequest) -> bool:
+    given = dict(request.scope["headers"]).get(b"x-batch-validation", STRICT).lower()
     if given not in {STRICT, PERMISSIVE}:
         raise BadHeader("X-Batch-Validation", "must be `strict` or `permissive`")
     return given == STRICT
-
-
-def _first(error: InvalidMessage) -> InvalidMessage:
-    return InvalidMessage(*(fault.within(0) for fault in error.faults))
 
 
 def _all(results: Sequence[Delivery | Rejected]) -> bytes:

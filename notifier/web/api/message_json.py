@@ -1,6 +1,6 @@
 """The shapes of a message in JSON, told apart by its `channel`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, overload
 
 import msgspec
@@ -8,8 +8,7 @@ from msgspec import Meta, Struct
 
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Email, Message, Sms
-from notifier.web.bodies import check_free, decode
-from notifier.web.decoding import BodyDecoder, array_of
+from notifier.web.bodies import BodyDecoder, array_of, check_free, decode
 
 MOST = 1000  # messages in a batch
 
@@ -38,12 +37,21 @@ Batch: Any = Annotated[list[AnyMessage], Meta(min_length=1, max_length=MOST)]
 
 def read_message(body: bytes | msgspec.Raw) -> Message:
     """One message. Raises InvalidMessage where it is not as it should be; 400."""
-    message = _read(body)
+    message: Message
+    try:
+        message = _email.decode(body)
+    except InvalidMessage as error:
+        message = _otherwise(body, error)
     if message.metadata:
         check_free("/metadata", message.metadata, most=METADATA_VALUES)
     if message.data:
         check_free("/data", message.data, most=DATA_VALUES)
     return message
+
+
+def read_one(body: bytes) -> tuple[Sequence[Message], Mapping[str, str]]:
+    """The one message of a body. Raises as `read_message`."""
+    return (read_message(body),), {}
 
 
 class Unread(Sequence[Message | InvalidMessage]):
@@ -71,25 +79,26 @@ class Unread(Sequence[Message | InvalidMessage]):
             return error.bare()
 
 
-def read_batch(body: bytes) -> Unread:
-    """Raises InvalidMessage where it is no array of messages, or has none or too many; 400."""
+def read_batch(body: bytes) -> tuple[Unread, Mapping[str, str]]:
+    """
+    The messages of a body, and where the faults of a single one stand: those of several have its
+    place already. Raises InvalidMessage where it is no array of messages, or has none or too
+    many; 400.
+    """
     found = decode(_batch, body)
     messages = [raw for name in found.__struct_fields__ if (raw := getattr(found, name)) != _NONE]
     if not messages:
         raise InvalidMessage(Fault("", "must hold at least one message"))
-    return Unread(messages)
+    return Unread(messages), {"": "/0"} if len(messages) == 1 else {}
 
 
-def _read(body: bytes | msgspec.Raw) -> Message:
-    try:
-        return _email.decode(body)
-    except InvalidMessage:
-        # What is wrong with it may be that it is no email.
-        match _channel_of(body):
-            case b'"sms"':
-                return _sms.decode(body)
-            case b'"email"' | b"null":
-                raise
+def _otherwise(body: bytes | msgspec.Raw, error: InvalidMessage) -> Message:
+    """What is wrong with it may be that it is no email. Raises InvalidMessage."""
+    match _channel_of(body):
+        case b'"sms"':
+            return _sms.decode(body)
+        case b'"email"' | b"null":
+            raise error
     raise InvalidMessage(Fault("/channel", "must be `email` or `sms`"))
 
 

@@ -6,15 +6,14 @@ from litestar.handlers import HTTPRouteHandler
 
 from notifier.deliveries import Delivery, Status
 from notifier.errors import MessageNotFound, Rejected
-from notifier.messages import Message, Sms
+from notifier.messages import Sms
 from notifier.service import Notifier
 from notifier.web.api import examples
-from notifier.web.api.message_json import AnyMessage, read_message
+from notifier.web.api.message_json import AnyMessage, read_one
 from notifier.web.api.queries import MessageQuery, SendQuery, ShowQuery
 from notifier.web.api.resources import MessageList, MessageResource, render, resource
 from notifier.web.auth import by_of, caller_of, key_of, narrowed
 from notifier.web.bodies import AnyRequest, read_json
-from notifier.web.idempotency import IDEMPOTENCY, REPLAY, id_of, read_idempotency, submit
 from notifier.web.parameters import PREFER, read_id, read_query, read_wait
 from notifier.web.responses import BytesResponse
 from notifier.web.routes import (
@@ -27,6 +26,7 @@ from notifier.web.routes import (
     options,
     post,
 )
+from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions
 
 TAG = "messages"
 ENTITY = 2  # the first header fields of a response: content type and length
@@ -37,6 +37,7 @@ class Messages:
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
+        self._submissions = Submissions(service)
         self._limit = service.settings.max_body
         self._longest_wait = service.settings.wait_limit
         self._base = f"{service.settings.public_path}/v1/messages/".encode()
@@ -62,30 +63,21 @@ class Messages:
     async def send(self, request: AnyRequest) -> BytesResponse:
         """When the answer arrives, the message is on disk and the service sends it."""
         scope = request.scope
-        headers = dict(scope["headers"])
-        body = await read_json(request, headers, limit=self._limit)
-        dry_run = scope["query_string"] and read_query(request, SendQuery).dry_run
-        idempotency = read_idempotency(request, headers, body)
-        messages = [read_message(body)]
-        del body
-        if dry_run:
-            return await self._preview(request, messages[0])
-        submitted = await submit(
-            self._service,
-            request,
-            headers,
-            (messages.pop(),),
-            idempotency=idempotency,
-            render=_single,
-        )
-        id = id_of(submitted)
+        if scope["query_string"] and read_query(request, SendQuery).dry_run:
+            return await self._preview(request)
+        submitted = await self._submissions.take(request, read_one, _single)
+        id = submitted.id
         location = (b"location", self._base + id.encode())
         accepted = BytesResponse(submitted.body, status=202, headers=[location, *submitted.headers])
-        if b"prefer" in headers and (wait := read_wait(scope["headers"], most=self._longest_wait)):
+        if b"prefer" in submitted.given and (
+            wait := read_wait(scope["headers"], most=self._longest_wait)
+        ):
             return await self._final(id, wait, accepted)
         return accepted
 
-    async def _preview(self, request: AnyRequest, message: Message) -> BytesResponse:
+    async def _preview(self, request: AnyRequest) -> BytesResponse:
+        headers = dict(request.scope["headers"])
+        (message,), _ = read_one(await read_json(request, headers, limit=self._limit))
         entry = await self._service.preview(message, key=key_of(request))
         return source(entry.content, text=isinstance(message, Sms))
 
@@ -139,7 +131,7 @@ class Messages:
 
 def _single(results: Sequence[Delivery | Rejected]) -> bytes:
     (delivery,) = results
-    return b"" if isinstance(delivery, Rejected) else render(delivery)
+    return render(delivery) if isinstance(delivery, Delivery) else b""
 
 
 def progress(delivery: Delivery) -> tuple[Status, int]:

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct, field
 
 from notifier.attempts import Attempt, Stage
 from notifier.deliveries import KEPT_FIRST, Delivery, Status
-from notifier.recipients import Recipient, RecipientStatus
+from notifier.recipients import RecipientStatus
 from notifier.web.responses import encode
 
 
@@ -111,7 +111,9 @@ def resource(delivery: Delivery) -> MessageResource:
         channel="sms" if delivery.channel == "sms" else "email",
         subject=delivery.subject,
         sender=delivery.sender,
-        recipients=tuple(map(_recipient, delivery.recipients)),
+        recipients=tuple(
+            [RecipientResource(r.address, r.status, r.code, r.reply) for r in delivery.recipients]
+        ),
         attempts=tuple(map(_attempt, delivery.attempts)),
         uncertain=delivery.uncertain,
         partial=delivery.partial,
@@ -135,10 +137,6 @@ def resource(delivery: Delivery) -> MessageResource:
 def render(delivery: Delivery) -> bytes:
     """The resource as JSON."""
     return encode(resource(delivery))
-
-
-def _recipient(recipient: Recipient) -> RecipientResource:
-    return RecipientResource(recipient.address, recipient.status, recipient.code, recipient.reply)
 
 
 def _attempt(attempt: Attempt) -> AttemptResource:

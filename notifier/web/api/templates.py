@@ -12,8 +12,7 @@ from notifier.templates import Listed, Preview
 from notifier.web.api import examples
 from notifier.web.api.message_json import DATA, DATA_VALUES
 from notifier.web.auth import caller_of, key_of
-from notifier.web.bodies import AnyRequest, check_free, read_json
-from notifier.web.decoding import BodyDecoder
+from notifier.web.bodies import AnyRequest, BodyDecoder, check_free, read_json
 from notifier.web.parameters import Nothing, read_query
 from notifier.web.routes import READ_OWN, SEND, DocumentedAnswer, Operation, get, post
 

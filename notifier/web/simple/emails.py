@@ -3,7 +3,7 @@
 into messages of the API. Unknown fields are ignored, as that service did.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeAlias
 
 from litestar.handlers import HTTPRouteHandler
@@ -11,25 +11,15 @@ from msgspec import Meta, Struct
 
 from notifier.compose import is_html
 from notifier.deliveries import Delivery, Status
-from notifier.errors import Fault, InvalidMessage, MessageNotFound, Rejected
+from notifier.errors import MessageNotFound, Rejected
 from notifier.messages import Body, Email, Line, Mailbox
 from notifier.service import Notifier
 from notifier.web.api import examples
-from notifier.web.auth import caller_of
-from notifier.web.bodies import AnyRequest, read_json
-from notifier.web.body_memory import SMALL
-from notifier.web.decoding import BodyDecoder
-from notifier.web.idempotency import (
-    IDEMPOTENCY,
-    REPLAY,
-    Submitted,
-    id_of,
-    read_idempotency,
-    submit,
-)
+from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.problems import NotSent
 from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
+from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions
 
 # As Mailbox. Its pattern is left to `compose`, which refuses more: msgspec 0.22 corrupts the heap
 # where a string with a pattern and an array are alternatives.
@@ -72,9 +62,16 @@ class SimpleAnswer(Struct, frozen=True):
 
 
 # The caller's names for our fields.
-_NAMES = {"to": "email_to", "from": "email_from", "text": "message", "html": "message"}
+_NAMES = {"/to": "/email_to", "/from": "/email_from", "/text": "/message", "/html": "/message"}
 
 _decoder = BodyDecoder(SimpleEmail, sizes={"message": None})
+
+
+def _read(body: bytes) -> tuple[Sequence[Email], Mapping[str, str]]:
+    given = _decoder.decode(body)
+    # The one address is a list only for us.
+    alone = {"/to/0": "/email_to"} if isinstance(given.email_to, str) else {}
+    return (given.email(),), alone | _NAMES
 
 
 TAG = "simple"
@@ -85,7 +82,7 @@ class Emails:
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
-        self._limit = service.settings.max_body
+        self._submissions = Submissions(service)
         self._longest_wait = service.settings.wait_limit
 
     def routes(self) -> list[HTTPRouteHandler]:
@@ -96,7 +93,7 @@ class Emails:
 
     async def send(self, request: AnyRequest) -> BytesResponse:
         """When the answer arrives, the message is on disk. It is sent in order of arrival."""
-        submitted = await self._submit(request)
+        submitted = await self._submissions.take(request, _read, accepted, threaded=True)
         return BytesResponse(submitted.body, status=202, headers=submitted.headers)
 
     async def send_and_wait(self, request: AnyRequest) -> BytesResponse:
@@ -104,9 +101,9 @@ class Emails:
         If the relay does not answer in time, the message stays queued, as with /send-email/.
         A repeated request waits as well, for the message of the first one.
         """
-        submitted = await self._submit(request)
+        submitted = await self._submissions.take(request, _read, accepted, threaded=True)
         try:
-            delivery = await self._service.outcome(id_of(submitted), timeout=self._longest_wait)
+            delivery = await self._service.outcome(submitted.id, timeout=self._longest_wait)
         except MessageNotFound:  # the request was a repeated one, and its message is pruned
             return BytesResponse(submitted.body, status=202, headers=submitted.headers)
         reply = last_reply(delivery)
@@ -120,28 +117,6 @@ class Emails:
                 replayed=submitted.replayed,
             )
         return BytesResponse(encode(as_it_is(delivery)), status=202, headers=submitted.headers)
-
-    async def _submit(self, request: AnyRequest) -> Submitted:
-        headers = dict(request.scope["headers"])
-        body = await read_json(request, headers, limit=self._limit)
-        message = _decoder.decode(body)
-        large = len(message.message) > SMALL
-        if large:
-            email = await self._service.threads.run(caller_of(request), message.email)
-        else:
-            email = message.email()
-        try:
-            return await submit(
-                self._service,
-                request,
-                headers,
-                (email,),
-                idempotency=read_idempotency(request, headers, body),
-                render=accepted,
-            )
-        except InvalidMessage as error:
-            one = isinstance(message.email_to, str)
-            raise renamed(error, _NAMES, single=("to",) if one else ()) from None
 
 
 def last_reply(delivery: Delivery) -> str:
@@ -163,18 +138,6 @@ def accepted(results: Sequence[Delivery | Rejected]) -> bytes:
     """The answer that says that the one message is on disk."""
     (delivery,) = results
     return b"" if isinstance(delivery, Rejected) else encode(as_it_is(delivery))
-
-
-def renamed(
-    error: InvalidMessage, names: Mapping[str, str], *, single: Collection[str] = ()
-) -> InvalidMessage:
-    """The faults under the caller's field names; `single` are fields that are lists only for us."""
-    faults = []
-    for fault in error.faults:
-        field, _, rest = fault.pointer.removeprefix("/").partition("/")
-        steps = [names.get(field, field), *([rest] if rest and field not in single else [])]
-        faults.append(Fault("/" + "/".join(steps), fault.message))
-    return InvalidMessage(*faults)
 
 
 QUEUED = DocumentedAnswer(

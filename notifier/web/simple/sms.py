@@ -1,20 +1,19 @@
 """/send-sms/, as clients of the replaced service call it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from notifier.errors import InvalidMessage
 from notifier.messages import NO_CONTROLS, Sms
 from notifier.service import Notifier
 from notifier.web.api import examples
-from notifier.web.bodies import AnyRequest, read_json
-from notifier.web.decoding import BodyDecoder
-from notifier.web.idempotency import IDEMPOTENCY, read_idempotency, submit
+from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.responses import BytesResponse
 from notifier.web.routes import SEND, Operation, post
-from notifier.web.simple.emails import QUEUED, TAG, UserId, accepted, renamed
+from notifier.web.simple.emails import QUEUED, TAG, UserId, accepted
+from notifier.web.submissions import IDEMPOTENCY, Submissions
 
 # /v1/messages says in the same words what is wrong with them.
 Number = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])", max_length=64)]
@@ -28,7 +27,7 @@ Provider = Annotated[
 ]
 Text = Annotated[str, Meta(pattern=r"^[^\x00]*(?![\s\S])", max_length=1600)]
 
-_NAMES = {"to": "phone_number", "carrier": "provider", "text": "message"}
+_NAMES = {"/to": "/phone_number", "/carrier": "/provider", "/text": "/message"}
 
 
 class SimpleSms(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,12 +50,15 @@ class SimpleSms(Struct, frozen=True, kw_only=True, omit_defaults=True):
 _decoder = BodyDecoder(SimpleSms)
 
 
+def _read(body: bytes) -> tuple[Sequence[Sms], Mapping[str, str]]:
+    return (_decoder.decode(body).sms(),), _NAMES
+
+
 class TextMessages:
     """/send-sms/."""
 
     def __init__(self, service: Notifier) -> None:
-        self._service = service
-        self._limit = service.settings.max_body
+        self._submissions = Submissions(service)
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [post("/send-sms", self.send, SEND, SEND_SMS)]
@@ -66,20 +68,7 @@ class TextMessages:
         When the answer arrives, the message is on disk. If the gateway of the carrier is dead,
         the message is refused, and the answer says since when.
         """
-        headers = dict(request.scope["headers"])
-        body = await read_json(request, headers, limit=self._limit)
-        message = _decoder.decode(body).sms()
-        try:
-            submitted = await submit(
-                self._service,
-                request,
-                headers,
-                (message,),
-                idempotency=read_idempotency(request, headers, body),
-                render=accepted,
-            )
-        except InvalidMessage as error:
-            raise renamed(error, _NAMES) from None
+        submitted = await self._submissions.take(request, _read, accepted)
         return BytesResponse(submitted.body, status=202, headers=submitted.headers)
 
 

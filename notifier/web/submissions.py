@@ -1,0 +1,154 @@
+"""
+Have the messages of a request sent: read its body, hand in what it holds, and answer a repeated
+request once, as `Idempotency-Key` asks for.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from notifier.deliveries import Delivery
+from notifier.errors import Fault, InvalidMessage, Rejected
+from notifier.messages import Message
+from notifier.service import IdempotencyKey, Notifier, Render
+from notifier.web.auth import caller_of, key_of, session_of
+from notifier.web.bodies import AnyRequest, read_json
+from notifier.web.body_memory import SMALL
+from notifier.web.parameters import read_traceparent
+from notifier.web.problems import BadHeader
+
+# Makes messages of a body. Also what the caller calls their fields, where that is not what we
+# call them: JSON pointers by ours, the longer ones first.
+Read: TypeAlias = Callable[[bytes], tuple[Sequence[Message | Rejected], Mapping[str, str]]]
+
+REPLAYED = (b"idempotency-replayed", b"true")
+# For the OpenAPI document: what such a request may say, and what its answer may.
+IDEMPOTENCY: dict[str, dict[str, Any]] = {
+    "Idempotency-Key": {
+        "description": "A repeated request with the same key and body gets the first answer "
+        "again, and no second message is made.",
+        "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
+    }
+}
+REPLAY = {
+    "Idempotency-Replayed": "`true`: this is the answer to the first request with this key; no "
+    "message was added."
+}
+
+_KEY = re.compile(rb"[!-~]{1,255}")
+
+
+class Submitted(Struct, frozen=True):
+    """The answer to a submission, and whether an earlier request was given it first."""
+
+    body: bytes
+    replayed: bool
+    headers: Sequence[tuple[bytes, bytes]]  # of the answer
+    given: Mapping[bytes, bytes]  # those of the request
+    deliveries: Sequence[Delivery]  # accepted now; none for a repeated request
+
+    @property
+    def id(self) -> str:
+        """The id of the one message that was submitted, now or before."""
+        return self.deliveries[0].id if self.deliveries else _stored.decode(self.body).id
+
+
+class _IdOnly(Struct):
+    """The part of a stored answer that finds its message."""
+
+    id: str
+
+
+_stored = msgspec.json.Decoder(_IdOnly)
+
+
+class Submissions:
+    """What every call has in common that has messages sent."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._service = service
+        self._limit = service.settings.max_body
+
+    async def take(
+        self,
+        request: AnyRequest,
+        read: Read,
+        render: Render,
+        *,
+        strict: bool = True,
+        variant: bytes = b"",
+        threaded: bool = False,
+    ) -> Submitted:
+        """
+        Hand in the messages of a request as its caller. Where it was made before under its
+        idempotency key, the answer that `render` wrote then is given again; the key stands for
+        this path, this `variant` of it and this body. `threaded`: to read a large body is heavy.
+        Raises as `Notifier.submit`, and HTTPException for a body that cannot be read.
+        """
+        headers = dict(request.scope["headers"])
+        body = await read_json(request, headers, limit=self._limit)
+        idempotency = None
+        if b"idempotency-key" in headers:
+            idempotency = _idempotency(request, headers, body, variant=variant)
+        if threaded and len(body) > SMALL:
+            reading = self._service.threads.run(caller_of(request), partial(read, body))
+            messages, names = await reading
+        else:
+            messages, names = read(body)
+        key = key_of(request)
+        submitting = self._service.submit(
+            messages,
+            key=key,
+            by="" if key is None else session_of(request),
+            traceparent=read_traceparent(headers) if b"traceparent" in headers else "",
+            idempotency=idempotency,
+            strict=strict,
+            render=render,
+        )
+        # Whoever holds on to them holds on to memory until the messages are on disk.
+        del messages, body
+        try:
+            submission = await submitting
+        except InvalidMessage as error:
+            raise _renamed(error, names) if names else error from None
+        replayed = submission.replayed
+        return Submitted(
+            submission.answer,
+            replayed,
+            [REPLAYED] if replayed else [],
+            headers,
+            submission.deliveries,
+        )
+
+
+def _renamed(error: InvalidMessage, names: Mapping[str, str]) -> InvalidMessage:
+    """The faults under the caller's names."""
+    faults = []
+    for fault in error.faults:
+        pointer = fault.pointer
+        for ours, theirs in names.items():
+            if pointer == ours or pointer.startswith(f"{ours}/"):
+                pointer = theirs + pointer.removeprefix(ours)
+                break
+        faults.append(Fault(pointer, fault.message))
+    return InvalidMessage(*faults)
+
+
+def _idempotency(
+    request: AnyRequest, headers: Mapping[bytes, bytes], body: bytes, *, variant: bytes
+) -> IdempotencyKey:
+    """The key that a request brings, and what it stands for. Raises BadHeader."""
+    key = headers[b"idempotency-key"]
+    if not _KEY.fullmatch(key):
+        raise BadHeader("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+    if sum(name == b"idempotency-key" for name, _ in request.scope["headers"]) > 1:
+        raise BadHeader("Idempotency-Key", "must be given only once")
+    stands_for = blake2b(request.scope["path"].encode(), digest_size=20)
+    stands_for.update(b"\0" + variant)
+    stands_for.update(body)
+    return IdempotencyKey(key.decode(), stands_for.digest())
