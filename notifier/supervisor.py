@@ -1,4 +1,4 @@
-"""Run the background tasks of the process, and see to it that none dies unnoticed."""
+"""Run the background tasks of the process, so that none dies unnoticed."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from msgspec import Struct
 # again, but for these: the process ends, with the exit code of a lost journal (74).
 FATAL = frozenset(
     {
-        # Of what it had in hand nobody knows whether it was written; its callers still wait.
+        # It is unknown whether what the task worked on was written, and its callers still wait.
         "journal-writes",
     }
 )
@@ -29,7 +29,7 @@ class Returned(Exception):
 
 
 class _Condition(Struct):
-    """How a task fares."""
+    """The state of a task."""
 
     name: str
     error: BaseException | None = None  # that it has died of, the last time
@@ -46,9 +46,10 @@ class TaskCount(Struct, frozen=True):
 
 class Supervisor:
     """
-    No task that it has started is silently gone: a death is logged with its traceback, is told
-    by `troubles` and `counts`, and the task is started again after a pause that grows. The death
-    of a task in FATAL ends `failed` instead.
+    Watches every task that it starts.
+
+    A task's death is logged with its traceback and shown by `troubles` and `counts`, and the task
+    is started again after a pause that grows. The death of a task in FATAL ends `failed` instead.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class Supervisor:
         over: Callable[[], bool] = lambda: False,
     ) -> "asyncio.Task[None]":
         """
-        Start a task, which ends when it is cancelled, or returns while `over` is true: then its
-        work is done. Several may have the same name. `run` is called for each start.
+        Start a task. It ends when it is cancelled, or when it returns while `over` is true. Several
+        tasks may have the same name. `run` is called for each start.
         """
         self._deaths.setdefault(name, 0)
         condition = _Condition(name)
@@ -84,7 +85,7 @@ class Supervisor:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """Which tasks have died of late, and of what kind of error."""
+        """The tasks that have died recently, with the kind of error."""
         now = self._clock()
         died = {
             f"the task {each.name} has died of {type(each.error).__name__}": None
@@ -94,18 +95,18 @@ class Supervisor:
         return tuple(died)
 
     def counts(self) -> dict[str, TaskCount]:
-        """By name, also of tasks that have ended."""
+        """Running tasks and deaths by name, also of tasks that have ended."""
         running = Counter(each.name for each in self._tasks.values() if not each.waits)
         return {name: TaskCount(running[name], deaths) for name, deaths in self._deaths.items()}
 
     async def failed(self) -> BaseException:
-        """Wait until a task in FATAL has died, and say of what."""
+        """Wait until a task in FATAL has died, and return its error."""
         while self._fatal is None:
             await self._failed.wait()
         return self._fatal
 
     async def close(self) -> None:
-        """End whatever still runs."""
+        """Cancel all tasks that still run."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -140,7 +141,7 @@ class Supervisor:
 
 
 async def _death(run: Callable[[], Coroutine[Any, Any, None]]) -> BaseException:
-    """What a task has died of. Raises CancelledError where somebody has cancelled the task."""
+    """The error that a task has died of. Raises CancelledError if the task was cancelled."""
     try:
         await run()
     except asyncio.CancelledError as error:

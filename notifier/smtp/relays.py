@@ -1,4 +1,4 @@
-"""Several relays as one: the first that is fit, and the next where that one fails."""
+"""Several relays as one: the first that works, and the next if it fails."""
 
 import asyncio
 import contextlib
@@ -17,10 +17,11 @@ from notifier.smtp.relay import Relay, RelayState
 
 class Relays:
     """
-    A message goes to one relay after the other, in their configured order, for those recipients
-    whom none has accepted or refused yet. It goes no further after a relay that may have taken
-    it, or that has refused it for good. Where the first relay works but is busy, the message
-    waits: the others are for when it fails.
+    Offers a message to one relay after the other, in the configured order, for the recipients that
+    no relay has accepted or refused yet.
+
+    It stops after a relay that may have accepted the message, or that has refused it for good. If
+    the first relay works but is busy, the message waits: the other relays are for its failures.
     """
 
     def __init__(self, relays: Sequence[Relay]) -> None:
@@ -51,14 +52,14 @@ class Relays:
                     await self._changed.wait()
 
     def _next(self) -> Iterator[Relay]:
-        """The relays up to the first that works: the others are for when it fails."""
+        """The relays up to the first that works; the others are for when it fails."""
         for relay in self._relays:
             yield relay
             if relay.working:
                 break
 
     def next_probe_at(self) -> datetime | None:
-        """When the first resting relay is tried again. None: one is in use, or none rests."""
+        """When the first resting relay is tried again. None: a relay is in use, or none rests."""
         states = self.states()
         if any(relay.fit for relay in self._relays):
             return None
@@ -66,8 +67,8 @@ class Relays:
 
     async def send(self, envelope: Envelope, content: bytes) -> Attempt:
         """
-        Offer a message. The attempt is the deciding relay's; its conversation says who else
-        was asked, and why.
+        Offer a message. The attempt is the deciding relay's; its conversation says which other
+        relays were asked, and why.
         """
         started_at, begun = datetime.now(UTC), time.monotonic()
         relay = self._first()
@@ -91,14 +92,17 @@ class Relays:
     async def _go_on(
         self, relay: Relay, outcome: Outcome, envelope: Envelope, content: bytes
     ) -> tuple[Outcome, str]:
-        """Ask the others for those recipients who are left; the outcome, and who decided it."""
+        """
+        Ask the other relays for the recipients that are left. Returns the outcome, and which relay
+        decided it.
+        """
         asked, offers = [(relay.name, outcome)], Offers(envelope)
         offers.add(outcome, by=relay.name)
         for other in self._relays:
             if other is relay or not other.ready:
                 continue
             left = offers.left(_another_may_be_asked)
-            if left is None or outcome.because(OURS):  # we were told to stop
+            if left is None or outcome.because(OURS):  # the service is stopping
                 break
             outcome = await other.send(left, content)
             asked.append((other.name, outcome))
@@ -113,7 +117,7 @@ class Relays:
         return whole, offers.decided_by
 
     def _first(self) -> Relay:
-        """The first that works or is to be tried again; else the first."""
+        """The first relay that works or is due for a test; else the first."""
         relays = self._relays
         return next((each for each in relays if each.working or each.room() > 0), relays[0])
 
@@ -121,11 +125,11 @@ class Relays:
         return [relay.state() for relay in self._relays]
 
     def pause(self, name: str) -> None:
-        """Raises Rejected where no relay has that name."""
+        """Raises Rejected if no relay has this name."""
         self._named(name).pause()
 
     def resume(self, name: str) -> None:
-        """Raises Rejected where no relay has that name."""
+        """Raises Rejected if no relay has this name."""
         self._named(name).resume()
 
     def _named(self, name: str) -> Relay:
@@ -136,24 +140,24 @@ class Relays:
 
     def abort_all(self) -> None:
         """
-        Break every connection in use, so that each send under way returns its attempt at once:
-        `uncertain` where the dot was out, otherwise as the relay's failure.
+        Abort every connection in use, so that each send under way returns its attempt at once:
+        `uncertain` if the dot was sent, otherwise as the relay's failure.
         """
         for relay in self._relays:
             relay.abort_all()
 
     async def close(self) -> None:
-        """Close the connections to all relays. Sends under way are broken off."""
+        """Close the connections to all relays. Sends under way are aborted."""
         await asyncio.gather(*(relay.close() for relay in self._relays))
 
 
 def _another_may_be_asked(failure: Failure) -> bool:
-    """Only a failure of the relay itself is reason to ask another."""
+    """Whether to ask another relay: only if this relay itself failed."""
     return failure.scope is Scope.RELAY
 
 
 def _taken_by_none(asked: Sequence[tuple[str, Outcome]]) -> dict[str, Failure]:
-    """The recipients for whom no relay can ever take the message, and why."""
+    """The recipients for which no relay can ever take the message, and why."""
     lost: dict[str, Failure] = {}
     for address, failure in asked[-1][1].failures.items():
         said = [(name, outcome.failures.get(address)) for name, outcome in asked]
@@ -170,7 +174,7 @@ def _never(failure: Failure) -> bool:
 
 
 def _conversation(asked: Sequence[tuple[str, Outcome]]) -> tuple[str, ...]:
-    """The last relay's conversation, behind a line for each that was passed over."""
+    """The last relay's conversation, after a line for each relay that was passed over."""
     lines: list[str] = []
     for name, outcome in asked[:-1]:
         if outcome.accepted:

@@ -135,5 +135,5 @@ REMEDIES = {
 
 
 def remedy(fault: str, spec: RelaySpec, *, sender: str = "") -> str:
-    """The remedy for a fault; empty: we know none. `sender`: our address in MAIL FROM."""
+    """The remedy for a fault; empty: none is known. `sender`: the address in MAIL FROM."""
     return REMEDIES.get(fault, "").format(host=spec.host, port=spec.port, sender=sender)

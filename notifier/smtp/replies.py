@@ -1,4 +1,4 @@
-"""Read a relay's replies out of its octets. RFC 5321, section 4.2."""
+"""Read a relay's replies from its octets. RFC 5321, section 4.2."""
 
 import re
 
@@ -10,7 +10,7 @@ KEPT = 500  # characters of a reply that are kept
 
 CLOSING = 421  # the relay is about to close the connection
 
-# The first digit is 2 to 5: a reply that begins with 1 belongs to no command of ours.
+# The first digit is 2 to 5: no command here gets a reply that begins with 1.
 _CODES = {b"%d" % code: code for code in range(200, 600)}
 _ENHANCED = re.compile(r"\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})\b")
 
@@ -24,7 +24,7 @@ class Reply(Struct, frozen=True):
 
     @property
     def told(self) -> list[str]:
-        """Line by line, as in a conversation."""
+        """The reply line by line, as in a conversation."""
         return [f"{self.code} {each}" for each in self.lines] or [self.line]
 
     @property
@@ -40,8 +40,10 @@ class Reply(Struct, frozen=True):
 
 class ReplyReader:
     """
-    Takes octets in any pieces, and gives whole replies. Once something is not a reply,
-    `malformed` says what, and nothing more is read: the two ends may be out of step.
+    Takes octets in any pieces, and returns whole replies.
+
+    Once something is not a reply, `malformed` says what, and nothing more is read, because the two
+    ends may be out of step.
     """
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class ReplyReader:
 
     @property
     def between(self) -> bool:
-        """Whether all that came has been given."""
+        """Whether all that arrived has been returned."""
         return not self._rest and not self._lines and not self.malformed
 
     def feed(self, data: bytes) -> list[Reply]:
@@ -94,7 +96,7 @@ class ReplyReader:
 
 
 def text(octets: bytes) -> str:
-    """What a relay says, made fit to be kept, logged and shown."""
+    """A relay's text, made fit to be kept, logged and shown."""
     said = octets[: 4 * KEPT].decode("utf-8", "replace").rstrip()[:KEPT]
     if said.isprintable():
         return said

@@ -1,4 +1,4 @@
-"""One connection to a relay: write, and wait for as many replies."""
+"""One connection to a relay: write commands, and wait for their replies."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,8 @@ QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 class Timeouts(Struct, frozen=True, kw_only=True):
     """
-    Seconds that a relay may take at each stage: those of RFC 5321, section 4.5.3.2, or fewer
-    where giving up early cannot make a second copy. At the dot it can: a relay gets ten minutes.
+    Seconds that a relay may take at each stage: those of RFC 5321, section 4.5.3.2, or less if
+    giving up early cannot make a second copy. At the dot it can, so a relay gets ten minutes there.
     """
 
     connect: float = 10.0  # name and TCP together
@@ -40,7 +40,7 @@ USUAL_TIMEOUTS = Timeouts()
 
 
 class Features(Struct, frozen=True, kw_only=True):
-    """What the relay offered at EHLO, as far as it matters to us."""
+    """The relay's EHLO keywords that matter here."""
 
     pipelining: bool = False  # RFC 2920
     smtputf8: bool = False  # RFC 6531
@@ -56,9 +56,11 @@ class Breach(Struct, frozen=True):
 
 class Session(asyncio.Protocol):
     """
-    Replies come in the order of the commands, or the session breaks: a reply that was not asked
-    for, or anything that is not a reply, ends it at once. It never closes politely with content
-    unsent: a closing socket would go on sending, and we would not know of the copy.
+    Gets replies in the order of the commands, or breaks: an unexpected reply, or anything that is
+    not a reply, ends the session at once.
+
+    It never closes politely with content unsent, because a closing socket would go on sending, and
+    nobody would know of the copy.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
@@ -99,7 +101,7 @@ class Session(asyncio.Protocol):
     async def protect(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
         """
         Go on under TLS. Raises OSError, of which TimeoutError and SSLError are kinds. What the
-        relay has said before does not count afterwards. RFC 3207, section 4.2.
+        relay said before does not count afterwards. RFC 3207, section 4.2.
         """
         async with asyncio.timeout(seconds):
             transport = await self._loop.start_tls(
@@ -116,13 +118,13 @@ class Session(asyncio.Protocol):
         transport.set_write_buffer_limits(high=1, low=0)
 
     def about(self, what: str) -> Any:
-        """What the transport knows of itself, such as the certificate that it was shown."""
+        """What the transport knows about itself, such as the relay's certificate."""
         return self._transport.get_extra_info(what)
 
     async def ask(self, data: bytes, count: int, seconds: float) -> list[Reply]:
         """
-        Write, and wait for `count` replies, for each of them so many seconds. Fewer come back
-        where the last of them is 421, or where the session broke: see `breach`.
+        Write, and wait for `count` replies, each within `seconds`. There are fewer if the last of
+        them is 421, or if the session broke: see `breach`.
         """
         if self.breach is not None:
             return []
@@ -133,8 +135,8 @@ class Session(asyncio.Protocol):
 
     async def upload(self, data: bytes) -> Reply | None:
         """
-        Write content, and wait for the reply to its dot. None: the session broke, and only if
-        `unsent` is not 0 it is certain that the relay has not got it.
+        Write content, and wait for the reply to its dot. None: the session broke. Only if `unsent`
+        is not 0 is it certain that the relay has not got the content.
         """
         if self.breach is not None:
             self.unsent = len(data)
@@ -150,12 +152,12 @@ class Session(asyncio.Protocol):
             return None
         if self.left or self.unsent:
             self.fail("early_reply", f"before it had all: {replies[0].line}")
-            # Nobody can accept what has not been sent: a yes answers something else.
+            # Nobody can accept content that was not sent: the reply belongs to something else.
             return None if replies[0].positive else replies[0]
         return replies[0]
 
     def _begin(self, count: int, first: float, each: float) -> asyncio.Future[None]:
-        """Make ready for so many replies: the first in so many seconds, then each in `each`."""
+        """Prepare for this many replies: the first within `seconds`, then each within `each`."""
         self._replies = []
         self._wanted = count
         self._seconds_each = each
@@ -175,9 +177,9 @@ class Session(asyncio.Protocol):
 
     def _write_on(self) -> None:
         """
-        Give the transport more as long as the kernel takes all of it. What the transport keeps
-        is gone when the connection is lost, and nobody can say how much it was; what is kept
-        here has certainly not left us.
+        Give the transport more as long as the kernel takes all of it. What the transport holds is
+        gone when the connection is lost, and nobody can say how much it was; what is held here has
+        certainly not been sent.
         """
         while self._content and not self._paused:
             self._transport.write(self._content[:PIECE])
@@ -187,9 +189,9 @@ class Session(asyncio.Protocol):
 
     @property
     def left(self) -> int:
-        """Octets that are still with us, at least."""
+        """Octets that have certainly not been sent."""
         left = len(self._content)
-        if self._below.is_closing():  # what it had kept it has dropped
+        if self._below.is_closing():  # the transport has dropped what it held
             return left + self._paused
         left += self._below.get_write_buffer_size()
         if self._transport is not self._below:
@@ -197,7 +199,7 @@ class Session(asyncio.Protocol):
         return left
 
     def fail(self, name: str, reason: str) -> None:
-        """Break the connection, and wake the one who waits for a reply."""
+        """Break the connection, and wake the caller that waits for a reply."""
         if self.breach is None:
             self._break(Breach(name, reason))
             self._transport.abort()
@@ -210,7 +212,7 @@ class Session(asyncio.Protocol):
         self._stop_timer()
 
     def part(self) -> asyncio.Future[None]:
-        """Say QUIT, and hang up once it is answered, or soon. Done when that has happened."""
+        """Send QUIT, and close the connection once it is answered, or soon."""
         parting = self._parting = self._loop.create_future()
         if self.breach is not None:
             parting.set_result(None)
@@ -272,8 +274,8 @@ class Session(asyncio.Protocol):
 
     def _acknowledge(self) -> None:
         """
-        Acknowledge what has come of the replies. A relay that writes them one by one (Nagle's
-        algorithm, RFC 896) keeps the next one until then; our kernel would let it wait for 40 ms.
+        Acknowledge the replies that arrived. A relay that writes them one by one (Nagle's
+        algorithm, RFC 896) sends the next one only then; the kernel would wait for 40 ms.
         """
         if QUICKACK is not None:
             with contextlib.suppress(OSError):  # it is closed already
@@ -301,8 +303,8 @@ class Session(asyncio.Protocol):
 
     def _expect(self, seconds: float) -> None:
         """
-        Set the time limit of what comes next. The timer is left where it is if it goes off
-        early enough, and looks again then: hardly any message costs a timer.
+        Set the time limit of what comes next. A timer that fires early enough stays and looks again
+        then, so that hardly any message costs a timer.
         """
         self._deadline = deadline = self._loop.time() + seconds
         timer = self._timer
@@ -325,7 +327,7 @@ class Session(asyncio.Protocol):
             self.fail("timeout", "the relay does not answer")
 
     def _look_at_upload(self) -> None:
-        """Give more time as long as the relay takes any of it, and then the dot's own."""
+        """Extend the time as long as the relay takes content, then give the dot its own."""
         left = self.left
         if left >= self._left:
             return self.fail("timeout", "the relay has stopped reading")

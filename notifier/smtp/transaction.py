@@ -15,8 +15,8 @@ _UNSAFE = re.compile("[\x00-\x20\x7f<>\ud800-\udfff]")
 
 async def deliver(session: Session, envelope: Envelope, content: bytes) -> Outcome:
     """
-    Offer a message, and say what became of it. `content` is a whole RFC 5322 source that
-    ends with CRLF. Never raises for what a relay does.
+    Offer a message, and return its outcome. `content` is a whole RFC 5322 source that ends with
+    CRLF. Never raises for what a relay does.
     """
     if (reason := unfit_for(session.features, envelope, len(content))) is not None:
         return _told(reason, envelope.recipients, {}, ())
@@ -27,7 +27,7 @@ async def deliver(session: Session, envelope: Envelope, content: bytes) -> Outco
 
 
 def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | None:
-    """Why this relay can never take this message, as far as its EHLO tells. None: it may."""
+    """Why this relay can never take this message, as its EHLO says. None: it may."""
     if features.size and size > features.size:
         reason = f"the message has {size} octets, the relay takes {features.size} at most"
         return unfit(reason, name="too_large")
@@ -43,7 +43,7 @@ def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | No
 
 
 def _addressable(envelope: Envelope) -> tuple[tuple[str, ...], dict[str, Failure]]:
-    """The recipients that can be named in a command, and why the others cannot."""
+    """The recipients that commands can name, and why they cannot name the others."""
     recipients = envelope.recipients
     together = "".join(recipients)
     if _UNSAFE.search(together) is None and (envelope.smtputf8 or together.isascii()):
@@ -64,8 +64,8 @@ def _addressable(envelope: Envelope) -> tuple[tuple[str, ...], dict[str, Failure
 
 class _Transaction:
     """
-    With PIPELINING everything up to DATA is one write, so that a message costs two round trips,
-    however many recipients it has.
+    One transaction. With PIPELINING everything up to DATA is one write, so that a message costs two
+    round trips, however many recipients it has.
     """
 
     def __init__(
@@ -103,7 +103,10 @@ class _Transaction:
         return await self._content(accepted, content)
 
     async def _send_nothing(self) -> None:
-        """The relay waits for content although no recipient is left. RFC 2920, section 3.1."""
+        """
+        End DATA without content: the relay waits for content although no recipient is left. RFC
+        2920, section 3.1.
+        """
         if any(reply.positive for reply in self.replies[1:-1]):
             # In an envelope that we do not know: a dot would send an empty mail to them.
             self.session.fail("out_of_step", "it took a recipient without a sender")
@@ -134,8 +137,8 @@ class _Transaction:
 
     def _judge(self, data: Reply | None) -> tuple[Sequence[str], Failure | None]:
         """
-        Who may get the content; or who would have, and why nobody does. What is said of a
-        single recipient is kept in `failures`. `data`: the reply to DATA, if it came to that.
+        Who gets the content; or who would have, and why nobody does. Failures of single recipients
+        are kept in `failures`. `data`: the reply to DATA, if there was one.
         """
         replies = self.replies
         if replies and not replies[0].positive:
@@ -188,7 +191,7 @@ class _Transaction:
         return _told(failure, (), self.failures, conversation, uncertain=uncertain)
 
     def _unanswered(self, accepted: Sequence[str], conversation: tuple[str, ...]) -> Outcome:
-        """Uncertain, unless a part of the content never left us: then the relay cannot have it."""
+        """The outcome without an answer: uncertain, unless a part of the content was never sent."""
         breach = self.session.breach or Breach("connection_lost", "the connection was lost")
         reason = breach.reason
         if self.session.unsent:
@@ -199,7 +202,7 @@ class _Transaction:
         return _told(failure, (), self.failures, conversation, uncertain=not self.session.unsent)
 
     def _conversation(self, *ending: str | Reply | None) -> tuple[str, ...]:
-        """What was said, each command followed by its reply."""
+        """The conversation, each command followed by its reply."""
         lines = [*self.session.opening]
         self.session.opening = ()
         for command, reply in zip(self.commands, self.replies, strict=False):
@@ -213,7 +216,7 @@ class _Transaction:
 
 
 def stuffed(content: bytes) -> bytes:
-    """The content as it goes over the wire, its end included. RFC 5321, section 4.5.2."""
+    """The content as it is transmitted, including its end. RFC 5321, section 4.5.2."""
     begin = b"." if content.startswith(b".") else b""
     end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
     return b"%b%b%b" % (begin, content.replace(b"\r\n.", b"\r\n.."), end)
@@ -227,7 +230,7 @@ def _told(
     *,
     uncertain: bool = False,
 ) -> Outcome:
-    """The outcome of a message that nobody has accepted, told by what decided it."""
+    """The outcome of a message that nobody has accepted, described by what decided it."""
     failures = {**failures, **dict.fromkeys(recipients, failure)} if failure else failures
     told = failure or next(iter(failures.values()), None)
     if told is None:

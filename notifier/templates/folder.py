@@ -1,4 +1,4 @@
-"""The folder of templates: what is in it, and what is wrong with it."""
+"""The folder of templates: its files, and their faults."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ PARTS = {".subject.txt": "subject", ".txt": "text", ".html": "html"}
 
 
 class Template(Struct, frozen=True):
-    """One named template: the files that its parts are in, and all that they may ask of data."""
+    """One named template: the files of its parts, and the variables that they may use."""
 
     name: str
     files: dict[str, str]  # by part: `subject`, `text`, `html`
@@ -25,7 +25,7 @@ class Template(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """All of the folder, as it was at one moment, compiled."""
+    """The whole folder at one moment, compiled."""
 
     templates: dict[str, Template]
     sandbox: Sandbox
@@ -35,7 +35,7 @@ Signature = tuple[tuple[str, int, int, int], ...]
 
 
 def signature(folder: Path) -> Signature:
-    """What changes when a file does, comes or goes."""
+    """A value that changes when a file changes, appears or disappears."""
     found = []
     for path in _paths(folder):
         status = path.stat()
@@ -44,7 +44,10 @@ def signature(folder: Path) -> Signature:
 
 
 def read(folder: Path) -> Snapshot:
-    """ConfigurationError: every fault of every file, by its name and line."""
+    """
+    The templates of a folder. Raises ConfigurationError with every fault of every file, by name and
+    line.
+    """
     faults: list[str] = []
     sources = dict(_sources(folder, faults))
     sandbox = Sandbox(sources)
@@ -56,14 +59,14 @@ def read(folder: Path) -> Snapshot:
 
 
 class _Needs(Struct, frozen=True):
-    """What one file asks for."""
+    """What one file uses: variables and other files."""
 
     variables: frozenset[str]
     files: frozenset[str]
 
 
 def _paths(folder: Path) -> list[Path]:
-    """Editors' drafts and notes of the operator's are no templates."""
+    """The files of templates, without editors' drafts and the operator's notes."""
     try:
         return sorted(
             path for path in folder.iterdir() if path.suffix in (".txt", ".html") and path.is_file()
@@ -127,7 +130,7 @@ def _named(needs: Mapping[str, _Needs], faults: list[str]) -> Iterator[tuple[str
     parts: dict[str, dict[str, str]] = {}
     for file in needs:
         match = _FILE.fullmatch(file)
-        if match and not file.startswith("_"):  # those are for others to include
+        if match and not file.startswith("_"):  # these files are for other files to include
             parts.setdefault(match["name"], {})[PARTS[match["part"]]] = file
     for name, files in parts.items():
         if "text" not in files and "html" not in files:
@@ -138,7 +141,7 @@ def _named(needs: Mapping[str, _Needs], faults: list[str]) -> Iterator[tuple[str
 
 
 def _variables(file: str, needs: Mapping[str, _Needs]) -> Iterator[str]:
-    """Those of a file, and of all that it includes or extends."""
+    """The variables of a file, and of all files that it includes or extends."""
     seen: set[str] = set()
     waiting = [file]
     while waiting:

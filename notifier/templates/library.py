@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Filled(Struct, frozen=True):
-    """A message's content. None: the template has no such part."""
+    """The content of a message. None: the template has no such part."""
 
     subject: str | None = None
     text: str | None = None
@@ -26,7 +26,7 @@ class Filled(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True):
-    """A template, as callers see it in the list."""
+    """A template as the list shows it."""
 
     name: str
     parts: tuple[str, ...]  # of `subject`, `text`, `html`
@@ -34,7 +34,7 @@ class Listed(Struct, frozen=True):
 
 
 class Preview(Struct, frozen=True):
-    """The parts that could be rendered, and what was wrong."""
+    """The parts that could be rendered, and the faults."""
 
     subject: str | None
     text: str | None
@@ -44,9 +44,10 @@ class Preview(Struct, frozen=True):
 
 class Templates:
     """
-    The templates of a folder, as it was when it was last without a fault. When a change breaks
-    the folder while the service runs, that is logged and shown in `faults`, and the templates
-    from before stay in use.
+    The templates of a folder, as it was when it was last without a fault.
+
+    If a change breaks the folder while the service runs, the fault is logged and shown in `faults`,
+    and the earlier templates stay in use.
     """
 
     def __init__(self, folder: Path | None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,14 +71,17 @@ class Templates:
         )
 
     def fill(self, name: str, data: Mapping[str, Any]) -> Filled:
-        """Render all parts. Raises InvalidMessage with every fault, each missing value by name."""
+        """
+        Render all parts. Raises InvalidMessage with every fault, and with the name of each missing
+        value.
+        """
         parts, faults = self._render(name, data)
         if faults:
             raise InvalidMessage(*faults)
         return Filled(**parts)
 
     def preview(self, name: str, data: Mapping[str, Any]) -> Preview:
-        """As `fill`, with blanks for missing values and the faults beside the parts."""
+        """Render like `fill`, with blanks for missing values, and return the faults beside."""
         parts, faults = self._render(name, data)
         return Preview(parts.get("subject"), parts.get("text"), parts.get("html"), tuple(faults))
 

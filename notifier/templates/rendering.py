@@ -18,16 +18,16 @@ from notifier.errors import Fault, pointer_step
 LONGEST = 1_000_000  # characters of one part, and of a text or list that `*` makes
 BITS = 20_000  # of a number that a template computes
 
-# What ends a line, or is no text: what a subject must not hold. RFC 5322, section 2.2.
+# Line breaks and control characters, which a subject must not have. RFC 5322, section 2.2.
 _NOT_ONE_LINE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-# What the rendering of this context has printed or looped over although it is missing.
+# The missing values that the rendering in this context has printed or looped over.
 _NOTED: ContextVar[list["MissingValue"]] = ContextVar("_NOTED")
 
 
 class MissingValue(UndefinedError):
-    """A value was needed that is not in the data. `owner` is what was asked for `name`."""
+    """A value is missing in the data. `owner` is the object that was asked for `name`."""
 
     def __init__(self, owner: Any, name: Any, message: str | None = None) -> None:
         super().__init__(message)
@@ -38,7 +38,8 @@ class MissingValue(UndefinedError):
 class Missing(StrictUndefined):
     """
     Stands for a value that is not in the data. Printing it or looping over it is noted, and the
-    rendering goes on, so that one answer names all that is missing. Any other use ends it.
+    rendering goes on, so that one answer names all missing values. Any other use ends the
+    rendering.
     """
 
     __slots__ = ("within_missing",)
@@ -56,13 +57,13 @@ class Missing(StrictUndefined):
         self.within_missing = False  # a part of something missing: no default may hide it
 
     def part(self) -> "Missing":
-        """What `order.id` is where there is no `order`."""
+        """The value of `order.id` if there is no `order`."""
         part = Missing(None, self._undefined_obj, self._undefined_name)
         part.within_missing = True
         return part
 
     def note(self) -> str:
-        """Note that it is missing, and print nothing. Raises if it is more than missing."""
+        """Note that the value is missing, and print nothing. Raises if its owner is missing."""
         try:
             return str(self)
         except MissingValue as error:
@@ -76,8 +77,8 @@ class Missing(StrictUndefined):
 
 class Sandbox(ImmutableSandboxedEnvironment):
     """
-    Jinja2's own sandbox, with strict undefined values. `range` is bounded by Jinja2, output by
-    `render`, and `*` and `**` here.
+    Jinja2's sandbox with strict undefined values. Jinja2 bounds `range`, `render` bounds the
+    output, and this class bounds `*` and `**`.
     """
 
     intercepted_binops = frozenset({"*", "**"})
@@ -85,7 +86,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self, sources: Mapping[str, str]) -> None:
         self.files = frozenset(sources)
         super().__init__(
-            # From memory, so that all of a rendering comes from the same state of the folder.
+            # From memory, so that a whole rendering uses the same state of the folder.
             loader=FunctionLoader(
                 lambda name: (sources[name], name, lambda: True) if name in sources else None
             ),
@@ -132,8 +133,8 @@ def render(
     sandbox: Sandbox, files: Mapping[str, str], data: Mapping[str, Any]
 ) -> tuple[dict[str, str], list[Fault]]:
     """
-    The parts of a template that could be rendered, and every fault: `/data/...` for a value that
-    is missing, `/template` for an error of the template.
+    The parts of a template that could be rendered, and every fault: `/data/...` for a missing
+    value, `/template` for an error in the template.
     """
     parts: dict[str, str] = {}
     faults: list[Fault] = []
@@ -169,7 +170,7 @@ def _output(sandbox: Sandbox, file: str, data: Mapping[str, Any], noted: list[Mi
 
 
 def _shown(value: Any) -> Any:
-    """What `{{ value }}` prints. Only text and numbers are fit for a mail."""
+    """What `{{ value }}` prints. Only text and numbers can be printed."""
     if isinstance(value, str | int | float):
         return value
     if isinstance(value, Missing):
@@ -207,7 +208,7 @@ def _unfit(part: str, text: str) -> str:
 
 
 def _located(error: Exception, file: str, sandbox: Sandbox) -> str:
-    """Where a rendering failed, and why, in words."""
+    """Where a rendering failed, and why."""
     line = 0
     for frame, number in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_filename in sandbox.files:
@@ -228,7 +229,7 @@ def _missing_fault(error: MissingValue, file: str, data: Mapping[str, Any]) -> F
 
 
 def _path_to(whole: Any, data: Any) -> tuple[str | int, ...] | None:
-    """Where in the data this very object or list is."""
+    """The path in the data of this very object or list."""
     waiting: list[tuple[Any, tuple[str | int, ...]]] = [(data, ())]
     while waiting:
         value, path = waiting.pop()

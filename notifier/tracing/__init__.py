@@ -1,8 +1,8 @@
 """
-OpenTelemetry spans, if the extra `otel` is installed and the standard variables name a collector;
-the SDK reads most of them itself. A fault in tracing must not stop mail: it is logged.
+OpenTelemetry spans, if the extra `otel` is installed and the standard variables name a collector. A
+fault in tracing is logged and never stops mail.
 
-`spans` makes the spans, `exporting` sends them.
+The SDK reads most of the variables itself. `spans` makes the spans, `exporting` sends them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def _requested(environ: Mapping[str, str]) -> bool:
 
 
 def _of_traces(environ: Mapping[str, str], what: str) -> str:
-    """A variable for traces alone goes before the one for all signals."""
+    """The value of a variable: the one for traces alone goes before the one for all signals."""
     return environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{what}") or environ.get(
         f"OTEL_EXPORTER_OTLP_{what}", ""
     )

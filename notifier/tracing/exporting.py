@@ -1,4 +1,4 @@
-"""The way to the collector. Its failure is logged once, and so is its recovery."""
+"""Exporting to the collector. Its failure is logged once, and so is its recovery."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class FirstWarning(logging.Handler):
-    """Keeps the first of the SDK's warnings about a batch that it cannot send: it says most."""
+    """Keeps the first of the SDK's warnings about a batch, because it says most."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -27,8 +27,8 @@ class FirstWarning(logging.Handler):
 
 class Exporter(SpanExporter):
     """
-    Sends by another exporter and counts what was accepted. It replaces the SDK's own log lines,
-    some for each batch that failed and one for each span that found the queue full.
+    Sends through another exporter and counts what was accepted. It replaces the SDK's own log
+    lines: several for each failed batch, and one for each span that found the queue full.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:

@@ -1,9 +1,9 @@
 """
-What happened to messages, as spans. They are made afterwards, from what the journal has.
+Spans of messages, made afterwards from what the journal has.
 
 A span `message` lasts from acceptance to the end; each attempt is a child span `attempt`. The
-message's span id follows from the message's id, so attempts before a restart or by another replica
-are its children, too. Addresses, subjects, contents and replies of relays are left out.
+message's span id follows from the message's id, so that attempts before a restart or by another
+replica are its children, too. Addresses, subjects, contents and replies of relays are left out.
 """
 
 import threading
@@ -49,7 +49,7 @@ log = structlog.get_logger()
 def _harmless(
     make: Callable[Concatenate["Spans", Delivery, P], None],
 ) -> Callable[Concatenate["Spans", Delivery, P], None]:
-    """A span that cannot be made is logged; the delivery goes on."""
+    """Run, and log an exception: a span that cannot be made must not stop the delivery."""
 
     def made(spans: "Spans", delivery: Delivery, /, *rest: P.args, **more: P.kwargs) -> None:
         try:
@@ -76,7 +76,7 @@ class Ids(RandomIdGenerator):
 class Spans:
     """
     Makes spans on the caller's thread, in some tens of microseconds; another thread sends them.
-    A bounded queue waits in memory; spans that the collector does not take in time are lost.
+    They wait in a bounded queue in memory. Spans that the collector does not take in time are lost.
     """
 
     def __init__(self, exporter: SpanExporter, relays: Sequence[RelaySpec] = ()) -> None:
@@ -96,11 +96,11 @@ class Spans:
 
     @classmethod
     def to_collector(cls, relays: Sequence[RelaySpec]) -> "Spans":
-        """To the collector that the environment names, by OTLP over HTTP."""
+        """Spans for the collector that the environment names, by OTLP over HTTP."""
         return cls(OTLPSpanExporter(), relays)
 
     def close(self, seconds: float) -> None:
-        """Send what is left, for so many seconds at most."""
+        """Send the spans that are left, within this many seconds."""
         # The SDK waits half a minute for a collector that hangs.
         closing = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
         closing.start()
@@ -111,8 +111,8 @@ class Spans:
     @_harmless
     def ended(self, delivery: Delivery) -> None:
         """
-        A delivery has taken a step; if it was the last, there is a span of its whole life. (Of
-        many that are cancelled at once, the feed tells only of those that somebody waits for.)
+        Note a change of a delivery. If the delivery has ended, make the span of its whole life. (Of
+        many that are cancelled at once, the feed reports only those that somebody waits for.)
         """
         if not delivery.status.final:
             return
@@ -138,7 +138,7 @@ class Spans:
 
     @_harmless
     def attempted(self, delivery: Delivery, attempt: Attempt) -> None:
-        """An attempt has been made, after which the delivery is as it is given here."""
+        """Make the span of an attempt. The delivery is as it was after the attempt."""
         _, message = self._place(delivery)
         if not message.trace_flags.sampled:
             return
@@ -161,9 +161,11 @@ class Spans:
 
     def _place(self, delivery: Delivery) -> tuple[Context, SpanContext]:
         """
-        The caller's span, and the message's under it. A message that nobody traced begins a
-        trace, whose id is its own: both are 128 bits, of which the last 80 are random. Each
-        time that it is retried after its end it lives again, in a span of its own.
+        The caller's span, and the message's span under it.
+
+        A message without a caller's trace begins a trace, whose id is the message's: both have 128
+        bits, of which the last 80 are random. Each retry after the end begins a new life with a
+        span of its own.
         """
         caller = Context()
         trace_id = number = int(delivery.id, 16)
@@ -188,7 +190,9 @@ class Spans:
 
 def _resource() -> Resource:
     found = Resource.create({"service.version": __version__})
-    if str(found.attributes[SERVICE_NAME]).startswith("unknown_service"):  # no variable names it
+    if str(found.attributes[SERVICE_NAME]).startswith(
+        "unknown_service"
+    ):  # the environment names no such value
         found = found.merge(Resource({SERVICE_NAME: "notifier"}))
     return found
 
@@ -221,7 +225,7 @@ def _of_attempt(delivery: Delivery, attempt: Attempt) -> dict[str, str | int]:
 
 
 def _fault(attempt: Attempt) -> str:
-    """What went wrong, in a word or a reply code; empty: nothing."""
+    """What went wrong, as one word or a reply code; empty: nothing."""
     if attempt.uncertain:
         return "uncertain"
     for failure in attempt.failures.values():

@@ -33,8 +33,8 @@ from notifier.web.ui.sign_in import SignIn
 
 def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -> Litestar:
     """
-    The caller opens and closes the service. Handlers are methods of objects that know the
-    service, so that no dependency has to be looked up for each request.
+    The application. The caller opens and closes the service. Handlers are methods of objects that
+    have the service, so that no request has to look up dependencies.
     """
     authentication = Authentication(service)
     memory = BodyMemory(largest=service.settings.max_body)

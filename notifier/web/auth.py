@@ -1,4 +1,4 @@
-"""Who calls, and whether they may: API keys, the sessions of browsers, the scopes of routes."""
+"""Authentication and authorization: API keys, the sessions of browsers, the scopes of routes."""
 
 import re
 from collections.abc import Awaitable
@@ -29,7 +29,7 @@ BEARER = b"bearer "
 COOKIE = "notifier_session"
 SECURE_COOKIE = "__Host-notifier_session"  # behind TLS: no other host can have set it; RFC 6265bis
 
-# A key's id may be logged. Anything else in its place could be part of a secret.
+# A key's id may be logged. Anything else could be part of a secret.
 _ID = re.compile(r"ntf_([0-9a-f]{12})_")
 
 log = structlog.get_logger()
@@ -47,13 +47,13 @@ class NotOwn(MessageNotFound):
 
 
 def key_of(request: AnyRequest) -> Key | None:
-    """The API key that the request showed; None: the caller is anonymous, and may be."""
+    """The API key of the request. None: an anonymous caller, which is allowed."""
     key: Key | None = request.scope["state"].get(KEY)
     return key
 
 
 def by_of(request: AnyRequest) -> str:
-    """Who acts, as timelines and logs name it: `key:shop`, `monitor:shop` or `anonymous`."""
+    """Who acts, as in timelines and logs: `key:shop`, `monitor:shop` or `anonymous`."""
     if session := session_of(request):
         return session
     key = key_of(request)
@@ -61,13 +61,13 @@ def by_of(request: AnyRequest) -> str:
 
 
 def session_of(request: AnyRequest) -> str:
-    """The same for somebody who has signed in; empty: nobody has."""
+    """The same for a caller with a session; empty: there is no session."""
     by: str = request.scope["state"].get(BY, "")
     return by
 
 
 def caller_of(request: AnyRequest) -> str:
-    """Who takes turns with the other callers: a key's name, or without keys an address."""
+    """In whose name callers take turns: a key's name, or an address if there are no keys."""
     if key := key_of(request):
         return key.name
     client = request.scope.get("client")
@@ -76,8 +76,8 @@ def caller_of(request: AnyRequest) -> str:
 
 def narrowed(which: Filter, request: AnyRequest) -> Filter:
     """
-    The part of the filter that the caller may see: all, or with a key that has only `send` the
-    messages sent with that key. Raises Forbidden where it asks for another key's.
+    The part of the filter that the caller may see. A key with `send` alone sees the messages that
+    it sent. Raises Forbidden if the filter names another key.
     """
     key = key_of(request)
     if key is None or key.may(KeyScope.READ):
@@ -88,7 +88,7 @@ def narrowed(which: Filter, request: AnyRequest) -> Filter:
 
 
 class Visitor(Struct, frozen=True):
-    """Who looks at a page: whether a key is needed, and the one that was shown, if it is valid."""
+    """Who looks at a page: whether a key is needed, and the caller's key if it is valid."""
 
     needs_key: bool
     key: Key | None = None
@@ -107,12 +107,13 @@ class Visitor(Struct, frozen=True):
 
 class Authentication:
     """
-    ASGI middleware before every handler. While there is no key at all, the caller may be
-    anonymous where the settings allow a server to start so. From the first key on, also one that
-    is made while we run, each call needs one. A key needs the scope of the route, except that
-    one with only `send` may look at the messages that were sent with it.
+    ASGI middleware before every handler.
 
-    Not a guard of Litestar: that costs 170 µs a request, because Litestar copies the handler for
+    While there is no key, callers may be anonymous if the settings allow it. From the first key on,
+    also one that is made while the service runs, each call needs one. A key needs the scope of the
+    route, except that a key with `send` alone may look at messages that it sent.
+
+    Not a guard of Litestar: a guard costs 170 µs a request, because Litestar copies the handler for
     each call of a guard (Litestar 2.25).
     """
 
@@ -132,14 +133,14 @@ class Authentication:
             if handler.opt.get(STREAM) or not (access.scope is None or scope["state"][KEYLESS]):
                 return self._admit(app, access, scope, receive, send)
             if scope["method"] not in SAFE:
-                # An act that needs no key even where there are keys is done by browsers alone.
+                # Calls that change something and need no key are for browsers alone.
                 refuse_foreign(scope, browser=access.scope is None)
             return app(scope, receive, send)
 
         return authenticated
 
     def keyless(self) -> bool:
-        """Whether anybody may call, because there is no key."""
+        """Whether anonymous calls are allowed, because there is no key."""
         self._keys.reload_if_changed()
         return self._anonymous and not self._keys.configured
 
@@ -161,8 +162,8 @@ class Authentication:
 
     async def _let_in(self, request: AnyRequest, access: Access) -> tuple[Key, str]:
         """
-        The key that a request shows, or that of its session and the session's token. Raises
-        Unauthorized, Forbidden, MessageNotFound.
+        The key of the request, or of its session, and the session's token. Raises Unauthorized,
+        Forbidden, MessageNotFound.
         """
         assert access.scope is not None  # noqa: S101  an open route is not asked for a key
         if not self._service.keys_remembered:
@@ -200,7 +201,7 @@ class Authentication:
         return key
 
     def _shown(self, request: AnyRequest, presented: str) -> Key:
-        """The key that a request shows. Raises Unauthorized."""
+        """The key that the request sends. Raises Unauthorized."""
         now = self._clock()
         key = self._keys.authenticate(presented, now)
         if key is not None:
@@ -224,7 +225,7 @@ class Authentication:
         raise error
 
     def _still(self, key: Key, token: str) -> bool:
-        """Whether what was opened with this key, or in this session, may go on."""
+        """Whether a stream that was opened with this key, or in this session, may go on."""
         self._keys.reload_if_changed()
         if token:
             return self._service.sessions.key_of(token) == key
@@ -249,7 +250,7 @@ class Authentication:
             raise NotOwn(id[:64], key)
 
     def _with_rate(self, send: Send, key: Key) -> Send:
-        """Tell the key's holder in the header of a good answer how much of its rate is left."""
+        """Add to a successful answer what is left of the key's rate."""
 
         def sending(message: Any) -> Awaitable[None]:
             if message["type"] == "http.response.start" and message["status"] < 400:
@@ -273,7 +274,7 @@ def _anonymous(settings: Settings) -> bool:
 
 
 def _presented(request: AnyRequest) -> str:
-    """What the caller shows as its key. X-API-Key is ours alone, so it goes before the other."""
+    """What the request sends as its key. X-API-Key is notifier's own header, so it goes first."""
     bearer = b""
     for name, value in request.scope["headers"]:
         if name == b"x-api-key":
@@ -284,7 +285,7 @@ def _presented(request: AnyRequest) -> str:
 
 
 def cookie_of(request: AnyRequest) -> str:
-    """The token of the session that a browser is in; empty: in none."""
+    """The token of the browser's session; empty: none."""
     wanted = SECURE_COOKIE if is_secure(request) else COOKIE
     for pair in request.headers.get("cookie", "").split(";"):
         name, _, value = pair.strip().partition("=")
@@ -294,7 +295,7 @@ def cookie_of(request: AnyRequest) -> str:
 
 
 def id_in(presented: str) -> str | None:
-    """The id in what was shown as a key: that much of it may be logged."""
+    """The id in what was sent as a key: this part may be logged."""
     shown = _ID.match(presented)
     return shown[1] if shown else None
 

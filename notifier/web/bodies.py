@@ -33,10 +33,10 @@ T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
 AnyRequest: TypeAlias = Request[Any, Any, Any]  # users, auth and state are not Litestar's here
 
-# What callers may fill freely comes back in answers and goes through databases: what some of
-# them cannot hold, or what an encoder could trip over, is refused at the door.
+# Free fields come back in answers and go through databases: what some of
+# them cannot hold, or what an encoder cannot write, is refused here.
 DEEPEST = 16
-BOM = b"\xef\xbb\xbf"  # editors write it; it may be passed over, RFC 8259, section 8.1
+BOM = b"\xef\xbb\xbf"  # editors write it; readers may ignore it, RFC 8259, section 8.1
 LARGEST_INTEGER = 2**63
 
 SCANNED = 32 * 1024  # octets: in a body up to this no field can be too large
@@ -55,7 +55,7 @@ _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 
 
 async def read_json(request: AnyRequest, headers: dict[bytes, bytes], *, limit: int) -> bytes:
-    """The body, which says that it is JSON and is within the limit. Raises 415, 413, 400."""
+    """The body, if it says that it is JSON and is within the limit. Raises 415, 413, 400."""
     given = headers.get(b"content-type", b"")
     if given != b"application/json":
         _require_json(given)
@@ -63,7 +63,7 @@ async def read_json(request: AnyRequest, headers: dict[bytes, bytes], *, limit: 
         raise HTTPException(status_code=415, detail="the body must not have a Content-Encoding")
     length = headers.get(b"content-length", b"")
     if b"expect" in headers and length.isdigit() and int(length) > limit:
-        raise _too_large(limit)  # it waits for our word before it sends anything
+        raise _too_large(limit)  # the client waits for the answer before it sends the body
     message = await request.receive()
     if message["type"] == "http.request" and not message["more_body"]:
         if len(message["body"]) > limit:
@@ -105,7 +105,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | Raw) -> T:
 
 
 def fault_of(error: msgspec.ValidationError) -> Fault:
-    """What msgspec found, its `$.to[0]` turned into a JSON pointer. RFC 6901."""
+    """The fault for an error of msgspec: `$.to[0]` becomes a JSON pointer. RFC 6901."""
     text = str(error)
     path = ""
     if place := _PLACE.search(text):
@@ -127,8 +127,8 @@ def fault_of(error: msgspec.ValidationError) -> Fault:
 
 def check_free(pointer: str, values: dict[str, Any], *, most: int) -> None:
     """
-    Raises InvalidMessage where a field without a schema could not be kept or given back, or
-    holds more than so many values.
+    Raises InvalidMessage if a field without a schema could not be stored or returned, or has more
+    than `most` values.
     """
     level: list[Any] = [values]
     count = 0

@@ -1,4 +1,4 @@
-"""Bound the memory that the bodies of requests take at a time."""
+"""Bound the memory that the bodies of requests take at the same time."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque
@@ -14,12 +14,14 @@ from notifier.web.auth import caller_of
 
 Receive = Callable[[], Awaitable[Any]]
 
-SMALL = 256 * 1024  # octets: a body up to this is not counted, so that no large one holds it up
+SMALL = (
+    256 * 1024
+)  # octets: a body up to this size is not counted, so that large ones do not hold it up
 # So many bodies of the largest size at a time; one caller may have all but one. What is made of a
 # body takes several times its size.
 BODIES = 2
 WAIT_SECONDS = 10.0
-SILENT_SECONDS = 1.0  # after which a body that does not come gives way to those that wait
+SILENT_SECONDS = 1.0  # a body that makes no progress for this long gives way to waiting ones
 LOOK_SECONDS = 0.25
 
 
@@ -37,11 +39,11 @@ class Place:
         self._came_at = asyncio.get_running_loop().time()
 
     async def receive(self) -> Any:
-        """ASGI's `receive`. Raises Unavailable where there is not enough memory; 408."""
+        """ASGI's `receive`. Raises Unavailable if there is not enough memory; 408."""
         message = await self._next()
         if message["type"] == "http.request":
             self._arrived += len(message["body"])
-            # Past the largest nothing is kept.
+            # Nothing beyond the largest size is kept.
             octets = min(self._arrived, self._memory.largest) - self.held
             if self._arrived > SMALL and octets > 0:
                 await self._memory.take(self, octets)
@@ -53,7 +55,7 @@ class Place:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                # While it waited for memory, more could come: then it is here at once.
+                # While it waited for memory, more may have arrived: this returns it at once.
                 late = max(self._came_at + SILENT_SECONDS, loop.time() + LOOK_SECONDS)
                 async with asyncio.timeout_at(late):
                     message = await self._receive()
@@ -156,7 +158,7 @@ class BodyMemory:
             place.let_in.set_result(None)
 
     def _leave_line(self, place: Place) -> None:
-        """It waits no more. What stood behind it may fit."""
+        """Stop waiting. The request behind may fit now."""
         if place in self._waiting.get(place.caller, ()):
             self._take_out(place)
             self._let_in()

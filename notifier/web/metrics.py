@@ -19,7 +19,7 @@ from notifier.service import Notifier
 from notifier.web.bodies import AnyRequest
 from notifier.web.routes import READ, get
 
-if TYPE_CHECKING:  # loaded by the first who asks for figures
+if TYPE_CHECKING:  # loaded by the first request for figures
     from prometheus_client.metrics_core import Metric
 
 RELAY_STATES = ("closed", "probing", "open", "paused")
@@ -28,9 +28,10 @@ UNKNOWN = "(none)"  # stands for the paths that no route answers
 
 class CountedRequests:
     """
-    ASGI middleware around the whole application: counts its answers, and the seconds until each
-    began. Paths are those of routes, so there are few. It is no coroutine of its own and hands
-    on the application's, which saves a frame at each wake-up.
+    ASGI middleware around the whole application: counts answers, and the seconds until each began.
+    Paths are those of routes, so there are few.
+
+    It is not a coroutine itself but returns the application's, which saves a frame at each wake-up.
     """
 
     def __init__(self, app: ASGIApp, requests: Requests) -> None:

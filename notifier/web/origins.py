@@ -1,4 +1,4 @@
-"""From where the service may be called: by which host names, from which pages and addresses."""
+"""By which host names, from which pages and addresses the service may be called."""
 
 import ipaddress
 import re
@@ -18,7 +18,7 @@ from notifier.web.problems import PROBLEM_JSON, Problem
 from notifier.web.responses import BytesResponse, encode
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-# Orchestrators call these by an address or a name of their own. They tell a stranger nothing.
+# Orchestrators call these by addresses or names of their own. They tell strangers nothing.
 PROBES = frozenset({"/livez", "/readyz"})
 KEYLESS = "notifier_keyless"  # in the request's state: whether anybody may call
 HOSTS = 256  # values of `Host` of which is remembered whether they are allowed
@@ -30,11 +30,12 @@ log = structlog.get_logger()
 
 class AllowedHosts:
     """
-    ASGI middleware around the whole application, also around paths that no route answers. A page
-    on the Internet can have its own name resolved to a loopback address (DNS rebinding). It then
-    calls us from its reader's browser as if it were ours. Only the name in `Host` gives it away.
+    ASGI middleware around the whole application, also around unknown paths.
 
-    Once there is a key, the key protects, and the service answers by any name.
+    A page on the Internet can have its own name resolved to a loopback address (DNS rebinding). It
+    then calls the service from its reader's browser as if it were the service's own page. Only the
+    name in `Host` reveals it. Once there is a key, the key protects, and the service answers to any
+    name.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, *, keyless: Callable[[], bool]) -> None:
@@ -102,10 +103,10 @@ def _refusal(scope: Any, host: str) -> BytesResponse:
 
 def refuse_foreign(scope: Any, *, browser: bool = False) -> None:
     """
-    What a browser does must come from a page of ours: `Sec-Fetch-Site` says so, and where that
-    is absent (old browsers, and plain http names) `Origin` does. A program sends neither and is
-    let through, unless the request shows what only a `browser` has. Raises 403.
-    RFC 6454, section 7; W3C Fetch Metadata, section 2.3.
+    Refuse calls of browsers from pages of other sites: `Sec-Fetch-Site` tells them apart, and where
+    it is absent (old browsers, plain http names) `Origin` does. A program sends neither and is let
+    through, unless the request has what only a `browser` has. Raises 403. RFC 6454, section 7; W3C
+    Fetch Metadata, section 2.3.
     """
     site = origin = host = None
     for name, value in scope["headers"]:
@@ -129,7 +130,7 @@ def refuse_foreign(scope: Any, *, browser: bool = False) -> None:
 
 
 def _is_of(origin: str, host: str) -> bool:
-    """Whether a page of this origin came from this `Host`; a default port may be left out."""
+    """Whether a page of this origin came from this `Host`. A default port may be left out."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -141,7 +142,7 @@ def _is_of(origin: str, host: str) -> bool:
 
 
 def address_of(request: AnyRequest) -> str:
-    """The caller's address; behind a proxy on this machine, the one that the proxy tells."""
+    """The caller's address. If a proxy on this machine calls, the address that it reports."""
     client = request.scope.get("client")
     peer = client[0] if client else ""
     if _is_loopback(peer) and (told := request.headers.get("x-forwarded-for")):
@@ -150,7 +151,7 @@ def address_of(request: AnyRequest) -> str:
 
 
 def is_secure(request: AnyRequest) -> bool:
-    """Whether the browser speaks TLS, with us or with a proxy on this machine that says so."""
+    """Whether the browser speaks TLS, with this server or with a proxy on this machine."""
     if request.scope["scheme"] == "https":
         return True
     client = request.scope.get("client")

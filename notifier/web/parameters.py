@@ -58,7 +58,7 @@ def read_query(request: AnyRequest, kind: type[Query]) -> Query:
 
 
 def _check_literal(name: str, given: Any, read: Any) -> None:
-    """Raises BadParameter where msgspec has read more into a text than the document says."""
+    """Raises BadParameter if msgspec has accepted more than the document allows."""
     if read is None:
         raise BadParameter(name, f"{given[:100]!r} is not a value of this parameter")
     if isinstance(read, datetime) and ":" not in given:
@@ -93,13 +93,13 @@ def checked_id(id: str) -> str:
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
-    """A query without parameters: an unknown one is an error and not ignored."""
+    """A query without parameters, in which an unknown parameter is an error."""
 
 
 def read_traceparent(headers: dict[bytes, bytes]) -> str:
     """
-    The caller's `traceparent`; empty where it sent no valid one. W3C Trace Context, section 3.2,
-    says that an invalid one is ignored.
+    The caller's `traceparent`; empty: none, or an invalid one, which is ignored. W3C Trace Context,
+    section 3.2.
     """
     given = headers.get(b"traceparent")
     if given is None:
@@ -112,8 +112,8 @@ def read_traceparent(headers: dict[bytes, bytes]) -> str:
 
 def read_wait(headers: Iterable[tuple[bytes, bytes]], *, most: float) -> float | None:
     """
-    Seconds that the caller would wait, by the first `wait` of its Prefer fields, `most` at most;
-    None: there is none. A preference that cannot be read is ignored. RFC 7240, section 4.3.
+    Seconds that the caller wants to wait: the first `wait` in its Prefer fields, at most `most`.
+    None: there is none. An unreadable preference is ignored. RFC 7240, section 4.3.
     """
     fields = b",".join([value for name, value in headers if name == b"prefer"])
     found = _WAIT.search(fields)

@@ -1,4 +1,4 @@
-"""For orchestrators and operators: is the process alive, is it ready, how is the service?"""
+"""The probes: whether the process is alive, whether it is ready, and how the service is."""
 
 import re
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Summary(Struct, frozen=True):
     sent_today: int | UnsetType = UNSET
 
 
-# The part of a reason that a stranger may see: words before the first colon, no host and no path.
+# The part of a reason that strangers may see: words before the first colon, no host, no path.
 _PLAIN = re.compile(r"[A-Za-z_' ]{1,80}")
 
 
@@ -106,12 +106,12 @@ class Probes:
         return Response(text, status_code=_status(health), media_type=JSON)
 
     async def _trusts(self, request: AnyRequest) -> bool:
-        """Whether the caller may see more than a stranger."""
+        """Whether the caller may see more than strangers."""
         return (await self._authentication.visitor(request)).reads
 
 
 def _plain(reasons: tuple[str, ...]) -> tuple[str, ...]:
-    """What is wrong, but not where: for strangers."""
+    """What is wrong, without hosts and paths, for strangers."""
     heads = [reason.partition(":")[0] for reason in reasons]
     return tuple(head if _PLAIN.fullmatch(head) else "unavailable" for head in heads)
 

@@ -42,7 +42,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BadParameter(errors.Rejected):
-    """A parameter of the query cannot be taken."""
+    """A parameter of the query is wrong."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{name}: {message}")
@@ -50,7 +50,7 @@ class BadParameter(errors.Rejected):
 
 
 class BadHeader(errors.Rejected):
-    """A header field cannot be taken."""
+    """A header field is wrong."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{name}: {message}")
@@ -58,11 +58,11 @@ class BadHeader(errors.Rejected):
 
 
 class WrongKey(errors.Unauthorized):
-    """What was shown as an API key opens nothing."""
+    """What was sent as an API key is not a valid key."""
 
 
 class NotSent(errors.NotifierError):
-    """Whoever waited for it learns that the message will not be sent."""
+    """The message that the caller waits for will not be sent."""
 
     def __init__(self, id: str, detail: str, *, replayed: bool = False) -> None:
         super().__init__(detail)
@@ -70,7 +70,7 @@ class NotSent(errors.NotifierError):
         self.replayed = replayed  # it was handed in by an earlier request
 
 
-# The first class that fits, so the special ones come before their base.
+# The first class that fits, so subclasses come before their base.
 KINDS: dict[type[errors.NotifierError], tuple[int, str, str]] = {
     errors.InvalidMessage: (422, "invalid-message", "The message is not valid"),
     errors.MessageNotFound: (404, "message-not-found", "The message does not exist"),
@@ -95,7 +95,7 @@ KINDS: dict[type[errors.NotifierError], tuple[int, str, str]] = {
 
 
 def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """The answer to a request that ended in an exception."""
+    """The answer to a request that raised an exception."""
     match error:
         case errors.NotifierError():
             return _of_ours(error)
@@ -103,7 +103,7 @@ def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
             return _of_http(error, {"Allow": ", ".join(sorted(_methods(request)))})
         case HTTPException():
             return _of_http(error, error.headers)
-    # What went wrong is for the log. The caller could do nothing with it.
+    # What went wrong goes to the log. The caller could not use it.
     log.error("request_failed", method=request.method, path=request.scope["path"], exc_info=error)
     return _response(
         Problem(
@@ -122,7 +122,7 @@ HANDLERS: ExceptionHandlersMap = {
 
 
 def problem_of(error: errors.NotifierError) -> Problem:
-    """What a caller is told of it."""
+    """The problem that the caller gets."""
     status, name, title = next(
         (problem for kind, problem in KINDS.items() if isinstance(error, kind)),
         (500, "internal", "Internal Server Error"),
@@ -188,7 +188,7 @@ def _response(problem: Problem, headers: dict[str, str] | None = None) -> Respon
 
 
 def _methods(request: AnyRequest) -> set[str]:
-    """What the path can be asked with. Litestar does not say it in a 405, RFC 9110 wants it."""
+    """The methods of the path, which a 405 must name (RFC 9110) and Litestar leaves out."""
     steps = [step for step in request.scope["path"].split("/") if step]
     routes = [
         route
@@ -201,7 +201,7 @@ def _methods(request: AnyRequest) -> set[str]:
 
 
 def _leads_to(components: Sequence[Any], steps: Sequence[str]) -> bool:
-    if components and getattr(components[-1], "type", None) is Path:  # it takes all the rest
+    if components and getattr(components[-1], "type", None) is Path:  # it matches all the rest
         components, steps = components[:-1], steps[: len(components) - 1]
     return len(components) == len(steps) and all(
         not isinstance(component, str) or component == step

@@ -1,4 +1,4 @@
-"""Make a route: its path, who may call it, what its answer's type is, and what documents it."""
+"""Make a route: its path, who may call it, its answer's type, and its documentation."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -18,8 +18,8 @@ Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
 class Access(Struct, frozen=True):
     """
-    Who may call a route: everybody, or a key with this scope. `own`: also a key with only `send`,
-    which then sees the messages alone that were sent with it.
+    Who may call a route: everybody, or a key with this scope. `own`: also a key with `send` alone,
+    which then sees only the messages that it sent.
     """
 
     scope: KeyScope | None
@@ -34,7 +34,7 @@ MANAGE = Access(KeyScope.MANAGE)
 
 
 class DocumentedAnswer(Struct, frozen=True):
-    """One answer that an operation can give."""
+    """One answer of an operation, for the OpenAPI document."""
 
     description: str
     type: Any = None  # of its JSON body
@@ -45,7 +45,7 @@ class DocumentedAnswer(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """What the OpenAPI document says of a route. Its description is the handler's docstring."""
+    """What the OpenAPI document says about a route. Its description is the handler's docstring."""
 
     id: str
     summary: str
@@ -69,7 +69,7 @@ def get(
 def stream(
     path: str, handler: Handler, access: Access, operation: Operation | None = None
 ) -> HTTPRouteHandler:
-    """A route whose answer goes on, until the caller's key ends at the latest."""
+    """A route whose answer goes on, at most until the caller's key ends."""
     return _route(path, [HttpMethod.GET], handler, access, operation, stream=True)
 
 
@@ -84,7 +84,7 @@ def delete(path: str, handler: Handler, access: Access) -> HTTPRouteHandler:
 
 
 def options(path: str, handler: Handler, access: Access) -> HTTPRouteHandler:
-    """What Litestar adds to each path knows only the methods of the path's first handler."""
+    """A route for OPTIONS: Litestar's own knows only the methods of the path's first handler."""
     return _route(path, [HttpMethod.OPTIONS], handler, access, None)
 
 
@@ -107,8 +107,10 @@ def _route(
 
 
 def access_to(handler: Any, method: str = "") -> Access:
-    """Who may call a handler. One of which nothing is said is closed, never open."""
+    """Who may call a handler. A handler without an access rule is closed, never open."""
     access: Access | None = handler.opt.get(ACCESS)
     if access is not None:
         return access
-    return OPEN if method == HttpMethod.OPTIONS else MANAGE  # Litestar's own OPTIONS tells nothing
+    return (
+        OPEN if method == HttpMethod.OPTIONS else MANAGE
+    )  # Litestar's own OPTIONS reveals nothing

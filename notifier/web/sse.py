@@ -1,8 +1,8 @@
 """
-Server-sent events: a response that goes on, until its reader leaves or we stop.
+Server-sent events: a response that goes on until its reader leaves or the service stops.
 
-Not Litestar's `ServerSentEvent`: that sends its header before the first event, so that a message
-which does not exist could not be answered with 404.
+Not Litestar's `ServerSentEvent`: it sends the header before the first event, so that a message that
+does not exist could not be answered with 404.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from litestar.types import (
 # Proxies give up a connection that is silent for 30 to 60 seconds: HTML standard, section 9.2.7.
 QUIET_SECONDS = 15.0
 WATCH_SECONDS = 1.0  # how long a stream may outlive its key
-LAST_SECONDS = 1.0  # for a reader to take the end of the stream; then it is cut off
+LAST_SECONDS = 1.0  # for a reader to read the end of the stream; then it is cut off
 
 START: HTTPResponseStartEvent = {
     "type": "http.response.start",
@@ -40,8 +40,8 @@ Write: TypeAlias = "Callable[[Stream], Awaitable[None]]"
 
 class Stream:
     """
-    Goes on while `events` writes to it, and cancels that once ASGI says that the reader has gone.
-    The response begins with the first write: what `events` raises before is answered as an error.
+    Goes on while `events` writes to it, and cancels `events` once ASGI says that the reader has
+    left. The response begins with the first write: an exception before it is answered as an error.
     """
 
     __slots__ = ("_begun", "_events", "_send", "_written_at", "quiet")
@@ -70,7 +70,7 @@ class Stream:
             await asyncio.gather(leaving, writing, return_exceptions=True)
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Write whole events. Waits while the reader has too much to read already."""
+        """Write whole events. Waits while the reader has too much to read."""
         if not self._begun:
             self._begun = True
             await self._send(START)
@@ -90,8 +90,8 @@ class Stream:
 
 class Watch:
     """
-    Ends each stream whose reader may not read on because its key or session has ended. One timer
-    looks after all of them, at each key or session once.
+    Ends each stream whose reader may not read on, because its key or session has ended. One timer
+    watches all streams, and checks each key or session once.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Watch:
 
     @contextlib.contextmanager
     def over(self, name: str, valid: Callable[[], bool]) -> Iterator[asyncio.Future[None]]:
-        """A future that is done once `valid` does not hold; `name` is the key's or session's."""
+        """A future that is done once `valid` is false. `name` is the key's or session's."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         _, streams = self._open.setdefault(name, (valid, set()))
@@ -126,7 +126,7 @@ class Watch:
 
 
 def until(ended: asyncio.Future[None], receive: Receive) -> Receive:
-    """To the stream it is as if its reader had gone, once that may not read on."""
+    """Makes the stream see a reader that has left once the reader may not read on."""
 
     async def received() -> Any:
         message: asyncio.Future[Any] = asyncio.ensure_future(receive())

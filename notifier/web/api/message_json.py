@@ -1,4 +1,4 @@
-"""The shapes of a message in JSON, told apart by its `channel`."""
+"""Read messages from JSON. Their shape depends on `channel`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, overload
@@ -17,7 +17,7 @@ class _Channel(Struct):
     channel: msgspec.Raw = msgspec.Raw(b'"email"')
 
 
-# Both come back with each list of messages, so they stay short.
+# Lists of messages repeat both, so they must be short.
 METADATA = 32 * 1024  # octets of JSON
 METADATA_VALUES = 500
 DATA = 2 * 1024 * 1024  # more than a template may use of it
@@ -30,7 +30,7 @@ _channel = msgspec.json.Decoder(_Channel)
 _batch = msgspec.json.Decoder(array_of(MOST))
 _NONE = msgspec.Raw()
 
-# For the document. What is read is read above: a channel that is left out means an email.
+# For the document alone. Without a channel a message is an email, see above.
 AnyMessage: Any = _email.schema | _sms.schema
 Batch: Any = Annotated[list[AnyMessage], Meta(min_length=1, max_length=MOST)]
 
@@ -56,8 +56,8 @@ def read_one(body: bytes) -> tuple[Sequence[Message], Mapping[str, str]]:
 
 class Unread(Sequence[Message | InvalidMessage]):
     """
-    The messages of a batch, each read when it is asked for: what one brings need not be in
-    memory while another is composed. One that cannot be read is told in its place.
+    The messages of a batch, each decoded when it is asked for, so that one need not be in memory
+    while another is composed. A fault is reported under the message's position.
     """
 
     def __init__(self, messages: list[msgspec.Raw]) -> None:

@@ -135,12 +135,12 @@ def _single(results: Sequence[Delivery | Rejected]) -> bytes:
 
 
 def progress(delivery: Delivery) -> tuple[Status, int]:
-    """What a long poll waits to see changed."""
+    """What a long poll watches for a change."""
     return delivery.status, len(delivery.attempts) + delivery.attempts_dropped
 
 
 def source(content: bytes, *, text: bool) -> BytesResponse:
-    """What is sent: a mail, or the text of a text message that goes as one mail or several."""
+    """The content that is sent: a mail, or the text of a text message."""
     kind = b"text/plain; charset=utf-8" if text else b"message/rfc822"
     headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
     return BytesResponse(

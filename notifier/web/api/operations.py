@@ -48,7 +48,7 @@ class Stats(Struct, frozen=True, kw_only=True):
 
 
 class MinutesQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """How far back."""
+    """How many minutes to show."""
 
     last: Annotated[int, Meta(ge=1, le=KEPT_MINUTES, description="The number of minutes.")] = 60
 

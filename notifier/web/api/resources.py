@@ -135,7 +135,7 @@ def resource(delivery: Delivery) -> MessageResource:
 
 
 def render(delivery: Delivery) -> bytes:
-    """The resource as JSON."""
+    """The message as JSON."""
     return encode(resource(delivery))
 
 
@@ -166,14 +166,14 @@ def _timeline(delivery: Delivery) -> tuple[Happening, ...]:
         *_left_out(delivery),
     ]
     happened.sort(key=lambda each: each.at)
-    # Where a person ended it, that act is the last line already.
+    # If a person ended the message, that event is the last line already.
     if delivery.finished_at and happened[-1].what != delivery.status:
         happened.append(Happening(delivery.finished_at, delivery.status, delivery.reason))
     return tuple(happened)
 
 
 def _left_out(delivery: Delivery) -> Iterator[Happening]:
-    """The gaps in a long history: how many attempts and events are not kept."""
+    """The gaps in a long history: how many attempts and events were not kept."""
     if delivery.attempts_dropped:
         at = delivery.attempts[KEPT_FIRST - 1].started_at
         yield Happening(at, "left_out", f"{delivery.attempts_dropped} attempts are not kept")

@@ -1,6 +1,8 @@
 """
-/send-email/ and /send-async/, as clients of the replaced service call them. They are translated
-into messages of the API. Unknown fields are ignored, as that service did.
+/send-email/ and /send-async/, for clients of the replaced service.
+
+They are translated into messages of the API. Unknown fields are ignored, as in the replaced
+service.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +23,8 @@ from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
 from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions
 
-# As Mailbox. Its pattern is left to `compose`, which refuses more: msgspec 0.22 corrupts the heap
-# where a string with a pattern and an array are alternatives.
+# Like Mailbox without its pattern, which `compose` checks: msgspec 0.22 corrupts the heap
+# if a string with a pattern and an array are alternatives.
 OneMailbox = Annotated[
     str, Meta(min_length=3, max_length=998, description="One address, or a list of them.")
 ]
@@ -55,7 +57,7 @@ class SimpleEmail(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SimpleAnswer(Struct, frozen=True):
-    """The result so far, in words."""
+    """The result so far, as text."""
 
     result: str
     id: str
@@ -135,7 +137,7 @@ def as_it_is(delivery: Delivery) -> SimpleAnswer:
 
 
 def accepted(results: Sequence[Delivery | Rejected]) -> bytes:
-    """The answer that says that the one message is on disk."""
+    """The answer that the message is on disk."""
     (delivery,) = results
     return b"" if isinstance(delivery, Rejected) else encode(as_it_is(delivery))
 

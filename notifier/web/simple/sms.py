@@ -1,4 +1,4 @@
-"""/send-sms/, as clients of the replaced service call it."""
+"""/send-sms/, for clients of the replaced service."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -15,7 +15,7 @@ from notifier.web.routes import SEND, Operation, post
 from notifier.web.simple.emails import QUEUED, TAG, UserId, accepted
 from notifier.web.submissions import IDEMPOTENCY, Submissions
 
-# /v1/messages says in the same words what is wrong with them.
+# /v1/messages reports their faults in the same words.
 Number = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])", max_length=64)]
 Provider = Annotated[
     str,

@@ -21,7 +21,7 @@ from notifier.web.ui.untrusted import download, framed, number_of
 
 T = TypeVar("T")
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # the journal knows when it was sent; nobody asks the mail
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # not needed: the journal knows when the mail was sent
 
 
 class Content(Struct, frozen=True):
@@ -70,7 +70,7 @@ class Contents:
         of_mail: Callable[[OpenedMail], T],
         of_text: Callable[[bytes], T],
     ) -> T:
-        """Take a mail apart, or a text message."""
+        """Read a mail, or a text message."""
         id = read_id(request)
         delivery = await self._service.message(id)
         content = delivery.dated(await content_of(self._service, id))
@@ -91,4 +91,4 @@ def _of_text(content: bytes) -> Content:
 
 
 def _nothing(_content: bytes) -> None:
-    """A text message has neither HTML nor files."""
+    """The error for a text message, which has no HTML and no files."""

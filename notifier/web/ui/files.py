@@ -1,7 +1,7 @@
 """
-Static files that pages need. Nothing comes from another host.
+Static files of the pages. Nothing comes from another host.
 
-Not Litestar's static files: those answer no `If-None-Match`, and read the file for each request.
+Not Litestar's static files: they do not answer `If-None-Match`, and read the file for each request.
 """
 
 from collections.abc import Iterable
@@ -22,12 +22,12 @@ STATIC = Path(__file__).parent / "static"
 SWAGGER = "swagger-ui-5.35.0"
 UPLOT = "uplot-1.6.32"
 IMMUTABLE = {"cache-control": "public, max-age=31536000, immutable"}
-# The machine's own table may lack these or say something else.
+# The system's table may lack these types or have others.
 KINDS = {".js": "text/javascript", ".webp": "image/webp", "": "text/plain", ".svg": "image/svg+xml"}
 
 
 class Files:
-    """The files in `static/`, looked up by name: no path is ever walked."""
+    """The files in `static/`, looked up by name, so that no request can name another path."""
 
     def __init__(self) -> None:
         self._files = {path.relative_to(STATIC).as_posix(): path for path in _shown(STATIC)}
@@ -36,7 +36,9 @@ class Files:
         return [get("/static/{file:path}", self.static, OPEN)]
 
     async def static(self, request: AnyRequest) -> Response[bytes]:
-        """Files whose folder has a version in its name never change. The others are revalidated."""
+        """
+        A file. It never changes if its folder has a version in its name; else it is revalidated.
+        """
         name = request.scope["path"].removeprefix("/static/")
         path = self._files.get(name)
         if path is None:
@@ -64,6 +66,6 @@ def _kind(path: Path) -> str:
 
 
 def _shown(folder: Path) -> Iterable[Path]:
-    """All but what is for tools: the list of vendored files, and the scripts' package.json."""
+    """All files but those for tools: the list of vendored files, and the scripts' package.json."""
     tools = {".toml", ".json"}
     return (path for path in folder.rglob("*") if path.is_file() and path.suffix not in tools)

@@ -64,7 +64,7 @@ class GuidePage:
         return self._headings("h2")
 
     def under(self, origin: str) -> Markup:
-        """The page's HTML. Its examples call the service by the origin that the reader uses."""
+        """The page's HTML. Its examples use the reader's URL of the service."""
         return Markup(self._html.replace(ORIGIN, escape(origin + self._base)))  # noqa: S704 - the parser has escaped it
 
     def _headings(self, tag: str) -> list[Section]:
@@ -94,7 +94,7 @@ class GuidePage:
         return tokens
 
     def _target(self, link: str) -> str:
-        """A link to another page's file leads to the page as the service serves it."""
+        """The target of a link: a link to another page's file leads to the page."""
         if link.startswith("/"):
             return self._base + link
         if found := re.fullmatch(r"([a-z-]+)\.md(#.*)?", link):

@@ -1,4 +1,4 @@
-"""The mails in the built-in mailbox: as a page, and as JSON for tests of programs that send."""
+"""The mails in the built-in mailbox: as a page, and as JSON for tests of programs."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
-MOST_NEWS = 100  # ids that wait for one reader
+MOST_NEWS = 100  # ids that may wait for one reader
 DRAINING_SECONDS = 1.0  # how late a reader may learn that we stop
 
 log = structlog.get_logger()
@@ -139,8 +139,8 @@ class Inbox:
 
 class Arrivals:
     """
-    Ids of new mails for one reader. One that is too slow gets "" in their place: there are more
-    than can be listed, so it has to look again.
+    The ids of new mails for one reader. A slow reader gets "" in place of ids, and has to read the
+    list again.
     """
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ class Arrivals:
 
 
 def _found(what: T | None, why_not: str = "the mailbox has no such message") -> T:
-    """Raises 404 where there is nothing."""
+    """The value. Raises 404 if there is none."""
     if what is None:
         raise NotFoundException(why_not)
     return what

@@ -1,4 +1,4 @@
-"""The layout of every page: its security headers, its header bar, and who looks at it."""
+"""The layout of every page: security headers, header bar, and visitor."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,7 +73,7 @@ class Layout:
     async def private(
         self, request: AnyRequest, name: str, **values: Any
     ) -> Response[bytes] | Redirect:
-        """A page for those who may look at messages. The others are led to the sign-in."""
+        """A page for visitors who may see messages. Others are redirected to the sign-in."""
         if (await self._authentication.visitor(request)).reads:
             return await self.page(request, name, **values)
         asked = request.scope["path"]

@@ -18,7 +18,7 @@ from notifier.web.ui.layout import DOCS, REVALIDATED, SECURE, Layout
 
 
 class Pages:
-    """Each is a frame. Its scripts get the messages from the API."""
+    """The pages are frames. Their scripts get the messages from the API."""
 
     def __init__(self, service: Notifier, layout: Layout) -> None:
         self._service = service

@@ -22,7 +22,7 @@ from notifier.web.ui.layout import Layout
 
 LONGEST = 1024  # octets of a body that holds a key
 WRONG_A_MINUTE = 10  # wrong keys that one address may try
-MOST_ADDRESSES = 10_000  # that are counted; past it, counting begins anew
+MOST_ADDRESSES = 10_000  # that are counted; above this, counting begins again
 
 log = structlog.get_logger()
 
@@ -45,8 +45,8 @@ _given = Decoder(Given)
 
 class SignIn:
     """
-    The key begins a session. Its token is in a cookie that no script can read and no other site
-    can have sent. Each request checks the session and its key.
+    Signing in with a key begins a session. The session's token is in a cookie that no script can
+    read and no other site can send. Each request checks the session and its key.
     """
 
     def __init__(self, service: Notifier, authentication: Authentication, layout: Layout) -> None:
@@ -90,8 +90,8 @@ class SignIn:
 
     def _refuse(self, request: AnyRequest, presented: str, error: WrongKey) -> NoReturn:
         """
-        Raises 429 after too many wrong keys from one address, else the error. A right key is never
-        refused for them, whoever tried wrong ones behind the same proxy.
+        Raise 429 after too many wrong keys from one address, else the error. A right key is never
+        refused because of wrong ones from behind the same proxy.
         """
         address = address_of(request)
         log.warning("sign_in_refused", client=address, key_id=id_in(presented), reason=str(error))
