@@ -36,9 +36,7 @@ class Files:
         return [get("/static/{file:path}", self.static, OPEN)]
 
     async def static(self, request: AnyRequest) -> Response[bytes]:
-        """
-        A file. It never changes if its folder has a version in its name; else it is revalidated.
-        """
+        """A file. If its folder has a version in its name it never changes."""
         name = request.scope["path"].removeprefix("/static/")
         path = self._files.get(name)
         if path is None:
