@@ -13,23 +13,23 @@ test("a state allows its actions alone", () => {
   assert.deepEqual(allowedFor({ status: "sent", partial: false }), []);
 });
 
-test("recipients who were refused can be tried again although the message is sent", () => {
+test("a sent message with refused recipients can be retried", () => {
   assert.deepEqual(allowedFor({ status: "sent", partial: true }), ["retry"]);
 });
 
-test("one message is asked about in the singular", () => {
+test("a question about one message is in the singular", () => {
   assert.deepEqual(questionForSelected("cancel", 1, 0), {
     title: "Cancel 1 message?",
-    text: "It will not be sent.",
+    text: "The message will not be sent.",
     button: "Cancel it",
     danger: true,
   });
 });
 
-test("several are asked about in the plural, and the others are told of", () => {
+test("a question about several messages is in the plural and mentions the others", () => {
   const { title, text, button, danger } = questionForSelected("send-now", 1200, 1);
   assert.equal(title, "Send now 1,200 messages?");
-  assert.match(text, /^They go out at once, before their time\. 1 other selected message stays as it is/);
+  assert.match(text, /^The messages are sent at once, before their time\. 1 other selected message stays as it is/);
   assert.equal(button, "Send now all 1,200");
   assert.equal(danger, undefined);
   assert.match(questionForSelected("retry", 2, 3).text, /3 other selected messages stay as they are/);
@@ -38,7 +38,7 @@ test("several are asked about in the plural, and the others are told of", () => 
 test("a count that was cut off is a lower bound, and nothing names it as the number", () => {
   const { title, text, button } = questionForAll("cancel", { count: 10000, more: true }, ["queued", "held"]);
   assert.equal(title, "Cancel more than 10,000 messages?");
-  assert.match(text, /matches the filter and is queued or held, on all pages\. They will not be sent\.$/);
+  assert.match(text, /matches the filter and is queued or held, on all pages\. The messages will not be sent\.$/);
   assert.equal(button, "Cancel all");
 });
 

@@ -54,7 +54,7 @@ test("a message without a subject has a name", () => {
   assert.equal(subjectOf({ subject: "", channel: "sms" }), "Text message");
 });
 
-test("an element is filled anew only when its value changes", () => {
+test("an element is filled again only when its value changes", () => {
   let filled = 0;
   const element = { replaceChildren: () => filled++ };
   for (const value of [["queued"], ["queued"], ["sent"], ["sent"]]) update(element, value, () => []);

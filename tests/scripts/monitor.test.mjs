@@ -19,7 +19,7 @@ const minute = (number, sent = 0) => ({
   waiting: 0,
 });
 
-test("the running minute takes the place of its earlier self", () => {
+test("a newer figure of the running minute replaces the older one", () => {
   const history = [minute(0), minute(1), minute(2, 1)];
   assert.deepEqual(extended(history, [minute(1, 5), minute(2, 3)]), [minute(0), minute(1, 5), minute(2, 3)]);
 });
@@ -29,7 +29,7 @@ test("a new minute is added, and the oldest one leaves", () => {
   assert.deepEqual(extended(history, [minute(2, 4), minute(3, 1)]), [minute(1), minute(2, 4), minute(3, 1)]);
 });
 
-test("after a gap, and before the first answer, the history has to be asked for", () => {
+test("after a gap, and before the first answer, the history must be fetched", () => {
   assert.equal(extended([minute(0), minute(1)], [minute(2), minute(3)]), null);
   assert.equal(extended([], [minute(2), minute(3)]), null);
 });
@@ -54,12 +54,12 @@ test("the figures tell how long the oldest waits", () => {
   assert.equal(figures({ ...stats, oldest_due_at: null }, START).oldest, "–");
 });
 
-test("what of the URL is no filter is left out", () => {
+test("parameters of the URL that are not filters are left out", () => {
   const found = filters("?q=%20needle%20&status=sent,failed&cursor=abc&evil=1&tag=");
   assert.equal(found.toString(), "status=sent%2Cfailed&q=needle");
 });
 
-test("a status is chosen and given up again, and the other filters stay", () => {
+test("toggling a status keeps the other filters", () => {
   const both = toggled(new URLSearchParams("q=a&status=sent"), "failed");
   assert.equal(both.get("status"), "sent,failed");
   const one = toggled(both, "sent");
@@ -67,7 +67,7 @@ test("a status is chosen and given up again, and the other filters stay", () => 
   assert.equal(toggled(one, "failed").toString(), "q=a");
 });
 
-test("a time that is none leaves its field empty", () => {
+test("an invalid time leaves its field empty", () => {
   assert.equal(local(null), "");
   assert.equal(local("yesterday"), "");
   assert.match(local("2026-03-01T09:30:00Z"), /^2026-0[23]-\d\dT\d\d:\d\d$/);
@@ -79,18 +79,18 @@ test("a row names the first recipient and counts the others", () => {
   assert.equal(recipients({ recipients: [{ address: "a@example.org" }, {}, {}] }), "a@example.org +2");
 });
 
-test("a row tells of attempts when there were several", () => {
+test("a row shows the attempts if there were several", () => {
   assert.equal(attempts({ attempts: [{}] }), "");
   assert.equal(attempts({ attempts: [{}, {}] }), "2 attempts");
 });
 
 test("a pause says what waits and what it stops", () => {
-  assert.match(consequences("pause", "queue", 1), /^1 message waits now\. .* nothing goes out until/);
-  assert.match(consequences("pause", "relay x", 2), /^2 messages wait now\. .* nothing goes out this way until/);
-  assert.equal(consequences("resume", "queue", 0), "0 messages wait now. What is due goes out at once.");
+  assert.match(consequences("pause", "queue", 1), /^1 message waits now\. .* nothing is sent until/);
+  assert.match(consequences("pause", "relay x", 2), /^2 messages wait now\. .* nothing is sent through it until/);
+  assert.equal(consequences("resume", "queue", 0), "0 messages wait now. Due messages are sent at once.");
 });
 
-test("keys lead from tab to tab and around the ends", () => {
+test("keys move from tab to tab and around the ends", () => {
   assert.equal(target("ArrowRight", 2, 3), 0);
   assert.equal(target("ArrowLeft", 0, 3), 2);
   assert.equal(target("Home", 2, 3), 0);

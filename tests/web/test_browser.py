@@ -167,7 +167,7 @@ async def test_some_are_cancelled_and_then_all_that_match(server, visit):
 
 
 async def test_the_queue_is_paused_and_resumed(server, visit):
-    """Nothing goes out meanwhile, which the page says; saying no changes nothing."""
+    """The page says that nothing is sent meanwhile. Refusing the question changes nothing."""
     page = await visit.go("/monitor")
     await page.get_by_role("button", name="Pause queue").click()
     await page.get_by_role("dialog").wait_for()
@@ -181,13 +181,13 @@ async def test_the_queue_is_paused_and_resumed(server, visit):
     await agree(page, "message")
     await status(page, "Patient", "sent")
     await page.get_by_role("button", name="Pause capture").click()
-    await agree(page, "this way")
+    await agree(page, "through it")
     await page.get_by_role("button", name="Resume capture").click()
-    await agree(page, "goes out")
+    await agree(page, "are sent at once")
 
 
 async def test_figures_outlive_a_restart(browser, tmp_path):
-    """The chart's words tell of what was sent before."""
+    """The text of the chart includes what was sent before."""
     async with reached(tmp_path) as server, visiting(browser, server.port) as visit:
         await send(server, 1)
         page = await visit.go("/monitor")

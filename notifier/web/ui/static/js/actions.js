@@ -1,4 +1,4 @@
-// Cancel, retry, send now: on one message, on those selected, on all that match the filter.
+// Cancel, retry, send now: for one message, the selected ones, or all that match the filter.
 import { get, manages, post } from "./api.js";
 import { confirmed, messageOf, toast } from "./dialogs.js";
 import { count, h, plural } from "./dom.js";
@@ -24,24 +24,24 @@ export const ACTIONS = {
     past: "due now",
     can: "sent now",
     from: WAITING,
-    one: "It goes out at once, before its time.",
-    many: "They go out at once, before their time.",
+    one: "The message is sent at once, before its time.",
+    many: "The messages are sent at once, before their time.",
   },
   retry: {
     title: "Retry",
     past: "queued again",
     can: "retried",
     from: ["failed", "expired", "cancelled", "held"],
-    one: "It is sent again. Recipients who have it already are left out.",
-    many: "They are sent again. Recipients who have theirs already are left out.",
+    one: "The message is sent again to the recipients who do not have it.",
+    many: "The messages are sent again to the recipients who do not have them.",
   },
   cancel: {
     title: "Cancel",
     past: "cancelled",
     can: "cancelled",
     from: [...WAITING, "held"],
-    one: "It will not be sent.",
-    many: "They will not be sent.",
+    one: "The message will not be sent.",
+    many: "The messages will not be sent.",
     danger: true,
   },
 };
@@ -81,7 +81,7 @@ export async function actOnSelected(name, messages, refresh) {
 }
 
 /**
- * On all that match. They are counted first, and then only the states that were counted are touched.
+ * For all that match. They are counted first, and only messages in the counted states are changed.
  * @type {(name: string, which: URLSearchParams, refresh: Refresh) => Promise<void>}
  */
 export async function actOnAll(name, which, refresh) {
@@ -117,7 +117,7 @@ export function questionForSelected(name, able, others) {
 }
 
 /**
- * `more`: the count was cut off, so there are more than that.
+ * `more`: counting stopped, so there are more messages than that.
  * @param {string} name
  * @param {{count: number, more?: boolean}} found
  * @param {string[]} states
@@ -126,7 +126,7 @@ export function questionForSelected(name, able, others) {
 export function questionForAll(name, found, states) {
   const { title, one, many, danger } = ACTIONS[name];
   const number = `${found.more ? "more than " : ""}${plural(found.count, "message")}`;
-  const which = `This is for every message that matches the filter and is ${listed(states, "or")}, on all pages.`;
+  const which = `This affects every message that matches the filter and is ${listed(states, "or")}, on all pages.`;
   return {
     title: `${title} ${number}?`,
     text: `${which} ${found.count === 1 ? one : many}`,

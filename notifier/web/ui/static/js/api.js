@@ -1,4 +1,4 @@
-// Calls of this service's own API. An answer that is a problem becomes an error with its words.
+// Calls of the service's API. A problem in an answer becomes an error with its text.
 
 export const base = document.body.dataset.base ?? "";
 export const manages = "manages" in document.body.dataset;

@@ -10,7 +10,7 @@ let range = 60; // minutes
 /** @type {Minute[]} */
 let history = [];
 
-// What the page's colour is, as a canvas understands it.
+// The page's colour, in a form that a canvas understands.
 function resolved(/** @type {string} */ name) {
   const probe = document.createElement("i");
   probe.style.color = `var(${name})`;
@@ -83,14 +83,14 @@ export function extended(history, latest) {
   return first < 0 ? null : [...history.slice(0, first), ...latest].slice(-history.length);
 }
 
-// Every answer brings the latest minutes. The others are asked for once, and again after a gap.
+// Every answer has the latest minutes. The others are fetched once, and again after a gap.
 export async function showMinutes(/** @type {Minute[]} */ latest) {
   const longer = history.length < range ? null : extended(history, latest);
   history = longer ?? (await get(`/v1/stats/minutes?last=${range}`)).items;
   showHistory();
 }
 
-// The figures as columns, and the same in words for those who do not see the charts.
+// The figures as columns, and as text for those who do not see the charts.
 function showHistory() {
   const items = history.slice(-range);
   if (!items.length) return;

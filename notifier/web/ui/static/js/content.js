@@ -1,4 +1,4 @@
-// What a mail says, for the monitor and the inbox. Its HTML is somebody else's: it stays in a
+// The content of a mail, for the monitor and the inbox. Its HTML comes from strangers: it stays in a
 // frame without scripts, forms and network, whose policy the service sets.
 import { base } from "./api.js";
 import { h, size } from "./dom.js";

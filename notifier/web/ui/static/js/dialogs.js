@@ -1,4 +1,4 @@
-// Ask before something is done, and say afterwards what came of it.
+// Ask before an action, and tell its result.
 import { $, h } from "./dom.js";
 
 /**
@@ -10,7 +10,7 @@ import { $, h } from "./dom.js";
  */
 
 /**
- * True once the person has agreed. "Back" and Escape mean no. Where it is dangerous "Back" has the
+ * True once the person has agreed. "Back" and Escape mean no. In a dangerous dialog "Back" has the
  * focus, so that Enter alone does no harm.
  * @param {Question} question
  * @returns {Promise<boolean>}

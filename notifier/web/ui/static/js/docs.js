@@ -1,5 +1,5 @@
-// Show the OpenAPI document that the page names. Nothing is loaded from another host. A call is
-// made with the key that one has signed in with, or with the one given under "Authorize".
+// Show the OpenAPI document that the page names. Nothing is loaded from other hosts. A call is
+// made with the key of the session, or with the key given under "Authorize".
 import { $ } from "./dom.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");

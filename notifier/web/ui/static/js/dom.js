@@ -1,4 +1,4 @@
-// Elements, and how times and numbers are written. Text is only ever put in as text.
+// Elements, and the format of times and numbers. Text is always inserted as text, never as HTML.
 
 /** @type {(selector: string, root?: ParentNode) => HTMLElement} */
 export const $ = (selector, root = document) => {
@@ -45,8 +45,8 @@ export function setText(element, text) {
 const shown = new WeakMap();
 
 /**
- * Fills the element anew, but only when `value` is not what it shows: a screen reader does not
- * hear it again, and focus and selection stay.
+ * Fills the element again, but only if `value` has changed: otherwise a screen reader would
+ * read it again, and focus and selection would be lost.
  * @param {HTMLElement} element
  * @param {unknown} value
  * @param {() => (Node | string)[]} make
@@ -82,7 +82,7 @@ const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-dig
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
-// A time as people read it. Its title has the date and the year.
+// A time for people. Its title has the date and the year.
 export function time(/** @type {string} */ text) {
   const at = new Date(text);
   const today = at.toDateString() === new Date().toDateString();
@@ -90,10 +90,10 @@ export function time(/** @type {string} */ text) {
   return h("time", { datetime: text, title: exact.format(at) }, words);
 }
 
-// A status by its colour and its name.
+// A status with its colour and name.
 export const badge = (/** @type {string} */ status) => h("span", { class: `status ${status}` }, status);
 
-// What a message is called in a list or a heading.
+// The title of a message in a list or a heading.
 export function subjectOf(/** @type {{subject: string, channel?: string}} */ { subject, channel }) {
   return subject || (channel === "sms" ? "Text message" : "(no subject)");
 }

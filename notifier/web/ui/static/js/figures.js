@@ -15,7 +15,7 @@ export function figures(stats, now = Date.now()) {
 }
 
 /**
- * How many a minute. The running minute is not over: the one before it adds what is missing.
+ * Messages a minute. The running minute is not over, so the one before it adds the missing part.
  * @type {(minutes: Minute[], name: "sent" | "failed", now: number) => number}
  */
 export function rate([before, running], name, now) {

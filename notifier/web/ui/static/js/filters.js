@@ -1,4 +1,4 @@
-// The filters of the list: they live in the page's URL, and the form shows what stands there.
+// The filters of the list. They are in the page's URL, and the form shows them.
 import { $, $$, count, field, form, h } from "./dom.js";
 
 const STATUSES = [
@@ -16,7 +16,7 @@ const STATUSES = [
 const FIELDS = ["q", "to", "reference", "tag", "user_id", "relay", "channel"];
 const TIMES = ["created_after", "created_before"];
 
-// What of the page's URL is a filter, in the terms of the API.
+// The filters in the page's URL, in the terms of the API.
 export function filters(search = location.search) {
   const here = new URLSearchParams(search);
   const found = new URLSearchParams();
@@ -31,7 +31,7 @@ export const cursor = () => new URLSearchParams(location.search).get("cursor");
 
 const statuses = (/** @type {URLSearchParams} */ which) => which.get("status")?.split(",") ?? [];
 
-// Go to other filters. The list begins anew.
+// Change the filters. The list begins at its first page.
 function go(/** @type {URLSearchParams} */ which) {
   const query = which.toString();
   if (query !== filters().toString() || cursor()) {
@@ -103,7 +103,7 @@ function showFilters() {
   }
 }
 
-// A time as the field wants it: in the person's own time zone.
+// A time in the format of the field: in the person's time zone.
 export function local(/** @type {string | null} */ text) {
   const at = new Date(text ?? "");
   if (Number.isNaN(at.getTime())) return "";
@@ -118,7 +118,7 @@ export function showCounts(/** @type {Record<string, number>} */ counts) {
   }
 }
 
-// The relays that one can choose. One that the URL names is among them, also when it is gone.
+// The relays to choose from, including the one that the URL names, even if it no longer exists.
 export function addRelayNames(/** @type {string[]} */ names) {
   const select = /** @type {HTMLSelectElement} */ ($("#filters [name=relay]"));
   const known = new Set([...select.options].map(({ value }) => value));

@@ -1,4 +1,4 @@
-// The inbox: mails as they are caught, and one of them open. Which one stands in the URL.
+// The inbox: the caught mails, and one of them open. The URL names the open one.
 import { base, get, manages, remove, text } from "./api.js";
 import { attachments, headers, plainText, untrustedHtml } from "./content.js";
 import { confirmed, messageOf, reportingErrors, toast } from "./dialogs.js";
@@ -136,7 +136,7 @@ $("#more").addEventListener("click", () => reportingErrors(() => showMails({ old
 $("#delete").addEventListener("click", async () => {
   const question = {
     title: `Delete ${plural(total, "mail")}?`,
-    text: "They are copies of what was sent. The messages themselves stay in the monitor.",
+    text: "These mails are copies. The messages themselves stay in the monitor.",
     button: `Delete ${total === 1 ? "it" : `all ${count(total)}`}`,
     danger: true,
   };
@@ -154,7 +154,7 @@ addEventListener("popstate", () => {
   showMail();
 });
 
-// Many may arrive at once: one look is enough for all of them.
+// Many mails may arrive at once: one refresh is enough for all of them.
 /** @type {ReturnType<typeof setTimeout> | null} */
 let waiting = null;
 function soon() {

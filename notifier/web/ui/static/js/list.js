@@ -1,4 +1,4 @@
-// One page of messages. Rows are kept by id, so that a refresh disturbs neither selection nor focus.
+// One page of messages. Rows are kept by id, so that a refresh changes neither selection nor focus.
 import { base, get, manages } from "./api.js";
 import { messageOf } from "./dialogs.js";
 import { $, badge, h, setText, subjectOf, time } from "./dom.js";
@@ -9,7 +9,7 @@ const LIMIT = 50;
 const rows = new Map();
 /** @type {Set<string>} ids */
 export const selected = new Set();
-let latest = 0; // the request that the list waits for
+let latest = 0; // the latest request, whose answer the list shows
 
 export const selectedMessages = () =>
   [...rows.values()].map(({ message }) => message).filter(({ id }) => selected.has(id));
@@ -29,7 +29,7 @@ export async function showList() {
     if (mine === latest) showLine(messageOf(error), "bad");
     return;
   }
-  if (mine !== latest) return; // the person has asked for another meanwhile
+  if (mine !== latest) return; // a newer request has been made meanwhile
   show(page.items, page.next_cursor);
   showPages(page.next_cursor);
   $("#list").setAttribute("aria-busy", "false");
@@ -60,11 +60,11 @@ function showLine(/** @type {string} */ words, kind = "") {
 }
 
 function empty(/** @type {string | null} */ next) {
-  if (next) return "No message here matches. Older ones have not been searched yet.";
+  if (next) return "No message on this page matches. Older messages have not been searched yet.";
   return filters().size ? "No message matches." : "No message yet. The index page shows how to send the first one.";
 }
 
-// The row that shows it: a new one only where there is something new to show.
+// The row of a message. A new row is made only if something has changed.
 function rowOf(/** @type {Message} */ message) {
   const { status, attempts, partial, uncertain, reason } = message;
   const shown = JSON.stringify([status, attempts.length, partial, uncertain, reason]);
@@ -80,7 +80,7 @@ function rowOf(/** @type {Message} */ message) {
   return element;
 }
 
-// The roles stand there because a phone's layout changes `display`, and browsers then forget them.
+// The roles are explicit because a phone's layout changes `display`, and browsers then drop them.
 function row(/** @type {Message} */ message) {
   const subject = h("a", { href: `${base}/monitor/messages/${message.id}` }, subjectOf(message));
   const tags = marks(message).map((mark) => h("span", { class: "tag" }, mark));
@@ -149,7 +149,7 @@ export function selectAll(/** @type {boolean} */ yes) {
   dispatchEvent(new Event("selected"));
 }
 
-// A cursor leads to older ones only. To newer ones the browser's own history leads back.
+// A cursor leads to older messages only. The browser's history leads back to newer ones.
 function showPages(/** @type {string | null} */ next) {
   const older = $("#older");
   older.hidden = !next;

@@ -1,4 +1,4 @@
-// Server-sent events that rest while nobody looks: no stream is kept by a hidden page.
+// Server-sent events. A hidden page keeps no stream open.
 import { base } from "./api.js";
 import { $, setText } from "./dom.js";
 
@@ -63,7 +63,7 @@ export function follow(path, on, fresh = () => {}) {
 }
 
 /**
- * Runs `work` every so often while somebody looks, and never twice at the same time.
+ * Runs `work` at this interval while the page is visible, and never twice at the same time.
  * @param {number} milliseconds
  * @param {() => Promise<unknown>} work
  */
@@ -75,7 +75,7 @@ export function regularly(milliseconds, work) {
     try {
       await work();
     } catch {
-      // The sign of the stream says that the service does not answer.
+      // The state of the stream shows that the service does not answer.
     } finally {
       running = false;
     }

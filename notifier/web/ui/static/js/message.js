@@ -1,4 +1,4 @@
-// One message: where it is and why, what was said about it, what it says, and what can be done.
+// One message: its state and the reason, its attempts, its content, and the actions on it.
 import { actionButtons, allowedFor } from "./actions.js";
 import { get, text } from "./api.js";
 import { attachments, headers, plainText, untrustedHtml } from "./content.js";
@@ -39,7 +39,7 @@ function show() {
     badge(message.status),
     ...tags.map((mark) => h("span", { class: "tag" }, mark)),
   ]);
-  // The buttons act on the message as it was when they were made: with its state they are made anew.
+  // The buttons belong to the message's present state, so they are made again when it changes.
   update($("#actions"), [message.status, allowedFor(message)], () => actionButtons(message, refresh));
   $("#facts").replaceChildren(...facts().map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
   update($("#recipients"), message.recipients, () => message.recipients.map(recipient));
@@ -87,7 +87,7 @@ function recipient(/** @type {Recipient} */ each) {
 const reply = (said) =>
   said.code && !said.reply.startsWith(`${said.code}`) ? `${said.code} ${said.reply}` : said.reply;
 
-// Attempts with all that is known of them, and what happened between them.
+// Attempts with all their details, and the events between them.
 function timeline() {
   const attempts = new Map(message.attempts.map((each) => [each.started_at, each]));
   const items = message.timeline.map((entry) => {
@@ -104,7 +104,7 @@ function attemptItem(entry, attempt) {
     `reached ${attempt.stage}`,
     `took ${duration(attempt.seconds)}`,
     attempt.charged ? "" : "does not count: the relay was at fault",
-    attempt.uncertain ? "uncertain: nobody can know whether the relay took it" : "",
+    attempt.uncertain ? "uncertain: it is unknown whether the relay took the message" : "",
   ].filter(Boolean);
   return h(
     "li",
@@ -122,15 +122,15 @@ function eventItem(/** @type {TimelineEntry} */ { at, what, detail }) {
 
 async function conversation() {
   const { attempts, attempts_dropped: dropped } = await get(`${path}/conversation`);
-  if (!attempts.length) return h("p", { class: "empty" }, "No attempt was made yet, so nothing was said.");
-  const gap = dropped ? h("p", { class: "muted" }, `${plural(dropped, "attempt")} in between not kept.`) : null;
+  if (!attempts.length) return h("p", { class: "empty" }, "No attempt was made yet, so there is no conversation.");
+  const gap = dropped ? h("p", { class: "muted" }, `${plural(dropped, "attempt")} in between were not kept.`) : null;
   return h("div", {}, gap, attempts.map(spoken));
 }
 
 function spoken(/** @type {Conversation} */ each) {
   const heading = h("h3", {}, each.relay, " ", time(each.started_at));
   if (!each.conversation.length) {
-    return h("section", {}, heading, h("p", { class: "reply" }, each.reply || "Nothing was said."));
+    return h("section", {}, heading, h("p", { class: "reply" }, each.reply || "There was no conversation."));
   }
   const lines = each.conversation.map((line) =>
     h("span", { class: line.startsWith("C: ") ? "client" : "server" }, `${line}\n`),
@@ -143,7 +143,7 @@ async function startViews() {
   try {
     content = await get(`${contentPath}/content`);
   } catch {
-    // It has been pruned, or cannot be read: the source says which.
+    // The content has been pruned, or cannot be read: the source view says which.
   }
   /** @type {import("./tabs.js").View[]} */
   const shown = [
@@ -155,13 +155,13 @@ async function startViews() {
   if (content?.headers.length) shown.push(["Headers", () => headers(content.headers)]);
   if (content?.attachments.length) shown.push(["Attachments", () => attachments(content.attachments, contentPath)]);
   shown.push(["Source", async () => plainText(await text(`${path}/source`))]);
-  views = tabs("What is known of the message", shown);
+  views = tabs("Details of the message", shown);
   $("#views").replaceChildren(views.element);
 }
 
-// Back to the list as it was left.
+// The link leads back to the list with its filters.
 /** @type {HTMLAnchorElement} */ ($("#to-list")).href += sessionStorage.getItem("monitor") ?? "";
 
-// A message that does not exist has no stream: only an answer can say so.
+// A message that does not exist has no stream, so this request must show the error.
 await refresh();
 if (views) follow(`/v1/events?message=${id}`, { message: refresh });

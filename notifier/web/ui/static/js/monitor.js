@@ -1,4 +1,4 @@
-// The monitor: figures, relays, workers and the list, kept fresh while somebody looks.
+// The monitor: figures, relays, workers and the list, refreshed while the page is visible.
 import { ACTIONS, actionButton, actOnAll, actOnSelected } from "./actions.js";
 import { get, manages } from "./api.js";
 import { showMinutes, startCharts } from "./charts.js";
@@ -12,7 +12,7 @@ import { showQueueButton, showRelays } from "./relays.js";
 
 const TICK = 2000; // milliseconds
 
-// One answer has all that is shown above the list.
+// One answer has everything that is shown above the list.
 async function showState() {
   /** @type {Stats} */
   const stats = await get("/v1/stats");

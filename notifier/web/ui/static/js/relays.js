@@ -1,10 +1,10 @@
-// How each relay fares and at which rate it takes messages; pause and resume of a relay and the queue.
+// The state of each relay and its rate; pause and resume of a relay and of the queue.
 import { get, manages, post } from "./api.js";
 import { confirmed, reportingErrors, toast } from "./dialogs.js";
 import { $, count, duration, h, plural, setText } from "./dom.js";
 
 /** @type {Record<string, string>} */
-const STATES = { closed: "working", open: "resting", probing: "being tried", paused: "paused" };
+const STATES = { closed: "working", open: "resting", probing: "being tested", paused: "paused" };
 const LONGEST_GAP = 30_000; // milliseconds between two looks that make a rate
 
 /** @type {Map<string, {sent: number, at: number}>} what each relay had sent when we looked last */
@@ -95,10 +95,10 @@ const TITLES = { pause: "Pause", resume: "Resume" };
 /** @type {(verb: "pause" | "resume", what: string, waiting: number) => string} */
 export function consequences(verb, what, waiting) {
   const waits = `${plural(waiting, "message")} ${waiting === 1 ? "waits" : "wait"} now.`;
-  if (verb === "resume") return `${waits} What is due goes out at once.`;
-  const out = what === "queue" ? "nothing goes out" : "nothing goes out this way";
-  const kept = `Messages are accepted and kept, and ${out} until somebody resumes it, also after a restart.`;
-  return `${waits} ${kept} What is being sent now is finished.`;
+  if (verb === "resume") return `${waits} Due messages are sent at once.`;
+  const out = what === "queue" ? "nothing is sent" : "nothing is sent through it";
+  const kept = `Messages are accepted and kept, and ${out} until a person resumes it, also after a restart.`;
+  return `${waits} ${kept} Messages that are being sent now are finished.`;
 }
 
 /** @type {(verb: "pause" | "resume", what: string, path: string, refresh: Refresh) => Promise<void>} */

@@ -1,4 +1,4 @@
-// Hand the key over once; the answer's cookie keeps it from there.
+// Send the key once. The cookie of the answer opens the session.
 import { base } from "./api.js";
 import { $, field, form, setText } from "./dom.js";
 
@@ -21,13 +21,13 @@ async function signIn(/** @type {SubmitEvent} */ event) {
   }
 }
 
-// Where the person wanted to go: a page of ours, by its whole address. Its path alone could begin
-// with two slashes, which would be another host's.
+// The page that the person asked for, by its whole URL. The path alone could begin
+// with two slashes, which would lead to another host.
 function next() {
   const asked = new URLSearchParams(location.search).get("next") ?? "";
   const url = new URL(asked || `${base}/monitor`, location.origin);
   return url.origin === location.origin ? url.href : `${base}/monitor`;
 }
 
-// Where no key is needed there is no form.
+// There is no form if no key is needed.
 if (document.querySelector("#sign-in")) form("#sign-in").addEventListener("submit", signIn);

@@ -1,4 +1,4 @@
-// Tabs as the ARIA authoring practices have them: arrows, Home and End go from one to another.
+// Tabs after the ARIA authoring practices: arrow keys, Home and End move between them.
 import { messageOf } from "./dialogs.js";
 import { h } from "./dom.js";
 
@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 let made = 0;
 
 /**
- * Each view has a title and a function, which makes what is shown whenever the tab is chosen.
+ * Each view has a title and a function that makes its content whenever the tab is chosen.
  * @param {string} label
  * @param {View[]} views
  */
@@ -51,7 +51,7 @@ export function tabs(label, views) {
 }
 
 /**
- * Where a key leads from the tab `from` of so many. Null: nowhere.
+ * The tab that a key leads to from the tab `from`. Null: the key does nothing.
  * @type {(key: string, from: number, tabs: number) => number | null}
  */
 export function target(key, from, tabs) {
