@@ -11,8 +11,9 @@ DOWN = "<down>"  # the connection ends without an answer
 
 class TokenEndpoint:
     """
-    Issues tokens `token-1`, `token-2` ... unless an answer (status and data, or DOWN) stands in
-    `answers`; they are given first. `requests` has the header fields and the form of each.
+    Issues tokens `token-1`, `token-2` ... unless an answer (status, data and perhaps a Location,
+    or DOWN) stands in `answers`; they are given first. `requests` has the header fields and the
+    form of each.
     """
 
     def __init__(self, *answers, expires_in=3600):
@@ -64,11 +65,12 @@ class TokenEndpoint:
         await self.held.wait()
         if answer == DOWN:
             return
-        status, data = answer or (200, self.issue())
+        status, data, *location = answer or (200, self.issue())
+        more = f"Location: {location[0]}\r\n" if location else ""
         said = json.dumps(data).encode()
         writer.write(
             f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(said)}\r\nConnection: close\r\n\r\n".encode()
+            f"Content-Length: {len(said)}\r\n{more}Connection: close\r\n\r\n".encode()
             + said
         )
         await writer.drain()

@@ -1,11 +1,13 @@
 """How a token is asked for, what an answer means, and what is never shown."""
 
+import asyncio
 import base64
 import hashlib
 import json
 import ssl
 import sys
 from functools import partial
+from pathlib import Path
 
 import jwt
 import pytest
@@ -21,6 +23,7 @@ from notifier.relayspec import RelaySpec, Tls
 from notifier.tokens import DENIED, UNAVAILABLE, NoToken
 from tests.process import free_port
 from tests.token_endpoint import DOWN, TokenEndpoint
+from tests.waiting import until
 
 RELAY = RelaySpec(name="r", host="h", port=587, tls=Tls.STARTTLS, username="us@corp.example")
 
@@ -144,6 +147,14 @@ async def test_what_an_answer_without_a_token_means(answer, name, words, tmp_pat
     assert endpoint.url in str(raised.value)
 
 
+async def test_a_redirect_is_not_followed(tmp_path):
+    """The secret is for this endpoint alone."""
+    async with TokenEndpoint() as other, TokenEndpoint((307, {}, other.url)) as endpoint:
+        with pytest.raises(NoToken, match="307"):
+            await fetch(grant(tmp_path, endpoint.section(tmp_path)))
+    assert other.requests == []
+
+
 async def test_an_endpoint_that_hangs_is_given_up(tmp_path):
     """Its silence has a limit of its own."""
     async with TokenEndpoint() as endpoint:
@@ -187,8 +198,36 @@ async def test_by_a_command(tmp_path):
     """A token alone, or JSON with its end."""
     plain = await fetch(command(tmp_path, "print('abc.def')"))
     assert (plain.value, plain.seconds) == ("abc.def", 300)
+    slow = "import time; print('abc', end='', flush=True); time.sleep(0.2); print('.def')"
+    assert (await fetch(command(tmp_path, slow))).value == "abc.def"
     script = 'print(\'{"access_token": "abc", "expires_in": 60}\')'
     assert (await fetch(command(tmp_path, script))).seconds == 60
+
+
+def alive(pid):
+    """Whether a process runs, or has ended and is not waited for."""
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_with_a_command_end_those_that_it_has_started(tmp_path):
+    """None of them is left behind when it is given up."""
+    script = (
+        "import subprocess, time\n"
+        "child = subprocess.Popen(['sleep', '300'])\n"
+        f"open({str(tmp_path / 'child')!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(60)"
+    )
+    asked = command(tmp_path, script)
+    giving_up = asyncio.create_task(fetch(asked, seconds=3))
+    pid = int(await until(lambda: read(tmp_path / "child")))
+    with pytest.raises(NoToken, match="did not end"):
+        await giving_up
+    await until(lambda: not alive(pid))
+
+
+def read(path):
+    return path.read_text() if path.exists() else ""
 
 
 @pytest.mark.parametrize(
@@ -199,7 +238,8 @@ async def test_by_a_command(tmp_path):
         ("pass", "has not printed a token alone"),
         ("print('{}')", "without a token"),
         ("import time; time.sleep(60)", "did not end within"),
-        ("import os; os.close(1); os.fork() or __import__('time').sleep(60); exit(0)", "alone"),
+        ("import os, time; os.fork() or time.sleep(3)", "printed no token"),  # one writes on
+        ("print('x' * 100_000)", "did not end within"),  # it holds more than a token may have
     ],
 )
 async def test_a_command_that_prints_no_token(script, words, tmp_path):

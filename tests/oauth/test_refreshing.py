@@ -86,6 +86,15 @@ async def test_it_is_fetched_anew_before_it_ends_and_nobody_waits():
         assert (await tokens.get()).value == "token-2"
 
 
+@pytest.mark.parametrize(("seconds", "before"), [(3600.0, 60.0), (40.0, 20.0)])
+async def test_it_is_due_a_minute_before_it_ends(seconds, before):
+    """Or after half of its life, where that is short."""
+    clock = Clock()
+    async with refreshed(Issuer(seconds), clock=clock) as tokens:
+        await tokens.get()
+        assert tokens._due == clock.now + seconds - before
+
+
 async def test_it_is_not_fetched_while_nobody_needs_a_new_one():
     """By its own timer: half of the life of a short one has to go by."""
     issuer = Issuer(0.4)

@@ -174,6 +174,7 @@ RELAY = {
     "opens_at": "2026-03-01T09:30:05Z",
     "sent": 17,
     "failed": 3,
+    "token": None,
 }
 MINUTE = Minute(datetime(2026, 3, 1, 9, 30, tzinfo=UTC), 17, 16, 1, 3)
 STATS = {
