@@ -22,6 +22,7 @@ The policy for everything that can go wrong with a relay.
     503 before the dot, 2xx or 3xx out of place:
     the two ends are out of step                       relay           no     next relay, defer
     what is not an SMTP reply                          relay           no     next relay, defer
+    a mailbox over there is too busy (known words)     message, rcpt.  no     defer
     MAIL or DATA answered 4xx                          message         no     defer
     MAIL or DATA answered 5xx                          message         yes    fail; ask no other
     RCPT answered 4xx                                  recipient       no     defer that one
@@ -48,7 +49,7 @@ from msgspec.structs import replace
 
 from notifier.attempts import SLOWER, TOO_MANY_CONNECTIONS, Failure, Scope, Stage
 from notifier.breaker import Setback
-from notifier.smtp.known_replies import known_fault
+from notifier.smtp.known_replies import MAILBOX_BUSY, known_fault
 from notifier.smtp.replies import CLOSING, KEPT, Reply
 from notifier.tokens import DENIED, UNAVAILABLE, NoToken
 
@@ -249,6 +250,8 @@ def _blame(stage: Stage, reply: Reply) -> tuple[Scope, str]:
     known = known_fault(stage, reply)
     if known in SLOWER:
         return Scope.RELAY, known
+    if known == MAILBOX_BUSY:
+        return Scope.RECIPIENT if stage is Stage.RCPT else Scope.MESSAGE, known
     if stage in _TURNED_DOWN:
         if known in ABOUT_LOGIN:
             return Scope.RELAY, known

@@ -22,8 +22,7 @@ M365_ERRORS = (
     + "exchange/mail-flow-best-practices/continuous-error-throttling-smtp-auth-submissions"
 )
 M365_NDR = (
-    MICROSOFT + "exchange/mail-flow-best-practices/non-delivery-reports-in-exchange-online/"
-    "non-delivery-reports-in-exchange-online"
+    MICROSOFT + "exchange/troubleshoot/email-delivery/ndr/non-delivery-reports-in-exchange-online"
 )
 M365_BASIC = (
     "https://techcommunity.microsoft.com/blog/exchange/"
@@ -41,6 +40,9 @@ RFC3463 = "https://www.rfc-editor.org/rfc/rfc3463"
 EXIM = "https://www.exim.org/exim-html-current/doc/html/spec_html/ch-access_control_lists.html"
 POSTFIX = "https://www.postfix.org/TUNING_README.html#conn_limit"
 SENDMAIL = "https://www.sendmail.org/~ca/email/doc8.12/cf/m4/anti_spam.html"
+
+# It is about one mailbox over there: the message, or the recipient, waits, and no other.
+MAILBOX_BUSY = "mailbox_busy"
 
 Stages: TypeAlias = frozenset[Stage]
 EVERY: Stages = frozenset(Stage)
@@ -80,9 +82,17 @@ KNOWN = (
         like="432 4.3.2 STOREDRV.Deliver; recipient thread limit exceeded",
         code="4..",
         enhanced="4.3.2",
+        words="recipient thread limit",
+        fault=MAILBOX_BUSY,
+        source=M365_NDR,
+    ),
+    KnownReply(
+        like="432 4.3.2 STOREDRV.Storage; mailbox server is too busy",
+        code="4..",
+        enhanced="4.3.2",
         words="STOREDRV",
         fault=THROTTLED,
-        source=M365_NDR,
+        source=M365_CONNECTIONS,
     ),
     KnownReply(
         like="451 4.7.500 Server busy. Please try again later",
@@ -193,6 +203,14 @@ KNOWN = (
         code="4..",
         words="too many login attempts",
         fault=THROTTLED,
+        source=GMAIL,
+    ),
+    KnownReply(
+        like="450 4.2.1 The user you are trying to contact is receiving mail too quickly.",
+        code="4..",
+        enhanced="4.2.1",
+        words="receiving mail (too quickly|at a rate)",
+        fault=MAILBOX_BUSY,
         source=GMAIL,
     ),
     KnownReply(

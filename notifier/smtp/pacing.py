@@ -7,7 +7,7 @@ from collections.abc import Callable
 FIRST_HOLD = 2.0  # seconds to leave a relay alone that has refused for the first time
 LONGEST_HOLD = 60.0
 ANSWER_SECONDS = 5.0  # given to the one message that asks a relay again, before another does
-CUT = 0.9  # of what a relay has taken, what it gets at first
+CUT = 0.95  # of what a relay has taken, what it gets at first
 FIRST_REGAIN_SECONDS = 30.0  # from there back to what it has taken, where that is a guess
 REGAIN_SECONDS = 60.0  # and where it is known
 FORGET_AFTER = 10.0  # times as long without a refusal

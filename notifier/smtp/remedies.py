@@ -126,11 +126,23 @@ REMEDIES = {
         "Amazon SES sends only from addresses and domains that were verified in this region, and "
         "to such alone while the account is in its sandbox. Verify the one that its reply names."
     ),
+    "mailbox_busy": "One recipient's mailbox gets too much at a time. It is tried again later.",
     "quota_exceeded": "Our quota with the relay is used up. Wait, or ask for a larger one.",
     "not_accepting": "The relay takes no mail just now. Try again in a minute.",
     "out_of_step": "The replies are out of step with our commands. Is there a proxy in between?",
     "too_large": "The relay takes no mail of any size from us; its reply says why.",
     "smtputf8_not_offered": "Set NOTIFIER_DEFAULT_FROM to an address in ASCII.",
+}
+
+# What the relay does, for people who only want to know why a message waits.
+MEANINGS = {
+    "account_blocked": "has blocked our account for a time",
+    "basic_auth_off": "takes no login by password any more",
+    "identity_not_verified": "has not verified the sender's address",
+    "mailbox_busy": "says that a recipient gets too much mail at a time",
+    "quota_exceeded": "says that our quota is used up",
+    "relaying_denied": "does not relay for us",
+    "sender_not_allowed": "does not let our account send as this sender",
 }
 
 

@@ -271,6 +271,28 @@ CASES = {
         ["mx failed (connection_refused", "spare is paused", "The next attempt is at"],
         LATER,
     ),
+    "a relay that wants fewer messages": (
+        QUEUED,
+        {
+            "relays": (
+                replace(WORKING, pace=0.5, trouble=TroubleResource("throttled", "451 no", NOW)),
+            )
+        },
+        ["after those ahead", "mx wants fewer messages (451 no). It gets one every 2 seconds."],
+        NOW,
+    ),
+    "a relay that is asked again later": (
+        QUEUED,
+        {"relays": (replace(WORKING, held_until=LATER, pace=20.0),)},
+        ["mx wants fewer messages", "It gets the next one at 2"],
+        NOW,
+    ),
+    "a relay whose quota is used up": (
+        QUEUED,
+        {"relays": (without("quota_exceeded", "550 5.4.5 limit"),)},
+        ["mx says that our quota is used up (550 5.4.5 limit)"],
+        LATER,
+    ),
     "probing": (QUEUED, {"relays": (PROBING,)}, ["mx failed", "test attempt is under way"], None),
     "every relay paused": (
         QUEUED,

@@ -9,6 +9,7 @@ from notifier.attempts import Attempt
 from notifier.deliveries import Delivery, Status
 from notifier.recipients import RecipientStatus
 from notifier.smtp import State
+from notifier.smtp.remedies import MEANINGS
 from notifier.tokens import DENIED, UNAVAILABLE
 from notifier.web.api.relays import RelayResource
 
@@ -90,9 +91,17 @@ def _since(delivery: Delivery, situation: Situation) -> str:
     tried = f"{made} The last attempt {_failed(last)}."
     if last.throttled:
         return f"{tried} The relay wants fewer messages, so this attempt does not count."
+    tried = f"{tried}{_meant(last)}"
     if last.relay_failed:
         return f"{tried} The relay was at fault, so this attempt does not count."
     return tried
+
+
+def _meant(attempt: Attempt) -> str:
+    """What the last reply means, where providers are known to say it."""
+    named = (MEANINGS.get(failure.name) for failure in attempt.failures.values())
+    meaning = next(filter(None, named), "")
+    return f" The relay {meaning}." if meaning else ""
 
 
 def _next(delivery: Delivery, situation: Situation) -> Step:
@@ -167,6 +176,8 @@ def _troubled(relay: RelayResource) -> str:
         return f"{relay.name} has no token to log in with ({_quoted(relay.trouble.text)})"
     if relay.trouble.name == "token_refused":
         return f"{relay.name} refuses our token, also a new one ({_quoted(relay.trouble.text)})"
+    if meaning := MEANINGS.get(relay.trouble.name):
+        return f"{relay.name} {meaning} ({_quoted(relay.trouble.text)})"
     fault = f"{relay.trouble.name}: " if relay.trouble.name else ""
     return f"{relay.name} failed ({fault}{_quoted(relay.trouble.text)})"
 

@@ -26,6 +26,7 @@ ORDER = (
     "api",
     "settings",
     "relays",
+    "providers",
     "oauth",
     "access",
     "text-messages",
