@@ -104,10 +104,17 @@ class ScriptedRelay:
         """Answer this verb no more until `release`."""
         self._holding.add(verb)
 
-    def release(self):
-        """Give all answers that were held back, and hold back no more."""
-        self._holding.clear()
-        self.let_go()
+    def release(self, verb=None):
+        """Give all answers that were held back, or this verb's, and hold back no more."""
+        if verb is None:
+            self._holding.clear()
+            return self.let_go()
+        self._holding.discard(verb)
+        held, self._held = self._held, [each for each in self._held if each[1] != verb]
+        for connection, its, argument in held:
+            if its == verb:
+                connection.go_on(its, argument)
+        return None
 
     def let_go(self):
         """Give the answers that were held back, and hold back the next ones again."""

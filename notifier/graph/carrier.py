@@ -110,7 +110,7 @@ class Graph:
             await exchange.hang_up()
         return answer, exchange
 
-    def shed(self, most: int) -> None:
+    def ease(self, most: int) -> None:
         """Nothing: a connection that is kept for the next request is no load."""
 
     def abort_all(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
+from notifier.attempts import PACED, Envelope, Failure, Outcome, Scope, Stage
 from notifier.smtp.connect import Opening
 from notifier.smtp.failures import (
     IN_STEP,
@@ -49,6 +49,7 @@ class Pool:
         self._openings: set[asyncio.Task[Session]] = set()
         self._reaper: asyncio.TimerHandle | None = None
         self._aborts = 0
+        self._eased = 0  # times
         self._closed = False
 
     @property
@@ -101,9 +102,14 @@ class Pool:
         return outcome
 
     async def _offer_afresh(self, envelope: Envelope, content: bytes, *, aborts: int) -> Outcome:
+        eased = self._eased
         session = await self._open(envelope.recipients)
         if isinstance(session, Outcome):
             return session
+        if eased != self._eased and aborts == self._aborts:
+            self._keep(session)
+            failure = relay_failure(Stage.MAIL, PACED, "the relay takes fewer messages just now")
+            return failed(failure, envelope.recipients)
         return await self._offer(session, envelope, content, aborts=aborts)
 
     async def _offer(
@@ -130,11 +136,15 @@ class Pool:
         elif self._closed or (session.carried >= self._takes_each and self._worn_out(session)):
             session.part()
         elif session.breach is None:
-            loop = asyncio.get_running_loop()
-            session.idle_since = loop.time()
-            self._idle.append(session)
-            if self._reaper is None:
-                self._reaper = loop.call_later(self._timeouts.idle, self._reap)
+            self._keep(session)
+
+    def _keep(self, session: Session) -> None:
+        """For the next message."""
+        loop = asyncio.get_running_loop()
+        session.idle_since = loop.time()
+        self._idle.append(session)
+        if self._reaper is None:
+            self._reaper = loop.call_later(self._timeouts.idle, self._reap)
 
     def _worn_out(self, session: Session) -> bool:
         """Whether the connection has carried as many messages as a connection may."""
@@ -162,8 +172,12 @@ class Pool:
                 return session
         return None
 
-    def shed(self, most: int) -> None:
-        """Close what is kept open beyond so many connections."""
+    def ease(self, most: int) -> None:
+        """
+        The relay wants less: close what is kept open beyond so many connections, and offer
+        nothing over those that are being opened.
+        """
+        self._eased += 1
         while self._idle and self.busy + len(self._idle) > most:
             self._idle.pop(0).part()
 

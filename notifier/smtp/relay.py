@@ -81,8 +81,11 @@ class Carrier(Protocol):
 
     async def send(self, envelope: Envelope, content: bytes) -> Outcome: ...
 
-    def shed(self, most: int) -> None:
-        """Keep no more than so many connections, those in use included."""
+    def ease(self, most: int) -> None:
+        """
+        The relay wants less: keep no more than so many connections, those in use included, and
+        offer nothing over one that is not open yet.
+        """
         ...
 
     def abort_all(self) -> None:
@@ -239,9 +242,9 @@ class Relay:
                 self._pace.answered(turn)
             return None
         self.throttled += 1
-        self._pool.shed(self._breaker.capacity)
         of_rate = any(each.name == THROTTLED for each in refusals)
         if self._pace.refused(turn, of_rate=of_rate):
+            self._pool.ease(self._breaker.capacity)
             log.info(
                 "relay_throttles",
                 relay=self.name,
@@ -254,7 +257,7 @@ class Relay:
         """Count an outcome, and tell the breaker. None: the send was given up."""
         breaker = self._breaker
         before = breaker.state
-        if outcome is None:
+        if outcome is None or outcome.unoffered:
             breaker.forget(ticket)
         elif not outcome.failures:
             self.sent += (took := bool(outcome.accepted))

@@ -349,3 +349,26 @@ async def test_what_waits_for_the_pace_expires_with_words(tmp_path):
     assert delivery.status == "expired"
     assert "asked more slowly" in delivery.reason
     assert "rate overlimit" in delivery.reason
+
+
+async def test_what_waits_for_a_connection_is_not_offered_once_the_relay_wants_fewer():
+    """It was under way when another was refused; its connection is kept for the next one."""
+    clock = Clock()
+    async with (
+        ScriptedRelay() as relay,
+        sending(relay.spec, clock=clock, rests=Rests()) as relays,
+    ):
+        relay.hold("MAIL")
+        first = asyncio.create_task(relays.send(envelope(), SOURCE))
+        await relay.until_held(1)
+        relay.hold("EHLO")
+        second = asyncio.create_task(relays.send(envelope(BOB), SOURCE))
+        await relay.until_held(2)
+        relay.answer("MAIL", RATE)
+        relay.release("MAIL")
+        assert (await first).throttled
+        relay.release()
+        assert (await second).unoffered
+        assert sum(line.startswith("MAIL") for line in relay.heard) == 1
+        (state,) = relays.states()
+        assert (state.failed, state.throttled, state.idle) == (1, 1, 2)
