@@ -49,24 +49,19 @@ class IdempotencyKey(Struct, frozen=True):
 
 class Submission(Struct, frozen=True, kw_only=True):
     """
-    The result of messages that were handed in: for each one in order its new delivery, or the error
-    that refused it; and the answer that was made of them.
+    The new deliveries of messages that were handed in, in order, and the answer that was made of
+    what became of each message.
 
     `replayed`: the answer is the one that the same request got before, under its idempotency key;
-    then there are no results.
+    then there are no deliveries.
     """
 
-    results: tuple[Delivery | Rejected, ...] = ()
+    deliveries: Sequence[Delivery] = ()
     answer: bytes = b""
     replayed: bool = False
 
-    @property
-    def deliveries(self) -> tuple[Delivery, ...]:
-        """The deliveries of the messages that were not refused."""
-        return tuple(each for each in self.results if isinstance(each, Delivery))
 
-
-# Writes the answer to a submission from its results.
+# Makes the answer of what became of each message: its new delivery, or the error that refused it.
 Render: TypeAlias = Callable[[Sequence[Delivery | Rejected]], bytes]
 
 
@@ -108,7 +103,7 @@ class Intake:
     ) -> Submission:
         """
         Check and compose messages, and keep them, all in one transaction, with the answer that
-        `render` makes of the results under the idempotency key. If that key has an answer already,
+        `render` makes under the idempotency key. If that key has an answer already,
         nothing is added.
 
         Strict: one message that cannot be sent refuses all. If there is only one message, its
@@ -118,6 +113,7 @@ class Intake:
         A caller that keeps the messages keeps their memory in use until they are on disk.
         """
         toll = Toll(self._limits, key) if key is not None and key.limited else None
+        scope = "" if key is None else key.name  # two callers may use the same idempotency key
         kept = False
         try:
             self._require_space(len(messages))
@@ -131,35 +127,33 @@ class Intake:
             if toll is not None:
                 toll.take(sum(each.cost for each in accepted))
             entries = [each.entry for each in accepted]
-            results = tuple(
+            answer = render(
                 [each.entry.delivery if isinstance(each, Admitted) else each for each in admitted]
             )
-            answer = render(results)
             del admitted, accepted
             if not (entries or idempotency):
-                return Submission(results=results, answer=answer)
+                return Submission(answer=answer)
             added = await self._journal.add(
-                entries, self._remembered(idempotency, key, entries, answer)
+                entries, self._remembered(idempotency, scope, entries, answer)
             )
             kept = added.replayed is None
         except (Rejected, Unavailable) as error:
             if isinstance(error, JournalUnavailable):
                 self._figures.trouble = str(error)
-            return await self._replay(error, key, idempotency)
+            return await self._replay(error, scope, idempotency)
         finally:
             if toll is not None and not kept:
                 toll.give_back()
         if added.replayed is not None:
             return Submission(answer=added.replayed, replayed=True)
         self._figures.count(len(entries))
-        for entry in entries:
-            self._accepted(entry.delivery)
-        for superseded in added.superseded:
-            self._accepted(superseded)
-        return Submission(results=results, answer=answer)
+        deliveries = [entry.delivery for entry in entries]
+        for changed in (*deliveries, *added.superseded):
+            self._accepted(changed)
+        return Submission(deliveries=deliveries, answer=answer)
 
     async def _replay(
-        self, error: Rejected | Unavailable, key: Key | None, asked: IdempotencyKey | None
+        self, error: Rejected | Unavailable, scope: str, asked: IdempotencyKey | None
     ) -> Submission:
         """
         The answer that the same request got before; raises the error if there is none. A rule that
@@ -169,7 +163,7 @@ class Intake:
             raise error
         try:
             kept = await self._journal.answer(
-                _scope(key), asked.key, asked.fingerprint, now=self._clock()
+                scope, asked.key, asked.fingerprint, now=self._clock()
             )
         except JournalUnavailable:
             raise error from None
@@ -178,13 +172,13 @@ class Intake:
         return Submission(answer=kept, replayed=True)
 
     def _remembered(
-        self, asked: IdempotencyKey | None, key: Key | None, entries: Sequence[Entry], answer: bytes
+        self, asked: IdempotencyKey | None, scope: str, entries: Sequence[Entry], answer: bytes
     ) -> Idempotency | None:
         if asked is None:
             return None
         due = max((entry.delivery.due_at for entry in entries), default=self._clock())
         return Idempotency(
-            scope=_scope(key),
+            scope=scope,
             key=asked.key,
             fingerprint=asked.fingerprint,
             answer=answer,
@@ -255,7 +249,7 @@ class Intake:
                 if message.template is None and load <= HEAVY:
                     admitted.append(admit())
                 else:
-                    admitted.append(await self._threads.run(_scope(key), admit))
+                    admitted.append(await self._threads.run(key.name if key else "", admit))
             except Rejected as error:
                 admitted.append(error.bare())
         refused = [each for each in admitted if isinstance(each, Rejected)]
@@ -312,11 +306,6 @@ _random = _random_digits()
 def new_id(now: datetime) -> str:
     """A public id that sorts by time and cannot be guessed."""
     return f"{int(now.timestamp() * 1000):012x}{next(_random)}"
-
-
-def _scope(key: Key | None) -> str:
-    """The caller whose idempotency key it is: two callers may use the same key."""
-    return "" if key is None else key.name
 
 
 def _together(admitted: Sequence[Admitted | Rejected]) -> InvalidMessage:

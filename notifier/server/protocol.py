@@ -45,6 +45,9 @@ class CorkedTransport:
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
+        # What uvicorn asks for each request. To look it up by `__getattr__` takes a microsecond.
+        self.is_closing = transport.is_closing
+        self.get_extra_info = transport.get_extra_info
         self._pieces: list[bytes] = []
 
     def write(self, data: bytes) -> None:

@@ -54,7 +54,7 @@ class Submitted(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """The id of the one message that was submitted, now or before."""
+        """The ID of the one message that was submitted, now or before."""
         return self.deliveries[0].id if self.deliveries else _stored.decode(self.body).id
 
 
@@ -116,11 +116,10 @@ class Submissions:
             submission = await submitting
         except InvalidMessage as error:
             raise _renamed(error, names) if names else error from None
-        replayed = submission.replayed
         return Submitted(
             submission.answer,
-            replayed,
-            [REPLAYED] if replayed else [],
+            submission.replayed,
+            [REPLAYED] if submission.replayed else [],
             headers,
             submission.deliveries,
         )

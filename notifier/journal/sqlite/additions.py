@@ -99,12 +99,6 @@ def insert_all(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
             addition.counts.move(None, entry.delivery.status)
 
 
-def used_keys(db: sqlite3.Connection, additions: Sequence[Addition]) -> set[KeyName]:
-    """Which of these idempotency keys have been used before."""
-    names = [name for each in additions if (name := each.key_name) is not None]
-    return {*rows.read_rows(db, USED_KEYS, names)}
-
-
 def answer_kept(
     db: sqlite3.Connection, name: KeyName, fingerprint: bytes, now: datetime
 ) -> bytes | None:

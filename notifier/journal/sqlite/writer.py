@@ -11,12 +11,13 @@ import structlog
 
 from notifier.errors import NotifierError
 from notifier.journal import Added, Commits
-from notifier.journal.sqlite.additions import Addition, insert_all, used_keys
+from notifier.journal.sqlite.additions import USED_KEYS, Addition, insert_all
 from notifier.journal.sqlite.changes import ChangeRaised
 from notifier.journal.sqlite.claims import Recording, record_all
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
+from notifier.journal.sqlite.rows import read_rows
 from notifier.journal.sqlite.thread import Answer, Piece
 
 WAL_BYTES = 64 * 1024 * 1024  # above this size the WAL is truncated when nothing waits
@@ -143,8 +144,12 @@ def _sorted(
     additions: dict[asyncio.Future[Any], Addition] = {}
     recordings: dict[asyncio.Future[Any], Recording] = {}
     others: list[Piece] = []
-    all_additions = [piece.work for piece in batch if isinstance(piece.work, Addition)]
-    used = used_keys(db, all_additions) if all_additions else set()
+    names = [
+        piece.work.key_name
+        for piece in batch
+        if isinstance(piece.work, Addition) and piece.work.key_name is not None
+    ]
+    used = {*read_rows(db, USED_KEYS, names)} if names else set()
     for piece in batch:
         work = piece.work
         if isinstance(work, Addition) and not work.collapsing and work.key_name not in used:

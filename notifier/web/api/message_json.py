@@ -1,10 +1,12 @@
 """Read messages from JSON. Their shape depends on `channel`."""
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Annotated, Any, overload
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from notifier.errors import Fault, InvalidMessage
 from notifier.messages import Email, Message, Sms
@@ -28,7 +30,6 @@ _email = BodyDecoder(Email, sizes=_SIZES | {"text": None, "html": None, "attachm
 _sms = BodyDecoder(Sms, sizes=_SIZES)
 _channel = msgspec.json.Decoder(_Channel)
 _batch = msgspec.json.Decoder(array_of(MOST))
-_NONE = msgspec.Raw()
 
 # For the document alone. Without a channel a message is an email, see above.
 AnyMessage: Any = _email.schema | _sms.schema
@@ -86,7 +87,7 @@ def read_batch(body: bytes) -> tuple[Unread, Mapping[str, str]]:
     many; 400.
     """
     found = decode(_batch, body)
-    messages = [raw for name in found.__struct_fields__ if (raw := getattr(found, name)) != _NONE]
+    messages = [*takewhile(len, astuple(found))]  # the places after the last message are empty
     if not messages:
         raise InvalidMessage(Fault("", "must hold at least one message"))
     return Unread(messages), {"": "/0"} if len(messages) == 1 else {}
