@@ -52,12 +52,26 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.permanent and self.scope is not Scope.RELAY
 
 
+class Notify(StrEnum):
+    """What a server further on is to report about a recipient. RFC 3461, section 4.1."""
+
+    FAILURE = "failure"
+    DELAY = "delay"
+    SUCCESS = "success"
+
+
+USUAL_REPORTS = (Notify.FAILURE, Notify.DELAY)
+
+
 class Envelope(Struct, frozen=True, omit_defaults=True):
     """The sender and recipients that SMTP gets. They may differ from the message's headers."""
 
     sender: str
     recipients: tuple[str, ...]
     smtputf8: bool = False  # an address needs RFC 6531
+    id: str = ""  # of the message
+    return_path: str = ""  # where reports go, perhaps with a star; empty: to the sender
+    notify: tuple[Notify, ...] = USUAL_REPORTS  # of what; empty: of nothing
 
 
 class Acceptance(Struct, frozen=True, omit_defaults=True):

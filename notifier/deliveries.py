@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Envelope
+from notifier.attempts import USUAL_REPORTS, Attempt, Envelope, Notify
 from notifier.dates import dated_by
 from notifier.errors import WrongState
 from notifier.recipients import Recipient, RecipientStatus
@@ -114,6 +114,8 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: Priority = Priority.NORMAL
     on_uncertain: OnUncertain = OnUncertain.RESEND
     smtputf8: bool = False
+    return_path: str = ""  # the key's or the service's; empty: reports go to the sender
+    notify: tuple[Notify, ...] = USUAL_REPORTS  # what is to be reported; empty: nothing
     tries: int = 0  # attempts that count against the message
     uncertain: int = 0  # attempts with an unknown outcome
     attempts: tuple[Attempt, ...] = ()
@@ -149,6 +151,9 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
                 if recipient.status is RecipientStatus.PENDING
             ),
             self.smtputf8,
+            self.id,
+            self.return_path,
+            self.notify,
         )
 
     @property

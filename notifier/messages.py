@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from notifier.attempts import USUAL_REPORTS, Notify
 from notifier.characters import CONTROLS
 from notifier.deliveries import OnUncertain
 
@@ -143,6 +144,14 @@ class Email(Message, tag="email", frozen=True, kw_only=True):
             "that field out.",
         ),
     ] = {}
+    notify: Annotated[
+        tuple[Notify, ...],
+        Meta(
+            max_length=3,
+            description="What the relay is asked to report to the return path; an empty list: "
+            "nothing. It needs a return path, and a relay that offers DSN (RFC 3461).",
+        ),
+    ] = USUAL_REPORTS
 
 
 class Long(StrEnum):

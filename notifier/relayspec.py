@@ -41,6 +41,7 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     rate: float | None = None  # messages a second; None: as fast as it takes them
     messages_per_connection: int = 100
     ca: str | None = None  # a file of certificates to trust instead of the system's
+    return_path: str | None = None  # as NOTIFIER_RETURN_PATH, for this relay
     ehlo_name: str | None = None  # the name given in EHLO; None: the host's name or address
     oauth: str | None = None  # the section of NOTIFIER_OAUTH whose token is the password
     graph: Application | None = None  # it is Microsoft Graph; None: it speaks SMTP

@@ -26,6 +26,7 @@ from notifier.housekeeping.replicas import Replicas
 from notifier.housekeeping.set_back import SetBack
 from notifier.intake.submission import IdempotencyKey, Intake, Render
 from notifier.journal import Backlog, Change, Filter, Minute
+from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
 from notifier.keys import Key
 from notifier.metrics import LoopLag, Tally
 from notifier.preflight import Preflight
@@ -79,6 +80,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             provider=preflight.provider,
             grants=preflight.grants,
             supervisor=self.supervisor,
+            secret=partial(shared_secret, self.journal, RETURN_PATHS),
         )
         self.figures = Figures(self.journal, supervisor=self.supervisor, clock=clock)
         self.history = History(

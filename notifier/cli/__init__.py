@@ -166,6 +166,11 @@ def keys() -> None:
 )
 @click.option("--rate", type=int, help="Recipients (of texts: segments) a minute.")
 @click.option("--daily", type=int, help="Recipients (of texts: segments) a day.")
+@click.option(
+    "--return-path",
+    help="Address that reports about its mail go to, such as bounces+*@example.org."
+    " Default: NOTIFIER_RETURN_PATH.",
+)
 @click.option("--expires", help="When the key expires: 2027-01-31 or 2027-01-31T12:00:00Z.")
 @json_option
 def add_key(config: Path | None, as_json: bool, **terms: Any) -> None:

@@ -19,6 +19,7 @@ from notifier.relayspec import RelaySpec, Tls
 from notifier.settings import CAPTURE, Settings, variable
 from notifier.smtp.probe import probe
 from notifier.smtp.remedies import remedy
+from notifier.verp import Verp
 
 
 class CheckFailed(NotifierError):
@@ -36,6 +37,7 @@ class Checked(Struct, frozen=True):
     findings: list[Finding]
 
 
+NO_ID = "0" * 32  # where a return path names a message
 PROTECTION = {Tls.NONE: "without TLS", Tls.STARTTLS: "with STARTTLS", Tls.IMPLICIT: "with TLS"}
 
 
@@ -47,10 +49,10 @@ def check(settings: Settings, *, say: Callable[[str], None], as_json: bool = Fal
 
 
 async def _check_as_json(settings: Settings, say: Callable[[str], None]) -> list[str]:
-    found, sender, granted = [], _sender(settings), grants(settings)
+    found, granted = [], grants(settings)
     for spec in settings.relays:
         if spec != CAPTURE:
-            findings = [each async for each in _findings(spec, sender, granted)]
+            findings = [each async for each in _findings(spec, _sender(settings, spec), granted)]
             ok = all(each.ok for each in findings)
             found.append(Checked(spec.name, spec.host, spec.port, spec.tls, ok, findings))
     say(json_text(found))
@@ -58,7 +60,7 @@ async def _check_as_json(settings: Settings, say: Callable[[str], None]) -> list
 
 
 async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
-    failed, sender, granted = [], _sender(settings), grants(settings)
+    failed, granted = [], grants(settings)
     for spec in settings.relays or (CAPTURE,):
         if spec == CAPTURE:
             say("capture: the built-in mailbox; no mail leaves. Set NOTIFIER_RELAYS to send.")
@@ -66,11 +68,11 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
         place = f"{spec.host}:{spec.port}"
         name = "" if spec.name == place else f"{spec.name}: "
         say(f"{name}{place}, {PROTECTION[spec.tls]}")
-        async for finding in _findings(spec, sender, granted):
+        async for finding in _findings(spec, _sender(settings, spec), granted):
             say(_line(finding))
             if not finding.ok:
                 failed.append(spec.name)
-    if settings.relays and sender is None:
+    if settings.relays and settings.default_from is None:
         say("No sender was tried, because NOTIFIER_DEFAULT_FROM is not set.")
     return failed
 
@@ -90,14 +92,16 @@ async def _findings(
         yield finding
 
 
-def _sender(settings: Settings) -> Envelope | None:
-    """The envelope of a message that names no sender."""
+def _sender(settings: Settings, spec: RelaySpec) -> Envelope | None:
+    """The envelope of a message that names no sender, as this relay gets it."""
     if settings.default_from is None:
         return None
     try:
         sender = address(settings.default_from)
     except ValueError as error:
         raise ConfigurationError(f"{variable('default_from')}: {error}") from error
+    if path := spec.return_path or settings.return_path:
+        return Envelope(Verp(b"").address(path, NO_ID, sender.spec), ())
     return Envelope(sender.spec, (), sender.smtputf8)
 
 

@@ -27,6 +27,7 @@ def add(
     kind: str,
     rate: int | None,
     daily: int | None,
+    return_path: str | None,
     expires: str | None,
 ) -> tuple[Key, str]:
     """Put a new key into the file. Returns the key and its secret. Raises ConfigurationError."""
@@ -45,6 +46,7 @@ def add(
         kind=KeyKind(kind),
         rate=rate,
         daily=daily,
+        return_path=return_path,
         expires=ends,
     )
     if settings.api_keys is None:  # the first key is often made before the first start

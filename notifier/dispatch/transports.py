@@ -1,7 +1,7 @@
 """The ways out: relays, gateways, the simulator, an SMS provider; and the built-in mailbox."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -15,6 +15,7 @@ from notifier.settings import CAPTURE, Settings
 from notifier.sms import Parts
 from notifier.smtp import Relay, Relays
 from notifier.supervisor import Supervisor
+from notifier.verp import Verp
 
 if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
     from notifier.sms.provider import Provider, ProviderSpec
@@ -53,7 +54,10 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         provider: "ProviderSpec | None",
         grants: Mapping[str, Grant],
         supervisor: Supervisor,
+        secret: Callable[[], Awaitable[bytes]],
     ) -> None:
+        """`secret`: that of the tokens in return paths, once the journal is open."""
+        self._secret = secret
         self._settings = settings
         self._provider_spec = provider
         self._grants = grants
@@ -73,7 +77,8 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         async with contextlib.AsyncExitStack() as parts:
             capture = Capture(Path(self._settings.data_dir) / "inbox")
             await parts.enter_async_context(capture)
-            self.relays = self._relays_to(capture, await self._tokens(parts))
+            verp = Verp(await self._secret())
+            self.relays = self._relays_to(capture, await self._tokens(parts), verp)
             parts.push_async_callback(self.relays.close)
             simulator = Simulator(capture.mailbox)
             await parts.enter_async_context(simulator)
@@ -130,12 +135,12 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
                 found[grant] = await parts.enter_async_context(refreshed)
         return {name: found[grant] for name, grant in self._grants.items()}
 
-    def _relays_to(self, capture: Capture, tokens: Mapping[str, Refreshed]) -> Relays:
+    def _relays_to(self, capture: Capture, tokens: Mapping[str, Refreshed], verp: Verp) -> Relays:
         specs: tuple[RelaySpec, ...] = self._settings.relays or (CAPTURE,)
         self.mailbox = capture.mailbox
         return Relays(
             [
-                _relay(capture.spec if spec == CAPTURE else spec, tokens.get(spec.name))
+                _relay(capture.spec if spec == CAPTURE else spec, tokens.get(spec.name), verp)
                 for spec in specs
             ]
         )
@@ -150,9 +155,9 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         return {Route.PROVIDER: self.provider}
 
 
-def _relay(spec: RelaySpec, tokens: Refreshed | None) -> Relay:
+def _relay(spec: RelaySpec, tokens: Refreshed | None, verp: Verp) -> Relay:
     if spec.graph is None or tokens is None:
-        return Relay(spec, tokens=tokens)
+        return Relay(spec, tokens=tokens, verp=verp)
     from notifier.graph.carrier import Graph
 
     return Relay(spec, tokens=tokens, carrier=Graph(spec, tokens))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from notifier.attempts import Envelope
+from notifier.attempts import USUAL_REPORTS, Envelope, Notify
 from notifier.compose import Composed, compose
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.domains import SIMULATOR_DOMAIN
@@ -32,6 +32,7 @@ NO_SENDER = (
 TEXTS_DOMAIN = "sms.notifier"  # the simulator's address for texts that a provider would get
 PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 _SIMULATED = f"@{SIMULATOR_DOMAIN}"
+BY_MAIL = (Route.RELAY, Route.GATEWAY)
 LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
 
 
@@ -120,6 +121,8 @@ class Admission:
             priority=PRIORITIES[message.priority],
             on_uncertain=message.on_uncertain,
             smtputf8=envelope.smtputf8,
+            return_path=self._return_path(key) if route in BY_MAIL else "",
+            notify=_in_order(message.notify) if isinstance(message, Email) else USUAL_REPORTS,
             handed_to=handed_to,
             warnings=composed.warnings,
             key="" if key is None else key.name,
@@ -133,6 +136,10 @@ class Admission:
         )
         limited = key is not None and key.limited
         return Admitted(Entry(delivery, composed.content), cost(message) if limited else 0)
+
+    def _return_path(self, key: Key | None) -> str:
+        """Where reports go; empty: to the sender."""
+        return (key.return_path if key is not None else None) or self._settings.return_path or ""
 
     def _term(self, message: Message, now: datetime) -> tuple[datetime, datetime]:
         """When a message is due, and when it expires."""
@@ -259,6 +266,10 @@ def _stand_in(
     mail = Email(to=(f"{number[1:]}@{TEXTS_DOMAIN}",), text=to_text(sms))
     made = compose(mail, id=id, sender=f"notifier@{TEXTS_DOMAIN}", at=at)
     return replace(made, warnings=warnings)
+
+
+def _in_order(notify: tuple[Notify, ...]) -> tuple[Notify, ...]:
+    return notify if notify is USUAL_REPORTS else tuple(each for each in Notify if each in notify)
 
 
 def _has_rules(key: Key) -> bool:

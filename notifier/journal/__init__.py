@@ -6,6 +6,7 @@ what both journals share:
 * `fairness`: which deliveries are claimed next, by priority and API key
 * `searches`: cursors, and whose turn it is to search
 * `arrivals`: how the dispatcher hears that there may be something to claim
+* `shared_secret`: a secret on which replicas agree
 * `faults`: what a caller is told when the journal cannot do what was asked
 
 The journals:

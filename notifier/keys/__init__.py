@@ -183,6 +183,7 @@ def new_key(
     kind: KeyKind = KeyKind.LIVE,
     rate: int | None = None,
     daily: int | None = None,
+    return_path: str | None = None,
     expires: datetime | None = None,
 ) -> tuple[Key, str]:
     """A new key and its secret, which is not stored. Raises ConfigurationError."""
@@ -199,6 +200,7 @@ def new_key(
         "kind": kind,
         "rate": rate,
         "daily": daily,
+        "return_path": return_path,
         "expires": expires,
         "created": now.replace(microsecond=0),
     }

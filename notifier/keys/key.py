@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from notifier.domains import SIMULATOR_DOMAIN, domain_to_ascii
 from notifier.errors import ConfigurationError
+from notifier.verp import read_return_path
 
 # A bare key of TOML, so that it never needs quotes; it also stands in logs and in deliveries.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -55,6 +56,7 @@ class Key(Struct, frozen=True, kw_only=True):
     countries: tuple[str, ...] = ()  # to which texts may be sent, ISO 3166; empty: any
     rate: _PER_MINUTE | None = None  # recipients, and segments of texts, a minute
     daily: _PER_DAY | None = None  # the same a day
+    return_path: str | None = None  # where reports about its mail go; None: to the service's
     expires: datetime | None = None
     revoked: datetime | None = None
 
@@ -261,7 +263,8 @@ def _plain_country(written: str) -> str:
 
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Key) if field.name != "name"}
-_PLAIN: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "return_path": read_return_path,
     "senders": _plain_addresses,
     "recipients": _plain_addresses,
     "recipient_domains": _plain_domains,

@@ -29,6 +29,7 @@ from notifier.settings.parsers import (
     PUBLIC_PATH,
     REGION,
     REGIONS,
+    RETURN_PATH,
     SCHEDULE,
     SECRET,
     SIZE,
@@ -81,6 +82,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Name that the service gives to relays in EHLO. Default: the full name "
             "of the host, "
             "else its address, as in `[192.0.2.1]`."
+        ),
+    ] = None
+    return_path: Annotated[
+        str | None,
+        RETURN_PATH,
+        Meta(
+            description="Address that reports of failed delivery are sent to: the envelope sender "
+            "of all mail. A `*` in it, as in `bounces+*@example.org`, stands for a token that "
+            "names message and recipient; see [return paths](return-paths.md). Default: the "
+            "sender of each message."
         ),
     ] = None
     data_dir: Annotated[

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from notifier.characters import CONTROL
 from notifier.relayspec import is_ehlo_name
+from notifier.verp import read_return_path
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # in seconds
 SIZES = {"": 1, "B": 1}  # in octets
@@ -219,5 +220,6 @@ PUBLIC_PATH = Parser(_read_public_path)
 REGIONS = Parser(_read_regions, ",".join)
 REGION = Parser(_read_region, _write_optional)
 SECRET = Parser(_read_line, _struck_out, secret=True)
+RETURN_PATH = Parser(read_return_path, _write_optional)
 WEB_ADDRESS = Parser(_read_web_address, _struck_out, secret=True)
 PASSWORD = Parser(_read_line, _struck_out, secret=True)

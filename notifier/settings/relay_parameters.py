@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from msgspec import Struct
 
 from notifier.relayspec import RelaySpec, Tls, is_ehlo_name, is_loopback
+from notifier.verp import read_return_path
 
 SMTP, GRAPH = "smtp", "graph"  # what a relay speaks
 PERIODS = {"s": 1, "min": 60, "h": 3600, "d": 86400}  # in seconds
@@ -140,6 +141,14 @@ PARAMETERS = (
         read=_read_ehlo_name,
         takes="a host name or an address literal like [192.0.2.1]",
         description="As `NOTIFIER_EHLO_NAME`, for this relay.",
+        kinds=(SMTP,),
+    ),
+    Parameter(
+        name="return_path",
+        read=read_return_path,
+        takes="an address",
+        description="As `NOTIFIER_RETURN_PATH`, for this relay.",
+        addresses=True,
         kinds=(SMTP,),
     ),
     Parameter(

@@ -6,7 +6,8 @@ them, with its `pool` of connections, and `pacing` makes messages wait for it. `
 outcomes of several offers.
 
 A connection is opened by `connect` (with `resolver` and `login`), is a `session`, and reads
-`replies`. A `transaction` is one message over it.
+`replies`. A `transaction` is one message over it, in an envelope by `return_path`; `dsn` asks for
+reports about it.
 
 `failures` is the policy: what each failure means; `known_replies` are its rows for what providers
 are known to say. `remedies` tells an operator what to do about

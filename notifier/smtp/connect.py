@@ -281,6 +281,7 @@ def _features(offered: dict[str, str]) -> Features:
     return Features(
         pipelining="PIPELINING" in offered,
         smtputf8="SMTPUTF8" in offered,
+        dsn="DSN" in offered,
         size=None if size is None else int(size) if size.isdecimal() else 0,
     )
 

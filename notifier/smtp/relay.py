@@ -26,8 +26,10 @@ from notifier.smtp.outcomes import failed
 from notifier.smtp.pacing import FIRST_HOLD, LONGEST_HOLD, Pace, Rate, Turns
 from notifier.smtp.pool import STOPPED, Pool
 from notifier.smtp.resolver import Resolver
+from notifier.smtp.return_path import send_from
 from notifier.smtp.session import USUAL_TIMEOUTS, Timeouts
 from notifier.tokens import Tokens, TokenState
+from notifier.verp import Verp
 
 log = structlog.get_logger()
 
@@ -112,11 +114,12 @@ class Relay:
         resolver: Resolver | None = None,
         tokens: Tokens | None = None,
         carrier: Carrier | None = None,
+        verp: Verp | None = None,
     ) -> None:
         """
         `tokens`: of a spec with `oauth`. `carrier`: what speaks to a relay that does not speak
         SMTP. Raises ConfigurationError where the spec's certificates
-        cannot be read.
+        cannot be read. `verp`: makes the tokens of return paths with a star.
         """
         self.spec = spec
         self.name = spec.name
@@ -132,6 +135,8 @@ class Relay:
         self._tokens = tokens
         if tokens is not None:
             tokens.listen(self._token_came)
+        # Whoever speaks no SMTP has no return path.
+        self._verp = None if carrier else verp
         self._breaker = Breaker(full=spec.connections, rests=rests, clock=clock, random=random)
         self._clock = clock
         self._rate = Rate(spec.rate, clock)
@@ -194,7 +199,14 @@ class Relay:
         return 0.0 if self.room() > 0 else None
 
     async def send(self, envelope: Envelope, content: bytes) -> Outcome:
-        """Offer a message, once a place with the relay is free."""
+        """Offer a message, from its return path where it has one."""
+        path = self.spec.return_path or envelope.return_path
+        if not path or self._verp is None:
+            return await self._send(envelope, content)
+        return await send_from(path, self._verp, envelope, content, self._send)
+
+    async def _send(self, envelope: Envelope, content: bytes) -> Outcome:
+        """Offer it once a place with the relay is free."""
         breaker = self._breaker
         while breaker.state is State.CLOSED and self._busy >= breaker.capacity:
             if not await self._turns.next():

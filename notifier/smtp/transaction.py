@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
+from notifier.smtp import dsn
 from notifier.smtp.failures import refusal, relay_failure, unfit, unsendable
 from notifier.smtp.outcomes import abridged
 from notifier.smtp.replies import CLOSING, Reply
@@ -80,6 +81,7 @@ class _Transaction:
         self.failures = refused
         self.sender = envelope.sender
         self.smtputf8 = envelope.smtputf8
+        self.reports = envelope if envelope.return_path and session.features.dsn else None
         self.commands: list[str] = []
         self.replies: list[Reply] = []
 
@@ -119,7 +121,12 @@ class _Transaction:
             mail = f"{mail} SIZE={size}"
         if self.smtputf8:
             mail = f"{mail} SMTPUTF8"
-        return [mail, *(f"RCPT TO:<{address}>" for address in self.recipients), "DATA"]
+        rcpt = [f"RCPT TO:<{address}>" for address in self.recipients]
+        if (reports := self.reports) is not None:
+            mail += dsn.mail_parameters(reports)
+            named = zip(rcpt, self.recipients, strict=True)
+            rcpt = [each + dsn.rcpt_parameters(reports, address) for each, address in named]
+        return [mail, *rcpt, "DATA"]
 
     async def _one_by_one(self) -> None:
         timeouts = self.session.timeouts

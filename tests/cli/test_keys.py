@@ -95,6 +95,7 @@ def test_every_option_is_a_term_of_the_key(keys, tmp_path):
         "--recipient-domain", "z.org", "--recipient", "ann@z.org", "--recipient", "@z.org",
         "--country", "us", "--country", "CA",
         "--rate", "60", "--daily", "1000", "--expires", "2099-01-31",
+        "--return-path", "b+*@example.org",
         api_keys=file,
     )  # fmt: skip
     told = json.loads(done.stdout)
@@ -105,6 +106,7 @@ def test_every_option_is_a_term_of_the_key(keys, tmp_path):
     assert (key.senders, key.recipients) == (("us@x.org", "@y.org"), ("ann@z.org", "@z.org"))
     assert (key.recipient_domains, key.kind) == (("z.org",), KeyKind.TEAM)
     assert (key.rate, key.daily, key.countries) == (60, 1000, ("US", "CA"))
+    assert key.return_path == "b+*@example.org"
     assert f"{key.expires:%Y-%m-%d %H:%M}" == "2099-02-01 00:00"
     assert not (tmp_path / "keys.toml").exists()
 
@@ -123,6 +125,7 @@ def test_every_option_is_a_term_of_the_key(keys, tmp_path):
         (["x", "--scope", "fly"], "'fly' is not one of"),
         (["x", "--kind", "dead"], "'dead' is not one of"),
         (["x", "--daily", "many"], "not a valid integer"),
+        (["x", "--return-path", "bounces"], "not a bare address"),
         (["taken"], "there is a key named 'taken' already"),
         ([], "Missing argument 'NAME'"),
     ],

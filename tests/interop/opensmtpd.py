@@ -51,6 +51,7 @@ class OpenSmtpd(MailServer):
     main = "smtpd"
     smtputf8 = False
     pipelining = False
+    keeps_envid = keeps_orcpt = False
 
     def configure(self):
         limits = self.limits

@@ -53,6 +53,7 @@ class MailServer:
     mechanisms = ("PLAIN", "LOGIN")
     smtputf8 = True
     dsn = True
+    keeps_envid = keeps_orcpt = True  # in its reports
     pipelining = True
 
     def __init__(self, folder, sink, authority, limits=None):

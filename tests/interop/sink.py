@@ -50,7 +50,8 @@ class Sink(Controller):
         return "250 2.1.5 ok"
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's
-        mail = Mail(envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.content)
+        sender = envelope.mail_from.replace("<>", "")
+        mail = Mail(sender, tuple(envelope.rcpt_tos), envelope.content)
         with self._lock:
             self._mails.append(mail)
         return "250 2.0.0 taken"

@@ -22,6 +22,7 @@ WORDS = [
     "supervisor",
     "threads",
     "relayspec",
+    "verp",
     "tokens",
     "breaker",
     "histogram",

@@ -505,3 +505,15 @@ def test_the_guide_lists_every_parameter():
     page = (PAGE.parent / "relays.md").read_text()
     for parameter in PARAMETERS:
         assert f"| `{parameter.name}=` | {parameter.description} |\n" in page
+
+
+def test_a_return_path_is_an_address_with_at_most_one_star():
+    """Its domain is written in ASCII; what it is not is told with all other faults."""
+    assert read(return_path="bounces+*@Example.org").return_path == "bounces+*@example.org"
+    (spec,) = read(relays="smtp://h?return_path=bounces+*@Example.org").relays
+    assert spec.return_path == "bounces+*@example.org"
+    (fault,) = faults(relays="smtp://h?return_path=bounces")
+    assert "return_path= 'bounces' is not a bare address" in fault
+    (fault,) = faults(return_path="Bounces <bounces@example.org>")
+    assert fault.startswith("NOTIFIER_RETURN_PATH: ")
+    assert "write bounces+*@example.org" in fault

@@ -28,6 +28,7 @@ ORDER = (
     "relays",
     "providers",
     "oauth",
+    "return-paths",
     "access",
     "text-messages",
     "templates",

@@ -1,0 +1,80 @@
+"""Reports about undelivered mail, as real mail servers write them for our return path."""
+
+from email import message_from_bytes
+
+import pytest
+
+from notifier.attempts import Notify
+from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
+from notifier.verp import Verp
+from tests.interop.calls import relaying, sent_as
+from tests.waiting import until
+
+PATH = "bounces+*@example.net"
+
+
+@pytest.fixture
+def reporting(server):
+    """A server that offers DSN."""
+    if not server.dsn:
+        pytest.skip(f"{server.name} does not offer DSN")
+    return server
+
+
+async def report_of(server, sender):
+    """The report that has arrived at this return path, and its fields for each recipient."""
+
+    def arrived():
+        return [mail for mail in server.sink.mails if sender in mail.recipients]
+
+    (mail,) = await until(arrived)
+    assert mail.sender == ""
+    whole = message_from_bytes(mail.content)
+    (status,) = (
+        part for part in whole.walk() if part.get_content_type().endswith("delivery-status")
+    )
+    return status.get_payload()
+
+
+def return_path_in(delivery):
+    """The address after MAIL FROM."""
+    said = (line for each in delivery.attempts for line in each.conversation)
+    (mail,) = (line for line in said if line.startswith("C: MAIL FROM:"))
+    return mail.partition("<")[2].partition(">")[0]
+
+
+async def test_a_bounce_arrives_at_the_return_path(reporting, tmp_path):
+    """It brings our id and the recipient as we named it; its address names both."""
+    unknown = "unknown@example.org"
+    async with relaying(tmp_path, reporting.url(), return_path=PATH) as service:
+        sent = await sent_as(service, unknown)
+        verp = Verp(await shared_secret(service.journal, RETURN_PATHS))
+    assert sent.status == "sent"
+    path = return_path_in(sent)
+    whole, recipient = await report_of(reporting, path)
+    mark = verp.read_address(PATH, path)
+    assert mark.id == sent.id
+    assert mark.names(unknown)
+    assert recipient["Action"] == "failed"
+    assert recipient["Final-Recipient"].lower().replace(" ", "") == f"rfc822;{unknown}"
+    if reporting.keeps_envid:
+        assert whole["Original-Envelope-Id"] == sent.id
+    if reporting.keeps_orcpt:
+        assert recipient["Original-Recipient"].replace(" ", "") == f"rfc822;{unknown}"
+
+
+async def test_success_is_reported_where_it_was_asked_for(reporting, tmp_path):
+    """The sink offers no DSN, so that the report says that the mail was relayed."""
+    async with relaying(tmp_path, reporting.url(), return_path=PATH) as service:
+        sent = await sent_as(service, notify=(Notify.SUCCESS,))
+    _, recipient = await report_of(reporting, return_path_in(sent))
+    assert recipient["Action"] in ("relayed", "delivered")
+
+
+async def test_nothing_is_reported_where_nothing_was_asked_for(reporting, tmp_path):
+    """NEVER; the report about another message that was sent later arrives alone."""
+    async with relaying(tmp_path, reporting.url(), return_path=PATH) as service:
+        silent = await sent_as(service, "unknown@example.org", notify=())
+        loud = await sent_as(service, "unknown@example.org")
+    await report_of(reporting, return_path_in(loud))
+    assert not [mail for mail in reporting.sink.mails if return_path_in(silent) in mail.recipients]
