@@ -1,4 +1,4 @@
-"""How far one HTTP request has come, also when it is cut off."""
+"""The progress of one HTTP request, also of one that is cut off."""
 
 from typing import Any
 
@@ -6,20 +6,20 @@ from notifier.attempts import Stage
 
 
 class Exchange:
-    """Hand `trace` to the client as its extension of that name, and `hang_up` when it is over."""
+    """Give `trace` to the HTTP client as that extension, and call `hang_up` at the end."""
 
     def __init__(self) -> None:
-        self.sent = False  # the other side may have some of it
+        self.sent = False  # the other side may have a part of the request
         self.stage = Stage.CONNECT
         self.trouble = ""
-        self.ours = False  # we ended it ourselves; it says nothing of the other side
-        self._stream: Any = None  # connected, and not yet in the care of the client
+        self.ours = False  # this side ended the request, so it says nothing about the other side
+        self._stream: Any = None  # connected, and not yet managed by the client
 
     def give_up(self, reason: str) -> None:
         self.trouble, self.ours = reason, True
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
-        """As the `trace` extension of httpcore tells it."""
+        """Called by httpcore as its `trace` extension."""
         match event.rpartition(".")[0].rpartition(".")[2], event.rpartition(".")[2]:
             case "connect_tcp", "complete":
                 self._stream = info["return_value"]
@@ -30,6 +30,6 @@ class Exchange:
                 self._stream = None
 
     async def hang_up(self) -> None:
-        """Close a connection that was cut off in its handshake, which the client forgets."""
+        """Close a connection that was cut off in its handshake, because the client does not."""
         if self._stream is not None:
             await self._stream.aclose()

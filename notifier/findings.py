@@ -1,4 +1,4 @@
-"""What `notifier check` sees of a relay."""
+"""The findings of `notifier check` about a relay."""
 
 from datetime import datetime
 
@@ -6,11 +6,11 @@ from msgspec import Struct
 
 
 class Finding(Struct, frozen=True):
-    """What one step has shown; the first that is not `ok` is the last one."""
+    """The result of one step. The first that is not `ok` is the last one."""
 
     step: str
     ok: bool
     said: str
     remedy: str = ""
-    warning: str = ""  # it works, and is not as it should be
+    warning: str = ""  # the step works, but could be better
     certificate_ends_at: datetime | None = None  # of the certificate that was shown in it

@@ -1,4 +1,4 @@
-"""The service: every part of it, put together, with no web in sight."""
+"""The service: all parts put together, without the web."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ from notifier.settings import Settings, variable
 from notifier.supervisor import Supervisor
 from notifier.threads import FairThreads
 
-if TYPE_CHECKING:  # an extra, and the HTTP client that takes its time to load
+if TYPE_CHECKING:  # an extra, and the HTTP client, which loads slowly
     from notifier.sms.provider import ProviderState
     from notifier.tracing.spans import Spans
 
@@ -51,8 +51,10 @@ log = structlog.get_logger()
 
 class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     """
-    Takes messages, keeps them, delivers them. Open it before use. `intake` takes messages;
-    `journal` may be read by anyone; what changes a delivery goes through here.
+    Takes messages, keeps them, delivers them. Open it before use.
+
+    `intake` takes messages, and everybody may read `journal`. Deliveries are changed only through
+    this class.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             clock=clock,
             threads=self.threads,
         )
-        # What anybody may ask of the parts, they ask the service.
+        # The parts' calls that others may use are offered by the service.
         self.message, self.content = self.journal.get, self.journal.content
         self.messages, self.count = self.journal.find, self.journal.count
         self.commits = self.journal.commits
@@ -182,7 +184,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         return self.transports.mailbox
 
     async def _require_keys(self) -> None:
-        """Where there have been keys there must be some. Raises ConfigurationError."""
+        """Raises ConfigurationError if there were keys before and there are none now."""
         if self.keys.configured:
             await self.remember_keys()
         elif KEYS in await self.journal.values():
@@ -192,7 +194,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 raise ConfigurationError(f"{variable('api_keys')}: {error}") from None
 
     async def remember_keys(self) -> None:
-        """Keep in the journal that there are keys: it must not be opened without them again."""
+        """Note in the journal that there are keys, so that it never opens without keys again."""
         if KEYS not in await self.journal.values():
             await self.journal.put(KEYS, "there are keys")
         self.keys_remembered = True
@@ -228,7 +230,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await self._draining
 
     def drain(self) -> None:
-        """Accept nothing more, send nothing more, and let whoever follows the feed go."""
+        """Accept and send nothing more, and end the streams of those who follow the feed."""
         if not self.draining:
             self.draining = self.intake.draining = True
             self.feed.close()
@@ -236,7 +238,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             self._draining = self.supervisor.start("drain", stop, over=lambda: True)
 
     async def failed(self) -> BaseException:
-        """Wait until the journal, or a task that the promise needs, is lost; and say why."""
+        """Wait until the journal, or a task in FATAL, fails. Returns why."""
         waits = [asyncio.ensure_future(it.failed()) for it in (self.journal, self.supervisor)]
         try:
             lost, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -259,16 +261,16 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         return self.figures.backlog.counts
 
     def minutes(self, last: int) -> list[Minute]:
-        """The figures of the last minutes, the oldest first."""
+        """The figures of the last minutes, oldest first."""
         return self.history.last(last)
 
     def sent_today(self) -> int:
-        """How many messages were sent since midnight, UTC."""
+        """Messages sent since midnight, UTC."""
         return self.history.sent_today()
 
     @property
     def workers(self) -> Sequence[Delivery | None]:
-        """What each worker sends now; None: it waits for work."""
+        """What each worker sends now. None: the worker waits."""
         return self.dispatcher.doing
 
     def providers(self) -> "Sequence[ProviderState]":
@@ -280,8 +282,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self, id: str, *, timeout: float, seen: Callable[[Delivery], bool] | None = None
     ) -> Delivery:
         """
-        The delivery once it is final or held (or, with `seen`, once that does not hold any
-        more), or as it is after `timeout` seconds. Raises MessageNotFound.
+        The delivery once it is final or held, or once `seen` is false for it, or after `timeout`
+        seconds. Raises MessageNotFound.
         """
         waiting = seen or _under_way
         with self.feed.subscribe(id) as changes, contextlib.suppress(TimeoutError):
@@ -292,23 +294,31 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         return await self.journal.get(id)
 
     async def cancel(self, id: str, *, by: str = "") -> Delivery:
-        """Call off a message that waits. Raises MessageNotFound, WrongState."""
+        """Cancel a waiting message. Raises MessageNotFound, WrongState."""
         return await self._amend(id, self._step("cancel", by), by)
 
     async def retry(self, id: str, *, by: str = "") -> Delivery:
-        """Try again what did not reach everybody. Raises MessageNotFound, WrongState."""
+        """
+        Send a message again to the recipients that were not accepted. Raises MessageNotFound,
+        WrongState.
+        """
         return await self._amend(id, self._step("retry", by), by)
 
     async def send_now(self, id: str, *, by: str = "") -> Delivery:
-        """Make a message that waits due at once. Raises MessageNotFound, WrongState."""
+        """Make a waiting message due at once. Raises MessageNotFound, WrongState."""
         return await self._amend(id, self._step("send-now", by), by)
 
     async def change_all(self, verb: str, which: Filter, *, by: str = "") -> int:
-        """`cancel`, `retry` or `send-now` whatever matches and allows it; how many that were."""
+        """
+        `cancel`, `retry` or `send-now` all messages that match and allow it. Returns how many have
+        changed.
+        """
         changed = await self.journal.amend_all(which, self._step(verb, by))
-        for id in self.feed.followed:  # who waits for one of them; a million are not told
+        for id in (
+            self.feed.followed
+        ):  # only messages that somebody waits for, because there may be a million
             with contextlib.suppress(MessageNotFound):
-                # Maybe it has not changed, and was counted before.
+                # It may not have changed and may have been counted before, so it is only forwarded.
                 self.feed.forward(await self.journal.get(id))
         log.info("changed_all", verb=verb, count=changed, by=by)
         return changed
@@ -329,19 +339,19 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         return delivery
 
     async def pause(self, name: str | None = None, *, by: str = "") -> None:
-        """Send nothing more, or nothing to the relay of this name; also after a restart."""
+        """Stop sending, or stop sending to the relay of this name. It lasts across restarts."""
         await self._switch(name, paused=True)
         log.warning("paused", relay=name or "all", by=by)
 
     async def resume(self, name: str | None = None, *, by: str = "") -> None:
-        """Go on."""
+        """Send again."""
         await self._switch(name, paused=False)
         log.warning("resumed", relay=name or "all", by=by)
 
     async def _switch(self, name: str | None, *, paused: bool) -> None:
         self._apply(name, paused=paused)
         await self.journal.put(PAUSED + (name or ""), "yes" if paused else "")
-        self._apply(name, paused=paused)  # what was read meanwhile was the value before
+        self._apply(name, paused=paused)  # a concurrent read may have applied the old value
 
     def _apply(self, name: str | None, *, paused: bool) -> None:
         if name is None:
@@ -352,12 +362,12 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         (self._paused.add if paused else self._paused.discard)(name)
 
     async def _heed_values(self) -> None:
-        """What another replica has put, or forgotten."""
+        """Apply the values that another replica has put or forgotten."""
         await self._heed_pauses()
         await self.sessions.load()
 
     async def _heed_pauses(self) -> None:
-        """As the journal has it: from before a restart, or said to another replica."""
+        """Apply the pauses in the journal: from before a restart, or from another replica."""
         for key, value in (await self.journal.values()).items():
             name = key.removeprefix(PAUSED) or None
             if key == name or bool(value) == (name in self._paused):

@@ -1,4 +1,4 @@
-"""Sessions of people who have signed in with an API key, in a browser."""
+"""Sessions of people who have signed in with an API key in a browser."""
 
 import asyncio
 import secrets
@@ -14,12 +14,12 @@ from notifier.keys import Key, Keys
 
 SESSION = "session:"  # before the token's hash, in the names of the values that the journal keeps
 LIFETIME = timedelta(hours=12)
-MOST = 50  # of one key; the next one ends the oldest
-LONGEST = 64  # characters of a token: more is not looked at
+MOST = 50  # sessions of one key; another one ends the oldest
+LONGEST = 64  # longest token that is compared
 
 
 class Session(Struct, frozen=True):
-    """Of which key, as it was when somebody signed in, and until when."""
+    """The key of a session, as it was at sign-in, and the session's end."""
 
     key: str  # its id
     terms: str  # a digest of the key and of what it opens
@@ -31,11 +31,12 @@ _session = msgspec.json.Decoder(Session)
 
 class Sessions:
     """
-    A session opens what its key opens, and nothing more once it has ended, or the key is
-    revoked, has expired, or opens other things than it did. The journal keeps the hash of its
-    token: so it outlives a restart, is known to all replicas, and cannot be read out of a backup.
+    A session allows what its key allows, until it ends, the key is revoked or expires, or the key's
+    rules change.
 
-    All of them are held in memory too, so that streams can be looked after without asking.
+    The journal keeps the hash of its token. So a session outlives a restart, is known to all
+    replicas, and cannot be read from a backup. All sessions are in memory, too, so that streams can
+    be checked without a query.
     """
 
     def __init__(self, journal: Journal, keys: Keys, *, clock: Clock) -> None:
@@ -46,7 +47,9 @@ class Sessions:
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Hold what the journal has: at the start, and when another replica has changed it."""
+        """
+        Read the sessions from the journal: at the start, and when another replica changed them.
+        """
         async with self._changing:
             values = await self._journal.values()
             found = {
@@ -57,7 +60,7 @@ class Sessions:
             self._open = dict(sorted(found.items(), key=lambda item: item[1].ends))
 
     async def begin(self, key: Key) -> str:
-        """The token of a new session. It is nowhere else."""
+        """The token of a new session. It is stored nowhere."""
         token = secrets.token_urlsafe(32)
         name, now = _name(token), self._clock()
         session = Session(key.id, _terms(key), now + LIFETIME)
@@ -72,7 +75,7 @@ class Sessions:
             await self._forget(_name(token))
 
     async def known(self, token: str) -> Key | None:
-        """The key of this session, if it goes on; one that another replica has just begun, too."""
+        """The key of this session if it is valid, also of one that another replica has begun."""
         if not token or len(token) > LONGEST:
             return None
         name = _name(token)
@@ -81,7 +84,7 @@ class Sessions:
         return self.key_of(token)
 
     def key_of(self, token: str) -> Key | None:
-        """The same, of the sessions that are held."""
+        """The key of this session, from memory alone."""
         session = self._open.get(_name(token))
         return None if session is None else self._key(session, self._clock())
 

@@ -1,10 +1,9 @@
 """
-Turn what a caller asks for into an envelope and the bytes to send, once, at admission.
+Compose: make an envelope and the bytes to send of a caller's request, once, at admission.
 
 `mail` puts a message together of fields and parts: `addresses` reads and writes addresses,
-`headers` writes header fields, `custom_headers` says which ones a caller may add, and `mime`
-writes parts. `plaintext` makes the text of an HTML; `html` finds things in an HTML without
-parsing it.
+`headers` writes header fields, `custom_headers` says which ones a caller may add, and `mime` writes
+parts. `plaintext` makes the text of an HTML; `html` finds things in an HTML without parsing it.
 """
 
 from notifier.compose.addresses import Address, address

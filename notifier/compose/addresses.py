@@ -16,7 +16,7 @@ ADDRESS_OCTETS = 254
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-# What nearly every address looks like. All else is left to email_validator.
+# The form of nearly every address. email_validator reads all others.
 _PLAIN = re.compile(rf"({_ATEXT}+(?:\.{_ATEXT}+)*)@({_LABEL}(?:\.{_LABEL})*)")
 _NUMERIC = re.compile(r"(?:.*\.)?[0-9]+", re.DOTALL)
 _RESERVED_LABEL = re.compile(r"(?:\A|\.)..--", re.DOTALL)
@@ -34,14 +34,14 @@ _LINE = 76
 
 class Address(Struct, frozen=True):
     """
-    One mailbox. `spec` is what SMTP is told: its domain in lower case and in ASCII
-    (A-labels, RFC 5890); its local part is ASCII too unless `smtputf8`.
+    One mailbox. `spec` is its form in SMTP: the domain in lower case and in ASCII (A-labels, RFC
+    5890); the local part is ASCII too unless `smtputf8`.
     """
 
     spec: str
     name: str
     smtputf8: bool
-    header: bytes  # as it stands in To and the like, folded
+    header: bytes  # as written in To and similar fields, folded
 
     @property
     def domain(self) -> str:
@@ -52,7 +52,7 @@ class Address(Struct, frozen=True):
 def address(text: str) -> Address:
     """
     One address, `ann@example.org`, `Ann <ann@example.org>` or `"Lee, Ann" <ann@example.org>`.
-    Raises ValueError in words fit for the caller.
+    Raises ValueError with a text for the caller.
     """
     require_text(text)
     text = text.strip(" ")
@@ -120,7 +120,7 @@ def _validated(text: str) -> tuple[str, str, bool]:
         found = validate_email(text, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
-    # The local part is its owner's affair: where it is ASCII, it stays as it was written.
+    # The local part belongs to its host: if it is ASCII, it stays as written.
     written, _, domain = text.rpartition("@")
     local = written if found.ascii_local_part else found.local_part
     return local, domain_to_ascii(domain), found.smtputf8

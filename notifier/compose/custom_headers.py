@@ -1,4 +1,4 @@
-"""Judge and write the headers that a caller may add."""
+"""Check and write the headers that callers may add."""
 
 import re
 
@@ -23,10 +23,10 @@ _STRUCTURAL = frozenset({"bcc", "cc", "date", "from", "reply-to", "sender", "sub
     "return-path",
 }
 _STRUCTURAL_STARTS = ("content-", "resent-", "dkim-", "domainkey-", "arc-", "received-")
-# By these a provider is told to send to others than the envelope says: SendGrid, SparkPost,
+# These make a provider send to others than the envelope says: SendGrid, SparkPost,
 # Mandrill, Netcore. The record of the message would not be true.
 _READDRESSING = frozenset({"x-apiheader", "x-mc-bccaddress", "x-msys-api", "x-smtpapi"})
-# What else providers and large mail systems obey and do not merely pass on: other content, other
+# Other commands that providers and large mail systems obey: other content, other
 # times, other accounts and pools, nothing delivered at all.
 _COMMANDS = frozenset({"x-binding", "x-job", "x-tenant", "x-virtual-mta", "x-virtualmta"}) | {
     "x-xsmailingid",
@@ -68,9 +68,9 @@ _LONGEST = 900  # octets of a word: a line has 998
 
 def custom_field(name: str, value: str, *, restricted: bool) -> bytes:
     """
-    The field, ready to be sent. Free text is encoded where it has to be; fields that machines
-    read are ASCII and sent as they are. Raises ValueError, where the caller is `restricted`
-    also for a field by which a provider is told to do otherwise than the envelope says.
+    The field, ready to be sent. Free text is encoded if necessary; fields that machines read are
+    ASCII and sent unchanged. Raises ValueError; for a `restricted` caller also for a field that
+    commands a provider to do more than the envelope says.
     """
     kind = name.lower()
     _require_allowed(name, kind, restricted=restricted)

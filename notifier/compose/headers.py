@@ -1,8 +1,8 @@
 """
 Write header fields, folded and in ASCII: RFC 5322, section 2.2, and RFC 2047.
 
-Text that is not plain ASCII, or that could be taken for an encoded word, becomes encoded
-words: what a person reads is what the caller wrote, whatever it was.
+Text that is not plain ASCII, or that could be taken for an encoded word, becomes encoded words. So
+readers see exactly what the caller wrote.
 """
 
 import re
@@ -19,15 +19,15 @@ _FOLD = re.compile(r"(?<=\S) (?=\S)")
 
 
 def require_text(text: str) -> None:
-    """Raises ValueError where text cannot stand in a header: controls, lone surrogates."""
+    """Raises ValueError if the text cannot be in a header: controls, lone surrogates."""
     if found := _FORBIDDEN.search(text):
         raise ValueError(f"the character U+{ord(found[0]):04X} is not allowed here")
 
 
 def text_field(name: str, text: str, *, longest: int = 60) -> bytes:
     """
-    A field of free text. A word of more than `longest` octets makes encoded words of it all,
-    so that it can be folded. Raises ValueError as `require_text` does.
+    A field of free text. If a word has more than `longest` octets, the whole text becomes encoded
+    words, so that it can be folded. Raises what `require_text` raises.
     """
     if not text.isprintable():
         require_text(text)
@@ -42,7 +42,7 @@ def text_field(name: str, text: str, *, longest: int = 60) -> bytes:
 
 
 def folded(name: str, words: Sequence[str]) -> bytes:
-    """A field of words, broken between them before a line becomes too long."""
+    """A field of words, broken between words before a line becomes too long."""
     lines = [f"{name}:"]
     for place, word in enumerate(words):
         if place and len(lines[-1]) + len(word) + 1 > LINE:

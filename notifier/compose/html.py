@@ -1,13 +1,13 @@
-"""What can be said of HTML without parsing it: whether it is HTML, and which files it shows."""
+"""Facts about HTML without parsing it: whether a text is HTML, and which files it shows."""
 
 import re
 from html import unescape
 from urllib.parse import unquote
 
-# RFC 2392. A scheme's case does not count, the id's does; HTML and URLs may escape the id.
+# RFC 2392. The scheme is case-insensitive, the id is not; HTML and URLs may escape the id.
 CID_URL = re.compile(r"""cid:([^"'()<>\s]{1,800})""", re.IGNORECASE)
 
-# A tag is one that HTML knows: `<name>` in a letter to fill in is text.
+# Only HTML's own tags count: `<name>` in a form letter is text.
 _NAMES = (
     "a abbr address area article aside audio b base bdi bdo big blockquote body br button canvas "
     "caption center cite code col colgroup data dd del details dfn div dl dt em fieldset "
@@ -26,7 +26,7 @@ _WINDOW = 1024 * 1024  # characters that are searched at a time: other threads g
 
 
 def is_html(text: str) -> bool:
-    """Whether a tag of HTML is in it."""
+    """Whether the text has a tag of HTML."""
     for start in range(0, len(text), _WINDOW):
         for tag in _TAG.finditer(text, start, start + _WINDOW + _ATTRIBUTES):
             if tag[1] is None or tag[1].lower() in _ELEMENTS:
@@ -35,5 +35,5 @@ def is_html(text: str) -> bool:
 
 
 def content_id_of(written: str) -> str:
-    """The Content-ID that is meant by what stands behind `cid:`."""
+    """The Content-ID that a `cid:` URL means."""
     return unquote(unescape(written))

@@ -1,4 +1,4 @@
-"""Put a message together: addresses, headers, parts."""
+"""Compose a message: addresses, headers, parts."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,10 +55,11 @@ def compose(
     email: Email, *, id: str, sender: str | None, at: datetime, restricted: bool = False
 ) -> Composed:
     """
-    The message as it goes out on every try: its Message-ID, Date and boundaries follow from
-    `id` and `at`. `sender` is who writes where the message does not say; the headers of a
-    `restricted` caller hold no commands to providers. Raises InvalidMessage with a fault for
-    each field that is wrong.
+    The message as it is sent on every attempt: its Message-ID, Date and boundaries follow from `id`
+    and `at`.
+
+    `sender` is the author if the message names none. The headers of a `restricted` caller may not
+    be commands to providers. Raises InvalidMessage with a fault for each wrong field.
     """
     faults: list[Fault] = []
     addressed = _addressed(email, sender, faults)
@@ -94,7 +95,7 @@ def compose(
 
 
 def weight(email: Email) -> int:
-    """About what it costs to compose it, in octets that have to be gone through."""
+    """An estimate of the cost of composing a message, in octets to go through."""
     size = len(email.text or "") + len(email.html or "")
     if email.headers:
         size += sum(map(len, email.headers.values()))
@@ -109,7 +110,7 @@ def weight(email: Email) -> int:
 def _addressed(
     email: Email, sender: str | None, faults: list[Fault]
 ) -> tuple[Envelope, bytes] | None:
-    """The envelope, and the header fields that hold addresses. None: some are wrong."""
+    """The envelope, and the header fields with addresses. None: some are wrong."""
     before = len(faults)
     given = sender if email.sender is None else email.sender
     author = None
@@ -178,7 +179,7 @@ def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> b
 
 
 def _bodies(email: Email, faults: list[Fault]) -> tuple[bytes | None, bytes | None]:
-    """Text and HTML as they were given. An empty one counts only where it is alone."""
+    """Text and HTML as given. An empty one counts only if it is alone."""
     if email.text is None and email.html is None:
         faults.append(Fault("/text", "text or html is required"))
     found: list[bytes | None] = []
@@ -231,7 +232,7 @@ def _wrong(attachment: Attachment) -> Iterator[tuple[str, str]]:
 def _text_parts(
     email: Email, text: bytes | None, html: bytes | None, boundary: bytes
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Text alone stays alone: an HTML made from it would show nothing more."""
+    """The text parts. Text alone stays alone, because an HTML made from it would add nothing."""
     warnings: tuple[str, ...] = ()
     if html is None:
         return text_part(b"plain", text or b"\r\n"), warnings
@@ -248,14 +249,14 @@ def _with_files(
     email: Email, part: bytes, *, html: bool, boundary: bytes
 ) -> tuple[bytes, Iterable[str]]:
     """
-    mixed(related(alternative(text, html), inline files), files), as much of it as is needed.
-    The boundaries differ in their first letter: none begins another.
+    mixed(related(alternative(text, html), inline files), files), as much of it as is needed. The
+    boundaries differ in their first letter, so that none begins another.
     """
     shown = [each for each in email.attachments if html and each.content_id]
     warnings: Iterable[str] = ()
     if shown:
         inline = (attachment_part(each, inline=True) for each in shown)
-        # Its parameter `type` is a must: RFC 2387, section 3.1.
+        # The parameter `type` is required: RFC 2387, section 3.1.
         root = b"text/html" if part.startswith(b"Content-Type: text/html") else _ALTERNATIVE
         kind = b'related; type="%b"' % root
         part = multipart(kind, b"=_r" + boundary, (part, *inline))

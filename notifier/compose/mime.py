@@ -35,8 +35,8 @@ _QUOTABLE = re.compile(r'[^"\\\x00-\x1f\x7f-\U0010ffff]{1,60}')
 
 def octets_of(text: str) -> bytes:
     """
-    Text as UTF-8 with CRLF line ends, the last line ended too, without a byte order mark.
-    Raises ValueError.
+    Text as UTF-8 with CRLF line ends, ending with one, without a byte order mark. Raises
+    ValueError.
     """
     text = text.removeprefix("\ufeff")
     if "\0" in text:
@@ -53,7 +53,7 @@ def octets_of(text: str) -> bytes:
 
 
 def text_part(kind: bytes, octets: bytes) -> bytes:
-    """A part of text, left readable where it can be."""
+    """A part of text, readable in the source if possible."""
     if not octets.translate(None, _VISIBLE) and b"=_" not in octets and not _has_long_line(octets):
         encoding, body = b"7bit", octets
     elif len(octets.translate(None, _ASCII)) * 6 > len(octets):
@@ -68,7 +68,7 @@ def text_part(kind: bytes, octets: bytes) -> bytes:
 
 
 def multipart(kind: bytes, boundary: bytes, parts: Sequence[bytes]) -> bytes:
-    """Several parts as one. Each ends with CRLF, which is its own; the delimiter adds another."""
+    """Several parts as one. Each part ends with its own CRLF; the delimiter adds another."""
     delimiter = b"\r\n--%b\r\n" % boundary
     return b'Content-Type: multipart/%b;\r\n boundary="%b"\r\n\r\n--%b\r\n%b\r\n--%b--\r\n' % (
         kind,
@@ -80,7 +80,7 @@ def multipart(kind: bytes, boundary: bytes, parts: Sequence[bytes]) -> bytes:
 
 
 def base64_lines(octets: bytes) -> bytes:
-    """Octets in base64, every line of it ended."""
+    """Octets in base64, in complete lines."""
     lines: list[bytes] = []
     for start in range(0, len(octets), _CHUNK):
         encoded = b2a_base64(octets[start : start + _CHUNK], newline=False)
@@ -116,7 +116,7 @@ def _has_long_line(octets: bytes) -> bool:
 
 
 def attachment_part(attachment: Attachment, *, inline: bool) -> bytes:
-    """A file. Its fields have been judged before."""
+    """A part for a file. Its fields have been checked before."""
     kind, parameters = content_type(attachment.content_type)
     if kind.startswith("text/") and "charset" not in parameters:
         parameters |= _charset(attachment.content)
@@ -171,7 +171,7 @@ def content_type(text: str) -> tuple[str, dict[str, str]]:
 
 
 def require_filename(name: str) -> None:
-    """Raises ValueError where it is more than a name, or less."""
+    """Raises ValueError unless it is a plain file name."""
     if "/" in name or "\\" in name:
         raise ValueError("a file name has no `/` or `\\` in it")
     if name.strip() in {"", ".", ".."}:
@@ -179,7 +179,7 @@ def require_filename(name: str) -> None:
 
 
 def require_content_id(id: str) -> None:
-    """Raises ValueError where HTML could not refer to it. RFC 2392."""
+    """Raises ValueError if HTML could not refer to it. RFC 2392."""
     if not _CONTENT_ID.fullmatch(id):
         raise ValueError("a content id is ASCII without spaces, such as `logo` or `logo@shop`")
 
@@ -213,7 +213,10 @@ def _fallback(name: str) -> str:
 
 
 def _charset(octets: bytes) -> dict[str, str]:
-    """What a text must name where it is not ASCII, if it can be known. RFC 2046, section 4.1.2."""
+    """
+    The charset that a text part must name if it is not ASCII, if it is known. RFC 2046, section
+    4.1.2.
+    """
     if octets.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         return {"charset": "utf-16"}
     try:
@@ -224,6 +227,6 @@ def _charset(octets: bytes) -> dict[str, str]:
 
 
 def _calendar_method(octets: bytes) -> dict[str, str]:
-    """An invitation is one only where its type says so, too. RFC 6047, section 2.4."""
+    """The method of an invitation, which its type must repeat. RFC 6047, section 2.4."""
     method = _METHOD.search(octets[:_CALENDAR_HEAD])
     return {"method": method[1].decode().upper()} if method else {}

@@ -21,8 +21,8 @@ from notifier.journal import Change, Claim, Journal
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 
-POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
-EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
+POLL_SECONDS = 5.0  # how late a change of the clock, or another process's work, may be noticed
+EXPIRE_SECONDS = 1.0  # how late an expiry may be noticed
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
 
 log = structlog.get_logger()
@@ -30,9 +30,11 @@ log = structlog.get_logger()
 
 class Dispatcher:
     """
-    The window is filled only by claiming. So there is one way in, whether a delivery is new,
-    deferred, left over from a crash or retried by hand; and a backlog costs disk, not memory.
-    What was claimed is recorded or given back, also when we are told to stop.
+    Fills its window only by claiming, and sends what is in it.
+
+    So there is one way in, whether a delivery is new, deferred, left over from a crash or retried
+    by a person, and a backlog costs disk, not memory. Each claimed delivery is recorded or given
+    back, also when the dispatcher is stopped.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Dispatcher:
 
     @property
     def trouble(self) -> str:
-        """Why nothing is sent: what was sent cannot be recorded. Empty: it can."""
+        """Why nothing is sent: outcomes cannot be recorded. Empty: they can."""
         return self._recorder.trouble
 
     @property
@@ -94,14 +96,14 @@ class Dispatcher:
         return not self._running.is_set()
 
     def pause(self) -> None:
-        """Claim nothing more. What is under way goes on."""
+        """Claim nothing more. Sends under way go on."""
         self._running.clear()
 
     def resume(self) -> None:
         self._running.set()
 
     async def stop(self, *, grace: float) -> None:
-        """Finish what is under way within `grace` seconds, and give back the rest unsent."""
+        """Finish the sends under way within `grace` seconds, and give the other claims back."""
         self._stopping = True
         for filler in self._fillers:
             filler.cancel()
@@ -109,7 +111,7 @@ class Dispatcher:
         for number, worker in enumerate(self._workers):
             if self.doing[number] is None:
                 worker.cancel()
-        # All at once, so that the journal writes them together, and beside what is under way.
+        # All at once, so that the journal writes them together, while sends under way finish.
         giving_back = asyncio.gather(*map(self._give_back, self._shares.drain()))
         under_way: set[asyncio.Future[Any]] = {giving_back, *self._workers}
         _, under_way = await asyncio.wait(under_way, timeout=grace)
@@ -128,7 +130,7 @@ class Dispatcher:
 
     async def _fill(self, share: Share, route: Route) -> None:
         while True:
-            share.stir.clear()  # before looking, so that a stir while looking is not lost
+            share.stir.clear()  # before the claim, so that a stir during the claim is not lost
             await self._running.wait()
             try:
                 wanted = share.appetite()
@@ -144,25 +146,27 @@ class Dispatcher:
                 await asyncio.sleep(JOURNAL_SECONDS)
 
     async def _claim_all_due(self, route: Route, share: Share, wanted: int) -> bool:
-        """Claim so many, if there are. True: nothing else is due that may be claimed now."""
+        """Claim up to `n` deliveries. True: nothing else is due that may be claimed now."""
         bulk_left = self._shares.bulk_left(share)
         limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
         slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
         claim = self._journal.claim(route, limit, now=self._clock, slowest=slowest)
-        # A task, so that a filler that is told to stop still hears what was claimed for it.
+        # A task, so that a filler that is cancelled still gets what was claimed for it.
         claiming = asyncio.ensure_future(claim)
         try:
             claims = await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            # The journal has marked them as ours: whoever stops us gives them back.
-            with contextlib.suppress(JournalUnavailable):  # else we would go on, and never stop
+            # The journal has marked these deliveries as claimed: `stop` gives them back.
+            with contextlib.suppress(
+                JournalUnavailable
+            ):  # else the filler would go on and never stop
                 self._shares.take_in(share, await claiming)
             raise
         self._shares.take_in(share, claims)
         return len(claims) < limit
 
     async def _wait_until_due(self, route: Route, share: Share) -> None:
-        # What may not be claimed now is nothing to wait for: whoever makes room for it stirs.
+        # Do not wait for deliveries that may not be claimed now: making room for them stirs.
         slowest = Priority.BULK if self._shares.bulk_left(share) > 0 else Priority.NORMAL
         due = await self._journal.next_due(route, slowest=slowest)
         wait = POLL_SECONDS
@@ -179,7 +183,7 @@ class Dispatcher:
             share.look()
             try:
                 await self._deliver(share.transport, claim)
-            except Exception:  # a dead worker that nobody misses would be worse
+            except Exception:  # a worker that dies unnoticed would be worse
                 log.exception("worker_stumbled", id=claim.delivery.id)
             finally:
                 self.doing[number] = None
@@ -205,7 +209,7 @@ class Dispatcher:
         except JournalUnavailable:
             return await self._recorder.record(delivery.released(), delivery)
         except Exception as error:
-            # A fault of ours. It must not be retried for ever, nor be lost: a person decides.
+            # A fault in the code. The message must not be retried for ever: a person decides.
             log.exception("delivery_crashed", id=delivery.id)
             return await self._recorder.record(
                 delivery.held(f"internal error: {error!r}"), delivery

@@ -1,4 +1,4 @@
-"""Keep what became of claimed deliveries, whatever the journal's state."""
+"""Record the outcomes of claimed deliveries, whatever the journal's state."""
 
 import asyncio
 
@@ -17,26 +17,26 @@ log = structlog.get_logger()
 
 class Recorder:
     """
-    Retries until the outcome is on disk. Nothing else is sent meanwhile: after a crash nobody
-    could tell whether it had left.
+    Retries until the outcome is on disk. Nothing else is sent meanwhile: after a crash nobody could
+    tell whether it had been sent.
     """
 
     def __init__(self, journal: Journal, feed: Feed) -> None:
-        self.trouble = ""  # why it cannot; empty: it can
+        self.trouble = ""  # why outcomes cannot be recorded; empty: they can
         self._journal = journal
         self._feed = feed
         self._working = asyncio.Event()
         self._working.set()
 
     async def until_it_can(self) -> None:
-        """Wait while what would leave now could not be recorded."""
+        """Wait until outcomes can be recorded."""
         if self.trouble:
             await self._working.wait()
 
     async def record(self, delivery: Delivery, claimed: Delivery | None) -> None:
         """
-        The journal takes the record in hand before its first await: a cancellation cannot undo
-        it. What it will never take is held as it was claimed.
+        Record an outcome. The journal has the record before the first await here, so a cancellation
+        cannot undo it. A delivery that the journal refuses is held in its claimed state.
         """
         while True:
             try:
@@ -48,7 +48,7 @@ class Recorder:
                 await asyncio.sleep(JOURNAL_SECONDS)
             except Rejected:
                 log.exception("record_refused", id=delivery.id, status=delivery.status)
-                if claimed is None:  # not even that: it is found, as uncertain, after a restart
+                if claimed is None:  # refused, too: a restart finds the delivery, as uncertain
                     ours = False
                     break
                 why = f"it came out as {delivery.status}, which cannot be recorded; see the log"

@@ -1,4 +1,4 @@
-"""The routes out, and how much of the workers and of the window each may have."""
+"""The routes, and how much of the workers and of the window each may have."""
 
 import asyncio
 import heapq
@@ -10,7 +10,9 @@ from notifier.deliveries import Priority
 from notifier.dispatch.transports import Transport
 from notifier.journal import Claim
 
-LARGE_AT_ONCE = 8  # messages too large to be read ahead: so many are in memory, and being sent
+LARGE_AT_ONCE = (
+    8  # how many messages that are too large to be read ahead are in memory and being sent
+)
 
 # By priority, then in the order of claiming.
 Waiting: TypeAlias = list[tuple[int, int, Claim]]
@@ -18,7 +20,7 @@ Route = TypeVar("Route")
 
 
 class Share:
-    """What is claimed for one route: waiting in its window of so many places, and under way."""
+    """The claims of one route: those that wait in its window, and those that are being sent."""
 
     def __init__(self, transport: Transport, *, window: int) -> None:
         self.transport = transport
@@ -29,7 +31,7 @@ class Share:
         self._size = window
         self._small: Waiting = []
         self._large: Waiting = []
-        self._full = False  # it waits for places to be free again
+        self._full = False  # it waits for free places
 
     @property
     def ahead(self) -> int:
@@ -66,7 +68,7 @@ class Share:
         return self._size - self.ahead
 
     def waits_for_places(self) -> bool:
-        """Whether more may be claimed once a worker has taken, or has sent, what there is."""
+        """Whether more may be claimed once a worker has taken, or sent, a claim."""
         if self.ahead or self.transport.room() > 0:
             return True
         return self.busy > 0 and not self.transport.paced
@@ -78,17 +80,19 @@ class Share:
         self._full = False
 
     def look(self) -> None:
-        """Places may be free again. Where nothing was due, to claim again would be in vain."""
+        """Wake a share that waits for free places. The others had nothing due."""
         if self._full and (not self.busy or self.appetite() > 0):
             self.stir.set()
 
 
 class Shares(Generic[Route]):
     """
-    All shares, by route. So many workers are for whichever shares have something to do, and each
-    share but one has another of its own, which the others cannot take: where one hangs with all
-    that it could get, each of the others still has a worker. So it is with large messages.
-    Of what all share, the slowest priority never gets the last worker.
+    All shares, by route.
+
+    The workers are for whichever share has work. Each share but one also has one worker that the
+    others cannot take, so that if one route hangs with all its workers, each other route still has
+    one. The places of large messages are shared in the same way. The slowest priority never gets
+    the last common worker.
     """
 
     def __init__(self, transports: Mapping[Route, Transport], *, workers: int, window: int) -> None:
@@ -107,12 +111,12 @@ class Shares(Generic[Route]):
         return self._shares.items()
 
     def of(self, route: Route) -> Share | None:
-        """None: it is configured no more."""
+        """The share of a route. None: the route is not configured."""
         return self._shares.get(route)
 
     @property
     def workers(self) -> int:
-        """How many there are of use."""
+        """How many workers can be in use."""
         return self._shared + self._own
 
     def bulk_left(self, share: Share) -> int:
@@ -120,7 +124,7 @@ class Shares(Generic[Route]):
         return max(1, self._shared - 1) - share.bulk
 
     def take_in(self, share: Share, claims: Iterable[Claim]) -> None:
-        """What was claimed for a share waits for a worker."""
+        """Let a share's claim wait for a worker."""
         for claim in claims:
             self._claimed += 1
             share.put(claim, self._claimed)
@@ -134,7 +138,9 @@ class Shares(Generic[Route]):
             try:
                 await idle
             except asyncio.CancelledError:
-                if idle.done() and not idle.cancelled():  # it was woken: another must look
+                if (
+                    idle.done() and not idle.cancelled()
+                ):  # this worker was woken, so another one must look
                     self._wake_one()
                 raise
         share, window = found
@@ -144,17 +150,17 @@ class Shares(Generic[Route]):
         return share, claim
 
     def done(self, share: Share, claim: Claim) -> None:
-        """A message is not under way any more. Whoever calls this looks for the next one."""
+        """A message is no longer under way. The caller then looks for its next one."""
         share.busy -= 1
         share.large_busy -= claim.content is None
         share.bulk -= claim.delivery.priority is Priority.BULK
 
     def drain(self) -> list[Claim]:
-        """What waits for a worker, and does so no more."""
+        """Remove and return all claims that wait for a worker."""
         return [claim for share in self for claim in share.drain()]
 
     def _ready(self) -> tuple[Share, Waiting] | None:
-        """The share whose message goes next, and where it is. None: none may go."""
+        """The share whose claim is next, and the queue of it. None: none may be sent."""
         found: tuple[Share, Waiting] | None = None
         busy = large_busy = -self._own  # of what all share
         for share in self._shares.values():

@@ -1,4 +1,4 @@
-"""The ways out: relays, gateways, the simulator, an SMS provider; and the built-in mailbox."""
+"""The transports: relays, gateways, the simulator, an SMS provider; and the built-in mailbox."""
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +17,7 @@ from notifier.smtp import Relay, Relays
 from notifier.supervisor import Supervisor
 from notifier.verp import Verp
 
-if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
+if TYPE_CHECKING:  # the HTTP client loads slowly, and few need it
     from notifier.sms.provider import Provider, ProviderSpec
 
 
@@ -30,7 +30,7 @@ class Transport(Protocol):
 
     @property
     def paced(self) -> bool:
-        """Whether what may not start now should wait in the journal, and not in the window."""
+        """Whether deliveries that may not start now wait in the journal, not in the window."""
         ...
 
     async def wait_for_room(self) -> None: ...
@@ -97,7 +97,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         await self._parts.aclose()
 
     def trouble(self, route: Route) -> str:
-        """Why nothing leaves by this route now; empty: it does, as far as is known."""
+        """Why nothing leaves on this route now; empty: no reason is known."""
         if route is Route.SIMULATOR:
             return ""
         if route not in self.by_route:
@@ -127,7 +127,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         return self.provider if self.provider and self.provider.name == name else self.relays
 
     async def _tokens(self, parts: contextlib.AsyncExitStack) -> Mapping[str, Refreshed]:
-        """By the names of the relays; those whose grants are equal share them."""
+        """The tokens of the relays, by name. Relays with equal grants share a token."""
         found: dict[Grant, Refreshed] = {}
         for grant in self._grants.values():
             if grant not in found:

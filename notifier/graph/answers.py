@@ -27,11 +27,11 @@ from msgspec import Struct
 from notifier.attempts import Failure, Scope, Stage
 
 LONGEST_REPLY = 300  # characters
-SHORTEST = 1.0  # seconds of rest that it may ask for
-UNSAID = 5.0  # seconds of rest where it does not say for how long
+SHORTEST = 1.0  # longest rest that Graph may ask for, in seconds
+UNSAID = 5.0  # seconds of rest if Graph does not say how long
 
 _THROTTLED = {408, 429, 503, 509}
-_UNKNOWN = {502, 504}  # a gateway that has had no answer itself
+_UNKNOWN = {502, 504}  # a gateway that got no answer itself
 _NAMES = {
     "ErrorSendAsDenied": "sender_not_allowed",
     "ErrorMessageSizeExceeded": "too_large",
@@ -66,7 +66,7 @@ class Answer(Struct, frozen=True):
 
     @property
     def error(self) -> tuple[str, str]:
-        """Its code, and words for people."""
+        """The error's code and text."""
         try:
             error = _decoder.decode(self.body).error
         except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -75,7 +75,7 @@ class Answer(Struct, frozen=True):
 
     @property
     def reply(self) -> str:
-        """In a line; with what a person needs who asks Microsoft about it."""
+        """The error in one line, with the ids that Microsoft's support asks for."""
         code, words = self.error
         told = f"{self.status} {code}: {words}" if code else f"{self.status} {_words(self.body)}"
         asked = f" (request-id {self.request_id})" if self.request_id else ""
@@ -83,14 +83,14 @@ class Answer(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What an answer means. No failure: it is sent."""
+    """What an answer means. No failure: the message was sent."""
 
     failure: Failure | None = None
     uncertain: bool = False
 
 
 def judge(answer: Answer, *, now: datetime | None = None) -> Verdict:
-    """The table; 401 means here that a new token has been refused, too."""
+    """Apply the table. A 401 here means that a new token was refused, too."""
     status = answer.status
     code, _ = answer.error
     if 200 <= status < 300:
@@ -131,7 +131,7 @@ def _failure(
 
 
 def _wait(answer: Answer, now: datetime) -> float:
-    """RFC 9110, section 10.2.3: seconds, or a date."""
+    """The seconds of a Retry-After, which is a number or a date. RFC 9110, section 10.2.3."""
     text = answer.retry_after.strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
         return max(SHORTEST, float(text))
@@ -144,7 +144,7 @@ def _wait(answer: Answer, now: datetime) -> float:
 
 
 def _words(body: bytes) -> str:
-    """Of what is no error of Graph's; a page is for people, and says nothing here."""
+    """The text of an answer that is not Graph's error; empty for a page, which is for people."""
     return "" if body.lstrip()[:1] in (b"<", b"{") else _line(body.decode("utf-8", "replace"))
 
 

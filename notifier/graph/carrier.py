@@ -30,11 +30,11 @@ STOPPED = "cut off, because the service stops"
 
 class Graph:
     """
-    Offers each message once, and tells in the outcome what happened. A token that is refused is
-    fetched anew once.
+    Offers each message once, and reports the outcome. If a token is refused, a new one is fetched
+    once.
     """
 
-    idle = 0  # the client keeps them, and does not tell
+    idle = 0  # the client keeps its connections, and does not say how many
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Graph:
         )
 
     async def _post(self, token: Token, body: bytes) -> tuple[Answer | None, Exchange]:
-        """The answer, or none, and how far it came."""
+        """The answer, or None, and how far the request came."""
         exchange, answer = Exchange(), None
         try:
             async with asyncio.timeout(self._answer_seconds) as limit:
@@ -114,7 +114,7 @@ class Graph:
         """Nothing: a connection that is kept for the next request is no load."""
 
     def abort_all(self) -> None:
-        """Cut off every request under way; each returns what is known of it."""
+        """Abort every request under way. Each returns with what is known of it."""
         for limit, exchange in self._under_way.items():
             if not limit.expired():
                 exchange.give_up(STOPPED)
@@ -126,7 +126,7 @@ class Graph:
 
 
 def url_of(spec: RelaySpec) -> str:
-    """Where its mailbox sends."""
+    """The URL at which the mailbox sends."""
     mailbox = quote(spec.mailbox or "", safe="@")
     return f"{spec.base or USUAL_BASE}/v1.0/users/{mailbox}/sendMail"
 
@@ -161,7 +161,7 @@ async def post(
                 heard += chunk
                 if len(heard) >= LARGEST_ANSWER:
                     break
-        except httpx2.HTTPError:  # the status is here, and decides
+        except httpx2.HTTPError:  # the status is known, and decides
             heard.clear()
         return Answer(
             response.status_code,
@@ -176,7 +176,7 @@ def _relay_failure(stage: Stage, name: str, reason: str) -> Failure:
 
 
 def _unfit(name: str, reason: str) -> Failure:
-    """The relay can never take it, and was not asked; another one may."""
+    """A failure: Graph can never take this message. It was not asked; another relay may take it."""
     return Failure(scope=Scope.RELAY, permanent=True, stage=Stage.MAIL, reply=reason, name=name)
 
 

@@ -1,4 +1,4 @@
-"""Look at a mailbox, and say in words what is wrong. No mail is sent."""
+"""Check a mailbox, and say what is wrong. No mail is sent."""
 
 from collections.abc import AsyncIterator
 
@@ -11,12 +11,12 @@ from notifier.graph.carrier import ANSWER_SECONDS, client, post, url_of
 from notifier.relayspec import RelaySpec
 from notifier.tokens import NoToken, Tokens
 
-# In no base64. Who may send from the mailbox is told so, and who may not is told that before.
+# Invalid base64. Graph checks permission first, so a caller that may send gets this error.
 NO_MESSAGE = b"!"
 
 
 async def probe(spec: RelaySpec, tokens: Tokens) -> AsyncIterator[Finding]:
-    """Each step's finding as it is made; a failed one has the fault's name as its remedy."""
+    """The finding of each step, as it is made. A failed one has the fault's name as its remedy."""
     try:
         token = await tokens.get()
     except NoToken as error:

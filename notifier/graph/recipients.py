@@ -1,9 +1,9 @@
 """
-Whom a message reaches that goes through Microsoft Graph.
+The recipients of a message that goes through Microsoft Graph.
 
-There is no envelope: it goes to whoever is named in To, Cc and Bcc. So hidden recipients are
-named in a Bcc field, which Exchange takes off. What names others than it is to go to cannot be
-sent this way: they would get it, too.
+There is no envelope: the mail goes to everybody in To, Cc and Bcc. So hidden recipients are added
+as a Bcc field, which Exchange removes. A message whose headers name others than its recipients
+cannot be sent this way, because they would get it, too.
 """
 
 from email.parser import HeaderParser
@@ -14,7 +14,7 @@ LONGEST_HEADER = 256 * 1024  # octets of all fields
 
 
 def addressed(content: bytes, recipients: tuple[str, ...]) -> bytes | None:
-    """The source that reaches these recipients and nobody else. None: there is none."""
+    """The source that reaches these recipients and nobody else. None: that is impossible."""
     end = content.find(b"\r\n\r\n")
     if not 0 <= end <= LONGEST_HEADER:
         return None

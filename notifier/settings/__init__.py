@@ -1,5 +1,5 @@
 """
-Every setting, read once from a file and the environment. All faults are told at once.
+All settings, read once from a file and the environment. All faults are reported at once.
 
 `sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
 relays, whose parameters are the table of `relay_parameters`. `contradictions` finds settings that
@@ -319,7 +319,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return cls(**values)
 
     def __repr__(self) -> str:
-        """Without the secrets, which must not reach a log by accident."""
+        """The settings without secrets, which must not reach a log by accident."""
         return f"Settings({', '.join(f'{name}={text}' for name, text in self.describe())})"
 
     @property

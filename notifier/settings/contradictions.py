@@ -1,4 +1,4 @@
-"""Settings that are each right, put together: what holds for all relays, and contradictions."""
+"""Check settings together: values that hold for all relays, and contradictions."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from notifier.settings.sources import variable
 
 
 def contradictions(values: dict[str, Any]) -> list[str]:
-    """What is wrong; a password and an EHLO name that stand apart are put to their relays."""
+    """The contradictions. A separate password or EHLO name is also put into the relays."""
     faults = []
     relays: tuple[RelaySpec, ...] = values.get("relays", ())
     password = values.get("relay_password")

@@ -1,4 +1,4 @@
-"""How the text of a setting becomes a value, and a value text again."""
+"""Parsers: the text of a setting becomes a value, and a value a text."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SIZES = {"": 1, "B": 1}  # in octets
 for _power, _letter in enumerate("KMG", start=1):
     SIZES |= {f"{_letter}B": 1000**_power, f"{_letter}iB": 1024**_power}
 SHORTEST = 0.001  # seconds
-LONGEST = 3650 * 86400.0  # seconds; a date further away than this is no date any more
+LONGEST = 3650 * 86400.0  # seconds; dates further away cannot be represented
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,15})\s?(B|[KMG]i?B)?")
@@ -28,8 +28,8 @@ _PUBLIC_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 class Parser(Struct, frozen=True):
     """
-    One sort of value. `read` raises ValueError, saying what would be right. The text of a
-    secret is never repeated, neither in an error nor by `notifier config`.
+    A kind of value. `read` raises ValueError, which says what would be right. The text of a secret
+    is never repeated, neither in an error nor by `notifier config`.
     """
 
     read: Callable[[str], Any]
@@ -49,7 +49,7 @@ def whole(least: int, most: int) -> Parser:
 
 
 def choice(*words: str) -> Parser:
-    """One of some words."""
+    """One of these words."""
 
     def read(text: str) -> str:
         if text in words:
@@ -83,7 +83,7 @@ def _read_name(text: str) -> str:
 
 
 def read_duration(text: str) -> float:
-    """Seconds."""
+    """A duration, in seconds."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write 500ms, 30s, 5m, 2h or 7d")
@@ -94,7 +94,7 @@ def read_duration(text: str) -> float:
 
 
 def write_duration(seconds: float) -> str:
-    # Days only from a week on: 48h is how one says two days of trying.
+    # Days only from a week on: 48h is more usual than 2d.
     for unit in "dhms":
         count, rest = divmod(seconds, UNITS[unit])
         if not rest and count >= (7 if unit == "d" else 1):
@@ -139,7 +139,7 @@ def _read_journal(text: str) -> str:
 
 
 def _is_whole(url: str) -> bool:
-    """Whether it names a database, and a port that is one where it names a port."""
+    """Whether the URL names a database, and its port, if any, is valid."""
     try:
         parts = urlsplit(url)
         return len(parts.path) > 1 and parts.port != 0
@@ -147,7 +147,7 @@ def _is_whole(url: str) -> bool:
         return False
 
 
-# Parameters of a database's URL that are no secrets: any other's value is struck out.
+# Parameters of a database's URL that are not secret. The values of all others are struck out.
 _TOLD = frozenset(
     {"host", "port", "user", "database", "dbname", "sslmode", "sslrootcert", "application_name"}
 )

@@ -28,10 +28,10 @@ SCHEMES = {
     "smtp+starttls": (Tls.STARTTLS, 587),
     "smtps": (Tls.IMPLICIT, 465),
 }
-# The built-in mailbox: nobody but us knows its address, and not before it is open.
+# The built-in mailbox. Its address is known only inside, once it is open.
 CAPTURE = RelaySpec(name="capture", host="", port=0)
 GRAPH_HOST = "graph.microsoft.com"
-GRAPH_CONNECTIONS = 4  # an application may ask so much of a mailbox at a time
+GRAPH_CONNECTIONS = 4  # the requests that an application may make of a mailbox at a time
 
 _APPLICATION = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]{0,252})/([A-Za-z0-9-]{1,64})/?")
 _HOST = re.compile(r"[^\s\x00-\x20/@?#%\"'<>]{1,253}")
@@ -53,7 +53,7 @@ def read_relays(text: str) -> tuple[RelaySpec, ...]:
 
 
 def read_tables(tables: Sequence[Mapping[str, Any]], file: Path) -> tuple[RelaySpec, ...]:
-    """The same from the tables of a file. Faults name the table by its number and its name."""
+    """The same from the tables of a file. Faults name the table by its number and name."""
     specs, faults = [], []
     for place, table in enumerate(tables, start=1):
         try:
@@ -234,7 +234,7 @@ def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
 
 
 def write_relays(specs: tuple[RelaySpec, ...]) -> str:
-    """URLs again, passwords struck out."""
+    """The relays as URLs, with passwords struck out."""
     return ",".join(map(_write_relay, specs)) or "capture:"
 
 

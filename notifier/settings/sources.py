@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 PREFIX = "NOTIFIER_"
-_NO_SETTINGS = {f"{PREFIX}CONFIG", f"{PREFIX}API_KEY"}  # the command line reads them itself
+_NO_SETTINGS = {f"{PREFIX}CONFIG", f"{PREFIX}API_KEY"}  # the command line reads these itself
 # Kubernetes puts these next to a service that is called `notifier`.
 _FOREIGN = re.compile(r"NOTIFIER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
@@ -21,7 +21,7 @@ def variable(name: str) -> str:
 
 
 class Given(Struct, frozen=True):
-    """The text of one setting, and what to call the place that it stands in."""
+    """The text of one setting, and the name of its source."""
 
     text: str
     place: str
@@ -29,8 +29,8 @@ class Given(Struct, frozen=True):
 
 class Sources:
     """
-    Texts of the settings by name, the strongest source's where several give one; and every
-    fault found on the way. Empty is as good as not there.
+    The texts of the settings by name, from the strongest source of each, and every fault found on
+    the way. An empty text counts as missing.
     """
 
     def __init__(self, names: Collection[str], secrets: Collection[str]) -> None:
@@ -41,7 +41,7 @@ class Sources:
         self.faults: list[str] = []
 
     def read_toml(self, path: Path, *, named_by: str) -> None:
-        """Keys are the names of the settings in lower case."""
+        """Read a TOML file. Its keys are the names of the settings in lower case."""
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
@@ -115,7 +115,7 @@ class Sources:
 
 
 def _text(value: Any) -> str | None:
-    """What would stand in the environment for a TOML value; None: nothing could."""
+    """The text that the environment would have for a TOML value. None: there is none."""
     if isinstance(value, list):
         texts = [_text(each) for each in value if not isinstance(each, list)]
         known = [text for text in texts if text is not None]

@@ -1,6 +1,6 @@
 """
-Have the messages of a request sent: read its body, hand in what it holds, and answer a repeated
-request once, as `Idempotency-Key` asks for.
+Send the messages of a request: read its body, admit its messages, and answer a repeated request
+only once, as `Idempotency-Key` asks.
 """
 
 import re
@@ -27,7 +27,7 @@ from notifier.web.problems import BadHeader
 Read: TypeAlias = Callable[[bytes], tuple[Sequence[Message | Rejected], Mapping[str, str]]]
 
 REPLAYED = (b"idempotency-replayed", b"true")
-# For the OpenAPI document: what such a request may say, and what its answer may.
+# For the OpenAPI document: the header fields of such a request, and of its answer.
 IDEMPOTENCY: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "description": "A repeated request with the same key and body gets the first answer "
@@ -44,7 +44,7 @@ _KEY = re.compile(rb"[!-~]{1,255}")
 
 
 class Submitted(Struct, frozen=True):
-    """The answer to a submission, and whether an earlier request was given it first."""
+    """The answer to a submission, and whether an earlier request got it first."""
 
     body: bytes
     replayed: bool
@@ -59,7 +59,7 @@ class Submitted(Struct, frozen=True):
 
 
 class _IdOnly(Struct):
-    """The part of a stored answer that finds its message."""
+    """The field of a stored answer that finds its message."""
 
     id: str
 
@@ -68,7 +68,7 @@ _stored = msgspec.json.Decoder(_IdOnly)
 
 
 class Submissions:
-    """What every call has in common that has messages sent."""
+    """The common part of all calls that send messages."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
@@ -85,10 +85,12 @@ class Submissions:
         threaded: bool = False,
     ) -> Submitted:
         """
-        Hand in the messages of a request as its caller. Where it was made before under its
-        idempotency key, the answer that `render` wrote then is given again; the key stands for
-        this path, this `variant` of it and this body. `threaded`: to read a large body is heavy.
-        Raises as `Notifier.submit`, and HTTPException for a body that cannot be read.
+        Admit the messages of a request as its caller.
+
+        If the request was made before under its idempotency key, the stored answer is given again;
+        `render` wrote it then. The key stands for this path, this `variant` of it and this body.
+        `threaded`: reading a large body is heavy. Raises what `Notifier.submit` raises, and
+        HTTPException for a body that cannot be read.
         """
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
@@ -110,7 +112,7 @@ class Submissions:
             strict=strict,
             render=render,
         )
-        # Whoever holds on to them holds on to memory until the messages are on disk.
+        # References to these would keep their memory until the messages are on disk.
         del messages, body
         try:
             submission = await submitting
@@ -126,7 +128,7 @@ class Submissions:
 
 
 def _renamed(error: InvalidMessage, names: Mapping[str, str]) -> InvalidMessage:
-    """The faults under the caller's names."""
+    """The faults under the caller's field names."""
     faults = []
     for fault in error.faults:
         pointer = fault.pointer
@@ -141,7 +143,7 @@ def _renamed(error: InvalidMessage, names: Mapping[str, str]) -> InvalidMessage:
 def _idempotency(
     request: AnyRequest, headers: Mapping[bytes, bytes], body: bytes, *, variant: bytes
 ) -> IdempotencyKey:
-    """The key that a request brings, and what it stands for. Raises BadHeader."""
+    """The idempotency key of a request, and what it stands for. Raises BadHeader."""
     key = headers[b"idempotency-key"]
     if not _KEY.fullmatch(key):
         raise BadHeader("Idempotency-Key", "must be 1 to 255 visible ASCII characters")

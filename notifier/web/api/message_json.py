@@ -37,7 +37,7 @@ Batch: Any = Annotated[list[AnyMessage], Meta(min_length=1, max_length=MOST)]
 
 
 def read_message(body: bytes | msgspec.Raw) -> Message:
-    """One message. Raises InvalidMessage where it is not as it should be; 400."""
+    """One message. Raises InvalidMessage if a field is wrong, 400 if it is not JSON."""
     message: Message
     try:
         message = _email.decode(body)
@@ -51,7 +51,7 @@ def read_message(body: bytes | msgspec.Raw) -> Message:
 
 
 def read_one(body: bytes) -> tuple[Sequence[Message], Mapping[str, str]]:
-    """The one message of a body. Raises as `read_message`."""
+    """The one message of a body. Raises what `read_message` raises."""
     return (read_message(body),), {}
 
 
@@ -82,8 +82,8 @@ class Unread(Sequence[Message | InvalidMessage]):
 
 def read_batch(body: bytes) -> tuple[Unread, Mapping[str, str]]:
     """
-    The messages of a body, and where the faults of a single one stand: those of several have its
-    place already. Raises InvalidMessage where it is no array of messages, or has none or too
+    The messages of a body, and the prefix of the faults of a single one; those of several have
+    theirs already. Raises InvalidMessage if it is not an array of messages, or has none or too
     many; 400.
     """
     found = decode(_batch, body)
@@ -94,7 +94,7 @@ def read_batch(body: bytes) -> tuple[Unread, Mapping[str, str]]:
 
 
 def _otherwise(body: bytes | msgspec.Raw, error: InvalidMessage) -> Message:
-    """What is wrong with it may be that it is no email. Raises InvalidMessage."""
+    """Report the fault of a text message, if it is one. Raises InvalidMessage."""
     match _channel_of(body):
         case b'"sms"':
             return _sms.decode(body)
