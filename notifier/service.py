@@ -25,7 +25,7 @@ from notifier.housekeeping.pruning import Pruning
 from notifier.housekeeping.replicas import Replicas
 from notifier.housekeeping.set_back import SetBack
 from notifier.intake.submission import IdempotencyKey, Intake, Render
-from notifier.journal import Backlog, Change, Filter, Minute
+from notifier.journal import Backlog, Change, Filter
 from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
 from notifier.keys import Key
 from notifier.metrics import LoopLag, Tally
@@ -105,6 +105,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.commits = self.journal.commits
         self.submit, self.preview = self.intake.submit, self.intake.preview
         self.follow, self.subscribe = self.feed.follow, self.feed.subscribe
+        self.minutes, self.sent_today = self.history.last, self.history.sent_today
+        self.charge = self.intake.charge
         self.draining = False
         self._paused: set[str | None] = set()  # relays by name; None: the queue
         self.keys_remembered = False
@@ -247,10 +249,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             for wait in waits:
                 wait.cancel()
 
-    def charge(self, key: Key | None) -> None:
-        """Count work that sends nothing against the key's rate. Raises TooMany, Forbidden."""
-        self.intake.charge(key)
-
     def rate_left(self, key: Key) -> dict[str, str]:
         """What is left of the key's rate, as header fields."""
         return self.intake.rate_left(key).headers()
@@ -259,14 +257,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
     def counts(self) -> Mapping[Status, int]:
         """How many messages there are by status, at most two seconds ago."""
         return self.figures.backlog.counts
-
-    def minutes(self, last: int) -> list[Minute]:
-        """The figures of the last minutes, oldest first."""
-        return self.history.last(last)
-
-    def sent_today(self) -> int:
-        """Messages sent since midnight, UTC."""
-        return self.history.sent_today()
 
     @property
     def workers(self) -> Sequence[Delivery | None]:

@@ -47,9 +47,7 @@ class Sessions:
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
-        """
-        Read the sessions from the journal: at the start, and when another replica changed them.
-        """
+        """Read the sessions of the journal: at the start, and when another replica changed them."""
         async with self._changing:
             values = await self._journal.values()
             found = {
