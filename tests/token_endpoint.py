@@ -19,6 +19,7 @@ class TokenEndpoint:
     def __init__(self, *answers, expires_in=3600):
         self.answers = list(answers)
         self.expires_in = expires_in
+        self.down = None  # what it answers for as long as it is down
         self.requests = []
         self.issued = []
         self.good = set()  # tokens that a relay should take
@@ -61,7 +62,7 @@ class TokenEndpoint:
         headers = dict(re.findall(r"(?m)^([A-Za-z-]+): (.*?)\r$", head))
         fields = {name.lower(): value for name, value in headers.items()}
         self.requests.append((fields, {name: value[0] for name, value in form.items()}))
-        answer = self.answers.pop(0) if self.answers else None
+        answer = self.answers.pop(0) if self.answers else self.down
         await self.held.wait()
         if answer == DOWN:
             return

@@ -27,6 +27,10 @@ class _Asked(Struct, frozen=True):
     headers: dict[str, str]
     secret: str  # that no words may repeat
 
+    def __repr__(self) -> str:
+        """Without what is in it."""
+        return "_Asked()"
+
 
 async def fetch(grant: Grant, *, seconds: float = SECONDS) -> Fetched:
     """A new token. Raises NoToken."""

@@ -9,7 +9,7 @@ import trustme
 from notifier.relayspec import Tls
 from tests.graph_api import CUT, GraphApi, error
 from tests.microsoft import Microsoft365
-from tests.process import Server, client_of, message, run_async, until_all
+from tests.process import Server, client_of, message, run_async, states, until_all
 from tests.relays import copies
 from tests.token_endpoint import DOWN, TokenEndpoint
 from tests.waiting import until
@@ -47,31 +47,41 @@ async def posted(client, numbers):
     return [each["id"] for each in answer.json()["items"]]
 
 
+async def tried_in_vain(server, ids, words):
+    """Whether the relay has refused one of them, or was of no use, with these words."""
+    found = await states(server, ids)
+    return any(words in attempt["reply"] for each in found for attempt in each["attempts"])
+
+
 async def test_thirty_messages_get_through_whatever_happens(tmp_path, relay_options):
     """
     A mailbox that takes ten messages in a short minute and three connections. Its tokens come
-    from an endpoint that is down at the start, and down again until the first one has ended; the
+    from an endpoint that is down at the start, and down again when the first one has ended; the
     second one is revoked. All are sent, once, and none is charged.
     """
     async with (
-        TokenEndpoint(DOWN, UP, (503, {}), expires_in=4) as endpoint,
+        TokenEndpoint(expires_in=4) as endpoint,
         Microsoft365(endpoint, messages=10, minute=1.0, **relay_options) as relay,
     ):
+        endpoint.down = DOWN
         given = settings_of(tmp_path, endpoint, relay, connections=5, messages_per_connection=3)
         async with (
             Server(tmp_path, retry_schedule="100ms", **given) as server,
             client_of(server) as client,
         ):
             ids = await posted(client, range(10))
+            await until(lambda: tried_in_vain(server, ids, "was not reached"))
+            endpoint.down = None
             await until(lambda: endpoint.issued)
-            endpoint.expires_in = 3600
-            await until(lambda: len(endpoint.requests) >= 3)  # it was down again
-            await until(lambda: not endpoint.good)  # and the token has ended
-            ids += await posted(client, range(10, 15))
-            await until_all(server, ids, "sent", limit=100)
+            endpoint.expires_in, endpoint.down = 3600, (503, {})
+            await until(lambda: not endpoint.good)  # the token has ended
+            later = await posted(client, range(10, 15))
+            await until(lambda: tried_in_vain(server, later, "answered 503"))
+            endpoint.down = None
+            await until_all(server, ids + later, "sent", limit=100)
             endpoint.good.clear()
-            ids += await posted(client, range(15, COUNT))  # more than open connections may carry
-            sent = await until_all(server, ids, "sent", limit=100)
+            last = await posted(client, range(15, COUNT))  # more than open connections may carry
+            sent = await until_all(server, ids + later + last, "sent", limit=100)
             relays = (await client.get("/v1/relays")).json()["items"]
     tries = [attempt for each in sent for attempt in each["attempts"]]
     assert [attempt for attempt in tries if attempt["charged"] and attempt["code"] != 250] == []

@@ -12,6 +12,7 @@ from pathlib import Path
 import jwt
 import pytest
 import trustme
+import uvloop
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
@@ -228,6 +229,14 @@ async def test_with_a_command_end_those_that_it_has_started(tmp_path):
 
 def read(path):
     return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_command_runs_on_each_loop(run, tmp_path):
+    """The service has uvloop's; `check` has asyncio's."""
+    assert run(fetch(command(tmp_path, "print('abc')"))).value == "abc"
+    with pytest.raises(NoToken, match="did not end"):
+        run(fetch(command(tmp_path, "import time; time.sleep(60)"), seconds=0.5))
 
 
 @pytest.mark.parametrize(
