@@ -80,7 +80,7 @@ def _words(data: dict[str, Any], body: bytes) -> str:
         ": ".join(told)
         if told
         else ""
-        if body.lstrip()[:1] == b"<"
+        if body.lstrip()[:1] in (b"<", b"{")
         else body.decode("utf-8", "replace")
     )
     return " ".join("".join(c if c.isprintable() else " " for c in words).split())[:LONGEST_REASON]

@@ -118,8 +118,8 @@ class Relay:
     ) -> None:
         """
         `tokens`: of a spec with `oauth`. `carrier`: what speaks to a relay that does not speak
-        SMTP. Raises ConfigurationError where the spec's certificates
-        cannot be read. `verp`: makes the tokens of return paths with a star.
+        SMTP. `verp`: makes the tokens of return paths with a star. Raises ConfigurationError where
+        the spec's certificates cannot be read.
         """
         self.spec = spec
         self.name = spec.name
@@ -254,6 +254,8 @@ class Relay:
                 self._pace.answered(turn)
             return None
         self.throttled += 1
+        if refusals[0].wait:  # it says for how long it is to be left alone: no pace is guessed
+            return None
         of_rate = any(each.name == THROTTLED for each in refusals)
         if self._pace.refused(turn, of_rate=of_rate):
             self._pool.ease(self._breaker.capacity)

@@ -201,6 +201,7 @@ async def test_it_is_left_alone_for_as_long_as_it_asks(tmp_path):
         assert not attempt.charged
         (state,) = relays.states()
         assert state.state is State.OPEN
+        assert (state.pace, state.throttled) == (None, 1)  # it has said what it wants
         assert 35 < (state.opens_at - datetime.now(UTC)).total_seconds() <= 40
 
 
