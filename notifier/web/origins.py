@@ -21,6 +21,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # Orchestrators call these by addresses or names of their own. They tell strangers nothing.
 PROBES = frozenset({"/livez", "/readyz"})
 KEYLESS = "notifier_keyless"  # in the request's state: whether anybody may call
+LONGEST_HOST = 261  # octets of a `Host`: a name of 255, a colon and a port
 HOSTS = 256  # values of `Host` of which is remembered whether they are allowed
 _PORTS = {"http": ":80", "https": ":443"}
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\s:/@\[\]]{1,255})(?::[0-9]{0,5})?")
@@ -51,7 +52,7 @@ class AllowedHosts:
             keyless = scope.setdefault("state", {})[KEYLESS] = self._keyless()
             if keyless:
                 given = [value for name, value in scope["headers"] if name == b"host"]
-                host = given[0] if len(given) == 1 else b""
+                host = given[0] if len(given) == 1 and len(given[0]) <= LONGEST_HOST else b""
                 if not self._allows(host) and scope["path"].rstrip("/") not in PROBES:
                     return _refusal(scope, name_in(host))(scope, receive, send)
         return self._app(scope, receive, send)
