@@ -7,8 +7,8 @@ from typing import Protocol
 from msgspec import Struct
 
 # The faults of a token that cannot be had.
-UNAVAILABLE = "token_unavailable"  # whoever issues it was not reached, or failed
-DENIED = "token_denied"  # whoever issues it says no: to our secret, or to our rights
+UNAVAILABLE = "token_unavailable"  # the issuer cannot be reached, or failed
+DENIED = "token_denied"  # the issuer refuses: the secret is wrong, or permission is missing
 
 
 class NoToken(Exception):

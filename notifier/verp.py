@@ -92,7 +92,7 @@ class Verp:
         return base64.b32encode(named + self._seal(named)).decode().rstrip("=").lower()
 
     def read(self, token: str) -> Mark | None:
-        """What a token names. None: it is none of ours."""
+        """What a token names. None: it does not come from this service."""
         token = token.lower()
         if not _TOKEN.fullmatch(token):
             return None

@@ -17,7 +17,7 @@ from notifier.tokens import UNAVAILABLE, NoToken, Token, TokenState
 BEFORE_ITS_END = 60.0  # seconds; half of its life where that is less
 FIRST_PAUSE = 5.0  # seconds after a fetch that failed; doubled with each further one
 LONGEST_PAUSE = 60.0
-WAIT_SECONDS = 45.0  # that somebody waits for a token, more than a fetch takes
+WAIT_SECONDS = 45.0  # how long callers wait for a token: longer than a fetch takes
 
 log = structlog.get_logger()
 
@@ -74,11 +74,11 @@ class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
     async def renew(self, refused: Token) -> Token:
         """A newer token than the one that was refused. Raises NoToken."""
         if self._token is not None and self._token is not refused:
-            return await self.get()  # somebody else was refused, too
+            return await self.get()  # another caller was refused, too
         return await self._newer()
 
     async def _newer(self) -> Token:
-        """What the fetch comes to that is under way, or begins now."""
+        """The result of the fetch that is under way, or begins now."""
         waiter: asyncio.Future[Token] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._wanted.set()
@@ -178,7 +178,7 @@ def _token(fetched: Fetched, grant: Grant) -> Token:
 
 
 async def _fetch(grant: Grant) -> Fetched:
-    """Loads the HTTP client, which takes its time, only where there is a token to be fetched."""
+    """Load the HTTP client, which takes time, only when a token is fetched."""
     from notifier.oauth.requests import fetch
 
     return await fetch(grant)

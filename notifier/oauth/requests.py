@@ -25,7 +25,7 @@ class _Asked(Struct, frozen=True):
 
     form: dict[str, str]
     headers: dict[str, str]
-    secret: str  # that no words may repeat
+    secret: str  # which no text may repeat
 
     def __repr__(self) -> str:
         """Without what is in it."""
@@ -33,7 +33,7 @@ class _Asked(Struct, frozen=True):
 
 
 async def fetch(grant: Grant, *, seconds: float = SECONDS) -> Fetched:
-    """A new token. Raises NoToken."""
+    """Fetch a new token. Raises NoToken."""
     section = grant.section
     if section.kind is Kind.COMMAND:
         return await programs.run(section.command, seconds=seconds)
@@ -51,7 +51,7 @@ async def fetch(grant: Grant, *, seconds: float = SECONDS) -> Fetched:
 
 
 async def _post(url: str, asked: _Asked) -> tuple[int, bytes]:
-    """Once an hour, so each request has a client and a connection of its own."""
+    """POST with a client and a connection of its own, because it happens once an hour."""
     async with (
         httpx2.AsyncClient(
             headers={"User-Agent": "notifier", "Accept": "application/json", **asked.headers},
@@ -70,7 +70,7 @@ async def _post(url: str, asked: _Asked) -> tuple[int, bytes]:
 
 
 def _asked(section: Section) -> _Asked:
-    """Raises NoToken where a file of the operator's is not as it was at the start."""
+    """The request. Raises NoToken if a file of the operator's has changed since the start."""
     try:
         return _request(section)
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError):

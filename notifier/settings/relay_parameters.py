@@ -25,8 +25,8 @@ _COUNT = re.compile(r"[0-9]{1,6}")
 
 class Parameter(Struct, frozen=True, kw_only=True):
     """
-    One parameter. `read` raises ValueError: with words, or with none where `takes` says all. A
-    value may be text of any length, and its text must not be a secret: faults may repeat it.
+    One parameter. `read` raises ValueError, with a text, or without one if `takes` says everything.
+    The parameter must not be secret, because faults may repeat its text.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
     addresses: bool = False  # its values hold an `@`, which needs no escape in a URL
     kinds: tuple[str, ...] = (SMTP, GRAPH)  # the relays that have it
     required: bool = False
-    # What speaks against it at this relay, after its name; empty: nothing.
+    # Why the parameter does not fit this relay; empty: it does.
     objection: Callable[[RelaySpec], str] = lambda _: ""
 
 
@@ -181,7 +181,7 @@ BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 def read_parameters(
     given: Iterable[tuple[str, str]], faults: list[str], *, kind: str = SMTP
 ) -> dict[str, Any]:
-    """Fields of RelaySpec, by name. What is wrong goes to `faults`, each with its parameter."""
+    """The fields of RelaySpec, by name. Faults are added to `faults`, each with its parameter."""
     texts: dict[str, list[str]] = {}
     for name, text in given:
         texts.setdefault(name, []).append(text)
@@ -205,13 +205,13 @@ def read_parameters(
 
 
 def objections(names: Iterable[str], spec: RelaySpec) -> list[str]:
-    """What speaks against these parameters at this relay."""
+    """Why these parameters do not fit this relay."""
     known = [BY_NAME[name] for name in dict.fromkeys(names) if name in BY_NAME]
     return [f"{each.name}= {wrong}" for each in known if (wrong := each.objection(spec))]
 
 
 def write_parameters(spec: RelaySpec) -> str:
-    """What is in force at a relay, as the query of its URL."""
+    """The parameters in force at a relay, as the query of its URL."""
     kind = SMTP if spec.graph is None else GRAPH
     pairs = []
     for parameter in PARAMETERS:
@@ -222,7 +222,7 @@ def write_parameters(spec: RelaySpec) -> str:
 
 
 def _value(parameter: Parameter, text: str, faults: list[str]) -> Any:
-    """What it reads; None, and a fault, where it cannot."""
+    """The value that is read. None: it cannot be read, and there is a fault."""
     try:
         return parameter.read(text)
     except ValueError as error:
@@ -232,6 +232,9 @@ def _value(parameter: Parameter, text: str, faults: list[str]) -> Any:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    """Without the name where it may be a part of a password that was not percent-encoded."""
+    """
+    The fault of an unknown parameter. It omits a name that may be a part of a password that was not
+    percent-encoded.
+    """
     called = f" {name!r}" if re.fullmatch(r"[a-z_]{1,40}", name) else ""
     return f"unknown parameter{called}; there are {', '.join(known)}"

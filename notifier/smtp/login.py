@@ -23,7 +23,7 @@ LONGEST_COMMAND = 510  # octets without CRLF, RFC 5321, section 4.5.3.1.4
 
 
 def mechanism(offered: Container[str], wanted: tuple[str, ...] = MECHANISMS) -> str | None:
-    """The one to be used, of those that a relay offers; None: it offers none that we know."""
+    """The best mechanism that a relay offers. None: it offers no known one."""
     return next((name for name in wanted if name in offered), None)
 
 

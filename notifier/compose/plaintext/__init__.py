@@ -1,10 +1,9 @@
 """
-The plain text of an HTML: what is shown, block by block, links as footnotes.
+The plain text of an HTML: its visible text, block by block, with links as footnotes.
 
-`walk` goes through the parser's tree and says what each element means; `nodes` is what the tree
-does not tell by itself. `styles` finds out what is hidden, `links` numbers the footnotes,
-`numbering` counts the items of lists, `tables` lays out rows of short cells in columns, and
-`lines` joins it all into lines.
+`walk` goes through the parser's tree and says what each element means; `nodes` reads the tree.
+`styles` finds out what is hidden, `links` numbers the footnotes, `numbering` counts the items of
+lists, `tables` lays out rows of short cells in columns, and `lines` joins everything into lines.
 """
 
 import re
@@ -13,15 +12,17 @@ from turbohtml import parse
 
 from notifier.compose.plaintext.walk import Walk
 
-HTML_CHARACTERS = 512 * 1024  # so much of an HTML is made into text: its tree takes memory
-TEXT_CHARACTERS = 1024 * 1024  # and so much text is written
+HTML_CHARACTERS = (
+    512 * 1024
+)  # characters of HTML that are made into text, because its tree takes memory
+TEXT_CHARACTERS = 1024 * 1024  # longest text that is written
 
-# Pictures that stand in the HTML itself. They can be most of it, and are not read.
+# Pictures inside the HTML. They can be most of it, and are not read.
 _EMBEDDED = re.compile(r"""data:image/[^"'()<>\s]{256,}""")
 
 
 def text_of(html: str) -> tuple[str, tuple[str, ...]]:
-    """HTML as it reads without its looks, links as footnotes; and what a caller should know."""
+    """The text of an HTML without its looks, links as footnotes; and warnings for the caller."""
     warnings: tuple[str, ...] = ()
     if len(html) > HTML_CHARACTERS:
         html = _EMBEDDED.sub("", html)

@@ -1,12 +1,12 @@
-"""Plain text, put down block by block."""
+"""Plain text, written block by block."""
 
 import re
 import sys
 
 from msgspec import Struct
 
-MOST_PREFIXES = 10  # of lists and quotes within one another; what lies deeper is not set in more
-MOST_CHUNKS = 20  # of a trace: enough to know an address in
+MOST_PREFIXES = 10  # levels of lists and quotes; deeper ones are not indented further
+MOST_CHUNKS = 20  # characters of a trace: enough to recognize an address
 
 # Characters without width pad preheaders and say where a word may be broken: text needs none.
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u034f\u200b\u2060\ufeff"))
@@ -17,11 +17,14 @@ _LOOSE_JOINER = re.compile(
 
 
 class Full(Exception):
-    """There is no room for what was to be written."""
+    """There is no room for more text."""
 
 
 class Prefix(Struct):
-    """What stands before the lines of a list's item or of a quote: the first one, the others."""
+    """
+    What is written before the lines of a list's item or a quote: before the first one, and before
+    the others.
+    """
 
     first: str
     rest: str
@@ -30,8 +33,8 @@ class Prefix(Struct):
 
 class Lines:
     """
-    Lines of text, none of them wrapped. White space is collapsed and breaks that meet are merged,
-    so that no two blank lines follow one another. Raises Full past `most` characters.
+    Lines of text without wrapping. White space is collapsed, and adjacent breaks are merged, so
+    that two blank lines never follow one another. Raises Full above `most` characters.
     """
 
     def __init__(self, most: int) -> None:
@@ -47,7 +50,7 @@ class Lines:
         self._linked = False  # and whether a link
 
     def text(self, data: str) -> None:
-        """Words of the current line."""
+        """Add words to the current line."""
         words = visible(data).split()
         if words:
             self._space = self._space or data[0].isspace()
@@ -57,7 +60,7 @@ class Lines:
             self._space = True
 
     def literal(self, data: str) -> None:
-        """Text whose spaces and line ends are kept."""
+        """Add text whose spaces and line ends are kept."""
         for place, line in enumerate(data.replace("\r", "").split("\n")):
             if place and not self._breaks:  # blank lines are not needed where a block begins
                 self._finish()
@@ -66,56 +69,56 @@ class Lines:
                 self._put(line)
 
     def row(self, line: str) -> None:
-        """A line that is laid out already."""
+        """Add a line that is already laid out."""
         self.end_block(1)
         self._put(line)
         self.end_block(1)
 
     def end_line(self) -> None:
-        """What follows stands on a line of its own; said twice, behind a blank one."""
+        """Begin a new line; called twice, after a blank one."""
         self._breaks += 1
         self._space = False
 
     def end_block(self, breaks: int) -> None:
-        """What follows is set off by so many line ends."""
+        """Separate the following text by this many line ends."""
         self._breaks = max(self._breaks, breaks)
         self._space = False
 
     def note(self, mark: str) -> None:
-        """A footnote's mark behind the last word, whatever breaks are due."""
+        """Add a footnote's mark after the last word, whatever breaks are due."""
         self.close(f" {mark}")
         self._noted = True
 
     def close(self, sign: str) -> None:
-        """A sign at the end of the last word, whatever breaks are due."""
+        """Add a sign at the end of the last word, whatever breaks are due."""
         if self._line is None:
             self._begin()
         self._append(sign)
 
     def begin_link(self) -> None:
-        """What follows is a link, kept apart from another that goes right before."""
+        """The following text is a link, separated from a link right before it."""
         self._space = self._space or self._linked
 
     def end_link(self) -> None:
-        """What was written last was one."""
+        """The link ends here."""
         self._linked = True
 
     def push(self, first: str, rest: str) -> None:
-        """From here on these stand before lines."""
+        """Write these prefixes before lines from here on."""
         if len(self._prefixes) < MOST_PREFIXES:
             self._prefixes.append(Prefix(first, rest))
         else:
             self._too_deep += 1
 
     def pop(self) -> None:
-        """The opposite of the last `push`."""
+        """Undo the last `push`."""
         if self._too_deep:
             self._too_deep -= 1
         else:
             self._prefixes.pop()
 
     def lines(self) -> list[str]:
-        """All of them; whatever is due at the end is left out."""
+        """All lines. Breaks that are due at the end are left out."""
         self._room = sys.maxsize
         if self._line is not None:
             self._finish()
@@ -151,7 +154,7 @@ class Lines:
             self.trace.append(" ")
 
     def _finish(self) -> None:
-        """End the line, or where none was begun leave one blank."""
+        """End the line, or add a blank one if no line was begun."""
         parts = self._line
         if parts is None:
             # Between two lines of a quote the quote goes on.
@@ -173,7 +176,7 @@ class Lines:
 
 
 def visible(text: str) -> str:
-    """Text without what has no width, but for joiners where they join."""
+    """Text without characters of no width, except joiners that join."""
     if text.isascii():
         return text
     text = text.translate(_INVISIBLE)

@@ -1,15 +1,15 @@
-"""Where the links of an HTML go, as footnotes of its text."""
+"""The targets of an HTML's links, as footnotes of its text."""
 
 import re
 
-# What leads nowhere outside the HTML, or nowhere that a reader of text may be sent.
+# Targets inside the HTML, and those that a reader of text cannot use.
 _NOWHERE = re.compile(r"#|\Z|(?:javascript|vbscript|data|cid|about|blob|file):", re.IGNORECASE)
 _SCHEME = re.compile(r"(?:https?://|mailto:|tel:|sms:)", re.IGNORECASE)
 _NOT_DIALLED = re.compile(r"[^0-9+]")
 
 
 class Links:
-    """Targets, numbered in the order in which they were met, each of them once."""
+    """The targets, numbered in order of appearance, each once."""
 
     def __init__(self) -> None:
         self.targets: list[str] = []
@@ -25,7 +25,7 @@ class Links:
 
 
 def target_of(href: str) -> str:
-    """Where a reader may go; empty where that is nowhere."""
+    """The target for a reader of the text; empty if there is none."""
     href = "".join(href.strip().splitlines()).replace("\t", "").replace(" ", "%20")
     if _NOWHERE.match(href):
         return ""
@@ -35,7 +35,7 @@ def target_of(href: str) -> str:
 
 
 def says(text: str, target: str) -> bool:
-    """Whether a link's text is its target already."""
+    """Whether a link's text already is its target."""
     if target[:4].lower() in {"tel:", "sms:"}:
         return _NOT_DIALLED.sub("", text) == _NOT_DIALLED.sub("", target)
     if target[:7].lower() == "mailto:":
@@ -44,7 +44,7 @@ def says(text: str, target: str) -> bool:
 
 
 def _bare(address: str) -> str:
-    """Without its scheme; case does not count in the host."""
+    """The target without its scheme, and with its host in lower case."""
     bare = _SCHEME.sub("", "".join(address.split()), count=1)
     host, slash, path = bare.partition("/")
     return f"{host.casefold()}{slash}{path}".rstrip("/")

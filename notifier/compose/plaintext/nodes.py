@@ -1,4 +1,4 @@
-"""What the parser's tree does not tell by itself."""
+"""Helpers for the parser's tree."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from turbohtml import Node
 
 
 def first(outer: Node) -> Node | None:
-    """The first node in it."""
+    """The first child."""
     try:
         return outer[0]
     except IndexError:
@@ -14,7 +14,7 @@ def first(outer: Node) -> Node | None:
 
 
 def children(outer: Node) -> Iterator[Node]:
-    """The nodes in it, one at a time: a list of all could be long."""
+    """The children, one at a time, because a list of all could be long."""
     node = first(outer)
     while node is not None:
         yield node
@@ -22,7 +22,7 @@ def children(outer: Node) -> Iterator[Node]:
 
 
 def integer(attribute: str | None) -> int | None:
-    """An attribute's number, of at most nine digits."""
+    """The number in an attribute, of at most nine digits."""
     text = (attribute or "").strip()
     sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text)
     valid = digits.isascii() and digits.isdigit() and len(digits) < 10

@@ -1,4 +1,4 @@
-"""What stands before a list's items: bullets, or numbers as HTML has them."""
+"""The signs before a list's items: bullets, or numbers as in HTML."""
 
 from msgspec import Struct
 from turbohtml import Element
@@ -13,14 +13,14 @@ _MOST_ROMAN = 3999
 
 
 class Numbering(Struct):
-    """Where a list is; one that is not ordered has no next number."""
+    """The state of a list. An unordered list has no next number."""
 
     next: int | None = None
     step: int = 1
     kind: str = "1"
 
     def sign(self, value: int | None) -> str:
-        """What stands before the next item, which may have a number of its own."""
+        """The sign of the next item, which may set its number."""
         if self.next is None:
             return "*"
         number = self.next if value is None else value
@@ -29,7 +29,7 @@ class Numbering(Struct):
 
 
 def numbered(ordered: Element) -> Numbering:
-    """From the start to the end, or the other way round."""
+    """The numbers from the start to the end, or backwards."""
     start = integer(ordered.attr("start"))
     if "reversed" not in ordered.attrs:
         step = 1

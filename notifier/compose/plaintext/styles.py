@@ -1,4 +1,4 @@
-"""What CSS says of an element that matters without looks: mostly, whether it is shown at all."""
+"""CSS that matters without looks: mostly whether an element is shown at all."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,21 +7,21 @@ from msgspec import Struct
 
 LONGEST_SHEET = 256 * 1024  # characters of all style elements that are read
 
-# Only where one of these is in it is a style worth being taken apart.
+# A style is parsed only if it has one of these.
 _TELLING = re.compile(
     r"display|visibility|font|height|opacity|white-space|text-align", re.IGNORECASE
 )
 _LENGTH = re.compile(r"([0-9.]+)(px|pt|em|rem|%)?(?:/|\s|$)")
 _SELECTOR = re.compile(r"([a-z][a-z0-9]*)?([.#])(-?[A-Za-z_][\w-]*)")
-_SMALLEST = 1.0  # px: nobody reads what is not larger
+_SMALLEST = 1.0  # px: smaller text is meant to be invisible
 
 
 class Style(Struct, frozen=True):
-    """What is declared; None or empty where nothing is."""
+    """The declarations that matter. None or empty: not declared."""
 
     hidden: bool = False
     display: str = ""
-    legible: bool | None = None  # whether the letters have a size
+    legible: bool | None = None  # whether the font has a size
     white_space: str = ""
     right: bool = False  # whether it is aligned to the right
 
@@ -42,7 +42,7 @@ def style_of(css: str) -> Style:
         found.get("display") == "none"
         or found.get("visibility") in {"hidden", "collapse"}
         or _is_zero(found.get("opacity", ""))
-        # `mso-hide:all` alone hides nothing: buttons have it that Outlook draws in another way.
+        # `mso-hide:all` alone hides nothing: buttons have it, because Outlook draws them otherwise.
         or (flat and found.get("overflow") == "hidden")
     )
     return Style(
@@ -88,7 +88,7 @@ def _number(text: str) -> float:
 
 
 class Sheet:
-    """Of style elements, what hides elements by their class or id whatever the screen is."""
+    """The classes and ids that style elements hide, whatever the screen is."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._hiding: set[str] = set()
@@ -121,10 +121,10 @@ class Sheet:
 
 
 def _rules(css: str) -> Iterator[tuple[str, str]]:
-    """Selectors and declarations of the rules that stand in no other, such as `@media`."""
+    """Selectors and declarations of all rules but nested ones, such as those in `@media`."""
     first, *commented = css.split("/*")
     css = first + "".join(each.partition("*/")[2] for each in commented)
-    css = css.replace("<!--", "").replace("-->", "")  # as old browsers needed
+    css = css.replace("<!--", "").replace("-->", "")  # for old browsers
     depth, selectors, last = 0, "", ""
     for piece in re.split("([{}])", css):
         if piece == "{":

@@ -1,4 +1,4 @@
-"""Rows of short cells, one under the other in columns."""
+"""Rows of short cells, aligned in columns."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ _GAP = "  "
 
 
 class Cell(Struct):
-    """What a cell says, and which columns it takes."""
+    """The text of a cell, and the columns that it spans."""
 
     lines: list[str]
     column: int
@@ -23,13 +23,13 @@ class Cell(Struct):
 
 
 class Row(Struct):
-    """The cells of a row that say something."""
+    """The cells of a row that have text."""
 
     cells: list[Cell]
 
     @property
     def fits(self) -> bool:
-        """Whether it reads well as a line: its cells are short, and all but one have one line."""
+        """Whether the row reads well as a line: short cells, of which all but one have one line."""
         if sum(len(each.lines) > 1 for each in self.cells) > 1:
             return False
         if any("" in each.lines or len(each.lines) > MOST_LINES for each in self.cells):
@@ -42,25 +42,25 @@ class Row(Struct):
 
 
 class Grid:
-    """Consecutive rows of one table; and which columns are taken from above."""
+    """Consecutive rows of one table, with the columns that cells from above occupy."""
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
         self._taken: dict[int, int] = {}  # column: rows to come in which it is taken
 
     def begin_row(self) -> "Place":
-        """Where the cells of a row may go."""
+        """The columns that are free for the cells of a row."""
         return Place(self._taken)
 
     def add(self, row: Row) -> bool:
-        """Whether there is no room for another row before these are flushed."""
+        """Add a row. Returns whether the rows must be flushed before another one."""
         self._rows.append(row)
         return len(self._rows) >= MOST_ROWS
 
     def flush(self) -> Iterator[tuple[bool, str]]:
         """
-        The rows so far as lines, and whether each is a paragraph. So is a cell that is alone in
-        its row, but for those between rows of several.
+        The rows so far as lines, and whether each is a paragraph. A cell that is alone in its row
+        is one, too, unless it is between rows of several cells.
         """
         rows, self._rows = self._rows, []
         several = [place for place, row in enumerate(rows) if len(row.cells) > 1]
@@ -78,7 +78,7 @@ class Grid:
 
 
 class Place:
-    """The columns of one row, from the left; those that a cell from above takes are left out."""
+    """The free columns of one row, from the left."""
 
     def __init__(self, taken: dict[int, int]) -> None:
         self._above = {column for column, rows in taken.items() if rows > 0}
@@ -90,7 +90,7 @@ class Place:
         self._column = 0
 
     def take(self, span: int, rows: int) -> int | None:
-        """The first column of the next cell; None where there are too many."""
+        """The first column of the next cell. None: there are too many cells."""
         while self._column in self._above:
             self._column += 1
         column = self._column
@@ -103,7 +103,7 @@ class Place:
 
 
 def _widths(rows: Sequence[Row]) -> list[int]:
-    """Of each column; all of them 0 where the lines would be too wide to be aligned."""
+    """The width of each column; all 0 if the lines would be too wide to be aligned."""
     widths = [0] * (2 * MOST_COLUMNS)
     cells = [cell for row in rows for cell in row.cells]
     for cell in cells:

@@ -24,7 +24,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# How many line ends set off an element. All others stand in the line.
+# How many line ends separate an element. All others stay in the line.
 _LINES = _names(
     "address article aside body center dd details dialog dir div dt fieldset figcaption footer"
     " form header hgroup html legend li main nav optgroup option search section"
@@ -41,7 +41,7 @@ _UNSEEN = _names(
 )
 _LISTS = _names("dir menu ol ul")
 _LITERAL = _names("listing plaintext pre textarea xmp")
-# With one of these in it a cell is no short one.
+# A cell with one of these elements is not short.
 _TALL = _LISTS | _LITERAL | _names("blockquote dl hr table")
 _KEPT = {"pre": "all", "pre-wrap": "all", "break-spaces": "all", "pre-line": "lines"}
 _RULE = "-" * 40
@@ -53,7 +53,7 @@ _LONGEST_SCRIPT = 12  # characters that are raised or lowered
 
 
 class _State(Struct, frozen=True):
-    """What an element hands down to those in it."""
+    """The state that an element hands down to its children."""
 
     kept: str = ""  # of white space: all, or the line ends
     legible: bool = True
@@ -62,7 +62,7 @@ class _State(Struct, frozen=True):
 
 
 class _Frame(Struct):
-    """An element that is being walked through, and what is to be done at its end."""
+    """An element that is being walked through, and what to do at its end."""
 
     node: Node | None  # in it, the next one
     breaks: int
@@ -82,7 +82,7 @@ def _no_more() -> None:
 
 
 class Walk:
-    """Over one document."""
+    """The walk over one document."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -97,7 +97,7 @@ class Walk:
         self._nameless = 0  # pictures of which nothing can be said
 
     def text(self, document: Document) -> tuple[str, bool]:
-        """The text, and whether it is whole."""
+        """The text, and whether it is complete."""
         self._sheet = Sheet(
             each.text
             for each in document.find_all("style")
@@ -152,7 +152,7 @@ class Walk:
             self._out.text(data.translate(state.letters) if state.letters else data)
 
     def _enter(self, element: Element) -> _Frame | None:
-        """A frame where the element is to be walked through."""
+        """A frame for an element that is to be walked through."""
         tag = element.tag
         if tag in _UNSEEN:
             return None
@@ -179,7 +179,7 @@ class Walk:
         return _Frame(first(element), breaks, state, leave)
 
     def _style(self, element: Element, tag: str) -> Style | None:
-        """None where it is not shown."""
+        """The element's style. None: the element is hidden."""
         if "hidden" in element.attrs:
             return None
         css = element.attr("style")
@@ -251,7 +251,10 @@ class Walk:
         return lambda: self._out.close('"')
 
     def _script(self, element: Element, _: int) -> _Leave:
-        """10<sup>2</sup> is no 102. Letters, as of 1st, stay as they are."""
+        """
+        Mark superscripts and subscripts of digits, because 10<sup>2</sup> is not 102. Letters, as
+        in 1st, stay.
+        """
         if self._state.letters is not None:
             return None
         letters = _RAISED if element.tag == "sup" else _LOWERED
@@ -340,7 +343,7 @@ class Walk:
         return None
 
     def _tried(self, row: Element) -> Row | None:
-        """The row as one of a grid; None where a cell holds blocks, or too much."""
+        """The row as part of a grid. None: a cell has blocks, or too much text."""
         cells: list[Cell] = []
         place = self._grids[-1].begin_row()
         for node in children(row):
@@ -361,7 +364,7 @@ class Walk:
         return Row(cells)
 
     def _cell(self, cell: Element, style: Style) -> list[str] | None:
-        """What a cell says; None where it says too much, or holds what is no short text."""
+        """The text of a cell. None: it is too long, or has more than short text."""
         out, state = self._out, self._state
         self._out, self._in_cell = Lines(_CELL_CHARACTERS), True
         self._hand_down(style)

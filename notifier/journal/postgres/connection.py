@@ -74,7 +74,7 @@ async def open_pool(url: str) -> Pool:
 
 def _warn_if_unverified(url: str) -> None:
     """
-    Warn if the server's certificate is not verified: whoever is in between could read and change
+    Warn if the server's certificate is not verified: a machine in between could read and change
     every message.
     """
     parts = urlsplit(url)
