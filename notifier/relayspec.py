@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from notifier.proxies import Proxy
+
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _NUMERIC = re.compile(r"(?:.*\.)?[0-9]+")
@@ -43,6 +45,7 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     ca: str | None = None  # a file of certificates to trust instead of the system's
     return_path: str | None = None  # as NOTIFIER_RETURN_PATH, for this relay
     ehlo_name: str | None = None  # the name given in EHLO; None: the host's name or address
+    proxy: Proxy | None = None  # that leads to it
     oauth: str | None = None  # the section of NOTIFIER_OAUTH whose token is the password
     graph: Application | None = None  # it is Microsoft Graph; None: it speaks SMTP
     mailbox: str | None = None  # of Microsoft Graph, that sends

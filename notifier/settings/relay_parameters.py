@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
+from notifier.proxies import FORM, read_proxy, write_proxy
 from notifier.relayspec import RelaySpec, Tls, is_ehlo_name, is_loopback
 from notifier.verp import read_return_path
 
@@ -148,6 +149,16 @@ PARAMETERS = (
         read=read_return_path,
         takes="an address",
         description="As `NOTIFIER_RETURN_PATH`, for this relay.",
+        addresses=True,
+        kinds=(SMTP,),
+    ),
+    Parameter(
+        name="proxy",
+        read=read_proxy,
+        takes=FORM,
+        description="A proxy to reach the relay by: `http://user:password@host:port` (CONNECT) or "
+        "`socks5://host:port`.",
+        write=write_proxy,
         addresses=True,
         kinds=(SMTP,),
     ),

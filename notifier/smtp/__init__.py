@@ -5,13 +5,13 @@ SMTP to relays. No other part of notifier sends mail.
 them, with its `pool` of connections, and `pacing` makes messages wait for it. `outcomes` joins the
 outcomes of several offers.
 
-A connection is opened by `connect` (with `resolver` and `login`), is a `session`, and reads
-`replies`. A `transaction` is one message over it, in an envelope by `return_path`; `dsn` asks for
-reports about it.
+A connection is opened by `connect` (with `resolver`, `tunnel` and `login`), is a `session`, and
+reads `replies`. A `transaction` is one message over it, in an envelope by `return_path`; `dsn`
+asks for reports about it.
 
 `failures` is the policy: what each failure means; `known_replies` are its rows for what providers
-are known to say. `remedies` tells an operator what to do about
-it, and `probe` looks at a relay step by step for `notifier check`.
+are known to say. `remedies` tells an operator what to do about it, and `probe` looks at a relay
+step by step for `notifier check`.
 """
 
 from notifier.breaker import Rests, State

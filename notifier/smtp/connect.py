@@ -1,9 +1,10 @@
 """Open a connection to a relay: name, TCP, TLS, greeting, EHLO, login."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
 from aiosmtplib.esmtp import parse_esmtp_extensions
@@ -11,11 +12,12 @@ from aiosmtplib.esmtp import parse_esmtp_extensions
 from notifier.attempts import Stage
 from notifier.errors import ConfigurationError
 from notifier.relayspec import RelaySpec, Tls, is_host_name
-from notifier.smtp.failures import Refused, TokenRefused, Unfit
+from notifier.smtp.failures import Refused, TokenRefused, Unfit, classify
 from notifier.smtp.login import MECHANISMS, OF_TOKENS, STRUCK_OUT, login_with, mechanism
 from notifier.smtp.replies import CLOSING, Reply
 from notifier.smtp.resolver import Address, Resolver
 from notifier.smtp.session import Features, Session, Timeouts
+from notifier.smtp.tunnel import tunnel, unreachable
 from notifier.tokens import Token, Tokens
 
 WRONG_LOGIN = 535  # RFC 4954, section 6
@@ -70,6 +72,7 @@ class Opening:
         self._addresses: Sequence[Address] = ()
         self._name = ""  # ours
         self._secrets: Collection[str] = ()  # once they have been said
+        self._socket: socket.socket | None = None
         self._below: asyncio.Transport | None = None  # without TLS
 
     async def run(self) -> Session:
@@ -93,6 +96,7 @@ class Opening:
             *([("token", self._get_token)] if self._tokens is not None else ()),
             ("DNS", self._resolve),
             ("TCP", self._connect),
+            *([("proxy", self._pass_proxy)] if self._spec.proxy is not None else ()),
             *([("TLS", self._protect)] if tls is Tls.IMPLICIT else ()),
             ("greeting", self._greet),
             ("EHLO", self._introduce),
@@ -109,6 +113,8 @@ class Opening:
     def _abort(self) -> None:
         if self._below is not None:
             self._below.abort()
+        elif self._socket is not None:
+            self._socket.close()
 
     async def _get_token(self) -> str:
         """Get the token first: without it a connection is of no use."""
@@ -122,13 +128,22 @@ class Opening:
 
     async def _resolve(self) -> str:
         self._deadline = asyncio.get_running_loop().time() + self._timeouts.connect
-        async with asyncio.timeout_at(self._deadline):
-            found = await self._resolver.resolve(self._spec.host, self._spec.port)
+        first = self._spec.proxy or self._spec  # a proxy looks up the relay's name itself
+        with self._to_proxy():
+            async with asyncio.timeout_at(self._deadline):
+                found = await self._resolver.resolve(first.host, first.port)
         self._addresses = found
         return ", ".join(str(address[0]) for _, address in found)
 
     async def _connect(self) -> str:
         """Connect to the first address that answers; each gets its share of the time."""
+        with self._to_proxy():
+            said = await self._connect_to_one()
+        if self._spec.proxy is None:
+            await self._begin()
+        return said
+
+    async def _connect_to_one(self) -> str:
         *others, last = self._addresses
         share = self._timeouts.connect / len(self._addresses)
         for address in others:
@@ -154,10 +169,37 @@ class Opening:
         except BaseException:
             candidate.close()
             raise
-        self._below, _ = await loop.create_connection(lambda: self.session, sock=candidate)
+        self._socket = candidate
         said = f"connected to {where[0]!s} port {where[1]!s}"
         self.lines.append(f"   {said}")
         return said
+
+    @contextlib.contextmanager
+    def _to_proxy(self) -> Iterator[None]:
+        """If there is a proxy, what goes wrong on the way to it has a name of its own."""
+        try:
+            yield
+        except OSError as error:
+            if self._spec.proxy is None:
+                raise
+            raise unreachable(self._spec.proxy, classify(error, self.stage).reply) from error
+
+    async def _pass_proxy(self) -> str:
+        assert self._spec.proxy is not None  # noqa: S101 - else this is no step
+        assert self._socket is not None  # noqa: S101 - it is connected
+        proxy, spec = self._spec.proxy, self._spec
+        with self._to_proxy():
+            async with asyncio.timeout_at(self._deadline):
+                said = await tunnel(self._socket, proxy, spec.host, spec.port)
+        await self._begin()
+        said = f"{proxy.place}: {said}"
+        self.lines.append(f"   proxy {said}")
+        return said
+
+    async def _begin(self) -> None:
+        """From here on the socket is the session's."""
+        loop = asyncio.get_running_loop()
+        self._below, _ = await loop.create_connection(lambda: self.session, sock=self._socket)
 
     async def _protect(self) -> str:
         self.stage = Stage.TLS

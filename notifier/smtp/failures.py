@@ -69,6 +69,7 @@ HOPELESS = frozenset(
         "auth_required",
         "basic_auth_off",
         "greeting_refused",
+        "proxy_auth_failed",
         "mailbox_unknown",
         "quota_exceeded",
         "relaying_denied",

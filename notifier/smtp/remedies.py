@@ -18,6 +18,18 @@ REMEDIES = {
         "Many networks block port 25: try 587, or have the firewall opened for port {port}."
     ),
     "connect_failed": "Is there a route from here to {host}? Ask the administrator of the network.",
+    "proxy_unreachable": (
+        "Is the proxy of proxy= running, and are its host and port right? The relay itself was not "
+        "asked."
+    ),
+    "proxy_refused": (
+        "The proxy does not connect us to {host}, port {port}; its words say why. Do its rules "
+        "allow that host and port? Many allow CONNECT to port 443 alone."
+    ),
+    "proxy_auth_failed": (
+        "The proxy wants a login: write proxy=http://user:password@host:port, with special "
+        "characters percent-encoded."
+    ),
     "greeting_timeout": (
         "If the port expects TLS from the first octet (465 does), write smtps:// instead."
     ),

@@ -21,6 +21,7 @@ WORDS = [
     "dates",
     "supervisor",
     "threads",
+    "proxies",
     "relayspec",
     "verp",
     "tokens",
