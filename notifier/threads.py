@@ -57,7 +57,10 @@ class FairThreads:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append((work, answer))
         self._begin()
-        return await answer
+        try:
+            return await answer
+        finally:
+            del answer  # with it in this frame, what the work raises would hold itself
 
     def _begin(self) -> None:
         while self._free and self._waiting:

@@ -138,9 +138,9 @@ class Intake:
             )
             kept = added.replayed is None
         except (Rejected, Unavailable) as error:
-            if isinstance(error, JournalUnavailable):
-                self._figures.trouble = str(error)
-            return await self._replay(error, scope, idempotency)
+            if (before := await self._answer_before(error, scope, idempotency)) is None:
+                raise
+            return Submission(answer=before, replayed=True)
         finally:
             if toll is not None and not kept:
                 toll.give_back()
@@ -152,24 +152,23 @@ class Intake:
             self._accepted(changed)
         return Submission(deliveries=deliveries, answer=answer)
 
-    async def _replay(
+    async def _answer_before(
         self, error: Rejected | Unavailable, scope: str, asked: IdempotencyKey | None
-    ) -> Submission:
+    ) -> bytes | None:
         """
-        The answer that the same request got before; raises the error if there is none. A rule that
-        refuses a message today may not have held when the message was first handed in.
+        The answer that the same request got before it met this error; None where there is none. A
+        rule that refuses a message today may not have held when the message was first handed in.
         """
+        if isinstance(error, JournalUnavailable):
+            self._figures.trouble = str(error)
         if asked is None or isinstance(error, IdempotencyMismatch):
-            raise error
+            return None
         try:
-            kept = await self._journal.answer(
+            return await self._journal.answer(
                 scope, asked.key, asked.fingerprint, now=self._clock()
             )
         except JournalUnavailable:
-            raise error from None
-        if kept is None:
-            raise error
-        return Submission(answer=kept, replayed=True)
+            return None
 
     def _remembered(
         self, asked: IdempotencyKey | None, scope: str, entries: Sequence[Entry], answer: bytes
@@ -254,7 +253,12 @@ class Intake:
                 admitted.append(error.bare())
         refused = [each for each in admitted if isinstance(each, Rejected)]
         if strict and refused:
-            raise refused[0] if len(messages) == 1 else _together(admitted)
+            try:
+                raise refused[0] if len(messages) == 1 else _together(admitted)
+            finally:
+                # Its traceback holds this frame: with these in it the message would stay in memory
+                # until the garbage collector finds them.
+                del admitted, refused, message
         return admitted
 
 

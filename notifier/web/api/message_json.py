@@ -41,8 +41,14 @@ def read_message(body: bytes | msgspec.Raw) -> Message:
     message: Message
     try:
         message = _email.decode(body)
-    except InvalidMessage as error:
-        message = _otherwise(body, error)
+    except InvalidMessage:
+        match _channel_of(body):  # what is wrong with it may be that it is no email
+            case b'"sms"':
+                message = _sms.decode(body)
+            case b'"email"' | b"null":
+                raise
+            case _:
+                raise InvalidMessage(Fault("/channel", "must be `email` or `sms`")) from None
     if message.metadata:
         check_free("/metadata", message.metadata, most=METADATA_VALUES)
     if message.data:
@@ -91,16 +97,6 @@ def read_batch(body: bytes) -> tuple[Unread, Mapping[str, str]]:
     if not messages:
         raise InvalidMessage(Fault("", "must hold at least one message"))
     return Unread(messages), {"": "/0"} if len(messages) == 1 else {}
-
-
-def _otherwise(body: bytes | msgspec.Raw, error: InvalidMessage) -> Message:
-    """Report the fault of a text message, if it is one. Raises InvalidMessage."""
-    match _channel_of(body):
-        case b'"sms"':
-            return _sms.decode(body)
-        case b'"email"' | b"null":
-            raise error
-    raise InvalidMessage(Fault("/channel", "must be `email` or `sms`"))
 
 
 def _channel_of(body: bytes | msgspec.Raw) -> bytes:
