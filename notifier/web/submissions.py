@@ -96,7 +96,7 @@ class Submissions:
         body = await read_json(request, headers, limit=self._limit)
         idempotency = None
         if b"idempotency-key" in headers:
-            idempotency = _idempotency(request, headers, body, variant=variant)
+            idempotency = read_idempotency(request, headers, body, variant=variant)
         if threaded and len(body) > SMALL:
             reading = self._service.threads.run(caller_of(request), partial(read, body))
             messages, names = await reading
@@ -140,8 +140,8 @@ def _renamed(error: InvalidMessage, names: Mapping[str, str]) -> InvalidMessage:
     return InvalidMessage(*faults)
 
 
-def _idempotency(
-    request: AnyRequest, headers: Mapping[bytes, bytes], body: bytes, *, variant: bytes
+def read_idempotency(
+    request: AnyRequest, headers: Mapping[bytes, bytes], body: bytes, *, variant: bytes = b""
 ) -> IdempotencyKey:
     """The idempotency key of a request, and what it stands for. Raises BadHeader."""
     key = headers[b"idempotency-key"]

@@ -285,6 +285,14 @@ async def test_a_dry_run_refuses_what_would_be_refused(client):
     assert "idempotency-replayed" not in real.headers
 
 
+async def test_a_dry_run_refuses_a_wrong_idempotency_key(client):
+    """It is not needed, but the same request without `dry_run` would be refused."""
+    key = {"Idempotency-Key": "with a space"}
+    answer = await client.post("/v1/messages?dry_run=true", json=LETTER, headers=key)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["header"] == "Idempotency-Key"
+
+
 @pytest.mark.parametrize("query", ["dry_run=maybe", "dry_run=", "dryrun=true"])
 async def test_a_dry_run_that_is_none_is_refused(client, query):
     """A caller who meant no harm must not find it sent."""

@@ -26,7 +26,7 @@ from notifier.web.routes import (
     options,
     post,
 )
-from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions
+from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, read_idempotency
 
 TAG = "messages"
 ENTITY = 2  # the first header fields of a response: content type and length
@@ -77,7 +77,10 @@ class Messages:
 
     async def _preview(self, request: AnyRequest) -> BytesResponse:
         headers = dict(request.scope["headers"])
-        (message,), _ = read_one(await read_json(request, headers, limit=self._limit))
+        body = await read_json(request, headers, limit=self._limit)
+        if b"idempotency-key" in headers:  # it is not needed, and yet must be right
+            read_idempotency(request, headers, body)
+        (message,), _ = read_one(body)
         entry = await self._service.preview(message, key=key_of(request))
         return source(entry.content, text=isinstance(message, Sms))
 
