@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ from notifier.errors import ConfigurationError
 from notifier.oauth import grants_of, read_sections
 from notifier.relayspec import RelaySpec, Tls
 from notifier.settings import Settings
+from tests.paths import PACKAGE
 from tests.process import run
 
 RELAY = RelaySpec(
@@ -231,3 +233,21 @@ def test_a_graph_url_that_cannot_be_is_refused(url, fault):
     with pytest.raises(ConfigurationError) as raised:
         Settings.read({"NOTIFIER_RELAYS": url})
     assert fault in str(raised.value)
+
+
+def test_the_recipes_of_the_guide_are_right(tmp_path):
+    """Its file has no fault where the secrets are there, and its relays have their tokens in it."""
+    page = (PACKAGE / "guide" / "oauth.md").read_text()
+    (file,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    key = {"token_uri": "https://oauth2.example/token", "client_email": "a", "private_key": "b"}
+    for name, said in (("m365", "x"), ("other", "x"), ("google.json", json.dumps(key))):
+        (tmp_path / name).write_text(said)
+    file = file.replace("/run/secrets", str(tmp_path)).replace("/usr/local/bin/token", "/bin/echo")
+    sections = read(tmp_path, file)
+    assert list(sections) == ["m365", "google", "other", "anything"]
+    urls = re.findall(r"(?:NOTIFIER_RELAYS=')(.*?)'", page)
+    urls += re.findall(r"`(smtp\+starttls://\S*?oauth=\S*?)`", page)
+    assert len(urls) == 3
+    for url in urls:
+        relays = Settings.read({"NOTIFIER_RELAYS": url}).relays
+        assert len(grants_of(relays, sections)) == 1
