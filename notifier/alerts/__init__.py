@@ -63,7 +63,7 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         self._host = socket.gethostname()
         # A journal in a file has one process, whose host name may be another one after a restart.
         alone = settings.journal.startswith("sqlite:")
-        self._us = "" if alone else f"{self._host}:{settings.port}"
+        self._us = "" if locked else f"{self._host}:{settings.port}"
         self._failing: dict[str, str] = {}  # channel: why it fails
         self._looking: list[asyncio.Task[None]] = []
 
@@ -100,8 +100,8 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
     async def _tell_for_all(self, channel: Channel, ledger: Ledger, alert: Alert) -> None:
         """Whether no other replica has announced this condition, or its end, by now."""
         with contextlib.suppress(JournalUnavailable):  # the next look tries again
-            async with self._journal.alone(f"alerts-{channel.name}") as alone:
-                if alone and await ledger.refresh():
+            async with self._journal.try_lock(f"alerts-{channel.name}") as locked:
+                if locked and await ledger.refresh():
                     backlog = await self._journal.backlog()
                     health = replace(
                         self._health(),

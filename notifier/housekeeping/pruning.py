@@ -53,14 +53,14 @@ class Pruning(contextlib.AbstractAsyncContextManager["Pruning"]):
             await asyncio.sleep(PRUNE_SECONDS)
             now = self._clock()
             with contextlib.suppress(NotifierError):
-                await self.give_up_held(now)
+                await self.expire_held(now)
                 await prune(self._journal, self._settings, now)
 
-    async def give_up_held(self, now: datetime) -> None:
+    async def expire_held(self, now: datetime) -> None:
         """Expire messages that were held past their retention without a decision."""
         before = now - timedelta(seconds=self._settings.held_retention)
         step = partial(Delivery.undecided, now=now)
-        while portion := await self._journal.give_up_held(before, step):
+        while portion := await self._journal.expire_held(before, step):
             for delivery in portion:
                 log.warning("held_given_up", id=delivery.id, reason=delivery.reason)
                 self._ended(delivery)

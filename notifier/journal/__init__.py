@@ -230,7 +230,7 @@ class Journal(Protocol):
         """Change up to `limit` waiting deliveries that are past their time."""
         ...
 
-    async def give_up_held(
+    async def expire_held(
         self, before: datetime, change: Change, *, limit: int = 500
     ) -> list[Delivery]:
         """Change up to `limit` deliveries that have been held since before this time."""
@@ -297,10 +297,10 @@ class Journal(Protocol):
         """Delete these values."""
         ...
 
-    def alone(self, name: str) -> AbstractAsyncContextManager[bool]:
+    def try_lock(self, name: str) -> AbstractAsyncContextManager[bool]:
         """
-        A lock among replicas, by name; the context's value is whether we have got it. A replica
-        whose connection to the database breaks loses it.
+        A lock among replicas, by name. The context's value is whether this replica has it. A
+        replica whose connection to the database breaks loses the lock.
         """
         ...
 

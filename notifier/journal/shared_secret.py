@@ -13,9 +13,9 @@ _LOOK_SECONDS = 0.05
 async def shared_secret(journal: Journal, name: str) -> bytes:
     """The secret of this name, which the journal keeps. Raises JournalUnavailable."""
     while (value := await journal.value(name)) is None:
-        async with journal.alone(name) as alone:
-            if alone and await journal.value(name) is None:
+        async with journal.try_lock(name) as locked:
+            if locked and await journal.value(name) is None:
                 await journal.put(name, secrets.token_hex(_OCTETS))
-        if not alone:  # another replica makes it just now
+        if not locked:  # another replica makes it just now
             await asyncio.sleep(_LOOK_SECONDS)
     return bytes.fromhex(value)

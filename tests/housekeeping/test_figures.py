@@ -155,9 +155,9 @@ async def test_what_is_held_ends_after_its_retention(journal):
     await journal.add([entry("held")])
     [claim] = await journal.claim(RELAY, 1, now=lambda: NOW)
     await journal.record(claim.delivery.held("nobody can know"))
-    await pruning.give_up_held(NOW + timedelta(seconds=3599))
+    await pruning.expire_held(NOW + timedelta(seconds=3599))
     assert (await journal.get("held")).status is Status.HELD
-    await pruning.give_up_held(NOW + timedelta(seconds=3600))
+    await pruning.expire_held(NOW + timedelta(seconds=3600))
     assert [(each.id, each.status) for each in ended] == [("held", Status.EXPIRED)]
     assert "nobody can know" in (await journal.get("held")).reason
     assert await journal.content("held") == b"content"

@@ -610,8 +610,8 @@ class TestTime:
             return one.undecided(late)
 
         before = NOW + timedelta(hours=2)
-        assert ids(await journal.give_up_held(before, undecided, limit=1)) == ["d1"]
-        assert ids(await journal.give_up_held(before, undecided)) == ["d2"]
+        assert ids(await journal.expire_held(before, undecided, limit=1)) == ["d1"]
+        assert ids(await journal.expire_held(before, undecided)) == ["d2"]
         given_up = await journal.get("d1")
         assert given_up.status is Status.EXPIRED
         assert "nobody has decided" in given_up.reason
@@ -758,7 +758,7 @@ class TestUnreadable:
         assert (await journal.amend("d00000", called_off)).status is Status.CANCELLED
         assert (await journal.get("d00000")).status is Status.CANCELLED
         far = datetime.now(UTC) + timedelta(days=1)
-        assert ids(await journal.give_up_held(far, lambda one: one.undecided(far))) == ["d00001"]
+        assert ids(await journal.expire_held(far, lambda one: one.undecided(far))) == ["d00001"]
         assert (await journal.backlog()).counts[Status.HELD] == 0
 
     async def test_a_status_of_a_newer_notifier_is_held(self, journal, journal_here):
@@ -1085,13 +1085,13 @@ class TestWords:
 
     async def test_whoever_is_alone_may_be_so_again(self, journal):
         """Under each name, and also after a failure."""
-        async with journal.alone("a") as here, journal.alone("b") as there:
+        async with journal.try_lock("a") as here, journal.try_lock("b") as there:
             assert here
             assert there
         with pytest.raises(ZeroDivisionError):
-            async with journal.alone("a"):
+            async with journal.try_lock("a"):
                 raise ZeroDivisionError
-        async with journal.alone("a") as again:
+        async with journal.try_lock("a") as again:
             assert again
 
 

@@ -37,11 +37,11 @@ class TestAlone:
     async def test_one_replica_at_a_time_is_alone(self, url, postgres):
         """By one name; whose connection to the database breaks is so no more."""
         async with opened(url) as (here, there):
-            async with here.alone("a") as first, there.alone("a") as second:
+            async with here.try_lock("a") as first, there.try_lock("a") as second:
                 assert (first, second) == (True, False)
-                async with there.alone("b") as other:
+                async with there.try_lock("b") as other:
                     assert other
-            lost = here.alone("a")
+            lost = here.try_lock("a")
             assert await lost.__aenter__()
             await postgres.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON oid = database"
@@ -50,7 +50,7 @@ class TestAlone:
             )
 
             async def taken():
-                async with there.alone("a") as second:
+                async with there.try_lock("a") as second:
                     return second
 
             await until(taken)

@@ -231,7 +231,7 @@ class PostgresJournal:
     async def expire(self, now: datetime, change: Change, *, limit: int = 500) -> list[Delivery]:
         return await self._changed(EXPIRED, (micros(now), limit), change)
 
-    async def give_up_held(
+    async def expire_held(
         self, before: datetime, change: Change, *, limit: int = 500
     ) -> list[Delivery]:
         return await self._changed(HELD, (micros(before), limit), change)
@@ -316,7 +316,7 @@ class PostgresJournal:
             await self._lease.tell(db, (), values=True)
 
     @contextlib.asynccontextmanager
-    async def alone(self, name: str) -> AsyncIterator[bool]:
+    async def try_lock(self, name: str) -> AsyncIterator[bool]:
         async with self._connection() as db:  # if it breaks, the lock is gone, too
             alone = await db.fetchval(f"SELECT pg_try_advisory_lock({NAMED})", name)
             try:

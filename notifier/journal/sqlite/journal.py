@@ -218,7 +218,7 @@ class SqliteJournal:
         portion = await self._writes.ask(self._changed(EXPIRED, (micros(now), limit), change))
         return [delivery for _, delivery in portion]
 
-    async def give_up_held(
+    async def expire_held(
         self, before: datetime, change: Change, *, limit: int = 500
     ) -> list[Delivery]:
         portion = await self._writes.ask(self._changed(HELD, (micros(before), limit), change))
@@ -281,7 +281,7 @@ class SqliteJournal:
     async def forget(self, names: Sequence[str]) -> None:
         await self._writes.ask(lambda db: _forget(db, names))
 
-    def alone(self, name: str) -> contextlib.nullcontext[bool]:  # noqa: ARG002 - nobody else is here
+    def try_lock(self, name: str) -> contextlib.nullcontext[bool]:  # noqa: ARG002 - nobody else is here
         return contextlib.nullcontext(True)
 
     async def prune(
