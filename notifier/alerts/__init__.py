@@ -63,7 +63,7 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         self._host = socket.gethostname()
         # A journal in a file has one process, whose host name may be another one after a restart.
         alone = settings.journal.startswith("sqlite:")
-        self._us = "" if locked else f"{self._host}:{settings.port}"
+        self._us = "" if alone else f"{self._host}:{settings.port}"
         self._failing: dict[str, str] = {}  # channel: why it fails
         self._looking: list[asyncio.Task[None]] = []
 
