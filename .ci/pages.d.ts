@@ -77,6 +77,8 @@ interface Relay {
   opens_at: string | null;
   sent: number;
   failed: number;
+  pipelining: string | null;
+  pipelining_trouble: string;
   pace: number | null;
   held_until: string | null;
   throttled: number;

@@ -28,6 +28,14 @@ class Application(Struct, frozen=True):
     client: str
 
 
+class Pipelining(StrEnum):
+    """How many commands leave before those before them are answered, where a relay offers it."""
+
+    OFF = "off"  # one
+    TRANSACTION = "transaction"  # those of a message, up to its content
+    FULL = "full"  # those, and behind a content those of the next message. RFC 2920, section 3.1
+
+
 class RelaySpec(Struct, frozen=True, kw_only=True):
     """One relay of NOTIFIER_RELAYS."""
 
@@ -37,11 +45,12 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     tls: Tls = Tls.NONE
     username: str | None = None
     password: str | None = None
-    # At most so many at a time. A message costs two round trips, so 16 carry 160 a second to a
+    # At most so many at a time. A message costs one round trip, so 16 carry 320 a second to a
     # relay that is 50 ms away, and as many as the processor allows to one that is near.
     connections: int = 16
     rate: float | None = None  # messages a second; None: as fast as it takes them
     messages_per_connection: int = 100
+    pipelining: Pipelining = Pipelining.FULL
     ca: str | None = None  # a file of certificates to trust instead of the system's
     return_path: str | None = None  # as NOTIFIER_RETURN_PATH, for this relay
     ehlo_name: str | None = None  # the name given in EHLO; None: the host's name or address

@@ -212,7 +212,8 @@ def settings(folder, ports):
     """For the relays and the provider at these ports (see `World.ports`)."""
     relays, _, provider = ports.partition("/")
     specs = [
-        RelaySpec(name=name, host="127.0.0.1", port=int(port))
+        # Half as many connections as workers: commands go ahead, behind another message's dot.
+        RelaySpec(name=name, host="127.0.0.1", port=int(port), connections=2)
         for name, port in zip(("first", "second"), relays.split(","), strict=False)
     ]
     return Settings(

@@ -238,6 +238,7 @@ class Connection(asyncio.Protocol):
         self.upgrading = None
         self.out = []
         self.stopped = False
+        self.ahead = 0  # dots that had come with the next commands behind them
 
     def connection_made(self, transport):
         again = self.transport is not None  # under TLS
@@ -302,6 +303,7 @@ class Connection(asyncio.Protocol):
                 return False
             content, self.buffer = self.buffer[: end + 2], self.buffer[end + 5 :]
         self.in_content, self.searched = False, 0
+        self.ahead += bool(self.buffer)
         sender, recipients = self.envelope
         content = content.removeprefix(b".").replace(b"\r\n.", b"\r\n")
         self.content = (sender, tuple(recipients), content)

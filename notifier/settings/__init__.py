@@ -117,12 +117,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         whole(1, 1000),
         Meta(
-            description="Messages that are sent or recorded at the same time. Twice the "
-            "connections of a relay keep it busy while outcomes are written. Each further way out "
-            "(relays, gateways, SMS provider, simulator) gets one worker more, so that none waits "
-            "for another."
+            description="Messages that are sent or recorded at the same time. Three times "
+            "the connections of a relay keep it busy: one message under way, the next behind its "
+            "dot, and one whose outcome is written. Each further way out (relays, gateways, SMS "
+            "provider, simulator) gets one worker more, so that none waits for another."
         ),
-    ] = 32
+    ] = 48
     queue_size: Annotated[
         int,
         whole(1, 100_000),

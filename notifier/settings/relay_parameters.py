@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from msgspec import Struct
 
 from notifier.proxies import FORM, read_proxy, write_proxy
-from notifier.relayspec import RelaySpec, Tls, is_ehlo_name, is_loopback
+from notifier.relayspec import Pipelining, RelaySpec, Tls, is_ehlo_name, is_loopback
 from notifier.verp import read_return_path
 
 SMTP, GRAPH = "smtp", "graph"  # what a relay speaks
@@ -72,6 +72,12 @@ def _read_ehlo_name(text: str) -> str:
     if not is_ehlo_name(text):
         raise ValueError
     return text
+
+
+def _read_pipelining(text: str) -> Pipelining:
+    if text not in [*Pipelining]:
+        raise ValueError
+    return Pipelining(text)
 
 
 def _read_mailbox(text: str) -> str:
@@ -160,6 +166,15 @@ PARAMETERS = (
         "`socks5://host:port`.",
         write=write_proxy,
         addresses=True,
+        kinds=(SMTP,),
+    ),
+    Parameter(
+        name="pipelining",
+        read=_read_pipelining,
+        takes="off, transaction or full",
+        description="How many commands leave before those before them are answered, where the "
+        "relay offers PIPELINING: `off` one, `transaction` those of a message, `full` also those "
+        "of the next message, in the write of the final dot. Default: `full`.",
         kinds=(SMTP,),
     ),
     Parameter(

@@ -11,7 +11,7 @@ from aiosmtplib.esmtp import parse_esmtp_extensions
 
 from notifier.attempts import Stage
 from notifier.errors import ConfigurationError
-from notifier.relayspec import RelaySpec, Tls, is_host_name
+from notifier.relayspec import Pipelining, RelaySpec, Tls, is_host_name
 from notifier.smtp.failures import Refused, TokenRefused, Unfit, classify
 from notifier.smtp.login import MECHANISMS, OF_TOKENS, STRUCK_OUT, login_with, mechanism
 from notifier.smtp.replies import CLOSING, Reply
@@ -230,7 +230,7 @@ class Opening:
         self.offered = {keyword.upper(): parameters for keyword, parameters in offered.items()}
         if mechanisms:  # of `AUTH` and of the older `AUTH=`, which some servers send beside it
             self.offered["AUTH"] = " ".join(dict.fromkeys(mechanisms)).upper()
-        self.session.features = _features(self.offered)
+        self.session.features = _features(self.offered, self._spec.pipelining)
         return f"offers {', '.join(sorted(self.offered)) or 'nothing'}"
 
     async def _start_tls(self) -> str:
@@ -318,10 +318,10 @@ class Opening:
         self.lines += (f"S: {line}" for line in reply.told)
 
 
-def _features(offered: dict[str, str]) -> Features:
+def _features(offered: dict[str, str], pipelining: Pipelining) -> Features:
     size = offered.get("SIZE")
     return Features(
-        pipelining="PIPELINING" in offered,
+        pipelining="PIPELINING" in offered and pipelining is not Pipelining.OFF,
         smtputf8="SMTPUTF8" in offered,
         dsn="DSN" in offered,
         size=None if size is None else int(size) if size.isdecimal() else 0,

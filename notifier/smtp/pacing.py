@@ -1,6 +1,5 @@
-"""Make sends wait: for a place with a relay, for the rate that is set, for that which it takes."""
+"""How many messages a second a relay may get: as is set, and as it has shown that it takes."""
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 
@@ -223,53 +222,3 @@ class Pace:
     def _set_rate(self) -> None:
         rate = self.rate
         self._rate.change(rate, burst=(rate or 0.0) * BURST_SECONDS)
-
-
-class Turns:
-    """Sends that wait, first come, first served. After `stop` they get False instead of a turn."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future[bool]] = deque()
-        self._timed: set[asyncio.Future[bool]] = set()
-
-    async def next(self) -> bool:
-        """Wait until `wake` lets this send go on."""
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            return await turn
-        finally:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-
-    async def after(self, seconds: float) -> bool:
-        """Wait for so many seconds."""
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[bool] = loop.create_future()
-        self._timed.add(turn)
-        timer = loop.call_later(seconds, _settle, turn, True)
-        try:
-            return await turn
-        finally:
-            timer.cancel()
-            self._timed.discard(turn)
-
-    def wake(self, count: int) -> None:
-        """Let this many of the waiting sends go on."""
-        while self._waiting and count > 0:
-            turn = self._waiting.popleft()
-            count -= not turn.done()
-            _settle(turn, True)
-
-    def wake_all(self) -> None:
-        self.wake(len(self._waiting))
-
-    def stop(self) -> None:
-        """End all waits."""
-        for turn in (*self._waiting, *self._timed):
-            _settle(turn, False)
-
-
-def _settle(turn: asyncio.Future[bool], granted: bool) -> None:
-    if not turn.done():
-        turn.set_result(granted)

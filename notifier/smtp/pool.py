@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from notifier.attempts import PACED, Envelope, Failure, Outcome, Scope, Stage
+from notifier.relayspec import Pipelining
 from notifier.smtp.connect import Opening
 from notifier.smtp.failures import (
     IN_STEP,
@@ -18,11 +19,14 @@ from notifier.smtp.failures import (
     relay_failure,
 )
 from notifier.smtp.outcomes import Offers, failed
+from notifier.smtp.pipelining import Behind, says_so, unanswered
 from notifier.smtp.replies import CLOSING
 from notifier.smtp.session import Session, Timeouts
-from notifier.smtp.transaction import deliver
+from notifier.smtp.transaction import Transaction, ahead, deliver
+from notifier.smtp.turns import Turn, Turns
 
 STOPPED = "we were told to stop"
+DROPPED = "dropped"  # by us, because of what was said on it
 REMEMBER_SECONDS = 3600.0  # how many messages the relay takes on a connection
 
 
@@ -36,9 +40,20 @@ class Pool:
     """
 
     def __init__(
-        self, open: Callable[[], Opening], *, messages_each: int, timeouts: Timeouts
+        self,
+        open: Callable[[], Opening],
+        *,
+        messages_each: int,
+        timeouts: Timeouts,
+        turns: Turns | None = None,
+        behind: Behind | None = None,
+        follower: Callable[[], Turn | None] = lambda: None,
     ) -> None:
+        """`follower`: who waits for a place, and may have that of a message that ends."""
         self._new = open
+        self._turns = turns or Turns()
+        self._behind = behind or Behind("", Pipelining.TRANSACTION)
+        self._follower = follower
         self._messages_each = messages_each
         self._turned_away_after = 0  # messages on a connection, the last time
         self._takes_each = messages_each  # as the relay has shown, for some time
@@ -60,13 +75,16 @@ class Pool:
     def idle(self) -> int:
         return sum(session.breach is None for session in self._idle)
 
-    async def send(self, envelope: Envelope, content: bytes) -> Outcome:
+    async def send(
+        self, envelope: Envelope, content: bytes, begun: Transaction | None = None
+    ) -> Outcome:
         """
-        Offer a message. Recipients who are too many for one transaction are named in the next, as
-        long as each transaction reaches somebody. RFC 5321, section 4.5.3.1.10.
+        Offer a message, whose commands have `begun` if they have gone ahead. Recipients who are
+        too many for one transaction are named in the next, as long as each transaction reaches
+        somebody. RFC 5321, section 4.5.3.1.10.
         """
         aborts = self._aborts
-        outcome = await self._transact(envelope, content)
+        outcome = await self._transact(envelope, content, begun)
         if not outcome.failures or not outcome.because(TOO_MANY):
             return outcome
         offers, asked = Offers(envelope), envelope
@@ -80,19 +98,21 @@ class Pool:
             asked = replace(left, recipients=left.recipients[:took])
             outcome = await self._transact(asked, content)
 
-    async def _transact(self, envelope: Envelope, content: bytes) -> Outcome:
+    async def _transact(
+        self, envelope: Envelope, content: bytes, begun: Transaction | None = None
+    ) -> Outcome:
         """
         Offer it over a connection that is free, or a fresh one. Where a connection and not the
         message was refused it is offered again at once, twice at most.
         """
         aborts = self._aborts
         turned_away = None
-        used = await self._used()
+        used = await self._used() if begun is None else begun.session
         if used is not None:
-            outcome = await self._offer(used, envelope, content, aborts=aborts)
+            outcome = await self._offer(used, envelope, content, begun, aborts=aborts)
             if outcome.stage is Stage.DOT or not _served_its_time(used, outcome):
                 return outcome
-            used.fail("dropped", "the relay takes no more on it")
+            used.fail(DROPPED, "the relay takes no more on it")
             turned_away = used if _turned_away(outcome) else None
         outcome = await self._offer_afresh(envelope, content, aborts=aborts)
         if _come_again(outcome) and aborts == self._aborts:
@@ -113,29 +133,113 @@ class Pool:
         return await self._offer(session, envelope, content, aborts=aborts)
 
     async def _offer(
-        self, session: Session, envelope: Envelope, content: bytes, *, aborts: int
+        self,
+        session: Session,
+        envelope: Envelope,
+        content: bytes,
+        begun: Transaction | None = None,
+        *,
+        aborts: int,
     ) -> Outcome:
         if aborts != self._aborts:  # the pool was closed while the connection was opened
             session.fail(OURS, STOPPED)
         self._busy.add(session)
         try:
-            outcome = await deliver(session, envelope, content)
+            if begun is not None:
+                outcome = await begun.run(content, self._go_on)
+            else:
+                outcome = await deliver(session, envelope, content, self._follow)
         except BaseException:
             session.fail(OURS, STOPPED)
+            if session.follower is not None:
+                self._pass_on(session)
             raise
         finally:
             self._busy.discard(session)
+        # Whatever commands out of turn have brought about says nothing of this message.
+        spoilt = begun is not None and self._went_wrong(begun, outcome)
+        if session.follower is not None:
+            spoilt = spoilt or self._refused_for_what_follows(session, outcome)
+        if spoilt:
+            session.fail(DROPPED, "the two ends may be out of step")
         self._give_back(session, outcome)
+        if spoilt and aborts == self._aborts:
+            return await self._offer_afresh(envelope, content, aborts=aborts)
         return outcome
+
+    def _go_on(self, session: Session) -> bytes:
+        """As `_follow`, of a message whose own commands went ahead and are answered."""
+        self._behind.worked(session)
+        return self._follow(session)
+
+    def _follow(self, session: Session) -> bytes:
+        """The commands of whoever is to have this session next."""
+        behind = self._behind
+        if not session.features.pipelining or not behind.allowed:
+            return b""
+        if self._closed or session.carried + 1 >= self._takes_each:
+            return b""
+        if (turn := self._follower()) is None:
+            return b""
+        transaction = ahead(session, turn.envelope, turn.size)
+        if transaction is None:
+            return b""
+        self._turns.go_ahead(transaction)
+        behind.begin(session)
+        session.follower = turn, transaction
+        return transaction.go_ahead(turn.size)
+
+    def _went_wrong(self, begun: Transaction, outcome: Outcome) -> bool:
+        """Whether commands that had gone ahead were not answered as they should."""
+        if outcome.because(OURS) or _turned_away(outcome):
+            self._behind.forget(begun.session)
+            return False
+        why, certain = unanswered(begun.session.breach, outcome)
+        if why:
+            self._behind.failed(begun.session, why, certain=certain)
+        else:
+            self._behind.worked(begun.session)
+        return bool(why)
+
+    def _refused_for_what_follows(self, session: Session, outcome: Outcome) -> bool:
+        """Whether the message was refused because of the commands behind it."""
+        if session.follower is None or outcome.stage is not Stage.DOT or outcome.uncertain:
+            return False
+        if outcome.accepted or not says_so(outcome.code, outcome.reply):
+            return False
+        self._behind.failed(session, outcome.reply, certain=True)
+        return True
+
+    def _pass_on(self, session: Session) -> None:
+        """Let whoever has gone ahead have the session; or wait again, if it is broken."""
+        assert session.follower is not None  # noqa: S101 - asked only where there is one
+        (turn, transaction), session.follower = session.follower, None
+        breach = session.breach
+        ours = breach is not None and breach.name in (OURS, DROPPED)
+        if breach is not None and (ours or not transaction.heard):
+            if ours:
+                self._behind.forget(session)
+            else:
+                self._behind.failed(session, breach.reason, certain=False)
+            self._turns.go_back(turn, transaction)
+        elif self._turns.go_on(turn, transaction):
+            self._busy.add(session)
+        else:
+            self._behind.forget(session)
+            session.fail(DROPPED, "nobody is left for the commands that went ahead")
 
     def _give_back(self, session: Session, outcome: Outcome) -> None:
         session.carried += 1
         session.taken += bool(outcome.accepted)
         if (outcome.failures or outcome.uncertain) and not _in_step(outcome):
-            session.fail("dropped", "the relay failed")
+            session.fail(DROPPED, "the relay failed")
+        if session.follower is not None:
+            self._pass_on(session)
+        elif session.breach is not None:
+            return
         elif self._closed or (session.carried >= self._takes_each and self._worn_out(session)):
             session.part()
-        elif session.breach is None:
+        else:
             self._keep(session)
 
     def _keep(self, session: Session) -> None:

@@ -1,17 +1,17 @@
 """One relay: its connections, its breaker, its rate."""
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import structlog
-from msgspec import Struct
 
 from notifier.attempts import PACED, THROTTLED, Envelope, Outcome, Scope, Stage
 from notifier.breaker import Breaker, Rests, State
-from notifier.relayspec import RelaySpec, Tls
+from notifier.relayspec import Pipelining, RelaySpec
+from notifier.smtp.carrier import Carrier
 from notifier.smtp.connect import Opening, tls_context
 from notifier.smtp.failures import (
     ABOUT_TOKEN,
@@ -23,78 +23,22 @@ from notifier.smtp.failures import (
     slows,
 )
 from notifier.smtp.outcomes import failed
-from notifier.smtp.pacing import FIRST_HOLD, LONGEST_HOLD, Pace, Rate, Turns
+from notifier.smtp.pacing import FIRST_HOLD, LONGEST_HOLD, Pace, Rate
+from notifier.smtp.pipelining import Behind
 from notifier.smtp.pool import STOPPED, Pool
 from notifier.smtp.resolver import Resolver
 from notifier.smtp.return_path import send_from
 from notifier.smtp.session import USUAL_TIMEOUTS, Timeouts
-from notifier.tokens import Tokens, TokenState
+from notifier.smtp.states import RelayState, Trouble
+from notifier.smtp.transaction import Transaction
+from notifier.smtp.turns import Turn, Turns
+from notifier.tokens import Tokens
 from notifier.verp import Verp
 
 log = structlog.get_logger()
 
 USUAL_RESTS = Rests()
 WORTH_WAITING = 1.0  # seconds for its pace; a message that would wait for longer is given back
-
-
-class Trouble(Struct, frozen=True):
-    """The last failure of a relay."""
-
-    name: str
-    text: str
-    at: datetime
-
-
-class RelayState(Struct, frozen=True, kw_only=True):
-    """The state of a relay, for people to see."""
-
-    name: str
-    host: str
-    port: int
-    tls: Tls
-    state: State
-    busy: int  # connections in use
-    idle: int  # connections kept for the next messages
-    limit: int  # messages at a time, just now
-    trouble: Trouble | None  # the last one
-    opens_at: datetime | None  # when it has rested
-    sent: int
-    failed: int
-    pace: float | None = None  # messages a second that it takes; None: it has set no limit
-    held_until: datetime | None = None  # it has refused for its pace, and is asked again then
-    throttled: int = 0  # messages that it has refused for its pace
-    slower: bool = False  # it gets messages more slowly than it could, because it has refused some
-    graph: bool = False  # it is not reached by SMTP but by Microsoft Graph
-    token: TokenState | None = None  # None: the relay needs no token
-
-
-class Carrier(Protocol):
-    """What speaks to a relay. Failures are in the outcome, never raised."""
-
-    @property
-    def busy(self) -> int:
-        """Connections in use."""
-        ...
-
-    @property
-    def idle(self) -> int:
-        """Connections kept for the next messages."""
-        ...
-
-    async def send(self, envelope: Envelope, content: bytes) -> Outcome: ...
-
-    def ease(self, most: int) -> None:
-        """
-        The relay wants less: keep no more than so many connections, those in use included, and
-        offer nothing over one that is not open yet.
-        """
-        ...
-
-    def abort_all(self) -> None:
-        """Break what is under way: each send returns at once, with what is known of it."""
-        ...
-
-    async def close(self) -> None: ...
 
 
 class Relay:
@@ -145,11 +89,19 @@ class Relay:
             first_hold=min(FIRST_HOLD, rests.first),
             longest_hold=min(LONGEST_HOLD, rests.longest),
         )
-        self._pool: Carrier = carrier or Pool(
-            self._opening, messages_each=spec.messages_per_connection, timeouts=timeouts
-        )
-        self._busy = 0  # sends
         self._turns = Turns()
+        self._behind = Behind(spec.name, spec.pipelining)
+        pool = Pool(
+            self._opening,
+            messages_each=spec.messages_per_connection,
+            timeouts=timeouts,
+            turns=self._turns,
+            behind=self._behind,
+            follower=self._follower,
+        )
+        self._pool: Carrier = carrier or pool
+        self._go_on = pool.send
+        self._looking: asyncio.TimerHandle | None = None  # after those that have gone ahead
 
     def _opening(self) -> Opening:
         return Opening(
@@ -181,11 +133,13 @@ class Relay:
         return self._pace.limits or self._rate.limits
 
     def room(self) -> int:
-        """How many further sends may start now."""
+        """How many further sends may start now; or 1 where one may wait behind another's dot."""
         breaker = self._breaker
         if self.paused or not breaker.fit:
             return 0
-        free = breaker.capacity - self._busy if breaker.state is State.CLOSED else 1
+        free = breaker.capacity - self._turns.busy if breaker.state is State.CLOSED else 1
+        if free == 0 and self._turns.idle and self._behind.mode is Pipelining.FULL:
+            free = 1
         return max(0, int(min(free, self._rate.available, self._pace.available)))
 
     def wait(self) -> float | None:
@@ -207,10 +161,13 @@ class Relay:
 
     async def _send(self, envelope: Envelope, content: bytes) -> Outcome:
         """Offer it once a place with the relay is free."""
-        breaker = self._breaker
-        while breaker.state is State.CLOSED and self._busy >= breaker.capacity:
-            if not await self._turns.next():
+        breaker, turns, turn = self._breaker, self._turns, None
+        while breaker.state is State.CLOSED and turns.busy >= breaker.capacity:
+            turn = turn or Turn(envelope, len(content))
+            if not await turns.next(turn):
                 return _not_begun(envelope, OURS, STOPPED)
+            if turn.ahead is not None:
+                return await self._offer(turn.tickets, envelope, content, turn.ahead)
         if not self.fit:
             return _not_begun(envelope, *self._why_unfit())
         while (owed := self._pace.wait()) > 0:
@@ -218,19 +175,54 @@ class Relay:
                 return _not_begun(envelope, PACED, self._why_paced())
             if not await self._turns.after(owed):
                 return _not_begun(envelope, OURS, STOPPED)
-        ticket, outcome = breaker.begin(), None
-        turn = self._pace.begin()
-        self._busy += 1
+        turns.busy += 1
+        owed = 0.0 if turn is not None and turn.paid else self._rate.take()
+        tickets = breaker.begin(), self._pace.begin()
+        return await self._offer(tickets, envelope, content, owed=owed)
+
+    async def _offer(
+        self,
+        tickets: tuple[int, int],
+        envelope: Envelope,
+        content: bytes,
+        begun: Transaction | None = None,
+        *,
+        owed: float = 0.0,
+    ) -> Outcome:
+        """Offer it where it has a place, which it gives back."""
+        outcome = None
         try:
-            if (owed := self._rate.take()) and not await self._turns.after(owed):
+            if owed and not await self._turns.after(owed):
                 return _not_begun(envelope, OURS, STOPPED)
-            outcome = await self._pool.send(envelope, content)
+            if begun is None:
+                outcome = await self._pool.send(envelope, content)
+            else:
+                outcome = await self._go_on(envelope, content, begun)
         finally:
-            self._busy -= 1
-            self._learn(ticket, outcome)
-            self._keep_pace(turn, outcome)
+            self._turns.busy -= 1
+            self._learn(tickets[0], outcome)
+            self._keep_pace(tickets[1], outcome)
             self._stir()
         return outcome
+
+    def _follower(self) -> Turn | None:
+        """Who waits for a place, and may have that of a message that ends."""
+        turn, breaker = self._turns.first(), self._breaker
+        if (
+            turn is None
+            or self.paused
+            or breaker.state is not State.CLOSED
+            or self._turns.busy > breaker.capacity
+            or self._pace.limits
+        ):
+            return None
+        if not turn.paid:
+            if self._rate.available < 1:
+                return None
+            self._rate.take()
+            turn.paid = True
+        turn.tickets = breaker.begin(), self._pace.begin()
+        return turn
 
     def _why_unfit(self) -> tuple[str, str]:
         if self.paused:
@@ -291,9 +283,8 @@ class Relay:
             self.trouble = Trouble(failure.name, failure.reply, datetime.now(UTC))
         less = any(asks_for_less(each) for each in failures)
         before = breaker.state
-        if (
-            failure is None or took or outcome.uncertain
-        ):  # a relay that took it for one recipient works
+        # A relay that took it for one recipient works.
+        if failure is None or took or outcome.uncertain:
             breaker.end(ticket, None, took=took, asks_for_less=less)
         elif failure.name == OURS:
             breaker.forget(ticket)
@@ -318,10 +309,24 @@ class Relay:
         """Let the waiting sends look again."""
         breaker = self._breaker
         if breaker.state is State.CLOSED:
-            self._turns.wake(breaker.capacity - self._busy)
+            if (places := self._turns.wake(breaker.capacity - self._turns.busy)) > 0:
+                self._bring_back(places)
         else:
             self._turns.wake_all()
         self.changed()
+
+    def _bring_back(self, places: int) -> None:
+        """There are places that nobody waits for: whoever waits behind a dot for long gets one."""
+        loop = asyncio.get_running_loop()
+        until = self._turns.bring_back(now := loop.time())
+        if until is not None and until <= now:
+            self._turns.wake(places)
+        elif until is not None and self._looking is None:
+            self._looking = loop.call_at(until, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looking = None
+        self._stir()
 
     def pause(self) -> None:
         """Begin no further send. Sends under way go on."""
@@ -332,6 +337,7 @@ class Relay:
         """Use it again, at once even if it rests: a person may know better."""
         self.paused = False
         self._breaker.hurry()
+        self._behind.reset()
         self._stir()
 
     def state(self) -> RelayState:
@@ -352,6 +358,8 @@ class Relay:
             opens_at=opens_at,
             sent=self.sent,
             failed=self.failed,
+            pipelining=self._behind.mode,
+            pipelining_trouble=self._behind.trouble,
             graph=spec.graph is not None,
             pace=self._pace.rate,
             held_until=self._at(self._pace.held_until),
@@ -372,6 +380,8 @@ class Relay:
 
     async def close(self) -> None:
         self._turns.stop()
+        if self._looking is not None:
+            self._looking.cancel()
         await self._pool.close()
 
 

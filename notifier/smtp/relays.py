@@ -12,7 +12,8 @@ from notifier.attempts import PACED, Attempt, Envelope, Failure, Outcome, Scope
 from notifier.errors import Rejected
 from notifier.smtp.failures import OURS
 from notifier.smtp.outcomes import Offers, abridged
-from notifier.smtp.relay import Relay, RelayState
+from notifier.smtp.relay import Relay
+from notifier.smtp.states import RelayState
 
 
 class Relays:

@@ -4,13 +4,18 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 
 from notifier.smtp.replies import CLOSING, Reply, ReplyReader
 
+if TYPE_CHECKING:
+    from notifier.smtp.transaction import Transaction
+    from notifier.smtp.turns import Turn
+
 PIECE = 64 * 1024  # octets of a content that a transport is given at a time
+TLS_OVERHEAD = 256  # octets, at most, that TLS adds to a few kilobytes
 # Linux's; it holds until the kernel changes its mind, so it is said anew each time. tcp(7)
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -48,6 +53,18 @@ class Features(Struct, frozen=True, kw_only=True):
     size: int | None = None  # octets at most, RFC 1870; 0: no limit; None: not offered
 
 
+class Answer:
+    """The replies to what was asked at once, as far as they are here."""
+
+    __slots__ = ("replies", "seconds", "waiter", "wanted")
+
+    def __init__(self, wanted: int, seconds: float, waiter: asyncio.Future[None]) -> None:
+        self.wanted = wanted
+        self.seconds = seconds  # that each of them may take
+        self.waiter = waiter  # done when all are here, or when no more will come
+        self.replies: list[Reply] = []
+
+
 class Breach(Struct, frozen=True):
     """Why a connection cannot be used any more."""
 
@@ -62,6 +79,8 @@ class Session(asyncio.Protocol):
 
     It never closes politely with content unsent, because a closing socket would go on sending, and
     nobody would know of the copy.
+
+    Commands of the next message may go ahead behind a content. They are answered after its dot.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
@@ -71,6 +90,7 @@ class Session(asyncio.Protocol):
         self.carried = 0  # messages
         self.taken = 0  # of those, that the relay accepted for somebody
         self.idle_since = 0.0
+        self.follower: tuple[Turn, Transaction] | None = None  # whose commands have gone ahead
         self.unclean = False  # an envelope may still be open over there
         self.breach: Breach | None = None
         self.unsent = 0  # octets, at least, that had not left us when it broke
@@ -78,7 +98,6 @@ class Session(asyncio.Protocol):
         self._below: asyncio.Transport  # the transport under TLS; without TLS the same one
         self._loop = asyncio.get_running_loop()
         self._reader = ReplyReader()
-        self._seconds_each = 0.0
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._content: bytes | memoryview = b""  # what the transport has not been given yet
@@ -86,18 +105,18 @@ class Session(asyncio.Protocol):
         self._left = 0  # octets not taken by the relay when last looked at, while uploading
         self._parting: asyncio.Future[None] | None = None
         # The greeting may be here before anybody waits for it.
-        self._replies: list[Reply] = []
-        self._wanted = 1
-        self._waiter: asyncio.Future[None] | None = self._loop.create_future()
+        self._answer: Answer | None = Answer(1, 0.0, self._loop.create_future())
+        self._greeting = self._answer
+        self._ahead: Answer | None = None  # to what went ahead, behind a content
+        self._ahead_octets = 0  # of that, at most: what is left of these is no content
 
     # ------------------------------------------------------------------ calls
 
     async def greeting(self, seconds: float) -> list[Reply]:
         """Wait for what a relay says first. RFC 5321, section 3.1."""
-        if self._waiter is None:
-            return self._replies
-        self._expect(seconds)
-        return await self._answered(self._waiter)
+        if self._answer is not None:
+            self._expect(seconds)
+        return await self.answered(self._greeting)
 
     async def protect(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
         """
@@ -130,14 +149,26 @@ class Session(asyncio.Protocol):
         if self.breach is not None:
             return []
         self._left = 0
-        waiter = self._begin(count, seconds, seconds)
+        answer = self._begin(count, seconds, seconds)
         self._transport.write(data)
-        return await self._answered(waiter)
+        return await self.answered(answer)
 
-    async def upload(self, data: bytes) -> Reply | None:
+    def go_ahead(self, commands: bytes, count: int, seconds: float) -> Answer:
         """
-        Write content, and wait for the reply to its dot. None: the session broke. Only if `unsent`
-        is not 0 is it certain that the relay has not got the content.
+        Have commands leave in one write with the content that is uploaded next, behind its dot.
+        Returns their answer, which is complete when the dot and each of them is answered.
+        """
+        self._ahead = answer = Answer(count, seconds, self._loop.create_future())
+        # Under TLS it is some octets more. RFC 8446, section 5.2.
+        overhead = 0 if self._transport is self._below else TLS_OVERHEAD
+        self._ahead_octets = len(commands) + overhead
+        return answer
+
+    async def upload(self, data: bytes, ahead: bytes = b"") -> Reply | None:
+        """
+        Write content, and behind it the commands for which there is a `go_ahead`; wait for the
+        reply to its dot. None: the session broke. Only if `unsent` is not 0 is it certain that
+        the relay has not got the content.
         """
         if self.breach is not None:
             self.unsent = len(data)
@@ -145,36 +176,37 @@ class Session(asyncio.Protocol):
         self._left = len(data)
         timeouts = self.timeouts
         first = min(timeouts.block, timeouts.dot)
-        waiter = self._begin(1, first, timeouts.dot)
+        answer = self._begin(1, first, timeouts.dot)
+        if ahead:
+            data += ahead
+        else:
+            self._ahead_octets = 0
         self._content = data if len(data) <= PIECE else memoryview(data)
         self._write_on()
-        replies = await self._answered(waiter)
+        replies = await self.answered(answer)
         if not replies:
             return None
-        if self.left or self.unsent:
+        # Whoever has gone ahead goes on after us: until then nothing else has been written.
+        if self.left > self._ahead_octets or self.unsent:
             self.fail("early_reply", f"before it had all: {replies[0].line}")
             # Nobody can accept content that was not sent: the reply belongs to something else.
             return None if replies[0].positive else replies[0]
         return replies[0]
 
-    def _begin(self, count: int, first: float, each: float) -> asyncio.Future[None]:
-        """Prepare for this many replies: the first within `seconds`, then each within `each`."""
-        self._replies = []
-        self._wanted = count
-        self._seconds_each = each
-        self._waiter = waiter = self._loop.create_future()
+    def _begin(self, count: int, first: float, each: float) -> Answer:
+        """Prepare for this many replies: the first within `first`, then each within `each`."""
+        self._answer = answer = Answer(count, each, self._loop.create_future())
         self._expect(first)
-        return waiter
+        return answer
 
-    async def _answered(self, waiter: asyncio.Future[None]) -> list[Reply]:
-        replies = self._replies
+    async def answered(self, answer: Answer) -> list[Reply]:
+        """The replies, once all are here or no more will come."""
         try:
-            await waiter
+            await answer.waiter
         except asyncio.CancelledError:
-            self._waiter = None
             self.fail("aborted", "we were told to stop")
             raise
-        return replies
+        return answer.replies
 
     def _write_on(self) -> None:
         """
@@ -208,7 +240,7 @@ class Session(asyncio.Protocol):
 
     def _break(self, breach: Breach) -> None:
         self.breach = breach
-        self.unsent = self.left
+        self.unsent = max(0, self.left - self._ahead_octets)
         self._content = b""
         self._stop_timer()
 
@@ -244,32 +276,49 @@ class Session(asyncio.Protocol):
                 self._transport.abort()
             return None
         replies = self._reader.feed(data)
-        if self._waiter is None:
+        answer = self._answer
+        if answer is None:
             if not replies or replies[0].code != CLOSING:
                 return self.fail(
                     "stray_reply",
                     f"a reply that we did not ask for: {_said(replies, self._reader)}",
                 )
             return self.fail("closing", replies[0].line)
-        got = self._replies
-        got += replies
-        if len(got) == self._wanted and self._reader.between:
-            return self._wake()
-        return self._unusual(got)
+        answer.replies += replies
+        if len(answer.replies) == answer.wanted and self._reader.between:
+            return self._complete(answer)
+        return self._unusual(answer)
 
-    def _unusual(self, got: list[Reply]) -> None:
+    def _complete(self, answer: Answer) -> None:
+        """All replies are here: what went ahead is answered next."""
+        self._answer, self._ahead = self._ahead, None
+        if not answer.waiter.done():
+            answer.waiter.set_result(None)
+        if self._answer is not None:
+            self._left = 0
+            self._expect(self._answer.seconds)
+
+    def _unusual(self, answer: Answer) -> None:
+        got, wanted = answer.replies, answer.wanted
         closing = next((at for at, reply in enumerate(got) if reply.code == CLOSING), None)
-        if closing is not None and closing < self._wanted:
+        if closing is not None and closing < wanted:
             del got[closing + 1 :]
             return self.fail("closing", got[closing].line)
-        if len(got) > self._wanted or (len(got) == self._wanted and not self._reader.between):
-            stray = _said(got[self._wanted :], self._reader)
-            del got[self._wanted :]
+        if len(got) >= wanted and (ahead := self._ahead) is not None:
+            ahead.replies += got[wanted:]
+            del got[wanted:]
+            self._complete(answer)
+            if len(ahead.replies) == ahead.wanted and self._reader.between:
+                return self._complete(ahead)
+            return self._unusual(ahead)
+        if len(got) > wanted or (len(got) == wanted and not self._reader.between):
+            stray = _said(got[wanted:], self._reader)
+            del got[wanted:]
             return self.fail("stray_reply", f"a reply that we did not ask for: {stray}")
         if self._reader.malformed:
             return self.fail("malformed_reply", self._reader.malformed)
         if got:
-            self._deadline = self._loop.time() + self._seconds_each
+            self._deadline = self._loop.time() + answer.seconds
         self._acknowledge()
         return None
 
@@ -296,9 +345,11 @@ class Session(asyncio.Protocol):
             self._parting.set_result(None)
 
     def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        """Nothing more will come: whoever waits gets what is here, in the order of asking."""
+        for answer in (self._answer, self._ahead):
+            if answer is not None and not answer.waiter.done():
+                answer.waiter.set_result(None)
+        self._answer = self._ahead = None
 
     # ------------------------------------------------------------------ time
 
@@ -317,24 +368,24 @@ class Session(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
-        if self._waiter is None:
+        if (answer := self._answer) is None:
             return
         now = self._loop.time()
         if now < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._tick)
         elif self._left:
-            self._look_at_upload()
+            self._look_at_upload(answer.seconds)
         else:
             self.fail("timeout", "the relay does not answer")
 
-    def _look_at_upload(self) -> None:
+    def _look_at_upload(self, seconds: float) -> None:
         """Extend the time as long as the relay takes content, then give the dot its own."""
         left = self.left
         if left >= self._left:
             return self.fail("timeout", "the relay has stopped reading")
         self._left = left
-        spent = min(self.timeouts.block, self._seconds_each)
-        return self._expect(self.timeouts.block if left else max(self._seconds_each - spent, 0.0))
+        spent = min(self.timeouts.block, seconds)
+        return self._expect(self.timeouts.block if left else max(seconds - spent, 0.0))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

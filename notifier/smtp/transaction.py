@@ -1,30 +1,54 @@
 """One message over one connection: MAIL, RCPT, DATA, the dot. RFC 5321, section 3.3."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
 from notifier.smtp import dsn
-from notifier.smtp.failures import refusal, relay_failure, unfit, unsendable
+from notifier.smtp.failures import TOO_MANY, refusal, relay_failure, unfit, unsendable
 from notifier.smtp.outcomes import abridged
 from notifier.smtp.replies import CLOSING, Reply
-from notifier.smtp.session import Breach, Features, Session
+from notifier.smtp.session import PIECE, Answer, Breach, Features, Session
+
+MOST_AHEAD = 100  # recipients of a message whose commands go ahead
+MOST_BEHIND = PIECE // 2  # octets of a content behind which they go: all of it is one write
+
+# Gives the commands of the next message that go ahead on this session; empty: there is none.
+Follow: TypeAlias = Callable[[Session], bytes]
 
 # Whatever could end an address, a command or a line. Surrogates cannot be encoded at all.
 _UNSAFE = re.compile("[\x00-\x20\x7f<>\ud800-\udfff]")
 
 
-async def deliver(session: Session, envelope: Envelope, content: bytes) -> Outcome:
+def nobody(_: Session) -> bytes:
+    return b""
+
+
+async def deliver(
+    session: Session, envelope: Envelope, content: bytes, follow: Follow = nobody
+) -> Outcome:
     """
-    Offer a message, and return its outcome. `content` is a whole RFC 5322 source that ends with
-    CRLF. Never raises for what a relay does.
+    Offer a message, and return its outcome. `content` is a whole RFC 5322 source that
+    ends with CRLF. `follow` is asked for the next message's transaction, whose commands are to
+    go ahead behind the dot of this one. Never raises for what a relay does.
     """
     if (reason := unfit_for(session.features, envelope, len(content))) is not None:
         return _told(reason, envelope.recipients, {}, ())
     recipients, refused = _addressable(envelope)
     if not recipients:
         return _told(None, (), refused, ())
-    return await _Transaction(session, envelope, recipients, refused).run(content)
+    return await Transaction(session, envelope, recipients, refused).run(content, follow)
+
+
+def ahead(session: Session, envelope: Envelope, size: int) -> "Transaction | None":
+    """A transaction whose commands can go ahead. None: it has to wait for a session of its own."""
+    if not session.features.pipelining or unfit_for(session.features, envelope, size) is not None:
+        return None
+    recipients, refused = _addressable(envelope)
+    if refused or not recipients or len(recipients) > MOST_AHEAD:
+        return None
+    return Transaction(session, envelope, recipients, refused)
 
 
 def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | None:
@@ -63,10 +87,11 @@ def _addressable(envelope: Envelope) -> tuple[tuple[str, ...], dict[str, Failure
     return tuple(each for each in recipients if each not in refused), refused
 
 
-class _Transaction:
+class Transaction:
     """
-    One transaction. With PIPELINING everything up to DATA is one write, so that a message costs two
-    round trips, however many recipients it has.
+    One transaction. With PIPELINING everything up to DATA is one write, however many recipients it
+    has. Where the next message waits already, its commands are in the write of this one's content:
+    so a message costs one round trip. A content of many pieces goes by itself.
     """
 
     def __init__(
@@ -84,16 +109,21 @@ class _Transaction:
         self.reports = envelope if envelope.return_path and session.features.dsn else None
         self.commands: list[str] = []
         self.replies: list[Reply] = []
+        self._answer: Answer | None = None  # to the commands that have gone ahead
 
-    async def run(self, content: bytes) -> Outcome:
+    async def run(self, content: bytes, follow: Follow = nobody) -> Outcome:
         session = self.session
-        self.commands = self._commands(len(content))
-        session.unclean = True
-        if session.features.pipelining:
-            flight = "\r\n".join(self.commands) + "\r\n"
+        if self._answer is not None:
+            session.unclean = True
+            self.replies = await session.answered(self._answer)
+        elif session.features.pipelining:
+            flight = self._flight(len(content))
+            session.unclean = True
             count, seconds = len(self.commands), session.timeouts.data
-            self.replies = await session.ask(flight.encode(), count, seconds)
+            self.replies = await session.ask(flight, count, seconds)
         else:
+            self.commands = self._commands(len(content))
+            session.unclean = True
             await self._one_by_one()
         answered = len(self.replies) == len(self.commands)
         accepted, failure = self._judge(self.replies[-1] if answered else None)
@@ -102,7 +132,22 @@ class _Transaction:
                 await self._send_nothing()
             self.failures.update(dict.fromkeys(accepted, failure))
             return _told(failure, (), self.failures, self._conversation())
-        return await self._content(accepted, content)
+        return await self._content(accepted, content, follow)
+
+    @property
+    def heard(self) -> bool:
+        """Whether any of what has gone ahead is answered."""
+        return self._answer is not None and bool(self._answer.replies)
+
+    def go_ahead(self, size: int) -> bytes:
+        """The commands that leave behind the content before; `size`: octets of our own."""
+        flight = self._flight(size)
+        self._answer = self.session.go_ahead(flight, len(self.commands), self.session.timeouts.data)
+        return flight
+
+    def _flight(self, size: int) -> bytes:
+        self.commands = self._commands(size)
+        return ("\r\n".join(self.commands) + "\r\n").encode()
 
     async def _send_nothing(self) -> None:
         """
@@ -175,14 +220,18 @@ class _Transaction:
             return Stage.MAIL
         return Stage.RCPT if command <= len(self.recipients) else Stage.DATA
 
-    async def _content(self, accepted: Sequence[str], content: bytes) -> Outcome:
+    async def _content(self, accepted: Sequence[str], content: bytes, follow: Follow) -> Outcome:
         session = self.session
-        reply = await session.upload(stuffed(content))
+        data, flight = stuffed(content), b""
+        # Where recipients were too many, the session is needed for the others.
+        if len(data) <= MOST_BEHIND and not any(_too_many(it) for it in self.failures.values()):
+            flight = follow(session)
+        reply = await session.upload(data, flight)
         conversation = self._conversation(f"C: ({len(content)} octets)", reply)
         if reply is None:
             return self._unanswered(accepted, conversation)
         if reply.positive:
-            session.unclean = False  # RFC 5321, section 4.1.1.4: the envelope is closed
+            session.unclean = bool(flight)  # RFC 5321, section 4.1.1.4: the envelope is closed
             return Outcome(
                 Stage.DOT,
                 reply.line,
@@ -227,6 +276,10 @@ def stuffed(content: bytes) -> bytes:
     begin = b"." if content.startswith(b".") else b""
     end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
     return b"%b%b%b" % (begin, content.replace(b"\r\n.", b"\r\n.."), end)
+
+
+def _too_many(failure: Failure) -> bool:
+    return failure.name == TOO_MANY
 
 
 def _told(

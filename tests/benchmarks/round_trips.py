@@ -15,7 +15,7 @@ from tests.benchmarks.peers import NotifierBatch
 from tests.benchmarks.processes import ROOT, until
 
 ROUND_TRIP = 0.050  # seconds to the relay and back
-TRIPS = 2  # a message
+TRIPS = 1  # a message
 CONNECTIONS = (1, 4, 8, 16, 32, 64)
 SECONDS = 5  # of each run, as computed
 MOST = 10_000  # messages a run
@@ -41,7 +41,7 @@ def _delivered(connections, count):
         relay = f"smtp://127.0.0.1:{sink.port}?connections={connections}"
         relay += "&messages_per_connection=100000"
         with NotifierBatch(
-            Path(name), sink, workers=connections, queue_size=2 * connections, relays=relay
+            Path(name), sink, workers=3 * connections, queue_size=4 * connections, relays=relay
         ) as server:
             warm_up(server, sink)  # connections are open then
             before = server.family.cpu()

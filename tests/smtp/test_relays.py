@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from notifier.attempts import Acceptance, Failure, Scope, Stage
 from notifier.breaker import AT_FIRST
+from notifier.relayspec import Pipelining
 from notifier.smtp import Relay, Rests, State
 from notifier.smtp.pacing import Rate
 from tests.clocks import Clock
@@ -66,7 +67,8 @@ async def test_a_relays_rate_limits_room_and_holds_back_what_comes_too_early():
 
 async def test_room_is_what_may_start_now():
     """Every send under way takes a place of those that the relay may have."""
-    async with ScriptedRelay() as relay, sending(relay.spec) as relays:
+    changes = {"pipelining": Pipelining.TRANSACTION}
+    async with ScriptedRelay() as relay, sending(relay.spec, changes=changes) as relays:
         assert relays.room() == AT_FIRST
         relay.hold("DOT")
         sends = []

@@ -15,12 +15,14 @@ from msgspec.structs import replace
 
 from notifier.deliveries import Delivery, Status
 from notifier.recipients import Recipient, RecipientStatus
+from notifier.relayspec import Pipelining
 from notifier.smtp import Relay, Relays, Rests, Timeouts
 from tests.relay import CUT, FEATURES, FIN, SILENCE, ScriptedRelay
 
 PAIRS = 8  # of relays, side by side
 ATTEMPTS = 8  # of a message, and then it is left as it is
 LIFE = timedelta(days=1)
+RESUMED = 0.3  # how often a person resumes a relay, whose pipelining is tried again then
 HASTY = Timeouts(
     **dict.fromkeys(("mail", "rcpt", "data", "block", "dot", "rset", "quit"), 0.1),
     **dict.fromkeys(("connect", "greeting", "tls", "ehlo", "auth"), 0.3),
@@ -70,7 +72,7 @@ class OddRelay(ScriptedRelay):
 
 
 class Pair:
-    """Two relays, and one message after the other over them."""
+    """Two relays, and some messages at a time over them, which wait for each other's places."""
 
     def __init__(self, seed):
         self.rng = random.Random(seed)
@@ -82,13 +84,20 @@ class Pair:
         """Stops by itself once there are no more numbers."""
         rng = self.rng
         odd, other = rng.uniform(0.02, 0.6), rng.choice([0.0, 0.0, 0.0, 0.2])
+        at_a_time = rng.choice((1, 3, 6))
         oddness = [odd, other] if rng.random() < 0.7 else [other, odd]
         async with OddRelay(rng, oddness[0]) as first, OddRelay(rng, oddness[1]) as second:
             self.scripted = (first, second)
             relays = Relays(
                 [
                     Relay(
-                        replace(each.spec, name=name, messages_per_connection=rng.randint(2, 20)),
+                        replace(
+                            each.spec,
+                            name=name,
+                            messages_per_connection=rng.randint(2, 20),
+                            connections=rng.choice((1, 2)),
+                            pipelining=rng.choice([*Pipelining, Pipelining.FULL]),
+                        ),
                         timeouts=HASTY,
                         rests=Rests(first=0.001, first_after_login=0.001, longest=0.002),
                     )
@@ -96,25 +105,37 @@ class Pair:
                 ]
             )
             try:
-                for number in numbers:
-                    broken += await self._one(relays, number)
+                while some := [*itertools.islice(numbers, at_a_time)]:
+                    if rng.random() < RESUMED:
+                        relays.resume(rng.choice(("first", "second")))
+                    broken += await self._some(relays, some)
+                self._count_commands_ahead()
             finally:
                 await relays.close()
 
-    async def _one(self, relays, number):
-        """What is broken by this message."""
+    async def _some(self, relays, numbers):
+        """What is broken by these messages."""
         before = [len(each.received) for each in self.scripted]
-        delivery = await self._deliver(relays, number)
-        got = [
+        deliveries = await asyncio.gather(*(self._deliver(relays, each) for each in numbers))
+        mails = [
             mail
             for each, begin in zip(self.scripted, before, strict=True)
             for mail in each.received[begin:]
         ]
-        self.told[delivery.status] += 1
-        self.told["uncertain"] += delivery.uncertain > 0
-        self.told["extra copies"] += _extra(got)
-        said = list(_wrong(delivery, got))
-        return [f"{number} of {self.seed}: {each}" for each in said]
+        said = [
+            f"to nobody that we know: {mail}" for mail in mails if not _is_for(mail, *deliveries)
+        ]
+        for delivery in deliveries:
+            got = [mail for mail in mails if _is_for(mail, delivery)]
+            self.told[delivery.status] += 1
+            self.told["uncertain"] += delivery.uncertain > 0
+            self.told["extra copies"] += _extra(got)
+            said += _wrong(delivery, got)
+        return [f"{numbers} of {self.seed}: {each}" for each in said]
+
+    def _count_commands_ahead(self):
+        for each in self.scripted:
+            self.told["commands ahead"] += sum(it.ahead for it in each.connections)
 
     async def _deliver(self, relays, number):
         names = ("ann", "bob", "eve", "joe")[: self.rng.choice((1, 1, 2, 3, 4))]
@@ -142,6 +163,12 @@ class Pair:
             if relays.room() <= 0:
                 await relays.wait_for_room()
         return delivery
+
+
+def _is_for(mail, *deliveries):
+    """Whether one of its recipients is one of these; a mail to nobody is everybody's."""
+    known = {each.address for delivery in deliveries for each in delivery.recipients}
+    return not mail[1] or not known.isdisjoint(mail[1])
 
 
 def _extra(got):
@@ -179,7 +206,7 @@ async def converse(count, seed):
         while (first := next(numbers, None)) is not None:
             pair = Pair(f"{seed}-{place}-{len(pairs)}")
             pairs.append(pair)
-            await pair.converse([first, *itertools.islice(numbers, 49)], broken)
+            await pair.converse(iter([first, *itertools.islice(numbers, 49)]), broken)
 
     await asyncio.gather(*(go_on(place) for place in range(PAIRS)))
     told = sum((pair.told for pair in pairs), Counter())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Route
-from notifier.relayspec import Tls
+from notifier.relayspec import Pipelining, Tls
 from notifier.service import Notifier
 from notifier.smtp import RelayState, State
 
@@ -57,6 +57,13 @@ class RelayResource(Struct, frozen=True, kw_only=True):
     opens_at: Annotated[datetime | None, Meta(description="When the relay is tried again.")]
     sent: int
     failed: int
+    pipelining: Annotated[
+        Pipelining | None,
+        Meta(description="How commands are sent now where the relay offers it; `null`: no SMTP."),
+    ] = None
+    pipelining_trouble: Annotated[
+        str, Meta(description="Why it is less than was asked for; empty: it is not.")
+    ] = ""
     pace: Annotated[
         float | None,
         Meta(description="Messages a second that it has shown to take; `null`: it set no limit."),
@@ -101,6 +108,8 @@ def _relay(state: RelayState) -> RelayResource:
         opens_at=state.opens_at,
         sent=state.sent,
         failed=state.failed,
+        pipelining=None if state.graph else state.pipelining,
+        pipelining_trouble=state.pipelining_trouble,
         pace=state.pace,
         held_until=state.held_until,
         throttled=state.throttled,

@@ -46,6 +46,7 @@ function relayItem(relay, refresh) {
     h("p", { class: "muted small" }, details.join(" · ")),
     relay.held_until || relay.pace ? h("p", { class: "muted small" }, pace(relay)) : null,
     relay.token ? h("p", { class: "muted small" }, token(relay.token)) : null,
+    relay.pipelining_trouble ? h("p", { class: "muted small" }, pipelining(relay)) : null,
     relay.trouble ? h("p", { class: "reply small" }, trouble(relay, relay.trouble)) : null,
   );
 }
@@ -62,6 +63,11 @@ function pace({ held_until, pace, throttled }) {
   const now =
     wait > 0 ? `asked again in ${duration(wait)}` : pace ? `${pace.toPrecision(2)} a second now` : "asked again now";
   return `Wants fewer messages (${count(throttled)} refused for their rate): ${now}`;
+}
+
+/** @type {(relay: Relay) => string} */
+function pipelining({ pipelining_trouble }) {
+  return `Its commands wait for the answer to the message before them: ${pipelining_trouble}`;
 }
 
 /** @type {(token: RelayToken) => string} */

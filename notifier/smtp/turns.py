@@ -1,0 +1,138 @@
+"""The places with a relay, and the sends that wait for one in the order in which they came."""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from notifier.attempts import Envelope
+
+if TYPE_CHECKING:
+    from notifier.smtp.transaction import Transaction
+
+AHEAD_SECONDS = 1.0  # that a send stays behind a final dot while another place is free
+
+
+class Turn:
+    """A send that waits."""
+
+    __slots__ = ("ahead", "ahead_since", "envelope", "granted", "paid", "size", "tickets")
+
+    def __init__(self, envelope: Envelope, size: int) -> None:
+        self.envelope = envelope
+        self.size = size  # octets of the content
+        self.granted: asyncio.Future[bool] | None = None
+        self.ahead: Transaction | None = None  # its commands, behind another message's dot
+        self.ahead_since = 0.0
+        self.tickets = 0, 0  # the breaker's and the pace's, while it is ahead
+        self.paid = False  # it counts in the rate already
+
+
+class Turns:
+    """
+    First come, first served. One whose commands have gone ahead takes over the place of the
+    message before it. Where they are in vain, it is the first again. Once stopped, all get False
+    instead of a turn.
+    """
+
+    def __init__(self) -> None:
+        self.busy = 0  # places
+        self._waiting: deque[Turn] = deque()
+        self._ahead: dict[Turn, None] = {}  # in the order of going ahead
+        self._timed: set[asyncio.Future[bool]] = set()
+
+    async def next(self, turn: Turn) -> bool:
+        """
+        Wait until it may look for a place; or until what has gone ahead is answered. Then it has
+        a place, and `turn.ahead` is to go on with.
+        """
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        turn.granted = granted
+        self._waiting.append(turn)
+        try:
+            return await granted
+        except asyncio.CancelledError:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            elif turn.ahead is not None and self._ahead.pop(turn, turn) is turn:
+                self.busy -= 1  # it was just given one
+            raise
+
+    async def after(self, seconds: float) -> bool:
+        """Wait for so many seconds."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        self._timed.add(turn)
+        timer = loop.call_later(seconds, _settle, turn, True)
+        try:
+            return await turn
+        finally:
+            timer.cancel()
+            self._timed.discard(turn)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits."""
+        return not self._waiting and not self._ahead
+
+    def first(self) -> Turn | None:
+        """Who waits longest, but for those that have gone ahead."""
+        return self._waiting[0] if self._waiting else None
+
+    def go_ahead(self, ahead: "Transaction") -> None:
+        """The first has gone ahead."""
+        turn = self._waiting.popleft()
+        self._ahead[turn] = None
+        turn.ahead, turn.ahead_since = ahead, asyncio.get_running_loop().time()
+
+    def go_on(self, turn: Turn, ahead: "Transaction") -> bool:
+        """What it has sent ahead is answered now. False: it waits for that no more."""
+        if turn.ahead is not ahead or turn not in self._ahead:
+            return False
+        del self._ahead[turn]
+        self.busy += 1
+        _settle(turn.granted, True)
+        return True
+
+    def go_back(self, turn: Turn, ahead: "Transaction") -> None:
+        """What it has sent ahead is in vain."""
+        if turn.ahead is ahead and turn in self._ahead:
+            del self._ahead[turn]
+            turn.ahead = None
+            self._waiting.appendleft(turn)
+
+    def wake(self, count: int) -> int:
+        """Let so many of those in line go on; how many places are left."""
+        while self._waiting and count > 0:
+            granted = self._waiting.popleft().granted
+            count -= granted is not None and not granted.done()
+            _settle(granted, True)
+        return count
+
+    def bring_back(self, now: float) -> float | None:
+        """
+        Have the first that is ahead, if it is so for too long, wait for any place; else the time
+        when it will be. None: nobody is ahead.
+        """
+        turn = next(iter(self._ahead), None)
+        if turn is None or turn.ahead is None:
+            return None
+        if (until := turn.ahead_since + AHEAD_SECONDS) <= now:
+            self.go_back(turn, turn.ahead)
+        return until
+
+    def wake_all(self) -> None:
+        self.wake(len(self._waiting))
+
+    def stop(self) -> None:
+        """End all waits."""
+        for turn in (*self._waiting, *self._ahead):
+            _settle(turn.granted, False)
+        self._waiting.clear()
+        self._ahead.clear()
+        for timed in self._timed:
+            _settle(timed, False)
+
+
+def _settle(turn: asyncio.Future[bool] | None, granted: bool) -> None:
+    if turn is not None and not turn.done():
+        turn.set_result(granted)
