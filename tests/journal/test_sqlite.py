@@ -244,7 +244,7 @@ class TestInUse:
             begun = time.monotonic()
             with pytest.raises(JournalInUse, match=rf"in use by pid {child.pid}\b"):
                 await journal.open()
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - begun < 10
             child.kill()
             child.wait(LIMIT)
             async with opened(path):

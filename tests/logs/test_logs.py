@@ -314,7 +314,7 @@ def test_warnings_wait_once_and_not_each():
     begun = time.monotonic()
     for number in range(12_000):
         log.warning("w", number=number)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < LIMIT  # 50 ms for each would be ten minutes
     assert 0 < logs.dropped < 2000
     os.close(reader)  # the writer gets EPIPE, counts, and can end
     logs.stop()
@@ -334,7 +334,7 @@ def test_a_blocked_stream_does_not_keep_the_process():
         [sys.executable, "-c", script], cwd=ROOT, pass_fds=[writer], timeout=LIMIT, check=False
     )
     assert done.returncode == 0
-    assert 1.5 < time.monotonic() - begun < 6
+    assert time.monotonic() - begun > 1.5
     os.close(reader)
     os.close(writer)
 

@@ -18,6 +18,7 @@ from notifier.settings import Settings
 from tests.dispatching import entry
 from tests.process import Server, free_port
 from tests.relay import SILENCE, ScriptedRelay
+from tests.waiting import until
 
 QUICK = 12.0  # seconds; of which Python takes some to start and to end
 MESSAGES = 8
@@ -56,9 +57,7 @@ async def test_a_start_that_waits_for_its_journal_is_broken_off(kind, tmp_path):
     with slow() as url:
         server = await Server(tmp_path, journal=url).start(ready=False)
         try:
-            async with asyncio.timeout(QUICK):
-                while not any(line["event"] == "starting" for line in events(server)):
-                    await asyncio.sleep(0.01)
+            await until(lambda: any(line["event"] == "starting" for line in events(server)))
             async with asyncio.timeout(QUICK):
                 assert await server.stop() == 0
         finally:
@@ -74,6 +73,11 @@ async def test_a_start_that_waits_for_its_journal_is_broken_off(kind, tmp_path):
 def events(server):
     path = server.folder / "log.jsonl"
     return server.log if path.exists() else []
+
+
+def drained(server, times):
+    """Whether it was told to stop so many times, and knows it."""
+    return sum(line["event"] == "draining" for line in events(server)) >= times
 
 
 def handles_sigterm(pid):
@@ -111,9 +115,7 @@ async def test_whenever_it_is_told_to_stop_it_ends_with_0(after, tmp_path):
         server = Server(tmp_path, relays=f"smtp://{relay.host}:{relay.port}", grace="100ms")
         await server.start(ready=False)
         try:
-            async with asyncio.timeout(QUICK):
-                while not handles_sigterm(server.process.pid):
-                    await asyncio.sleep(0.001)
+            await until(lambda: handles_sigterm(server.process.pid))
             await asyncio.sleep(after)
             async with asyncio.timeout(QUICK):
                 assert await server.stop() == 0
@@ -135,9 +137,7 @@ async def test_a_second_sigterm_does_not_cut_short_what_is_under_way(tmp_path):
             await relay.until_held(1)
             for times in (1, 2):
                 server.terminate()
-                async with asyncio.timeout(QUICK):
-                    while sum(line["event"] == "draining" for line in events(server)) < times:
-                        await asyncio.sleep(0.01)
+                await until(partial(drained, server, times))
             relay.release()
             assert await server.stop() == 0
         assert len(relay.received) == 1

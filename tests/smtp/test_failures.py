@@ -12,6 +12,7 @@ from notifier.smtp.failures import asks_for_less, classify, refusal
 from notifier.smtp.replies import Reply
 from tests.relay import FEATURES, ScriptedRelay
 from tests.relays import ANN, BOB, EVE, SOURCE, copies, envelope, sending
+from tests.waiting import LIMIT
 
 PLAIN = tuple(feature for feature in FEATURES if feature != "PIPELINING")
 both_ways = pytest.mark.parametrize("features", [FEATURES, PLAIN], ids=["pipelined", "one by one"])
@@ -114,7 +115,7 @@ async def test_a_refusal(features, verb, answer, scope, final, stage):
         relay.answer(verb, answer)
         attempt = await relays.send(envelope(), SOURCE)
         relay.answer(verb, None)
-        await asyncio.wait_for(relays.wait_for_room(), 2)
+        await asyncio.wait_for(relays.wait_for_room(), LIMIT)
         after = await relays.send(envelope(BOB), SOURCE)
     failure = attempt.failures[ANN]
     assert (failure.scope, failure.final, failure.stage) == (scope, final, stage)

@@ -14,6 +14,7 @@ from notifier.smtp.pacing import Rate
 from tests.clocks import Clock
 from tests.relay import CUT, FEATURES, ScriptedRelay
 from tests.relays import ANN, BOB, EVE, SOURCE, copies, envelope, sending
+from tests.waiting import LIMIT
 
 
 def failure(name, stage=Stage.CONNECT):
@@ -55,10 +56,10 @@ async def test_a_relays_rate_limits_room_and_holds_back_what_comes_too_early():
         assert relays.room() == 0
         begun = loop.time()
         for _ in range(4):
-            await asyncio.wait_for(relays.wait_for_room(), 2)
+            await asyncio.wait_for(relays.wait_for_room(), LIMIT)
             assert relays.room() >= 1
             await relays.send(envelope(), SOURCE)
-        assert 0.1 < loop.time() - begun < 2
+        assert loop.time() - begun > 0.1
         assert len(relay.received) == 34
 
 
@@ -80,7 +81,7 @@ async def test_room_is_what_may_start_now():
         await asyncio.sleep(0)
         assert not waiting.done()
         relay.release()
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, LIMIT)
         assert all([(await send).accepted for send in sends])
         assert relays.room() == 2 * AT_FIRST  # each success makes room for one more
 
@@ -95,7 +96,7 @@ async def test_a_resting_relay_has_room_for_one_when_it_has_rested():
         await relays.send(envelope(), SOURCE)
         assert relays.room() == 0
         assert relays.next_probe_at() is not None
-        await asyncio.wait_for(relays.wait_for_room(), 2)
+        await asyncio.wait_for(relays.wait_for_room(), LIMIT)
         assert relays.room() == 1
         relay.hold("DOT")
         probe = asyncio.create_task(relays.send(envelope(), SOURCE))
@@ -121,7 +122,7 @@ async def test_room_that_comes_while_one_looks_is_not_waited_for(greeting):
         await relays.send(envelope(), SOURCE)
         clock.now += 1.25
         clock.step = 0.5  # 0.25 s before, then 0.25 s after
-        await asyncio.wait_for(relays.wait_for_room(), 2)
+        await asyncio.wait_for(relays.wait_for_room(), LIMIT)
         assert relays.room() == 1
 
 
@@ -164,7 +165,7 @@ async def test_resuming_a_resting_relay_tries_it_at_once():
         waiting = asyncio.create_task(relays.wait_for_room())
         relays.pause("relay")
         relays.resume("relay")
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, LIMIT)
         assert (await relays.send(envelope(), SOURCE)).accepted
 
 

@@ -14,6 +14,7 @@ from notifier.relayspec import Tls
 from notifier.smtp import Rests, State
 from tests.relay import FEATURES, ScriptedRelay, StopReading
 from tests.relays import ANN, BOB, SHORT_DOT, SOURCE, copies, envelope, sending
+from tests.waiting import LIMIT
 
 LOGIN = {"username": "ann", "password": "hüsh"}
 PLAIN_TOKEN = base64.b64encode("\0ann\0hüsh".encode()).decode()
@@ -265,6 +266,6 @@ async def test_a_relay_that_says_more_than_it_was_asked_at_the_handshake(verb):
         attempt = await relays.send(envelope(), SOURCE)
         assert attempt.failures[ANN].name == "stray_reply"
         assert attempt.relay_failed
-        await asyncio.wait_for(relays.wait_for_room(), 2)
+        await asyncio.wait_for(relays.wait_for_room(), LIMIT)
         assert (await relays.send(envelope(BOB), SOURCE)).accepted
         assert copies(relay) == {BOB: 1}

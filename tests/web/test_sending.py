@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from notifier.deliveries import Status
 from notifier.web.api.messages import progress
+from tests.waiting import LIMIT
 from tests.web_client import JSON, LETTER, serving
 
 TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
@@ -123,7 +124,7 @@ async def test_a_preference_is_read_as_the_rfc_has_it(client, fields, applied):
 
 async def test_who_waited_in_vain_gets_the_message_as_it_is(tmp_path):
     """202 after the service's own limit, however long the caller would have waited."""
-    async with serving(tmp_path, wait_limit=0.1) as (service, client), asyncio.timeout(5):
+    async with serving(tmp_path, wait_limit=0.1) as (service, client), asyncio.timeout(LIMIT):
         await service.pause()
         answer = await client.post("/v1/messages", json=LETTER, headers={"Prefer": "wait=60"})
     assert answer.status_code == 202
@@ -174,9 +175,9 @@ async def test_waiting_ends_when_the_service_stops(web):
     service, client = web
     await service.pause()
     waiting = asyncio.create_task(
-        client.post("/v1/messages", json=LETTER, headers={"Prefer": "wait=5"})
+        client.post("/v1/messages", json=LETTER, headers={"Prefer": "wait=60"})
     )
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(LIMIT):
         while not (await client.get("/v1/messages")).json()["items"]:
             pass
         service.drain()
@@ -228,7 +229,7 @@ async def test_an_attempt_that_nobody_saw_begin_is_a_change(web):
 async def test_what_is_final_is_answered_at_once(client):
     """Nothing more will happen to it."""
     sent = await client.post("/v1/messages", json=LETTER, headers={"Prefer": "wait=5"})
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(LIMIT):
         answer = await client.get(f"/v1/messages/{sent.json()['id']}?wait=3600")
     assert answer.json()["status"] == "sent"
 
