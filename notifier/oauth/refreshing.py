@@ -17,7 +17,7 @@ from notifier.tokens import UNAVAILABLE, NoToken, Token, TokenState
 BEFORE_ITS_END = 60.0  # seconds; half of its life where that is less
 FIRST_PAUSE = 5.0  # seconds after a fetch that failed; doubled with each further one
 LONGEST_PAUSE = 60.0
-WAIT_SECONDS = 45.0  # how long callers wait for a token: longer than a fetch takes
+WAIT_SECONDS = 15.0  # that a message waits for a token; the request may take longer
 
 log = structlog.get_logger()
 
@@ -44,6 +44,7 @@ class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
         self._token: Token | None = None
         self._ends = 0.0  # by the clock, as the next two
         self._due = clock()
+        self._missed = False  # somebody has been told that there is none
         self._trouble: NoToken | None = None
         self._failing_since: datetime | None = None
         self._pause = FIRST_PAUSE
@@ -86,7 +87,9 @@ class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
             async with asyncio.timeout(WAIT_SECONDS):
                 return await waiter
         except TimeoutError:
-            raise NoToken(UNAVAILABLE, f"no token from {self._grant.source} in time") from None
+            self._missed = True
+            reason = f"{self._grant.source} has not answered within {WAIT_SECONDS:g} s"
+            raise NoToken(UNAVAILABLE, reason) from None
         finally:
             with contextlib.suppress(ValueError):  # it was answered
                 self._waiting.remove(waiter)
@@ -116,7 +119,7 @@ class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
             self._failing_since = datetime.now(UTC)
         if self._trouble is None or str(self._trouble) != str(error):
             log.warning("token_missing", section=self._grant.section.name, reason=str(error))
-        self._trouble = error
+        self._trouble, self._missed = error, True
         for waiter in self._answered():
             waiter.set_exception(NoToken(error.name, str(error)))
 
@@ -125,13 +128,14 @@ class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
         self._due = self._ends - min(BEFORE_ITS_END, fetched.seconds / 2)
         self._pause = FIRST_PAUSE
         token = self._token = _token(fetched, self._grant)
-        was_missing, self._trouble, self._failing_since = self._trouble is not None, None, None
+        missed, self._missed = self._missed, False
+        self._trouble, self._failing_since = None, None
         log.info(
             "token_fetched", section=self._grant.section.name, good_until=str(token.good_until)
         )
         for waiter in self._answered():
             waiter.set_result(token)
-        if was_missing:
+        if missed:
             for ended in self._listeners:
                 ended()
 

@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from notifier.oauth import refreshing
 from notifier.oauth.answers import Fetched
 from notifier.oauth.grants import Grant
 from notifier.oauth.refreshing import Refreshed
@@ -137,6 +138,21 @@ async def test_when_there_is_one_again_it_is_told():
         assert tokens.state().trouble == ""
         await tokens.renew(await tokens.get())
         assert told == ["ended"]
+
+
+async def test_a_message_does_not_wait_for_long(monkeypatch):
+    """Another relay may take it. When the token comes after all, that is told."""
+    monkeypatch.setattr(refreshing, "WAIT_SECONDS", 0.05)
+    issuer, told = Issuer(3600), []
+    issuer.open.clear()
+    async with refreshed(issuer) as tokens:
+        tokens.listen(lambda: told.append("ended"))
+        with pytest.raises(NoToken, match="has not answered within") as raised:
+            await tokens.get()
+        assert raised.value.name == UNAVAILABLE
+        issuer.open.set()
+        await until(lambda: told)
+        assert (await tokens.get()).value == "token-1"
 
 
 async def test_a_refused_token_is_replaced_once_for_all():
