@@ -60,7 +60,7 @@ class Notify(StrEnum):
     SUCCESS = "success"
 
 
-USUAL_REPORTS = (Notify.FAILURE, Notify.DELAY)
+USUAL_REPORTS: tuple[Notify, ...] = (Notify.FAILURE, Notify.DELAY)
 
 
 class Envelope(Struct, frozen=True, omit_defaults=True):

@@ -71,6 +71,7 @@ class Admission:
         self._settings = settings
         self._templates = templates
         self._carriers = carriers
+        self._return_path = settings.return_path or ""
         self._lifetime = timedelta(seconds=settings.expire_after)
         self._fallback = None if settings.relays else FALLBACK_SENDER
         self._sender = settings.default_from or self._fallback
@@ -88,6 +89,7 @@ class Admission:
     ) -> Admitted:
         """A delivery and its content. Raises InvalidMessage, Forbidden."""
         due_at, expires_at = self._term(message, now)
+        return_path, notify = self._return_path, USUAL_REPORTS
         if message.template is not None:
             message = self._fill(message)
         if isinstance(message, Sms):
@@ -97,11 +99,14 @@ class Admission:
             )
         elif isinstance(message, Email):
             channel, handed_to = "email", ""
+            if message.notify is not USUAL_REPORTS:
+                notify = tuple([each for each in Notify if each in message.notify])
             route, composed = self._compose_email(message, id=id, key=key, at=due_at)
         else:
             raise TypeError(message)
         if key is not None:
             _check(key, channel, route, composed.envelope)
+            return_path = key.return_path or return_path
             if key.kind is KeyKind.TEST:
                 route = Route.SIMULATOR
         envelope, later = composed.envelope, due_at > now
@@ -121,8 +126,8 @@ class Admission:
             priority=PRIORITIES[message.priority],
             on_uncertain=message.on_uncertain,
             smtputf8=envelope.smtputf8,
-            return_path=self._return_path(key) if route in BY_MAIL else "",
-            notify=_in_order(message.notify) if isinstance(message, Email) else USUAL_REPORTS,
+            return_path=return_path if route in BY_MAIL else "",
+            notify=notify,
             handed_to=handed_to,
             warnings=composed.warnings,
             key="" if key is None else key.name,
@@ -136,10 +141,6 @@ class Admission:
         )
         limited = key is not None and key.limited
         return Admitted(Entry(delivery, composed.content), cost(message) if limited else 0)
-
-    def _return_path(self, key: Key | None) -> str:
-        """Where reports go; empty: to the sender."""
-        return (key.return_path if key is not None else None) or self._settings.return_path or ""
 
     def _term(self, message: Message, now: datetime) -> tuple[datetime, datetime]:
         """When a message is due, and when it expires."""
@@ -266,10 +267,6 @@ def _stand_in(
     mail = Email(to=(f"{number[1:]}@{TEXTS_DOMAIN}",), text=to_text(sms))
     made = compose(mail, id=id, sender=f"notifier@{TEXTS_DOMAIN}", at=at)
     return replace(made, warnings=warnings)
-
-
-def _in_order(notify: tuple[Notify, ...]) -> tuple[Notify, ...]:
-    return notify if notify is USUAL_REPORTS else tuple(each for each in Notify if each in notify)
 
 
 def _has_rules(key: Key) -> bool:
