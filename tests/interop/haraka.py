@@ -70,6 +70,7 @@ class Haraka(MailServer):
     main = "node"
     mechanisms = ("PLAIN", "LOGIN", "CRAM-MD5")
     dsn = False
+    commands_behind_content = False  # so that no content can pass for commands
 
     def configure(self):
         limits = self.limits

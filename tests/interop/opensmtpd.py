@@ -50,7 +50,6 @@ class OpenSmtpd(MailServer):
     command = ("smtpd", "-d", "-v", "-f", "/etc/mail/smtpd.conf")
     main = "smtpd"
     smtputf8 = False
-    pipelining = False
     keeps_envid = keeps_orcpt = False
 
     def configure(self):

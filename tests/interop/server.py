@@ -54,7 +54,7 @@ class MailServer:
     smtputf8 = True
     dsn = True
     keeps_envid = keeps_orcpt = True  # in its reports
-    pipelining = True
+    commands_behind_content = True  # it takes them there, where it offers PIPELINING
 
     def __init__(self, folder, sink, authority, limits=None):
         self.here = folder
