@@ -103,8 +103,11 @@ async def test_a_relay_that_breaks_and_comes_back_is_told_once_each(tmp_path, ch
     ]
 
 
-async def test_a_road_that_is_closed_is_tried_again(tmp_path, chat):
-    """The disk is low, and whoever takes alerts is down just then; the log says so once."""
+async def test_a_channel_that_fails_is_tried_again(tmp_path, chat):
+    """
+    The alert about a full disk is delivered once its channel works again; the log reports the
+    failure once.
+    """
     chat.status = 503
     with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as lines:
         patch.setattr(conditions, "LOW_DISK_BYTES", 2**62)
@@ -190,8 +193,8 @@ async def test_what_ended_while_the_service_was_down_is_told(tmp_path, chat):
     assert "has free space again" in chat.posted[1]["text"]
 
 
-async def test_what_cannot_be_kept_is_told_once_all_the_same(tmp_path, chat, monkeypatch):
-    """A full disk may keep the journal from knowing what was told of it, for a while."""
+async def test_an_alert_that_cannot_be_noted_is_delivered_once(tmp_path, chat, monkeypatch):
+    """While a full disk prevents writing the ledger, an alert is still delivered once."""
     monkeypatch.setattr(conditions, "LOW_DISK_BYTES", 2**62)
     low = ("disk_low", "raised", str(tmp_path))
     async with ScriptedRelay() as relay:

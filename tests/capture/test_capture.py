@@ -384,8 +384,8 @@ async def test_all_can_be_deleted(mailbox, tmp_path):
     assert await mailbox.delete_all() == 0
 
 
-async def test_whoever_listens_hears_of_new_mail(mailbox):
-    """A listener is told each id when the mail can be read already, until it ends."""
+async def test_a_listener_hears_of_new_mail(mailbox):
+    """A listener is called with each id once the mail can be read, until it stops listening."""
     heard = []
     end = mailbox.listen(heard.append)
     first = await put(mailbox)
@@ -424,7 +424,7 @@ async def test_an_id_that_is_none_finds_nothing(mailbox, id, tmp_path):
 
 
 async def test_a_file_removed_by_hand_is_passed_over(mailbox, tmp_path):
-    """The folder belongs to the user: what they delete is no error."""
+    """The user may delete files of the folder: that is not an error."""
     gone, left = await put(mailbox), await put(mailbox)
     (tmp_path / "inbox" / f"{gone}.eml").unlink()
     assert [each.id for each in await mailbox.list()] == [left]
@@ -651,7 +651,7 @@ async def test_parts_meet_in_one_mail(simulator, mailbox):
 
 
 async def test_one_mailbox_serves_both(tmp_path, mailbox):
-    """Capture and simulator can share a mailbox, which whoever opened it closes."""
+    """Capture and simulator can share a mailbox, which its opener closes."""
     async with Capture(mailbox) as capture, Simulator(mailbox) as simulator:
         for listener in (capture, simulator):
             client = await Client.connect(listener)

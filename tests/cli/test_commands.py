@@ -217,7 +217,7 @@ def test_the_key_may_stand_in_the_environment(web):
 
 @pytest.mark.parametrize("answer", ["<html>", "[]", '{"id": 1}'])
 def test_send_to_something_else(web, answer):
-    """What is no notifier is told so, without a traceback."""
+    """A server that is not notifier gets an error in words, without a traceback."""
     web.answers["/v1/messages"] = (200, answer)
     done = run("send", "--url", web.url, "--to", "a@b.example", "--text", "x")
     assert done.returncode == 1

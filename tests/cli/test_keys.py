@@ -72,7 +72,7 @@ async def until_answered(status, url, secret=None):
 
 
 def test_a_key_is_printed_once_and_kept_as_a_hash(keys, tmp_path):
-    """The secret alone on standard output; the folder of data is made where there is none."""
+    """Standard output has the secret alone, and the data folder is made if it does not exist."""
     folder = tmp_path / "not" / "yet"
     done = keys("add", "billing", folder=folder)
     secret = done.stdout.removesuffix("\n")

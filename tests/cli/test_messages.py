@@ -138,7 +138,7 @@ async def test_a_filter_that_is_none_is_named(server):
 
 
 async def test_a_copy_is_looked_into_while_the_server_runs(server, tmp_path):
-    """As a restore is rehearsed: what is called off there is not here."""
+    """A restore can be rehearsed: cancelling in the copy does not change the server's journal."""
     id = await later(server, 1)
     (tmp_path / "restored").mkdir()
     await run_async("backup", str(tmp_path / "restored/notifier.db"), **server.settings)
@@ -259,7 +259,7 @@ def on_a_terminal(*arguments, stdin="", watch=lambda shown: None, **settings):
 
 
 async def test_a_terminal_is_shown_how_far_it_is(server, tmp_path):
-    """Of a copy, of what is dropped and changed; whoever is no terminal sees none of it."""
+    """A terminal shows the progress of backup, prune and bulk changes; files show none of it."""
     for number in range(3):
         await later(server, number, tags=["ours"])
     await server.stop()

@@ -481,7 +481,7 @@ def test_two_files_cannot_have_one_id():
 
 @pytest.mark.parametrize("content", ["aGk", "aGk=\\n", "aG k=", "-_8=", "====", "aGk=aGk="])
 def test_base64_is_strict(content):
-    """What is not base64 to the letter is refused at the door, with its place."""
+    """Content that is not strictly base64 is refused, with its place."""
     body = f'{{"to":["b@x.test"],"attachments":[{{"filename":"a","content":"{content}"}}]}}'
     with pytest.raises(msgspec.ValidationError, match=r"base64 .*\$\.attachments\[0\]\.content"):
         msgspec.json.decode(body, type=Email)
@@ -606,7 +606,7 @@ def test_bad_headers_are_refused(name, value):
 
 
 def test_a_headers_pointer_is_escaped():
-    """A `/` or `~` in a name is no step of the pointer."""
+    """A `/` or `~` in a name does not begin a step of the pointer."""
     assert list(faults(headers={"a/b~c": "x"})) == ["/headers/a~1b~0c"]
 
 

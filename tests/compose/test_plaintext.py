@@ -201,7 +201,7 @@ def test_no_html_holds_us_up(html):
 
 
 def test_what_is_deep_is_not_set_in_for_ever():
-    """A line has a bounded number of quotes before it, so text is no square of its HTML."""
+    """Indentation of quotes is bounded, so the text does not grow with the square of its HTML."""
     lines = text("<blockquote>x" * 1000).splitlines()
     assert max(map(len, lines)) == 2 * MOST_PREFIXES + 1
 

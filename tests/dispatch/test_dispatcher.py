@@ -155,7 +155,7 @@ async def test_probes_with_one_message(journal):
 
 
 async def test_pausing_stops_claims_and_not_what_is_under_way(journal):
-    """While paused nothing new leaves; what was under way is finished; resuming goes on."""
+    """While paused no message is claimed, sends under way finish, and resuming goes on."""
     transport = Transport()
     async with dispatching(journal, transport) as dispatcher:
         await looked(dispatcher, journal)
@@ -278,7 +278,7 @@ async def test_past_the_grace_the_outcome_is_still_recorded(journal):
 
 
 async def test_an_expired_message_is_not_sent(journal):
-    """F48: what is too old ends visibly, though no relay is there to ask."""
+    """F48: an expired message ends visibly, even if no relay could be asked."""
     transport = Transport(places=0)
     now = datetime.now(UTC)
     await journal.add([entry(1, expires_at=now + timedelta(milliseconds=50))])
@@ -308,7 +308,7 @@ async def test_a_fault_of_ours_holds_the_message_and_spares_the_worker(journal):
 
 
 async def test_a_fault_of_ours_after_the_record_spares_the_worker_too(journal):
-    """Whoever is told of attempts may raise: it is logged, and the only worker goes on."""
+    """A listener of attempts may raise: the fault is logged, and the only worker goes on."""
 
     def attempted(delivery, attempt):
         raise ZeroDivisionError
@@ -353,7 +353,7 @@ async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkey
 
 
 async def test_an_idle_worker_sends_nothing_while_a_record_fails(journal, monkeypatch):
-    """F13: whoever else has a message in hand waits until the first outcome is on disk."""
+    """F13: other workers wait until the first outcome is on disk."""
     monkeypatch.setattr("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02)
     transport, failing = Transport(), asyncio.Event()
     record, tried = journal.record, []
@@ -413,8 +413,11 @@ async def test_each_retry_takes_the_next_step_of_the_schedule(journal):
     assert 990 < waits < 1010
 
 
-async def test_a_failure_of_the_relay_waits_by_patience_and_not_by_the_schedule(journal):
-    """It is no try of the message; it leaves again soon, each time a little later."""
+async def test_a_failure_of_the_relay_waits_by_its_own_backoff_and_not_by_the_schedule(journal):
+    """
+    A relay's failure does not count as an attempt; the message is tried again soon, each time a
+    little later.
+    """
     transport = Transport()
     down = Failure(scope=Scope.RELAY, permanent=False, stage=Stage.CONNECT, reply="refused")
     transport.answer = lambda envelope: attempt(failures=dict.fromkeys(envelope.recipients, down))

@@ -84,7 +84,7 @@ async def test_though_all_others_hang_each_has_a_worker(journal):
 
 
 async def test_large_messages_that_hang_leave_a_place_to_each_other_way(journal):
-    """What is in memory at a time is bounded, and none of it is denied to another."""
+    """Large messages in memory are bounded, and each route keeps a place of its own."""
     hangs, *others = ROUTES
     ways = {route: Transport(places=64) for route in ROUTES}
     ways[hangs].gate.clear()

@@ -143,7 +143,7 @@ async def test_f11_a_body_that_comes_on_is_not_cut_short(tmp_path, monkeypatch):
 
 
 async def test_f11_a_body_that_we_do_not_read_is_not_its_clients_fault(tmp_path, monkeypatch):
-    """Whoever waits for us is waited for, past the limit at which another is given up."""
+    """A client whose body the service does not read is not closed by the time limit."""
     monkeypatch.setattr(clients, "BODY_SECONDS", 0.3)
     may_read, read_json = asyncio.Event(), messages.read_json
 
@@ -198,7 +198,10 @@ async def test_f12_on_a_full_disk_the_service_says_503_and_goes_on_by_itself(
     mounted,
     tmp_path,
 ):
-    """`insufficient_storage` and when to come again; what was accepted leaves; then 202 again."""
+    """
+    New messages get `insufficient_storage` and `Retry-After`, accepted ones are sent, and then 202
+    is given again.
+    """
     folder = mounted("size=128m")
     relay.answer("GREETING", "421 not now", times=1)
     async with server_for(relay, tmp_path / "s", data_dir=folder) as server, http(server) as client:
@@ -326,7 +329,7 @@ async def test_f37_after_a_jump_of_the_clock_all_goes_on(relay, tmp_path, hours,
 
 
 async def test_f37_expiry_is_judged_by_the_wall_clock(relay, tmp_path):
-    """What is too old after a jump forward expires, and is not sent."""
+    """A message that is too old after a jump forward expires and is not sent."""
     clock = WallClock()
     relay.answer("GREETING", "421 not now")
     async with notifying(tmp_path, relay, clock=clock) as service:

@@ -309,7 +309,10 @@ async def test_the_proxy_hands_a_post_to_one_replica_alone(relay, url, tmp_path)
 
 
 async def test_a_wait_on_one_ends_by_what_another_sends(relay, url, tmp_path):
-    """Whoever waits at a replica that sends nothing is answered as soon as another has sent."""
+    """
+    A caller that waits at one replica gets its answer as soon as another replica has sent the
+    message.
+    """
     async with (
         notifying(tmp_path / "a", relay, journal=url) as here,
         notifying(tmp_path / "b", relay, journal=url),

@@ -272,7 +272,7 @@ async def test_a_newer_message_supersedes_those_that_wait_and_not_those_on_their
 
 
 async def test_urgent_overtakes_a_bulk_backlog(relay, tmp_path):
-    """All that stands before it is what had been claimed already."""
+    """An urgent message is sent after those that were already claimed, before all others."""
     relay.hold("DOT")
     async with notifying(tmp_path, relay, workers=2, queue_size=2) as service:
         bulk = await submit(service, *[email(subject=f"b{n}", priority="bulk") for n in range(30)])
@@ -378,7 +378,10 @@ async def test_f44_what_is_on_its_way_cannot_be_cancelled(verb, relay, tmp_path)
 
 
 async def test_f44_cancelling_while_sending_starts_has_one_outcome_each(relay, tmp_path):
-    """Raced against the workers: whoever was told `cancelled` gets no mail, all others one."""
+    """
+    In a race with the workers, a message answered as `cancelled` is not sent, and every other one
+    is sent once.
+    """
     async with notifying(tmp_path, relay) as service:
         ids = await submit(service, *[email(f"n{n}@example.org") for n in range(60)])
         results = await asyncio.gather(
@@ -422,7 +425,7 @@ async def test_an_expired_message_that_is_retried_gets_its_lifetime_anew(relay, 
 
 
 async def test_a_partly_sent_message_is_retried_for_the_others_alone(relay, tmp_path):
-    """Whoever has it is never asked again."""
+    """A recipient that was accepted is never asked again."""
     relay.answer("RCPT", "550 5.1.1 nobody here", to="bob@example.org", times=1)
     async with notifying(tmp_path, relay) as service:
         message = email(cc=("bob@example.org",))
@@ -506,7 +509,7 @@ async def test_what_is_recovered_leaves_at_once(relay, tmp_path):
 
 
 async def test_stopping_waits_for_a_relay_that_answers_half_a_second_later(relay, tmp_path):
-    """Within the grace what is at the dot is finished: sent once, and no doubt about it."""
+    """Within the grace a message at the dot is finished: sent once, and not uncertain."""
     relay.hold("DOT")
     async with notifying(tmp_path, relay, grace=LIMIT) as service:
         id = await submit_one(service)

@@ -75,7 +75,7 @@ async def test_the_source_goes_as_it_is(tmp_path):
 
 
 async def test_hidden_recipients_are_named_in_bcc(tmp_path):
-    """There is no envelope: whoever is in no field would not get it."""
+    """There is no envelope, so only recipients in a header field get the mail."""
     async with mailbox(tmp_path) as (api, relays):
         attempt = await relays.send(envelope(ANN, BOB, EVE), SOURCE)
     assert attempt.accepted == (ANN, BOB, EVE)

@@ -79,7 +79,7 @@ async def test_what_is_accepted_while_the_figures_are_read_waits():
 
 
 async def test_two_looks_at_once_count_nothing_twice():
-    """What is accepted meanwhile waits once, whoever looks."""
+    """A message accepted during two concurrent readings counts once as waiting."""
     journal = Counts()
     figures = Figures(journal, supervisor=Supervisor(), clock=Clock(NOW))
     figures.count(5)
@@ -107,7 +107,7 @@ async def journal(request, tmp_path):
 
 
 async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journal, monkeypatch):
-    """Each notices; the first moves what is put off, its timeline says so, the others leave it."""
+    """Each replica notices the jump. The first moves the due times, and the others leave them."""
     monkeypatch.setattr("notifier.housekeeping.set_back.CLOCK_SECONDS", 0.01)
     later = NOW + timedelta(hours=3)
     put_off = {"status": Status.DEFERRED, "due_at": later, "priority": Priority.URGENT}
@@ -146,7 +146,7 @@ async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journa
 
 
 async def test_what_is_held_ends_after_its_retention(journal):
-    """Not before; as expired, with its reason, and whoever counts is told of it."""
+    """A held message expires after its retention and not before, and listeners are called."""
     ended = []
     settings = Settings(held_retention=3600.0)
     pruning = Pruning(

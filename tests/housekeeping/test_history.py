@@ -82,7 +82,7 @@ async def test_figures_outlive_a_restart(journal, clock):
 
 
 async def test_a_day_is_kept_and_no_more(journal, clock):
-    """1,440 minutes: what is older is shown no more, and is dropped from the journal."""
+    """1,440 minutes are kept; older ones are not shown and are deleted from the journal."""
     async with history_of(journal, clock) as history:
         history.count(under_way(status=Status.SENT))
     clock.now += timedelta(minutes=1439)
@@ -98,7 +98,7 @@ async def test_a_day_is_kept_and_no_more(journal, clock):
 
 
 async def test_under_load_it_is_saved_by_one_write(journal, clock):
-    """What is counted while it writes is for the next time: a save ends, however busy it is."""
+    """Counts during a write are saved by the next one, so a save ends even under load."""
     sent = under_way(status=Status.SENT)
     writes = Writes(journal, meanwhile=lambda: history.count(sent))
     history = history_of(writes, clock)

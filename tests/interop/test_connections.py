@@ -79,7 +79,7 @@ async def test_the_server_restarts_between_messages(made, kind, tmp_path):
 
 
 async def test_the_server_is_down_for_a_while(made, kind, tmp_path):
-    """What is handed in meanwhile waits uncharged, and arrives once."""
+    """Messages sent meanwhile wait without a charge, and arrive once."""
     server = made(kind).start()
     async with relaying(tmp_path, server.url()) as service:
         await sent_as(service)

@@ -147,7 +147,7 @@ class TestAdd:
         assert (await journal.backlog()).counts[Status.QUEUED] == 11
 
     async def test_a_caller_who_stops_waiting_undoes_nothing(self, journal):
-        """What was asked is done, also when nobody waits for the answer any more."""
+        """The work is done, even if the caller stops waiting for the answer."""
         asked = asyncio.create_task(journal.add([entry()]))
         await asyncio.sleep(0)
         asked.cancel()
@@ -231,7 +231,10 @@ class TestIdempotency:
 
 class TestCollapse:
     async def test_a_newer_one_takes_the_place_of_what_waits(self, journal):
-        """What waits under the same key of the same caller is superseded, naming its heir."""
+        """
+        A waiting message with the same key of the same caller is superseded, and names its
+        successor.
+        """
         await journal.add([entry("old", collapse_key="c", key="app")])
         await journal.add([entry("other", collapse_key="c", key="else")])
         added = await journal.add([entry("new", collapse_key="c", key="app")])
@@ -242,7 +245,7 @@ class TestCollapse:
         assert (await journal.backlog()).counts[Status.SUPERSEDED] == 1
 
     async def test_what_is_under_way_is_left_alone(self, journal):
-        """What is being sent, or has been, is not superseded."""
+        """A message that is being sent, or has been sent, is not superseded."""
         await journal.add([entry("old", collapse_key="c")])
         [claim] = await journal.claim(RELAY, 1, now=noon)
         assert (await journal.add([entry("new", collapse_key="c")])).superseded == ()
@@ -268,7 +271,7 @@ class TestClaim:
         assert sorted(claimed) == ids(each.delivery for each in entries(100))
 
     async def test_what_is_claimed_is_sending(self, journal):
-        """The claim says `sending`, and so does whoever asks; all else is as it was."""
+        """The claim and the journal both say `sending`; everything else is unchanged."""
         await journal.add([entry()])
         [claim] = await journal.claim(RELAY, 1, now=noon)
         assert claim.delivery == replace(delivery(), status=Status.SENDING)
@@ -389,7 +392,10 @@ class TestRecord:
         assert (await journal.backlog()).counts[Status.SENT] == 70
 
     async def test_what_cannot_be_kept_is_refused_alone_and_is_ours_still(self, journal):
-        """Of what is recorded or added at once only that is refused; another record may follow."""
+        """
+        Only the record that cannot be stored is refused; its claim stands, and another record may
+        follow.
+        """
         await journal.add(entries(2))
         bad, good = [claim.delivery for claim in await journal.claim(RELAY, 2, now=noon)]
         refused, kept, none, added = await asyncio.gather(
@@ -470,7 +476,7 @@ class TestAmend:
         assert (await journal.get("d1")).tries == 50
 
     async def test_cancel_wins_or_loses_against_a_claim(self, journal):
-        """What was claimed is not waiting for whoever amends, and the other way round."""
+        """A claimed message cannot be cancelled, and a cancelled one cannot be claimed."""
         await journal.add([entry()])
         [claim] = await journal.claim(RELAY, 1, now=noon)
         seen = []
@@ -522,7 +528,7 @@ class TestTime:
         await again.close()
 
     async def test_what_we_are_sending_is_not_recovered(self, journal):
-        """Whoever looks again for what the dead have left leaves our own claims alone."""
+        """Recovering what dead replicas left does not touch our own claims."""
         assert await journal.recover(lambda each: each.recovered(NOW)) == []
         await journal.add([entry()])
         [claim] = await journal.claim(RELAY, 1, now=noon)
@@ -623,7 +629,7 @@ class TestTime:
 
 class TestConversations:
     async def test_what_was_said_is_shown_only_where_it_is_asked_for(self, journal):
-        """Each attempt's words, whoever changed the message; a list reads the first's alone."""
+        """Conversations are read only on request; a list reads the first one alone."""
         await journal.add([entry()])
         one = delivery()
         for number in range(50):
@@ -1075,7 +1081,7 @@ class TestWords:
         assert await journal.values() == {"a": "2", "b": ""}
 
     async def test_a_word_is_found_alone_until_it_is_forgotten(self, journal):
-        """One that was never put is none, and may be forgotten, too."""
+        """A value that was never put is None, and forgetting it is not an error."""
         await journal.put("a", "1")
         await journal.put("b", "2")
         assert (await journal.value("a"), await journal.value("c")) == ("1", None)
@@ -1083,8 +1089,8 @@ class TestWords:
         assert await journal.value("a") is None
         assert await journal.values() == {"b": "2"}
 
-    async def test_whoever_is_alone_may_be_so_again(self, journal):
-        """Under each name, and also after a failure."""
+    async def test_a_lock_can_be_taken_again(self, journal):
+        """A lock can be taken again after its release, also after a failure."""
         async with journal.try_lock("a") as here, journal.try_lock("b") as there:
             assert here
             assert there
@@ -1097,7 +1103,7 @@ class TestWords:
 
 class TestClose:
     async def test_what_was_asked_is_done_first(self, journal, journal_here):
-        """What was asked before is answered, and everything after it is unavailable."""
+        """Calls from before the end are answered, and later ones raise JournalUnavailable."""
         asked = [asyncio.ensure_future(journal.add([each])) for each in entries(100)]
         await asyncio.sleep(0)
         await journal.close()

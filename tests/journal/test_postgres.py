@@ -339,7 +339,7 @@ class TestNews:
 
 class TestTrouble:
     async def test_a_server_that_restarts_is_unavailable_and_then_there_again(self, url, postgres):
-        """F46: meanwhile every call is JournalUnavailable; what was there before is there after."""
+        """F46: meanwhile every call raises JournalUnavailable; afterwards all data is there."""
         async with opened(url, count=1) as (one,):
             await one.add(entries(3))
             [claim, *_] = await one.claim(RELAY, 1, now=noon)
@@ -364,7 +364,7 @@ class TestTrouble:
             assert ids(await one.claim(RELAY, 9, now=noon)) == ["d00001", "d00002"]
 
     async def test_a_text_with_nul_is_refused_alone(self, url):
-        """PostgreSQL's text holds no NUL: whoever brings one is refused, and nobody else."""
+        """PostgreSQL's text cannot hold NUL: a message with one is refused, and no other."""
         async with opened(url, count=1) as (one,):
             bad, good = await asyncio.gather(
                 one.add([entry("bad", reference="a\0b")]), one.add([entry("good")]),
@@ -391,7 +391,7 @@ class TestTrouble:
     ],
 )
 def test_a_database_elsewhere_that_is_not_verified_is_warned_of(place, warned):
-    """Whoever is between could read every message; the warning says how to verify."""
+    """The warning says that others could read every message, and how to verify."""
     with capture_logs() as logs:
         connection._warn_if_unverified(f"postgresql://{place}")
     assert [each["event"] for each in logs] == ["journal_not_verified"] * warned

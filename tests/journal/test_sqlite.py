@@ -102,7 +102,7 @@ def process(path, what):
 
 class TestCommits:
     async def test_what_arrives_is_claimed_in_the_commit_that_adds_it(self, path):
-        """A worker that is idle does not wait for a second one; nor does what comes just after."""
+        """An idle worker does not wait for a second commit, nor for one more message."""
         busy, go_on, commits, claiming = threading.Event(), threading.Event(), Commits(), []
         later = NOW + timedelta(milliseconds=1)
         async with opened(path, commit=commits) as journal:
@@ -329,7 +329,7 @@ class TestOpening:
             await SqliteJournal(str(tmp_path / "file" / "notifier.db")).open()
 
     async def test_a_read_only_file_system_is_refused(self, mounted):
-        """F16: a journal that cannot be written is no journal."""
+        """F16: a journal that cannot be written is refused."""
         folder = mounted("size=8m")
         async with opened(folder / "notifier.db", min_free=0):
             pass
@@ -460,7 +460,7 @@ class TestFullDisk:
                 await asyncio.sleep(0.05)
 
     async def test_what_was_sent_can_be_recorded_on_a_full_disk(self, mounted):
-        """F13: the ballast makes room for the records of what has left; it is put back later."""
+        """F13: the ballast makes room for records of sent messages, and is restored later."""
         folder = mounted("size=6m")
         path = folder / "notifier.db"
         ballast = folder / "notifier.db.ballast"
@@ -660,7 +660,7 @@ async def test_whatever_cannot_be_bound_is_refused(path):
 
 class TestBackup:
     async def test_a_damaged_copy_is_refused(self, path, monkeypatch):
-        """What is copied is looked through: a copy that is not whole is thrown away."""
+        """A copy is checked, and a damaged one is deleted."""
         async with opened(path) as journal:
             await journal.add(entries(3))
         copy = backup._copy

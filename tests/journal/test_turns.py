@@ -30,7 +30,7 @@ async def test_one_caller_never_has_every_place():
 
 
 async def test_callers_that_wait_are_served_in_turns():
-    """What is given back goes round the callers, not to who has asked most."""
+    """A free place goes to the next caller, not to the one that has asked most."""
     turns = Turns("abc")
     many = await waiting(turns, "many", 20)
     others = [task for name in ("x", "y", "z") for task in await waiting(turns, name, 2)]

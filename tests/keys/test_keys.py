@@ -223,7 +223,7 @@ def test_a_folder_that_is_not_there_is_named(path):
 
 @pytest.mark.parametrize("mode", [0o602, 0o622, 0o666])
 def test_a_file_that_everybody_may_write_is_refused(path, mode):
-    """Whoever is on the machine could make a key; the fault says what to do."""
+    """Any user of the machine could make a key; the error says what to do."""
     made(path)
     path.chmod(mode)
     (fault,) = faults(Keys.read, path)
@@ -535,7 +535,7 @@ def test_callers_do_not_share(clock):
 
 
 def test_a_changed_quota_holds_at_once(clock):
-    """A lower rate cuts what is left; a higher one flows in faster, and gives nothing at once."""
+    """A lower rate cuts the tokens at once; a higher one fills faster, without extra tokens."""
     limits = Limits(clock=clock)
     limits.take("k", rate=100, daily=None, n=1)
     assert not limits.take("k", rate=10, daily=None, n=11).allowed

@@ -61,7 +61,7 @@ async def test_a_key_that_is_made_while_it_runs_is_remembered_too(tmp_path):
 
 
 async def test_gone_while_it_runs_it_opens_nothing(tmp_path):
-    """The keys known so far hold; the log says so, and /readyz tells whoever may read."""
+    """The known keys stay valid; the log and /readyz report the missing file."""
     key = made(tmp_path, "reader", "read")
     file = tmp_path / "keys.toml"
     async with serving(tmp_path) as (service, client):

@@ -102,7 +102,7 @@ def test_the_standard_librarys_lines_go_the_same_way(tmp_path):
 
 
 def test_addresses_are_shortened_and_contents_never_logged(tmp_path):
-    """Wherever an address stands, a reply included; a Message-ID is none."""
+    """Addresses are shortened everywhere, also in replies; a Message-ID is not an address."""
     with logged(tmp_path) as lines:
         structlog.get_logger().info(
             "attempt",
@@ -132,7 +132,7 @@ def test_addresses_are_shortened_and_contents_never_logged(tmp_path):
 
 @given(st.from_regex(r"[a-z0-9.+_'-]{2,70}@[a-z]{1,9}\.org", fullmatch=True))
 def test_no_local_part_is_left(address):
-    """Of what is before the @ one character is kept."""
+    """Only one character before the @ remains."""
     local, _, domain = address.rpartition("@")
     assert shorten(f"<{address}>") == f"<{local[0]}***@{domain}>"
 

@@ -177,8 +177,8 @@ async def test_requests_are_counted_by_route(tmp_path):
     }
 
 
-async def test_openmetrics_is_given_to_whoever_asks(tmp_path):
-    """Prometheus asks for it first. The page is not part of the API's document."""
+async def test_openmetrics_is_given_on_request(tmp_path):
+    """Prometheus prefers OpenMetrics. The call is not part of the API's document."""
     async with serving(tmp_path) as (_, client):
         accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
         answer = await client.get("/metrics", headers=accept)

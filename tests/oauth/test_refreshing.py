@@ -60,7 +60,7 @@ async def refreshed(issuer, **options):
 
 
 async def test_all_who_need_one_get_the_same_by_one_request():
-    """However many connections of however many relays ask while there is none."""
+    """All connections of all relays that wait for a token get it from one request."""
     issuer = Issuer(3600)
     issuer.open.clear()
     async with refreshed(issuer) as tokens:

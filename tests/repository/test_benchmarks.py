@@ -18,7 +18,7 @@ def test_a_run_delivers_each_message_once_and_tells_what_it_cost():
 
 
 def test_a_peer_that_is_not_installed_is_named(monkeypatch, capsys):
-    """Whoever lacks Redis is told so in its row; the row is not left out."""
+    """The row of a peer without Redis says that Redis is missing."""
     monkeypatch.setattr(Celery, "needs", ("no_such_package",))
     monkeypatch.setattr("shutil.which", lambda name: None)
     comparison.peers(["celery"], count=100, runs=1)

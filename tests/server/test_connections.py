@@ -170,7 +170,7 @@ async def test_a_large_answer_is_whole_however_late_it_is_read(server):
 
 
 async def test_the_last_answer_leaves_before_the_connection_is_closed(server):
-    """Who asks to close, and who sends what is no HTTP, gets a whole answer and then the end."""
+    """A client that asks to close, or does not speak HTTP, gets a whole answer before the end."""
     for asked, status in (
         (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
         (b"GET /livez HTTP/1.0\r\n\r\n", 200),

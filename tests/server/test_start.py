@@ -64,7 +64,7 @@ def test_each_is_told_by_its_name(name, tmp_path):
 
 
 def test_all_are_told_together(tmp_path):
-    """Also with what is wrong in the settings themselves, and who may call, in one start."""
+    """One start reports the faults of files together with those of the settings and of access."""
     (tmp_path / "keys.toml").write_text("[keys.x\n")
     code, said = serve(
         tmp_path,

@@ -108,7 +108,7 @@ async def left(folder):
 
 @pytest.mark.parametrize("after", [0.0, 0.2, 0.4, 0.6, 0.8, 1.2])
 async def test_whenever_it_is_told_to_stop_it_ends_with_0(after, tmp_path):
-    """Each of these is another moment of the start; what was claimed by then is given back."""
+    """A stop at each moment of the start ends with 0, and claims are given back."""
     await stuck(tmp_path / "data")
     async with ScriptedRelay() as relay:
         relay.answer("MAIL", SILENCE)

@@ -314,7 +314,7 @@ def test_no_fault_repeats_a_password(salt, shape):
 
 
 def test_describe_strikes_out_secrets():
-    """`notifier config` shows what is in force, but no password."""
+    """`notifier config` shows the settings in force without passwords."""
     settings = read(
         relays=f"smtps://user:{SECRET}@h?rate=5/s,smtp://u@i",
         relay_password=SECRET,
@@ -403,7 +403,7 @@ def test_values_that_are_right():
 
 
 def test_contents_cannot_outlive_their_messages():
-    """Asked for both ways, it is a contradiction; a short retention alone is none."""
+    """A body retention longer than the retention is a contradiction; a short one alone is not."""
     assert "NOTIFIER_BODY_RETENTION is longer" in faults(retention="1d", body_retention="2d")[0]
     assert read(retention="1d").retention == 86_400
 

@@ -298,6 +298,6 @@ def test_any_json_is_judged(said, status, repeatable):
 
 @given(st.binary(max_size=300), st.integers(200, 299), st.booleans(), st.booleans())
 def test_any_octets_are_judged(said, status, is_json, whole):
-    """Also what is no text at all."""
+    """Any octets get a verdict, also those that are not text."""
     verdict(said, status=status, json=is_json, whole=whole)
     verdict(said, status=status, expected="/a/0/b=1", json=is_json, whole=whole)

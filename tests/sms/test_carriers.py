@@ -62,7 +62,7 @@ def test_an_unknown_carrier_is_answered_with_the_known_ones():
 
 @given(st.text(max_size=60))
 def test_any_name_is_found_or_refused(name):
-    """Nothing but InvalidMessage comes of a name that is none."""
+    """An unknown name raises InvalidMessage and nothing else."""
     with contextlib.suppress(InvalidMessage):
         assert KNOWN.find(name) in KNOWN.all()
 

@@ -134,7 +134,7 @@ def test_a_dead_gateway_is_refused_and_a_failing_one_warned_of():
 
 
 def test_without_a_provider_a_carrier_is_needed():
-    """With one it is not, and what is said of it does not matter."""
+    """With a provider no carrier is needed, and a given one is ignored."""
     with pytest.raises(InvalidMessage, match="/carrier: is needed"):
         _admit(Sms(to="+12025550123", text="x"))
     for carrier in (None, "AT&T", "Verizon", "nobody"):
@@ -229,7 +229,7 @@ async def test_parts_go_one_after_another_to_the_one_address():
     ],
 )
 async def test_only_parts_that_were_not_taken_are_sent_again(answer):
-    """Whether the relay failed, put it off, or nobody knows: what was taken stays taken."""
+    """Accepted parts are not sent again, whether the relay failed, deferred, or nobody knows."""
     delivery, attempt = await _try(_delivery(3), Carrying([None, answer]), CONTENT)
     assert delivery.status is Status.DEFERRED
     assert [each.status for each in delivery.recipients] == [
@@ -293,7 +293,7 @@ async def test_a_single_mail_passes_through():
 
 
 async def test_no_part_is_begun_after_the_abort():
-    """What is under way when the service stops is the last; the rest stays pending."""
+    """The part under way is the last one; the others stay pending."""
     carrying = Carrying()
     parts = Parts(carrying)
     assert parts.room() == 3
