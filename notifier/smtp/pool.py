@@ -173,7 +173,7 @@ class Pool:
         return self._follow(session)
 
     def _follow(self, session: Session) -> bytes:
-        """The commands of whoever is to have this session next."""
+        """The commands of the message that is to have this session next."""
         behind = self._behind
         if not session.features.pipelining or not behind.allowed:
             return b""
@@ -211,7 +211,7 @@ class Pool:
         return True
 
     def _pass_on(self, session: Session) -> None:
-        """Let whoever has gone ahead have the session; or wait again, if it is broken."""
+        """Give the session to the message that has gone ahead; it waits again if that is broken."""
         assert session.follower is not None  # noqa: S101 - asked only where there is one
         (turn, transaction), session.follower = session.follower, None
         breach = session.breach

@@ -316,7 +316,7 @@ class Relay:
         self.changed()
 
     def _bring_back(self, places: int) -> None:
-        """There are places that nobody waits for: whoever waits behind a dot for long gets one."""
+        """There are places that nobody waits for: a send that waits behind a dot may get one."""
         loop = asyncio.get_running_loop()
         until = self._turns.bring_back(now := loop.time())
         if until is not None and until <= now:

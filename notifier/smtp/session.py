@@ -345,7 +345,7 @@ class Session(asyncio.Protocol):
             self._parting.set_result(None)
 
     def _wake(self) -> None:
-        """Nothing more will come: whoever waits gets what is here, in the order of asking."""
+        """Nothing more will come: those that wait get what is here, in the order of asking."""
         for answer in (self._answer, self._ahead):
             if answer is not None and not answer.waiter.done():
                 answer.waiter.set_result(None)
