@@ -111,6 +111,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     send_at: datetime | None = None  # when the caller wanted it sent; None: at once
     status: Status = Status.QUEUED
     route: Route = Route.RELAY
+    chain: str = ""  # the relays that take it, see `chains`; empty: those without conditions
     priority: Priority = Priority.NORMAL
     on_uncertain: OnUncertain = OnUncertain.RESEND
     smtputf8: bool = False
@@ -134,6 +135,11 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, Any] = {}
     collapse_key: str = ""
     traceparent: str = ""  # W3C Trace Context of the request
+
+    @property
+    def queue(self) -> str:
+        """Where it waits, apart from what goes another way."""
+        return f"{self.route.value}:{self.chain}" if self.chain else self.route.value
 
     @property
     def accepted_by(self) -> str:
@@ -197,22 +203,28 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ended = (each.started_at + timedelta(seconds=each.seconds) for each in self.attempts[-1:])
         return max((self.due_at, *ended, *(each.at for each in self.events[-1:])))
 
-    def after(self, attempt: Attempt, *, retry_at: datetime, now: datetime) -> "Delivery":
-        """The delivery after an attempt. It is tried again at `retry_at` if any are pending."""
-        tried = replace(
-            self._with(attempt),
-            recipients=tuple(recipient.after(attempt) for recipient in self.recipients),
-            tries=self.tries + attempt.charged,
-            uncertain=self.uncertain + attempt.uncertain,
-        )
-        if attempt.uncertain and (held := tried.doubt):
+    def after(self, *attempts: Attempt, retry_at: datetime, now: datetime) -> "Delivery":
+        """
+        The delivery after an attempt, or after attempts at the same time for different recipients.
+        It is tried again at `retry_at` if any are pending.
+        """
+        tried = self
+        for attempt in attempts:
+            tried = replace(
+                tried._with(attempt),
+                recipients=tuple(recipient.after(attempt) for recipient in tried.recipients),
+                tries=max(tried.tries, self.tries + attempt.charged),
+                uncertain=max(tried.uncertain, self.uncertain + attempt.uncertain),
+            )
+        if tried.uncertain > self.uncertain and (held := tried.doubt):
             return replace(tried, status=Status.HELD, reason=held)
         if not any(each.status is RecipientStatus.PENDING for each in tried.recipients):
             return tried.settled(now, attempt.reply)
         if retry_at >= self.expires_at:
             return tried.expired(now)
         pending = (each for each in tried.recipients if each.status is RecipientStatus.PENDING)
-        reason = next(pending).reply or attempt.reply  # what one has who is still to get it
+        # What one has who is still to get it.
+        reason = next(pending).reply or (attempt.reply if attempt.failures else "")
         return replace(tried, status=Status.DEFERRED, due_at=retry_at, reason=reason)
 
     def expired(self, now: datetime, trouble: str = "") -> "Delivery":

@@ -55,10 +55,31 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     return_path: str | None = None  # as NOTIFIER_RETURN_PATH, for this relay
     ehlo_name: str | None = None  # the name given in EHLO; None: the host's name or address
     proxy: Proxy | None = None  # that leads to it
+    # What a message must fulfil to go to it, one value of each that is not empty; see `chains`.
+    senders: tuple[str, ...] = ()  # `a@x.org` or `@x.org`
+    recipients: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()  # names of API keys
+    priorities: tuple[str, ...] = ()
     oauth: str | None = None  # the section of NOTIFIER_OAUTH whose token is the password
     graph: Application | None = None  # it is Microsoft Graph; None: it speaks SMTP
     mailbox: str | None = None  # of Microsoft Graph, that sends
     base: str | None = None  # another place of Microsoft Graph, in tests
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it takes only some messages."""
+        return bool(self.senders or self.recipients or self.keys or self.priorities)
+
+    @property
+    def conditions(self) -> dict[str, tuple[str, ...]]:
+        """What a message must fulfil to go to it, one value of each."""
+        found = {
+            "senders": self.senders,
+            "recipients": self.recipients,
+            "keys": self.keys,
+            "priorities": self.priorities,
+        }
+        return {name: values for name, values in found.items() if values}
 
     @property
     def login_in_clear(self) -> bool:

@@ -13,7 +13,8 @@ from notifier.alerts import Alerts
 from notifier.attempts import Attempt
 from notifier.capture import Mailbox
 from notifier.clock import Clock, utc_now
-from notifier.deliveries import Delivery, Route, Status
+from notifier.deliveries import Delivery, Status
+from notifier.dispatch.chained import Chained
 from notifier.dispatch.dispatcher import Dispatcher
 from notifier.dispatch.transports import Transports
 from notifier.errors import ConfigurationError, MessageNotFound, Rejected
@@ -84,6 +85,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             supervisor=self.supervisor,
             secret=partial(shared_secret, self.journal, RETURN_PATHS),
         )
+        self.chains = self.transports.chains
         self.figures = Figures(self.journal, supervisor=self.supervisor, clock=clock)
         self.history = History(
             self.journal,
@@ -129,7 +131,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await parts.enter_async_context(self.transports)
             self.dispatcher = Dispatcher(
                 journal=self.journal,
-                transports=self.transports.by_route,
+                transports=self.transports.by_queue,
                 retry=RetryPolicy(schedule=settings.retry_schedule),
                 feed=self.feed,
                 workers=settings.workers,
@@ -138,6 +140,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 clock=self._clock,
                 expiry=self._expiry,
                 attempted=self._attempted,
+                chained=Chained(self.chains, self.transports.of),
             )
             await self._recover()
             await self._heed_pauses()
@@ -223,8 +226,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             self._spans.attempted(delivery, attempt)
 
     def _expiry(self, now: datetime) -> Change:
-        trouble = {route: self.transports.trouble(route) for route in Route}
-        return lambda delivery: delivery.expired(now, trouble[delivery.route])
+        trouble, relays_of = self.transports.trouble, self.chains.relays_of
+        return lambda each: each.expired(now, trouble(each.route, relays_of(each)))
 
     async def _stop(self) -> None:
         self.drain()

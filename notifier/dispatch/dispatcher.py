@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from notifier.attempts import Attempt
+from notifier.attempts import Attempt, Envelope
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.dispatch.recorder import JOURNAL_SECONDS, Recorder
@@ -21,11 +21,26 @@ from notifier.journal import Change, Claim, Journal
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 
-POLL_SECONDS = 5.0  # how late a change of the clock, or another process's work, may be noticed
-EXPIRE_SECONDS = 1.0  # how late an expiry may be noticed
+POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
+EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
+QUEUES_SECONDS = 30.0  # how long a queue that another process has begun may go unnoticed
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
 
 log = structlog.get_logger()
+
+
+class Chained(Protocol):
+    """Gives each queue of a chain its transport, and each delivery its chain."""
+
+    def transport(self, queue: str) -> Transport: ...
+
+    def parts(self, delivery: Delivery) -> Mapping[str | None, Envelope] | None: ...
+
+    async def send(
+        self, delivery: Delivery, parts: Mapping[str | None, Envelope], content: bytes
+    ) -> list[Attempt]: ...
+
+    def placed(self, delivery: Delivery, *, now: datetime) -> Delivery: ...
 
 
 class Dispatcher:
@@ -41,7 +56,7 @@ class Dispatcher:
         self,
         *,
         journal: Journal,
-        transports: Mapping[Route, Transport],
+        transports: Mapping[str, Transport],
         retry: RetryPolicy,
         feed: Feed,
         workers: int,
@@ -50,7 +65,9 @@ class Dispatcher:
         clock: Clock = utc_now,
         expiry: Callable[[datetime], Change] = lambda now: partial(Delivery.expired, now=now),
         attempted: Callable[[Delivery, Attempt], None] = lambda *_: None,
+        chained: Chained | None = None,
     ) -> None:
+        """`transports`: of the queues that are known from the start; `chained` finds the others."""
         self._journal = journal
         self._retry = retry
         self._feed = feed
@@ -63,28 +80,60 @@ class Dispatcher:
         self._running.set()
         self._recorder = Recorder(journal, feed)
         journal.arrivals.listen(self.wake)
-        self._stopping = False
+        self._chained = chained
+        self._started = self._stopping = False
         self._fillers: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
         # By worker, for people to see.
         self.doing: list[Delivery | None] = [None] * self._shares.workers
 
     def start(self) -> None:
-        start = self._supervisor.start
-        self._fillers = [
-            start(f"fill-{route}", partial(self._fill, share, route))
-            for route, share in self._shares.items()
-        ]
-        self._fillers.append(start("expire", self._expire))
-        self._workers = [
-            start("worker", partial(self._work, number), over=lambda: self._stopping)
-            for number in range(len(self.doing))
-        ]
+        self._started = True
+        for share in self._shares:
+            self._start_filler(share)
+        self._fillers.append(self._supervisor.start("expire", self._expire))
+        if self._chained is not None:
+            self._fillers.append(self._supervisor.start("queues", self._find_queues))
+        for number in range(len(self.doing)):
+            self._start_worker(number)
 
-    def wake(self, route: Route) -> None:
-        """Look for work of this route: something in the journal may be due."""
-        if share := self._shares.of(route):
+    def _start_filler(self, share: Share) -> None:
+        start = partial(self._fill, share)
+        self._fillers.append(self._supervisor.start(f"fill-{share.queue}", start))
+
+    def _start_worker(self, number: int) -> None:
+        start = partial(self._work, number)
+        self._workers.append(self._supervisor.start("worker", start, over=lambda: self._stopping))
+
+    def wake(self, queue: str) -> None:
+        """Look for work of this queue, or of all queues of a Route: something may be due."""
+        if isinstance(queue, Route):
+            for each in self._shares:
+                if each.queue.partition(":")[0] == queue:
+                    each.stir.set()
+        elif share := self._shares.of(queue):
             share.stir.set()
+        else:
+            self._open(queue)
+
+    def _open(self, queue: str) -> None:
+        """Claim from a queue of a chain that is seen for the first time."""
+        if self._chained is None or ":" not in queue or self._stopping:
+            return
+        share = self._shares.add(queue, self._chained.transport(queue))
+        self.doing.append(None)
+        if self._started:
+            self._start_filler(share)
+            self._start_worker(len(self.doing) - 1)
+
+    async def _find_queues(self) -> None:
+        """Find the queues in which deliveries wait that another process has accepted."""
+        while True:
+            with contextlib.suppress(JournalUnavailable):
+                for queue in await self._journal.queues():
+                    if self._shares.of(queue) is None:
+                        self._open(queue)
+            await asyncio.sleep(QUEUES_SECONDS)
 
     @property
     def trouble(self) -> str:
@@ -128,30 +177,30 @@ class Dispatcher:
         with contextlib.suppress(NotifierError):
             await self._journal.record(claim.delivery.released())
 
-    async def _fill(self, share: Share, route: Route) -> None:
+    async def _fill(self, share: Share) -> None:
         while True:
             share.stir.clear()  # before the claim, so that a stir during the claim is not lost
             await self._running.wait()
             try:
                 wanted = share.appetite()
                 if wanted > 0:
-                    if await self._claim_all_due(route, share, wanted) and not share.stir.is_set():
-                        await self._wait_until_due(route, share)
+                    if await self._claim_all_due(share, wanted) and not share.stir.is_set():
+                        await self._wait_until_due(share)
                 elif share.waits_for_places():
                     await share.wait_for_places()
                 else:
                     await share.transport.wait_for_room()
             except JournalUnavailable as error:
-                log.warning("claim_failed", route=route, reason=str(error))
+                log.warning("claim_failed", route=share.queue, reason=str(error))
                 await asyncio.sleep(JOURNAL_SECONDS)
 
-    async def _claim_all_due(self, route: Route, share: Share, wanted: int) -> bool:
-        """Claim up to `n` deliveries. True: nothing else is due that may be claimed now."""
+    async def _claim_all_due(self, share: Share, wanted: int) -> bool:
+        """Claim so many, if there are. True: nothing else is due that may be claimed now."""
         bulk_left = self._shares.bulk_left(share)
         limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
         slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
-        claim = self._journal.claim(route, limit, now=self._clock, slowest=slowest)
-        # A task, so that a filler that is cancelled still gets what was claimed for it.
+        claim = self._journal.claim(share.queue, limit, now=self._clock, slowest=slowest)
+        # A task, so that a filler that is told to stop still hears what was claimed for it.
         claiming = asyncio.ensure_future(claim)
         try:
             claims = await asyncio.shield(claiming)
@@ -165,10 +214,10 @@ class Dispatcher:
         self._shares.take_in(share, claims)
         return len(claims) < limit
 
-    async def _wait_until_due(self, route: Route, share: Share) -> None:
-        # Do not wait for deliveries that may not be claimed now: making room for them stirs.
+    async def _wait_until_due(self, share: Share) -> None:
+        # What may not be claimed now is nothing to wait for: whoever makes room for it stirs.
         slowest = Priority.BULK if self._shares.bulk_left(share) > 0 else Priority.NORMAL
-        due = await self._journal.next_due(route, slowest=slowest)
+        due = await self._journal.next_due(share.queue, slowest=slowest)
         wait = POLL_SECONDS
         if due is not None:
             wait = min(wait, max(0.0, (due - self._clock()).total_seconds()))
@@ -205,7 +254,11 @@ class Dispatcher:
                 return None
             content = claim.content or await self._journal.content(delivery.id)
             content = delivery.dated(content)
-            attempt = await transport.send(delivery.pending, content)
+            parts = self._chained.parts(delivery) if self._chained is not None else None
+            if parts is None or self._chained is None:
+                attempts = [await transport.send(delivery.pending, content)]
+            else:
+                attempts = await self._chained.send(delivery, parts, content)
         except JournalUnavailable:
             return await self._recorder.record(delivery.released(), delivery)
         except Exception as error:
@@ -214,22 +267,36 @@ class Dispatcher:
             return await self._recorder.record(
                 delivery.held(f"internal error: {error!r}"), delivery
             )
-        if attempt.unoffered:  # it goes when the relay's pace lets it, and keeps its place
-            return await self._recorder.record(delivery.released(), delivery)
-        return await self._settle(delivery, attempt)
+        if not attempts or attempts[0].unoffered:  # it goes when there is room, and keeps its place
+            return await self._recorder.record(self._placed(delivery.released()), delivery)
+        return await self._settle(delivery, attempts, in_parts=parts is not None)
 
-    async def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
+    async def _settle(
+        self, delivery: Delivery, attempts: Sequence[Attempt], *, in_parts: bool
+    ) -> None:
         now = self._clock()
-        if attempt.throttled:
+        attempt = next((each for each in attempts if each.relay_failed), attempts[-1])
+        if in_parts and all(
+            failure.final for each in attempts for failure in each.failures.values()
+        ):
+            retry_at = now  # those who are left have not been tried
+        elif attempt.throttled:
             retry_at = delivery.due_at if not delivery.throttled else now
         elif attempt.relay_failed:
             retry_at = now + timedelta(seconds=delivery.relay_backoff)
         else:
             retry_at = self._retry.next_try(tries=delivery.tries + 1, now=now)
-        settled = delivery.after(attempt, retry_at=retry_at, now=now)
+        settled = self._placed(delivery.after(*attempts, retry_at=retry_at, now=now))
         await self._recorder.record(settled, delivery)
-        _log_attempt(settled, attempt)
-        self._attempted(settled, attempt)
+        for attempt in attempts:
+            _log_attempt(settled, attempt)
+            self._attempted(settled, attempt)
+
+    def _placed(self, delivery: Delivery) -> Delivery:
+        """The delivery in the queue of the chain that is to take it next."""
+        if self._chained is None or not delivery.status.waiting:
+            return delivery
+        return self._chained.placed(delivery, now=self._clock())
 
     async def _expire(self) -> None:
         while True:

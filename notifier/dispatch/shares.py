@@ -1,10 +1,10 @@
-"""The routes, and how much of the workers and of the window each may have."""
+"""How much of the workers and of the window each queue may have."""
 
 import asyncio
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Generic, TypeAlias, TypeVar
+from typing import TypeAlias
 
 from notifier.deliveries import Priority
 from notifier.dispatch.transports import Transport
@@ -16,13 +16,13 @@ LARGE_AT_ONCE = (
 
 # By priority, then in the order of claiming.
 Waiting: TypeAlias = list[tuple[int, int, Claim]]
-Route = TypeVar("Route")
 
 
 class Share:
-    """The claims of one route: those that wait in its window, and those that are being sent."""
+    """What is claimed of one queue: waiting in its window of so many places, and under way."""
 
-    def __init__(self, transport: Transport, *, window: int) -> None:
+    def __init__(self, queue: str, transport: Transport, *, window: int) -> None:
+        self.queue = queue
         self.transport = transport
         self.busy = 0
         self.large_busy = 0
@@ -85,21 +85,22 @@ class Share:
             self.stir.set()
 
 
-class Shares(Generic[Route]):
+class Shares:
     """
-    All shares, by route.
+    All shares, by queue.
 
     The workers are for whichever share has work. Each share but one also has one worker that the
-    others cannot take, so that if one route hangs with all its workers, each other route still has
+    others cannot take, so that if one queue hangs with all its workers, each other queue still has
     one. The places of large messages are shared in the same way. The slowest priority never gets
     the last common worker.
     """
 
-    def __init__(self, transports: Mapping[Route, Transport], *, workers: int, window: int) -> None:
-        self._shares = {
-            route: Share(transport, window=window) for route, transport in transports.items()
-        }
-        self._own = len(self._shares) - 1
+    def __init__(self, transports: Mapping[str, Transport], *, workers: int, window: int) -> None:
+        self._window = window
+        self._shares: dict[str, Share] = {}
+        self._own = -1
+        for queue, transport in transports.items():
+            self.add(queue, transport)
         self._shared = workers
         self._claimed = 0
         self._idle: deque[asyncio.Future[None]] = deque()  # workers
@@ -107,12 +108,15 @@ class Shares(Generic[Route]):
     def __iter__(self) -> Iterator[Share]:
         return iter(self._shares.values())
 
-    def items(self) -> Iterable[tuple[Route, Share]]:
-        return self._shares.items()
+    def add(self, queue: str, transport: Transport) -> Share:
+        """A share for one queue more, with a worker of its own."""
+        share = self._shares[queue] = Share(queue, transport, window=self._window)
+        self._own += 1
+        return share
 
-    def of(self, route: Route) -> Share | None:
-        """The share of a route. None: the route is not configured."""
-        return self._shares.get(route)
+    def of(self, queue: str) -> Share | None:
+        """None: nothing is claimed of this queue here."""
+        return self._shares.get(queue)
 
     @property
     def workers(self) -> int:

@@ -1,12 +1,13 @@
 """The transports: relays, gateways, the simulator, an SMS provider; and the built-in mailbox."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from notifier.attempts import Attempt, Envelope
 from notifier.capture import Capture, Mailbox, Simulator
+from notifier.chains import CHAINED, Chains
 from notifier.deliveries import Route
 from notifier.oauth import Grant
 from notifier.oauth.refreshing import Refreshed
@@ -44,8 +45,26 @@ class Transport(Protocol):
         ...
 
 
+class Nobody:
+    """Stands for the transport of a queue whose deliveries go by other chains, one by one."""
+
+    paced = False
+
+    def room(self) -> int:
+        return 1000
+
+    async def wait_for_room(self) -> None:
+        return
+
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
+        raise NotImplementedError("a delivery of this queue goes by other chains")
+
+    def abort_all(self) -> None:
+        return
+
+
 class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
-    """One transport for each route, open between entering and leaving."""
+    """The transport of each queue, open between entering and leaving."""
 
     def __init__(
         self,
@@ -63,10 +82,11 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         self._grants = grants
         self._supervisor = supervisor
         self._parts = contextlib.AsyncExitStack()
+        self.chains = Chains(settings.relays or (CAPTURE,))
         self.mailbox: Mailbox
         self.relays: Relays
         self.provider: Provider | None = None
-        self.by_route: Mapping[Route, Transport]
+        self.by_queue: Mapping[str, Transport]
 
     @property
     def zero_configuration(self) -> bool:
@@ -84,36 +104,51 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
             await parts.enter_async_context(simulator)
             simulated = Relays([Relay(simulator.spec)])
             parts.push_async_callback(simulated.close)
-            transports: dict[Route, Transport] = {
+            transports: dict[str, Transport] = {
                 Route.RELAY: self.relays,
                 Route.GATEWAY: Parts(self.relays),
                 Route.SIMULATOR: Parts(simulated),
             }
-            self.by_route = transports | self._provided(parts)
+            if self.chains.conditional:
+                transports |= {route: self.of(route) for route in CHAINED}
+            self.by_queue = transports | self._provided(parts)
             self._parts = parts.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._parts.aclose()
 
-    def trouble(self, route: Route) -> str:
-        """Why nothing leaves on this route now; empty: no reason is known."""
+    def of(self, queue: str) -> Transport:
+        """The transport of a queue of a route that leads to relays."""
+        route, _, name = queue.partition(":")
+        chain = self.chains.named(name)
+        if chain is None:
+            return Nobody()
+        relays = self.relays.some(chain.relays) if self.chains.conditional else self.relays
+        return Parts(relays) if route == Route.GATEWAY else relays
+
+    def trouble(self, route: Route, relays: Collection[str] | None = None) -> str:
+        """
+        Why nothing leaves by this route now, by these relays of those to which it leads (None: by
+        any); empty: it does, as far as is known.
+        """
         if route is Route.SIMULATOR:
             return ""
-        if route not in self.by_route:
+        if route not in self.by_queue:
             return "the service no longer has an SMS provider; set NOTIFIER_SMS_PROVIDER"
         states: list[tuple[str, str, str]]
         if route is Route.PROVIDER and self.provider is not None:
             states = [(each.name, each.state, each.reason) for each in self.provider.states()]
         else:
-            relays = self.relays.states()
+            found = self.relays.states()
             states = [
                 (
                     it.name,
                     "asked more slowly" if it.state == "closed" and it.slower else it.state,
                     it.trouble.text if it.trouble else "",
                 )
-                for it in relays
+                for it in found
+                if relays is None or it.name in relays
             ]
         if any(state == "closed" for _, state, _ in states):
             return ""
@@ -145,7 +180,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
             ]
         )
 
-    def _provided(self, parts: contextlib.AsyncExitStack) -> dict[Route, Transport]:
+    def _provided(self, parts: contextlib.AsyncExitStack) -> dict[str, Transport]:
         if self._provider_spec is None:
             return {}
         from notifier.sms.provider import Provider

@@ -12,7 +12,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.attempts import USUAL_REPORTS, Envelope, Notify
-from notifier.compose import Composed, compose
+from notifier.chains import CHAINED, Chains, chain_of
+from notifier.compose import Composed, address, compose
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import Fault, Forbidden, InvalidMessage, Rejected
@@ -32,7 +33,7 @@ NO_SENDER = (
 TEXTS_DOMAIN = "sms.notifier"  # the simulator's address for texts that a provider would get
 PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 _SIMULATED = f"@{SIMULATOR_DOMAIN}"
-BY_MAIL = (Route.RELAY, Route.GATEWAY)
+MOST_REFUSED = 20  # recipients whom no relay takes that are listed
 LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
 
 
@@ -72,6 +73,7 @@ class Admission:
         self._templates = templates
         self._carriers = carriers
         self._return_path = settings.return_path or ""
+        self._chains = Chains(settings.relays)
         self._lifetime = timedelta(seconds=settings.expire_after)
         self._fallback = None if settings.relays else FALLBACK_SENDER
         self._sender = settings.default_from or self._fallback
@@ -110,6 +112,9 @@ class Admission:
             if key.kind is KeyKind.TEST:
                 route = Route.SIMULATOR
         envelope, later = composed.envelope, due_at > now
+        chain = ""
+        if self._chains.conditional and route in CHAINED:
+            chain = self._chain(message, envelope, key=key)
         delivery = Delivery(
             id=id,
             channel=channel,
@@ -123,10 +128,11 @@ class Admission:
             send_at=due_at if later else None,
             status=Status.SCHEDULED if later else Status.QUEUED,
             route=route,
+            chain=chain,
             priority=PRIORITIES[message.priority],
             on_uncertain=message.on_uncertain,
             smtputf8=envelope.smtputf8,
-            return_path=return_path if route in BY_MAIL else "",
+            return_path=return_path if route in CHAINED else "",
             notify=notify,
             handed_to=handed_to,
             warnings=composed.warnings,
@@ -141,6 +147,22 @@ class Admission:
         )
         limited = key is not None and key.limited
         return Admitted(Entry(delivery, composed.content), cost(message) if limited else 0)
+
+    def _chain(self, message: Message, envelope: Envelope, *, key: Key | None) -> str:
+        """The name of the message's chain. Raises InvalidMessage where no relay takes somebody."""
+        parts = self._chains.parts(
+            envelope.sender,
+            envelope.recipients,
+            key="" if key is None else key.name,
+            priority=PRIORITIES[message.priority],
+        )
+        if (refused := parts.get(None)) is None:
+            return chain_of(parts)
+        faults = [
+            Fault(_place(message, each), self._chains.refusal(envelope.sender, [each]))
+            for each in refused[:MOST_REFUSED]
+        ]
+        raise InvalidMessage(*faults)
 
     def _term(self, message: Message, now: datetime) -> tuple[datetime, datetime]:
         """When a message is due, and when it expires."""
@@ -267,6 +289,18 @@ def _stand_in(
     mail = Email(to=(f"{number[1:]}@{TEXTS_DOMAIN}",), text=to_text(sms))
     made = compose(mail, id=id, sender=f"notifier@{TEXTS_DOMAIN}", at=at)
     return replace(made, warnings=warnings)
+
+
+def _place(message: Message, recipient: str) -> str:
+    """Where the message names the recipient, as a JSON pointer."""
+    if isinstance(message, Sms):
+        return "/to"
+    if isinstance(message, Email):
+        for field in ("to", "cc", "bcc"):
+            for number, written in enumerate(getattr(message, field)):
+                if address(written).spec == recipient:
+                    return f"/{field}/{number}"
+    return "/to"
 
 
 def _has_rules(key: Key) -> bool:

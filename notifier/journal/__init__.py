@@ -175,10 +175,10 @@ class Journal(Protocol):
         ...
 
     async def claim(
-        self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
+        self, queue: str, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:
         """
-        Mark due deliveries of this route as `sending`, for this process alone: by priority, fairly
+        Mark due deliveries of this queue as `sending`, for this process alone: by priority, fairly
         among API keys, then by due time, then by arrival.
 
         `now` is called when the claim is carried out, perhaps in another thread, so that deliveries
@@ -236,7 +236,7 @@ class Journal(Protocol):
         """Change up to `limit` deliveries that have been held since before this time."""
         ...
 
-    async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
+    async def next_due(self, queue: str, *, slowest: Priority = Priority.BULK) -> datetime | None:
         """When the next delivery is due that such a claim would find. The time may be past."""
         ...
 
@@ -264,6 +264,10 @@ class Journal(Protocol):
 
     async def count(self, which: Filter, *, most: int, by: str = "") -> int:
         """How many deliveries match, up to `most`."""
+        ...
+
+    async def queues(self) -> list[str]:
+        """The queues in which deliveries wait: a route, or `ROUTE:CHAIN`."""
         ...
 
     async def backlog(self) -> Backlog: ...

@@ -7,7 +7,7 @@ from itertools import product, zip_longest
 from operator import attrgetter
 from typing import TypeAlias, TypeVar
 
-from notifier.deliveries import Priority, Route
+from notifier.deliveries import Priority
 from notifier.journal.rows import moment
 
 T = TypeVar("T")
@@ -19,38 +19,38 @@ SLOWER_EVERY = 8
 by_priority = attrgetter("delivery.priority")  # of a claim
 
 Head: TypeAlias = tuple[int, str, int]  # a priority, a key, and when its first delivery is due
-Queue: TypeAlias = tuple[Route, int]  # a route and a priority
+Line: TypeAlias = tuple[str, int]  # a queue and a priority
 
 
 class Fairness:
     """Remembers between claims whose turn it is. Each replica has a memory of its own."""
 
     def __init__(self) -> None:
-        self._given: defaultdict[Route, int] = defaultdict(int)  # places, of all priorities
-        self._last: dict[Queue, str] = {}  # the key that was served last
+        self._given: defaultdict[str, int] = defaultdict(int)  # places, of all priorities
+        self._last: dict[Line, str] = {}  # the key that was served last
 
     def shares(
-        self, route: Route, limit: int, priorities: Sequence[int]
+        self, queue: str, limit: int, priorities: Sequence[int]
     ) -> Iterator[tuple[int, int]]:
         """Priorities and how many places each may fill, in this order. The fastest is first."""
         if len(priorities) > 1:
-            before = self._given[route]
-            self._given[route] = after = before + limit
+            before = self._given[queue]
+            self._given[queue] = after = before + limit
             for number, priority in enumerate(reversed(priorities[1:])):
                 shift = number * SLOWER_EVERY // 2  # so that the priorities' turns never coincide
                 yield priority, (after + shift) // SLOWER_EVERY - (before + shift) // SLOWER_EVERY
         for priority in priorities:
             yield priority, limit
 
-    def order(self, queue: Queue, keys: Sequence[str]) -> list[str]:
+    def order(self, line: Line, keys: Sequence[str]) -> list[str]:
         """The keys in turn, beginning after the key that was served last."""
-        last = self._last.get(queue, "")
+        last = self._last.get(line, "")
         return [key for key in keys if key > last] + [key for key in keys if key <= last]
 
-    def in_turns(self, queue: Queue, found: Mapping[str, Sequence[T]]) -> list[T]:
+    def in_turns(self, line: Line, found: Mapping[str, Sequence[T]]) -> list[T]:
         """One delivery of each key, then a second one of each, and so on."""
         if len(found) == 1:
-            [(self._last[queue], only)] = found.items()
+            [(self._last[line], only)] = found.items()
             return list(only)
         turns = [
             (key, each)
@@ -58,7 +58,7 @@ class Fairness:
             for key, each in filter(None, turn)
         ]
         if turns:
-            self._last[queue] = turns[-1][0]
+            self._last[line] = turns[-1][0]
         return [each for _, each in turns]
 
 

@@ -21,9 +21,10 @@ Value: TypeAlias = str | int | bytes | None
 
 # The columns that change in a delivery's life, and those that do not.
 CHANGING = (
-    "status", "relay", "due_at", "expires_at", "collapse_key", "finished_at", "held_at", "record",
+    "status", "route", "relay", "due_at", "expires_at", "collapse_key", "finished_at", "held_at",
+    "record",
 )  # fmt: skip
-LASTING = ("id", "key", "route", "priority", "channel", "created_at")
+LASTING = ("id", "key", "priority", "channel", "created_at")
 
 UNREADABLE = "its record cannot be read, a newer notifier may have written it"
 
@@ -61,6 +62,7 @@ def changing(delivery: Delivery) -> tuple[Value, ...]:
     finished_at = delivery.finished_at
     return (
         status.value,
+        delivery.queue,
         delivery.attempts[-1].relay or None if delivery.attempts else None,
         micros(delivery.due_at) if waits else None,
         micros(delivery.expires_at) if waits else None,
@@ -71,12 +73,11 @@ def changing(delivery: Delivery) -> tuple[Value, ...]:
     )
 
 
-def lasting(delivery: Delivery) -> tuple[str, str, str, int, str, int]:
+def lasting(delivery: Delivery) -> tuple[str, str, int, str, int]:
     """The values of LASTING."""
     return (
         delivery.id,
         delivery.key,
-        delivery.route.value,
         int(delivery.priority),
         delivery.channel,
         micros(delivery.created_at),
@@ -169,7 +170,8 @@ def salvaged(
     kept: dict[str, Any] = {"subject": "", "sender": "", "recipients": (), "size": 0}
     kept |= {"due_at": created, "expires_at": created + _LIFE} | _readable_fields(record)
     kept |= {"id": id, "key": key, "channel": channel, "created_at": created}
-    kept["route"] = next((each for each in Route if each == route), Route.RELAY)
+    name, _, kept["chain"] = route.partition(":")
+    kept["route"] = next((each for each in Route if each == name), Route.RELAY)
     kept["priority"] = next((each for each in Priority if each == priority), Priority.NORMAL)
     kept["status"] = _STATUS.get(status, Status.HELD)
     kept["reason"] = f"{UNREADABLE}: {why}"

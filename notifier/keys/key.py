@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from notifier.domains import SIMULATOR_DOMAIN, domain_to_ascii
+from notifier.address_rules import DOMAIN, address_parts, ascii_domain, covers, read_rules
+from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import ConfigurationError
 from notifier.verp import read_return_path
 
 # A bare key of TOML, so that it never needs quotes; it also stands in logs and in deliveries.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-_LOCAL_PART = re.compile(r"[^\x00-\x20\x7f@\"(),:;<>\[\\\]]{1,64}")
 _PER_MINUTE = Annotated[int, Meta(ge=1, le=1_000_000)]
 _PER_DAY = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
@@ -79,7 +78,7 @@ class Key(Struct, frozen=True, kw_only=True):
         return scope in self.scopes
 
     def may_send_as(self, address: str) -> bool:
-        return not self.senders or _covers(self.senders, address)
+        return not self.senders or covers(self.senders, address)
 
     @property
     def limited(self) -> bool:
@@ -121,10 +120,10 @@ class Key(Struct, frozen=True, kw_only=True):
 
     def objection_to_recipient(self, address: str) -> str:
         """Why the key may not send to that address; empty: it may."""
-        _, domain = _parts(address)
+        _, domain = address_parts(address)
         if domain == SIMULATOR_DOMAIN:  # nothing leaves
             return ""
-        if self.kind is KeyKind.TEAM and not _covers(self.recipients, address):
+        if self.kind is KeyKind.TEAM and not covers(self.recipients, address):
             return (
                 f"the key {self.name!r} is of the kind 'team' and {address} is not"
                 " among its recipients"
@@ -203,51 +202,13 @@ def with_zone(value: date) -> datetime:
     return datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=1)
 
 
-def _parts(address: str) -> tuple[str, str]:
-    """
-    Local part and domain in the form in which they are compared; two empty texts if it is not an
-    address.
-
-    Case is ignored in the local part, too: RFC 5321 (2.4) would let a host tell A from a there, but
-    allow-lists do not mean that.
-    """
-    local, _, domain = address.rpartition("@")
-    return (local.lower(), _ascii(domain)) if local and domain else ("", "")
-
-
-def _ascii(domain: str) -> str:
-    """The domain in lower case and ASCII. A domain that cannot be written so matches nothing."""
-    try:
-        return domain_to_ascii(domain)
-    except ValueError:
-        return ""
-
-
-def _covers(rules: tuple[str, ...], address: str) -> bool:
-    local, domain = _parts(address)
-    return f"@{domain}" in rules or f"{local}@{domain}" in rules
-
-
-def _plain_addresses(written: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_plain_address(address) for address in written)
-
-
-def _plain_address(written: str) -> str:
-    local, at, domain = written.rpartition("@")
-    if not at or not _DOMAIN.fullmatch(_ascii(domain)):
-        raise ValueError(f"{written!r} is neither an address nor a domain; write a@x.org or @x.org")
-    if local and not _LOCAL_PART.fullmatch(local):
-        raise ValueError(f"{written!r} is not an address; write a@x.org")
-    return f"{local.lower()}@{_ascii(domain)}"
-
-
 def _plain_domains(written: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_plain_domain(domain) for domain in written)
 
 
 def _plain_domain(written: str) -> str:
-    domain = _ascii(written.removeprefix("@"))
-    if not _DOMAIN.fullmatch(domain):
+    domain = ascii_domain(written.removeprefix("@"))
+    if not DOMAIN.fullmatch(domain):
         raise ValueError(f"{written!r} is not a domain; write x.org")
     return domain
 
@@ -265,8 +226,8 @@ def _plain_country(written: str) -> str:
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Key) if field.name != "name"}
 _PLAIN: dict[str, Callable[[Any], Any]] = {
     "return_path": read_return_path,
-    "senders": _plain_addresses,
-    "recipients": _plain_addresses,
+    "senders": read_rules,
+    "recipients": read_rules,
     "recipient_domains": _plain_domains,
     "countries": _plain_countries,
 }

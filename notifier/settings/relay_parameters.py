@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
+from notifier.address_rules import read_rule
+from notifier.deliveries import Priority
 from notifier.proxies import FORM, read_proxy, write_proxy
 from notifier.relayspec import Pipelining, RelaySpec, Tls, is_ehlo_name, is_loopback
 from notifier.verp import read_return_path
@@ -21,6 +23,7 @@ PERIODS = {"s": 1, "min": 60, "h": 3600, "d": 86400}  # in seconds
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)/(s|min|h|d)")
 _MAILBOX = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _COUNT = re.compile(r"[0-9]{1,6}")
 
 
@@ -101,6 +104,18 @@ def _logs_in_safely(spec: RelaySpec) -> str:
     if spec.tls is Tls.NONE and not is_loopback(spec.host):
         return "needs TLS, as the token would go in clear; write smtp+starttls:// or smtps://"
     return ""
+
+
+def _read_key(text: str) -> str:
+    if not _KEY.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _read_priority(text: str) -> str:
+    if text.upper() not in Priority.__members__:
+        raise ValueError
+    return text.lower()
 
 
 def _needs_tls(spec: RelaySpec) -> str:
@@ -192,6 +207,38 @@ PARAMETERS = (
         takes="the name of a section of the file NOTIFIER_OAUTH",
         description="Log in with a token of this section of the file `NOTIFIER_OAUTH`.",
         objection=_logs_in_safely,
+    ),
+    Parameter(
+        name="senders",
+        read=read_rule,
+        takes="an address or @domain",
+        description="Condition: takes only messages from this address, or `@domain`. The sender "
+        "is the `from` that readers see.",
+        repeated=True,
+        addresses=True,
+    ),
+    Parameter(
+        name="recipients",
+        read=read_rule,
+        takes="an address or @domain",
+        description="Condition: takes only recipients with this address, or of this `@domain`.",
+        repeated=True,
+        addresses=True,
+    ),
+    Parameter(
+        name="keys",
+        read=_read_key,
+        takes="the name of an API key",
+        description="Condition: takes only messages that came with the API key of this name.",
+        repeated=True,
+    ),
+    Parameter(
+        name="priorities",
+        read=_read_priority,
+        takes="urgent, normal or bulk",
+        description="Condition: takes only messages of this priority: `urgent`, `normal` or "
+        "`bulk`.",
+        repeated=True,
     ),
     Parameter(
         name="base",

@@ -72,7 +72,7 @@ class Relay:
         self.throttled = 0
         self.trouble: Trouble | None = None
         self.paused = False
-        self.changed: Callable[[], None] = lambda: None  # told when there may be room
+        self._listeners: list[Callable[[], None]] = []
         self._timeouts = timeouts
         self._resolver = resolver or Resolver()
         self._context = None if carrier else tls_context(spec)
@@ -305,6 +305,10 @@ class Relay:
             self._breaker.hurry()
             self._stir()
 
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call it whenever there may be room. It must be quick."""
+        self._listeners.append(listener)
+
     def _stir(self) -> None:
         """Let the waiting sends look again."""
         breaker = self._breaker
@@ -313,7 +317,8 @@ class Relay:
                 self._bring_back(places)
         else:
             self._turns.wake_all()
-        self.changed()
+        for listener in self._listeners:
+            listener()
 
     def _bring_back(self, places: int) -> None:
         """There are places that nobody waits for: a send that waits behind a dot may get one."""
@@ -361,6 +366,7 @@ class Relay:
             pipelining=self._behind.mode,
             pipelining_trouble=self._behind.trouble,
             graph=spec.graph is not None,
+            conditions=spec.conditions,
             pace=self._pace.rate,
             held_until=self._at(self._pace.held_until),
             throttled=self.throttled,

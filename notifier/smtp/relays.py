@@ -29,7 +29,11 @@ class Relays:
         self._relays = tuple(relays)
         self._changed = asyncio.Event()
         for relay in self._relays:
-            relay.changed = self._changed.set
+            relay.listen(self._changed.set)
+
+    def some(self, names: Sequence[str]) -> "Relays":
+        """Those of these names, in their order."""
+        return Relays([self._named(name) for name in names])
 
     def room(self) -> int:
         """

@@ -39,4 +39,5 @@ class RelayState(Struct, frozen=True, kw_only=True):
     throttled: int = 0  # messages that it has refused for its pace
     slower: bool = False  # it gets messages more slowly than it could, because it has refused some
     graph: bool = False  # it is not reached by SMTP but by Microsoft Graph
+    conditions: dict[str, tuple[str, ...]] = {}  # of what goes to it, one value of each
     token: TokenState | None = None  # None: the relay needs no token

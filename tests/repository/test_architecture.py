@@ -32,6 +32,8 @@ WORDS = [
     "findings",
     "recipients",
     "deliveries",
+    "address_rules",
+    "chains",
     "messages",
     "retries",
 ]

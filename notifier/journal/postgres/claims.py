@@ -1,18 +1,27 @@
 """Deliveries claimed for sending, in fair shares."""
 
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from notifier.deliveries import Priority, Route, Status
+from notifier.deliveries import Priority, Status
 from notifier.journal import Claim
-from notifier.journal.fairness import AHEAD_BYTES, Fairness, Queue, by_priority, due_keys, portions
+from notifier.journal.fairness import (
+    AHEAD_BYTES,
+    Fairness,
+    Line,
+    by_priority,
+    due_keys,
+    first_due,
+    portions,
+)
 from notifier.journal.postgres.changes import hold_unreadable
 from notifier.journal.postgres.connection import Connection
 from notifier.journal.postgres.lease import Token
 from notifier.journal.rows import Unreadable, decode
 
-# The earliest due time of every (priority, key) of a route: one index seek for each, however
+# The earliest due time of every (priority, key) of a queue: one index seek for each, however
 # many rows wait behind it.
 HEADS = """
     WITH RECURSIVE head AS (
@@ -28,6 +37,16 @@ HEADS = """
         ) AS next
     )
     SELECT priority, key, due_at FROM head
+"""
+# The queues in which deliveries wait: one index seek for each, however many wait in it.
+QUEUES = """
+    WITH RECURSIVE found (queue) AS (
+        SELECT (SELECT min(route) FROM deliveries WHERE due_at IS NOT NULL)
+        UNION ALL
+        SELECT (SELECT min(route) FROM deliveries WHERE due_at IS NOT NULL AND route > found.queue)
+        FROM found WHERE found.queue IS NOT NULL
+    )
+    SELECT queue FROM found WHERE queue IS NOT NULL
 """
 # Rows that another replica is claiming just now are skipped.
 TAKE = f"""
@@ -57,35 +76,35 @@ class Claims:
         self._fairness = Fairness()
 
     async def take(
-        self, db: Connection, route: Route, limit: int, now: int, slowest: Priority, token: Token
+        self, db: Connection, queue: str, limit: int, now: int, slowest: Priority, token: Token
     ) -> list[Claim]:
         """
         Claim due deliveries. Each statement is a transaction of its own, so its claims stand
         whatever happens next.
         """
-        keys = due_keys(await db.fetch(HEADS, route.value), now, slowest)
+        keys = due_keys(await db.fetch(HEADS, queue), now, slowest)
         claims: list[Claim] = []
-        for priority, share in self._fairness.shares(route, limit, list(keys)):
+        for priority, share in self._fairness.shares(queue, limit, list(keys)):
             if places := min(share, limit - len(claims)):
-                queue = route, priority
-                claims += await self._due(db, queue, keys[priority], places, now, token)
+                line = queue, priority
+                claims += await self._due(db, line, keys[priority], places, now, token)
         claims.sort(key=by_priority)  # stable: within a priority the turns stay
         return claims
 
     async def _due(
         self,
         db: Connection,
-        queue: Queue,
+        line: Line,
         keys: list[str],
         places: int,
         now: int,
         token: Token,
     ) -> list[Claim]:
-        waiting = self._fairness.order(queue, keys)
+        waiting = self._fairness.order(line, keys)
         found: dict[str, list[Found]] = {key: [] for key in waiting}
         while places and waiting:
             asked = portions(waiting, places)
-            taken = await _take(db, queue, now, asked, token)
+            taken = await _take(db, line, now, asked, token)
             for key, share in asked.items():
                 some = taken.get(key, [])
                 found[key] += some
@@ -94,15 +113,31 @@ class Claims:
                     waiting.remove(key)
         for each in found.values():
             each.sort(key=_order)
-        return [claim for _, claim in self._fairness.in_turns(queue, found)]
+        return [claim for _, claim in self._fairness.in_turns(line, found)]
+
+
+async def waiting_queues(db: Connection) -> list[str]:
+    """The queues in which deliveries wait."""
+    return [queue for (queue,) in await db.fetch(QUEUES)]
+
+
+async def next_due(db: Connection, queue: str, slowest: Priority) -> datetime | None:
+    """When the first delivery of this queue is due."""
+    return first_due(await db.fetch(HEADS, queue), slowest)
+
+
+async def first_due_of_all(db: Connection) -> datetime | None:
+    """When the first delivery of any queue is due."""
+    queues = await waiting_queues(db)
+    return first_due([head for queue in queues for head in await db.fetch(HEADS, queue)])
 
 
 async def _take(
-    db: Connection, queue: Queue, now: int, asked: dict[str, int], token: Token
+    db: Connection, line: Line, now: int, asked: dict[str, int], token: Token
 ) -> dict[str, list[Found]]:
-    route, priority = queue
+    queue, priority = line
     keys, shares = list(asked), list(asked.values())
-    rows = await db.fetch(TAKE, route.value, priority, now, keys, shares, token.lease, token.claim)
+    rows = await db.fetch(TAKE, queue, priority, now, keys, shares, token.lease, token.claim)
     taken: dict[str, list[Found]] = {}
     for row in rows:
         try:

@@ -7,7 +7,7 @@ from notifier.deliveries import Status
 from notifier.journal import Minute
 from notifier.journal.postgres import rows
 from notifier.journal.postgres.connection import Connection
-from notifier.journal.rows import known_status, minute_number, minute_of, minute_row
+from notifier.journal.rows import known_status, minute_number, minute_of, minute_row, moment
 
 ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('notifier.tallies'))"
 SUM_UP = """
@@ -39,6 +39,12 @@ async def by_status(db: Connection) -> dict[Status, int]:
         if (status := known_status(name)) is not None:
             counts[status] = count
     return counts
+
+
+async def held_since(db: Connection) -> datetime | None:
+    """Since when the first of the held deliveries is held."""
+    at = await db.fetchval("SELECT min(held_at) FROM deliveries WHERE held_at IS NOT NULL")
+    return None if at is None else moment(at)
 
 
 async def keep_minutes(

@@ -10,7 +10,7 @@ from itertools import count
 import structlog
 
 from notifier.clock import Clock
-from notifier.deliveries import Delivery, Priority, Route
+from notifier.deliveries import Delivery, Priority
 from notifier.errors import JournalUnavailable, MessageNotFound, Rejected
 from notifier.journal import (
     Added,
@@ -27,10 +27,9 @@ from notifier.journal import (
     faults,
 )
 from notifier.journal.arrivals import Arrivals
-from notifier.journal.fairness import first_due
 from notifier.journal.postgres import changes, counts, rows, searches
 from notifier.journal.postgres.additions import Addition, answer_kept
-from notifier.journal.postgres.claims import HEADS, Claims
+from notifier.journal.postgres.claims import Claims, first_due_of_all, next_due, waiting_queues
 from notifier.journal.postgres.connection import (
     CONNECT_SECONDS,
     TROUBLE,
@@ -40,7 +39,7 @@ from notifier.journal.postgres.connection import (
 )
 from notifier.journal.postgres.lease import Claimed, Lease, Token
 from notifier.journal.postgres.writer import NamedValue, Piece, Record, Writer
-from notifier.journal.rows import micros, moment
+from notifier.journal.rows import micros
 from notifier.journal.searches import Turns
 from notifier.supervisor import Supervisor
 
@@ -72,7 +71,6 @@ HELD = """
     SELECT seq, status, record FROM deliveries
     WHERE held_at <= $1 ORDER BY held_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
-OLDEST_HELD = "SELECT min(held_at) FROM deliveries WHERE held_at IS NOT NULL"
 ONE = "SELECT seq, status, record FROM deliveries WHERE id = $1"
 CONTENT = "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = $1"
 VALUES = "SELECT name, value FROM words"  # the table has this name since version 1
@@ -144,7 +142,7 @@ class PostgresJournal:
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
         self._check()
         added = await self._writer.add(entries, idempotency)
-        self.arrivals.tell([entry.delivery.route for entry in entries])
+        self.arrivals.tell([entry.delivery.queue for entry in entries])
         return added
 
     async def answer(
@@ -154,13 +152,13 @@ class PostgresJournal:
             return await answer_kept(db, (scope, key), fingerprint, now)
 
     async def claim(
-        self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
+        self, queue: str, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:
         await self._give_back()
         token = Token(self._lease.id, next(self._calls))
         try:
             async with self._connection() as db:
-                claims = await self._claims.take(db, route, limit, micros(now()), slowest, token)
+                claims = await self._claims.take(db, queue, limit, micros(now()), slowest, token)
         except BaseException:
             self._unanswered.append(token)
             raise
@@ -190,7 +188,7 @@ class PostgresJournal:
             self._claimed.put_back(delivery, token)
             raise
         if ours and delivery.status.waiting:
-            self.arrivals.tell([delivery.route])
+            self.arrivals.tell([delivery.queue])
         return ours
 
     async def amend(self, id: str, change: Change) -> Delivery:
@@ -236,10 +234,9 @@ class PostgresJournal:
     ) -> list[Delivery]:
         return await self._changed(HELD, (micros(before), limit), change)
 
-    async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
+    async def next_due(self, queue: str, *, slowest: Priority = Priority.BULK) -> datetime | None:
         async with self._connection() as db:
-            heads = await db.fetch(HEADS, route.value)
-        return first_due(heads, slowest)
+            return await next_due(db, queue, slowest)
 
     async def get(self, id: str, *, conversations: bool = False) -> Delivery:
         async with self._connection() as db:
@@ -280,12 +277,14 @@ class PostgresJournal:
         finally:
             self._turns.give_back(by, place)
 
+    async def queues(self) -> list[str]:
+        async with self._connection() as db:
+            return await waiting_queues(db)
+
     async def backlog(self) -> Backlog:
         async with self._transaction() as db:
             by_status = await counts.by_status(db)
-            held = await db.fetchval(OLDEST_HELD)
-            heads = [head for route in Route for head in await db.fetch(HEADS, route.value)]
-        return Backlog(by_status, first_due(heads), None if held is None else moment(held))
+            return Backlog(by_status, await first_due_of_all(db), await counts.held_since(db))
 
     async def put(self, name: str, value: str) -> None:
         self._check()

@@ -6,16 +6,16 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from notifier.deliveries import Delivery, Priority, Route, Status
+from notifier.deliveries import Delivery, Priority, Status
 from notifier.errors import NotifierError
 from notifier.journal import Claim
-from notifier.journal.fairness import AHEAD_BYTES, Fairness, Queue, by_priority, due_keys, portions
+from notifier.journal.fairness import AHEAD_BYTES, Fairness, Line, by_priority, due_keys, portions
 from notifier.journal.rows import CHANGING, Unreadable, changing, conversations, decode, dropped
 from notifier.journal.sqlite.changes import hold_unreadable
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.rows import NUMBER_BITS, write_rows
 
-# The earliest due time of every (priority, key) of a route: one index seek for each, however
+# The earliest due time of every (priority, key) of a queue: one index seek for each, however
 # many rows wait behind it.
 HEADS = """
     WITH RECURSIVE head (priority, key, due_at) AS (
@@ -40,6 +40,21 @@ HEADS = """
         )
     )
     SELECT priority, key, due_at FROM head
+"""
+# The queues in which deliveries wait: one index seek for each, however many wait in it.
+QUEUES = """
+    WITH RECURSIVE found (queue) AS (
+        SELECT (
+            SELECT min(route) FROM deliveries INDEXED BY deliveries_due WHERE due_at IS NOT NULL
+        )
+        UNION ALL
+        SELECT (
+            SELECT min(route) FROM deliveries INDEXED BY deliveries_due
+            WHERE due_at IS NOT NULL AND route > found.queue
+        )
+        FROM found WHERE found.queue IS NOT NULL
+    )
+    SELECT queue FROM found WHERE queue IS NOT NULL
 """
 DUE = """
     SELECT due.seq, due.status, due.record, CASE WHEN length(content) <= ? THEN content END
@@ -78,32 +93,32 @@ class Claims:
         self._fairness = Fairness()
 
     def take(
-        self, db: sqlite3.Connection, route: Route, limit: int, now: int, slowest: Priority
+        self, db: sqlite3.Connection, queue: str, limit: int, now: int, slowest: Priority
     ) -> list[Claim]:
-        keys = due_keys(db.execute(HEADS, (route.value,)).fetchall(), now, slowest)
+        keys = due_keys(db.execute(HEADS, (queue,)).fetchall(), now, slowest)
         claims: list[Claim] = []
-        for priority, share in self._fairness.shares(route, limit, list(keys)):
+        for priority, share in self._fairness.shares(queue, limit, list(keys)):
             if places := min(share, limit - len(claims)):
-                rows = self._due(db, (route, priority), keys[priority], places, now)
+                rows = self._due(db, (queue, priority), keys[priority], places, now)
                 claims += self._claimed(db, rows)
         claims.sort(key=by_priority)  # stable: within a priority the turns stay
         return claims
 
     def _due(
-        self, db: sqlite3.Connection, queue: Queue, keys: list[str], places: int, now: int
+        self, db: sqlite3.Connection, line: Line, keys: list[str], places: int, now: int
     ) -> list[Row]:
-        route, priority = queue
-        waiting = self._fairness.order(queue, keys)
+        queue, priority = line
+        waiting = self._fairness.order(line, keys)
         found: dict[str, list[Row]] = {key: [] for key in waiting}
         while places and waiting:
             for key, share in portions(waiting, places).items():
-                values = (AHEAD_BYTES, route.value, priority, key, now, share, len(found[key]))
+                values = (AHEAD_BYTES, queue, priority, key, now, share, len(found[key]))
                 rows = db.execute(DUE, values).fetchall()
                 found[key] += rows
                 places -= len(rows)
                 if len(rows) < share:
                     waiting.remove(key)
-        return self._fairness.in_turns(queue, found)
+        return self._fairness.in_turns(line, found)
 
     def _claimed(self, db: sqlite3.Connection, rows: list[Row]) -> list[Claim]:
         """Mark deliveries as `sending`. Those that cannot be read are held."""

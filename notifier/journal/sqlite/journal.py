@@ -32,7 +32,7 @@ from notifier.journal.rows import micros, moment
 from notifier.journal.searches import Turns
 from notifier.journal.sqlite import changes, contents, counts, opening, rows, searches
 from notifier.journal.sqlite.additions import Addition, answer_kept
-from notifier.journal.sqlite.claims import HEADS, Claims, Recording
+from notifier.journal.sqlite.claims import HEADS, QUEUES, Claims, Recording
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, failure
 from notifier.journal.sqlite.thread import JournalThread, serve_reads
@@ -149,7 +149,7 @@ class SqliteJournal:
         self._seq += len(entries)
         added = self._writes.ask(addition, vital=False)
         # The writer claims only after it has added what earlier calls asked for.
-        self.arrivals.tell([entry.delivery.route for entry in entries])
+        self.arrivals.tell([entry.delivery.queue for entry in entries])
         return await added
 
     async def answer(
@@ -158,10 +158,10 @@ class SqliteJournal:
         return await self._reads.ask(lambda db: answer_kept(db, (scope, key), fingerprint, now))
 
     async def claim(
-        self, route: Route, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
+        self, queue: str, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> list[Claim]:
         return await self._writes.ask(
-            lambda db: self._claims.take(db, route, limit, micros(now()), slowest)
+            lambda db: self._claims.take(db, queue, limit, micros(now()), slowest)
         )
 
     async def still_ours(self, delivery: Delivery) -> bool:  # noqa: ARG002  there is nobody else
@@ -174,7 +174,7 @@ class SqliteJournal:
             raise explained(error) from error
         ours = await self._writes.ask(recording)
         if ours and delivery.status.waiting:
-            self.arrivals.tell([delivery.route])
+            self.arrivals.tell([delivery.queue])
         return ours
 
     async def amend(self, id: str, change: Change) -> Delivery:
@@ -224,8 +224,8 @@ class SqliteJournal:
         portion = await self._writes.ask(self._changed(HELD, (micros(before), limit), change))
         return [delivery for _, delivery in portion]
 
-    async def next_due(self, route: Route, *, slowest: Priority = Priority.BULK) -> datetime | None:
-        heads = await self._reads.ask(lambda db: db.execute(HEADS, (route.value,)).fetchall())
+    async def next_due(self, queue: str, *, slowest: Priority = Priority.BULK) -> datetime | None:
+        heads = await self._reads.ask(lambda db: db.execute(HEADS, (queue,)).fetchall())
         return first_due(heads, slowest)
 
     async def get(self, id: str, *, conversations: bool = False) -> Delivery:
@@ -249,8 +249,12 @@ class SqliteJournal:
     async def count(self, which: Filter, *, most: int, by: str = "") -> int:
         return await self._search(by, lambda db: searches.count(db, which, most=most))
 
+    async def queues(self) -> list[str]:
+        return [each for (each,) in await self._reads.ask(lambda db: db.execute(QUEUES).fetchall())]
+
     async def backlog(self) -> Backlog:
-        oldest = [due_at for route in Route if (due_at := await self.next_due(route)) is not None]
+        queues = await self.queues()
+        oldest = [due_at for each in queues if (due_at := await self.next_due(each)) is not None]
         by_status = dict.fromkeys(Status, 0) | self._counts.counts
         held = await self._reads.ask(lambda db: db.execute(OLDEST_HELD).fetchone()[0])
         held_since = None if held is None else moment(held)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from notifier.attempts import Attempt, Stage
 from notifier.clock import utc_now
-from notifier.deliveries import Route
+from notifier.deliveries import Delivery
 from notifier.errors import MessageNotFound
 from notifier.service import Notifier
 from notifier.web.api import examples
@@ -71,13 +71,14 @@ class Details:
     async def explain(self, request: AnyRequest) -> Explanation:
         """What holds it up, when it goes on by itself, and what a person can do."""
         delivery = await self._service.message(read_id(request))
-        return explain(delivery, self._situation(delivery.route))
+        return explain(delivery, self._situation(delivery))
 
-    def _situation(self, route: Route) -> Situation:
+    def _situation(self, delivery: Delivery) -> Situation:
         health = self._service.health()
         return Situation(
             now=utc_now(),
-            relays=relays_for(self._service, route),
+            relays=relays_for(self._service, delivery),
+            chained=self._service.chains.conditional,
             paused=health.paused,
             draining=self._service.draining,
             trouble=health.trouble,

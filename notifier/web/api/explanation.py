@@ -23,6 +23,7 @@ class Situation(Struct, frozen=True, kw_only=True):
 
     now: datetime
     relays: Sequence[RelayResource] = ()  # that the message can go to
+    chained: bool = False  # relays have conditions, so each message has a chain of relays
     paused: bool = False
     draining: bool = False
     trouble: str = ""  # why the journal cannot be written
@@ -56,7 +57,7 @@ def explain(delivery: Delivery, situation: Situation) -> Explanation:
 def _explained(delivery: Delivery, situation: Situation) -> tuple[Sequence[str], Step]:
     match delivery.status:
         case Status.SCHEDULED | Status.QUEUED | Status.DEFERRED:
-            why = [_since(delivery, situation)]
+            why = [_since(delivery, situation), _chain(situation)]
             return why, _unless_expired(delivery, _next(delivery, situation))
         case Status.SENDING:
             return ["A worker is sending the message now."], Step("The outcome is known soon.")
@@ -102,6 +103,21 @@ def _meant(attempt: Attempt) -> str:
     named = (MEANINGS.get(failure.name) for failure in attempt.failures.values())
     meaning = next(filter(None, named), "")
     return f" The relay {meaning}." if meaning else ""
+
+
+def _chain(situation: Situation) -> str:
+    """Which relays take the message, and why."""
+    if not situation.chained or not situation.relays:
+        return ""
+    relays = ", then ".join(map(_conditioned, situation.relays))
+    return f"It goes to {relays}."
+
+
+def _conditioned(relay: RelayResource) -> str:
+    if not relay.conditions:
+        return f"{relay.name} (takes all)"
+    words = "; ".join(f"{name}: {', '.join(them)}" for name, them in relay.conditions.items())
+    return f"{relay.name} ({words})"
 
 
 def _next(delivery: Delivery, situation: Situation) -> Step:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from notifier.deliveries import Route
+from notifier.deliveries import Delivery, Route
 from notifier.relayspec import Pipelining, Tls
 from notifier.service import Notifier
 from notifier.smtp import RelayState, State
@@ -75,6 +75,13 @@ class RelayResource(Struct, frozen=True, kw_only=True):
     token: Annotated[
         TokenResource | None, Meta(description="`null`: it is not logged in to with one.")
     ] = None
+    conditions: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(
+            description="What a message must fulfil to go to the relay: one value of each of "
+            "`senders`, `recipients`, `keys` and `priorities` that is given."
+        ),
+    ] = {}
 
 
 def relays_of(service: Notifier) -> tuple[RelayResource, ...]:
@@ -85,12 +92,17 @@ def relays_of(service: Notifier) -> tuple[RelayResource, ...]:
     )
 
 
-def relays_for(service: Notifier, route: Route) -> Sequence[RelayResource]:
-    """The relays that take messages of this route; none where nothing can hold them up."""
-    if route is Route.SIMULATOR:
+def relays_for(service: Notifier, delivery: Delivery) -> Sequence[RelayResource]:
+    """The relays that can take the message; none where nothing can hold it up."""
+    if delivery.route is Route.SIMULATOR:
         return ()
-    texts = route is Route.PROVIDER
-    return [each for each in relays_of(service) if (each.kind == "provider") is texts]
+    texts = delivery.route is Route.PROVIDER
+    names = service.chains.relays_of(delivery)
+    return [
+        each
+        for each in relays_of(service)
+        if (each.kind == "provider") is texts and (names is None or each.name in names)
+    ]
 
 
 def _relay(state: RelayState) -> RelayResource:
@@ -113,6 +125,7 @@ def _relay(state: RelayState) -> RelayResource:
         pace=state.pace,
         held_until=state.held_until,
         throttled=state.throttled,
+        conditions=state.conditions,
         token=None
         if state.token is None
         else TokenResource(

@@ -47,8 +47,18 @@ function relayItem(relay, refresh) {
     relay.held_until || relay.pace ? h("p", { class: "muted small" }, pace(relay)) : null,
     relay.token ? h("p", { class: "muted small" }, token(relay.token)) : null,
     relay.pipelining_trouble ? h("p", { class: "muted small" }, pipelining(relay)) : null,
+    relay.conditions && Object.keys(relay.conditions).length
+      ? h("p", { class: "small" }, `takes only ${conditions(relay.conditions)}`)
+      : null,
     relay.trouble ? h("p", { class: "reply small" }, trouble(relay, relay.trouble)) : null,
   );
+}
+
+/** @type {(given: Record<string, string[]>) => string} */
+function conditions(given) {
+  return Object.entries(given)
+    .map(([name, values]) => `${name} ${values.join(", ")}`)
+    .join("; ");
 }
 
 /** @type {(relay: Relay, trouble: {name: string, text: string}) => string} */
