@@ -26,6 +26,8 @@ class Exchange:
             case "start_tls", "started":
                 self.stage = Stage.TLS
             case "send_request_headers", "started":
+                if info["request"].method == b"CONNECT":  # that is for a proxy alone
+                    return
                 self.sent = True
                 self._stream = None
 

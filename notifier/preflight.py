@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from notifier.compose import address
 from notifier.errors import ConfigurationError
@@ -117,6 +118,10 @@ def grants(settings: Settings) -> Mapping[str, Grant]:
     sections = None if path is None else _try(faults, lambda: read_sections(path), setting)
     if faults:
         raise ConfigurationError(*faults)
+    if sections is not None:
+        sections = {
+            name: replace(section, proxy=settings.proxy) for name, section in sections.items()
+        }
     return grants_of(settings.relays, sections)
 
 
@@ -125,10 +130,11 @@ def _provider(settings: Settings) -> "ProviderSpec | None":
         return None
     from notifier.sms.provider import read_provider
 
-    return read_provider(
+    spec = read_provider(
         settings.sms_provider,
         body=settings.sms_provider_body,
         headers=settings.sms_provider_headers,
         idempotency_header=settings.sms_provider_idempotency_header,
         success=settings.sms_provider_success,
     )
+    return replace(spec, proxy=settings.proxy)

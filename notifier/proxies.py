@@ -1,5 +1,6 @@
 """A proxy that leads out of the network, as a value: `http://user:password@host:port`, `socks5://`."""
 
+import ipaddress
 from urllib.parse import quote, unquote, urlsplit
 
 from msgspec import Struct
@@ -64,3 +65,13 @@ def write_proxy(proxy: Proxy) -> str:
     """The URL again, the password struck out."""
     user = quote(proxy.username, safe="") + (":***" if proxy.password else "")
     return proxy.place.replace("://", f"://{user}@", 1) if user else proxy.place
+
+
+def proxy_for(url: str, proxy: Proxy | None) -> Proxy | None:
+    """The proxy for this URL. None: it leads to this machine, or there is no proxy."""
+    host = urlsplit(url).hostname or ""
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost"
+    return None if here else proxy

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import ipaddress
+from urllib.parse import urlsplit
 
 
 class Proxy:
@@ -21,6 +22,7 @@ class Proxy:
         self.names = names or {}
         self.asked = []  # host:port, as it was asked for
         self.port = 0
+        self._forward = b""  # the head of a request that is no CONNECT
         self._running = set()
 
     async def __aenter__(self):
@@ -57,6 +59,7 @@ class Proxy:
         if self.together:
             yes += await there.readuntil(b"\r\n")
         writer.write(yes)
+        to_there.write(self._forward)
         passing = [
             asyncio.ensure_future(_pass_on(reader, to_there)),
             asyncio.ensure_future(_pass_on(there, writer)),
@@ -72,15 +75,19 @@ class Proxy:
     async def _connect(self, reader, writer, first):
         head = (first + await reader.readuntil(b"\r\n\r\n")).decode()
         method, place, _ = head.split("\r\n")[0].split(" ")
-        assert method == "CONNECT"
         if self.login is not None:
             wanted = base64.b64encode(":".join(self.login).encode()).decode()
             if f"Proxy-Authorization: Basic {wanted}" not in head:
                 writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
                 return None
         if self.refuses is not None:
+            self.asked.append(place)
             writer.write(f"HTTP/1.1 {self.refuses} Forbidden by policy\r\n\r\n".encode())
             return None
+        if method != "CONNECT":  # RFC 9112, section 3.2.2
+            url = urlsplit(place)
+            self._forward = head.replace(place, url.path or "/", 1).encode()
+            return (url.hostname, url.port or 80), b""
         host, _, port = place.rpartition(":")
         return (
             host.strip("[]"),

@@ -4,7 +4,7 @@ import os
 from datetime import datetime
 from typing import Protocol
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import ProxyHandler, Request, build_opener
 
 import msgspec
 from msgspec import Struct
@@ -12,6 +12,7 @@ from msgspec import Struct
 from notifier.clock import Clock
 from notifier.compose import compose
 from notifier.messages import Email
+from notifier.proxies import Proxy, proxy_for
 from notifier.settings import Settings
 from notifier.smtp import Relays
 from notifier.threads import in_daemon_thread
@@ -43,7 +44,7 @@ def channels_of(settings: Settings, relays: Relays, *, clock: Clock) -> list[Cha
     """The configured channels."""
     channels: list[Channel] = []
     if settings.alert_url:
-        channels.append(ByPost(settings.alert_url))
+        channels.append(ByPost(settings.alert_url, settings.proxy))
     if settings.alert_to:
         sender = settings.default_from or settings.alert_to
         channels.append(ByMail(settings.alert_to, sender, relays, clock))
@@ -55,14 +56,15 @@ class ByPost:
 
     name = "url"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, proxy: Proxy | None) -> None:
         self._url = url
+        self._proxy = proxy_for(url, proxy)
 
     async def tell(self, alert: Alert) -> None:
         request = Request(  # noqa: S310 - http, the settings have seen to it
             self._url, msgspec.json.encode(alert), {"Content-Type": "application/json"}
         )
-        await in_daemon_thread("alert", lambda: _request(request))
+        await in_daemon_thread("alert", lambda: _request(request, self._proxy))
 
 
 class ByMail:
@@ -89,10 +91,14 @@ class ByMail:
             raise ConnectionError(attempt.reply)
 
 
-def _request(request: Request) -> None:
-    """POST the body. Raises OSError if the server does not accept it."""
+def _request(request: Request, proxy: Proxy | None) -> None:
+    """
+    POST the body. Raises OSError if the server does not accept it. Not by the client of
+    `http_client`, whose look-ups of names hold up the end of the process while DNS is down.
+    """
+    ways = () if proxy is None else (ProxyHandler({"http": proxy.url, "https": proxy.url}),)
     try:
-        urlopen(request, timeout=10.0).close()  # noqa: S310 - http, the settings have seen to it
+        build_opener(*ways).open(request, timeout=10.0).close()
     except HTTPError as error:
         with error:  # it holds the connection
             raise ConnectionError(f"{error.code} {error.reason}") from None

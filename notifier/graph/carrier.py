@@ -15,6 +15,7 @@ from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
 from notifier.exchange import Exchange
 from notifier.graph.answers import Answer, judge
 from notifier.graph.recipients import addressed
+from notifier.http_client import http_client
 from notifier.relayspec import RelaySpec
 from notifier.tokens import NoToken, Token, Tokens
 
@@ -48,7 +49,7 @@ class Graph:
         self._tokens = tokens
         self._answer_seconds = answer_seconds
         self._under_way: dict[asyncio.Timeout, Exchange] = {}
-        self._client = client(spec.connections, answer_seconds=answer_seconds, trust=trust)
+        self._client = client(spec, answer_seconds=answer_seconds, trust=trust)
 
     @property
     def busy(self) -> int:
@@ -132,15 +133,16 @@ def url_of(spec: RelaySpec) -> str:
 
 
 def client(
-    connections: int, *, answer_seconds: float, trust: ssl.SSLContext | None = None
+    spec: RelaySpec, *, answer_seconds: float, trust: ssl.SSLContext | None = None
 ) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(
-        headers={"User-Agent": "notifier", "Accept": "application/json"},
-        timeout=httpx2.Timeout(answer_seconds, connect=CONNECT_SECONDS),
-        limits=httpx2.Limits(max_connections=connections, keepalive_expiry=KEEPALIVE_SECONDS),
-        follow_redirects=False,  # a redirected POST would become a GET, or go who knows where
-        trust_env=False,  # neither proxies nor .netrc from an environment that is not ours
-        verify=trust or True,
+    return http_client(
+        url_of(spec),
+        proxy=spec.proxy,
+        seconds=answer_seconds,
+        connect_seconds=CONNECT_SECONDS,
+        headers={},
+        limits=httpx2.Limits(max_connections=spec.connections, keepalive_expiry=KEEPALIVE_SECONDS),
+        trust=trust,
     )
 
 

@@ -24,7 +24,7 @@ async def probe(spec: RelaySpec, tokens: Tokens) -> AsyncIterator[Finding]:
         return
     until = f"{token.good_until:%Y-%m-%d %H:%M:%S} UTC"
     yield Finding("token", True, f"from {token.source}, good until {until}")
-    async with client(1, answer_seconds=ANSWER_SECONDS) as asking:
+    async with client(spec, answer_seconds=ANSWER_SECONDS) as asking:
         try:
             answer = await post(asking, url_of(spec), token, NO_MESSAGE, Exchange())
         except (httpx2.HTTPError, OSError) as error:

@@ -8,10 +8,12 @@ from urllib.parse import quote
 import httpx2
 from msgspec import Struct
 
+from notifier.http_client import http_client
 from notifier.oauth import programs
 from notifier.oauth.answers import LARGEST_ANSWER, Fetched, of_an_endpoint
 from notifier.oauth.grants import Grant
 from notifier.oauth.sections import Kind, Section
+from notifier.proxies import Proxy
 from notifier.tokens import DENIED, UNAVAILABLE, NoToken
 
 SECONDS = 30.0  # for one token
@@ -40,7 +42,7 @@ async def fetch(grant: Grant, *, seconds: float = SECONDS) -> Fetched:
     asked = await asyncio.to_thread(_asked, section)  # it reads a file, and may sign
     try:
         async with asyncio.timeout(seconds):
-            status, body = await _post(section.token_url, asked)
+            status, body = await _post(section.token_url, asked, section.proxy)
     except TimeoutError:
         reason = f"{section.token_url} did not answer within {seconds:g} s"
         raise NoToken(UNAVAILABLE, reason) from None
@@ -50,14 +52,15 @@ async def fetch(grant: Grant, *, seconds: float = SECONDS) -> Fetched:
     return of_an_endpoint(status, body, section.token_url, asked.secret)
 
 
-async def _post(url: str, asked: _Asked) -> tuple[int, bytes]:
+async def _post(url: str, asked: _Asked, proxy: Proxy | None) -> tuple[int, bytes]:
     """POST with a client and a connection of its own, because it happens once an hour."""
     async with (
-        httpx2.AsyncClient(
-            headers={"User-Agent": "notifier", "Accept": "application/json", **asked.headers},
-            timeout=httpx2.Timeout(SECONDS, connect=CONNECT_SECONDS),
-            follow_redirects=False,  # the secret is for this URL alone
-            trust_env=False,  # neither proxies nor .netrc from an environment that is not ours
+        http_client(  # the secret is for this URL alone
+            url,
+            proxy=proxy,
+            seconds=SECONDS,
+            connect_seconds=CONNECT_SECONDS,
+            headers=asked.headers,
         ) as client,
         client.stream("POST", url, data=asked.form) as response,
     ):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from notifier.errors import ConfigurationError
+from notifier.proxies import Proxy
 from notifier.relayspec import is_loopback
 
 MICROSOFT_URL = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
@@ -49,6 +50,7 @@ class Section(Struct, frozen=True, kw_only=True):
     subject: str = ""  # for whom a service account acts; empty: the user of the relay
     secret_file: str = ""  # the secret, the certificate with its key, or the key file
     command: tuple[str, ...] = ()
+    proxy: Proxy | None = None  # to reach the endpoint by
 
     @property
     def source(self) -> str:

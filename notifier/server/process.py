@@ -25,7 +25,7 @@ from notifier.server import descriptors
 from notifier.server.protocol import Client, ConnectionLimit, check_some
 from notifier.server.sockets import CannotListen, bound, url_of
 from notifier.service import Notifier
-from notifier.settings import Settings
+from notifier.settings import Settings, check_access
 from notifier.smtp.remedies import LOGIN_IN_CLEAR
 from notifier.web.app import create_app
 
@@ -98,7 +98,7 @@ def prepared(settings: Settings) -> Notifier:
     except ConfigurationError as error:
         faults += error.faults
     try:
-        settings.check_access(keys_exist=keys_exist)
+        check_access(settings, keys_exist=keys_exist)
     except ConfigurationError as error:
         faults += error.faults
     if faults or service is None:

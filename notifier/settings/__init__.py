@@ -3,7 +3,7 @@ All settings, read once from a file and the environment. All faults are reported
 
 `sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
 relays, whose parameters are the table of `relay_parameters`. `contradictions` finds settings that
-do not fit each other.
+do not fit each other, and `access` says whether everybody may call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +14,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from notifier.errors import ConfigurationError
-from notifier.relayspec import RelaySpec, is_loopback
+from notifier.proxies import Proxy
+from notifier.relayspec import RelaySpec
 from notifier.retries import RetryPolicy
+from notifier.settings.access import check_access
 from notifier.settings.contradictions import contradictions
 from notifier.settings.parsers import (
     ADDRESS,
@@ -23,6 +25,7 @@ from notifier.settings.parsers import (
     EHLO_NAME,
     HOST,
     HOSTS,
+    HTTP_PROXY,
     JOURNAL,
     LINE,
     PASSWORD,
@@ -41,7 +44,7 @@ from notifier.settings.parsers import (
 from notifier.settings.relays import CAPTURE, RELAYS, read_tables
 from notifier.settings.sources import Sources, variable
 
-__all__ = ["CAPTURE", "FIELDS", "Settings", "variable"]
+__all__ = ["CAPTURE", "FIELDS", "Settings", "check_access", "variable"]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -73,6 +76,15 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             description="TOML file of the OAuth 2 sections that the `oauth=` of relays names; see "
             "[logins with OAuth 2](oauth.md). Default: none."
+        ),
+    ] = None
+    proxy: Annotated[
+        Proxy | None,
+        HTTP_PROXY,
+        Meta(
+            description="HTTP proxy for whatever goes out by HTTP, `http://user:password@host:port`"
+            ": tokens, Microsoft Graph, the SMS provider, `NOTIFIER_ALERT_URL`. What leads to this "
+            "machine does not go through it. Relays have `proxy=` in their URL. Default: none."
         ),
     ] = None
     ehlo_name: Annotated[
@@ -325,22 +337,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def keys_file(self) -> Path:
         return Path(self.api_keys or f"{self.data_dir}/keys.toml")
-
-    def check_access(self, *, keys_exist: bool) -> None:
-        """Refuse to serve everybody unless the settings say so. Raises ConfigurationError."""
-        if keys_exist or self.anonymous == "anywhere":
-            return
-        remedy = f"make a key with `notifier keys add` ({variable('api_keys')}: {self.keys_file})"
-        if self.anonymous == "never":
-            raise ConfigurationError(
-                f"{variable('anonymous')} is never, and there is no key, so nobody could call; "
-                f"{remedy}"
-            )
-        if not is_loopback(self.host):
-            raise ConfigurationError(
-                f"{variable('host')}={self.host} is not a loopback address, and there is no key; "
-                f"{remedy}, or set {variable('anonymous')}=anywhere"
-            )
 
     def describe(self) -> list[tuple[str, str]]:
         """Every variable and its value in force, without secrets."""

@@ -24,6 +24,11 @@ def contradictions(values: dict[str, Any]) -> list[str]:
     values["relays"] = tuple(
         replace(relay, password=password) if relay in bare else relay for relay in relays
     )
+    if (proxy := values.get("proxy")) is not None:
+        values["relays"] = tuple(
+            replace(relay, proxy=proxy) if relay.graph and relay.proxy is None else relay
+            for relay in values["relays"]
+        )
     if (name := values.get("ehlo_name")) is not None:
         values["relays"] = tuple(
             relay if relay == CAPTURE or relay.ehlo_name else replace(relay, ehlo_name=name)

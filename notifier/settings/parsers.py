@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from notifier.characters import CONTROL
+from notifier.proxies import Proxy, read_proxy, write_proxy
 from notifier.relayspec import is_ehlo_name
 from notifier.verp import read_return_path
 
@@ -174,6 +175,16 @@ def _read_public_path(text: str) -> str:
     return path
 
 
+def _read_http_proxy(text: str) -> Proxy:
+    if not text.startswith("http://"):
+        raise ValueError("write http://user:password@host:port; other kinds do not carry HTTP here")
+    return read_proxy(text)
+
+
+def _write_http_proxy(proxy: Proxy | None) -> str:
+    return "" if proxy is None else write_proxy(proxy)
+
+
 def _read_web_address(text: str) -> str:
     if re.fullmatch(r"https?://[^/\s]+\S*", _read_line(text)):
         return text
@@ -222,4 +233,5 @@ REGION = Parser(_read_region, _write_optional)
 SECRET = Parser(_read_line, _struck_out, secret=True)
 RETURN_PATH = Parser(read_return_path, _write_optional)
 WEB_ADDRESS = Parser(_read_web_address, _struck_out, secret=True)
+HTTP_PROXY = Parser(_read_http_proxy, _write_http_proxy, secret=True)
 PASSWORD = Parser(_read_line, _struck_out, secret=True)

@@ -15,7 +15,7 @@ from notifier.errors import ConfigurationError, Forbidden, MessageNotFound, Unau
 from notifier.journal import Filter
 from notifier.keys import Key, KeyScope
 from notifier.service import Notifier
-from notifier.settings import Settings
+from notifier.settings import Settings, check_access
 from notifier.web.bodies import AnyRequest
 from notifier.web.origins import KEYLESS, SAFE, address_of, is_secure, refuse_foreign
 from notifier.web.parameters import read_id
@@ -267,7 +267,7 @@ class Authentication:
 def _anonymous(settings: Settings) -> bool:
     """Whether a server with these settings may start without a key."""
     try:
-        settings.check_access(keys_exist=False)
+        check_access(settings, keys_exist=False)
     except ConfigurationError:
         return False
     return True

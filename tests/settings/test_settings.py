@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import notifier
 from notifier.errors import ConfigurationError
 from notifier.relayspec import RelaySpec, Tls
-from notifier.settings import CAPTURE, FIELDS, Settings
+from notifier.settings import CAPTURE, FIELDS, Settings, check_access
 from notifier.settings.parsers import read_duration, write_duration
 from notifier.settings.relay_parameters import PARAMETERS
 from tests.paths import ROOT
@@ -44,7 +44,7 @@ def test_nothing_has_to_be_set():
     assert (settings.host, settings.port, settings.relays) == ("127.0.0.1", 8014, ())
     assert settings.retry_schedule == (30, 60, 120, 300, 600, 1200, 2400, 3600)
     assert (settings.expire_after, settings.grace, settings.queue_size) == (172_800, 20, 32)
-    settings.check_access(keys_exist=False)
+    check_access(settings, keys_exist=False)
 
 
 def test_other_variables_are_nobodys_business():
@@ -362,12 +362,12 @@ def test_whatever_may_be_secret_is_struck_out():
 def test_strangers_are_served_only_where_that_was_said(given, served):
     """Without a key: on loopback, or anywhere if told so. With one: everywhere."""
     settings = read(**given)
-    settings.check_access(keys_exist=True)
+    check_access(settings, keys_exist=True)
     if served:
-        settings.check_access(keys_exist=False)
+        check_access(settings, keys_exist=False)
     else:
         with pytest.raises(ConfigurationError) as refused:
-            settings.check_access(keys_exist=False)
+            check_access(settings, keys_exist=False)
         assert "NOTIFIER_ANONYMOUS" in str(refused.value)
         assert "NOTIFIER_API_KEYS" in str(refused.value)
 

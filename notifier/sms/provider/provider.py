@@ -16,6 +16,7 @@ from msgspec import Struct
 from notifier.attempts import Attempt, Envelope, Stage
 from notifier.breaker import Breaker, Rests, Setback, State
 from notifier.errors import Rejected
+from notifier.http_client import http_client
 from notifier.sms.provider.policy import Answer, Meaning, Verdict, judge, silence
 from notifier.sms.provider.request import Asked, Text
 from notifier.sms.provider.spec import ProviderSpec
@@ -76,18 +77,14 @@ class Provider:
         self._places = asyncio.Semaphore(CONNECTIONS)
         self._under_way: dict[asyncio.Timeout, Asked] = {}
         self._stir = asyncio.Event()
-        self._client = httpx2.AsyncClient(
-            headers={
-                "User-Agent": "notifier",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                **spec.headers,
-            },
-            timeout=httpx2.Timeout(answer_seconds, connect=CONNECT_SECONDS),
+        self._client = http_client(
+            spec.url,
+            proxy=spec.proxy,
+            seconds=answer_seconds,
+            connect_seconds=CONNECT_SECONDS,
+            headers={"Accept-Encoding": "identity", **spec.headers},
             limits=httpx2.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS),
-            follow_redirects=False,  # a redirected POST would become a GET, or go who knows where
-            trust_env=False,  # neither proxies nor .netrc from an environment that is not ours
-            verify=trust or True,
+            trust=trust,
         )
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError
+from notifier.proxies import Proxy
 from notifier.sms.provider.acceptance import Expected
 from notifier.sms.provider.policy import TWILIO, Codes
 from notifier.sms.provider.request import DEFAULT_BODY, Text, literals, template
@@ -49,6 +50,7 @@ class ProviderSpec(Struct, frozen=True, kw_only=True):
     idempotency_header: str | None = None
     expected: Expected | None = None  # what success looks like; None: a 2xx that is no refusal
     secrets: tuple[str, ...] = ()
+    proxy: Proxy | None = None  # to reach it by
 
     def __repr__(self) -> str:
         """The spec without what must not reach a log by accident."""

@@ -1,0 +1,26 @@
+"""Who may call while there is no API key."""
+
+from typing import TYPE_CHECKING
+
+from notifier.errors import ConfigurationError
+from notifier.relayspec import is_loopback
+from notifier.settings.sources import variable
+
+if TYPE_CHECKING:  # which knows this module
+    from notifier.settings import Settings
+
+
+def check_access(settings: "Settings", *, keys_exist: bool) -> None:
+    """Refuse to serve everybody unless the settings say so. Raises ConfigurationError."""
+    if keys_exist or settings.anonymous == "anywhere":
+        return
+    remedy = f"make a key with `notifier keys add` ({variable('api_keys')}: {settings.keys_file})"
+    if settings.anonymous == "never":
+        raise ConfigurationError(
+            f"{variable('anonymous')} is never, and there is no key, so nobody could call; {remedy}"
+        )
+    if not is_loopback(settings.host):
+        raise ConfigurationError(
+            f"{variable('host')}={settings.host} is not a loopback address, and there is no key; "
+            f"{remedy}, or set {variable('anonymous')}=anywhere"
+        )
