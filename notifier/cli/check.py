@@ -1,7 +1,7 @@
 """`notifier check`: whether each relay can be used as the settings say."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import click
 from msgspec import Struct
@@ -12,6 +12,7 @@ from notifier.cli.display import json_text
 from notifier.compose import address
 from notifier.errors import ConfigurationError, NotifierError
 from notifier.findings import Finding
+from notifier.keys import Keys
 from notifier.oauth import Grant
 from notifier.oauth.refreshing import FetchedAnew
 from notifier.preflight import grants
@@ -72,9 +73,25 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
             say(_line(finding))
             if not finding.ok:
                 failed.append(spec.name)
+    for warning in _unfulfilled(settings):
+        say(f"{click.style('warning', fg='yellow')}: {warning}")
     if settings.relays and settings.default_from is None:
         say("No sender was tried, because NOTIFIER_DEFAULT_FROM is not set.")
     return failed
+
+
+def _unfulfilled(settings: Settings) -> Iterator[str]:
+    """What the conditions of the relays leave out."""
+    named = [(spec.name, key) for spec in settings.relays for key in spec.keys]
+    known = {key.name for key in Keys.read(settings.keys_file).all()} if named else set()
+    for relay, key in named:
+        if key not in known:
+            yield f"{relay}: keys={key} names no API key in {settings.keys_file}"
+    if settings.relays and all(spec.conditional for spec in settings.relays):
+        yield (
+            "every relay has conditions: a message that meets none of them is refused with 422. "
+            "Add a relay without conditions to take it."
+        )
 
 
 async def _findings(

@@ -298,6 +298,20 @@ async def test_check_goes_through_a_good_relay(authority, authority_file):
     assert "hush" not in done.stdout + done.stderr
 
 
+async def test_check_warns_of_what_the_conditions_leave_out():
+    """An unknown key's name, and messages that no relay takes; without conditions neither."""
+    async with Relay() as relay:
+        url = f"smtp://127.0.0.1:{relay.port}"
+        partly = await run_async("check", relays=f"{url}?keys=shop")
+        whole = await run_async("check", relays=f"{url}?keys=shop&name=a,{url}")
+        plain = await run_async("check", relays=url)
+    assert "keys=shop names no API key" in partly.stdout
+    assert "a message that meets none of them is refused with 422" in partly.stdout
+    assert "keys=shop names no API key" in whole.stdout
+    assert "422" not in whole.stdout
+    assert "warning" not in plain.stdout
+
+
 @pytest.mark.parametrize(
     ("replies", "url", "told", "remedy"),
     [

@@ -296,6 +296,20 @@ class TestClaim:
         assert ids(await journal.claim(RELAY, 1, now=lambda: due_at)) == ["d1"]
         assert await journal.next_due(RELAY) is None
 
+    async def test_chains_are_apart(self, journal):
+        """A claim finds one chain alone; a record can move a delivery to another chain."""
+        assert await journal.queues() == []
+        await journal.add([entry("d1"), entry("d2", chain="a"), entry("d3", chain="a,b")])
+        assert sorted(await journal.queues()) == ["relay", "relay:a", "relay:a,b"]
+        assert ids(await journal.claim("relay", 5, now=noon)) == ["d1"]
+        assert await journal.next_due("relay") is None
+        [claim] = await journal.claim("relay:a", 5, now=noon)
+        assert (claim.delivery.id, claim.delivery.queue) == ("d2", "relay:a")
+        await journal.record(replace(claim.delivery.released(), chain="a,b"))
+        assert await journal.queues() == ["relay:a,b"]
+        assert (await journal.backlog()).oldest_due_at == await journal.next_due("relay:a,b")
+        assert ids(await journal.claim("relay:a,b", 5, now=noon)) == ["d2", "d3"]
+
     async def test_routes_are_apart(self, journal):
         """A claim gets what goes its own way, and next_due speaks of that alone."""
         await journal.add([entry(route=Route.SIMULATOR)])
