@@ -31,7 +31,8 @@ def test_no_text_is_a_riddle():
     texts = [(path, _strings(path)) for path in PACKAGE.rglob("*.py")]
     static = PACKAGE / "web" / "ui"
     pages = [*static.glob("pages/*.html"), *static.glob("static/js/*.js")]
-    prose = [ROOT / "README.md", *(PACKAGE / "guide").glob("*.md"), *pages]
+    alerts = PACKAGE / "metrics" / "alerts.yaml"
+    prose = [ROOT / "README.md", alerts, *(PACKAGE / "guide").glob("*.md"), *pages]
     texts += [(path, _lines(path)) for path in prose]
     offenders = [
         f"{path.relative_to(ROOT)}:{line}: {text[max(0, found.start() - 30) : found.end() + 30]}"
