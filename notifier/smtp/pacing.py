@@ -30,11 +30,6 @@ class Rate:
         self._at = clock()
 
     @property
-    def limits(self) -> bool:
-        """Whether there is one."""
-        return self._rate is not None
-
-    @property
     def available(self) -> float:
         """Messages that may go now."""
         if self._rate is None:

@@ -130,7 +130,7 @@ class Relay:
     @property
     def paced(self) -> bool:
         """Whether a rate, and not the number of its places, says how many it gets."""
-        return self._pace.limits or self._rate.limits
+        return self._pace.limits or self._rate.available < self._breaker.capacity
 
     def room(self) -> int:
         """How many further sends may start now; or 1 where one may wait behind another's dot."""
