@@ -79,7 +79,7 @@ class Relay:
         self._tokens = tokens
         if tokens is not None:
             tokens.listen(self._token_came)
-        # Whoever speaks no SMTP has no return path.
+        # What speaks no SMTP has no return path.
         self._verp = None if carrier else verp
         self._breaker = Breaker(full=spec.connections, rests=rests, clock=clock, random=random)
         self._clock = clock
