@@ -213,7 +213,7 @@ async def test_parts_go_one_after_another_to_the_one_address():
     delivery, attempt = await _try(_delivery(3), carrying, CONTENT)
     assert delivery.status is Status.SENT
     assert carrying.taken == [
-        (Envelope(SENDER, ("2025550123@vtext.com",)), content)
+        (Envelope(SENDER, ("2025550123@vtext.com",), id="d1"), content)
         for content in (b"one", b"two", b"three")
     ]
     assert attempt.conversation == ("S: one", "S: two", "S: three")
@@ -289,7 +289,7 @@ async def test_a_single_mail_passes_through():
     carrying = Carrying()
     delivery, _ = await _try(_delivery(1), carrying, b"only")
     assert delivery.status is Status.SENT
-    assert carrying.taken == [(Envelope(SENDER, ("2025550123@vtext.com",)), b"only")]
+    assert carrying.taken == [(Envelope(SENDER, ("2025550123@vtext.com",), id="d1"), b"only")]
 
 
 async def test_no_part_is_begun_after_the_abort():
