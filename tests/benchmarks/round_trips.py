@@ -1,9 +1,9 @@
 """
 How much leaves towards a relay that is far away.
 
-A message costs two round trips where the relay takes pipelined commands: one for MAIL, RCPT and
-DATA, one for the content. So `connections / (2 x round trip)` messages leave a second, until the
-processor is what limits.
+A message costs one round trip where the relay takes pipelined commands: its content leaves in one
+write with MAIL, RCPT and DATA of the next message. So `connections / round trip` messages leave a
+second, until the processor is what limits.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ MOST = 10_000  # messages a run
 
 
 def round_trips(connections=CONNECTIONS):
-    print("| workers = connections | computed/s | delivered/s | of it | µs CPU/message |")
+    print("| connections | computed/s | delivered/s | of it | µs CPU/message |")
     print("|---|---|---|---|---|")
     for each in connections:
         computed = each / (TRIPS * ROUND_TRIP)
