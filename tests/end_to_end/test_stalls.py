@@ -12,7 +12,7 @@ from tests.heavy_requests import (
 )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_no_request_holds_the_loop_or_fills_the_memory(tmp_path):
     """
     The loop is held for 0.25 s at most, by its own work or by a thread that does not let go, and
