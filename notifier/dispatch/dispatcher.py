@@ -121,10 +121,12 @@ class Dispatcher:
         if self._chained is None or ":" not in queue or self._stopping:
             return
         share = self._shares.add(queue, self._chained.transport(queue))
-        self.doing.append(None)
+        before = len(self.doing)
+        self.doing += [None] * (self._shares.workers - before)
         if self._started:
             self._start_filler(share)
-            self._start_worker(len(self.doing) - 1)
+            for number in range(before, len(self.doing)):
+                self._start_worker(number)
 
     async def _find_queues(self) -> None:
         """Find the queues in which deliveries wait that another process has accepted."""

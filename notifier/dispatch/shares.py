@@ -21,9 +21,13 @@ Waiting: TypeAlias = list[tuple[int, int, Claim]]
 class Share:
     """What is claimed of one queue: waiting in its window of so many places, and under way."""
 
-    def __init__(self, queue: str, transport: Transport, *, window: int) -> None:
+    def __init__(
+        self, queue: str, transport: Transport, *, window: int, workers: int | None = None
+    ) -> None:
+        """`workers`: that it alone has; None: it takes part in those that all share."""
         self.queue = queue
         self.transport = transport
+        self.workers = workers
         self.busy = 0
         self.large_busy = 0
         self.bulk = 0  # claimed of the slowest priority
@@ -92,16 +96,17 @@ class Shares:
     The workers are for whichever share has work. Each share but one also has one worker that the
     others cannot take, so that if one queue hangs with all its workers, each other queue still has
     one. The places of large messages are shared in the same way. The slowest priority never gets
-    the last common worker.
+    the last common worker. The shares of chains have no part in this: each has as many workers of
+    its own, so that one that hangs takes none from the others.
     """
 
     def __init__(self, transports: Mapping[str, Transport], *, workers: int, window: int) -> None:
         self._window = window
-        self._shares: dict[str, Share] = {}
-        self._own = -1
-        for queue, transport in transports.items():
-            self.add(queue, transport)
         self._shared = workers
+        self._shares = {
+            queue: Share(queue, transport, window=window) for queue, transport in transports.items()
+        }
+        self._own = len(self._shares) - 1
         self._claimed = 0
         self._idle: deque[asyncio.Future[None]] = deque()  # workers
 
@@ -109,9 +114,9 @@ class Shares:
         return iter(self._shares.values())
 
     def add(self, queue: str, transport: Transport) -> Share:
-        """A share for one queue more, with a worker of its own."""
-        share = self._shares[queue] = Share(queue, transport, window=self._window)
-        self._own += 1
+        """A share for the queue of a chain. It needs `workers` more workers."""
+        share = Share(queue, transport, window=self._window, workers=self._shared)
+        self._shares[queue] = share
         return share
 
     def of(self, queue: str) -> Share | None:
@@ -121,7 +126,7 @@ class Shares:
     @property
     def workers(self) -> int:
         """How many workers can be in use."""
-        return self._shared + self._own
+        return self._shared + self._own + sum(share.workers or 0 for share in self)
 
     def bulk_left(self, share: Share) -> int:
         """How many more of the slowest priority a share may claim."""
@@ -166,16 +171,19 @@ class Shares:
     def _ready(self) -> tuple[Share, Waiting] | None:
         """The share whose claim is next, and the queue of it. None: none may be sent."""
         found: tuple[Share, Waiting] | None = None
-        busy = large_busy = -self._own  # of what all share
+        busy, large_busy = -self._own, 1 - len(self._shares)  # of what all share
         for share in self._shares.values():
-            busy += share.busy or 1
+            if share.workers is None:
+                busy += share.busy or 1
             large_busy += share.large_busy or 1
         for share in self._shares.values():
-            if share.busy and busy >= self._shared:
+            # Of the workers that it may take, how many are taken.
+            taken = busy if share.workers is None else share.busy
+            if share.busy and taken >= self._shared:
                 continue
             window = share.next(
                 large=not share.large_busy or large_busy < LARGE_AT_ONCE,
-                bulk=not share.busy or busy < self._shared - 1,
+                bulk=not share.busy or taken < self._shared - 1,
             )
             if window is not None and (found is None or window[0] < found[1][0]):
                 found = share, window

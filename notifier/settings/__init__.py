@@ -132,7 +132,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Messages that are sent or recorded at the same time. Three times "
             "the connections of a relay keep it busy: one message under way, the next behind its "
             "dot, and one whose outcome is written. Each further way out (relays, gateways, SMS "
-            "provider, simulator) gets one worker more, so that none waits for another."
+            "provider, simulator) gets one worker more, and each chain of relays as many again, so "
+            "that none waits for another."
         ),
     ] = 48
     queue_size: Annotated[
