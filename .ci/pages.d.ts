@@ -79,6 +79,7 @@ interface Relay {
   failed: number;
   pipelining: string | null;
   pipelining_trouble: string;
+  conditions: Record<string, string[]>;
   pace: number | null;
   held_until: string | null;
   throttled: number;
