@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -152,12 +152,12 @@ class Relay:
         # Room may have opened since the caller looked: do not wait for it then.
         return 0.0 if self.room() > 0 else None
 
-    async def send(self, envelope: Envelope, content: bytes) -> Outcome:
+    def send(self, envelope: Envelope, content: bytes) -> Coroutine[None, None, Outcome]:
         """Offer a message, from its return path where it has one."""
         path = self.spec.return_path or envelope.return_path
         if not path or self._verp is None:
-            return await self._send(envelope, content)
-        return await send_from(path, self._verp, envelope, content, self._send)
+            return self._send(envelope, content)
+        return send_from(path, self._verp, envelope, content, self._send)
 
     async def _send(self, envelope: Envelope, content: bytes) -> Outcome:
         """Offer it once a place with the relay is free."""
