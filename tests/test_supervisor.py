@@ -33,8 +33,7 @@ ALONE = {
     ("capture/mailbox.py", "ThreadPoolExecutor"): "files",
     ("journal/sqlite/thread.py", "Thread"): "its end is the journal's, and ends the process",
     ("logs/writer.py", "Thread"): "without it lines are dropped, and counted",
-    ("smtp/resolver.py", "Thread"): "one lookup, whose failure is its answer",
-    ("alerts/channels.py", "Thread"): "one request, whose failure is its answer",
+    ("threads.py", "Thread"): "one call, whose failure is its answer",
     ("tracing/spans.py", "Thread"): "the end of the exporter, which is waited for",
     ("cli/progress.py", "Thread"): "shows how far a command has come, and ends with it",
 }

@@ -18,8 +18,9 @@ from notifier.chains import CHAINED, SEVERAL, Chains, chain_of
 from notifier.deliveries import Delivery, Status
 from notifier.dispatch.transports import Transport
 
-# Between two looks whether a chain has room for a delivery with recipients of several chains.
-BUSY = timedelta(seconds=5)
+# Between two looks whether a chain has room for a delivery with recipients of several chains: the
+# longer it has waited, the longer it waits again, so that an outage does not rewrite a backlog.
+BUSY, LONGEST_BUSY = timedelta(seconds=5), timedelta(minutes=1)
 
 
 class Chained:
@@ -30,9 +31,21 @@ class Chained:
 
     def __init__(self, chains: Chains, transport: Callable[[str], Transport]) -> None:
         """`transport`: gives that of a queue."""
-        self.transport = transport
+        self._open = transport
+        self._transports: dict[str, Transport] = {}
         self._chains = chains
         self._conditional = chains.conditional
+
+    def transport(self, queue: str) -> Transport:
+        """That of a queue, which is made once: each relay calls it for as long as it lives."""
+        if (found := self._transports.get(queue)) is None:
+            found = self._transports[queue] = self._open(queue)
+        return found
+
+    def abort_all(self) -> None:
+        """Abort every send under way, also by a chain whose queue nobody has claimed from."""
+        for transport in self._transports.values():
+            transport.abort_all()
 
     def parts(self, delivery: Delivery) -> Mapping[str | None, Envelope] | None:
         """
@@ -55,7 +68,8 @@ class Chained:
         for name, envelope in parts.items():
             if name is not None:
                 transport = self.transport(replace(delivery, chain=name).queue)
-                if transport.room() > 0:
+                # Its own queue has claimed it, so it waits there for its turn like any other.
+                if name == delivery.chain or transport.room() > 0:
                     offers.append(transport.send(envelope, content))
         attempts = await asyncio.gather(*offers)
         return [attempt for attempt in attempts if not attempt.unoffered]
@@ -72,5 +86,6 @@ class Chained:
             return delivery.held(self._chains.refusal(delivery.sender, parts[None]))
         name = chain_of(parts)
         if name == SEVERAL == delivery.chain and delivery.due_at <= now:
-            return replace(delivery, status=Status.DEFERRED, due_at=now + BUSY)
+            wait = min(max(BUSY, (now - delivery.created_at) / 8), LONGEST_BUSY)
+            return replace(delivery, status=Status.DEFERRED, due_at=now + wait)
         return replace(delivery, chain=name)

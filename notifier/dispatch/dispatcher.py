@@ -23,6 +23,7 @@ from notifier.supervisor import Supervisor
 
 POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
 EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
+GATHER_SECONDS = 1.0  # between two looks for new queues, at least
 QUEUES_SECONDS = 30.0  # how long a queue that another process has begun may go unnoticed
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
 
@@ -33,6 +34,8 @@ class Chained(Protocol):
     """Gives each queue of a chain its transport, and each delivery its chain."""
 
     def transport(self, queue: str) -> Transport: ...
+
+    def abort_all(self) -> None: ...
 
     def parts(self, delivery: Delivery) -> Mapping[str | None, Envelope] | None: ...
 
@@ -82,6 +85,7 @@ class Dispatcher:
         journal.arrivals.listen(self.wake)
         self._chained = chained
         self._started = self._stopping = False
+        self._queues_changed = asyncio.Event()
         self._fillers: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
         # By worker, for people to see.
@@ -108,6 +112,7 @@ class Dispatcher:
     def wake(self, queue: str) -> None:
         """Look for work of this queue, or of all queues of a Route: something may be due."""
         if isinstance(queue, Route):
+            self._queues_changed.set()
             for each in self._shares:
                 if each.queue.partition(":")[0] == queue:
                     each.stir.set()
@@ -131,11 +136,15 @@ class Dispatcher:
     async def _find_queues(self) -> None:
         """Find the queues in which deliveries wait that another process has accepted."""
         while True:
+            self._queues_changed.clear()
             with contextlib.suppress(JournalUnavailable):
                 for queue in await self._journal.queues():
                     if self._shares.of(queue) is None:
                         self._open(queue)
-            await asyncio.sleep(QUEUES_SECONDS)
+            await asyncio.sleep(GATHER_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(QUEUES_SECONDS):
+                    await self._queues_changed.wait()
 
     @property
     def trouble(self) -> str:
@@ -168,6 +177,8 @@ class Dispatcher:
         _, under_way = await asyncio.wait(under_way, timeout=grace)
         for share in self._shares:
             share.transport.abort_all()
+        if self._chained is not None:
+            self._chained.abort_all()
         if under_way:
             await asyncio.wait(under_way, timeout=SETTLE_SECONDS)
         giving_back.cancel()

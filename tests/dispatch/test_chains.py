@@ -233,3 +233,60 @@ async def test_a_hanging_chain_leaves_the_other_its_workers(tmp_path, two):
             id = await submit_one(notifier, email(f"u{number}@b.example"))
             assert (await ended(notifier, id)).status is Status.SENT
         assert (await notifier.message(hanging[-1])).status is Status.QUEUED
+
+
+async def test_messages_to_several_chains_leave_nothing_behind(tmp_path, two):
+    """The relays tell as many listeners after twenty messages as after one."""
+    a, b = two
+    async with service(tmp_path, to_a(a), to_b(b)) as notifier:
+        counts = []
+        for _ in range(20):
+            id = await submit_one(notifier, email("ann@a.example", "bob@b.example"))
+            assert (await ended(notifier, id)).status is Status.SENT
+            counts.append([len(each._listeners) for each in notifier.transports.relays._relays])
+    assert counts[-1] == counts[0]
+
+
+async def test_a_message_whose_chain_is_busy_waits_for_its_turn(tmp_path, two):
+    """After a restart without the other chain it is recorded once, not again and again."""
+    a, b = two
+    async with service(tmp_path, to_a(a), to_b(b)) as notifier:
+        await notifier.pause()
+        soon = {"send_at": now() + timedelta(seconds=1)}
+        id = await submit_one(notifier, email("ann@a.example", "bob@b.example", **soon))
+    a.hold("MAIL")
+    records = []
+    async with service(tmp_path, replace(to_a(a), connections=2), workers=16) as notifier:
+        await notifier.resume()
+        for number in range(6):  # two are under way, the others wait for their turn
+            await submit_one(notifier, email(f"first{number}@a.example"))
+        await a.until_held(2)
+        record = notifier.journal.record
+
+        async def counted(delivery):
+            records.append(delivery.id)
+            return await record(delivery)
+
+        notifier.journal.record = counted
+        await until_status(notifier, id, Status.SENDING)
+        for number in range(20):  # each commit is a chance to record it once more
+            await submit_one(notifier, email(f"u{number}@a.example"))
+        assert records.count(id) <= 1
+        a.release()
+        held = await until_status(notifier, id, Status.HELD)
+    assert "bob@b.example" in held.reason
+    assert [each.status for each in held.recipients] == ["accepted", "pending"]
+
+
+async def test_a_stop_aborts_sends_to_all_chains(tmp_path, two):
+    """Also where the queues of the single chains were never claimed from."""
+    a, b = two
+    a.hold("GREETING")
+    b.hold("GREETING")
+    async with service(tmp_path, to_a(a), to_b(b), grace=0.1) as notifier:
+        id = await submit_one(notifier, email("ann@a.example", "bob@b.example"))
+        await a.until_held(1)
+        await b.until_held(1)
+    async with service(tmp_path, to_a(a), to_b(b)) as notifier:
+        found = await notifier.message(id)
+    assert (found.status, found.uncertain, len(found.attempts)) == (Status.DEFERRED, 0, 2)
