@@ -114,7 +114,7 @@ TOO_MANY = "too_many_recipients"
 # This service ended the conversation, so it says nothing about the relay.
 OURS = "aborted"
 # On a used connection these only mean that the connection is worn out.
-WORN_OUT = frozenset({"closing", "connection_lost", "stray_reply", "timeout"})
+WORN_OUT = frozenset({"closing", "connection_lost", "malformed_reply", "stray_reply", "timeout"})
 
 # How Postfix, Exim, Sendmail, Exchange, qmail and others refuse to relay.
 _NOT_RELAYED = re.compile(

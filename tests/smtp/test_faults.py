@@ -10,7 +10,7 @@ from datetime import timedelta
 import psutil
 import pytest
 import uvloop
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from notifier.attempts import Scope, Stage
@@ -631,6 +631,7 @@ replies = st.one_of(
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example(said=[[b"550 no\r\n"], [b"250 ok\r\n", b"", b"\r\n"]], ending="fin", pipelining=False)
 @given(
     said=st.lists(st.lists(st.one_of(replies, st.binary(max_size=30)), max_size=5), max_size=5),
     ending=st.sampled_from(["fin", "rst", "stay"]),
