@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from notifier.attempts import Attempt, Envelope
+from notifier.attempts import PACED, Attempt, Envelope
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.dispatch.recorder import JOURNAL_SECONDS, Recorder
@@ -295,6 +295,8 @@ class Dispatcher:
             retry_at = now  # those who are left have not been tried
         elif attempt.throttled:
             retry_at = delivery.due_at if not delivery.throttled else now
+        elif attempt.accepted and attempt.because(PACED):  # the relay took what its pace allows
+            retry_at = delivery.due_at
         elif attempt.relay_failed:
             retry_at = now + timedelta(seconds=delivery.relay_backoff)
         else:

@@ -6,7 +6,7 @@ https://learn.microsoft.com/graph/api/user-sendmail
 import asyncio
 import base64
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from urllib.parse import quote
 
 import httpx2
@@ -69,10 +69,10 @@ class Graph:
             reason = f"the message has {len(source)} octets, Microsoft Graph takes {most} at most"
             return _failed(_unfit("too_large", reason), recipients)
         try:
-            token = await self._tokens.get()
-            answer, exchange = await self._post(token, body)
-            if answer is not None and answer.status == NOT_LET_IN:
-                answer, exchange = await self._post(await self._tokens.renew(token), body)
+            token, answer, exchange = await self._post(self._tokens.get(), body)
+            again = answer is not None and answer.status == NOT_LET_IN and not exchange.ours
+            if token is not None and again:
+                _, answer, exchange = await self._post(self._tokens.renew(token), body)
         except NoToken as error:
             return _failed(_relay_failure(Stage.AUTH, error.name, str(error)), recipients)
         asked = f"C: POST {self._url} ({len(source)} octets)"
@@ -94,12 +94,17 @@ class Graph:
             Stage.DOT, answer.reply, answer.status, tuple(recipients), conversation=lines
         )
 
-    async def _post(self, token: Token, body: bytes) -> tuple[Answer | None, Exchange]:
-        """The answer, or None, and how far the request came."""
-        exchange, answer = Exchange(), None
+    async def _post(
+        self, getting: Awaitable[Token], body: bytes
+    ) -> tuple[Token | None, Answer | None, Exchange]:
+        """The token, the answer, or None, and how far the request came."""
+        exchange, token, answer = Exchange(), None, None
         try:
-            async with asyncio.timeout(self._answer_seconds) as limit:
+            async with asyncio.timeout(None) as limit:
                 self._under_way[limit] = exchange
+                token = await getting
+                if not exchange.ours:  # else it is expiring
+                    limit.reschedule(asyncio.get_running_loop().time() + self._answer_seconds)
                 answer = await post(self._client, self._url, token, body, exchange)
         except TimeoutError:
             if not exchange.ours:
@@ -109,7 +114,7 @@ class Graph:
         finally:
             self._under_way.pop(limit, None)
             await exchange.hang_up()
-        return answer, exchange
+        return token, answer, exchange
 
     def ease(self, most: int) -> None:
         """Nothing: a connection that is kept for the next request is no load."""

@@ -162,18 +162,20 @@ class Relay:
     async def _send(self, envelope: Envelope, content: bytes) -> Outcome:
         """Offer it once a place with the relay is free."""
         breaker, turns, turn = self._breaker, self._turns, None
-        while breaker.state is State.CLOSED and turns.busy >= breaker.capacity:
-            turn = turn or Turn(envelope, len(content))
-            if not await turns.next(turn):
-                return _not_begun(envelope, OURS, STOPPED)
-            if turn.ahead is not None:
-                return await self._offer(turn.tickets, envelope, content, turn.ahead)
-        if not self.fit:
-            return _not_begun(envelope, *self._why_unfit())
-        while (owed := self._pace.wait()) > 0:
+        while True:
+            while breaker.state is State.CLOSED and turns.busy >= breaker.capacity:
+                turn = turn or Turn(envelope, len(content))
+                if not await turns.next(turn):
+                    return _not_begun(envelope, OURS, STOPPED)
+                if turn.ahead is not None:
+                    return await self._offer(turn.tickets, envelope, content, turn.ahead)
+            if not self.fit:
+                return _not_begun(envelope, *self._why_unfit())
+            if (owed := self._pace.wait()) <= 0:
+                break
             if owed > WORTH_WAITING:
                 return _not_begun(envelope, PACED, self._why_paced())
-            if not await self._turns.after(owed):
+            if not await turns.after(owed):  # the relay may be another one by then
                 return _not_begun(envelope, OURS, STOPPED)
         turns.busy += 1
         owed = 0.0 if turn is not None and turn.paid else self._rate.take()

@@ -216,7 +216,7 @@ async def test_without_an_answer_nobody_knows(answer, tmp_path):
 
 async def test_silence_is_given_up_and_nobody_knows(tmp_path):
     """After its time; the same where the service stops."""
-    async with mailbox(tmp_path, answer_seconds=0.3) as (api, relays):
+    async with mailbox(tmp_path, answer_seconds=2.0) as (api, relays):
         api.held.clear()
         attempt = await relays.send(envelope(), SOURCE)
         assert attempt.uncertain

@@ -13,7 +13,7 @@ from tests.process import free_port
 
 USER, PASSWORD = "shop", "swordfish 7"
 SIZE = 2_000_000  # octets of a mail at most
-LIMIT = 20.0  # seconds for a start or an end
+LIMIT = 60.0  # seconds for a start or an end
 
 # The package's files, with the server's own /etc, /var and so on over them. All this ends with
 # the namespace, of which the shell is the first process.

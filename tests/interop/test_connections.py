@@ -31,7 +31,7 @@ async def all_sent(server, service, count):
 @pytest.mark.parametrize("kind", each_of(Postfix, Exim, Haraka))
 async def test_an_idle_connection_is_closed_by_the_server(made, kind, tmp_path):
     """The next message goes over a new one, at its first try."""
-    server = made(kind, idle=1).start()
+    server = made(kind, idle=3).start()
     async with relaying(tmp_path, server.url()) as service:
         first = await sent_as(service)
         await idle(service, connections=1)

@@ -220,7 +220,7 @@ async def test_with_a_command_end_those_that_it_has_started(tmp_path):
         "time.sleep(60)"
     )
     asked = command(tmp_path, script)
-    giving_up = asyncio.create_task(fetch(asked, seconds=3))
+    giving_up = asyncio.create_task(fetch(asked, seconds=8))
     pid = int(await until(lambda: read(tmp_path / "child")))
     with pytest.raises(NoToken, match="did not end"):
         await giving_up

@@ -15,7 +15,7 @@ from notifier.smtp import turns
 from notifier.smtp.pipelining import Behind
 from notifier.smtp.session import Session, Timeouts
 from tests.relay import CUT, FEATURES, FIN, SILENCE, ScriptedRelay
-from tests.relays import ANN, BOB, EVE, SHORT, SOURCE, copies, envelope, sending
+from tests.relays import ANN, BOB, EVE, SOURCE, copies, envelope, sending
 
 ONE = {"connections": 1}
 LOST = {CUT, FIN}
@@ -193,9 +193,10 @@ async def test_both_ends_stay_in_step(dot, verb, answer):
     Whatever is said to the dot and to the commands behind it: each message is told what was said
     of it, nobody gets another's, and only the one whose dot was open is uncertain.
     """
+    timeouts = Timeouts(block=1.0, dot=1.0) if dot == SILENCE else Timeouts()
     async with (
         ScriptedRelay() as relay,
-        sending(relay.spec, timeouts=SHORT, changes=ONE) as relays,
+        sending(relay.spec, timeouts=timeouts, changes=ONE) as relays,
     ):
         relay.answer("DOT", dot, times=1)
         relay.answer(verb, answer, times=1, after=int(verb != "DOT"))
@@ -382,7 +383,7 @@ async def test_a_relay_that_swallows_what_is_behind_a_dot():
     """It never answers those commands: the message begins anew, and that is the last time."""
     async with (
         ScriptedRelay() as relay,
-        sending(relay.spec, timeouts=SHORT, changes=ONE) as relays,
+        sending(relay.spec, timeouts=Timeouts(data=1.0), changes=ONE) as relays,
     ):
         relay.answer("MAIL", SILENCE, times=1, after=1)
         outcomes = await several(relays, ANN, BOB, EVE)

@@ -51,15 +51,14 @@ async def test_a_relays_rate_limits_room_and_holds_back_what_comes_too_early():
         sending(relay.spec, changes={"rate": 20.0, "connections": 100}) as relays,
     ):
         loop = asyncio.get_running_loop()
+        begun = loop.time()
         for _ in range(30):
             await relays.send(envelope(), SOURCE)
-        assert relays.room() == 0
-        begun = loop.time()
         for _ in range(4):
             await asyncio.wait_for(relays.wait_for_room(), LIMIT)
             assert relays.room() >= 1
             await relays.send(envelope(), SOURCE)
-        assert loop.time() - begun > 0.1
+        assert loop.time() - begun > (34 - 21) / 20  # a slow machine only takes longer
         assert len(relay.received) == 34
 
 
