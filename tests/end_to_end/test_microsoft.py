@@ -79,6 +79,7 @@ async def test_thirty_messages_get_through_whatever_happens(tmp_path, relay_opti
             await until(lambda: tried_in_vain(server, later, "answered 503"))
             endpoint.down = None
             await until_all(server, ids + later, "sent", limit=100)
+            await until(lambda: endpoint.good)  # the next one is there
             endpoint.good.clear()
             last = await posted(client, range(15, COUNT))  # more than open connections may carry
             sent = await until_all(server, ids + later + last, "sent", limit=100)

@@ -195,7 +195,7 @@ async def test_who_signs_in_is_logged_also_in_vain(tmp_path):
     assert told["sign_in_refused"]["key_id"] == secret.split("_")[1]
     assert told["sign_in_refused"]["client"] == "127.0.0.1"
     assert told["signed_in"]["by"] == told["signed_out"]["by"] == "monitor:ann"
-    assert secret.rpartition("_")[2][:-1] not in json.dumps(logs, default=str)
+    assert secret.split("_", 2)[2][:-1] not in json.dumps(logs, default=str)
 
 
 async def test_wrong_keys_are_slowed_by_address(tmp_path):
