@@ -30,7 +30,11 @@ def ascii_domain(domain: str) -> str:
 
 def covers(rules: tuple[str, ...], address: str) -> bool:
     """Whether one of the rules is this address or its domain."""
-    local, domain = address_parts(address)
+    return covers_parts(rules, *address_parts(address))
+
+
+def covers_parts(rules: tuple[str, ...], local: str, domain: str) -> bool:
+    """The same for the parts of an address, as `address_parts` gives them."""
     return f"@{domain}" in rules or f"{local}@{domain}" in rules
 
 

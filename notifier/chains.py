@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from notifier.address_rules import covers
+from notifier.address_rules import address_parts, covers, covers_parts
 from notifier.deliveries import Delivery, Priority, Route
 from notifier.recipients import RecipientStatus, part_of
 from notifier.relayspec import RelaySpec
@@ -22,8 +22,8 @@ _SEPARATOR = ","  # which no relay has in its name
 
 class Chain(Struct, frozen=True):
     """
-    The relays that take a message, by name. Its own name tells those of them that have conditions;
-    without any it is empty.
+    The relays that take a message, by name. The name of the chain lists its relays that have
+    conditions; the name of a chain without such relays is empty.
     """
 
     name: str
@@ -53,10 +53,11 @@ class Chains:
             and (not relay.priorities or priority.name.lower() in relay.priorities)
         ]
         for recipient in recipients:
+            local, domain = address_parts(part_of(recipient)[0])
             names = [
                 relay.name
                 for relay in asked
-                if not relay.recipients or covers(relay.recipients, part_of(recipient)[0])
+                if not relay.recipients or covers_parts(relay.recipients, local, domain)
             ]
             name = _SEPARATOR.join(names) if names or self._last else None
             found.setdefault(name, []).append(recipient)

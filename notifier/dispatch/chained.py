@@ -37,7 +37,7 @@ class Chained:
         self._conditional = chains.conditional
 
     def transport(self, queue: str) -> Transport:
-        """That of a queue, which is made once: each relay calls it for as long as it lives."""
+        """The transport of a queue. It is made once, because it listens to its relays for good."""
         if (found := self._transports.get(queue)) is None:
             found = self._transports[queue] = self._open(queue)
         return found

@@ -158,8 +158,9 @@ class Admission:
         )
         if (refused := parts.get(None)) is None:
             return chain_of(parts)
+        places = _places(message)
         faults = [
-            Fault(_place(message, each), self._chains.refusal(envelope.sender, [each]))
+            Fault(places.get(each, "/to"), self._chains.refusal(envelope.sender, [each]))
             for each in refused[:MOST_REFUSED]
         ]
         raise InvalidMessage(*faults)
@@ -291,16 +292,15 @@ def _stand_in(
     return replace(made, warnings=warnings)
 
 
-def _place(message: Message, recipient: str) -> str:
-    """Where the message names the recipient, as a JSON pointer."""
-    if isinstance(message, Sms):
-        return "/to"
-    if isinstance(message, Email):
-        for field in ("to", "cc", "bcc"):
-            for number, written in enumerate(getattr(message, field)):
-                if address(written).spec == recipient:
-                    return f"/{field}/{number}"
-    return "/to"
+def _places(message: Message) -> dict[str, str]:
+    """Where a mail names its recipients, as JSON pointers."""
+    if not isinstance(message, Email):
+        return {}
+    return {
+        address(written).spec: f"/{field}/{number}"
+        for field in ("bcc", "cc", "to")  # what `to` names is named there
+        for number, written in enumerate(getattr(message, field))
+    }
 
 
 def _has_rules(key: Key) -> bool:

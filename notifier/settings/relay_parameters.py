@@ -187,9 +187,9 @@ PARAMETERS = (
         name="pipelining",
         read=_read_pipelining,
         takes="off, transaction or full",
-        description="How many commands leave before those before them are answered, where the "
-        "relay offers PIPELINING: `off` one, `transaction` those of a message, `full` also those "
-        "of the next message, in the write of the final dot. Default: `full`.",
+        description="Commands that are sent together where the relay offers PIPELINING. `off`: "
+        "each waits for the reply to the one before. `transaction`: those of a message. `full`: "
+        "also those of the next message, in the write of the final dot. Default: `full`.",
         kinds=(SMTP,),
     ),
     Parameter(
