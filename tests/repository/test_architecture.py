@@ -11,6 +11,8 @@ import pytest
 
 from tests.paths import PACKAGE, ROOT
 
+# What runs in the caller's process: it knows nothing of the server.
+CALLERS = ["client"]
 # From the top: each part may import itself and the layers above its own, never its neighbours.
 WORDS = [
     "clock",
@@ -57,7 +59,7 @@ TOOLS = {
 MACHINE = ["dispatch", "housekeeping", "preflight", "intake", "sessions", "alerts", "service"]
 EDGES = ["web", "server", "cli", "__main__"]
 # Words, the machine and the edges know one another downwards, in this order.
-LAYERS = [*({word} for word in WORDS), TOOLS, *({part} for part in (*MACHINE, *EDGES))]
+LAYERS = [*({part} for part in (*CALLERS, *WORDS)), TOOLS, *({part} for part in (*MACHINE, *EDGES))]
 # Within `web`, what all calls share stands above the calls, and the API above pages.
 WEB = [set(), {"api"}, {"simple", "ui"}, {"app"}]
 # The dispatcher moves deliveries; what carries them is handed to it by `dispatch.transports`.
@@ -78,7 +80,7 @@ OWNERS = {
     "email_validator": {"compose", "domains"},
     "turbohtml": {"compose"},
     "phonenumbers": {"sms"},
-    "httpx2": {"graph", "http_client", "oauth", "sms"},
+    "httpx2": {"client", "graph", "http_client", "oauth", "sms"},
     "jwt": {"oauth"},
     "prometheus_client": {"web"},
     "opentelemetry": {"tracing"},
