@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections.abc import Sequence
 from functools import partial
@@ -11,13 +10,21 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import structlog
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from notifier.capture.mailbox import Mailbox
 from notifier.relayspec import RelaySpec
+from notifier.smtp_server import (
+    AuthResult,
+    Bounds,
+    Connection,
+    Envelope,
+    ListenAddress,
+    LoginPassword,
+    Server,
+    Session,
+)
 
 HOST = "127.0.0.1"
-DOT = b"\r\n.\r\n"
 LARGEST = 64 * 1024 * 1024  # octets of one mail
 NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, section 4.5.5
 # Both ends of each connection are in this process, and there is no other sender.
@@ -27,6 +34,7 @@ MESSAGES_PER_CONNECTION = 10_000
 GREETINGS = (b"EHLO", b"HELO", b"NOOP", b"QUIT", b"RSET")
 SILENT_SECONDS = 10.0  # for a client that has not logged in
 USERNAME = "notifier"
+BOUNDS = Bounds(octets=LARGEST, command_seconds=SILENT_SECONDS, answer_seconds=0.0)
 
 log = structlog.get_logger()
 
@@ -69,7 +77,7 @@ class _Handler:
 
     async def handle_MAIL(  # noqa: N802  aiosmtpd's name
         self,
-        _server: SMTP,
+        _server: Connection,
         session: Session,
         envelope: Envelope,
         address: str,
@@ -84,7 +92,7 @@ class _Handler:
 
     async def handle_EHLO(  # noqa: N802  aiosmtpd's name
         self,
-        _server: SMTP,
+        _server: Connection,
         session: Session,
         _envelope: Envelope,
         hostname: str,
@@ -99,7 +107,7 @@ class _Handler:
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self,
-        _server: SMTP,
+        _server: Connection,
         _session: Session,
         envelope: Envelope,
         address: str,
@@ -112,7 +120,7 @@ class _Handler:
         return "250 2.1.5 OK"
 
     async def handle_DATA(  # noqa: N802 - aiosmtpd's name
-        self, server: SMTP, session: Session, envelope: Envelope
+        self, server: Connection, session: Session, envelope: Envelope
     ) -> str:
         try:
             reply = await self._taker.data(Mail(session, envelope))
@@ -120,8 +128,7 @@ class _Handler:
             log.error("capture_failed", reason=str(error))  # noqa: TRY400  the reason says it all
             return f"452 4.3.1 cannot keep it: {error.strerror}"
         if reply is None:
-            peer: asyncio.WriteTransport = server.transport  # type: ignore[assignment]  # it is TCP
-            peer.abort()
+            server.cut()
             await asyncio.get_running_loop().create_future()  # aiosmtpd cancels us now
         return reply or ""
 
@@ -130,105 +137,26 @@ class _Handler:
         return "451 4.3.0 internal error"
 
 
-class _Content:
-    """
-    A mail's content as it arrives, up to its final dot. Kept as octets: aiosmtpd makes an object
-    of every line, of which there may be millions.
-    """
+class _Connection(Connection):
+    """Offers a login, and closes connections that do not speak SMTP."""
 
-    def __init__(self) -> None:
-        self.complete: asyncio.Future[bytearray | None] = asyncio.get_running_loop().create_future()
-        self._octets = bytearray(b"\r\n")  # so that a dot on the first line ends it, too
-
-    def feed(self, data: bytes) -> bytes | None:
-        """
-        Take more octets. None: the content is not complete; else the octets after the final dot.
-        RFC 5321, section 4.1.1.4.
-        """
-        before = len(self._octets)
-        self._octets += data
-        end = self._octets.find(DOT, max(before - len(DOT) + 1, 0))
-        if end < 0:
-            if len(self._octets) > LARGEST + len(DOT):
-                del self._octets[: -len(DOT)]  # of what is too much the end alone is looked for
-                self._too_much = True
-            return None
-        behind = bytes(self._octets[end + len(DOT) :])
-        content, self._octets = self._octets, bytearray()
-        del content[end + 2 :], content[:2]  # in place: a large mail is in memory once
-        if not self.complete.done():
-            self.complete.set_result(None if self._too_much else _without_stuffing(content))
-        return behind
-
-    _too_much = False
-
-
-def _without_stuffing(content: bytearray) -> bytearray:
-    """RFC 5321, section 4.5.2."""
-    if content.startswith(b"."):
-        del content[:1]
-    return content.replace(b"\r\n.", b"\r\n") if b"\r\n." in content else content
-
-
-class _Connection(SMTP):
-    """aiosmtpd's protocol, listed while open. It closes connections that do not speak SMTP."""
-
-    def __init__(self, taker: Taker, peers: "set[asyncio.WriteTransport]", secret: str) -> None:
-        self._handler = _Handler(taker)
-        self._content: _Content | None = None  # that is arriving
+    def __init__(self, server: Server, taker: Taker, secret: str) -> None:
         super().__init__(
-            self._handler,
+            server,
+            _Handler(taker),
             authenticator=partial(_log_in, secret.encode()),
             auth_require_tls=False,  # it does not leave the machine
-            timeout=SILENT_SECONDS,
-            data_size_limit=LARGEST,
-            enable_SMTPUTF8=True,
-            hostname="localhost",  # else it would ask the resolver, and wait
-            ident="notifier",
         )
-        self._peers = peers
         self._begin: bytes | None = (
             b""  # the beginning of the first word; None: the word was checked
         )
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # No assert: uvloop's transports have another base class.
-        self._peer: asyncio.WriteTransport = transport  # type: ignore[assignment]  # see above
-        self._peers.add(self._peer)
-        super().connection_made(transport)
-
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  aiosmtpd's name
-        """DATA as in aiosmtpd, but with octets instead of lines."""
-        envelope, session = self.envelope, self.session
-        if arg or envelope is None or session is None or not envelope.rcpt_tos:
-            await self.push("501 5.5.4 syntax: DATA" if arg else "503 5.5.1 need RCPT first")
-            return
-        self._content = _Content()
-        await self.push("354 end data with <CR><LF>.<CR><LF>")
-        content = await self._content.complete
-        if content is None:
-            reply = f"552 5.3.4 more than {LARGEST} octets"
-        else:
-            envelope.content = content  # type: ignore[assignment]  # octets, as good as bytes here
-            reply = await self._handler.handle_DATA(self, session, envelope)
-        self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's own
-        await self.push(reply)
-
     def data_received(self, data: bytes) -> None:
-        if self._content is not None:
-            behind = self._content.feed(data)
-            if behind is None:
-                return None
-            self._content = None
-            data = behind
-            if not data:
-                return None
         if self._begin is not None:
             self._begin += data[:4]
             word = self._begin[:4].upper()
             if not any(greeting.startswith(word) for greeting in GREETINGS):
-                self._peer.write(b"554 5.5.0 this is SMTP, and for the service itself\r\n")
-                return self._peer.close()
+                return self.cut("554 5.5.0 this is SMTP, and for the service itself")
             if len(word) == 4:
                 self._begin = None
         return super().data_received(data)
@@ -236,10 +164,6 @@ class _Connection(SMTP):
     def stay(self) -> None:
         """Allow as much time for the next command as SMTP asks for. RFC 5321, section 4.5.3.2.7."""
         self._timeout_duration = 300.0
-
-    def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error)
-        self._peers.discard(self._peer)
 
 
 def _log_in(
@@ -266,16 +190,18 @@ class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
 
     def __init__(self, name: str, taker: Taker) -> None:
         self._name = name
-        self._taker = taker
-        self._peers: set[asyncio.WriteTransport] = set()
-        self._server: asyncio.Server | None = None
         self._secret = secrets.token_hex(16)
+        self._server = Server(
+            (ListenAddress(host=HOST, port=0),),
+            lambda server, _: _Connection(server, taker, self._secret),
+            bounds=BOUNDS,
+        )
 
     @property
     def port(self) -> int:
-        if self._server is None:
+        if not self._server.ports:
             raise RuntimeError(f"the {self._name} is not open")
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._server.ports[0]
 
     @property
     def spec(self) -> RelaySpec:
@@ -291,23 +217,11 @@ class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
         )
 
     async def open(self) -> None:
-        # aiosmtpd logs every command at `info`, and warns at each login of something that it will
-        # remove. The attempts already tell what happens.
-        logging.getLogger("mail.log").setLevel(logging.ERROR)
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(self._taker, self._peers, self._secret), HOST, 0
-        )
+        await self._server.open()
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._server is None:
-            return
-        self._server.close()
-        for peer in tuple(self._peers):
-            peer.abort()
-        while self._peers:  # noqa: ASYNC110  connection_lost comes in the loop's next round
-            await asyncio.sleep(0)
-        self._server = None
+        await self._server.close()
 
     async def __aenter__(self) -> Self:
         await self.open()

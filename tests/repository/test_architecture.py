@@ -26,6 +26,7 @@ WORDS = [
     "proxies",
     "http_client",
     "relayspec",
+    "smtp_server",
     "verp",
     "tokens",
     "breaker",
@@ -68,7 +69,7 @@ DISPATCHER_KNOWS = {"feed", "journal"}
 # The libraries that only one part of the package may know.
 OWNERS = {
     "aiosmtplib": {"smtp"},
-    "aiosmtpd": {"capture"},
+    "aiosmtpd": {"smtp_server"},
     "sqlite3": {"journal"},
     "asyncpg": {"journal"},
     "litestar": {"web"},

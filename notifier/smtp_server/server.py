@@ -1,0 +1,108 @@
+"""The sockets of an SMTP server, and its open connections."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Self, TypeAlias
+
+from notifier.errors import ConfigurationError
+from notifier.relayspec import Tls
+from notifier.smtp_server.addresses import ListenAddress
+from notifier.smtp_server.connection import Bounds, Connection
+
+# Makes a connection. The context is for STARTTLS; None: it is not offered.
+Make: TypeAlias = Callable[["Server", ssl.SSLContext | None], Connection]
+
+
+class Server(contextlib.AbstractAsyncContextManager["Server"]):
+    """
+    Listens between `open` and `close`. A client that would be one too many is let in, and of the
+    client address with the most connections the one that has got least done is closed: whoever
+    holds connections open without sending anything shuts out nobody but itself.
+    """
+
+    def __init__(
+        self, addresses: Sequence[ListenAddress], make: Make, *, bounds: Bounds | None = None
+    ) -> None:
+        self.bounds = bounds or Bounds()
+        self.connections: set[Connection] = set()
+        self._addresses = addresses
+        self._make = make
+        self._servers: list[asyncio.Server] = []
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return tuple(
+            int(each.getsockname()[1]) for server in self._servers for each in server.sockets
+        )
+
+    async def open(self) -> None:
+        """Raises ConfigurationError where an address cannot be listened on."""
+        # aiosmtpd logs every command at `info`, and warns of what it will remove.
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
+        try:
+            for address in self._addresses:
+                self._servers.append(await self._listening(address))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _listening(self, address: ListenAddress) -> asyncio.Server:
+        context = address.context()
+        implicit = address.tls is Tls.IMPLICIT
+        try:
+            return await asyncio.get_running_loop().create_server(
+                lambda: self._make(self, None if implicit else context),
+                address.host,
+                address.port,
+                ssl=context if implicit else None,
+                reuse_address=True,
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {address.host}:{address.port}: {error.strerror or error}"
+            ) from None
+
+    async def close(self) -> None:
+        """Take no more connections, and end those that are open once their answer is given."""
+        for server in self._servers:
+            server.close()
+        for each in tuple(self.connections):
+            if not each.busy:
+                each.cut("421 4.3.2 the service stops")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.bounds.answer_seconds):
+                while any(each.busy for each in self.connections):  # noqa: ASYNC110  it is rare
+                    await asyncio.sleep(0.01)
+        for each in tuple(self.connections):
+            each.cut()
+        while self.connections:  # noqa: ASYNC110  connection_lost comes in the loop's next round
+            await asyncio.sleep(0)
+        self._servers = []
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def admit(self, connection: Connection) -> None:
+        """List a new connection, and close another one if there are too many."""
+        self.connections.add(connection)
+        if len(self.connections) <= self.bounds.connections:
+            return
+        idle = [each for each in self.connections if not each.busy and each is not connection]
+        if not idle:
+            connection.cut("421 4.3.2 too many connections; come again later")
+            return
+        held = Counter(each.client for each in self.connections)
+        last = max(idle, key=lambda each: (held[each.client], -each.since))
+        self.connections.discard(last)
+        last.cut("421 4.3.2 too many connections, and this one got nothing done")
+
+    def forget(self, connection: Connection) -> None:
+        self.connections.discard(connection)
