@@ -19,9 +19,9 @@ Make: TypeAlias = Callable[["Server", ssl.SSLContext | None], Connection]
 
 class Server(contextlib.AbstractAsyncContextManager["Server"]):
     """
-    Listens between `open` and `close`. A client that would be one too many is let in, and of the
-    client address with the most connections the one that has got least done is closed: whoever
-    holds connections open without sending anything shuts out nobody but itself.
+    Listens between `open` and `close`. A client that would be one too many is let in, and another
+    connection is closed for it: of the client address with the most connections, the one that has
+    got least done. So idle clients shut out nobody but themselves.
     """
 
     def __init__(
