@@ -6,6 +6,7 @@ what both journals share:
 * `fairness`: which deliveries are claimed next, by priority and API key
 * `searches`: cursors, and whose turn it is to search
 * `arrivals`: how the dispatcher hears that there may be something to claim
+* `statements`: how a capability reads and writes tables of its own
 * `shared_secret`: a secret on which replicas agree
 * `faults`: what a caller is told when the journal cannot do what was asked
 
@@ -29,6 +30,7 @@ from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
 from notifier.histogram import Histogram
 from notifier.journal.arrivals import Arrivals
+from notifier.journal.statements import Also, Bound, Row, Statement
 from notifier.supervisor import Supervisor
 
 # Returns a changed delivery, or raises Rejected to leave it as it is. It may run in another
@@ -198,17 +200,36 @@ class Journal(Protocol):
         """
         ...
 
-    async def amend(self, id: str, change: Change) -> Delivery:
+    async def amend(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
         """
-        Change one delivery, while nobody else changes it. Raises MessageNotFound, and what `change`
-        raises; then nothing has changed.
+        Change one delivery, while nobody else changes it, and write what goes with it. Raises
+        MessageNotFound, and what `change` raises; then nothing has changed.
         """
         ...
 
-    async def amend_all(self, which: Filter, change: Change) -> int:
+    async def amend_all(self, which: Filter, change: Change, *, also: Also | None = None) -> int:
         """
-        Change all deliveries that match, in portions. Returns how many have changed. Deliveries for
-        which `change` raises Rejected stay as they are.
+        Change all deliveries that match, in portions, and write what goes with each portion.
+        Returns how many have changed. Deliveries for which `change` raises Rejected stay as they
+        are.
+        """
+        ...
+
+    def accompany(self, also: Also) -> None:
+        """
+        Write this with every delivery that is added or changed from now on, in the same
+        transaction. A claim changes nothing; giving one back does.
+        """
+        ...
+
+    async def query(self, sql: str, *values: Bound) -> list[Row]:
+        """The rows that a query finds in a capability's table. See `statements`."""
+        ...
+
+    async def execute(self, *statements: Statement) -> list[list[Row]]:
+        """
+        Carry out statements in one transaction, which is durable on return. Returns the rows that
+        each has returned (RETURNING).
         """
         ...
 

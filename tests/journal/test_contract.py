@@ -53,23 +53,6 @@ async def all_pages(journal, which, *, limit):
             return found
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-async def journal_here(request, tmp_path):
-    """Makes another journal object, on the same journal each time."""
-    if request.param == "sqlite":
-        return lambda: SqliteJournal(str(tmp_path / "journal" / "notifier.db"))
-    url = await request.getfixturevalue("postgres").database()
-    return lambda: journal_at(url, data_dir="")
-
-
-@pytest.fixture
-async def journal(journal_here):
-    journal = journal_here()
-    await journal.open()
-    yield journal
-    await journal.close()
-
-
 class TestAdd:
     async def test_what_was_added_is_there_as_it_was(self, journal):
         """A delivery comes back equal to what was given, its content byte by byte."""

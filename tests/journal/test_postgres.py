@@ -18,7 +18,7 @@ from notifier.errors import (
 )
 from notifier.journal import Filter, News, journal_at
 from notifier.journal.postgres import connection, searches
-from notifier.journal.postgres.journal import NEWS_KEPT
+from notifier.journal.postgres.lease import NEWS_KEPT
 from tests.deliveries import NOW, RELAY, delivery, entries, entry, idempotency, ids, noon, sent
 from tests.replica_journals import LEASE, opened, silence
 from tests.waiting import LIMIT, until
@@ -127,14 +127,14 @@ class TestTogether:
         """Neither misses what the other has added and not committed yet."""
         async with opened(url) as (one, other):
             added, go_on = asyncio.Event(), asyncio.Event()
-            tell = one._writer._tell
+            finish = one._writer._finish
 
             async def hesitant(*arguments):
                 added.set()
                 await go_on.wait()
-                await tell(*arguments)
+                await finish(*arguments)
 
-            monkeypatch.setattr(one._writer, "_tell", hesitant)
+            monkeypatch.setattr(one._writer, "_finish", hesitant)
             first = asyncio.create_task(one.add([entry("first", collapse_key="c")]))
             await asyncio.wait_for(added.wait(), LIMIT)
             second = asyncio.create_task(other.add([entry("second", collapse_key="c")]))
@@ -329,10 +329,10 @@ class TestNews:
         async with opened(url, count=1) as (one,):
             await one.news()
             for start in range(0, NEWS_KEPT, 150):
-                one._hear(News(changed=tuple(f"d{start + n}" for n in range(150))))
+                one._heard.add(News(changed=tuple(f"d{start + n}" for n in range(150))))
             news = await one.news()
             assert (len(news.changed), news.missed) == (NEWS_KEPT, True)
-            one._hear(News(changed=tuple(f"d{n}" for n in range(NEWS_KEPT))))
+            one._heard.add(News(changed=tuple(f"d{n}" for n in range(NEWS_KEPT))))
             news = await one.news()
             assert (len(news.changed), news.missed) == (NEWS_KEPT, False)
 

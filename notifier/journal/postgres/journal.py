@@ -22,13 +22,12 @@ from notifier.journal import (
     Filter,
     Idempotency,
     Minute,
-    News,
     Page,
     faults,
 )
 from notifier.journal.arrivals import Arrivals
 from notifier.journal.postgres import changes, counts, rows, searches
-from notifier.journal.postgres.additions import Addition, answer_kept
+from notifier.journal.postgres.additions import answer_kept
 from notifier.journal.postgres.claims import Claims, first_due_of_all, next_due, waiting_queues
 from notifier.journal.postgres.connection import (
     CONNECT_SECONDS,
@@ -37,16 +36,16 @@ from notifier.journal.postgres.connection import (
     open_pool,
     translated,
 )
-from notifier.journal.postgres.lease import Claimed, Lease, Token
-from notifier.journal.postgres.writer import NamedValue, Piece, Record, Writer
+from notifier.journal.postgres.lease import Claimed, Heard, Lease, Token
+from notifier.journal.postgres.writer import Writer
 from notifier.journal.rows import micros
 from notifier.journal.searches import Turns
+from notifier.journal.statements import Also, Bound, Row, Statement, numbered
 from notifier.supervisor import Supervisor
 
 LEASE_SECONDS = 15.0
 SEARCHES = 4  # at a time, of which one caller has three
 PORTION = 500  # deliveries in one transaction of bulk changes
-NEWS_KEPT = 1_000  # ids; a reader who comes later than that has missed some
 
 # After a restart of the server all replicas first get the time to renew.
 DROP_LEASES = """
@@ -102,18 +101,19 @@ class PostgresJournal:
         self._unanswered: list[
             Token
         ] = []  # tokens of claims that the database may or may not have made
-        self._news = News()
+        self._heard = Heard()
+        self.news = self._heard.next
         self._turns = Turns(range(SEARCHES))
+        self._also: list[Also] = []
         self._closed = True
 
     async def open(self) -> None:
-        self._stir = asyncio.Event()
         self._pool = await open_pool(self._url)
         self._lease = Lease(
             self._url,
             self._pool,
             seconds=self._lease_seconds,
-            hear=self._hear,
+            hear=self._heard.add,
             supervisor=self._supervisor,
         )
         try:
@@ -123,7 +123,7 @@ class PostgresJournal:
             self._pool.terminate()
             raise
         self._writer = Writer(
-            self._pool, tell=self._tell, commits=self.commits, supervisor=self._supervisor
+            self._pool, finish=self._finish, commits=self.commits, supervisor=self._supervisor
         )
         self._closed = False
 
@@ -191,23 +191,26 @@ class PostgresJournal:
             self.arrivals.tell([delivery.queue])
         return ours
 
-    async def amend(self, id: str, change: Change) -> Delivery:
+    def accompany(self, also: Also) -> None:
+        self._also.append(also)
+
+    async def amend(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
         async with self._transaction() as db:
             row = await db.fetchrow(f"{ONE} FOR UPDATE", id)
             if row is None:
                 raise MessageNotFound(id)
             after = await changes.change_one(db, row, change)
-            await self._lease.tell(db, [after])
+            await self._finish(db, [after], also=also)
         self.arrivals.tell_of([after])
         return after
 
-    async def amend_all(self, which: Filter, change: Change) -> int:
+    async def amend_all(self, which: Filter, change: Change, *, also: Also | None = None) -> int:
         changed, before = 0, None
         while True:
             async with self._transaction() as db:
                 found = await searches.matching(db, which, limit=PORTION, before=before, lock=True)
                 after = await changes.change_all(db, found, change, hold=False)
-                await self._lease.tell(db, after)
+                await self._finish(db, after, also=also)
             changed += len(after)
             self.arrivals.tell_of(after)
             if len(found) < PORTION:
@@ -286,6 +289,14 @@ class PostgresJournal:
             by_status = await counts.by_status(db)
             return Backlog(by_status, await first_due_of_all(db), await counts.held_since(db))
 
+    async def query(self, sql: str, *values: Bound) -> list[Row]:
+        async with self._connection() as db:
+            return [tuple(row) for row in await db.fetch(numbered(sql), *values)]
+
+    async def execute(self, *statements: Statement) -> list[list[Row]]:
+        async with self._transaction() as db:
+            return await rows.run(db, statements)
+
     async def put(self, name: str, value: str) -> None:
         self._check()
         await self._writer.put(name, value)
@@ -336,29 +347,18 @@ class PostgresJournal:
         async with self._transaction() as db:
             return await changes.prune(db, limit, *times)
 
-    async def news(self) -> News:
-        await self._stir.wait()
-        self._stir.clear()
-        news, self._news = self._news, News()
-        return news
-
-    def _hear(self, news: News) -> None:
-        before = self._news
-        changed = (*before.changed, *news.changed)
-        self._news = News(
-            routes=tuple({*before.routes, *news.routes}),
-            changed=changed[:NEWS_KEPT],
-            values=before.values or news.values,
-            missed=before.missed or news.missed or len(changed) > NEWS_KEPT,
-        )
-        self._stir.set()
-
-    async def _tell(self, db: Connection, batch: Sequence[Piece]) -> None:
-        changed = [each.delivery for each in batch if isinstance(each, Record)]
-        for each in batch:
-            if isinstance(each, Addition):
-                changed += (entry.delivery for entry in each.entries)
-        values = any(isinstance(each, NamedValue) for each in batch)
+    async def _finish(
+        self,
+        db: Connection,
+        changed: Sequence[Delivery],
+        values: bool = False,
+        *,
+        also: Also | None = None,
+    ) -> None:
+        """End a transaction: write what goes with the changed deliveries, tell the replicas."""
+        for each in (*self._also, also) if changed else ():
+            if each is not None:
+                await rows.run_all(db, each(changed))
         await self._lease.tell(db, changed, values=values)
 
     async def _give_back(self) -> None:
@@ -379,7 +379,7 @@ class PostgresJournal:
     async def _changed(self, sql: str, values: tuple[int, ...], change: Change) -> list[Delivery]:
         async with self._transaction() as db:
             after = await changes.change_all(db, await db.fetch(sql, *values), change, hold=True)
-            await self._lease.tell(db, after)
+            await self._finish(db, after)
             return after
 
     @contextlib.asynccontextmanager

@@ -24,6 +24,7 @@ from notifier.supervisor import Supervisor
 
 CHANNEL = "notifier"
 AGAIN_SECONDS = 0.5  # between two tries to reach the database
+NEWS_KEPT = 1_000  # ids; a reader who comes later than that has missed some
 NEWS_IDS = 150  # PostgreSQL carries less than 8,000 bytes in one notification
 
 OPEN = "INSERT INTO leases (expires_at) VALUES (clock_timestamp() + $1) RETURNING id"
@@ -90,6 +91,32 @@ class Claimed:
     def unanswered(self, delivery: Delivery, token: Token) -> None:
         """It is unknown whether the record was stored: the caller will record it again."""
         self._unanswered[delivery.id] = delivery, token
+
+
+class Heard:
+    """What the other replicas have told since somebody asked last."""
+
+    def __init__(self) -> None:
+        self._news = News()
+        self._stir = asyncio.Event()
+
+    async def next(self) -> News:
+        """Wait until there is something, and return all of it."""
+        await self._stir.wait()
+        self._stir.clear()
+        news, self._news = self._news, News()
+        return news
+
+    def add(self, news: News) -> None:
+        before = self._news
+        changed = (*before.changed, *news.changed)
+        self._news = News(
+            routes=tuple({*before.routes, *news.routes}),
+            changed=changed[:NEWS_KEPT],
+            values=before.values or news.values,
+            missed=before.missed or news.missed or len(changed) > NEWS_KEPT,
+        )
+        self._stir.set()
 
 
 class Lease:

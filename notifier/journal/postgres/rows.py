@@ -6,6 +6,7 @@ from notifier.deliveries import Delivery
 from notifier.journal import rows
 from notifier.journal.postgres.connection import Connection
 from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value
+from notifier.journal.statements import Row, Statement, by_sql, numbered
 
 _SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 
@@ -38,6 +39,20 @@ def turned(rows: Sequence[Sequence[Value]], width: int) -> list[list[Value]]:
 def changing(delivery: Delivery) -> tuple[Value, ...]:
     """The values of CHANGING_TYPES."""
     return (*rows.changing(delivery), _searchable(delivery))
+
+
+async def run(db: Connection, statements: Sequence[Statement]) -> list[list[Row]]:
+    """Carry out the statements. Returns the rows that each has returned."""
+    return [
+        [tuple(row) for row in await db.fetch(numbered(each.sql), *each.values)]
+        for each in statements
+    ]
+
+
+async def run_all(db: Connection, statements: Sequence[Statement]) -> None:
+    """Carry out statements that return nothing, those with the same SQL together."""
+    for sql, values in by_sql(statements):
+        await db.executemany(numbered(sql), values)
 
 
 async def delivery(db: Connection, seq: int, status: str, record: bytes) -> Delivery:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 import structlog
@@ -81,20 +81,21 @@ Answer: TypeAlias = tuple[Piece, Any]
 class Writer:
     """
     Writes whatever waits in one transaction. If one piece of it fails, each piece is done again in
-    a transaction of its own, so that none harms another. Every caller gets an answer. `tell` is
-    called at the end of each transaction.
+    a transaction of its own, so that none harms another. Every caller gets an answer. `finish` is
+    called at the end of each transaction, with the deliveries that were added or changed, and
+    whether a value was put.
     """
 
     def __init__(
         self,
         pool: Pool,
         *,
-        tell: Callable[[Connection, Sequence[Piece]], Any],
+        finish: Callable[[Connection, Sequence[Delivery], bool], Awaitable[None]],
         commits: Commits,
         supervisor: Supervisor,
     ) -> None:
         self._pool = pool
-        self._tell = tell
+        self._finish = finish
         self._commits = commits
         self._waiting: deque[Piece] = deque()
         self._stir = asyncio.Event()
@@ -175,7 +176,7 @@ class Writer:
             for each in values:
                 await db.execute(PUT, each.name, each.value)
                 answers.append((each, None))
-            await self._tell(db, batch)
+            await self._finish(db, _changed(answers), bool(values))
         self._commits.observe(time.perf_counter() - begun, len(batch))
         return answers
 
@@ -192,6 +193,18 @@ async def _record_all(db: Connection, records: Sequence[Record]) -> list[bool]:
         if (gone := dropped(each.delivery)) is not None and each.delivery.id in ours:
             await db.execute(DROP_CONVERSATIONS, each.delivery.id, *gone)
     return [each.delivery.id in ours for each in records]
+
+
+def _changed(answers: Sequence[Answer]) -> list[Delivery]:
+    """The deliveries that were added, superseded or recorded."""
+    changed: list[Delivery] = []
+    for piece, answer in answers:
+        if isinstance(piece, Record) and answer:
+            changed.append(piece.delivery)
+        elif isinstance(piece, Addition) and isinstance(answer, Added) and not answer.replayed:
+            changed += (entry.delivery for entry in piece.entries)
+            changed += answer.superseded
+    return changed
 
 
 def _answer(future: "asyncio.Future[Any]", answer: Any) -> None:

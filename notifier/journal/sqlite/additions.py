@@ -96,7 +96,7 @@ def insert_all(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
     rows.write_rows(db, KEEP_KEYS, keys)
     for addition in additions:
         for entry in addition.entries:
-            addition.counts.move(None, entry.delivery.status)
+            addition.counts.change(None, entry.delivery)
 
 
 def answer_kept(

@@ -82,7 +82,7 @@ def change_one(
     after = _changed(before, change)
     if after is not before:
         rows.update(db, seq, after)
-        counts.move(before.status, after.status)
+        counts.change(before.status, after)
     return after
 
 
@@ -94,7 +94,7 @@ def hold_unreadable(
     delivery = rows.salvaged(db, seq, Status.HELD, record, why)
     values = (Status.HELD.value, None, micros(datetime.now(UTC)), seq)
     db.execute(rows.UPDATE_UNREADABLE, values)
-    counts.move(known_status(status), Status.HELD)
+    counts.change(known_status(status), delivery)
     log.error("record_unreadable", id=delivery.id, reason=delivery.reason)
     return delivery
 
@@ -123,7 +123,7 @@ def _change_unreadable(
     if after.finished_at is not None:
         values = (after.status.value, micros(after.finished_at), None, seq)
         db.execute(rows.UPDATE_UNREADABLE, values)
-        counts.move(known_status(status), after.status)
+        counts.change(known_status(status), after)
         return after
     if not hold:
         raise WrongState(before.reason)

@@ -150,7 +150,7 @@ class Recording:
         self.row = (*changing(delivery), delivery.id)
         self.conversations = [(delivery.id, *each) for each in conversations(delivery)]
         self.dropped = dropped(delivery)
-        self.status = delivery.status
+        self.delivery = delivery
         self.counts = counts
 
     def __call__(self, db: sqlite3.Connection) -> bool:
@@ -169,6 +169,6 @@ def record_all(db: sqlite3.Connection, recordings: Sequence[Recording]) -> None:
     said = [row for each in recordings for row in each.conversations]
     write_rows(db, RECORD_CONVERSATIONS, said)
     for each in recordings:
-        each.counts.move(Status.SENDING, each.status)
+        each.counts.change(Status.SENDING, each.delivery)
         if each.dropped is not None:
             db.execute(DROP_CONVERSATIONS, (each.row[-1], *each.dropped))

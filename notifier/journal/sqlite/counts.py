@@ -1,11 +1,14 @@
-"""Figures: how many deliveries there are by status, and what each process counted in a minute."""
+"""
+Figures: how many deliveries there are by status, and what each process counted in a minute. Beside
+them, which deliveries a transaction has changed.
+"""
 
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from notifier.deliveries import Status
+from notifier.deliveries import Delivery, Status
 from notifier.journal import Minute
 from notifier.journal.rows import known_status, minute_number, minute_of, minute_row
 
@@ -17,10 +20,15 @@ SUMMED = """
 
 
 class StatusCounts:
-    """How many deliveries there are by status, as of the last commit."""
+    """
+    How many deliveries there are by status, as of the last commit; and, if `keep_changed` is set,
+    which deliveries the transaction has added or changed.
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[Status] = Counter()
+        self.keep_changed = False
+        self.changed: list[Delivery] = []
         self._moves: Counter[Status] = Counter()
 
     def load(self, db: sqlite3.Connection) -> None:
@@ -34,7 +42,14 @@ class StatusCounts:
         if after is not None:
             self._moves[after] += count
 
+    def change(self, before: Status | None, after: Delivery) -> None:
+        """Count a delivery that was added (`before` is None) or changed."""
+        self.move(before, after.status)
+        if self.keep_changed:
+            self.changed.append(after)
+
     def commit(self) -> None:
+        self.changed.clear()
         if self._moves:
             counts = self.counts.copy()  # replaced as a whole, because other threads read it
             counts.update(self._moves)
@@ -42,6 +57,7 @@ class StatusCounts:
             self._moves.clear()
 
     def roll_back(self) -> None:
+        self.changed.clear()
         self._moves.clear()
 
 

@@ -37,6 +37,7 @@ from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, failure
 from notifier.journal.sqlite.thread import JournalThread, serve_reads
 from notifier.journal.sqlite.writer import Commit, Writer, commit
+from notifier.journal.statements import Also, Bound, Row, Statement
 
 BATCH = 1000  # pieces of work in one transaction
 # Between two transactions under load, the longer the more they hold: a quarter less CPU a message.
@@ -94,7 +95,7 @@ class SqliteJournal:
         self._recovered = False
         wal = self._path.with_name(self._path.name + "-wal")
         self._writer = Writer(counts=self._counts, disk=self._disk, wal=wal, commit=commit)
-        self.commits = self._writer.commits
+        self.commits, self.accompany = self._writer.commits, self._writer.accompany
         self.arrivals = Arrivals()
         self._writes = JournalThread(
             "journal-writes",
@@ -177,18 +178,21 @@ class SqliteJournal:
             self.arrivals.tell([delivery.queue])
         return ours
 
-    async def amend(self, id: str, change: Change) -> Delivery:
+    async def amend(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
         def work(db: sqlite3.Connection) -> Delivery:
-            return changes.change_one(db, self._counts, _one(db, id), change, hold=False)
+            changed = changes.change_one(db, self._counts, _one(db, id), change, hold=False)
+            if also is not None:
+                rows.run_all(db, also([changed]))
+            return changed
 
         changed = await self._writes.ask(work)
         self.arrivals.tell_of([changed])
         return changed
 
-    async def amend_all(self, which: Filter, change: Change) -> int:
+    async def amend_all(self, which: Filter, change: Change, *, also: Also | None = None) -> int:
         changed, before = 0, None
         while True:
-            portion, before = await self._writes.ask(self._portion(which, change, before))
+            portion, before = await self._writes.ask(self._portion(which, change, before, also))
             changed += portion
             self.arrivals.tell(Route)
             if before is None:
@@ -259,6 +263,12 @@ class SqliteJournal:
         held = await self._reads.ask(lambda db: db.execute(OLDEST_HELD).fetchone()[0])
         held_since = None if held is None else moment(held)
         return Backlog(by_status, min(oldest, default=None), held_since)
+
+    async def query(self, sql: str, *values: Bound) -> list[Row]:
+        return await self._reads.ask(lambda db: db.execute(sql, values).fetchall())
+
+    async def execute(self, *statements: Statement) -> list[list[Row]]:
+        return await self._writes.ask(lambda db: rows.run(db, statements))
 
     async def put(self, name: str, value: str) -> None:
         await self._writes.ask(lambda db: _put(db, name, value))
@@ -336,13 +346,15 @@ class SqliteJournal:
         return await asyncio.shield(answer)
 
     def _portion(
-        self, which: Filter, change: Change, before: int | None
+        self, which: Filter, change: Change, before: int | None, also: Also | None
     ) -> Callable[[sqlite3.Connection], tuple[int, int | None]]:
         """How many deliveries were changed, and where the next portion begins."""
 
         def work(db: sqlite3.Connection) -> tuple[int, int | None]:
             found = searches.matching(db, which, limit=PORTION, before=before)
             changed = changes.change_all(db, self._counts, found, change, hold=False)
+            if also is not None:
+                rows.run_all(db, also([delivery for _, delivery in changed]))
             return len(changed), found[-1][0] if len(found) == PORTION else None
 
         return work

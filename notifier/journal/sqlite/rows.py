@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from notifier.deliveries import Delivery
 from notifier.journal import rows
 from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value
+from notifier.journal.statements import Row, Statement, by_sql
 
 Found: TypeAlias = tuple[int, str, bytes]  # seq, status, record
 
@@ -70,6 +71,17 @@ def _statements(
 @cache
 def _statement(sql: str, rows: int, width: int) -> str:
     return sql.format(rows=", ".join([f"({', '.join('?' * width)})"] * rows))
+
+
+def run(db: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
+    """Carry out the statements. Returns the rows that each has returned."""
+    return [db.execute(each.sql, each.values).fetchall() for each in statements]
+
+
+def run_all(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+    """Carry out statements that return nothing, those with the same SQL together."""
+    for sql, values in by_sql(statements):
+        db.executemany(sql, values)
 
 
 def delivery(db: sqlite3.Connection, seq: int, status: str, record: bytes) -> Delivery:

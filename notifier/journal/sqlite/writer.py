@@ -17,8 +17,9 @@ from notifier.journal.sqlite.claims import Recording, record_all
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
-from notifier.journal.sqlite.rows import read_rows
+from notifier.journal.sqlite.rows import read_rows, run_all
 from notifier.journal.sqlite.thread import Answer, Piece
+from notifier.journal.statements import Also
 
 WAL_BYTES = 64 * 1024 * 1024  # above this size the WAL is truncated when nothing waits
 
@@ -46,7 +47,13 @@ class Writer:
         self._wal = wal
         self._commit = commit
         self.commits = Commits()
+        self._also: list[Also] = []
         self._alarmed = False
+
+    def accompany(self, also: Also) -> None:
+        """Write this, too, whenever deliveries are added or changed."""
+        self._also.append(also)
+        self._counts.keep_changed = True
 
     def serve(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
         try:
@@ -103,6 +110,9 @@ class Writer:
                 if db.total_changes != before:
                     raise  # half done: undo it, and do the rest again
                 answers.append((piece.future, _raised(error)))
+        if changed := self._counts.changed:
+            for also in self._also:
+                run_all(db, also(changed))
         begun = time.perf_counter()
         self._commit(db)
         self.commits.observe(time.perf_counter() - begun, len(batch))
