@@ -180,6 +180,11 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status is Status.SENT and RecipientStatus.REFUSED in states
 
     @property
+    def bounced(self) -> bool:
+        """Whether the message came back from a recipient after a relay took it."""
+        return any(each.bounced for each in self.recipients)
+
+    @property
     def throttled(self) -> bool:
         """Whether the last relay that was asked wanted fewer messages."""
         return bool(self.attempts) and self.attempts[-1].throttled

@@ -14,6 +14,7 @@ Everything that notifier raises.
     + BacklogFull
     + TooMany               the API key's rate is used up
     + Draining
+    + BeingSent             the message is being sent just now
     + JournalUnavailable    the journal cannot be read or written now
   x JournalFailure          the journal cannot be used at all               exit 74
   x JournalInUse            another process holds it                        exit 75
@@ -120,6 +121,13 @@ class TooMany(Unavailable):
 
 class Draining(Unavailable):
     """The service is stopping."""
+
+
+class BeingSent(Unavailable):
+    """The message cannot be changed before the outcome of the attempt under way is recorded."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"the message {id} is being sent just now", retry_after=1)
 
 
 class JournalUnavailable(Unavailable):

@@ -1,11 +1,14 @@
 """A recipient of a message, and its state."""
 
 import re
+from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
 
 from notifier.attempts import Attempt
+
+PROVEN = "a report proves that a relay took it"
 
 _PART = re.compile(r"(.*) \((\d+)/\d+\)", re.DOTALL)
 
@@ -18,13 +21,58 @@ class RecipientStatus(StrEnum):
     REFUSED = "refused"
 
 
+class LaterState(StrEnum):
+    """What became of a message at a recipient after a relay took it; a later one outweighs."""
+
+    DELAYED = "delayed"  # a server further on has it and tries again
+    RELAYED = "relayed"  # it went on to a server that reports nothing more
+    DELIVERED = "delivered"  # it is in the mailbox
+    BOUNCED = "bounced"  # it will never be
+    COMPLAINED = "complained"  # the reader called it spam
+
+    @property
+    def weight(self) -> int:
+        """A state takes the place of those with less weight."""
+        return _WEIGHTS[self]
+
+
+_WEIGHTS = {state: weight for weight, state in enumerate(LaterState)}
+
+
+class Later(Struct, frozen=True, omit_defaults=True):
+    """What somebody reported of a recipient after a relay took the message."""
+
+    state: LaterState
+    at: datetime
+    code: str = ""  # the enhanced status code, RFC 3463: `5.1.1`
+    text: str = ""  # what the server said, in one line
+    road: str = ""  # how the report came in: `http`, `smtp`, `imap`, or a provider's name
+
+
 class Recipient(Struct, frozen=True, omit_defaults=True):
-    """An address of the envelope, and the last reply of a relay about it."""
+    """An address of the envelope, the last reply of a relay about it, and what came later."""
 
     address: str
     status: RecipientStatus = RecipientStatus.PENDING
     code: int | None = None
     reply: str = ""
+    later: Later | None = None
+
+    @property
+    def bounced(self) -> bool:
+        return self.later is not None and self.later.state is LaterState.BOUNCED
+
+    def reported(self, later: Later) -> "Recipient":
+        """
+        The recipient after a report, which proves that a relay has the message. It is the same
+        object where the report says no more than one before it.
+        """
+        known = self.later
+        if known is not None and known.state.weight >= later.state.weight:
+            return self
+        if self.status is RecipientStatus.ACCEPTED:
+            return Recipient(self.address, self.status, self.code, self.reply, later)
+        return Recipient(self.address, RecipientStatus.ACCEPTED, reply=PROVEN, later=later)
 
     def after(self, attempt: Attempt) -> "Recipient":
         """The recipient after an attempt. Accepted and refused recipients do not change."""

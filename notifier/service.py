@@ -31,6 +31,7 @@ from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
 from notifier.keys import Key
 from notifier.metrics import LoopLag, Tally
 from notifier.preflight import Preflight
+from notifier.reports import Reports
 from notifier.retries import RetryPolicy, retry
 from notifier.sessions import Sessions
 from notifier.settings import Settings, variable
@@ -101,6 +102,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             clock=clock,
             threads=self.threads,
         )
+        self.reports = Reports(self.journal, self.feed, self.threads, clock=clock)
         # The parts' calls that others may use are offered by the service.
         self.message, self.content = self.journal.get, self.journal.content
         self.messages, self.count = self.journal.find, self.journal.count

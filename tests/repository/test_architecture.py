@@ -36,6 +36,7 @@ WORDS = [
     "findings",
     "recipients",
     "deliveries",
+    "later",
     "address_rules",
     "chains",
     "messages",
@@ -57,7 +58,16 @@ TOOLS = {
     "metrics",
     "tracing",
 }
-MACHINE = ["dispatch", "housekeeping", "preflight", "intake", "sessions", "alerts", "service"]
+MACHINE = [
+    "dispatch",
+    "housekeeping",
+    "preflight",
+    "intake",
+    "sessions",
+    "reports",
+    "alerts",
+    "service",
+]
 EDGES = ["web", "server", "cli", "__main__"]
 # Words, the machine and the edges know one another downwards, in this order.
 LAYERS = [*({part} for part in (*CALLERS, *WORDS)), TOOLS, *({part} for part in (*MACHINE, *EDGES))]
@@ -83,6 +93,7 @@ OWNERS = {
     "phonenumbers": {"sms"},
     "httpx2": {"client", "graph", "http_client", "oauth", "sms"},
     "jwt": {"oauth"},
+    "flufl": {"reports"},
     "prometheus_client": {"web"},
     "opentelemetry": {"tracing"},
 }

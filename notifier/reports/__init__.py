@@ -1,0 +1,17 @@
+"""
+What came of messages after a relay took them: reports that come back, read, matched and believed.
+
+* `report`: what a report says, and what came of it here
+* `matching`: which message and recipient it is about, and whether it is believed
+* `taking`: takes reports in, by whatever road they come
+* `parsing`: what a mail reports, put together from
+  * `mails`: a mail, parsed in bounded time
+  * `statuses`: delivery status notifications
+  * `complaints`: complaints of readers
+  * `prose`: bounces that are text for people
+"""
+
+from notifier.reports.report import Finding, Report, Result, Taken
+from notifier.reports.taking import Listener, Reports
+
+__all__ = ["Finding", "Listener", "Report", "Reports", "Result", "Taken"]

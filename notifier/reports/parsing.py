@@ -1,0 +1,66 @@
+"""Reads what a mail reports."""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from notifier.recipients import LaterState
+from notifier.reports import mails
+from notifier.reports.complaints import complaints
+from notifier.reports.mails import Mail
+from notifier.reports.prose import in_prose
+from notifier.reports.report import Report
+from notifier.reports.statuses import statuses
+
+# In which fields of a report the address stands that it came to.
+_CAME_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-RCPT-To", "To")
+# In which fields of a mail that it brings back the return path stands.
+_RETURN_PATHS = ("Return-Path", "X-Return-Path", "X-Envelope-From")
+
+log = structlog.get_logger()
+
+
+def read_reports(
+    mail: bytes, road: str, to: Sequence[str], *, ours: Callable[[Sequence[str]], bool]
+) -> list[Report]:
+    """
+    What a mail reports that came to these addresses (empty: not known); nothing if it is no report.
+    `ours`: whether one of the addresses has a token of ours. It takes a while: call it in a thread.
+    """
+    try:
+        return _read(mails.parse(mail), road, to, ours)
+    except Exception as error:  # noqa: BLE001  nobody knows what the parsers raise for a damaged mail
+        log.warning("report_unreadable", road=road, reason=repr(error)[:200])
+        return []
+
+
+def _read(
+    mail: Mail, road: str, to: Sequence[str], ours: Callable[[Sequence[str]], bool]
+) -> list[Report]:
+    parts = list(mails.parts(mail))
+    came_to = (*to, *mails.all_of(mail, _CAME_TO))
+    like = Report(
+        state=LaterState.BOUNCED, road=road, at=mails.date(mail.get("Date", "")), paths=came_to
+    )
+    for part in parts:
+        match part.get_content_type():
+            case "message/delivery-status" | "message/global-delivery-status":
+                return list(statuses(part, _with_returned(like, parts)))
+            case "message/feedback-report":
+                return list(complaints(part, _with_returned(like, parts)))
+    report = in_prose(mail, like) if ours(came_to) else None
+    return [] if report is None else [report]
+
+
+def _with_returned(like: Report, parts: Sequence[Mail]) -> Report:
+    """The report with what the mail says that it brings back."""
+    found = next(filter(None, map(mails.returned, parts)), None)
+    if found is None:
+        return like
+    return Report(
+        state=like.state,
+        road=like.road,
+        at=like.at,
+        paths=(*like.paths, *mails.all_of(found, _RETURN_PATHS)),
+        message_id=found.get("Message-ID", ""),
+    )
