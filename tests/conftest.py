@@ -3,6 +3,7 @@
 import os
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 import trustme
@@ -13,6 +14,24 @@ from tests import postgres as servers
 # An example that takes long on a busy machine is no failure.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+WORKERS = 2  # on each machine, so that a run is the same everywhere
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Whole folders are shared by workers; files and tests by name run in this process."""
+    return WORKERS if all(Path(each).is_dir() for each in config.args) else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Tests that share a module's fixture, such as a server, share a worker, too."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        if any(each[-1].scope == "module" for each in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+        if item.get_closest_marker("alone") and hasattr(config, "workerinput"):
+            item.add_marker(pytest.mark.skip("measures, and so runs alone: name its file"))
 
 
 @pytest.fixture(scope="session")

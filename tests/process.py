@@ -18,11 +18,28 @@ from tests.waiting import LIMIT
 READY_SECONDS = 60.0
 
 
+# Below the range from which the system takes the ports of outgoing connections.
+_PORTS = iter(range(20000, 32768))
+_claims = []  # sockets that are kept until this process ends
+
+
 def free_port():
-    """A port that nobody listens on just now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """
+    A port that nobody listens on, and that no other process of the tests gets: a UDP socket on the
+    same number claims it.
+    """
+    for port in _PORTS:
+        claim = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            claim.bind(("127.0.0.1", port))
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return port
+    raise AssertionError("every port from 20000 to 32767 is taken")
 
 
 def environment(**settings):

@@ -25,6 +25,7 @@ from tests.waiting import until
 LEASE = 1.5  # where a lease must run out; elsewhere the default, so that a slow machine loses none
 WORKERS = 4
 LIMIT = 60.0  # seconds for any one wait: nothing here is about speed
+PAUSE = 0.2  # seconds of each client between its messages: starts have most of the machine
 SHUNNED = 0.5  # seconds for which a caller leaves alone what did not answer
 
 pytestmark = pytest.mark.timeout(240)
@@ -121,6 +122,7 @@ class Caller:
     async def _keep_sending(self):
         while not self._stopped:
             await self.send()
+            await asyncio.sleep(PAUSE)
 
     async def reach(self, count):
         """Until so many more have been acknowledged."""

@@ -12,6 +12,7 @@ from tests.heavy_requests import (
 )
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(1200)
 async def test_no_request_holds_the_loop_or_fills_the_memory(tmp_path):
     """

@@ -16,7 +16,6 @@ if CHROMIUM is None:
     print("tests/web/test_browser.py is skipped: there is no chromium", file=sys.stderr)
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH"),
-    pytest.mark.xdist_group("browser"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 

@@ -133,35 +133,39 @@ async def test_our_pages_and_programs_act(tmp_path, headers):
         assert service.dispatcher.paused
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@pytest.fixture
+async def app(tmp_path):
+    """One for all that is made up."""
+    async with serving(tmp_path) as (service, _):
+        yield create_app(service)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(origin=st.binary(max_size=60), host=st.binary(max_size=60))
-async def test_no_origin_and_no_host_is_too_much(tmp_path_factory, origin, host):
+async def test_no_origin_and_no_host_is_too_much(app, origin, host):
     """Any octets are an answer of ours, never a fault."""
-    async with serving(tmp_path_factory.mktemp("origin")) as (service, _):
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/v1/queue/pause",
-            "raw_path": b"/v1/queue/pause",
-            "query_string": b"",
-            "headers": [(b"origin", origin), (b"host", host)],
-            "http_version": "1.1",
-            "scheme": "http",
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 80),
-        }
-        told = []
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/queue/pause",
+        "raw_path": b"/v1/queue/pause",
+        "query_string": b"",
+        "headers": [(b"origin", origin), (b"host", host)],
+        "http_version": "1.1",
+        "scheme": "http",
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+    told = []
 
-        async def receive():
-            return {"type": "http.request", "body": b"", "more_body": False}
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
 
-        async def send(event):
-            told.append(event)
+    async def send(event):
+        told.append(event)
 
-        await create_app(service)(scope, receive, send)
-        assert told[0]["status"] in (403, 421)
+    await app(scope, receive, send)
+    assert told[0]["status"] in (403, 421)
 
 
 async def test_strangers_are_told_of_no_relay(tmp_path):
