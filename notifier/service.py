@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from notifier.acts import Acts
 from notifier.alerts import Alerts
 from notifier.attempts import Attempt
 from notifier.capture import Mailbox
@@ -17,7 +18,7 @@ from notifier.deliveries import Delivery, Status
 from notifier.dispatch.chained import Chained
 from notifier.dispatch.dispatcher import Dispatcher
 from notifier.dispatch.transports import Transports
-from notifier.errors import ConfigurationError, MessageNotFound, Rejected
+from notifier.errors import ConfigurationError, Rejected
 from notifier.feed import Feed
 from notifier.housekeeping.figures import Figures
 from notifier.housekeeping.health import Health
@@ -26,13 +27,13 @@ from notifier.housekeeping.pruning import Pruning
 from notifier.housekeeping.replicas import Replicas
 from notifier.housekeeping.set_back import SetBack
 from notifier.intake.submission import IdempotencyKey, Intake, Render
-from notifier.journal import Backlog, Change, Filter
+from notifier.journal import Backlog, Change
 from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
 from notifier.keys import Key
 from notifier.metrics import LoopLag, Tally
 from notifier.preflight import Preflight
 from notifier.reports import Reports
-from notifier.retries import RetryPolicy, retry
+from notifier.retries import RetryPolicy
 from notifier.sessions import Sessions
 from notifier.settings import Settings, variable
 from notifier.supervisor import Supervisor
@@ -111,6 +112,10 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.follow, self.subscribe = self.feed.follow, self.feed.subscribe
         self.minutes, self.sent_today = self.history.last, self.history.sent_today
         self.charge = self.intake.charge
+        self.acts = Acts(self.journal, self.feed, settings, clock=clock)
+        self.cancel, self.retry = self.acts.cancel, self.acts.retry
+        self.send_now, self.settle = self.acts.send_now, self.acts.settle
+        self.change_all, self.settle_all = self.acts.change_all, self.acts.settle_all
         self.draining = False
         self._paused: set[str | None] = set()  # relays by name; None: the queue
         self.keys_remembered = False
@@ -287,51 +292,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 while delivery is not None and waiting(delivery):
                     delivery = await changes.next()
         return await self.journal.get(id)
-
-    async def cancel(self, id: str, *, by: str = "") -> Delivery:
-        """Cancel a waiting message. Raises MessageNotFound, WrongState."""
-        return await self._amend(id, self._step("cancel", by), by)
-
-    async def retry(self, id: str, *, by: str = "") -> Delivery:
-        """
-        Send a message again to the recipients that were not accepted. Raises MessageNotFound,
-        WrongState.
-        """
-        return await self._amend(id, self._step("retry", by), by)
-
-    async def send_now(self, id: str, *, by: str = "") -> Delivery:
-        """Make a waiting message due at once. Raises MessageNotFound, WrongState."""
-        return await self._amend(id, self._step("send-now", by), by)
-
-    async def change_all(self, verb: str, which: Filter, *, by: str = "") -> int:
-        """
-        `cancel`, `retry` or `send-now` all messages that match and allow it. Returns how many have
-        changed.
-        """
-        changed = await self.journal.amend_all(which, self._step(verb, by))
-        for id in (
-            self.feed.followed
-        ):  # only messages that somebody waits for, because there may be a million
-            with contextlib.suppress(MessageNotFound):
-                # It may not have changed and may have been counted before, so it is only forwarded.
-                self.feed.forward(await self.journal.get(id))
-        log.info("changed_all", verb=verb, count=changed, by=by)
-        return changed
-
-    def _step(self, verb: str, by: str) -> Callable[[Delivery], Delivery]:
-        kept = timedelta(seconds=self.settings.body_retention)
-        steps: dict[str, Callable[..., Delivery]] = {
-            "cancel": Delivery.cancelled,
-            "retry": partial(retry, kept=kept),
-            "send-now": Delivery.hurried,
-        }
-        return partial(steps[verb], now=self._clock(), by=by)
-
-    async def _amend(self, id: str, step: Callable[[Delivery], Delivery], by: str) -> Delivery:
-        delivery = await self.journal.amend(id, step)
-        log.info("changed", id=id, status=delivery.status, by=by)
-        self.feed.publish(delivery)
-        return delivery
 
     async def pause(self, name: str | None = None, *, by: str = "") -> None:
         """Stop sending, or stop sending to the relay of this name. It lasts across restarts."""

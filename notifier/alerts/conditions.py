@@ -108,7 +108,7 @@ class Conditions:
             ends = (since + self._held_retention).strftime("%Y-%m-%d %H:%M")
             count = health.counts.get(Status.HELD, 0)
             words = (
-                f"{count} held messages wait for a decision (retry or cancel); "
+                f"{count} held messages wait for a decision (retry, cancel or settle); "
                 f"the oldest expires at {ends} UTC"
             )
             seen.wrong[name] = since, words

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec import Struct
 
 from notifier.cli.client import Client, RequestFailed
 from notifier.cli.display import Resource
@@ -24,6 +25,7 @@ from notifier.journal import Change, Journal, journal_at, journal_exists
 from notifier.logs import Logs
 from notifier.retries import retry
 from notifier.settings import Settings
+from notifier.settling import Settlement, settle
 from notifier.web.api.queries import Filters, MessageQuery
 from notifier.web.api.resources import MessageList, resource
 
@@ -32,6 +34,20 @@ F = TypeVar("F", bound=Filters)
 
 MOST_COUNTED = 10_000  # messages; counting stops there
 ALL_SECONDS = 600.0  # for a server to change all that match
+
+
+class Act(Struct, frozen=True):
+    """What is done to messages: the last word of the call's path, and how they are settled."""
+
+    verb: str
+    settlement: Settlement | None = None
+
+    @property
+    def body(self) -> dict[str, str] | None:
+        """Of the call."""
+        if self.settlement is None:
+            return None
+        return {"as": self.settlement.outcome.value, "why": self.settlement.why}
 
 
 class Source(Protocol):
@@ -43,13 +59,13 @@ class Source(Protocol):
 
     def show(self, id: str) -> Resource: ...
 
-    def act(self, verb: str, id: str) -> Resource: ...
+    def act(self, act: Act, id: str) -> Resource: ...
 
     def count(self, query: Mapping[str, Any]) -> int:
         """How many match. A result above MOST_COUNTED means that counting stopped there."""
         ...
 
-    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:
+    def act_all(self, act: Act, query: Mapping[str, Any], count: int) -> int:
         """Change all that match, about `count` of them. Returns how many were changed."""
         ...
 
@@ -77,17 +93,17 @@ class ByHttp:
     def show(self, id: str) -> Resource:
         return self._client.get(f"/v1/messages/{id}")
 
-    def act(self, verb: str, id: str) -> Resource:
-        return self._client.post(f"/v1/messages/{id}/{verb}")
+    def act(self, act: Act, id: str) -> Resource:
+        return self._client.post(f"/v1/messages/{id}/{act.verb}", act.body)
 
     def count(self, query: Mapping[str, Any]) -> int:
         found = self._client.get(f"/v1/messages/count?{urlencode(query, doseq=True)}")
         return MOST_COUNTED + 1 if found["more"] else int(found["count"])
 
-    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:  # noqa: ARG002 - the server does not report progress
-        path = f"/v1/messages/{verb}?{urlencode(query, doseq=True)}"
-        post = partial(self._client.post, path, timeout=ALL_SECONDS)
-        return int(with_spinner(f"{verb}: messages", post)["count"])
+    def act_all(self, act: Act, query: Mapping[str, Any], count: int) -> int:  # noqa: ARG002 - the server does not report progress
+        path = f"/v1/messages/{act.verb}?{urlencode(query, doseq=True)}"
+        post = partial(self._client.post, path, act.body, timeout=ALL_SECONDS)
+        return int(with_spinner(f"{act.verb}: messages", post)["count"])
 
 
 class ByJournal:
@@ -106,29 +122,31 @@ class ByJournal:
     def show(self, id: str) -> Resource:
         return _builtins(resource(self._do(lambda it: it.get(id))))
 
-    def act(self, verb: str, id: str) -> Resource:
-        step = self._step(verb)
+    def act(self, act: Act, id: str) -> Resource:
+        step = self._step(act)
         return _builtins(resource(self._do(lambda it: it.amend(id, step))))
 
     def count(self, query: Mapping[str, Any]) -> int:
         which = _read(query, Filters).filter()
         return self._do(lambda it: it.count(which, most=MOST_COUNTED + 1))
 
-    def act_all(self, verb: str, query: Mapping[str, Any], count: int) -> int:
-        which, step, done = _read(query, Filters).filter(), self._step(verb), itertools.count(1)
+    def act_all(self, act: Act, query: Mapping[str, Any], count: int) -> int:
+        which, step, done = _read(query, Filters).filter(), self._step(act), itertools.count(1)
         whole = count if count <= MOST_COUNTED else 0
         with Progress(counted=True) as progress:
 
             def counted(delivery: Delivery) -> Delivery:
                 changed = step(delivery)
-                progress(f"{verb}: messages", next(done), whole)
+                progress(f"{act.verb}: messages", next(done), whole)
                 return changed
 
             return self._do(lambda it: it.amend_all(which, counted))
 
-    def _step(self, verb: str) -> Change:
+    def _step(self, act: Act) -> Change:
         now, by = datetime.now(UTC), f"cli:{_user()}"
-        if verb == "cancel":
+        if act.settlement is not None:
+            return partial(settle, now=now, settlement=act.settlement, by=by)
+        if act.verb == "cancel":
             return partial(Delivery.cancelled, now=now, by=by)
         kept = timedelta(seconds=self._settings.body_retention)
         return partial(retry, now=now, kept=kept, by=by)

@@ -1,4 +1,4 @@
-"""`notifier messages`: list, show, retry and cancel messages."""
+"""`notifier messages`: list, show, retry, cancel and settle messages."""
 
 import functools
 import os
@@ -16,7 +16,9 @@ from notifier.errors import NotifierError, Rejected
 from notifier.settings import Settings
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
-    from notifier.cli.message_sources import Source
+    from notifier.cli.message_sources import Act, Source
+
+PAST = {"retry": "retried", "cancel": "cancelled", "settle": "settled"}
 
 Command: TypeAlias = Callable[..., None]
 Opening: TypeAlias = "Callable[[], Source]"
@@ -24,7 +26,7 @@ Opening: TypeAlias = "Callable[[], Source]"
 
 @click.group()
 def messages() -> None:
-    """Look at messages, retry and cancel them; works without a running server, too."""
+    """Look at messages, retry, cancel and settle them; works without a running server, too."""
 
 
 def _sourced(command: Command) -> Command:
@@ -122,35 +124,52 @@ class NotDone(NotifierError):
         super().__init__("\n".join(f"{id}: {reason}" for id, reason in reasons.items()))
 
 
+def _selected(command: Command) -> Command:
+    """Adds the options and arguments that select messages to act on."""
+    for option in (
+        click.argument("ids", nargs=-1),
+        click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
+        _filters,
+        json_option,
+        _sourced,
+    ):
+        command = option(command)
+    return command
+
+
 def _changing(verb: str, help: str) -> None:
     @messages.command(verb, help=help)
-    @_sourced
-    @json_option
-    @_filters
-    @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-    @click.argument("ids", nargs=-1)
-    def change(source: Opening, as_json: bool, ids: Sequence[str], yes: bool, **query: Any) -> None:
-        which = _given(query)
-        if bool(ids) == bool(which):
-            raise click.UsageError("Give either the ids of messages or options that select them.")
-        if which and not yes and not sys.stdin.isatty():
-            raise click.UsageError(
-                "There is no terminal to ask at; give --yes to act without a question."
-            )
-        if ids:
-            _change(source(), verb, ids, as_json=as_json)
-        else:
-            _change_all(source(), verb, which, yes=yes, as_json=as_json)
+    @_selected
+    def change(**given: Any) -> None:
+        from notifier.cli.message_sources import Act
+
+        _act(Act(verb), **given)
 
 
-def _change(source: "Source", verb: str, ids: Sequence[str], *, as_json: bool) -> None:
+def _act(
+    act: "Act", *, source: Opening, as_json: bool, ids: Sequence[str], yes: bool, **query: Any
+) -> None:
+    which = _given(query)
+    if bool(ids) == bool(which):
+        raise click.UsageError("Give either the ids of messages or options that select them.")
+    if which and not yes and not sys.stdin.isatty():
+        raise click.UsageError(
+            "There is no terminal to ask at; give --yes to act without a question."
+        )
+    if ids:
+        _change(source(), act, ids, as_json=as_json)
+    else:
+        _change_all(source(), act, which, yes=yes, as_json=as_json)
+
+
+def _change(source: "Source", act: "Act", ids: Sequence[str], *, as_json: bool) -> None:
     """Prints each message in a line of its own. Raises NotDone once all have been tried."""
     from notifier.cli.client import Refused
 
     failed = {}
     for id in ids:
         try:
-            message = source.act(verb, id)
+            message = source.act(act, id)
         except (Refused, Rejected) as error:
             failed[id] = str(error)
         else:
@@ -160,7 +179,7 @@ def _change(source: "Source", verb: str, ids: Sequence[str], *, as_json: bool) -
 
 
 def _change_all(
-    source: "Source", verb: str, which: dict[str, Any], *, yes: bool, as_json: bool
+    source: "Source", act: "Act", which: dict[str, Any], *, yes: bool, as_json: bool
 ) -> None:
     """Asks first, unless `yes`. Raises Abort if the answer is no."""
     from notifier.cli.message_sources import MOST_COUNTED
@@ -168,10 +187,9 @@ def _change_all(
     count = source.count(which)
     if count and not yes:
         many = f"{count:,}" if count <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"
-        click.confirm(f"{many} messages match. {verb.capitalize()} them?", abort=True, err=True)
-    changed = source.act_all(verb, which, count)
-    past = "retried" if verb == "retry" else "cancelled"
-    click.echo(json_line({"count": changed}) if as_json else f"{changed} {past}")
+        click.confirm(f"{many} messages match. {act.verb.capitalize()} them?", abort=True, err=True)
+    changed = source.act_all(act, which, count)
+    click.echo(json_line({"count": changed}) if as_json else f"{changed} {PAST[act.verb]}")
 
 
 def _given(query: dict[str, Any]) -> dict[str, Any]:
@@ -184,3 +202,21 @@ _changing(
     " options.",
 )
 _changing("cancel", "Cancel waiting messages. Select by IDS or options.")
+
+
+@messages.command("settle")
+@_selected
+@click.option(
+    "--as",
+    "outcome",
+    type=click.Choice(["sent", "failed"]),
+    required=True,
+    help="sent: a relay has it. failed: it never arrived.",
+)
+@click.option("--why", default="", help="How it is known; kept in the message's timeline.")
+def settle_messages(outcome: str, why: str, **given: Any) -> None:
+    """Say what became of held or uncertain messages. Select by IDS or options."""
+    from notifier.cli.message_sources import Act
+    from notifier.settling import SettledAs, Settlement
+
+    _act(Act("settle", Settlement(SettledAs(outcome), why)), **given)

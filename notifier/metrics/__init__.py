@@ -62,7 +62,8 @@ class Tally:
                 self.accepted[delivery.channel] += 1
         elif status is SENT:
             self.ended[delivery.channel, "sent"] += 1
-            if delivery.finished_at is not None:
+            settled = delivery.events and delivery.events[-1].what == "settled"
+            if delivery.finished_at is not None and not settled:
                 waited = delivery.finished_at - delivery.wanted_at
                 self.wait_seconds.observe(waited.total_seconds())
         elif status.final:

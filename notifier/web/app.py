@@ -13,6 +13,7 @@ from notifier.web.api.details import Details
 from notifier.web.api.events import Events
 from notifier.web.api.messages import Messages
 from notifier.web.api.operations import Operations
+from notifier.web.api.settling import Settling
 from notifier.web.api.templates import TemplateViews
 from notifier.web.auth import Authentication
 from notifier.web.body_memory import BodyMemory
@@ -46,6 +47,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *Messages(service).routes(),
             *Batches(service).routes(),
             *Bulk(service).routes(),
+            *Settling(service).routes(),
             *Details(service).routes(),
             *Events(service).routes(),
             *Emails(service).routes(),

@@ -86,6 +86,27 @@ async def test_each_of_several_is_told_whatever_became_of_the_others(server):
         assert unknown.startswith("notifier: abc: ")
 
 
+async def test_held_messages_are_settled_with_and_without_a_server(server):
+    """With who knew it, and how; by their ids or by a filter."""
+    lost = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"}
+    ids = [await post(server, number, **lost) for number in range(3)]
+    async with httpx2.AsyncClient(trust_env=False, base_url=server.url) as client:
+        async with asyncio.timeout(LIMIT):
+            while (await client.get("/v1/messages/count?status=held")).json()["count"] < 3:
+                await asyncio.sleep(0.01)
+    settle = ("messages", "settle", "--why", "it came")
+    first = await run_async(*settle, ids[0], "--as", "sent", **server.settings)
+    assert (first.returncode, first.stdout) == (0, f"{ids[0]} sent\n"), first.stderr
+    assert await server.stop() == 0
+    rest = ("--status", "held", "--yes", "--as", "failed")
+    done = await run_async(*settle, *rest, **server.settings)
+    assert (done.returncode, done.stdout) == (0, "2 settled\n"), done.stderr
+    shown = await run_async("messages", "show", ids[1], "--json", **server.settings)
+    last = json.loads(shown.stdout)["timeline"][-1]
+    assert (last["what"], last["detail"]) == ("settled", "as failed: it came")
+    assert last["by"].startswith("cli:")
+
+
 OURS = ("--tag", "ours", "--yes")
 
 

@@ -178,7 +178,8 @@ def test_what_is_held_for_long_is_an_alert_that_says_until_when():
     assert since == NOW
     ends = (NOW + timedelta(days=1)).strftime("%Y-%m-%d %H:%M")
     assert words == (
-        f"2 held messages wait for a decision (retry or cancel); the oldest expires at {ends} UTC"
+        f"2 held messages wait for a decision (retry, cancel or settle); "
+        f"the oldest expires at {ends} UTC"
     )
     none = look(None)
     assert name not in none.wrong

@@ -41,6 +41,7 @@ WORDS = [
     "chains",
     "messages",
     "retries",
+    "settling",
 ]
 TOOLS = {
     "settings",
@@ -64,6 +65,7 @@ MACHINE = [
     "preflight",
     "intake",
     "sessions",
+    "acts",
     "reports",
     "alerts",
     "service",

@@ -5,6 +5,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from notifier.errors import Rejected
+from notifier.journal import Filter
 from notifier.service import Notifier
 from notifier.web.api.messages import TAG
 from notifier.web.api.queries import Filters
@@ -72,10 +73,16 @@ class Bulk:
         return await self._change("send-now", request)
 
     async def _change(self, verb: str, request: AnyRequest) -> Changed:
-        query = read_query(request, Filters)
-        if not any(msgspec.structs.astuple(query)):
-            raise NoFilter
-        return Changed(await self._service.change_all(verb, query.filter(), by=by_of(request)))
+        which = read_filter(request)
+        return Changed(await self._service.change_all(verb, which, by=by_of(request)))
+
+
+def read_filter(request: AnyRequest) -> Filter:
+    """Which messages a call is to change. Raises NoFilter."""
+    query = read_query(request, Filters)
+    if not any(msgspec.structs.astuple(query)):
+        raise NoFilter
+    return query.filter()
 
 
 COUNT = Operation(

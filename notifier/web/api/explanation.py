@@ -8,6 +8,7 @@ from msgspec import Struct
 from notifier.attempts import Attempt
 from notifier.deliveries import Delivery, Status
 from notifier.recipients import RecipientStatus
+from notifier.settling import settled_by
 from notifier.smtp import State
 from notifier.smtp.remedies import MEANINGS
 from notifier.tokens import DENIED, UNAVAILABLE
@@ -16,6 +17,7 @@ from notifier.web.api.relays import RelayResource
 RETRY = "POST /v1/messages/{id}/retry"
 WITHOUT_TOKEN = (DENIED, UNAVAILABLE)
 CANCEL = "POST /v1/messages/{id}/cancel"
+SETTLE = "POST /v1/messages/{id}/settle"
 
 
 class Situation(Struct, frozen=True, kw_only=True):
@@ -212,6 +214,9 @@ def _unless_expired(delivery: Delivery, step: Step) -> Step:
 
 
 def _sent(delivery: Delivery) -> Sequence[str]:
+    if settled := settled_by(delivery):
+        words = f"The message was settled {_quoted(settled.detail)}, at {_time(settled.at)} by "
+        return [f"{words}{settled.by or 'the service'}."]
     last = delivery.attempts[-1] if delivery.attempts else None
     relay = last.relay if last else "A relay"
     reply = f" with the reply {_quoted(last.reply)}" if last and last.reply else ""
@@ -233,7 +238,7 @@ def _refused(delivery: Delivery) -> str:
 
 
 def _last(delivery: Delivery) -> str:
-    if not delivery.attempts:
+    if not delivery.attempts or settled_by(delivery):
         return _quoted(delivery.reason)
     return f"the last attempt {_failed(delivery.attempts[-1])}"
 
@@ -245,11 +250,12 @@ def _retry(delivery: Delivery) -> Step:
 def _choice(delivery: Delivery) -> Step:
     id = delivery.id
     again = f"To send the message again: {RETRY.format(id=id)}."
-    return Step(f"{again} To cancel the message: {CANCEL.format(id=id)}.")
+    settle = f"If you know what became of it, settle it: {SETTLE.format(id=id)}."
+    return Step(f"{again} To cancel the message: {CANCEL.format(id=id)}. {settle}")
 
 
 def _doubt(delivery: Delivery) -> str:
-    if not delivery.uncertain:
+    if not delivery.uncertain or settled_by(delivery):
         return ""
     times = "one attempt" if delivery.uncertain == 1 else f"{delivery.uncertain} attempts"
     return f"The outcome of {times} is unknown, so recipients may get more than one copy."

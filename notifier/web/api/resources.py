@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, field
 from notifier.attempts import Attempt, Stage
 from notifier.deliveries import KEPT_FIRST, Delivery, Status
 from notifier.recipients import RecipientStatus
+from notifier.settling import SETTLED
 from notifier.web.responses import encode
 
 
@@ -164,12 +165,18 @@ def _timeline(delivery: Delivery) -> tuple[Happening, ...]:
         ),
         *(Happening(each.at, each.what, each.detail, each.by or None) for each in delivery.events),
         *_left_out(delivery),
+        *_end(delivery),
     ]
     happened.sort(key=lambda each: each.at)
-    # If a person ended the message, that event is the last line already.
-    if delivery.finished_at and happened[-1].what != delivery.status:
-        happened.append(Happening(delivery.finished_at, delivery.status, delivery.reason))
     return tuple(happened)
+
+
+def _end(delivery: Delivery) -> Iterator[Happening]:
+    """How the message ended, unless a person ended it: that event says so already."""
+    at = delivery.finished_at
+    acts = (delivery.status, SETTLED)
+    if at and not any(each.at >= at and each.what in acts for each in delivery.events):
+        yield Happening(at, delivery.status, delivery.reason)
 
 
 def _left_out(delivery: Delivery) -> Iterator[Happening]:

@@ -1,0 +1,116 @@
+"""
+Settle a message by hand: a person knows what became of it, and the service cannot know.
+
+What a person says does not change what a relay has answered: a recipient that was accepted stays
+accepted.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from notifier.deliveries import Delivery, Event, Status
+from notifier.errors import WrongState
+from notifier.recipients import Recipient, RecipientStatus
+
+SETTLED = "settled"  # the event
+_PERMANENT = 500  # SMTP reply codes from here on refuse for good: RFC 5321, section 4.2.1
+
+
+class SettledAs(StrEnum):
+    """What became of a message, as a person says."""
+
+    SENT = "sent"  # the relay has it
+    FAILED = "failed"  # it never arrived, and will not be sent
+
+
+class Settlement(Struct, frozen=True):
+    """What a person says became of a message, and how they know."""
+
+    outcome: SettledAs
+    why: str = ""
+
+
+def settle(delivery: Delivery, now: datetime, *, settlement: Settlement, by: str = "") -> Delivery:
+    """
+    The delivery in the final state that a person knows. One that had ended keeps the time of its
+    end, so that it is not counted as finished twice. Raises WrongState unless it is held, or an
+    attempt had an uncertain outcome that is not known yet.
+    """
+    if objection := objection_to_settling(delivery):
+        raise WrongState(objection)
+    outcome = settlement.outcome
+    said = f"settled as {outcome} by {by or 'the service'}"
+    if settlement.why:
+        said = f"{said}: {settlement.why}"
+    recipients = _settled(delivery.recipients, outcome, said)
+    reached = any(each.status is RecipientStatus.ACCEPTED for each in recipients)
+    sent = reached or outcome is SettledAs.SENT
+    was = f" (it was {delivery.status})" if delivery.finished_at else ""
+    why = f": {settlement.why}" if settlement.why else ""
+    return replace(
+        delivery,
+        status=Status.SENT if sent else Status.FAILED,
+        recipients=recipients,
+        reason="" if sent else said,
+        finished_at=delivery.finished_at or now,
+    ).with_event(now, SETTLED, f"as {outcome}{was}{why}", by=by)
+
+
+def objection_to_settling(delivery: Delivery) -> str:
+    """Why the delivery cannot be settled; empty: it can be."""
+    status = delivery.status
+    if status is Status.HELD:
+        return ""
+    if status is Status.SENDING:
+        return "a worker sends the message now; its outcome is known soon"
+    if status is Status.SENT:
+        return "the message is sent: a relay has accepted it"
+    if not delivery.uncertain:
+        return (
+            f"a message that is {status} cannot be settled: it is not held, and no attempt had an "
+            "uncertain outcome"
+        )
+    if known := settled_by(delivery):
+        return f"the message was settled {known.detail} on {known.at:%Y-%m-%d %H:%M} UTC"
+    return ""
+
+
+def settled_by(delivery: Delivery) -> Event | None:
+    """The event by which a person settled the delivery; None: its state came otherwise."""
+    if delivery.finished_at is None:
+        return None
+    for event in reversed(delivery.events):
+        if event.what == SETTLED:
+            return event
+        if event.what == "retried":
+            return None
+    return None
+
+
+def _settled(
+    recipients: tuple[Recipient, ...], outcome: SettledAs, said: str
+) -> tuple[Recipient, ...]:
+    if outcome is SettledAs.FAILED:
+        return tuple(
+            replace(each, status=RecipientStatus.REFUSED, reply=said)
+            if each.status is RecipientStatus.PENDING
+            else each
+            for each in recipients
+        )
+    # What a relay refused for good it does not have, unless the copy before it is what arrived.
+    unknown = {each.address for each in recipients if not _refused(each)}
+    reached = unknown or {each.address for each in recipients}
+    return tuple(
+        Recipient(each.address, RecipientStatus.ACCEPTED, reply=said)
+        if each.status is not RecipientStatus.ACCEPTED and each.address in reached
+        else each
+        for each in recipients
+    )
+
+
+def _refused(recipient: Recipient) -> bool:
+    """Whether a relay has refused the recipient for good; one that was given up is not."""
+    return recipient.status is RecipientStatus.REFUSED and (recipient.code or 0) >= _PERMANENT

@@ -1,0 +1,97 @@
+"""Settle messages: say what became of them where the service cannot know."""
+
+from typing import Annotated, Any
+
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct, field
+
+from notifier.messages import NO_CONTROLS
+from notifier.service import Notifier
+from notifier.settling import SettledAs, Settlement
+from notifier.web.api.bulk import Changed, read_filter
+from notifier.web.api.messages import MESSAGE, TAG
+from notifier.web.api.queries import Filters
+from notifier.web.api.resources import MessageResource, resource
+from notifier.web.auth import by_of
+from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
+from notifier.web.parameters import read_id
+from notifier.web.routes import MANAGE, DocumentedAnswer, Operation, post
+
+LONGEST_WHY = 500
+
+
+class SettleBody(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What became of a message."""
+
+    outcome: SettledAs = field(name="as")
+    why: Annotated[
+        str,
+        Meta(
+            pattern=NO_CONTROLS,
+            max_length=LONGEST_WHY,
+            description="How it is known; kept in the timeline with the name of who says so.",
+        ),
+    ] = ""
+
+
+_body = BodyDecoder(SettleBody)
+
+
+class Settling:
+    """Settle one message, or all that match."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._service = service
+        self._limit = service.settings.max_body
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            post("/v1/messages/{id:str}/settle", self.settle, MANAGE, SETTLE),
+            post("/v1/messages/settle", self.settle_all, MANAGE, SETTLE_ALL),
+        ]
+
+    async def settle(self, request: AnyRequest) -> MessageResource:
+        """
+        Only a message that is held, or that had an uncertain outcome which is not known yet.
+        `sent`: its pending recipients are accepted. `failed`: they are refused. Nothing more is
+        sent to them.
+        """
+        id = read_id(request)
+        settlement = await self._read(request)
+        return resource(await self._service.settle(id, settlement, by=by_of(request)))
+
+    async def settle_all(self, request: AnyRequest) -> Changed:
+        """Messages that cannot be settled are left alone."""
+        which = read_filter(request)
+        settlement = await self._read(request)
+        return Changed(await self._service.settle_all(which, settlement, by=by_of(request)))
+
+    async def _read(self, request: AnyRequest) -> Settlement:
+        headers = dict(request.scope["headers"])
+        given = _body.decode(await read_json(request, headers, limit=self._limit))
+        return Settlement(given.outcome, given.why.strip())
+
+
+EXAMPLES: dict[str, Any] = {
+    "sent": {"as": "sent", "why": "the recipient has confirmed it"},
+    "failed": {"as": "failed"},
+}
+SETTLE = Operation(
+    id="settleMessage",
+    summary="Say what became of a held or uncertain message",
+    tag=TAG,
+    body=SettleBody,
+    examples=EXAMPLES,
+    answers={200: MESSAGE},
+    problems=(400, 403, 404, 409, 413, 415, 422, 503),
+)
+SETTLE_ALL = Operation(
+    id="settleMessages",
+    summary="Say what became of all held or uncertain messages that match",
+    tag=TAG,
+    body=SettleBody,
+    examples=EXAMPLES,
+    query=Filters,
+    answers={200: DocumentedAnswer("How many messages were changed.", Changed, Changed(17))},
+    problems=(400, 403, 413, 415, 422, 503),
+)
