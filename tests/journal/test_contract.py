@@ -1,13 +1,10 @@
 """What every journal promises, whatever it is kept in."""
 
 import asyncio
-import contextlib
 import random
-import sqlite3
 import string
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -24,7 +21,7 @@ from notifier.errors import (
     Rejected,
     WrongState,
 )
-from notifier.journal import Entry, Filter, Idempotency, journal_at
+from notifier.journal import Entry, Filter, Idempotency
 from notifier.journal.sqlite import SqliteJournal
 from notifier.recipients import Recipient
 from tests.deliveries import (
@@ -40,6 +37,8 @@ from tests.deliveries import (
     noon,
     sent,
 )
+
+CONVERSATIONS = "SELECT count(*) FROM conversations"
 
 
 async def all_pages(journal, which, *, limit):
@@ -642,7 +641,7 @@ class TestConversations:
         [listed] = (await journal.find(Filter())).deliveries
         for plain in (listed, await journal.get("d1")):
             assert {each.conversation for each in plain.attempts[1:]} == {()}
-        assert await conversations_left(journal) == 19
+        assert await journal.query(CONVERSATIONS) == [(19,)]
         full = await journal.get("d1", conversations=True)
         said = [int(each.conversation[0].removeprefix("S: ")) for each in full.attempts]
         assert said == [0, 1, 2, *range(33, 50)]
@@ -660,7 +659,7 @@ class TestConversations:
         assert (await journal.get(late.id, conversations=True)).attempts == (failed,)
         [_, tried] = (await journal.get(kept.id, conversations=True)).attempts
         assert tried.conversation == ("S: 250",)
-        assert await conversations_left(journal) == 1
+        assert await journal.query(CONVERSATIONS) == [(1,)]
 
     async def test_what_is_pruned_says_nothing_any_more(self, journal):
         """A later message under the same number does not show the words of an earlier one."""
@@ -671,10 +670,10 @@ class TestConversations:
         for tried in (failed, replace(attempt(), conversation=("S: 250",))):
             [claim] = await journal.claim(RELAY, 1, now=noon)
             await journal.record(claim.delivery.after(tried, retry_at=NOW, now=NOW))
-        assert await conversations_left(journal) == 1
+        assert await journal.query(CONVERSATIONS) == [(1,)]
         later = NOW + timedelta(days=1)
         await journal.prune(finished_before=later, contents_before=later, now=later)
-        assert await conversations_left(journal) == 0
+        assert await journal.query(CONVERSATIONS) == [(0,)]
 
 
 class TestUnreadable:
@@ -804,10 +803,6 @@ async def spoil(journal, id, record=None):
 
 async def unspoil(journal, id, record):
     await execute(journal, "UPDATE deliveries SET record = ? WHERE id = ?", record, id)
-
-
-async def conversations_left(journal):
-    return (await execute(journal, "SELECT count(*) FROM conversations"))[0][0]
 
 
 FILTERS = {
@@ -1118,66 +1113,3 @@ class TestClose:
         """Callers need to know no exception but notifier's own."""
         with pytest.raises(NotifierError):
             await journal.add([entry("d1"), entry("d1")])
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def journal_of_version_1(request, tmp_path):
-    """A journal as the version before has left it: tests/journal/dumps holds it as SQL."""
-    asyncpg = pytest.importorskip("asyncpg")
-    sql = (Path(__file__).parent / "dumps" / f"{request.param}_1.sql").read_text()
-    if request.param == "sqlite":
-        path = tmp_path / "notifier.db"
-        with contextlib.closing(sqlite3.connect(path)) as db:
-            db.executescript(sql)
-        return f"sqlite:{path}"
-    url = await request.getfixturevalue("postgres").database()
-    db = await asyncpg.connect(url)
-    await db.execute(sql)
-    await db.close()
-    return url
-
-
-class TestMigration:
-    async def test_a_journal_of_the_version_before_is_taken_over(self, journal_of_version_1):
-        """All is there, in the new places, and found, sent and shown as ever; once and for all."""
-        for _ in range(2):
-            journal = journal_at(journal_of_version_1, data_dir="")
-            await journal.open()
-            assert ids((await journal.find(Filter())).deliveries) == [
-                "queued", "deferred", "held", "sent",
-            ]  # fmt: skip
-            early = Filter(created_before=NOW)
-            assert ids((await journal.find(early)).deliveries) == ["queued"]
-            assert await journal.count(Filter(created_after=NOW), most=9) == 3
-            assert ids((await journal.find(Filter(tag="a", relay="main"))).deliveries) == ["sent"]
-            full = await journal.get("sent", conversations=True)
-            assert full.attempts[0].conversation[-1] == "S: 250 ok"
-            [minute] = await journal.minutes(NOW, but="us")
-            assert (minute.at, minute.accepted, minute.sent) == (NOW, 3, 2)
-            assert (minute.failed, minute.waiting) == (1, 4)
-            assert await journal.values() == {"paused:main": "yes"}
-            backlog = await journal.backlog()
-            assert backlog.counts[Status.HELD] == 1
-            assert backlog.held_since > NOW  # counted from now on
-            await journal.close()
-
-    async def test_what_was_said_before_is_kept_apart_from_then_on(self, journal_of_version_1):
-        """What is tried again, or changed, takes the old conversations with it."""
-        journal = journal_at(journal_of_version_1, data_dir="")
-        await journal.open()
-        later = NOW + timedelta(hours=1)
-        claims = await journal.claim(RELAY, 9, now=lambda: later)
-        assert ids(claims) == ["queued", "deferred"]
-        tried = replace(attempt(), conversation=("S: 250 now",))
-        one = claims[1].delivery.after(tried, retry_at=later, now=later)
-        assert await journal.record(one)
-        await journal.amend("sent", lambda each: replace(each, reason="looked at"))
-        said = {
-            id: [each.conversation for each in (await journal.get(id, conversations=True)).attempts]
-            for id in ("deferred", "sent")
-        }
-        assert said["deferred"] == [("S: 450 later",), ("S: 250 now",)]
-        assert said["sent"][0][-1] == "S: 250 ok"
-        assert (await journal.get("deferred")).attempts[1].conversation == ()
-        assert await conversations_left(journal) == 1
-        await journal.close()
