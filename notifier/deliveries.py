@@ -135,6 +135,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, Any] = {}
     collapse_key: str = ""
     traceparent: str = ""  # W3C Trace Context of the request
+    despite_suppression: bool = False  # it is sent to suppressed recipients, too
 
     @property
     def queue(self) -> str:
@@ -175,9 +176,10 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def partial(self) -> bool:
-        """Whether some recipients were accepted and all others were refused."""
+        """Whether some recipients were accepted, and others were refused or are suppressed."""
         states = {recipient.status for recipient in self.recipients}
-        return self.status is Status.SENT and RecipientStatus.REFUSED in states
+        missed = {RecipientStatus.REFUSED, RecipientStatus.SUPPRESSED}
+        return self.status is Status.SENT and not states.isdisjoint(missed)
 
     @property
     def bounced(self) -> bool:

@@ -13,6 +13,7 @@ Everything that notifier raises.
   x Unavailable             try again later
     + BacklogFull
     + TooMany               the API key's rate is used up
+      - RecipientRate       a recipient gets too many messages
     + Draining
     + BeingSent             the message is being sent just now
     + JournalUnavailable    the journal cannot be read or written now
@@ -23,7 +24,7 @@ An error while a message is being sent is data, not an exception: see `Failure` 
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, TypeAlias
 
 from msgspec import Struct
 
@@ -117,6 +118,17 @@ class TooMany(Unavailable):
     def __init__(self, reason: str, *, retry_after: int, headers: dict[str, str]) -> None:
         super().__init__(reason, retry_after=retry_after)
         self.headers = headers
+
+
+class RecipientRate(TooMany):
+    """A recipient has got as many messages as it may in this time."""
+
+    def __init__(self, reason: str, *, retry_after: int) -> None:
+        super().__init__(reason, retry_after=retry_after, headers={"Retry-After": str(retry_after)})
+
+
+# What refuses one message of several: it is wrong, or too much for its recipient.
+Refusal: TypeAlias = Rejected | RecipientRate
 
 
 class Draining(Unavailable):

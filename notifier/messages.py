@@ -122,6 +122,13 @@ class Message(
     ] = {}
     user_id: Label | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
     on_uncertain: OnUncertain = OnUncertain.RESEND
+    despite_suppression: Annotated[
+        bool,
+        Meta(
+            description="Send also to suppressed recipients. It needs a key with the scope "
+            "`manage`."
+        ),
+    ] = False
 
 
 class Email(Message, tag="email", frozen=True, kw_only=True):

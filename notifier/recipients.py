@@ -19,6 +19,7 @@ class RecipientStatus(StrEnum):
     PENDING = "pending"
     ACCEPTED = "accepted"
     REFUSED = "refused"
+    SUPPRESSED = "suppressed"  # it is on the list of suppressions, so nothing is sent to it
 
 
 class LaterState(StrEnum):
@@ -75,7 +76,7 @@ class Recipient(Struct, frozen=True, omit_defaults=True):
         return Recipient(self.address, RecipientStatus.ACCEPTED, reply=PROVEN, later=later)
 
     def after(self, attempt: Attempt) -> "Recipient":
-        """The recipient after an attempt. Accepted and refused recipients do not change."""
+        """The recipient after an attempt. Only a pending recipient changes."""
         if self.status is not RecipientStatus.PENDING:
             return self
         if taken := attempt.acceptance(self.address):

@@ -352,6 +352,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             held_since=backlog.held_since,
             waiting=self.figures.waiting,
             rate=self.figures.rate,
+            troubles=self.intake.brake.troubles(self._clock()),
             trouble=self.figures.trouble,
         )
 

@@ -27,6 +27,7 @@ ENDS = {
     "messages_wait": "messages are sent on time again",
     "messages_held": "no message is held any more",
     "disk_low": "{}: its disk has free space again",
+    "storm": "{} get no more than their quota again",
 }
 SHARED = frozenset({"messages_wait", "messages_held"})  # the same for all replicas
 
@@ -63,6 +64,8 @@ class Conditions:
         self._look_at_queue(health, seen, works=any(works))
         self._look_at_held(health, seen)
         self._look_at_disk(seen)
+        for each in health.troubles:
+            seen.wrong[each.kind, each.subject] = each.since, each.text
         return seen
 
     def _look_at_relay(self, relay: RelayState, seen: Seen) -> bool:

@@ -167,6 +167,10 @@ def keys() -> None:
 @click.option("--rate", type=int, help="Recipients (of texts: segments) a minute.")
 @click.option("--daily", type=int, help="Recipients (of texts: segments) a day.")
 @click.option(
+    "--per-recipient",
+    help="Most messages to one recipient, such as 20/h. Default: NOTIFIER_PER_RECIPIENT.",
+)
+@click.option(
     "--return-path",
     help="Address that reports about its mail go to, such as bounces+*@example.org."
     " Default: NOTIFIER_RETURN_PATH.",

@@ -27,6 +27,7 @@ def add(
     kind: str,
     rate: int | None,
     daily: int | None,
+    per_recipient: str | None,
     return_path: str | None,
     expires: str | None,
 ) -> tuple[Key, str]:
@@ -46,6 +47,7 @@ def add(
         kind=KeyKind(kind),
         rate=rate,
         daily=daily,
+        per_recipient=per_recipient,
         return_path=return_path,
         expires=ends,
     )

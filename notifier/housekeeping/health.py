@@ -9,6 +9,15 @@ from notifier.deliveries import Status
 from notifier.smtp import RelayState
 
 
+class Trouble(Struct, frozen=True):
+    """What a part of the service found, and a person must know of: `kind` is the alert's name."""
+
+    kind: str
+    subject: str
+    since: datetime
+    text: str  # one sentence, without a full stop
+
+
 class Health(Struct, frozen=True):
     """Whether the service accepts messages, and its figures."""
 
@@ -22,4 +31,5 @@ class Health(Struct, frozen=True):
     held_since: datetime | None = None  # since when the oldest held message waits
     waiting: int = 0  # messages
     rate: float = 0.0  # messages that leave the backlog, a second
+    troubles: tuple[Trouble, ...] = ()  # what else a person must know of
     trouble: str = ""  # why the journal cannot be written; empty: it can

@@ -18,7 +18,7 @@ from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import Fault, Forbidden, InvalidMessage, Rejected
 from notifier.journal import Entry
-from notifier.keys import Key, KeyKind
+from notifier.keys import Key, KeyKind, KeyScope
 from notifier.messages import Email, Message, Sms
 from notifier.recipients import Recipient, in_parts, part_of
 from notifier.settings import Settings
@@ -107,6 +107,9 @@ class Admission:
         else:
             raise TypeError(message)
         if key is not None:
+            if message.despite_suppression and not key.may(KeyScope.MANAGE):
+                objection = key.objection_to_scope(KeyScope.MANAGE)
+                raise Forbidden(f"despite_suppression: {objection}")
             _check(key, channel, route, composed.envelope)
             return_path = key.return_path or return_path
             if key.kind is KeyKind.TEST:
@@ -144,6 +147,7 @@ class Admission:
             metadata=message.metadata,
             collapse_key=message.collapse_key or "",
             traceparent=traceparent,
+            despite_suppression=message.despite_suppression,
         )
         limited = key is not None and key.limited
         return Admitted(Entry(delivery, composed.content), cost(message) if limited else 0)

@@ -7,10 +7,11 @@ from functools import partial
 from typing import TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from notifier.clock import Clock
 from notifier.compose import weight
-from notifier.deliveries import Delivery
+from notifier.deliveries import WAITING, Delivery, Status
 from notifier.errors import (
     BacklogFull,
     Draining,
@@ -19,6 +20,7 @@ from notifier.errors import (
     IdempotencyMismatch,
     InvalidMessage,
     JournalUnavailable,
+    Refusal,
     Rejected,
     TooMany,
     Unavailable,
@@ -26,6 +28,7 @@ from notifier.errors import (
 from notifier.housekeeping.figures import Figures
 from notifier.intake.admission import Admission, Admitted, cost
 from notifier.intake.rates import Limits, Verdict
+from notifier.intake.storms import Brake, Passage
 from notifier.journal import Entry, Idempotency
 from notifier.keys import Key
 from notifier.messages import Email, Message
@@ -62,7 +65,7 @@ class Submission(Struct, frozen=True, kw_only=True):
 
 
 # Makes the answer of what became of each message: its new delivery, or the error that refused it.
-Render: TypeAlias = Callable[[Sequence[Delivery | Rejected]], bytes]
+Render: TypeAlias = Callable[[Sequence[Delivery | Refusal]], bytes]
 
 
 class Intake:
@@ -79,6 +82,7 @@ class Intake:
         threads: FairThreads,
     ) -> None:
         self.draining = False
+        self.brake = Brake(settings)
         self._limits = Limits()
         self._most = settings.max_backlog
         self._journal = preflight.journal
@@ -109,10 +113,12 @@ class Intake:
         Strict: one message that cannot be sent refuses all. If there is only one message, its
         Rejected is raised, else InvalidMessage with each fault under its position. Not strict: the
         other messages are accepted. `by` is who hands them in, if that is more than the key.
-        Raises BacklogFull, Draining, TooMany, Forbidden, JournalUnavailable, IdempotencyMismatch.
+        Raises BacklogFull, Draining, TooMany, RecipientRate, Forbidden, JournalUnavailable,
+        IdempotencyMismatch.
         A caller that keeps the messages keeps their memory in use until they are on disk.
         """
         toll = Toll(self._limits, key) if key is not None and key.limited else None
+        passage = self.brake.passage(key)
         scope = "" if key is None else key.name  # two callers may use the same idempotency key
         kept = False
         try:
@@ -123,14 +129,11 @@ class Intake:
                 messages, key=key, strict=strict, traceparent=traceparent, by=by
             )
             del messages
-            accepted = [each for each in admitted if isinstance(each, Admitted)]
-            if toll is not None:
-                toll.take(sum(each.cost for each in accepted))
-            entries = [each.entry for each in accepted]
-            answer = render(
-                [each.entry.delivery if isinstance(each, Admitted) else each for each in admitted]
-            )
-            del admitted, accepted
+            if passage is not None:
+                admitted = await passage.through(admitted, strict=strict)
+            entries = _entries(admitted, toll)
+            answer = render(list(map(_result, admitted)))
+            del admitted
             if not (entries or idempotency):
                 return Submission(answer=answer)
             added = await self._journal.add(
@@ -142,15 +145,28 @@ class Intake:
                 raise
             return Submission(answer=before, replayed=True)
         finally:
-            if toll is not None and not kept:
-                toll.give_back()
+            if not kept:
+                _give_back(toll, passage)
         if added.replayed is not None:
             return Submission(answer=added.replayed, replayed=True)
-        self._figures.count(len(entries))
         deliveries = [entry.delivery for entry in entries]
-        for changed in (*deliveries, *added.superseded):
-            self._accepted(changed)
+        self._tell(deliveries, added.superseded)
+        if passage is not None:
+            passage.keep(added.superseded)
         return Submission(deliveries=deliveries, answer=answer)
+
+    def _tell(self, deliveries: Sequence[Delivery], superseded: Sequence[Delivery]) -> None:
+        """Count and publish what the journal has accepted, and what that supersedes."""
+        waiting = 0
+        for new in deliveries:
+            if new.status in WAITING:
+                waiting += 1
+            else:  # it was accepted all the same
+                self._accepted(replace(new, status=Status.QUEUED, finished_at=None, events=()))
+            self._accepted(new)
+        self._figures.count(waiting)
+        for changed in superseded:
+            self._accepted(changed)
 
     async def _answer_before(
         self, error: Rejected | Unavailable, scope: str, asked: IdempotencyKey | None
@@ -220,13 +236,13 @@ class Intake:
         strict: bool,
         traceparent: str = "",
         by: str = "",
-    ) -> list[Admitted | Rejected]:
+    ) -> list[Admitted | Refusal]:
         """
         Admit the messages, in turns with whatever else the loop has to do. Raises what `submit`
         raises for messages that cannot be sent.
         """
         now = self._clock()
-        admitted: list[Admitted | Rejected] = []
+        admitted: list[Admitted | Refusal] = []
         turn = Turn()
         for message in messages:  # each may be read only now
             if turn.over:
@@ -312,7 +328,27 @@ def new_id(now: datetime) -> str:
     return f"{int(now.timestamp() * 1000):012x}{next(_random)}"
 
 
-def _together(admitted: Sequence[Admitted | Rejected]) -> InvalidMessage:
+def _entries(admitted: Sequence[Admitted | Refusal], toll: Toll | None) -> list[Entry]:
+    """What the journal is to keep. The toll takes what it costs, see `Toll.take`."""
+    accepted = [each for each in admitted if isinstance(each, Admitted)]
+    if toll is not None:
+        toll.take(sum(each.cost for each in accepted))
+    return [each.entry for each in accepted]
+
+
+def _result(of: Admitted | Refusal) -> Delivery | Refusal:
+    return of.entry.delivery if isinstance(of, Admitted) else of
+
+
+def _give_back(toll: Toll | None, passage: Passage | None) -> None:
+    """Nothing was accepted, so nothing counts."""
+    if toll is not None:
+        toll.give_back()
+    if passage is not None:
+        passage.give_back()
+
+
+def _together(admitted: Sequence[Admitted | Refusal]) -> InvalidMessage:
     """The faults of all messages of a batch, each under its message's position."""
     faults: list[Fault] = []
     unlisted = 0

@@ -80,6 +80,7 @@ class Filter(Struct, frozen=True, kw_only=True):
     to: str | None = None  # an address, whole
     relay: str | None = None  # of the last attempt
     key: str | None = None  # the API key's name
+    reason: str | None = None  # of its status, whole: `storm`
     q: str | None = None  # words; each must occur in what a person would look at
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -162,7 +163,7 @@ class Journal(Protocol):
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
         """
         Keep new deliveries, all or none, and the idempotency key in the same transaction. A
-        delivery supersedes those that wait under its collapse key, for the same API key.
+        delivery that waits supersedes those that wait under its collapse key, for the same API key.
         Raises IdempotencyMismatch.
         """
         ...

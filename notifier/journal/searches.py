@@ -8,10 +8,16 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from notifier.errors import Rejected
+from notifier.journal import Filter
 
 P = TypeVar("P")
 
 MOST_WORDS = 8  # of a search; the rest is ignored
+
+
+def reads_through(which: Filter) -> bool:
+    """Whether no index knows what is searched, so that a page reads only so many rows."""
+    return bool(which.q or which.reason)
 
 
 def cursor_of(seq: int) -> str:

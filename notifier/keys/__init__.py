@@ -183,6 +183,7 @@ def new_key(
     kind: KeyKind = KeyKind.LIVE,
     rate: int | None = None,
     daily: int | None = None,
+    per_recipient: str | None = None,
     return_path: str | None = None,
     expires: datetime | None = None,
 ) -> tuple[Key, str]:
@@ -200,6 +201,7 @@ def new_key(
         "kind": kind,
         "rate": rate,
         "daily": daily,
+        "per_recipient": per_recipient,
         "return_path": return_path,
         "expires": expires,
         "created": now.replace(microsecond=0),

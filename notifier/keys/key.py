@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from notifier.address_rules import DOMAIN, address_parts, ascii_domain, covers, read_rules
 from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import ConfigurationError
+from notifier.quotas import read_quota
 from notifier.verp import read_return_path
 
 # A bare key of TOML, so that it never needs quotes; it also stands in logs and in deliveries.
@@ -55,6 +56,7 @@ class Key(Struct, frozen=True, kw_only=True):
     countries: tuple[str, ...] = ()  # to which texts may be sent, ISO 3166; empty: any
     rate: _PER_MINUTE | None = None  # recipients, and segments of texts, a minute
     daily: _PER_DAY | None = None  # the same a day
+    per_recipient: str | None = None  # messages to one recipient, such as 20/h; None: the service's
     return_path: str | None = None  # where reports about its mail go; None: to the service's
     expires: datetime | None = None
     revoked: datetime | None = None
@@ -225,6 +227,7 @@ def _plain_country(written: str) -> str:
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Key) if field.name != "name"}
 _PLAIN: dict[str, Callable[[Any], Any]] = {
+    "per_recipient": lambda text: str(read_quota(text)),
     "return_path": read_return_path,
     "senders": read_rules,
     "recipients": read_rules,

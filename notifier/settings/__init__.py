@@ -2,8 +2,9 @@
 All settings, read once from a file and the environment. All faults are reported at once.
 
 `sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
-relays, whose parameters are the table of `relay_parameters`. `contradictions` finds settings that
-do not fit each other, and `access` says whether everybody may call.
+relays, whose parameters are the table of `relay_parameters`. `protection` has the settings about
+recipients. `contradictions` finds settings that do not fit each other, and `access` says whether
+everybody may call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,13 +42,14 @@ from notifier.settings.parsers import (
     choice,
     whole,
 )
+from notifier.settings.protection import Protection
 from notifier.settings.relays import CAPTURE, RELAYS, read_tables
 from notifier.settings.sources import Sources, variable
 
 __all__ = ["CAPTURE", "FIELDS", "Settings", "check_access", "variable"]
 
 
-class Settings(Struct, frozen=True, kw_only=True):
+class Settings(Protection, frozen=True, kw_only=True):
     """One field for each variable: `workers` is NOTIFIER_WORKERS. Durations are in seconds."""
 
     host: Annotated[str, HOST, Meta(description="Address to listen on.")] = "127.0.0.1"
@@ -359,7 +361,9 @@ class Field(Struct, frozen=True):
 def _fields() -> tuple[Field, ...]:
     hints = get_type_hints(Settings, include_extras=True)
     found = []
-    for field in msgspec.structs.fields(Settings):
+    inherited = set(Protection.__struct_fields__)  # the last of the table
+    fields = sorted(msgspec.structs.fields(Settings), key=lambda each: each.name in inherited)
+    for field in fields:
         parser, meta = hints[field.name].__metadata__
         found.append(Field(field.name, parser, parser.write(field.default), meta.description))
     return tuple(found)

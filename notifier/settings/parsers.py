@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from notifier.characters import CONTROL
 from notifier.proxies import Proxy, read_proxy, write_proxy
+from notifier.quotas import Quota, read_quota
 from notifier.relayspec import is_ehlo_name
 from notifier.verp import read_return_path
 
@@ -218,6 +219,10 @@ def _read_regions(text: str) -> tuple[str, ...]:
     return tuple(_read_region(each.strip()) for each in text.split(","))
 
 
+def _write_quota(quota: Quota | None) -> str:
+    return "" if quota is None else str(quota)
+
+
 LINE = Parser(_read_line, _write_optional)
 HOST = Parser(_read_host)
 HOSTS = Parser(_read_hosts, ",".join)
@@ -234,4 +239,5 @@ SECRET = Parser(_read_line, _struck_out, secret=True)
 RETURN_PATH = Parser(read_return_path, _write_optional)
 WEB_ADDRESS = Parser(_read_web_address, _struck_out, secret=True)
 HTTP_PROXY = Parser(_read_http_proxy, _write_http_proxy, secret=True)
+QUOTA = Parser(read_quota, _write_quota)
 PASSWORD = Parser(_read_line, _struck_out, secret=True)

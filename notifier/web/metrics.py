@@ -122,6 +122,11 @@ class Metrics:
             "Attempts after which it is unknown whether the relay took the message.",
             [((), tally.uncertain)],
         )
+        yield _counter(
+            "notifier_storm_messages",
+            "Messages that were held or refused because a recipient gets too many.",
+            [((), self._service.intake.brake.stopped)],
+        )
         yield _histogram(
             "notifier_attempt_seconds",
             "Duration of an attempt.",

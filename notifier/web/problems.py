@@ -87,6 +87,11 @@ KINDS: dict[type[errors.NotifierError], tuple[int, str, str]] = {
     NotSent: (502, "not-sent", "The message will not be sent"),
     errors.Rejected: (422, "rejected", "The request is not valid"),
     errors.BacklogFull: (429, "backlog-full", "Too many messages are waiting"),
+    errors.RecipientRate: (
+        429,
+        "recipient-rate-exceeded",
+        "A recipient gets too many messages",
+    ),
     errors.TooMany: (429, "rate-exceeded", "The API key has used up its rate"),
     errors.Draining: (503, "draining", "The service is stopping"),
     errors.JournalUnavailable: (503, "journal-unavailable", "The journal cannot be written now"),

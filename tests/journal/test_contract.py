@@ -237,6 +237,13 @@ class TestCollapse:
             "new",
         ]
 
+    async def test_what_does_not_wait_supersedes_nothing(self, journal):
+        """A new message that is held leaves those alone that wait under its collapse key."""
+        await journal.add([entry("old", collapse_key="c")])
+        held = entry("new", collapse_key="c", status=Status.HELD)
+        assert (await journal.add([held])).superseded == ()
+        assert ids(await journal.claim(RELAY, 9, now=noon)) == ["old"]
+
     async def test_within_one_call_the_last_remains(self, journal):
         """Of several in one call with the same collapse key the last is sent."""
         added = await journal.add(entries(3, collapse_key="c"))
@@ -929,6 +936,21 @@ class TestFind:
         words = {"subject": 'Say "hi\\" Grüße', "sender": "shop@example.org"}
         await journal.add([entry(**words, reason="552 mailbox full")])
         assert bool((await journal.find(Filter(q=q))).deliveries) is found
+
+    async def test_a_reason_is_found_whole(self, journal):
+        """Not the reason that has more words, nor a subject that is the same."""
+        held = {"status": Status.HELD}
+        for id, changes in (
+            ("a", held | {"reason": "storm"}),
+            ("b", held | {"reason": "storm on the link"}),
+            ("c", {"subject": "storm"}),
+            ("d", {"reason": "storm"}),
+        ):
+            await journal.add([entry(id, **changes)])
+        assert ids((await journal.find(Filter(reason="storm"))).deliveries) == ["d", "a"]
+        both = Filter(reason="storm", status=(Status.HELD,))
+        assert ids((await journal.find(both)).deliveries) == ["a"]
+        assert await journal.count(both, most=9) == 1
 
     async def test_an_empty_filter_is_none(self, journal, deliveries):
         """Empty says as little as None."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from notifier.deliveries import Delivery
+from notifier.deliveries import WAITING, Delivery
 from notifier.errors import IdempotencyMismatch
 from notifier.journal import Added, Entry, Idempotency
 from notifier.journal.postgres import rows
@@ -194,7 +194,7 @@ async def _collapse(db: Connection, addition: Addition) -> Added:
     superseded: list[Delivery] = []
     for entry in addition.entries if addition.collapses else ():
         new = entry.delivery
-        if new.collapse_key:
+        if new.collapse_key and new.status in WAITING:
             found = await db.fetch(WAITING_ALIKE, new.key, new.collapse_key)
             change = partial(Delivery.superseded, now=new.created_at, by=new.id)
             superseded += await change_all(db, found, change, hold=True)

@@ -10,9 +10,9 @@ from notifier.journal import Filter, Page
 from notifier.journal.postgres.connection import Connection
 from notifier.journal.postgres.rows import delivery, small
 from notifier.journal.rows import micros
-from notifier.journal.searches import MOST_WORDS, cursor_of, seq_of
+from notifier.journal.searches import MOST_WORDS, cursor_of, reads_through, seq_of
 
-# No index knows the words of a subject: one page reads through at most so many rows.
+# No index knows the words of a subject, or a reason: one page reads through at most so many rows.
 READ_THROUGH_ROWS = 50_000
 
 _BY_TERM = "EXISTS (SELECT FROM terms WHERE term = {} AND terms.seq = d.seq)"
@@ -41,7 +41,7 @@ class _Span(Struct, frozen=True):
 
 async def find(db: Connection, which: Filter, *, limit: int, cursor: str | None) -> Page:
     span = _Span(0, seq_of(cursor))
-    if which.q:
+    if reads_through(which):
         span = await _readable(db, span.past)
     rows = await _within(db, which, span, limit + 1)
     page = tuple(
@@ -109,6 +109,13 @@ def _conditions_of(which: Filter) -> _Conditions:
         conditions.add(f"d.created_at >= {micros(which.created_after):d}")
     if which.created_before is not None:
         conditions.add(f"d.created_at < {micros(which.created_before):d}")
+    _read_through(conditions, which)
+    return conditions
+
+
+def _read_through(conditions: _Conditions, which: Filter) -> None:
+    """Add what no index knows."""
+    if which.reason:
+        conditions.add("convert_from(d.record, 'UTF8')::json ->> 'reason' = {}", which.reason)
     for word in (which.q or "").split()[:MOST_WORDS]:
         conditions.add("strpos(d.said, {}) > 0", small(word))
-    return conditions

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeAlias
 
-from notifier.deliveries import Delivery
+from notifier.deliveries import WAITING, Delivery
 from notifier.errors import IdempotencyMismatch
 from notifier.journal import Added, Entry, Idempotency
 from notifier.journal.rows import Value, changing, lasting, micros
@@ -59,7 +59,7 @@ class Addition:
                 self.conversations += rows.conversations(delivery, number)
             self.terms += rows.terms(delivery, number)
             self.created.append((number, unchanging[-1]))
-            if delivery.collapse_key:
+            if delivery.collapse_key and delivery.status in WAITING:
                 self.collapsing.append((number, delivery))
 
     def __call__(self, db: sqlite3.Connection) -> Added:

@@ -10,13 +10,13 @@ from msgspec import Struct
 from notifier.deliveries import Status
 from notifier.journal import Filter, Page
 from notifier.journal.rows import Value, micros
-from notifier.journal.searches import MOST_WORDS, cursor_of, seq_of
+from notifier.journal.searches import MOST_WORDS, cursor_of, reads_through, seq_of
 from notifier.journal.sqlite.rows import BUCKET_BITS, Found, delivery
 
 # A term that leaves fewer rows than this is searched first.
 FEW_ROWS = 2_000
 
-# No index knows the words of a subject: one page reads through at most so many rows.
+# No index knows the words of a subject, or a reason: one page reads through at most so many rows.
 READ_THROUGH_ROWS = 10_000
 
 Term: TypeAlias = tuple[str, tuple[str, ...]]  # the name of a filter, and what it allows
@@ -67,7 +67,7 @@ class _Conditions(Struct, frozen=True):
 
 def find(db: sqlite3.Connection, which: Filter, *, limit: int, cursor: str | None) -> Page:
     first, past = _all(db, seq_of(cursor))
-    span = (max(first, past - READ_THROUGH_ROWS), past) if which.q else (first, past)
+    span = (max(first, past - READ_THROUGH_ROWS), past) if reads_through(which) else (first, past)
     rows = _rows_within(db, which, span, limit + 1)
     page = tuple(delivery(db, *row) for row in rows[:limit])
     if len(rows) > limit:
@@ -166,6 +166,8 @@ def _conditions_of(which: Filter, terms: list[Term]) -> _Conditions:
         conditions = conditions.also("d.created_at >= ?", micros(which.created_after))
     if which.created_before is not None:
         conditions = conditions.also("d.created_at < ?", micros(which.created_before))
+    if which.reason:
+        conditions = conditions.also(f"{_TEXT} ->> '$.reason' = ?", which.reason)
     if which.q:
         where, values = _mentions(which.q)
         return _Conditions((*conditions.where, *where), (*conditions.values, *values))

@@ -6,7 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from notifier.deliveries import Delivery
-from notifier.errors import Rejected
+from notifier.errors import Refusal
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.message_json import Batch, read_batch
@@ -77,15 +77,15 @@ def _strict(request: AnyRequest) -> bool:
     return given == STRICT
 
 
-def _all(results: Sequence[Delivery | Rejected]) -> bytes:
+def _all(results: Sequence[Delivery | Refusal]) -> bytes:
     return encode(Accepted(tuple(resource(each) for each in results if isinstance(each, Delivery))))
 
 
-def _each(results: Sequence[Delivery | Rejected]) -> bytes:
+def _each(results: Sequence[Delivery | Refusal]) -> bytes:
     return encode(Mixed(tuple(map(_one, results))))
 
 
-def _one(result: Delivery | Rejected) -> One:
+def _one(result: Delivery | Refusal) -> One:
     if isinstance(result, Delivery):
         return One(status=202, message=resource(result))
     problem = problem_of(result)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from notifier.attempts import Attempt
 from notifier.deliveries import Delivery, Status
 from notifier.recipients import RecipientStatus
+from notifier.screening import STORM
 from notifier.settling import settled_by
 from notifier.smtp import State
 from notifier.smtp.remedies import MEANINGS
@@ -64,9 +65,7 @@ def _explained(delivery: Delivery, situation: Situation) -> tuple[Sequence[str],
         case Status.SENDING:
             return ["A worker is sending the message now."], Step("The outcome is known soon.")
         case Status.HELD:
-            return [f"The message waits for a decision: {_quoted(delivery.reason)}."], _choice(
-                delivery
-            )
+            return [f"The message waits for a decision: {_held(delivery)}."], _choice(delivery)
         case Status.SENT:
             return _sent(delivery), NOTHING_MORE
         case Status.FAILED:
@@ -241,6 +240,13 @@ def _last(delivery: Delivery) -> str:
     if not delivery.attempts or settled_by(delivery):
         return _quoted(delivery.reason)
     return f"the last attempt {_failed(delivery.attempts[-1])}"
+
+
+def _held(delivery: Delivery) -> str:
+    last = next((each for each in reversed(delivery.events) if each.what == "held"), None)
+    if delivery.reason != STORM or last is None:
+        return _quoted(delivery.reason)
+    return f"too many messages came for one recipient; {_quoted(last.detail)}"
 
 
 def _retry(delivery: Delivery) -> Step:

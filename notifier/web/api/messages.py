@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from litestar.handlers import HTTPRouteHandler
 
 from notifier.deliveries import Delivery, Status
-from notifier.errors import MessageNotFound, Rejected
+from notifier.errors import MessageNotFound, Refusal
 from notifier.messages import Sms
 from notifier.service import Notifier
 from notifier.web.api import examples
@@ -132,7 +132,7 @@ class Messages:
         return resource(await self._service.send_now(read_id(request), by=by_of(request)))
 
 
-def _single(results: Sequence[Delivery | Rejected]) -> bytes:
+def _single(results: Sequence[Delivery | Refusal]) -> bytes:
     (delivery,) = results
     return render(delivery) if isinstance(delivery, Delivery) else b""
 

@@ -25,6 +25,13 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: (
         Annotated[Word, Meta(description="The name of the API key that sent the message.")] | None
     ) = None
+    reason: (
+        Annotated[
+            Word,
+            Meta(description="The whole reason of the status, such as `storm`. It has no index."),
+        ]
+        | None
+    ) = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     q: (
@@ -49,6 +56,7 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             to=self.to,
             relay=self.relay,
             key=self.key,
+            reason=self.reason,
             created_after=self.created_after,
             created_before=self.created_before,
             q=(self.q and self.q.strip()) or None,

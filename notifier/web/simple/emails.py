@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from notifier.compose import is_html
 from notifier.deliveries import Delivery, Status
-from notifier.errors import MessageNotFound, Rejected
+from notifier.errors import MessageNotFound, Refusal
 from notifier.messages import Body, Email, Line, Mailbox
 from notifier.service import Notifier
 from notifier.web.api import examples
@@ -136,10 +136,10 @@ def as_it_is(delivery: Delivery) -> SimpleAnswer:
     return SimpleAnswer(result, delivery.id)
 
 
-def accepted(results: Sequence[Delivery | Rejected]) -> bytes:
+def accepted(results: Sequence[Delivery | Refusal]) -> bytes:
     """The answer that the message is on disk."""
     (delivery,) = results
-    return b"" if isinstance(delivery, Rejected) else encode(as_it_is(delivery))
+    return encode(as_it_is(delivery)) if isinstance(delivery, Delivery) else b""
 
 
 QUEUED = DocumentedAnswer(

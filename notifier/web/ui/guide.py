@@ -29,6 +29,7 @@ ORDER = (
     "providers",
     "oauth",
     "return-paths",
+    "suppressions",
     "access",
     "text-messages",
     "templates",

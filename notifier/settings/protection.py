@@ -1,0 +1,30 @@
+"""Settings that protect recipients."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from notifier.quotas import Quota
+from notifier.settings.parsers import QUOTA, choice
+
+
+class Protection(Struct, frozen=True, kw_only=True):
+    """The fields of Settings about recipients."""
+
+    per_recipient: Annotated[
+        Quota | None,
+        QUOTA,
+        Meta(
+            description="Most messages to one recipient in a time, such as `20/h`; see "
+            "[the storm brake](suppressions.md#the-storm-brake). A key may have its own. "
+            "Default: no limit."
+        ),
+    ] = None
+    on_storm: Annotated[
+        Literal["hold", "refuse"],
+        choice("hold", "refuse"),
+        Meta(
+            description="What becomes of a message beyond `NOTIFIER_PER_RECIPIENT`: `hold` it "
+            "until a person decides, or `refuse` it with `429`."
+        ),
+    ] = "hold"
