@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
 from notifier.clock import Clock
-from notifier.deliveries import Delivery
-from notifier.errors import MessageNotFound
+from notifier.deliveries import Delivery, Status
+from notifier.errors import BeingSent, MessageNotFound, Rejected, Unavailable
 from notifier.feed import Feed
 from notifier.journal import Change, Filter, Journal
 from notifier.retries import retry
@@ -61,6 +61,16 @@ class Acts:
         """Settle all messages that match and allow it. Returns how many have changed."""
         return await self._amend_all("settle", which, self._settling(settlement, by), by)
 
+    async def note_copy(self, id: str, copy: Delivery, *, by: str = "") -> None:
+        """
+        Note in the timeline of a message that a copy of it was sent. Where that cannot be noted,
+        as while a worker sends the message, the copy alone tells of it.
+        """
+        to = ", ".join(each.address for each in copy.recipients)
+        note = partial(_copied, now=self._clock(), detail=f"to {to} as {copy.id}", by=by)
+        with contextlib.suppress(Rejected, Unavailable):
+            self._feed.forward(await self._journal.amend(id, note))
+
     def _step(self, verb: str, by: str) -> Change:
         steps: dict[str, Callable[..., Delivery]] = {
             "cancel": Delivery.cancelled,
@@ -93,3 +103,9 @@ class Acts:
         event = delivery.events[-1] if delivery.events else None
         before = delivery.finished_at is not None and event and event.at > delivery.finished_at
         (self._feed.forward if before else self._feed.publish)(delivery)
+
+
+def _copied(delivery: Delivery, *, now: datetime, detail: str, by: str) -> Delivery:
+    if delivery.status is Status.SENDING:  # its outcome would overwrite the event
+        raise BeingSent(delivery.id)
+    return delivery.with_event(now, "copied", detail, by=by)

@@ -134,6 +134,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
     collapse_key: str = ""
+    copy_of: str = ""  # the id of the message whose content it has
     traceparent: str = ""  # W3C Trace Context of the request
     despite_suppression: bool = False  # it is sent to suppressed recipients, too
 

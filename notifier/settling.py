@@ -14,8 +14,10 @@ from msgspec.structs import replace
 from notifier.deliveries import Delivery, Event, Status
 from notifier.errors import WrongState
 from notifier.recipients import Recipient, RecipientStatus
+from notifier.screening import STORM
 
 SETTLED = "settled"  # the event
+_UNREACHED = frozenset({RecipientStatus.PENDING, RecipientStatus.REFUSED})
 _PERMANENT = 500  # SMTP reply codes from here on refuse for good: RFC 5321, section 4.2.1
 
 
@@ -62,6 +64,8 @@ def settle(delivery: Delivery, now: datetime, *, settlement: Settlement, by: str
 def objection_to_settling(delivery: Delivery) -> str:
     """Why the delivery cannot be settled; empty: it can be."""
     status = delivery.status
+    if status is Status.HELD and delivery.reason == STORM and not delivery.uncertain:
+        return "the message is held before any relay was asked; retry or cancel it"
     if status is Status.HELD:
         return ""
     if status is Status.SENDING:
@@ -101,12 +105,10 @@ def _settled(
             for each in recipients
         )
     # What a relay refused for good it does not have, unless the copy before it is what arrived.
-    unknown = {each.address for each in recipients if not _refused(each)}
-    reached = unknown or {each.address for each in recipients}
+    unreached = [each for each in recipients if each.status in _UNREACHED]
+    reached = [each for each in unreached if not _refused(each)] or unreached
     return tuple(
-        Recipient(each.address, RecipientStatus.ACCEPTED, reply=said)
-        if each.status is not RecipientStatus.ACCEPTED and each.address in reached
-        else each
+        Recipient(each.address, RecipientStatus.ACCEPTED, reply=said) if each in reached else each
         for each in recipients
     )
 

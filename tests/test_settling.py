@@ -9,6 +9,7 @@ from notifier.attempts import Failure, Scope, Stage
 from notifier.deliveries import OnUncertain, Status
 from notifier.errors import WrongState
 from notifier.metrics import Tally
+from notifier.screening import stormy, without
 from notifier.settling import SettledAs, Settlement, settle, settled_by
 from tests.deliveries import ANN, BOB, EVE, NOW, attempt, called_off, delivery, under_way
 
@@ -78,6 +79,13 @@ def test_what_a_relay_has_said_of_a_recipient_stays():
     assert sent.recipients[1].reply == "550 who?"
 
 
+def test_a_suppressed_recipient_stays_suppressed():
+    """Nothing was sent to Bob, whatever became of the message."""
+    one = without(under_way(), {BOB: "bounced twice"}, NOW)
+    expected = {ANN: "accepted", BOB: "suppressed", EVE: "accepted"}
+    assert states(settled(lost(replace(one, status=Status.SENDING)))) == expected
+
+
 @pytest.mark.parametrize("end", ["expired", "cancelled", "refused"])
 def test_a_message_that_ended_uncertain_can_be_settled_later(end):
     """It keeps the time of its end, and says how it had ended."""
@@ -109,6 +117,7 @@ def test_a_message_that_ended_uncertain_can_be_settled_later(end):
             "a relay has accepted it",
         ),
         (settled(called_off(delivery(uncertain=1)), FAILED), "was settled as failed"),
+        (stormy(delivery(), "too many", NOW), "before any relay was asked"),
     ],
 )
 def test_nobody_may_say_what_is_known(one, says):

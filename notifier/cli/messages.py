@@ -1,4 +1,4 @@
-"""`notifier messages`: list, show, retry, cancel and settle messages."""
+"""`notifier messages`: list, show, retry, cancel, settle and copy messages."""
 
 import functools
 import os
@@ -221,3 +221,26 @@ def settle_messages(outcome: str, why: str, **given: Any) -> None:
     from notifier.settling import SettledAs, Settlement
 
     _act(Act("settle", Settlement(SettledAs(outcome), why)), **given)
+
+
+@messages.command("copy")
+@config_option
+@url_option
+@key_option
+@json_option
+@click.argument("id")
+@click.option("--to", multiple=True, required=True, help="Address; may be repeated.")
+def copy_message(
+    config: Path | None,
+    url: str | None,
+    api_key: str | None,
+    as_json: bool,
+    id: str,
+    to: Sequence[str],
+) -> None:
+    """Send the same content to other recipients, through a running server."""
+    from notifier.cli.client import Client
+
+    client = Client(url or server_url(Settings.read(os.environ, config=config)), api_key=api_key)
+    copy = client.post(f"/v1/messages/{id}/copies", {"to": list(to)})
+    click.echo(json_line(copy) if as_json else f"{copy['id']} {copy['status']}")

@@ -3,12 +3,14 @@ Compose: make an envelope and the bytes to send of a caller's request, once, at 
 
 `mail` puts a message together of fields and parts: `addresses` reads and writes addresses,
 `headers` writes header fields, `custom_headers` says which ones a caller may add, and `mime` writes
-parts. `plaintext` makes the text of an HTML; `html` finds things in an HTML without parsing it.
+parts. `readdressing` makes a copy of a finished mail for other recipients. `plaintext` makes the
+text of an HTML; `html` finds things in an HTML without parsing it.
 """
 
 from notifier.compose.addresses import Address, address
 from notifier.compose.html import CID_URL, content_id_of, is_html
 from notifier.compose.mail import Composed, compose, weight
+from notifier.compose.readdressing import readdressed
 
 __all__ = [
     "CID_URL",
@@ -18,5 +20,6 @@ __all__ = [
     "compose",
     "content_id_of",
     "is_html",
+    "readdressed",
     "weight",
 ]

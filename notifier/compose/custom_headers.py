@@ -91,6 +91,12 @@ def custom_field(name: str, value: str, *, restricted: bool) -> bytes:
     return folded(name, words)
 
 
+def is_command(name: str) -> bool:
+    """Whether a field commands a provider to do more than the envelope says."""
+    kind = name.lower()
+    return kind in _READDRESSING | _COMMANDS or kind.startswith(_COMMAND_STARTS)
+
+
 def _require_allowed(name: str, kind: str, *, restricted: bool) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError("a header's name is 1 to 50 visible ASCII characters without a colon")

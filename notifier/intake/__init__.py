@@ -1,6 +1,7 @@
 """
 Admission of messages: check them, compose them, and put them into the journal.
 
-`submission` is the entrance; `admission` checks a message and composes it; `rates` limits how much
-each API key may send, `storms` how many messages one recipient gets.
+`submission` is the entrance; `admission` checks a message and composes it; `copies` makes a message
+of an earlier one; `rates` limits how much each API key may send, `storms` how many messages one
+recipient gets.
 """

@@ -6,6 +6,7 @@ bytes that are sent are composed here, once.
 """
 
 import contextlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
@@ -13,10 +14,11 @@ from msgspec.structs import replace
 
 from notifier.attempts import USUAL_REPORTS, Envelope, Notify
 from notifier.chains import CHAINED, Chains, chain_of
-from notifier.compose import Composed, address, compose
+from notifier.compose import Composed, address, compose, readdressed
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import Fault, Forbidden, InvalidMessage, Rejected
+from notifier.intake.copies import Copy, Readdressed
 from notifier.journal import Entry
 from notifier.keys import Key, KeyKind, KeyScope
 from notifier.messages import Email, Message, Sms
@@ -53,6 +55,10 @@ def cost(message: Message | Rejected) -> int:
         return len(message.to) + len(message.cc) + len(message.bcc)
     if isinstance(message, Sms) and message.text is not None:
         return segments(message).segments
+    if isinstance(message, Readdressed):
+        return len(message.to)
+    if isinstance(message, Copy):
+        return cost(message.what)
     return 1
 
 
@@ -104,8 +110,14 @@ class Admission:
             if message.notify is not USUAL_REPORTS:
                 notify = tuple([each for each in Notify if each in message.notify])
             route, composed = self._compose_email(message, id=id, key=key, at=due_at)
+        elif isinstance(message, Readdressed):
+            channel, handed_to, notify = "email", "", message.notify
+            route, composed = self._readdress(message, id=id, key=key, at=due_at)
         else:
-            raise TypeError(message)
+            assert isinstance(message, Copy)  # noqa: S101  there is no other kind
+            made = self.admit(message.what, id=id, key=key, now=now, traceparent=traceparent, by=by)
+            copy = replace(made.entry.delivery, copy_of=message.of)
+            return Admitted(Entry(copy, made.entry.content), made.cost)
         if key is not None:
             if message.despite_suppression and not key.may(KeyScope.MANAGE):
                 objection = key.objection_to_scope(KeyScope.MANAGE)
@@ -222,15 +234,21 @@ class Admission:
         composed = compose(email, id=id, sender=sender, at=at, restricted=restricted)
         if email.sender is None and sender is not None and sender is self._fallback:
             composed = replace(composed, warnings=(*composed.warnings, NO_SENDER))
-        recipients = composed.envelope.recipients
-        simulated = [each for each in recipients if each.lower().endswith(_SIMULATED)]
-        if not simulated:
-            return Route.RELAY, composed
-        if len(simulated) == len(recipients):
-            return Route.SIMULATOR, composed
-        raise InvalidMessage(
-            Fault("/to", f"{simulated[0]} is simulated; send to it without real recipients")
+        return _mail_route(composed.envelope.recipients), composed
+
+    def _readdress(
+        self, copy: Readdressed, *, id: str, key: Key | None, at: datetime
+    ) -> tuple[Route, Composed]:
+        composed = readdressed(
+            copy.content,
+            copy.to,
+            sender=copy.sender,
+            subject=copy.subject,
+            id=id,
+            at=at,
+            restricted=key is not None and _has_rules(key),
         )
+        return _mail_route(composed.envelope.recipients), composed
 
     def _compose_sms(
         self, sms: Sms, *, id: str, key: Key | None, now: datetime, at: datetime
@@ -273,6 +291,17 @@ class Admission:
         return Route.GATEWAY, "gateway", Composed(envelope, content, warnings=warnings)
 
 
+def _mail_route(recipients: Sequence[str]) -> Route:
+    simulated = [each for each in recipients if each.lower().endswith(_SIMULATED)]
+    if not simulated:
+        return Route.RELAY
+    if len(simulated) == len(recipients):
+        return Route.SIMULATOR
+    raise InvalidMessage(
+        Fault("/to", f"{simulated[0]} is simulated; send to it without real recipients")
+    )
+
+
 def _for_provider(sms: Sms, number: str, *, id: str, warnings: tuple[str, ...]) -> Composed:
     from notifier.sms.provider import content  # the HTTP client takes its time to load
 
@@ -298,12 +327,12 @@ def _stand_in(
 
 def _places(message: Message) -> dict[str, str]:
     """Where a mail names its recipients, as JSON pointers."""
-    if not isinstance(message, Email):
+    if not isinstance(message, Email | Readdressed):
         return {}
     return {
         address(written).spec: f"/{field}/{number}"
         for field in ("bcc", "cc", "to")  # what `to` names is named there
-        for number, written in enumerate(getattr(message, field))
+        for number, written in enumerate(getattr(message, field, ()))
     }
 
 

@@ -9,6 +9,7 @@ from notifier.service import Notifier
 from notifier.web.api.batch import Batches
 from notifier.web.api.bulk import Bulk
 from notifier.web.api.carriers import Carriers
+from notifier.web.api.copies import Copies
 from notifier.web.api.details import Details
 from notifier.web.api.events import Events
 from notifier.web.api.messages import Messages
@@ -42,9 +43,11 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
     layout = Layout(service, authentication)
     pages = Pages(service, layout)
     requests = Requests()
+    messages = Messages(service)
     app = Litestar(
         [
-            *Messages(service).routes(),
+            *messages.routes(),
+            *Copies(service, messages).routes(),
             *Batches(service).routes(),
             *Bulk(service).routes(),
             *Settling(service).routes(),

@@ -1,5 +1,6 @@
 """Authentication and authorization: API keys, the sessions of browsers, the scopes of routes."""
 
+import contextlib
 import re
 from collections.abc import Awaitable
 from typing import Any
@@ -11,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.clock import Clock, utc_now
+from notifier.deliveries import Delivery
 from notifier.errors import ConfigurationError, Forbidden, MessageNotFound, Unauthorized
 from notifier.journal import Filter
 from notifier.keys import Key, KeyScope
@@ -85,6 +87,21 @@ def narrowed(which: Filter, request: AnyRequest) -> Filter:
     if which.key not in (None, key.name):
         raise Forbidden(key.objection_to_scope(KeyScope.READ))
     return replace(which, key=key.name)
+
+
+async def visible(service: Notifier, request: AnyRequest) -> Delivery:
+    """
+    The message in the path, for a call that needs `send`. Raises MessageNotFound, also if the
+    caller's key has no `read` and has not sent the message.
+    """
+    key, id = key_of(request), request.scope["path_params"]["id"]
+    if key is None or key.may(KeyScope.READ):
+        return await service.message(read_id(request))
+    with contextlib.suppress(MessageNotFound):
+        delivery = await service.message(read_id(request))
+        if delivery.key == key.name:
+            return delivery
+    raise NotOwn(id[:64], key)
 
 
 class Visitor(Struct, frozen=True):

@@ -86,14 +86,20 @@ async def test_each_of_several_is_told_whatever_became_of_the_others(server):
         assert unknown.startswith("notifier: abc: ")
 
 
-async def test_held_messages_are_settled_with_and_without_a_server(server):
-    """With who knew it, and how; by their ids or by a filter."""
+async def test_held_messages_are_copied_and_settled_with_and_without_a_server(server):
+    """The copy by a server alone; settled by ids or by a filter, with who knew it, and how."""
     lost = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"}
     ids = [await post(server, number, **lost) for number in range(3)]
     async with httpx2.AsyncClient(trust_env=False, base_url=server.url) as client:
         async with asyncio.timeout(LIMIT):
             while (await client.get("/v1/messages/count?status=held")).json()["count"] < 3:
                 await asyncio.sleep(0.01)
+    copy = ("messages", "copy", ids[0], "--to", "right@example.org")
+    copied = await run_async(*copy, **server.settings)
+    made = copied.stdout.split()
+    assert (copied.returncode, made[1]) == (0, "queued"), copied.stderr
+    shown = await run_async("messages", "show", made[0], **server.settings)
+    assert f"copy of   {ids[0]}" in shown.stdout
     settle = ("messages", "settle", "--why", "it came")
     first = await run_async(*settle, ids[0], "--as", "sent", **server.settings)
     assert (first.returncode, first.stdout) == (0, f"{ids[0]} sent\n"), first.stderr

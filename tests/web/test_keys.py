@@ -38,6 +38,7 @@ OPEN_ACTS = {"/sign-in", "/sign-out"}
 SENDING = {
     *("/v1/messages", "/v1/messages/batch", "/send-email", "/send-async", "/send-sms"),
     "/v1/templates/{name:str}/preview",
+    "/v1/messages/{id:str}/copies",
 }
 
 

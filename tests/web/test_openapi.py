@@ -105,6 +105,7 @@ async def test_every_operation_of_the_service_is_there(document):
         ("post", "/v1/messages/{id}/send-now"),
         ("post", "/v1/messages/{id}/settle"),
         ("post", "/v1/messages/settle"),
+        ("post", "/v1/messages/{id}/copies"),
         ("post", "/send-email"),
         ("post", "/send-async"),
         ("post", "/send-sms"),

@@ -7,7 +7,7 @@ provider; `acceptance` tells whether a 2xx has accepted the text.
 """
 
 from notifier.sms.provider.provider import Provider, ProviderState
-from notifier.sms.provider.request import content
+from notifier.sms.provider.request import content, text_in
 from notifier.sms.provider.spec import ProviderSpec, read_provider
 
-__all__ = ["Provider", "ProviderSpec", "ProviderState", "content", "read_provider"]
+__all__ = ["Provider", "ProviderSpec", "ProviderState", "content", "read_provider", "text_in"]

@@ -29,6 +29,11 @@ def content(id: str, to: str, text: str) -> bytes:
     return msgspec.json.encode(Text(id, to, text))
 
 
+def text_in(content: bytes) -> str:
+    """The text in what the journal keeps."""
+    return msgspec.json.decode(content, type=Text).text
+
+
 def literals(text: str) -> list[str]:
     """The strings of a JSON body that are posted unchanged."""
     try:

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from notifier.attempts import Attempt, Stage
 from notifier.deliveries import Delivery
 from notifier.journal import Minute
@@ -42,6 +44,7 @@ _SENT = _QUEUED.after(
 
 ACCEPTED = resource(_QUEUED)
 SENT = resource(_SENT)
+COPY = resource(replace(_QUEUED, id="0195519f3d40f60718293a1b2c3d4e5a", copy_of=_QUEUED.id))
 LIST = MessageList((SENT,), None)
 
 EMAILS: dict[str, dict[str, Any]] = {

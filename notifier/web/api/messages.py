@@ -26,7 +26,7 @@ from notifier.web.routes import (
     options,
     post,
 )
-from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, read_idempotency
+from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, Submitted, read_idempotency
 
 TAG = "messages"
 ENTITY = 2  # the first header fields of a response: content type and length
@@ -65,15 +65,20 @@ class Messages:
         scope = request.scope
         if scope["query_string"] and read_query(request, SendQuery).dry_run:
             return await self._preview(request)
-        submitted = await self._submissions.take(request, read_one, _single)
-        id = submitted.id
-        location = (b"location", self._base + id.encode())
-        accepted = BytesResponse(submitted.body, status=202, headers=[location, *submitted.headers])
-        if b"prefer" in submitted.given and (
-            wait := read_wait(scope["headers"], most=self._longest_wait)
-        ):
-            return await self._final(id, wait, accepted)
-        return accepted
+        submitted = await self._submissions.take(request, read_one, single)
+        answer, wait = self.accepted(request, submitted)
+        return await self.final(submitted.id, wait, answer) if wait else answer
+
+    def accepted(
+        self, request: AnyRequest, submitted: Submitted
+    ) -> tuple[BytesResponse, float | None]:
+        """The answer to a request that made a message, and for how long it is to wait."""
+        location = (b"location", self._base + submitted.id.encode())
+        headers = [location, *submitted.headers]
+        answer = BytesResponse(submitted.body, status=202, headers=headers)
+        if b"prefer" not in submitted.given:
+            return answer, None
+        return answer, read_wait(request.scope["headers"], most=self._longest_wait)
 
     async def _preview(self, request: AnyRequest) -> BytesResponse:
         headers = dict(request.scope["headers"])
@@ -84,7 +89,7 @@ class Messages:
         entry = await self._service.preview(message, key=key_of(request))
         return source(entry.content, text=isinstance(message, Sms))
 
-    async def _final(self, id: str, wait: float, accepted: BytesResponse) -> BytesResponse:
+    async def final(self, id: str, wait: float, accepted: BytesResponse) -> BytesResponse:
         """The message once it is final or held, or as it is after so many seconds."""
         try:
             delivery = await self._service.outcome(id, timeout=wait)
@@ -132,7 +137,8 @@ class Messages:
         return resource(await self._service.send_now(read_id(request), by=by_of(request)))
 
 
-def _single(results: Sequence[Delivery | Refusal]) -> bytes:
+def single(results: Sequence[Delivery | Refusal]) -> bytes:
+    """The answer of one message, as a submission keeps it."""
     (delivery,) = results
     return render(delivery) if isinstance(delivery, Delivery) else b""
 

@@ -92,6 +92,9 @@ class MessageResource(Struct, frozen=True, kw_only=True):
     traceparent: Annotated[
         str | None, Meta(description="W3C Trace Context of the request that sent the message.")
     ]
+    copy_of: Annotated[
+        str | None, Meta(description="The id of the message whose content this one has.")
+    ]
     timeline: tuple[Happening, ...]
 
 
@@ -131,6 +134,7 @@ def resource(delivery: Delivery) -> MessageResource:
         metadata=delivery.metadata,
         user_id=delivery.user_id or None,
         traceparent=delivery.traceparent or None,
+        copy_of=delivery.copy_of or None,
         timeline=_timeline(delivery),
     )
 
