@@ -1,8 +1,27 @@
-"""The progress of one HTTP request, also of one that is cut off."""
+"""The progress of one HTTP request, also if it is cut off; the wait that an answer asks for."""
 
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from notifier.attempts import Stage
+
+
+def retry_after(field: str | None, now: datetime) -> float | None:
+    """
+    The seconds of a Retry-After, which is a number or a date; None: it says nothing. RFC 9110,
+    section 10.2.3.
+    """
+    text = (field or "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - now).total_seconds())
 
 
 class Exchange:

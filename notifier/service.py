@@ -12,6 +12,7 @@ import structlog
 from notifier.acts import Acts
 from notifier.alerts import Alerts
 from notifier.attempts import Attempt
+from notifier.callbacks import Callbacks
 from notifier.capture import Mailbox
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Status
@@ -66,8 +67,12 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         *,
         clock: Clock = utc_now,
         supervisor: Supervisor | None = None,
+        show: Callable[[Delivery], bytes] | None = None,
     ) -> None:
-        """Raises ConfigurationError with every fault of what the settings point at."""
+        """
+        `show` makes the JSON of a message for callbacks; without it there are none. Raises
+        ConfigurationError with every fault of what the settings point at.
+        """
         self.settings = settings
         self.supervisor = supervisor or Supervisor()
         self.feed = Feed()
@@ -119,6 +124,15 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.draining = False
         self._paused: set[str | None] = set()  # relays by name; None: the queue
         self.keys_remembered = False
+        self.callbacks = Callbacks(
+            settings,
+            self.journal,
+            self.keys,
+            self.feed,
+            show=show,
+            supervisor=self.supervisor,
+            clock=clock,
+        )
         self.sessions = Sessions(self.journal, self.keys, clock=clock)
         self._clock = clock
         self._spans: Spans | None = None
@@ -134,6 +148,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             parts.push_async_callback(self.journal.close)
             await self._require_keys()
             await self.sessions.load()
+            await parts.enter_async_context(self.callbacks)
             await parts.enter_async_context(self.lag)
             await parts.enter_async_context(self.transports)
             self.dispatcher = Dispatcher(
@@ -354,6 +369,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             rate=self.figures.rate,
             troubles=self.intake.brake.troubles(self._clock()),
             trouble=self.figures.trouble,
+            callbacks=self.callbacks.states,
         )
 
 

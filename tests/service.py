@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from notifier.messages import Email
 from notifier.service import Notifier
 from notifier.settings import Settings
+from notifier.web.api.resources import render
 from tests.waiting import LIMIT
 
 SENDER = "us@example.org"
@@ -29,7 +30,7 @@ async def notifying(folder, *relays, clock=now, **changes):
     """The service on this folder, with scripted relays in order of fail-over."""
     given = {"retry_schedule": (0.05,), "grace": 1.0, "workers": 4, "relays": specs_of(*relays)}
     settings = Settings(data_dir=str(folder), **(given | changes))
-    async with Notifier(settings, clock=clock) as service:
+    async with Notifier(settings, clock=clock, show=render) as service:
         yield service
 
 

@@ -10,6 +10,7 @@ from notifier.server import protocol as clients
 from notifier.server.process import Server
 from notifier.service import Notifier
 from notifier.settings import Settings
+from notifier.web.api.resources import render
 from notifier.web.app import create_app
 from tests.waiting import LIMIT
 
@@ -27,7 +28,7 @@ SIMPLE = {
 async def serving(folder, **settings):
     """The service, opened on this folder, and a client of its application."""
     chosen = Settings(data_dir=str(folder), **settings)
-    async with Notifier(chosen) as service, client_of(service) as client:
+    async with Notifier(chosen, show=render) as service, client_of(service) as client:
         yield service, client
 
 

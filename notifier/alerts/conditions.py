@@ -1,4 +1,4 @@
-"""Finds the conditions that a person must know of: relays down, waiting or held messages, disk."""
+"""Finds what a person must know: relays down, messages that wait or are held, callbacks, disk."""
 
 import contextlib
 from datetime import datetime, timedelta
@@ -26,10 +26,15 @@ ENDS = {
     "token_missing": "the relay {} has a token again",
     "messages_wait": "messages are sent on time again",
     "messages_held": "no message is held any more",
+    "callbacks_fail": "the application of the key {} takes callbacks again",
+    "callbacks_paused": "the callbacks of the key {} are not paused any more",
     "disk_low": "{}: its disk has free space again",
     "storm": "{} get no more than their quota again",
 }
-SHARED = frozenset({"messages_wait", "messages_held"})  # the same for all replicas
+CALLBACKS_AFTER = timedelta(days=1)  # for which an application has failed
+SHARED = frozenset(
+    {"messages_wait", "messages_held", "callbacks_fail", "callbacks_paused"}
+)  # the same for all replicas
 
 
 class Seen(Struct, frozen=True):
@@ -63,6 +68,7 @@ class Conditions:
             self._look_at_token(relay, seen)
         self._look_at_queue(health, seen, works=any(works))
         self._look_at_held(health, seen)
+        self._look_at_callbacks(health, seen)
         self._look_at_disk(seen)
         for each in health.troubles:
             seen.wrong[each.kind, each.subject] = each.since, each.text
@@ -117,6 +123,25 @@ class Conditions:
             seen.wrong[name] = since, words
         elif since is not None:
             seen.unclear.add(name)
+
+    def _look_at_callbacks(self, health: Health, seen: Seen) -> None:
+        for each in health.callbacks:
+            name = "callbacks_fail", each.key
+            since = each.failing_since
+            if since is not None and seen.at - since >= CALLBACKS_AFTER:
+                words = (
+                    f"the application of the key {each.key} takes no callbacks: {each.trouble}; "
+                    f"{each.waiting} wait"
+                )
+                seen.wrong[name] = since, words
+            elif since is not None:
+                seen.unclear.add(name)
+            if each.paused_at is not None:
+                words = (
+                    f"the callbacks of the key {each.key} are paused, because {each.paused_why}; "
+                    "resume them with `notifier callbacks resume`"
+                )
+                seen.wrong["callbacks_paused", each.key] = each.paused_at, words
 
     def _look_at_disk(self, seen: Seen) -> None:
         name, free = ("disk_low", self._folder), None

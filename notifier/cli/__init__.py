@@ -2,8 +2,9 @@
 The command line. A command imports what it needs when it runs: a healthcheck every few seconds
 must not load a web framework.
 
-`check`, `keys`, `messages` and `send` are commands of these names; `journal` holds `backup` and
-`prune`. `message_sources` is where `messages` finds messages, `client` calls a running server.
+`callbacks`, `check`, `keys`, `messages` and `send` are commands of these names; `journal` holds
+`backup` and `prune`. `message_sources` is where `messages` finds messages, `client` calls a running
+server.
 `options` are those that several commands have; `display` and `progress` write to the terminal.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 import click
 
 from notifier import __version__
+from notifier.cli.callbacks import callbacks
 from notifier.cli.display import printable
 from notifier.cli.messages import messages
 from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
@@ -236,6 +238,7 @@ def prune(config: Path | None) -> None:
 
 
 cli.add_command(messages)
+cli.add_command(callbacks)
 
 
 def main() -> None:

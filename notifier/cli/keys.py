@@ -125,5 +125,8 @@ def _shown(key: Key, now: datetime) -> dict[str, Any]:
     """The fields of a key without its hash."""
     shown: dict[str, Any] = msgspec.to_builtins(key)
     del shown["sha256"]
+    if key.callback is not None:
+        events = sorted(key.callback.events)
+        shown["callback"] = {"url": key.callback.place, "events": events}
     scopes = [scope.value for scope in KeyScope if scope in key.scopes]
     return shown | {"scopes": scopes, "valid": not key.lapsed(now)}

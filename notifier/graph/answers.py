@@ -17,14 +17,13 @@ https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/thro
     502, 504, silence after the request was out       nobody knows    no      uncertain
 """
 
-import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import msgspec
 from msgspec import Struct
 
 from notifier.attempts import Failure, Scope, Stage
+from notifier.exchange import retry_after
 
 LONGEST_REPLY = 300  # characters
 SHORTEST = 1.0  # longest rest that Graph may ask for, in seconds
@@ -131,16 +130,9 @@ def _failure(
 
 
 def _wait(answer: Answer, now: datetime) -> float:
-    """The seconds of a Retry-After, which is a number or a date. RFC 9110, section 10.2.3."""
-    text = answer.retry_after.strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return max(SHORTEST, float(text))
-    try:
-        until = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return UNSAID
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return max(SHORTEST, (until - now).total_seconds())
+    """The seconds of rest that the answer asks for."""
+    asked = retry_after(answer.retry_after, now)
+    return UNSAID if asked is None else max(SHORTEST, asked)
 
 
 def _words(body: bytes) -> str:

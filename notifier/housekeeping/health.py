@@ -5,6 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from notifier.callbacks import CallbackState
 from notifier.deliveries import Status
 from notifier.smtp import RelayState
 
@@ -33,3 +34,4 @@ class Health(Struct, frozen=True):
     rate: float = 0.0  # messages that leave the backlog, a second
     troubles: tuple[Trouble, ...] = ()  # what else a person must know of
     trouble: str = ""  # why the journal cannot be written; empty: it can
+    callbacks: tuple[CallbackState, ...] = ()

@@ -4,7 +4,8 @@ API keys: who may call, for what, as whom, and how much.
 A key is `ntf_<id>_<secret>`. It is shown once, when it is made; the file keeps the SHA-256
 of it. That is enough: 32 random bytes cannot be guessed, so a slow hash would only cost time.
 
-`key` is one key and what it allows; `file` is the file that holds them all.
+`key` is one key and what it allows, `callback` where its application is told what came of its
+messages; `file` is the file that holds them all.
 """
 
 import hmac
@@ -20,10 +21,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError
+from notifier.keys.callback import Callback, CallbackEvent
 from notifier.keys.file import exclusive, keys_in, require, write
 from notifier.keys.key import Key, KeyKind, KeyScope, key_from, with_zone
 
-__all__ = ["Key", "KeyKind", "KeyScope", "Keys", "expiry", "new_key"]
+__all__ = ["Callback", "CallbackEvent", "Key", "KeyKind", "KeyScope", "Keys", "expiry", "new_key"]
 
 PREFIX = "ntf"
 LONGEST = 128  # longest text that is compared with keys
@@ -55,6 +57,7 @@ class Keys:
         self.path = path
         self._clock = clock
         self._look_at = clock() + LOOK_SECONDS
+        self._listeners: list[Callable[[], None]] = []
         self._seen: Signature | None = None
         self.trouble = ""  # why the file is not what is in force; empty: it is
         self._put(keys)
@@ -71,6 +74,13 @@ class Keys:
         self._keys = keys
         self.configured = bool(keys)  # also where they open nothing any more
         self._by_id = {key.id: (key, bytes.fromhex(key.sha256)) for key in keys}
+        self.callbacks = {key.name: key.callback for key in keys if key.callback is not None}
+        for changed in self._listeners:
+            changed()
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Have it called whenever the keys may have changed."""
+        self._listeners.append(changed)
 
     def require(self) -> None:
         """

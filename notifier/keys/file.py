@@ -137,8 +137,14 @@ def _written(key: Key) -> bytes:
     lines = [f"\n[keys.{key.name}]"]
     for field in msgspec.structs.fields(key):
         value = getattr(key, field.name)
-        if field.name != "name" and value not in (None, ()):
+        if field.name not in {"name", "callback"} and value not in (None, ()):
             lines.append(f"{field.name} = {_toml(value)}")
+    if key.callback is not None:  # a table, so it comes last
+        lines.append(f"[keys.{key.name}.callback]")
+        for field in msgspec.structs.fields(key.callback):
+            value = getattr(key.callback, field.name)
+            if value != field.default:
+                lines.append(f"{field.name} = {_toml(value)}")
     return "\n".join((*lines, "")).encode()
 
 

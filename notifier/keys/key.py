@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from notifier.address_rules import DOMAIN, address_parts, ascii_domain, covers, read_rules
 from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import ConfigurationError
+from notifier.keys.callback import Callback, callback_from
 from notifier.quotas import read_quota
 from notifier.verp import read_return_path
 
@@ -60,6 +61,7 @@ class Key(Struct, frozen=True, kw_only=True):
     return_path: str | None = None  # where reports about its mail go; None: to the service's
     expires: datetime | None = None
     revoked: datetime | None = None
+    callback: Callback | None = None  # where its application is told what came of its messages
 
     def __repr__(self) -> str:
         """The key without its hash, which no log needs."""
@@ -170,7 +172,7 @@ def key_from(name: str, fields: Mapping[str, object]) -> Key:
 
 
 def _joined(fault: str) -> str:
-    return f".{fault}" if fault.partition(":")[0] in _FIELDS else f": {fault}"
+    return f".{fault}" if re.split("[:.]", fault)[0] in _FIELDS else f": {fault}"
 
 
 def _converted(fields: Mapping[str, object], faults: list[str]) -> Iterator[tuple[str, object]]:
@@ -183,10 +185,20 @@ def _converted(fields: Mapping[str, object], faults: list[str]) -> Iterator[tupl
         try:
             value = fields[name]
             value = with_zone(value) if isinstance(value, date) else value
+            if name == "callback":
+                yield name, callback_from(value)
+                continue
             value = msgspec.convert(value, field.type)
             yield name, _PLAIN[name](value) if name in _PLAIN else value
+        except ConfigurationError as error:
+            faults += [f"{name}{_within(fault)}" for fault in error.faults]
         except ValueError as error:  # msgspec's are of this kind
             faults.append(f"{name}: {error}")
+
+
+def _within(fault: str) -> str:
+    """The fault of a table, behind the table's name."""
+    return f".{fault}" if fault.partition(":")[0].isidentifier() else f": {fault}"
 
 
 def _contradictions(values: Mapping[str, object]) -> Iterator[str]:

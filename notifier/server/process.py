@@ -27,6 +27,7 @@ from notifier.server.sockets import CannotListen, bound, url_of
 from notifier.service import Notifier
 from notifier.settings import Settings, check_access
 from notifier.smtp.remedies import LOGIN_IN_CLEAR
+from notifier.web.api.resources import render
 from notifier.web.app import create_app
 
 GC_THRESHOLD = (50_000, 20, 50)  # allocations before a collection of each generation
@@ -93,7 +94,7 @@ def prepared(settings: Settings) -> Notifier:
     service = None
     keys_exist = settings.keys_file.exists()
     try:
-        service = Notifier(settings)
+        service = Notifier(settings, show=render)
         keys_exist = service.keys.configured
     except ConfigurationError as error:
         faults += error.faults

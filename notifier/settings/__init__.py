@@ -85,7 +85,7 @@ class Settings(Protection, frozen=True, kw_only=True):
         HTTP_PROXY,
         Meta(
             description="HTTP proxy for whatever goes out by HTTP, `http://user:password@host:port`"
-            ": tokens, Microsoft Graph, the SMS provider, `NOTIFIER_ALERT_URL`. What leads to this "
+            ": tokens, Microsoft Graph, the SMS provider, callbacks, alerts. What leads to this "
             "machine does not go through it. Relays have `proxy=` in their URL. Default: none."
         ),
     ] = None

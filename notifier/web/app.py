@@ -8,6 +8,7 @@ from notifier.metrics import Requests
 from notifier.service import Notifier
 from notifier.web.api.batch import Batches
 from notifier.web.api.bulk import Bulk
+from notifier.web.api.callbacks import Callbacks
 from notifier.web.api.carriers import Carriers
 from notifier.web.api.copies import Copies
 from notifier.web.api.details import Details
@@ -58,6 +59,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *Carriers(service).routes(),
             *TemplateViews(service).routes(),
             *Operations(service).routes(),
+            *Callbacks(service).routes(),
             *Probes(service, authentication).routes(),
             *Metrics(service, requests, log_drops=log_drops).routes(),
             *pages.routes(),

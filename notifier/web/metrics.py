@@ -90,6 +90,7 @@ class Metrics:
         yield from self._messages()
         yield from self._backlog()
         yield from self._relays()
+        yield from self._callbacks()
         yield from self._inside()
         yield from self._http()
 
@@ -151,21 +152,16 @@ class Metrics:
         yield _gauge(
             "notifier_queue_depth", "Messages that wait to be sent.", [((), health.waiting)]
         )
-        age = 0.0
-        if health.oldest_due_at is not None:
-            age = max(0.0, (datetime.now(UTC) - health.oldest_due_at).total_seconds())
+        now = datetime.now(UTC)
         yield _gauge(
             "notifier_oldest_waiting_seconds",
             "How long the oldest due message has been waiting.",
-            [((), age)],
+            [((), _age(health.oldest_due_at, now))],
         )
-        held = 0.0
-        if health.held_since is not None:
-            held = max(0.0, (datetime.now(UTC) - health.held_since).total_seconds())
         yield _gauge(
             "notifier_oldest_held_seconds",
             "How long the oldest held message has been waiting for a decision.",
-            [((), held)],
+            [((), _age(health.held_since, now))],
         )
         yield _gauge("notifier_queue_paused", "1 while the queue is paused.", [((), health.paused)])
         yield _gauge(
@@ -243,6 +239,35 @@ class Metrics:
             "relay",
         )
 
+    def _callbacks(self) -> Iterator["Metric"]:
+        callbacks, now = self._service.callbacks, datetime.now(UTC)
+        yield _counter(
+            "notifier_callback_tries",
+            "Tries to tell an application, by API key and outcome: told, failed, gone, given_up.",
+            callbacks.outcomes.items(),
+            "key", "outcome",
+        )  # fmt: skip
+        for name, help, value in (
+            ("waiting", "Callbacks that wait.", lambda each: each.waiting),
+            (
+                "oldest_waiting_seconds",
+                "How long the oldest callback has been waiting.",
+                lambda each: _age(each.oldest, now),
+            ),
+            (
+                "failing_seconds",
+                "How long an application has not taken any callback; 0: it takes them.",
+                lambda each: _age(each.failing_since, now),
+            ),
+            (
+                "paused",
+                "1 while callbacks are paused, because the application answered 410.",
+                lambda each: each.paused_at is not None,
+            ),
+        ):
+            values = [((each.key,), value(each)) for each in callbacks.states]
+            yield _gauge(f"notifier_callback_{name}", help, values, "key")
+
     def _inside(self) -> Iterator["Metric"]:
         service = self._service
         yield _histogram(
@@ -295,6 +320,11 @@ class Metrics:
             [((path,), seconds) for path, seconds in self._requests.seconds.items()],
             "path",
         )
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    """Seconds; 0: it is not the case."""
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 
 def _gauge(

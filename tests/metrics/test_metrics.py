@@ -10,9 +10,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from notifier.deliveries import Route
 from notifier.histogram import Histogram
 from notifier.journal import journal_at
+from notifier.keys import KeyScope
 from notifier.metrics import shipped
 from notifier.service import Notifier
 from notifier.settings import Settings
+from tests.api_keys import made
+from tests.applications import add_callback
 from tests.clocks import WallClock
 from tests.deliveries import entry
 from tests.relay import ScriptedRelay
@@ -189,9 +192,12 @@ async def test_openmetrics_is_given_on_request(tmp_path):
 
 async def test_dashboard_and_alerts_name_what_is_measured(tmp_path):
     """A query for a metric that is not there shows nothing, and an alert on it never fires."""
+    reader = made(tmp_path, "shop", KeyScope.SEND, KeyScope.READ)
+    add_callback(tmp_path, "shop", "http://127.0.0.1:9/")
     async with serving(tmp_path) as (service, client):
+        client.headers.update(reader)
         await client.post("/v1/messages", json=LETTER)
-        await until(lambda: service.tally.attempts)
+        await until(lambda: service.tally.attempts and service.callbacks.states)
         await client.get("/livez")
         known = {name for name, *_ in await scraped(client)}
     panels = json.loads(shipped("dashboard.json"))["panels"]

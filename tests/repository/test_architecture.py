@@ -63,6 +63,7 @@ TOOLS = {
 }
 MACHINE = [
     "dispatch",
+    "callbacks",
     "housekeeping",
     "preflight",
     "intake",
@@ -95,7 +96,7 @@ OWNERS = {
     "email_validator": {"compose", "domains"},
     "turbohtml": {"compose"},
     "phonenumbers": {"sms"},
-    "httpx2": {"client", "graph", "http_client", "oauth", "sms"},
+    "httpx2": {"callbacks", "client", "graph", "http_client", "oauth", "sms"},
     "jwt": {"oauth"},
     "flufl": {"reports"},
     "prometheus_client": {"web"},

@@ -1,8 +1,7 @@
 """The policy: what a provider's answer, or its silence, means for the message and the provider."""
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from notifier.attempts import Failure, Scope, Stage
+from notifier.exchange import retry_after
 from notifier.sms.provider.acceptance import Expected, Heard, complaint, heard, is_page
 
 LONGEST_REPLY = 300  # characters
@@ -117,7 +117,13 @@ def judge(
         if code not in codes.final | codes.busy | codes.account:
             return _refused(answer, data, reply)
     if code in codes.busy or (status in _BUSY and code not in codes.final):
-        return _relay(answer, Meaning.BUSY, reply, "provider_busy", rest=_rest(answer, now))
+        return _relay(
+            answer,
+            Meaning.BUSY,
+            reply,
+            "provider_busy",
+            rest=retry_after(answer.retry_after, now) or 0.0,
+        )
     if code in codes.account or (status in _ACCOUNT and code not in codes.final):
         # A 403 does not say whether it concerns some countries or senders, or all.
         doubt = status == 403 and code not in codes.account
@@ -214,19 +220,6 @@ def _broken(answer: Answer, reply: str, *, repeatable: bool) -> Verdict:
     """The provider had the whole request and then failed: it may have sent the text."""
     verdict = _relay(answer, Meaning.TROUBLE, reply, "provider_broken")
     return msgspec.structs.replace(verdict, uncertain=not repeatable)
-
-
-def _rest(answer: Answer, now: datetime) -> float:
-    """The seconds of a Retry-After, which is a number or a date. RFC 9110, section 10.2.3."""
-    text = (answer.retry_after or "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return float(text)
-    try:
-        until = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return 0.0
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return max(0.0, (until - now).total_seconds())
 
 
 def _code(data: Any) -> int | None:

@@ -179,6 +179,28 @@ RELAY = {
     "failed": 3,
     "token": None,
 }
+CALLBACK = {
+    "key": "shop",
+    "url": "https://shop.example.org/notifier",
+    "events": ["sent", "failed", "expired", "held", "bounced", "complained"],
+    "state": "failing",
+    "reason": "503 Service Unavailable",
+    "since": "2026-03-01T09:30:00Z",
+    "waiting": 3,
+    "oldest_waiting_at": "2026-03-01T09:30:00Z",
+    "last_answers": [
+        {
+            "message": _QUEUED.id,
+            "event": "sent",
+            "at": "2026-03-01T09:30:00Z",
+            "answered_at": "2026-03-01T09:30:05Z",
+            "code": 503,
+            "reply": "Service Unavailable",
+            "tries": 2,
+            "outcome": None,
+        }
+    ],
+}
 MINUTE = Minute(datetime(2026, 3, 1, 9, 30, tzinfo=UTC), 17, 16, 1, 3)
 STATS = {
     "paused": False,

@@ -30,6 +30,7 @@ ORDER = (
     "oauth",
     "return-paths",
     "suppressions",
+    "callbacks",
     "access",
     "text-messages",
     "templates",

@@ -1,0 +1,237 @@
+"""/v1/callbacks: which applications are told what came of their messages, and how that goes."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from notifier.callbacks import CallbackView, LastAnswer, Outcome
+from notifier.keys import CallbackEvent
+from notifier.service import Notifier
+from notifier.web.api import examples
+from notifier.web.bodies import AnyRequest
+from notifier.web.parameters import Nothing, read_query
+from notifier.web.problems import BadParameter
+from notifier.web.routes import MANAGE, READ, DocumentedAnswer, Operation, get, post
+
+TAG = "callbacks"
+
+
+class LastAnswerResource(Struct, frozen=True):
+    """The last try of one callback."""
+
+    message: Annotated[str, Meta(description="The message's id.")]
+    event: CallbackEvent
+    at: Annotated[datetime, Meta(description="When the event happened.")]
+    answered_at: datetime
+    code: Annotated[int | None, Meta(description="The HTTP status; `null`: there was no answer.")]
+    reply: Annotated[str, Meta(description="The begin of the answer, or why there is none.")]
+    tries: int
+    outcome: Annotated[
+        Outcome | None,
+        Meta(
+            description="`gone`: the application answered `410`. `given_up`: after three days. "
+            "`null`: it is tried again."
+        ),
+    ]
+
+
+class CallbackResource(Struct, frozen=True, kw_only=True):
+    """The callback of one API key."""
+
+    key: Annotated[str, Meta(description="The name of the API key.")]
+    url: Annotated[str, Meta(description="Without user, password and query.")]
+    events: tuple[CallbackEvent, ...]
+    state: Annotated[
+        Literal["working", "failing", "paused"],
+        Meta(
+            description="`failing`: the last try went wrong. `paused`: nothing is sent until "
+            "somebody resumes it."
+        ),
+    ]
+    reason: Annotated[str | None, Meta(description="Why it is failing or paused.")]
+    since: Annotated[datetime | None, Meta(description="Since when it is failing or paused.")]
+    waiting: Annotated[int, Meta(description="The number of callbacks that wait.")]
+    oldest_waiting_at: Annotated[
+        datetime | None, Meta(description="Since when the oldest of them waits.")
+    ]
+    last_answers: Annotated[
+        tuple[LastAnswerResource, ...], Meta(description="The last answers, newest first.")
+    ]
+
+
+class CallbackList(Struct, frozen=True):
+    """The callbacks of all API keys that have one."""
+
+    items: tuple[CallbackResource, ...]
+
+
+class CallbackAnswer(Struct, frozen=True):
+    """What came back for a test."""
+
+    ok: Annotated[bool, Meta(description="Whether the answer was a 2xx.")]
+    code: Annotated[int | None, Meta(description="The HTTP status; `null`: there was no answer.")]
+    reply: Annotated[str, Meta(description="The begin of the answer, or why there is none.")]
+    seconds: float
+
+
+class ReplayQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """From when on callbacks are sent again."""
+
+    since: (
+        Annotated[
+            datetime,
+            Meta(tz=True, description="Events from then on are told again. It must be given."),
+        ]
+        | None
+    ) = None
+
+
+class Replayed(Struct, frozen=True):
+    """How many callbacks are sent again."""
+
+    count: int
+
+
+class Callbacks:
+    """Look at callbacks; test, replay and resume them."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._callbacks = service.callbacks
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        one = "/v1/callbacks/{key:str}"
+        return [
+            get("/v1/callbacks", self.list, READ, LIST),
+            post(f"{one}/test", self.test, MANAGE, TEST),
+            post(f"{one}/replay", self.replay, MANAGE, REPLAY),
+            post(f"{one}/resume", self.resume, MANAGE, RESUME),
+        ]
+
+    async def list(self, request: AnyRequest) -> CallbackList:
+        """The state of each, what waits, and the last answers."""
+        read_query(request, Nothing)
+        return CallbackList(tuple(map(_resource, await self._callbacks.views())))
+
+    async def test(self, request: AnyRequest) -> CallbackAnswer:
+        """Sends one of the type `callback.test` now, also if it is paused, and shows the answer."""
+        answer = await self._callbacks.test(self._key(request))
+        return CallbackAnswer(answer.told, answer.code, answer.reply, answer.seconds)
+
+    async def replay(self, request: AnyRequest) -> Replayed:
+        """Of each message the newest event, under its `webhook-id` of before."""
+        key, since = self._key(request), read_query(request, ReplayQuery).since
+        if since is None:
+            raise BadParameter("since", "must be given, as a time such as 2027-01-31T12:00:00Z")
+        return Replayed(await self._callbacks.replay(key, since))
+
+    async def resume(self, request: AnyRequest) -> CallbackResource:
+        """Whatever waits is sent now, also if the application rested after failures."""
+        key = self._key(request)
+        await self._callbacks.resume(key)
+        views = await self._callbacks.views()
+        return next(_resource(each) for each in views if each.state.key == key)
+
+    def _key(self, request: AnyRequest) -> str:
+        key: str = request.scope["path_params"]["key"]
+        known = self._callbacks.keys
+        if key not in known:
+            names = ", ".join(known) or "none"
+            raise NotFoundException(
+                f"no key named {key[:100]!r} has a callback; those that have one: {names}"
+            )
+        return key
+
+
+def _resource(view: CallbackView) -> CallbackResource:
+    state, reason, since = _standing(view)
+    return CallbackResource(
+        key=view.state.key,
+        url=view.callback.place,
+        events=tuple(each for each in CallbackEvent if each in view.callback.events),
+        state=state,
+        reason=reason,
+        since=since,
+        waiting=view.state.waiting,
+        oldest_waiting_at=view.state.oldest,
+        last_answers=tuple(map(_answer, view.last)),
+    )
+
+
+def _standing(
+    view: CallbackView,
+) -> tuple[Literal["working", "failing", "paused"], str | None, datetime | None]:
+    state = view.state
+    if state.paused_at is not None:
+        return "paused", state.paused_why, state.paused_at
+    if state.failing_since is not None:
+        return "failing", state.trouble, state.failing_since
+    return "working", None, None
+
+
+def _answer(last: LastAnswer) -> LastAnswerResource:
+    return LastAnswerResource(
+        last.message,
+        CallbackEvent(last.event),
+        last.at,
+        last.answered_at,
+        last.code,
+        last.reply,
+        last.tries,
+        last.outcome,
+    )
+
+
+KEY: dict[str, Any] = {
+    "key": {
+        "description": "The name of the API key, as in `GET /v1/callbacks`.",
+        "schema": {"type": "string"},
+        "example": "shop",
+    }
+}
+LIST = Operation(
+    id="listCallbacks",
+    summary="List the callbacks",
+    tag=TAG,
+    answers={
+        200: DocumentedAnswer(
+            "The callbacks in their present state.", CallbackList, {"items": [examples.CALLBACK]}
+        )
+    },
+    problems=(422, 503),
+)
+TEST = Operation(
+    id="testCallback",
+    summary="Send a test to an application",
+    tag=TAG,
+    path=KEY,
+    answers={
+        200: DocumentedAnswer(
+            "What came back.", CallbackAnswer, CallbackAnswer(True, 204, "", 0.012)
+        )
+    },
+    problems=(403, 404, 503),
+)
+REPLAY = Operation(
+    id="replayCallbacks",
+    summary="Tell an application again what happened",
+    tag=TAG,
+    path=KEY,
+    query=ReplayQuery,
+    answers={200: DocumentedAnswer("How many callbacks are sent again.", Replayed, Replayed(17))},
+    problems=(403, 404, 422, 503),
+)
+RESUME = Operation(
+    id="resumeCallback",
+    summary="Resume the callbacks of an application",
+    tag=TAG,
+    path=KEY,
+    answers={
+        200: DocumentedAnswer(
+            "The callback in its present state.", CallbackResource, examples.CALLBACK
+        )
+    },
+    problems=(403, 404, 503),
+)

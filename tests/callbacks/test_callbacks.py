@@ -1,0 +1,267 @@
+"""Applications are told what came of their messages, whatever they answer."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from unittest.mock import patch
+
+import pytest
+
+from notifier.callbacks import answers, callbacks, receiver
+from notifier.callbacks.rows import Rows
+from notifier.errors import WrongState
+from tests.applications import SECRET, checked, made_key, submit_as, told
+from tests.provider import HANG, Site
+from tests.relay import ScriptedRelay
+from tests.service import ended, notifying, now
+from tests.waiting import until
+
+OK = 200, b"thanks"
+BROKEN = 500, b"no such table"
+GONE = 410, b"no more"
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """What waits for seconds waits for milliseconds."""
+    monkeypatch.setattr(answers, "PAUSES", (0.01,))
+    monkeypatch.setattr(receiver, "RESTS", receiver.Rests(first=0.01, longest=0.01))
+
+
+@contextlib.asynccontextmanager
+async def applying(folder, *replies, extra="", **callback):
+    """A service with one key, the key, the application that it tells, and its relay."""
+    async with Site(*replies, extra=extra).listening() as site, ScriptedRelay() as relay:
+        key = made_key(folder, f"http://127.0.0.1:{site.port}/hook", **callback)
+        async with notifying(folder, relay) as service:
+            yield service, key, site, relay
+
+
+async def rows(service):
+    """The outcome and the last answer's status of every callback."""
+    return await service.journal.query("SELECT outcome, code FROM callbacks ORDER BY message")
+
+
+async def until_rows(service, *expected):
+    """Wait for these outcomes and statuses."""
+    await until(lambda: _are(service, list(expected)))
+
+
+async def _are(service, expected):
+    return await rows(service) == expected
+
+
+async def state(service, key="shop"):
+    (view,) = [each for each in await service.callbacks.views() if each.state.key == key]
+    return view.state
+
+
+async def test_a_message_that_was_sent_is_told_as_get_shows_it(tmp_path):
+    """With its type, its time and its version, signed as Standard Webhooks says."""
+    async with applying(tmp_path, OK) as (service, key, site, _):
+        id = await submit_as(service, key, reference="order-7")
+        delivery = await ended(service, id)
+        await until_rows(service, ("told", 200))
+    (callback,) = told(site)
+    assert callback["type"] == "message.sent"
+    assert callback["data"]["id"] == id
+    assert callback["data"]["reference"] == "order-7"
+    assert callback["data"]["status"] == "sent"
+    assert callback["timestamp"] == delivery.finished_at.isoformat().replace("+00:00", "Z")
+    assert callback["id"] == f"msg_{id}_{callback['version']}"
+
+
+async def test_each_secret_signs(tmp_path):
+    """So that the application can change its secret while callbacks arrive."""
+    newer = "whsec_" + "A" * 32
+    async with applying(tmp_path, OK, secrets=(newer, SECRET)) as (service, key, site, _):
+        await submit_as(service, key)
+        await until(lambda: site.requests)
+    ((_, headers, body),) = site.requests
+    assert checked(headers, body, SECRET) == checked(headers, body, newer)
+
+
+async def test_nothing_is_written_for_other_keys_and_other_events(tmp_path):
+    """A key without a callback, a message that nobody sent by key, and an event not asked for."""
+    async with applying(tmp_path, OK, events=["failed"]) as (service, key, _, relay):
+        other = made_key(tmp_path, "http://127.0.0.1:1/", name="other", events=["held"])
+        relay.answer("RCPT", None)
+        for sender in (None, other, key):
+            await ended(service, await submit_as(service, sender))
+        relay.answer("RCPT", "550 5.1.1 unknown")
+        await ended(service, await submit_as(service, key))
+        await until_rows(service, ("told", 200))
+
+
+async def test_the_events_that_are_asked_for_are_told(tmp_path):
+    """`cancelled` only where it is asked for; an event that is not asked for changes nothing."""
+    later = {"send_at": now() + timedelta(hours=1)}
+    async with applying(tmp_path, OK, events=["cancelled"]) as (service, key, site, _):
+        await ended(service, await submit_as(service, key))
+        id = await submit_as(service, key, **later)
+        await service.cancel(id)
+        await until_rows(service, ("told", 200))
+        with contextlib.suppress(WrongState):
+            await service.cancel(id)
+    assert [each["type"] for each in told(site)] == ["message.cancelled"]
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_callback_that_fails_is_tried_again_under_the_same_id(tmp_path):
+    """Until the application takes it; the last answer is kept."""
+    async with applying(tmp_path, BROKEN, BROKEN, OK) as (service, key, site, _):
+        await submit_as(service, key)
+        await until_rows(service, ("told", 200))
+        await until(lambda: _works(service))
+    assert len(site.requests) == 3
+    assert len({each["id"] for each in told(site)}) == 1
+
+
+async def test_a_newer_event_takes_the_place_of_one_that_waits(tmp_path):
+    """Failed, put back by a person, sent: the application hears of the last alone."""
+    async with applying(tmp_path, BROKEN, OK) as (service, key, site, relay):
+        relay.answer("RCPT", "550 5.1.1 unknown")
+        id = await submit_as(service, key)
+        await ended(service, id)
+        await until_rows(service, (None, 500))
+        relay.answer("RCPT", None)
+        await service.retry(id)
+        await until_rows(service, ("told", 200))
+        first, second = told(site)
+    assert (first["type"], second["type"]) == ("message.failed", "message.sent")
+    assert second["version"] > first["version"]
+    assert second["id"] != first["id"]
+
+
+async def test_410_pauses_until_a_person_resumes(tmp_path):
+    """That event is over. Those that follow wait, also over a restart, and are told then."""
+    async with Site(GONE, OK).listening() as site, ScriptedRelay() as relay:
+        key = made_key(tmp_path, f"http://127.0.0.1:{site.port}/hook")
+        async with notifying(tmp_path, relay) as service:
+            await ended(service, await submit_as(service, key))
+            await until_rows(service, ("gone", 410))
+            await until(lambda: _paused(service))
+            assert "410" in (await state(service)).paused_why
+            await ended(service, await submit_as(service, key))
+        async with notifying(tmp_path, relay) as service:
+            assert (await state(service)).waiting == 1
+            assert len(site.requests) == 1
+            await service.callbacks.resume("shop")
+            await until_rows(service, ("gone", 410), ("told", 200))
+
+
+async def _works(service):
+    return (await state(service)).failing_since is None
+
+
+async def _paused(service):
+    return (await state(service)).paused_at
+
+
+async def test_what_was_under_way_goes_again_after_a_restart(tmp_path):
+    """Under the same id: the application may have taken it."""
+    async with Site(HANG).listening() as site, ScriptedRelay() as relay:
+        key = made_key(tmp_path, f"http://127.0.0.1:{site.port}/hook")
+        with patch.object(callbacks, "CLOSE_SECONDS", 0.01):
+            async with notifying(tmp_path, relay) as service:
+                await submit_as(service, key)
+                await until(lambda: site.requests)
+        site.answers = [OK]
+        async with notifying(tmp_path, relay) as service:
+            await until_rows(service, ("told", 200))
+    first, second = told(site)
+    assert first["id"] == second["id"]
+
+
+async def test_an_application_that_hangs_gets_few_at_a_time_and_delays_no_other(tmp_path):
+    """Mail and the other applications go on."""
+    async with Site(HANG).listening() as slow, applying(tmp_path, OK) as (service, key, site, _):
+        hanging = made_key(tmp_path, f"http://127.0.0.1:{slow.port}/", name="slow")
+        service.keys._look_at = 0.0
+        service.keys.reload_if_changed()
+        for _ in range(12):
+            await ended(service, await submit_as(service, hanging))
+        await until(lambda: slow.requests)
+        for _ in range(12):
+            await ended(service, await submit_as(service, key))
+        await until(lambda: len(site.requests) == 12)
+        assert len(slow.requests) <= receiver.AT_A_TIME
+        slow.let_go()
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_an_application_that_comes_back_gets_what_was_put_off(tmp_path):
+    """All of it at once, although each would have waited on."""
+    with patch.object(answers, "PAUSES", (3600.0,)):
+        async with applying(tmp_path, (503, b"down")) as (service, key, site, _):
+            for _ in range(5):
+                await ended(service, await submit_as(service, key))
+            await until(lambda: len(site.requests) >= 3)
+            site.answers = [OK]
+            await submit_as(service, key)
+            await until_rows(service, *[("told", 200)] * 6)
+
+
+async def test_a_callback_is_replayed_under_its_id(tmp_path):
+    """Those since a time; those before it are left alone."""
+    async with applying(tmp_path, OK) as (service, key, site, _):
+        first = await ended(service, await submit_as(service, key))
+        await until_rows(service, ("told", 200))
+        second = await ended(service, await submit_as(service, key))
+        await until_rows(service, *[("told", 200)] * 2)
+        assert await service.callbacks.replay("shop", second.finished_at) == 1
+        await until(lambda: len(site.requests) == 3)
+        assert first.finished_at < second.finished_at
+    ids = [each["id"] for each in told(site)]
+    assert ids[1] == ids[2] != ids[0]
+
+
+async def test_a_new_callback_in_the_file_is_followed_without_a_restart(tmp_path):
+    """Its URL, its end, and one that comes later."""
+    async with (
+        Site(OK).listening() as first,
+        Site(OK).listening() as second,
+        ScriptedRelay() as relay,
+        notifying(tmp_path, relay) as service,
+    ):
+        key = made_key(tmp_path, f"http://127.0.0.1:{first.port}/")
+        _reload(service)
+        await ended(service, await submit_as(service, key))
+        await until(lambda: first.requests)
+        text = (tmp_path / "keys.toml").read_text()
+        (tmp_path / "keys.toml").write_text(text.replace(str(first.port), str(second.port)))
+        _reload(service)
+        await ended(service, await submit_as(service, key))
+        await until(lambda: second.requests)
+        assert len(first.requests) == 1
+
+
+def _reload(service):
+    service.keys._look_at = 0.0
+    assert service.keys.reload_if_changed()
+
+
+async def test_a_message_that_was_pruned_is_not_told(tmp_path):
+    """There is nothing to show any more; its row goes."""
+    async with applying(tmp_path, BROKEN) as (service, key, site, _):
+        await ended(service, await submit_as(service, key))
+        await until_rows(service, (None, 500))
+        await service.journal.prune(
+            finished_before=service._clock(), contents_before=service._clock(), now=service._clock()
+        )
+        await Rows(service.journal).start_again("shop", service._clock())
+        service.callbacks._stir.set()
+        await until_rows(service)
+        assert len(site.requests) == 1
+
+
+async def test_a_test_is_sent_also_while_it_is_paused(tmp_path):
+    """The answer is what the application said."""
+    async with applying(tmp_path, GONE, (204, b"")) as (service, key, site, _):
+        await ended(service, await submit_as(service, key))
+        await until(lambda: _paused(service))
+        answer = await service.callbacks.test("shop")
+        await asyncio.sleep(0)
+    assert answer.told
+    assert answer.code == 204
+    assert told(site)[1]["type"] == "callback.test"
