@@ -74,7 +74,8 @@ def callback_from(table: object) -> Callback:
             values[name] = msgspec.convert(table[name], field.type)
             _CHECKS.get(name, _pass)(values[name])
         except ValueError as error:  # msgspec's are of this kind; neither repeats a secret
-            faults.append(f"{name}: {error}")
+            known = f"; the events are {', '.join(CallbackEvent)}" if name == "events" else ""
+            faults.append(f"{name}: {error}{known}")
     if not faults:
         faults += _contradictions(values)
     if faults:

@@ -45,6 +45,13 @@ def keys_in(path: Path) -> tuple[Key, ...]:
     ]
     if faults:
         raise ConfigurationError(*(f"{path}: {fault}" for fault in faults))
+    if any(key.callback for key in keys) and path.stat().st_mode & stat.S_IROTH:
+        log.warning(
+            "keys_readable",
+            path=str(path),
+            why="every user of this machine may read it, and it has secrets of callbacks;"
+            " run chmod 600",
+        )
     return tuple(keys)
 
 

@@ -13,7 +13,10 @@ from msgspec.structs import replace
 
 from notifier import alerts
 from notifier.alerts import conditions
+from notifier.callbacks import CallbackState
 from notifier.errors import JournalUnavailable
+from notifier.housekeeping.health import Health
+from notifier.settings import Settings
 from tests.clocks import WallClock
 from tests.relay import ScriptedRelay
 from tests.service import email, ended, notifying, subjects, submit, submit_one
@@ -233,3 +236,33 @@ async def test_of_replicas_one_tells_what_all_see(tmp_path, chat, postgres):
         relay.release()
         await until(lambda: told(chat) == [waits, ("messages_wait", "over", "queue")])
         await nothing_told(chat, looks=9)
+
+
+def test_an_application_that_takes_no_callbacks_is_told_after_a_day(tmp_path):
+    """And at once where it wants none; both end when they are over."""
+    clock = WallClock()
+    seen = conditions.Conditions(Settings(data_dir=str(tmp_path)), clock=clock)
+    at = clock()
+    failing = CallbackState(key="shop", waiting=7, failing_since=at, trouble="503 busy")
+    paused = CallbackState(key="hr", paused_at=at, paused_why="it answered 410")
+    health = Health(
+        ready=True,
+        reasons=(),
+        relays=(),
+        counts={},
+        oldest_due_at=None,
+        paused=False,
+        callbacks=(failing, paused),
+    )
+    first = seen.look(health)
+    assert ("callbacks_fail", "shop") in first.unclear
+    assert "it answered 410" in first.wrong["callbacks_paused", "hr"][1]
+    clock.shift = timedelta(days=1, seconds=1)
+    since, words = seen.look(health).wrong["callbacks_fail", "shop"]
+    assert since == at
+    assert words.endswith("takes no callbacks: 503 busy; 7 wait")
+    after = seen.look(replace(health, callbacks=()))
+    assert not {("callbacks_fail", "shop"), ("callbacks_paused", "hr")} & {
+        *after.wrong,
+        *after.unclear,
+    }

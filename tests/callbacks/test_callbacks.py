@@ -2,15 +2,23 @@
 
 import asyncio
 import contextlib
+import re
+import sys
 from datetime import timedelta
+from functools import partial
 from unittest.mock import patch
 
+import httpx2
 import pytest
 
 from notifier.callbacks import answers, callbacks, receiver
+from notifier.callbacks.receivers import Kept
 from notifier.callbacks.rows import Rows
 from notifier.errors import WrongState
+from notifier.journal.statements import Statement
 from tests.applications import SECRET, checked, made_key, submit_as, told
+from tests.paths import PACKAGE
+from tests.process import free_port
 from tests.provider import HANG, Site
 from tests.relay import ScriptedRelay
 from tests.service import ended, notifying, now
@@ -265,3 +273,62 @@ async def test_a_test_is_sent_also_while_it_is_paused(tmp_path):
     assert answer.told
     assert answer.code == 204
     assert told(site)[1]["type"] == "callback.test"
+
+
+async def test_of_replicas_one_tells_and_another_takes_over(tmp_path, postgres):
+    """Each callback comes from one of them; the one that dies is missed for a lease."""
+    url = await postgres.database()
+    async with Site(OK).listening() as site, ScriptedRelay() as relay:
+        key = made_key(tmp_path, f"http://127.0.0.1:{site.port}/hook")
+        async with contextlib.AsyncExitStack() as stack:
+            open_one = partial(notifying, tmp_path, relay, journal=url)
+            first, second = [await stack.enter_async_context(open_one()) for _ in range(2)]
+            for service in (first, second):
+                await ended(service, await submit_as(service, key))
+            await until_rows(first, *[("told", 200)] * 2)
+            assert [bool(each.callbacks._ours) for each in (first, second)] == [True, False]
+            first.callbacks._looking.cancel()  # as if its process had died
+            first.callbacks._receivers["shop"].heed(Kept(), ours=False)
+            await first.journal.execute(Statement("UPDATE callback_urls SET sender_until = 0"))
+            second.callbacks._renew_at = 0.0
+            await ended(second, await submit_as(second, key))
+            await until_rows(second, *[("told", 200)] * 3)
+            assert len(site.requests) == 3
+
+
+async def test_the_receiver_of_the_guide_takes_what_is_sent(tmp_path):
+    """As it stands on the page, in a process of its own; what others sign it refuses."""
+    page = (PACKAGE / "guide" / "callbacks.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        code.replace("8080", str(port)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with ScriptedRelay() as relay:
+            key = made_key(tmp_path, f"http://127.0.0.1:{port}/")
+            await until(lambda: _listens(port))
+            async with notifying(tmp_path, relay) as service:
+                id = await submit_as(service, key)
+                await until_rows(service, ("told", 204))
+            forged = await httpx2.AsyncClient(trust_env=False).post(
+                f"http://127.0.0.1:{port}/", content=b"{}"
+            )
+            assert forged.status_code == 400
+        said = await process.stdout.readline()
+    finally:
+        process.kill()
+        await process.wait()
+    assert said.split()[:2] == [b"message.sent", id.encode()]
+
+
+async def _listens(port):
+    with contextlib.suppress(OSError):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        return True
+    return False
