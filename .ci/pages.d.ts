@@ -22,6 +22,7 @@ interface TimelineEntry {
   at: string;
   what: string;
   detail: string;
+  by: string | null;
 }
 
 interface Message {
@@ -45,6 +46,7 @@ interface Message {
   tags: string[];
   metadata: Record<string, unknown>;
   user_id: string | null;
+  copy_of: string | null;
   timeline: TimelineEntry[];
 }
 

@@ -118,6 +118,10 @@ class Visitor(Struct, frozen=True):
         return self.may(KeyScope.MANAGE)
 
     @property
+    def sends(self) -> bool:
+        return self.may(KeyScope.SEND)
+
+    @property
     def reads(self) -> bool:
         return self.may(KeyScope.READ)
 

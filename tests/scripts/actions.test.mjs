@@ -7,14 +7,31 @@ const { allowedFor, listed, outcome, questionForAll, questionForSelected } = awa
   "../../notifier/web/ui/static/js/actions.js"
 );
 
+const message = (status, changes = {}) => ({
+  status,
+  partial: false,
+  uncertain: 0,
+  reason: null,
+  timeline: [],
+  ...changes,
+});
+
 test("a state allows its actions alone", () => {
-  assert.deepEqual(allowedFor({ status: "queued", partial: false }), ["send-now", "cancel"]);
-  assert.deepEqual(allowedFor({ status: "held", partial: false }), ["retry", "cancel"]);
-  assert.deepEqual(allowedFor({ status: "sent", partial: false }), []);
+  assert.deepEqual(allowedFor(message("queued")), ["send-now", "cancel"]);
+  assert.deepEqual(allowedFor(message("held")), ["retry", "settle", "cancel"]);
+  assert.deepEqual(allowedFor(message("held", { reason: "storm" })), ["retry", "cancel"]);
+  assert.deepEqual(allowedFor(message("sent")), []);
+});
+
+test("a message can be settled while its outcome is not known", () => {
+  assert.deepEqual(allowedFor(message("deferred", { uncertain: 1 })), ["send-now", "settle", "cancel"]);
+  assert.deepEqual(allowedFor(message("expired", { uncertain: 1 })), ["retry", "settle"]);
+  assert.deepEqual(allowedFor(message("failed", { uncertain: 1, timeline: [{ what: "settled" }] })), ["retry"]);
+  assert.deepEqual(allowedFor(message("sent", { uncertain: 1 })), []);
 });
 
 test("a sent message with refused recipients can be retried", () => {
-  assert.deepEqual(allowedFor({ status: "sent", partial: true }), ["retry"]);
+  assert.deepEqual(allowedFor(message("sent", { partial: true })), ["retry"]);
 });
 
 test("a question about one message is in the singular", () => {

@@ -165,6 +165,29 @@ async def test_some_are_cancelled_and_then_all_that_match(server, visit):
     await page.get_by_text("None of the messages that match").wait_for()
 
 
+async def test_one_is_settled_and_sent_to_another_address(server, visit):
+    """The question asks what became of it; the copy is a message of its own that names it."""
+    lost = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"}
+    id = await send(server, 13, subject="Unknown", **lost)
+    page = await visit.go(f"/monitor/messages/{id}")
+    await page.get_by_role("button", name="Settle").click()
+    await page.get_by_label("It was sent").check()
+    await page.get_by_label("How do you know?").fill("she has it")
+    assert await visit.faults() == []
+    await agree(page, "Settle 1 message?")
+    await page.locator("#status .status.sent").wait_for()
+    await page.locator(".timeline").get_by_text("as sent: she has it").wait_for()
+    assert await page.get_by_role("button", name="Settle").count() == 0
+    await page.get_by_role("button", name="Send to another address").click()
+    await page.locator("dialog input").fill("right@example.org")
+    await agree(page, "Send to another address?")
+    await page.get_by_role("link", name="Show it").click()
+    await page.get_by_text("right@example.org").first.wait_for()
+    await page.locator("#facts").get_by_role("link", name=id).wait_for()
+    await visit.go("/monitor?q=unknown")
+    await row(page, "copy").wait_for()
+
+
 async def test_the_queue_is_paused_and_resumed(server, visit):
     """The page says that nothing is sent meanwhile. Refusing the question changes nothing."""
     page = await visit.go("/monitor")

@@ -1,7 +1,8 @@
-// Cancel, retry, send now: for one message, the selected ones, or all that match the filter.
+// Cancel, retry, send now, settle: for one message, the selected ones, or all that match the filter.
 import { get, manages, post } from "./api.js";
-import { confirmed, messageOf, toast } from "./dialogs.js";
+import { asked, messageOf, toast } from "./dialogs.js";
 import { count, h, plural } from "./dom.js";
+import { settleable, settlementFields } from "./settling.js";
 
 /**
  * @typedef Action
@@ -12,9 +13,12 @@ import { count, h, plural } from "./dom.js";
  * @property {string} one what happens to one message
  * @property {string} many what happens to several
  * @property {boolean} [danger]
+ * @property {(message: Message) => boolean} [allows] where that does not depend on the state alone
+ * @property {() => HTMLElement[]} [fields] what the question asks for: the body of the call
  */
 
 const WAITING = ["scheduled", "queued", "deferred"];
+const RETRYABLE = ["failed", "expired", "cancelled", "held"];
 const AT_A_TIME = 6; // requests
 
 /** @type {Record<string, Action>} by the last word of the call's path */
@@ -31,9 +35,20 @@ export const ACTIONS = {
     title: "Retry",
     past: "queued again",
     can: "retried",
-    from: ["failed", "expired", "cancelled", "held"],
+    from: RETRYABLE,
     one: "The message is sent again to the recipients who do not have it.",
     many: "The messages are sent again to the recipients who do not have them.",
+    allows: ({ status, partial }) => partial || RETRYABLE.includes(status),
+  },
+  settle: {
+    title: "Settle",
+    past: "settled",
+    can: "settled",
+    from: ["held"],
+    one: "If you know what became of the message, say so. Nothing more is sent.",
+    many: "If you know what became of the messages, say so. Nothing more is sent.",
+    allows: settleable,
+    fields: settlementFields,
   },
   cancel: {
     title: "Cancel",
@@ -47,8 +62,10 @@ export const ACTIONS = {
 };
 
 /** @type {(name: string, message: Message) => boolean} */
-export const allows = (name, message) =>
-  ACTIONS[name].from.includes(message.status) || (name === "retry" && message.partial);
+export function allows(name, message) {
+  const { from, allows } = ACTIONS[name];
+  return allows ? allows(message) : from.includes(message.status);
+}
 
 /** @type {(message: Message) => string[]} */
 export const allowedFor = (message) => (manages ? Object.keys(ACTIONS).filter((name) => allows(name, message)) : []);
@@ -74,8 +91,9 @@ export async function actOnSelected(name, messages, refresh) {
     toast(`None of the selected messages can be ${ACTIONS[name].can}. ${onlyThose(name)}`, { bad: true });
     return;
   }
-  if (!(await confirmed(questionForSelected(name, able.length, messages.length - able.length)))) return;
-  const refusals = await eachInTurn(able, (message) => post(`/v1/messages/${message.id}/${name}`));
+  const answer = await asked(questionForSelected(name, able.length, messages.length - able.length));
+  if (!answer) return;
+  const refusals = await eachInTurn(able, (message) => post(`/v1/messages/${message.id}/${name}`, body(answer)));
   report(name, able.length - refusals.length, refusals);
   await refresh();
 }
@@ -85,8 +103,8 @@ export async function actOnSelected(name, messages, refresh) {
  * @type {(name: string, which: URLSearchParams, refresh: Refresh) => Promise<void>}
  */
 export async function actOnAll(name, which, refresh) {
-  const asked = which.get("status")?.split(",");
-  const states = ACTIONS[name].from.filter((status) => !asked || asked.includes(status));
+  const wanted = which.get("status")?.split(",");
+  const states = ACTIONS[name].from.filter((status) => !wanted || wanted.includes(status));
   const narrowed = new URLSearchParams(which);
   narrowed.set("status", states.join(","));
   const found = states.length ? await get(`/v1/messages/count?${narrowed}`) : { count: 0 };
@@ -94,10 +112,17 @@ export async function actOnAll(name, which, refresh) {
     toast(`None of the messages that match can be ${ACTIONS[name].can}. ${onlyThose(name)}`, { bad: true });
     return;
   }
-  if (!(await confirmed(questionForAll(name, found, states)))) return;
-  const { count: done } = await post(`/v1/messages/${name}?${narrowed}`);
+  const answer = await asked(questionForAll(name, found, states));
+  if (!answer) return;
+  const { count: done } = await post(`/v1/messages/${name}?${narrowed}`, body(answer));
   report(name, done, []);
   await refresh();
+}
+
+// The fields of an answer as the body of a call; without fields there is none.
+function body(/** @type {FormData} */ answer) {
+  const fields = Object.fromEntries(answer);
+  return Object.keys(fields).length ? fields : undefined;
 }
 
 /** @type {(name: string, able: number, others: number) => import("./dialogs.js").Question} */
@@ -113,6 +138,7 @@ export function questionForSelected(name, able, others) {
     text: sentences.join(" "),
     button: button(name, able),
     danger,
+    ...asking(name),
   };
 }
 
@@ -132,7 +158,13 @@ export function questionForAll(name, found, states) {
     text: `${which} ${found.count === 1 ? one : many}`,
     button: found.more ? `${title} all` : button(name, found.count),
     danger,
+    ...asking(name),
   };
+}
+
+function asking(/** @type {string} */ name) {
+  const fields = ACTIONS[name].fields?.();
+  return fields ? { fields } : {};
 }
 
 /** @type {(name: string, number: number) => string} */

@@ -2,15 +2,17 @@
 
 export const base = document.body.dataset.base ?? "";
 export const manages = "manages" in document.body.dataset;
+export const sends = "sends" in document.body.dataset;
 
 /** @type {(path: string) => Promise<any>} */
 export async function get(path) {
   return (await request(path, {})).json();
 }
 
-/** @type {(path: string) => Promise<any>} */
-export async function post(path) {
-  return (await request(path, { method: "POST" })).json();
+/** @type {(path: string, body?: object) => Promise<any>} */
+export async function post(path, body) {
+  const json = body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  return (await request(path, { method: "POST", ...json })).json();
 }
 
 /** @type {(path: string) => Promise<any>} */

@@ -7,43 +7,53 @@ import { $, h } from "./dom.js";
  * @property {string} text
  * @property {string} button what the button that agrees says
  * @property {boolean} [danger] it cannot be undone
+ * @property {HTMLElement[]} [fields] what else is asked for
  */
 
 /**
- * True once the person has agreed. "Back" and Escape mean no. In a dangerous dialog "Back" has the
- * focus, so that Enter alone does no harm.
+ * What is in the fields once the person has agreed; null: "Back" or Escape. The first field has the
+ * focus. Without fields a dangerous dialog gives it to "Back", so that Enter alone does no harm.
  * @param {Question} question
- * @returns {Promise<boolean>}
+ * @returns {Promise<FormData | null>}
  */
-export function confirmed({ title, text, button, danger = false }) {
+export function asked({ title, text, button, danger = false, fields = [] }) {
   return new Promise((resolve) => {
-    const no = h("button", { type: "submit", value: "no", class: "plain" }, "Back");
+    const no = h("button", { type: "button", class: "plain" }, "Back");
     const yes = h("button", { type: "submit", value: "yes", class: danger ? "danger" : "primary" }, button);
-    const dialog = h(
-      "dialog",
-      { "aria-labelledby": "dialog-title", "aria-describedby": "dialog-text" },
-      h(
-        "form",
-        { method: "dialog" },
-        h("h2", { id: "dialog-title" }, title),
-        h("p", { id: "dialog-text" }, text),
-        h("div", { class: "row end" }, no, yes),
-      ),
+    const form = h(
+      "form",
+      { method: "dialog" },
+      h("h2", { id: "dialog-title" }, title),
+      h("p", { id: "dialog-text" }, text),
+      fields,
+      h("div", { class: "row end" }, no, yes),
     );
+    const dialog = h("dialog", { "aria-labelledby": "dialog-title", "aria-describedby": "dialog-text" }, form);
+    no.addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => {
-      resolve(dialog.returnValue === "yes");
+      resolve(dialog.returnValue === "yes" ? new FormData(form) : null);
       dialog.remove();
     });
     document.body.append(dialog);
     dialog.showModal();
-    (danger ? no : yes).focus();
+    const first = fields[0]?.querySelector("input");
+    (first ?? (danger ? no : yes)).focus();
   });
 }
 
+/** @type {(question: Question) => Promise<boolean>} */
+export const confirmed = async (question) => (await asked(question)) !== null;
+
 // A line at the foot of the page. It stays until it is dismissed or the next one comes.
-export function toast(/** @type {string} */ text, { bad = false } = {}) {
+/** @type {(text: string, options?: {bad?: boolean, link?: [string, string]}) => void} */
+export function toast(text, { bad = false, link } = {}) {
   const dismiss = h("button", { type: "button", class: "plain", "aria-label": "Dismiss" }, "×");
-  const line = h("p", { class: bad ? "bad" : "good" }, h("span", {}, text), dismiss);
+  const line = h(
+    "p",
+    { class: bad ? "bad" : "good" },
+    h("span", {}, text, link ? [" ", h("a", { href: link[0] }, link[1])] : null),
+    dismiss,
+  );
   dismiss.addEventListener("click", () => line.remove());
   $("#toast").replaceChildren(line);
 }

@@ -109,9 +109,10 @@ function checkbox(/** @type {Message} */ message) {
   return box;
 }
 
-function marks(/** @type {Message} */ { partial, uncertain, channel, reference, tags }) {
+function marks(/** @type {Message} */ { partial, uncertain, channel, reference, tags, copy_of }) {
   return [
     partial ? "partial" : "",
+    copy_of ? "copy" : "",
     uncertain ? "uncertain" : "",
     channel === "sms" ? "sms" : "",
     reference ?? "",

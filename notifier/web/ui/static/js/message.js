@@ -1,7 +1,8 @@
 // One message: its state and the reason, its attempts, its content, and the actions on it.
 import { actionButtons, allowedFor } from "./actions.js";
-import { get, text } from "./api.js";
+import { base, get, text } from "./api.js";
 import { attachments, headers, plainText, untrustedHtml } from "./content.js";
+import { copyButtons } from "./copies.js";
 import { messageOf } from "./dialogs.js";
 import { $, badge, duration, h, plural, setText, subjectOf, time, update } from "./dom.js";
 import { follow } from "./live.js";
@@ -40,7 +41,10 @@ function show() {
     ...tags.map((mark) => h("span", { class: "tag" }, mark)),
   ]);
   // The buttons belong to the message's present state, so they are made again when it changes.
-  update($("#actions"), [message.status, allowedFor(message)], () => actionButtons(message, refresh));
+  update($("#actions"), [message.status, allowedFor(message)], () => [
+    ...actionButtons(message, refresh),
+    ...copyButtons(message, refresh),
+  ]);
   $("#facts").replaceChildren(...facts().map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
   update($("#recipients"), message.recipients, () => message.recipients.map(recipient));
 }
@@ -56,7 +60,7 @@ function marks() {
 
 /** @returns {[string, Child][]} */
 function facts() {
-  const { reference, user_id, metadata, warnings, finished_at, due_at, expires_at } = message;
+  const { reference, user_id, metadata, warnings, finished_at, due_at, expires_at, copy_of } = message;
   /** @type {[string, Child][]} */
   const ending = finished_at
     ? [["Ended", time(finished_at)]]
@@ -70,6 +74,7 @@ function facts() {
     ["Accepted", time(message.created_at)],
     ...ending,
     ["Channel", message.channel],
+    ["Copy of", copy_of && h("a", { href: `${base}/monitor/messages/${copy_of}` }, copy_of)],
     ["Reference", reference],
     ["User", user_id],
     ["Metadata", Object.keys(metadata).length ? JSON.stringify(metadata) : null],
@@ -116,8 +121,17 @@ function attemptItem(entry, attempt) {
   );
 }
 
-function eventItem(/** @type {TimelineEntry} */ { at, what, detail }) {
-  return h("li", { class: what }, time(at), h("b", {}, what), detail ? h("p", { class: "reply" }, detail) : null);
+function eventItem(/** @type {TimelineEntry} */ { at, what, detail, by }) {
+  const who = by ? h("span", { class: "muted small" }, by) : null;
+  return h(
+    "li",
+    { class: what },
+    time(at),
+    h("b", {}, what),
+    " ",
+    who,
+    detail ? h("p", { class: "reply" }, detail) : null,
+  );
 }
 
 async function conversation() {
