@@ -72,6 +72,7 @@ class Envelope(Struct, frozen=True, omit_defaults=True):
     id: str = ""  # of the message
     return_path: str = ""  # where reports go, perhaps with a star; empty: to the sender
     notify: tuple[Notify, ...] = USUAL_REPORTS  # of what; empty: of nothing
+    eight_bit: bool = False  # the content needs RFC 6152
 
 
 class Acceptance(Struct, frozen=True, omit_defaults=True):

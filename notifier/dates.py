@@ -31,6 +31,12 @@ def dated_by(mail: bytes, latest: datetime) -> bytes:
     field = mail.find(_FIELD, 0, mail.find(b"\r\n\r\n"))
     begin = field + len(_FIELD)
     end = mail.find(b"\r\n", begin)
-    if field < 0 or parsedate_to_datetime(mail[begin:end].decode("ascii", "replace")) <= latest:
+    if field < 0:
+        return mail
+    try:
+        given = parsedate_to_datetime(mail[begin:end].decode("ascii", "replace"))
+        if given <= latest:
+            return mail
+    except (TypeError, ValueError):  # not of ours: a mail that was handed in as a whole
         return mail
     return mail[:begin] + date(latest).encode() + mail[end:]

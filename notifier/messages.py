@@ -7,7 +7,7 @@ The limits here are those that JSON Schema can express, so that the OpenAPI docu
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -159,6 +159,26 @@ class Email(Message, tag="email", frozen=True, kw_only=True):
             "nothing. It needs a return path, and a relay that offers DSN (RFC 3461).",
         ),
     ] = USUAL_REPORTS
+
+
+# A field of a mail's header: its name in lower case, and all of it as it is written.
+HeaderField: TypeAlias = tuple[str, bytes]
+MOST_SOURCE_RECIPIENTS = 100  # RFC 5321, section 4.5.3.1.8
+
+
+class Source(Message, tag="email", frozen=True, kw_only=True):
+    """
+    An email that was handed in as a whole, RFC 5322. Its recipients are those of the envelope;
+    `sender` is the envelope's, empty: the author. `smtputf8`: the client says that the header may
+    need RFC 6531. `body` begins with the empty line.
+    """
+
+    to: tuple[str, ...]
+    fields: tuple[HeaderField, ...]
+    body: bytes
+    sender: str = ""
+    smtputf8: bool = False
+    notify: tuple[Notify, ...] = USUAL_REPORTS
 
 
 class Long(StrEnum):

@@ -13,6 +13,7 @@ from notifier.errors import ConfigurationError
 from notifier.journal import Journal, journal_at
 from notifier.keys import Keys
 from notifier.oauth import Grant, grants_of, read_sections
+from notifier.relayspec import Tls, is_loopback
 from notifier.settings import Settings, variable
 from notifier.sms import Carriers
 from notifier.smtp import Relay
@@ -59,6 +60,7 @@ class Preflight(Struct, frozen=True):
         provider = _try(faults, lambda: _provider(settings))
         granted = _try(faults, lambda: grants(settings))
         journal, keys, templates, carriers = found
+        _submission(settings, keys, faults)
         if faults or journal is None or keys is None or templates is None or carriers is None:
             raise ConfigurationError(*faults)
         return cls(journal, keys, templates, carriers, provider, granted or {})
@@ -106,6 +108,20 @@ def _certificates(settings: Settings, faults: list[str]) -> None:
     for spec in settings.relays:
         if spec.ca is not None:
             _try(faults, partial(Relay, spec))
+
+
+def _submission(settings: Settings, keys: Keys | None, faults: list[str]) -> None:
+    """The addresses where mail is taken by SMTP: their certificates, and who could send there."""
+    name = variable("smtp_listen")
+    for each in settings.smtp_listen:
+        _try(faults, each.context, name)
+        if is_loopback(each.host):
+            continue
+        where = f"{name}: {each.host}:{each.port} is not a loopback address"
+        if each.tls is Tls.NONE:
+            faults.append(f"{where}, so it needs TLS: add ?tls=starttls&certificate=FILE&key=FILE")
+        if keys is not None and not keys.configured:
+            faults.append(f"{where}, and there is no key; make one with `notifier keys add`")
 
 
 def grants(settings: Settings) -> Mapping[str, Grant]:

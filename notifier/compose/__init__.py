@@ -3,8 +3,9 @@ Compose: make an envelope and the bytes to send of a caller's request, once, at 
 
 `mail` puts a message together of fields and parts: `addresses` reads and writes addresses,
 `headers` writes header fields, `custom_headers` says which ones a caller may add, and `mime` writes
-parts. `readdressing` makes a copy of a finished mail for other recipients. `plaintext` makes the
-text of an HTML; `html` finds things in an HTML without parsing it.
+parts. `source` takes a mail that a caller hands in as a whole; `readdressing` makes a copy of a
+finished mail for other recipients. `plaintext` makes the text of an HTML; `html` finds things in an
+HTML without parsing it.
 """
 
 from notifier.compose.addresses import Address, address

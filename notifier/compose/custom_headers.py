@@ -102,13 +102,21 @@ def _require_allowed(name: str, kind: str, *, restricted: bool) -> None:
         raise ValueError("a header's name is 1 to 50 visible ASCII characters without a colon")
     if kind in _STRUCTURAL or kind.startswith(_STRUCTURAL_STARTS):
         raise ValueError(f"{name} cannot be set here: notifier or the relays write it")
-    if kind in _READDRESSING:
-        raise ValueError(f"{name} cannot be set here: it can change who receives the message")
-    if restricted and (kind in _COMMANDS or kind.startswith(_COMMAND_STARTS)):
-        raise ValueError(
-            f"{name} cannot be set with this key: a provider takes it for a command, "
-            "which could bypass the key's rules"
-        )
+    if objection := objection_to_command(name, restricted=restricted):
+        raise ValueError(objection)
     if not (kind.startswith(("x-", "list-")) or kind in _TEXT | _TOKENS | _IDS):
         others = ", ".join(sorted(_TEXT | _TOKENS | _IDS))
         raise ValueError(f"{name} is not allowed: X-*, List-* and these are: {others}")
+
+
+def objection_to_command(name: str, *, restricted: bool) -> str:
+    """Why the field may not be set because of what providers do with it; empty: it may."""
+    kind = name.lower()
+    if kind in _READDRESSING:
+        return f"{name} cannot be set here: it can change who receives the message"
+    if restricted and (kind in _COMMANDS or kind.startswith(_COMMAND_STARTS)):
+        return (
+            f"{name} cannot be set with this key: a provider takes it for a command, "
+            "which could bypass the key's rules"
+        )
+    return ""

@@ -41,14 +41,16 @@ _NOT_SUBMITTED = re.compile(rb"auto-submitted: no\r\n", re.IGNORECASE)
 
 class Composed(Struct, frozen=True):
     """
-    A message ready to be sent: 7-bit (but for the addresses of an `smtputf8` envelope, which
-    stand in their headers in UTF-8, RFC 6532), its line ends CRLF, the last line ended.
+    A message ready to be sent: its line ends CRLF, the last line ended. What we compose is 7-bit,
+    but for the addresses of an `smtputf8` envelope, which stand in their headers in UTF-8 (RFC
+    6532); a source that was handed in is as it came.
     """
 
     envelope: Envelope
     content: bytes
     subject: str = ""
     warnings: tuple[str, ...] = ()
+    authors: tuple[str, ...] = ()  # whom readers see, where that may be others than the sender
 
 
 def compose(

@@ -54,8 +54,9 @@ def readdressed(
         )
     )
     recipients = tuple(dict.fromkeys([each.spec for each in found]))
-    envelope = Envelope(sender, recipients, not header.isascii())
-    return Composed(envelope, b"%b\r\n%b" % (header, body), subject)
+    content = b"%b\r\n%b" % (header, body)
+    envelope = Envelope(sender, recipients, not header.isascii(), eight_bit=not content.isascii())
+    return Composed(envelope, content, subject)
 
 
 def _fields(head: bytes) -> Iterator[tuple[str, bytes]]:

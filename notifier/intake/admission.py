@@ -15,13 +15,14 @@ from msgspec.structs import replace
 from notifier.attempts import USUAL_REPORTS, Envelope, Notify
 from notifier.chains import CHAINED, Chains, chain_of
 from notifier.compose import Composed, address, compose, readdressed
+from notifier.compose.source import compose_source
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import Fault, Forbidden, InvalidMessage, Rejected
 from notifier.intake.copies import Copy, Readdressed
 from notifier.journal import Entry
 from notifier.keys import Key, KeyKind, KeyScope
-from notifier.messages import Email, Message, Sms
+from notifier.messages import Email, Message, Sms, Source
 from notifier.recipients import Recipient, in_parts, part_of
 from notifier.settings import Settings
 from notifier.sms import Carriers, admit, join, segments, to_emails, to_text
@@ -53,6 +54,8 @@ def cost(message: Message | Rejected) -> int:
     """
     if isinstance(message, Email):
         return len(message.to) + len(message.cc) + len(message.bcc)
+    if isinstance(message, Source):
+        return len(message.to)
     if isinstance(message, Sms) and message.text is not None:
         return segments(message).segments
     if isinstance(message, Readdressed):
@@ -110,9 +113,9 @@ class Admission:
             if message.notify is not USUAL_REPORTS:
                 notify = tuple([each for each in Notify if each in message.notify])
             route, composed = self._compose_email(message, id=id, key=key, at=due_at)
-        elif isinstance(message, Readdressed):
+        elif isinstance(message, Readdressed | Source):
             channel, handed_to, notify = "email", "", message.notify
-            route, composed = self._readdress(message, id=id, key=key, at=due_at)
+            route, composed = self._take_whole(message, id=id, key=key, at=due_at)
         else:
             assert isinstance(message, Copy)  # noqa: S101  there is no other kind
             made = self.admit(message.what, id=id, key=key, now=now, traceparent=traceparent, by=by)
@@ -122,7 +125,7 @@ class Admission:
             if message.despite_suppression and not key.may(KeyScope.MANAGE):
                 objection = key.objection_to_scope(KeyScope.MANAGE)
                 raise Forbidden(f"despite_suppression: {objection}")
-            _check(key, channel, route, composed.envelope)
+            _check(key, channel, route, composed)
             return_path = key.return_path or return_path
             if key.kind is KeyKind.TEST:
                 route = Route.SIMULATOR
@@ -147,6 +150,7 @@ class Admission:
             priority=PRIORITIES[message.priority],
             on_uncertain=message.on_uncertain,
             smtputf8=envelope.smtputf8,
+            eight_bit=envelope.eight_bit,
             return_path=return_path if route in CHAINED else "",
             notify=notify,
             handed_to=handed_to,
@@ -227,28 +231,38 @@ class Admission:
         self, email: Email, *, id: str, key: Key | None, at: datetime
     ) -> tuple[Route, Composed]:
         """Which way it goes, and what is sent."""
-        sender, restricted = self._sender, False
-        if key is not None:
-            sender = key.default_sender or sender
-            restricted = _has_rules(key)
+        sender, restricted = self._usual_sender(key)
         composed = compose(email, id=id, sender=sender, at=at, restricted=restricted)
         if email.sender is None and sender is not None and sender is self._fallback:
             composed = replace(composed, warnings=(*composed.warnings, NO_SENDER))
         return _mail_route(composed.envelope.recipients), composed
 
-    def _readdress(
-        self, copy: Readdressed, *, id: str, key: Key | None, at: datetime
+    def _take_whole(
+        self, mail: Readdressed | Source, *, id: str, key: Key | None, at: datetime
     ) -> tuple[Route, Composed]:
-        composed = readdressed(
-            copy.content,
-            copy.to,
-            sender=copy.sender,
-            subject=copy.subject,
-            id=id,
-            at=at,
-            restricted=key is not None and _has_rules(key),
-        )
+        """The same of a mail that exists already: it was handed in as a whole, or is copied."""
+        sender, restricted = self._usual_sender(key)
+        if isinstance(mail, Source):
+            composed = compose_source(mail, id=id, sender=sender, at=at, restricted=restricted)
+            if sender is not None and sender is self._fallback and sender in composed.authors:
+                composed = replace(composed, warnings=(*composed.warnings, NO_SENDER))
+        else:
+            composed = readdressed(
+                mail.content,
+                mail.to,
+                sender=mail.sender,
+                subject=mail.subject,
+                id=id,
+                at=at,
+                restricted=restricted,
+            )
         return _mail_route(composed.envelope.recipients), composed
+
+    def _usual_sender(self, key: Key | None) -> tuple[str | None, bool]:
+        """The author of mail that names none, and whether providers' commands are refused."""
+        if key is None:
+            return self._sender, False
+        return key.default_sender or self._sender, _has_rules(key)
 
     def _compose_sms(
         self, sms: Sms, *, id: str, key: Key | None, now: datetime, at: datetime
@@ -327,6 +341,8 @@ def _stand_in(
 
 def _places(message: Message) -> dict[str, str]:
     """Where a mail names its recipients, as JSON pointers."""
+    if isinstance(message, Source):
+        return {address(written).spec: f"/to/{number}" for number, written in enumerate(message.to)}
     if not isinstance(message, Email | Readdressed):
         return {}
     return {
@@ -342,11 +358,15 @@ def _has_rules(key: Key) -> bool:
     return key.kind is not KeyKind.LIVE or any(rules)
 
 
-def _check(key: Key, channel: str, route: Route, envelope: Envelope) -> None:
+def _check(key: Key, channel: str, route: Route, composed: Composed) -> None:
     """Raises Forbidden where the key does not allow this channel, sender or recipient."""
+    envelope = composed.envelope
     objections = [key.objection_to_channel(channel)]
     if envelope.sender and route is not Route.GATEWAY:
         objections.append(key.objection_to_sender(envelope.sender))
+    # Of a mail that was handed in as a whole readers see another sender than the envelope's.
+    others = [each for each in composed.authors if each != envelope.sender]
+    objections += map(key.objection_to_sender, others)
     if route is not Route.SIMULATOR:
         bare = dict.fromkeys(part_of(each)[0] for each in envelope.recipients)
         objections += map(key.objection_to_recipient, bare)

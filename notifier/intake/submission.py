@@ -31,7 +31,7 @@ from notifier.intake.rates import Limits, Verdict
 from notifier.intake.storms import Brake, Passage
 from notifier.journal import Entry, Idempotency
 from notifier.keys import Key
-from notifier.messages import Email, Message
+from notifier.messages import Email, Message, Source
 from notifier.preflight import Preflight
 from notifier.settings import Settings
 from notifier.threads import FairThreads, Turn
@@ -250,7 +250,7 @@ class Intake:
             if isinstance(message, Rejected):
                 admitted.append(message)
                 continue
-            load = weight(message) if isinstance(message, Email) else TEXT_MESSAGE
+            load = _load(message)
             admit = partial(
                 self._admission.admit,
                 message,
@@ -276,6 +276,13 @@ class Intake:
                 # until the garbage collector finds them.
                 del admitted, refused, message
         return admitted
+
+
+def _load(message: Message) -> int:
+    """An estimate of the cost of composing a message, in octets to go through."""
+    if isinstance(message, Email):
+        return weight(message)
+    return len(message.body) if isinstance(message, Source) else TEXT_MESSAGE
 
 
 class Toll:

@@ -49,6 +49,7 @@ class Tally:
         )
         self.attempts: Counter[Tried] = Counter()
         self.uncertain = 0
+        self.smtp_replies: Counter[str] = Counter()  # to clients that submit mail, by code
         self.attempt_seconds: dict[str, Histogram] = {}  # by relay
         self.wait_seconds = Histogram(WAIT_BOUNDS)
 

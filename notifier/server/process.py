@@ -10,8 +10,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
@@ -29,6 +30,9 @@ from notifier.settings import Settings, check_access
 from notifier.smtp.remedies import LOGIN_IN_CLEAR
 from notifier.web.api.resources import render
 from notifier.web.app import create_app
+
+if TYPE_CHECKING:  # loaded where mail is taken by SMTP
+    from notifier.submission_agent import Agent
 
 GC_THRESHOLD = (50_000, 20, 50)  # allocations before a collection of each generation
 M_MMAP_THRESHOLD = -3  # option of mallopt(3)
@@ -158,6 +162,7 @@ class ServerProcess:
         self._listeners = list(listeners)
         self._logs = logs
         self._server: Server | None = None
+        self._agent: Agent | None = None
         self._open = False  # the service is
         self._stopping = asyncio.Event()
         self._fatal: BaseException | None = None
@@ -243,7 +248,21 @@ class ServerProcess:
                 timeout_graceful_shutdown=REQUEST_SECONDS,
             )
         )
-        await self._server.serve(self._listeners)
+        async with self._submission_agent():
+            await self._server.serve(self._listeners)
+
+    @contextlib.asynccontextmanager
+    async def _submission_agent(self) -> AsyncIterator[None]:
+        """Take mail by SMTP meanwhile, if that is configured."""
+        if not self._settings.smtp_listen:
+            yield
+            return
+        from notifier.submission_agent import Agent
+
+        async with Agent(self._service) as self._agent:
+            if self._stopping.is_set():
+                self._agent.stop()
+            yield
 
     def _log_access(self) -> None:
         settings = self._settings
@@ -289,6 +308,8 @@ class ServerProcess:
             self._service.drain()
         if self._server is not None:
             self._server.should_exit = True
+        if self._agent is not None:
+            self._agent.stop()
 
     async def _watch(self) -> None:
         self._fatal = await self._service.failed()

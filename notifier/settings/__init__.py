@@ -3,8 +3,8 @@ All settings, read once from a file and the environment. All faults are reported
 
 `sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
 relays, whose parameters are the table of `relay_parameters`. `protection` has the settings about
-recipients. `contradictions` finds settings that do not fit each other, and `access` says whether
-everybody may call.
+recipients, `submission` those of mail that comes in by SMTP. `contradictions` finds settings that
+do not fit each other, and `access` says whether everybody may call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,14 +42,14 @@ from notifier.settings.parsers import (
     choice,
     whole,
 )
-from notifier.settings.protection import Protection
 from notifier.settings.relays import CAPTURE, RELAYS, read_tables
 from notifier.settings.sources import Sources, variable
+from notifier.settings.submission import MailSubmission
 
 __all__ = ["CAPTURE", "FIELDS", "Settings", "check_access", "variable"]
 
 
-class Settings(Protection, frozen=True, kw_only=True):
+class Settings(MailSubmission, frozen=True, kw_only=True):
     """One field for each variable: `workers` is NOTIFIER_WORKERS. Durations are in seconds."""
 
     host: Annotated[str, HOST, Meta(description="Address to listen on.")] = "127.0.0.1"
@@ -361,8 +361,8 @@ class Field(Struct, frozen=True):
 def _fields() -> tuple[Field, ...]:
     hints = get_type_hints(Settings, include_extras=True)
     found = []
-    inherited = set(Protection.__struct_fields__)  # the last of the table
-    fields = sorted(msgspec.structs.fields(Settings), key=lambda each: each.name in inherited)
+    own = Settings.__annotations__  # in front of those of other parts
+    fields = sorted(msgspec.structs.fields(Settings), key=lambda each: each.name not in own)
     for field in fields:
         parser, meta = hints[field.name].__metadata__
         found.append(Field(field.name, parser, parser.write(field.default), meta.description))

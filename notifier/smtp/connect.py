@@ -323,6 +323,7 @@ def _features(offered: dict[str, str], pipelining: Pipelining) -> Features:
     return Features(
         pipelining="PIPELINING" in offered and pipelining is not Pipelining.OFF,
         smtputf8="SMTPUTF8" in offered,
+        eight_bit="8BITMIME" in offered,
         dsn="DSN" in offered,
         size=None if size is None else int(size) if size.isdecimal() else 0,
     )

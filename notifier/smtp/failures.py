@@ -18,7 +18,7 @@ The policy for everything that can go wrong with a relay.
     our quota, or our own mailbox over there, is used
     up (5.4.5, 5.1.90, words)                          relay           no     next relay, defer
     too large for it (SIZE, 5.3.4), it does not know
-    SMTPUTF8 (5.6.7)                                   relay           if all next relay
+    SMTPUTF8 (5.6.7) or 8BITMIME                       relay           if all next relay
     503 before the dot, 2xx or 3xx out of place:
     the two ends are out of step                       relay           no     next relay, defer
     what is not an SMTP reply                          relay           no     next relay, defer
@@ -97,7 +97,9 @@ ABOUT_TOKEN = frozenset({DENIED, UNAVAILABLE})
 # It refuses everything, or only this message. Whether it takes other messages tells which.
 NOT_FOR_US = frozenset({"auth_required", "relaying_denied"})
 # Only another relay can take it, whatever time goes by.
-UNFIT = frozenset({"other_recipients", "smtputf8_not_offered", "too_large"})
+UNFIT = frozenset(
+    {"eight_bit_not_offered", "other_recipients", "smtputf8_not_offered", "too_large"}
+)
 # The relay answered, so it works; what is wrong lies between it and this message.
 BETWEEN_US = UNFIT | SLOWER | {"identity_not_verified", "out_of_step", "sender_not_allowed"}
 # The two ends are in step after these: the connection can go on.

@@ -143,6 +143,10 @@ REMEDIES = {
     "not_accepting": "The relay takes no mail just now. Try again in a minute.",
     "out_of_step": "The replies are out of step with our commands. Is there a proxy in between?",
     "too_large": "The relay takes no mail of any size from us; its reply says why.",
+    "eight_bit_not_offered": (
+        "The mail came in as a whole and holds octets beyond ASCII. Have its sender encode it "
+        "(quoted-printable or base64), or add a relay that offers 8BITMIME."
+    ),
     "smtputf8_not_offered": "Set NOTIFIER_DEFAULT_FROM to an address in ASCII.",
 }
 

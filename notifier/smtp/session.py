@@ -49,6 +49,7 @@ class Features(Struct, frozen=True, kw_only=True):
 
     pipelining: bool = False  # RFC 2920
     smtputf8: bool = False  # RFC 6531
+    eight_bit: bool = False  # RFC 6152
     dsn: bool = False  # RFC 3461
     size: int | None = None  # octets at most, RFC 1870; 0: no limit; None: not offered
 

@@ -60,6 +60,9 @@ def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | No
         if not features.smtputf8:
             reason = "an address is not ASCII, and the relay does not offer SMTPUTF8"
             return unfit(reason, name="smtputf8_not_offered")
+    elif envelope.eight_bit and not features.eight_bit:
+        reason = "the content is not ASCII, and the relay does not offer 8BITMIME"
+        return unfit(reason, name="eight_bit_not_offered")
     elif not envelope.sender.isascii():
         return unsendable("the sender's address is not ASCII", name="bad_sender")
     if _UNSAFE.search(envelope.sender):
@@ -106,6 +109,7 @@ class Transaction:
         self.failures = refused
         self.sender = envelope.sender
         self.smtputf8 = envelope.smtputf8
+        self.eight_bit = envelope.eight_bit
         self.reports = envelope if envelope.return_path and session.features.dsn else None
         self.commands: list[str] = []
         self.replies: list[Reply] = []
@@ -164,6 +168,8 @@ class Transaction:
         mail = f"MAIL FROM:<{self.sender}>"
         if self.session.features.size is not None:
             mail = f"{mail} SIZE={size}"
+        if self.eight_bit and self.session.features.eight_bit:
+            mail += " BODY=8BITMIME"
         if self.smtputf8:
             mail = f"{mail} SMTPUTF8"
         rcpt = [f"RCPT TO:<{address}>" for address in self.recipients]

@@ -110,6 +110,7 @@ class Connection(SMTP):
         content = self._content = Content(self._largest)
         self._reset_timeout(self._content_seconds + 1)  # the one below is to be the first
         await self.push("354 end data with <CR><LF>.<CR><LF>")
+        self._feed_what_came_ahead()
         try:
             async with asyncio.timeout(self._content_seconds):
                 octets = await content.complete
@@ -123,6 +124,15 @@ class Connection(SMTP):
         self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's own
         self._reset_timeout()
         await self.push(reply)
+
+    def _feed_what_came_ahead(self) -> None:
+        """A client that has not waited for the answer has its content in aiosmtpd's buffer."""
+        buffer: bytearray = self._reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001  as aiosmtpd does
+        if buffer:
+            ahead = bytes(buffer)
+            buffer.clear()
+            self._reader._maybe_resume_transport()  # type: ignore[attr-defined]  # noqa: SLF001  as `read` does
+            self.data_received(ahead)
 
     async def _taken(self, envelope: Any, octets: bytearray) -> str:
         """What the handler answers to a mail. Meanwhile nothing cuts the connection but its end."""

@@ -66,13 +66,17 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
                 f"cannot listen on {address.host}:{address.port}: {error.strerror or error}"
             ) from None
 
-    async def close(self) -> None:
-        """Take no more connections, and end those that are open once their answer is given."""
+    def stop(self) -> None:
+        """Take no more connections, and end those that no answer is owed to."""
         for server in self._servers:
             server.close()
         for each in tuple(self.connections):
             if not each.busy:
                 each.cut("421 4.3.2 the service stops")
+
+    async def close(self) -> None:
+        """Take no more connections, and end those that are open once their answer is given."""
+        self.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.bounds.answer_seconds):
                 while any(each.busy for each in self.connections):  # noqa: ASYNC110  it is rare

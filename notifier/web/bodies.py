@@ -54,6 +54,14 @@ _FIELD = re.compile(
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 
 
+class NotJson(HTTPException):
+    """The body says that it is of another kind."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(status_code=415, detail="the Content-Type must be application/json")
+        self.kind = kind
+
+
 async def read_json(request: AnyRequest, headers: dict[bytes, bytes], *, limit: int) -> bytes:
     """The body, if it says that it is JSON and is within the limit. Raises 415, 413, 400."""
     given = headers.get(b"content-type", b"")
@@ -61,15 +69,30 @@ async def read_json(request: AnyRequest, headers: dict[bytes, bytes], *, limit: 
         _require_json(given)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise HTTPException(status_code=415, detail="the body must not have a Content-Encoding")
-    length = headers.get(b"content-length", b"")
-    if b"expect" in headers and length.isdigit() and int(length) > limit:
-        raise _too_large(limit)  # the client waits for the answer before it sends the body
+    if b"expect" in headers:
+        _require_length(headers, limit)
     message = await request.receive()
     if message["type"] == "http.request" and not message["more_body"]:
         if len(message["body"]) > limit:
             raise _too_large(limit)
         return message["body"].removeprefix(BOM)
     return (await _read_on(request, message, limit)).removeprefix(BOM)
+
+
+async def read_octets(request: AnyRequest, headers: dict[bytes, bytes], *, limit: int) -> bytes:
+    """The body as it is, if it is within the limit. Raises 415, 413, 400."""
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise HTTPException(status_code=415, detail="the body must not have a Content-Encoding")
+    if b"expect" in headers:
+        _require_length(headers, limit)
+    return await _read_on(request, await request.receive(), limit)
+
+
+def _require_length(headers: dict[bytes, bytes], limit: int) -> None:
+    """Refuse a body that says that it is too large: the client waits for the answer to send it."""
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
 
 
 async def _read_on(request: AnyRequest, message: Any, limit: int) -> bytes:
@@ -153,10 +176,16 @@ def check_free(pointer: str, values: dict[str, Any], *, most: int) -> None:
     raise InvalidMessage(Fault(pointer, f"it must not be nested deeper than {DEEPEST} levels"))
 
 
+def kind_of(content_type: bytes) -> str:
+    """The media type without its parameters."""
+    return content_type.decode("latin-1").lower().partition(";")[0].strip()
+
+
 def _require_json(content_type: bytes) -> None:
-    kind, _, parameters = content_type.decode("latin-1").lower().partition(";")
-    if kind.strip() != "application/json":
-        raise HTTPException(status_code=415, detail="the Content-Type must be application/json")
+    kind = kind_of(content_type)
+    if kind != "application/json":
+        raise NotJson(kind)
+    parameters = content_type.decode("latin-1").lower()
     _, named, charset = parameters.partition("charset=")
     if named and charset.split(";")[0].strip(' "') not in {"utf-8", "utf8", "us-ascii"}:
         raise HTTPException(status_code=415, detail="the charset must be utf-8")

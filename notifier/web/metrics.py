@@ -128,6 +128,14 @@ class Metrics:
             "Messages that were held or refused because a recipient gets too many.",
             [((), self._service.intake.brake.stopped)],
         )
+        if self._service.settings.smtp_listen:
+            yield _counter(
+                "notifier_smtp_submissions",
+                "Replies to clients that submit mail by SMTP: to each mail, and to what refused a "
+                "login, a sender or a recipient.",
+                [((code,), count) for code, count in tally.smtp_replies.items()],
+                "reply",
+            )
         yield _histogram(
             "notifier_attempt_seconds",
             "Duration of an attempt.",

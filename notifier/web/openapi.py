@@ -156,6 +156,10 @@ def _operation(
         },
     }
     if operation.body is not None:
+        others = {
+            kind: {"schema": {"type": "string"}, "example": example}
+            for kind, example in operation.sources.items()
+        }
         described["requestBody"] = {
             "required": True,
             "content": {
@@ -164,7 +168,8 @@ def _operation(
                     "examples": {
                         name: {"value": value} for name, value in operation.examples.items()
                     },
-                }
+                },
+                **others,
             },
         }
     return described

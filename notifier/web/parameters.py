@@ -52,8 +52,9 @@ def read_query(request: AnyRequest, kind: type[Query]) -> Query:
         fault = fault_of(error)
         name = fault.pointer.split("/")[1]
         raise BadParameter(name, fault.message.replace("field", "parameter")) from None
-    for name, value in values.items():
-        _check_literal(name, value, getattr(query, name))
+    for field in msgspec.structs.fields(kind):
+        if (value := values.get(field.encode_name)) is not None:
+            _check_literal(field.encode_name, value, getattr(query, field.name))
     return query
 
 

@@ -54,6 +54,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     problems: Sequence[int] = ()
     body: Any = None
     examples: Mapping[str, Any] = {}  # of the body
+    sources: Mapping[str, str] = {}  # bodies of other media types: an example of each
     query: type[Struct] | None = None
     headers: Mapping[str, Mapping[str, Any]] = {}
     path: Mapping[str, Any] = {}  # parameters in the path other than `id`

@@ -73,7 +73,7 @@ MACHINE = [
     "alerts",
     "service",
 ]
-EDGES = ["web", "server", "cli", "__main__"]
+EDGES = ["web", "submission_agent", "server", "cli", "__main__"]
 # Words, the machine and the edges know one another downwards, in this order.
 LAYERS = [*({part} for part in (*CALLERS, *WORDS)), TOOLS, *({part} for part in (*MACHINE, *EDGES))]
 # Within `web`, what all calls share stands above the calls, and the API above pages.

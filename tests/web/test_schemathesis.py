@@ -14,6 +14,7 @@ PROGRAM = Path(sys.executable).with_name("schemathesis")
 # An address, a number or a carrier is more than a schema can say, so what fits a schema may
 # still be refused: by 422, and with the field named.
 CONFIG = """
+hooks = "{hooks}"
 parameters = {{ id = "{id}" }}
 [auth.openapi.bearer]
 bearer = "{key}"
@@ -21,6 +22,11 @@ bearer = "{key}"
 api_key = "{key}"
 [checks]
 positive_data_acceptance.enabled = false
+"""
+# Mails are sent as text is.
+HOOKS = """
+import schemathesis
+schemathesis.serializer.alias("message/rfc822", "text/plain")
 """
 
 
@@ -61,7 +67,9 @@ async def test_the_service_does_what_its_document_says(tmp_path):
             f"{server.url}/v1/messages", json=message(1), headers={"X-API-Key": key}
         )
         config = tmp_path / "schemathesis.toml"
-        config.write_text(CONFIG.format(key=key, id=answer.json()["id"]))
+        hooks = tmp_path / "media_types.py"
+        hooks.write_text(HOOKS)
+        config.write_text(CONFIG.format(key=key, id=answer.json()["id"], hooks=hooks.stem))
         code, output = await run(
             PROGRAM, f"--config-file={config}", "run", f"{server.url}/openapi.json",
             "--phases=examples,coverage,fuzzing", "--max-examples=10", "--seed=1",

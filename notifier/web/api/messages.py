@@ -10,10 +10,11 @@ from notifier.messages import Sms
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.message_json import AnyMessage, read_one
-from notifier.web.api.queries import MessageQuery, SendQuery, ShowQuery
+from notifier.web.api.queries import MessageQuery, SendQuery, ShowQuery, SourceQuery
 from notifier.web.api.resources import MessageList, MessageResource, render, resource
+from notifier.web.api.sources import RFC822, Sources, is_source
 from notifier.web.auth import by_of, caller_of, key_of, narrowed
-from notifier.web.bodies import AnyRequest, read_json
+from notifier.web.bodies import AnyRequest, NotJson, read_json
 from notifier.web.parameters import PREFER, read_id, read_query, read_wait
 from notifier.web.responses import BytesResponse
 from notifier.web.routes import (
@@ -38,6 +39,7 @@ class Messages:
     def __init__(self, service: Notifier) -> None:
         self._service = service
         self._submissions = Submissions(service)
+        self._sources = Sources(service)
         self._limit = service.settings.max_body
         self._longest_wait = service.settings.wait_limit
         self._base = f"{service.settings.public_path}/v1/messages/".encode()
@@ -63,9 +65,14 @@ class Messages:
     async def send(self, request: AnyRequest) -> BytesResponse:
         """When the answer arrives, the message is on disk and the service sends it."""
         scope = request.scope
-        if scope["query_string"] and read_query(request, SendQuery).dry_run:
+        if scope["query_string"] and _asks_for_preview(request):
             return await self._preview(request)
-        submitted = await self._submissions.take(request, read_one, single)
+        try:
+            submitted = await self._submissions.take(request, read_one, single)
+        except NotJson as error:
+            if error.kind != RFC822:
+                raise
+            submitted = await self._sources.take(request, single)
         answer, wait = self.accepted(request, submitted)
         return await self.final(submitted.id, wait, answer) if wait else answer
 
@@ -81,6 +88,8 @@ class Messages:
         return answer, read_wait(request.scope["headers"], most=self._longest_wait)
 
     async def _preview(self, request: AnyRequest) -> BytesResponse:
+        if is_source(request):
+            return source((await self._sources.preview(request)).content, text=False)
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
         if b"idempotency-key" in headers:  # it is not needed, and yet must be right
@@ -137,6 +146,10 @@ class Messages:
         return resource(await self._service.send_now(read_id(request), by=by_of(request)))
 
 
+def _asks_for_preview(request: AnyRequest) -> bool:
+    return read_query(request, SourceQuery if is_source(request) else SendQuery).dry_run
+
+
 def single(results: Sequence[Delivery | Refusal]) -> bytes:
     """The answer of one message, as a submission keeps it."""
     (delivery,) = results
@@ -171,7 +184,8 @@ SEND_MESSAGE = Operation(
     tag=TAG,
     body=AnyMessage,
     examples=examples.EMAILS | examples.TEXTS,
-    query=SendQuery,
+    query=SourceQuery,
+    sources={RFC822: examples.SOURCE},
     headers=IDEMPOTENCY | PREFER,
     answers={
         200: DocumentedAnswer(

@@ -1,15 +1,19 @@
 """The query parameters of the calls about messages."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
+from notifier.attempts import Notify
 from notifier.deliveries import Status
 from notifier.journal import Filter
+from notifier.messages import Label, Mailbox
 
 Word = Annotated[str, Meta(max_length=998, pattern=r"^[^\x00]*$")]
 Moment = Annotated[datetime, Meta(tz=True)]
+_AS_JSON = "Of a `message/rfc822`: as the field of this name in JSON (`tag`: `tags`)."
 
 
 class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,6 +87,40 @@ class SendQuery(Struct, frozen=True, forbid_unknown_fields=True):
             "what would be sent."
         ),
     ] = False
+
+
+class SourceQuery(SendQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same, and how to treat a mail that is handed in as a whole (`message/rfc822`)."""
+
+    to: Annotated[
+        tuple[Mailbox, ...],
+        Meta(
+            max_length=100,
+            description="Of a `message/rfc822`: a recipient; may be repeated. Default: those that "
+            "the mail names in To, Cc and Bcc.",
+        ),
+    ] = ()
+    sender: (
+        Annotated[
+            Mailbox,
+            Meta(description="Of a `message/rfc822`: the envelope's sender. Default: the author."),
+        ]
+        | None
+    ) = msgspec.field(name="from", default=None)
+    reference: Annotated[Label, Meta(description=_AS_JSON)] | None = None
+    tag: Annotated[tuple[Label, ...], Meta(max_length=20, description=_AS_JSON)] = ()
+    priority: Annotated[Literal["urgent", "normal", "bulk"], Meta(description=_AS_JSON)] | None = (
+        None
+    )
+    send_at: Annotated[Moment, Meta(description=_AS_JSON)] | None = None
+    expires_at: Annotated[Moment, Meta(description=_AS_JSON)] | None = None
+    ttl: Annotated[int, Meta(ge=1, le=366 * 86400, description=_AS_JSON)] | None = None
+    collapse_key: Annotated[Label, Meta(description=_AS_JSON)] | None = None
+    user_id: Annotated[Label, Meta(description=_AS_JSON)] | None = None
+    notify: Annotated[
+        tuple[Notify, ...],
+        Meta(max_length=3, description=f"{_AS_JSON} Default: as there."),
+    ] = ()
 
 
 class ShowQuery(Struct, frozen=True, forbid_unknown_fields=True):

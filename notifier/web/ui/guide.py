@@ -24,6 +24,7 @@ ORDER = (
     "states",
     "guarantees",
     "api",
+    "smtp-submission",
     "settings",
     "relays",
     "providers",

@@ -1,0 +1,274 @@
+"""One client that submits mail: the commands of RFC 6409, answered as the agent decides."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import structlog
+from msgspec import Struct
+
+from notifier.keys import Key
+from notifier.relayspec import is_loopback
+from notifier.smtp_server import AuthResult, Connection, Envelope, LoginPassword, Server, Session
+from notifier.submission_agent.commands import NULL, parameters, path
+from notifier.submission_agent.replies import FAILED, enhanced
+from notifier.threads import Turn
+
+# The first words of SMTP clients. Others speak HTTP, because a web page made a browser do so.
+GREETINGS = (b"EHLO", b"HELO", b"HELP", b"NOOP", b"QUIT", b"RSET")
+STRANGER_SECONDS = 60.0  # until a client has logged in, or begun a mail that it may send
+SESSION_SECONDS = 3600.0  # for all mails of a connection
+MOST_LOGINS = 3  # that may fail on a connection
+ARGUMENT_OCTETS = 1024  # of MAIL and RCPT: addresses may have 254, and there are parameters
+NOT_ASCII = "553 5.6.7 the address is not ASCII, so MAIL has to say SMTPUTF8"
+
+log = structlog.get_logger()
+
+
+class Arrived(Struct, frozen=True):
+    """A mail that has come in, up to its final dot."""
+
+    content: bytes
+    sender: str  # empty: the null reverse-path
+    recipients: Sequence[str]
+    smtputf8: bool
+    notify: Sequence[str]  # NOTIFY of each recipient; empty: it has none
+
+
+class Judge(Protocol):
+    """Decides by SMTP replies who may send what. An empty reply: it is accepted."""
+
+    async def log_in(self, client: "Submitter", user: str, password: str) -> str:
+        """The reply that refuses a login; else the client has its key."""
+        ...
+
+    async def mail(self, client: "Submitter", sender: str) -> str:
+        """The reply that refuses a sender, or the client."""
+        ...
+
+    def rcpt(self, client: "Submitter", address: str, before: Sequence[str]) -> str:
+        """The reply that refuses a recipient. `before`: those that were accepted."""
+        ...
+
+    async def take(self, client: "Submitter", mail: Arrived) -> str:
+        """The reply to the final dot."""
+        ...
+
+    def answered(self, client: "Submitter", reply: str) -> None:
+        """Note the reply to a mail, or one that refused a login, a sender or a recipient."""
+        ...
+
+
+class _Handler:
+    """What aiosmtpd calls."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    async def handle_EHLO(  # noqa: N802  aiosmtpd's name
+        self,
+        server: "Submitter",
+        session: Session,
+        _envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        """
+        Offer pipelining. aiosmtpd reads command by command from a buffer and answers each in
+        its order, which is all that RFC 2920, section 3.2 asks of a server.
+        """
+        session.host_name = hostname
+        offered = [each for each in responses[:-1] if not each.startswith("250-AUTH")]
+        if server.private:
+            offered.append("250-AUTH PLAIN LOGIN")
+        return [*offered, "250-PIPELINING", "250 ENHANCEDSTATUSCODES"]
+
+    async def handle_MAIL(  # noqa: N802  aiosmtpd's name
+        self,
+        server: "Submitter",
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        refusal = "" if address.isascii() or envelope.smtp_utf8 else NOT_ASCII
+        refusal = refusal or await self._judge.mail(server, "" if address == NULL else address)
+        if refusal:
+            self._judge.answered(server, refusal)
+            return refusal
+        server.known = True
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 OK"
+
+    async def handle_RCPT(  # noqa: N802  aiosmtpd's name
+        self,
+        server: "Submitter",
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        _options: list[str],
+    ) -> str:
+        refusal = "" if address.isascii() or envelope.smtp_utf8 else NOT_ASCII
+        if refusal := refusal or self._judge.rcpt(server, address, envelope.rcpt_tos):
+            self._judge.answered(server, refusal)
+            return refusal
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.append(server.asked.get("NOTIFY", ""))
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(  # noqa: N802  aiosmtpd's name
+        self, server: "Submitter", _session: Session, envelope: Envelope
+    ) -> str:
+        mail = Arrived(
+            bytes(envelope.content or b""),  # type: ignore[arg-type]  # octets, as we had it decoded
+            "" if envelope.mail_from == NULL else envelope.mail_from or "",
+            tuple(envelope.rcpt_tos),
+            envelope.smtp_utf8,
+            tuple(envelope.rcpt_options),
+        )
+        envelope.content = None
+        # A task of its own: aiosmtpd cancels ours when the client goes. The mail may be on disk by
+        # then, and whoever follows it must hear of it.
+        taking = asyncio.create_task(self._judge.take(server, mail), name="smtp-mail")
+        del mail
+        taking.add_done_callback(_noted)
+        reply = await asyncio.shield(taking)
+        self._judge.answered(server, reply)
+        return reply
+
+    async def handle_exception(self, error: Exception) -> str:
+        log.error("smtp_submission_failed", exc_info=error)
+        return FAILED
+
+
+def _noted(taking: "asyncio.Task[str]") -> None:
+    if not taking.cancelled():
+        taking.exception()  # it was told to the client, if that is still there
+
+
+class Submitter(Connection):
+    """
+    A client of the agent. Until it may send it has little time, and it has an hour in all. A login
+    needs TLS, unless the client is on this machine.
+    """
+
+    AuthLoginUsernameChallenge = "Username:"  # as some printers want it
+    AuthLoginPasswordChallenge = "Password:"
+
+    def __init__(self, server: Server, judge: Judge, *, hostname: str, **options: Any) -> None:
+        self.key: Key | None = None  # of its login
+        self.known = False  # it has been allowed to send
+        self.asked: dict[str, str] = {}  # parameters of the present command that aiosmtpd lacks
+        self._judge = judge
+        self._failed_logins = 0
+        self._bare = False  # the replies carry no enhanced codes: RFC 2034, section 3
+        self._turn = Turn()
+        self._begin: bytes | None = b""  # of the first word; None: it was checked
+        # A login on this machine needs no TLS: see smtp_AUTH.
+        super().__init__(
+            server, _Handler(judge), hostname=hostname, auth_require_tls=False, **options
+        )
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody on the way hears what is said."""
+        return self._tls_protocol is not None or is_loopback(self.client)
+
+    # ------------------------------------------------------------------ time
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        now = self.loop.time()
+        self._stranger_until, self._ends = now + STRANGER_SECONDS, now + SESSION_SECONDS
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._begin is not None and self._tls_protocol is None:
+            self._begin += data[:4]
+            word = self._begin[:4].upper()
+            if not any(greeting.startswith(word) for greeting in GREETINGS):
+                return self.cut("554 5.5.0 this is SMTP")
+            if len(word) == 4:
+                self._begin = None
+        return super().data_received(data)
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """As aiosmtpd calls it with each command that it knows, and DATA with its own time."""
+        if duration is None:
+            now = self.loop.time()
+            until = self._ends if self.known else self._stranger_until
+            duration = max(min(self._timeout_duration, until - now), 0.01)
+        super()._reset_timeout(duration)
+
+    def _timeout_cb(self) -> None:
+        self.cut("421 4.4.2 nothing came in time")
+
+    # ------------------------------------------------------------------ replies
+
+    async def push(self, status: Any) -> None:
+        """Answer, with the enhanced code that aiosmtpd leaves out."""
+        if self._peer.is_closing():
+            return
+        reply = status if isinstance(status, str) else bytes(status).decode()
+        if reply.startswith("421"):
+            self.cut(reply)
+            return
+        await super().push(reply if self._bare else enhanced(reply))
+        if self._turn.over:  # many commands may have come in one piece
+            await self._turn.next()
+
+    # ------------------------------------------------------------------ commands
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        return path(arg)
+
+    async def smtp_EHLO(self, hostname: str) -> None:  # noqa: N802  aiosmtpd's name
+        self.command_size_limits["MAIL"] = self.command_size_limits["RCPT"] = ARGUMENT_OCTETS
+        self._bare = bool(hostname)
+        await super().smtp_EHLO(hostname)
+        self._bare = False
+
+    async def smtp_HELO(self, hostname: str) -> None:  # noqa: N802  aiosmtpd's name
+        self._bare = bool(hostname)
+        await super().smtp_HELO(hostname)
+        self._bare = False
+
+    async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802  aiosmtpd's name
+        if not self.private:
+            await self.push("538 5.7.11 a login needs TLS here")
+            return
+        mechanism, _, rest = (arg or "").partition(" ")
+        await super().smtp_AUTH(f"{mechanism.upper()} {rest}".strip())
+        if self._failed_logins >= MOST_LOGINS:
+            self.cut("421 4.7.0 too many logins have failed")
+
+    async def auth_PLAIN(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802  aiosmtpd's name
+        return await self._judged(await super().auth_PLAIN(_, args))
+
+    async def auth_LOGIN(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802  aiosmtpd's name
+        return await self._judged(await super().auth_LOGIN(_, args))
+
+    def _authenticate(self, _mechanism: str, auth_data: Any) -> AuthResult:
+        return AuthResult(success=True, auth_data=auth_data)  # judged behind it, which may wait
+
+    async def _judged(self, given: AuthResult) -> AuthResult:
+        login = given.auth_data
+        if not (given.success and isinstance(login, LoginPassword)):
+            return AuthResult(success=False, handled=True)  # aiosmtpd has said why
+        user, password = (each.decode(errors="replace") for each in login)
+        if refusal := await self._judge.log_in(self, user, password):
+            self._failed_logins += 1
+            self._judge.answered(self, refusal)
+            return AuthResult(success=False, handled=False, message=refusal)
+        self.known = True
+        self._reset_timeout()
+        return AuthResult(success=True)
+
+    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802  aiosmtpd's name
+        # RFC 3461 and RFC 4954. What reports bring, and as whom somebody wrote, we say ourselves.
+        kept, self.asked = parameters(arg, ("RET", "ENVID", "AUTH"))
+        await super().smtp_MAIL(kept)
+
+    async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802  aiosmtpd's name
+        kept, self.asked = parameters(arg, ("NOTIFY", "ORCPT"))
+        await super().smtp_RCPT(kept)
