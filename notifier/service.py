@@ -38,6 +38,7 @@ from notifier.retries import RetryPolicy
 from notifier.sessions import Sessions
 from notifier.settings import Settings, variable
 from notifier.supervisor import Supervisor
+from notifier.suppressions import Suppressions
 from notifier.threads import FairThreads
 
 if TYPE_CHECKING:  # an extra, and the HTTP client, which loads slowly
@@ -100,6 +101,14 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             supervisor=self.supervisor,
             clock=clock,
         )
+        self.suppressions = Suppressions(
+            self.journal,
+            automatic=settings.suppress == "bounces",
+            supervisor=self.supervisor,
+            clock=clock,
+        )
+        if settings.suppress == "bounces":
+            self.feed.listen(self.suppressions.notice)
         self.intake = Intake(
             settings,
             preflight,
@@ -107,6 +116,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             accepted=self.feed.publish,
             clock=clock,
             threads=self.threads,
+            suppressions=self.suppressions,
         )
         self.reports = Reports(self.journal, self.feed, self.threads, clock=clock)
         # The parts' calls that others may use are offered by the service.
@@ -163,7 +173,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 expiry=self._expiry,
                 attempted=self._attempted,
                 chained=Chained(self.chains, self.transports.of),
+                screen=self.suppressions,
             )
+            await parts.enter_async_context(self.suppressions)
             await self._recover()
             await self._heed_pauses()
             pruning = Pruning(
@@ -335,6 +347,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         """Apply the values that another replica has put or forgotten."""
         await self._heed_pauses()
         await self.sessions.load()
+        await self.suppressions.heed_replicas()
 
     async def _heed_pauses(self) -> None:
         """Apply the pauses in the journal: from before a restart, or from another replica."""
@@ -367,7 +380,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             held_since=backlog.held_since,
             waiting=self.figures.waiting,
             rate=self.figures.rate,
-            troubles=self.intake.brake.troubles(self._clock()),
+            troubles=self.intake.brake.troubles(self._clock()) + self.suppressions.troubles,
             trouble=self.figures.trouble,
             callbacks=self.callbacks.states,
         )

@@ -11,6 +11,6 @@ def routes_of(app):
 
 
 def concrete(path):
-    for name in ("{id:str}", "{name:str}", "{file:path}"):
+    for name in ("{id:str}", "{name:str}", "{file:path}", "{address:path}"):
         path = path.replace(name, NOWHERE)
     return path

@@ -21,7 +21,7 @@ from notifier.threads import in_daemon_thread
 class Alert(Struct, frozen=True):
     """The JSON of an alert. `text` is one whole sentence, as chat services show it."""
 
-    alert: str  # relay_down, token_missing, messages_wait, messages_held, disk_low, storm
+    alert: str  # its name: relay_down, storm ...
     state: str  # raised, over
     subject: str
     since: datetime

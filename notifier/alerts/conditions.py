@@ -29,11 +29,12 @@ ENDS = {
     "callbacks_fail": "the application of the key {} takes callbacks again",
     "callbacks_paused": "the callbacks of the key {} are not paused any more",
     "disk_low": "{}: its disk has free space again",
+    "bounce_burst": "at {}, bounces are as usual again",
     "storm": "{} get no more than their quota again",
 }
 CALLBACKS_AFTER = timedelta(days=1)  # for which an application has failed
 SHARED = frozenset(
-    {"messages_wait", "messages_held", "callbacks_fail", "callbacks_paused"}
+    {"messages_wait", "messages_held", "callbacks_fail", "callbacks_paused", "bounce_burst"}
 )  # the same for all replicas
 
 

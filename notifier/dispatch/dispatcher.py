@@ -46,6 +46,14 @@ class Chained(Protocol):
     def placed(self, delivery: Delivery, *, now: datetime) -> Delivery: ...
 
 
+class Screen(Protocol):
+    """Takes suppressed recipients out of a delivery that has waited."""
+
+    def looks_again(self, delivery: Delivery) -> bool: ...
+
+    async def again(self, delivery: Delivery) -> Delivery: ...
+
+
 class Dispatcher:
     """
     Fills its window only by claiming, and sends what is in it.
@@ -69,6 +77,7 @@ class Dispatcher:
         expiry: Callable[[datetime], Change] = lambda now: partial(Delivery.expired, now=now),
         attempted: Callable[[Delivery, Attempt], None] = lambda *_: None,
         chained: Chained | None = None,
+        screen: Screen | None = None,
     ) -> None:
         """`transports`: of the queues that are known from the start; `chained` finds the others."""
         self._journal = journal
@@ -84,6 +93,7 @@ class Dispatcher:
         self._recorder = Recorder(journal, feed)
         journal.arrivals.listen(self.wake)
         self._chained = chained
+        self._screen = screen
         self._started = self._stopping = False
         self._queues_changed = asyncio.Event()
         self._fillers: list[asyncio.Task[None]] = []
@@ -265,6 +275,10 @@ class Dispatcher:
             if not await self._journal.still_ours(delivery):
                 log.warning("claim_lost", id=delivery.id)
                 return None
+            if self._screen is not None and self._screen.looks_again(delivery):
+                delivery = await self._screen.again(delivery)
+                if delivery.status.final:
+                    return await self._recorder.record(delivery, claim.delivery)
             content = claim.content or await self._journal.content(delivery.id)
             content = delivery.dated(content)
             parts = self._chained.parts(delivery) if self._chained is not None else None

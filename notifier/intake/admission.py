@@ -46,6 +46,12 @@ class Admitted(Struct, frozen=True):
     entry: Entry
     cost: int
 
+    def of(self, delivery: Delivery) -> "Admitted":
+        """The same message with its delivery changed."""
+        if delivery is self.entry.delivery:
+            return self
+        return Admitted(Entry(delivery, self.entry.content), self.cost)
+
 
 def cost(message: Message | Rejected) -> int:
     """

@@ -17,7 +17,6 @@ from notifier.deliveries import Delivery, Route
 from notifier.errors import RecipientRate, Refusal
 from notifier.housekeeping.health import Trouble
 from notifier.intake.admission import Admitted
-from notifier.journal import Entry
 from notifier.keys import Key
 from notifier.quotas import Quota, read_quota
 from notifier.recipients import part_of
@@ -167,8 +166,7 @@ class Passage:
             wait = max(1, round(stopped.ends - stopped.at.timestamp()))
             return RecipientRate(f"{why}; more are allowed in {wait} s", retry_after=wait)
         self._stopped.append(stopped)
-        held = stormy(delivery, why, delivery.created_at)
-        return replace(admitted, entry=Entry(held, admitted.entry.content))
+        return admitted.of(stormy(delivery, why, delivery.created_at))
 
     def keep(self, superseded: Sequence[Delivery]) -> None:
         """The messages are accepted. Nobody gets those which they supersede: these do not count."""

@@ -34,6 +34,7 @@ from notifier.keys import Key
 from notifier.messages import Email, Message, Source
 from notifier.preflight import Preflight
 from notifier.settings import Settings
+from notifier.suppressions import Suppressions
 from notifier.threads import FairThreads, Turn
 
 HEAVY = 256 * 1024  # octets: composing more than this would stall the loop
@@ -80,6 +81,7 @@ class Intake:
         accepted: Callable[[Delivery], None],
         clock: Clock,
         threads: FairThreads,
+        suppressions: Suppressions,
     ) -> None:
         self.draining = False
         self.brake = Brake(settings)
@@ -93,6 +95,7 @@ class Intake:
             settings, templates=preflight.templates, carriers=preflight.carriers
         )
         self._threads = threads
+        self._suppressions = suppressions
 
     async def submit(
         self,
@@ -165,6 +168,8 @@ class Intake:
                 self._accepted(replace(new, status=Status.QUEUED, finished_at=None, events=()))
             self._accepted(new)
         self._figures.count(waiting)
+        if self._suppressions.any:
+            self._suppressions.tally(deliveries)
         for changed in superseded:
             self._accepted(changed)
 
@@ -275,7 +280,15 @@ class Intake:
                 # Its traceback holds this frame: with these in it the message would stay in memory
                 # until the garbage collector finds them.
                 del admitted, refused, message
-        return admitted
+        return await self._screened(admitted) if self._suppressions.any else admitted
+
+    async def _screened(self, admitted: Sequence[Admitted | Refusal]) -> list[Admitted | Refusal]:
+        """The same without suppressed recipients, after one look-up for all."""
+        new = [each.entry.delivery for each in admitted if isinstance(each, Admitted)]
+        screened = iter(await self._suppressions.screened(new))
+        return [
+            each.of(next(screened)) if isinstance(each, Admitted) else each for each in admitted
+        ]
 
 
 def _load(message: Message) -> int:

@@ -1,4 +1,4 @@
-"""Settings that protect recipients."""
+"""Settings that protect recipients: who is suppressed by itself, and how much one gets."""
 
 from typing import Annotated, Literal
 
@@ -11,6 +11,14 @@ from notifier.settings.parsers import QUOTA, choice
 class Protection(Struct, frozen=True, kw_only=True):
     """The fields of Settings about recipients."""
 
+    suppress: Annotated[
+        Literal["off", "bounces"],
+        choice("off", "bounces"),
+        Meta(
+            description="`bounces`: an address that does not exist twice in seven days is "
+            "suppressed by itself; see [suppressions](suppressions.md). `off`: only by hand."
+        ),
+    ] = "off"
     per_recipient: Annotated[
         Quota | None,
         QUOTA,

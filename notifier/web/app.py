@@ -16,6 +16,7 @@ from notifier.web.api.events import Events
 from notifier.web.api.messages import Messages
 from notifier.web.api.operations import Operations
 from notifier.web.api.settling import Settling
+from notifier.web.api.suppressions import SuppressionCalls
 from notifier.web.api.templates import TemplateViews
 from notifier.web.auth import Authentication
 from notifier.web.body_memory import BodyMemory
@@ -58,6 +59,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *TextMessages(service).routes(),
             *Carriers(service).routes(),
             *TemplateViews(service).routes(),
+            *SuppressionCalls(service).routes(),
             *Operations(service).routes(),
             *Callbacks(service).routes(),
             *Probes(service, authentication).routes(),

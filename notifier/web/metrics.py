@@ -136,6 +136,18 @@ class Metrics:
                 [((code,), count) for code, count in tally.smtp_replies.items()],
                 "reply",
             )
+        suppressions = self._service.suppressions
+        yield _gauge(
+            "notifier_suppressions",
+            "Entries of the list of suppressions, by reason, as of at most a minute ago.",
+            [((reason.value,), count) for reason, count in suppressions.counts.items()],
+            "reason",
+        )
+        yield _counter(
+            "notifier_suppressed_recipients",
+            "Recipients that got nothing because they are suppressed.",
+            [((), suppressions.count)],
+        )
         yield _histogram(
             "notifier_attempt_seconds",
             "Duration of an attempt.",

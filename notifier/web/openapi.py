@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from notifier import __version__
 from notifier.web.problems import PROBLEM_JSON, Problem
-from notifier.web.routes import JSON, OPERATION, Access, DocumentedAnswer, Operation, access_to
+from notifier.web.routes import OPERATION, Access, DocumentedAnswer, Operation, access_to
 
 USUAL_TAG = "email"  # the channel of a message that names none
 
@@ -163,7 +163,7 @@ def _operation(
         described["requestBody"] = {
             "required": True,
             "content": {
-                JSON: {
+                operation.body_type: {
                     "schema": schemas.of(operation.body),
                     "examples": {
                         name: {"value": value} for name, value in operation.examples.items()

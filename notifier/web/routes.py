@@ -53,6 +53,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     answers: Mapping[int, DocumentedAnswer]
     problems: Sequence[int] = ()
     body: Any = None
+    body_type: str = JSON
     examples: Mapping[str, Any] = {}  # of the body
     sources: Mapping[str, str] = {}  # bodies of other media types: an example of each
     query: type[Struct] | None = None
@@ -80,8 +81,10 @@ def post(
     return _route(path, [HttpMethod.POST], handler, access, operation)
 
 
-def delete(path: str, handler: Handler, access: Access) -> HTTPRouteHandler:
-    return _route(path, [HttpMethod.DELETE], handler, access, None)
+def delete(
+    path: str, handler: Handler, access: Access, operation: Operation | None = None
+) -> HTTPRouteHandler:
+    return _route(path, [HttpMethod.DELETE], handler, access, operation)
 
 
 def options(path: str, handler: Handler, access: Access) -> HTTPRouteHandler:

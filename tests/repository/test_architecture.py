@@ -66,6 +66,7 @@ MACHINE = [
     "callbacks",
     "housekeeping",
     "preflight",
+    "suppressions",
     "intake",
     "sessions",
     "acts",

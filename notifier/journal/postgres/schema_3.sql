@@ -1,6 +1,5 @@
 -- From version 2 to 3: the tables of single capabilities. Replicas of version 2 may go on beside
 -- those of version 3.
-SELECT 3;
 
 -- What applications are to be told: the newest event of each message, and what came of it.
 CREATE TABLE callbacks (
@@ -30,3 +29,34 @@ CREATE TABLE callback_urls (
     failing_since BIGINT, -- NULL: the last try went well
     trouble       TEXT    NOT NULL DEFAULT ''
 );
+
+-- Suppressions: recipients to whom nothing is sent.
+CREATE TABLE suppressions (
+    address TEXT   COLLATE "C" NOT NULL, -- in lower case; `@example.org` is a domain, `+12025550123` a number
+    key     TEXT   COLLATE "C" NOT NULL, -- name of an API key; '': all keys
+    domain  TEXT   COLLATE "C" NOT NULL, -- of the address; '': it is a number
+    reason  TEXT   COLLATE "C" NOT NULL,
+    since   BIGINT NOT NULL,
+    until   BIGINT, -- NULL: without end
+    times   BIGINT NOT NULL, -- how often it was suppressed by itself; 0: it was put there
+    source  TEXT   COLLATE "C" NOT NULL, -- who or what put it there
+    PRIMARY KEY (address, key)
+);
+CREATE INDEX suppressions_domain ON suppressions (domain, address, key);
+CREATE INDEX suppressions_reason ON suppressions (reason, address, key);
+CREATE INDEX suppressions_key ON suppressions (key, address);
+CREATE INDEX suppressions_until ON suppressions (until) WHERE until IS NOT NULL;
+
+-- Bounces that say that a mailbox does not exist: one for each message and address.
+CREATE TABLE suppression_strikes (
+    address  TEXT   COLLATE "C" NOT NULL,
+    delivery TEXT   COLLATE "C" NOT NULL, -- its id
+    at       BIGINT NOT NULL,
+    domain   TEXT   COLLATE "C" NOT NULL,
+    relay    TEXT   COLLATE "C" NOT NULL, -- by which it bounced, or that had taken the message
+    code     TEXT   COLLATE "C" NOT NULL, -- enhanced status code, RFC 3463
+    PRIMARY KEY (address, delivery)
+);
+CREATE INDEX suppression_strikes_domain ON suppression_strikes (domain, at);
+CREATE INDEX suppression_strikes_relay ON suppression_strikes (relay, at);
+CREATE INDEX suppression_strikes_at ON suppression_strikes (at);

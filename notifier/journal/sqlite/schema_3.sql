@@ -28,3 +28,35 @@ CREATE TABLE callback_urls (
     failing_since INTEGER, -- NULL: the last try went well
     trouble       TEXT    NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
+
+
+-- Suppressions: recipients to whom nothing is sent.
+CREATE TABLE suppressions (
+    address TEXT    NOT NULL, -- in lower case; `@example.org` is a domain, `+12025550123` a number
+    key     TEXT    NOT NULL, -- name of an API key; '': all keys
+    domain  TEXT    NOT NULL, -- of the address; '': it is a number
+    reason  TEXT    NOT NULL,
+    since   INTEGER NOT NULL,
+    until   INTEGER, -- NULL: without end
+    times   INTEGER NOT NULL, -- how often it was suppressed by itself; 0: it was put there
+    source  TEXT    NOT NULL, -- who or what put it there
+    PRIMARY KEY (address, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX suppressions_domain ON suppressions (domain, address, key);
+CREATE INDEX suppressions_reason ON suppressions (reason, address, key);
+CREATE INDEX suppressions_key ON suppressions (key, address);
+CREATE INDEX suppressions_until ON suppressions (until) WHERE until IS NOT NULL;
+
+-- Bounces that say that a mailbox does not exist: one for each message and address.
+CREATE TABLE suppression_strikes (
+    address  TEXT    NOT NULL,
+    delivery TEXT    NOT NULL, -- its id
+    at       INTEGER NOT NULL,
+    domain   TEXT    NOT NULL,
+    relay    TEXT    NOT NULL, -- by which it bounced, or that had taken the message
+    code     TEXT    NOT NULL, -- enhanced status code, RFC 3463
+    PRIMARY KEY (address, delivery)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX suppression_strikes_domain ON suppression_strikes (domain, at);
+CREATE INDEX suppression_strikes_relay ON suppression_strikes (relay, at);
+CREATE INDEX suppression_strikes_at ON suppression_strikes (at);

@@ -8,7 +8,7 @@ from msgspec import Struct
 from notifier.attempts import Attempt
 from notifier.deliveries import Delivery, Status
 from notifier.recipients import RecipientStatus
-from notifier.screening import STORM
+from notifier.screening import STORM, SUPPRESSED
 from notifier.settling import settled_by
 from notifier.smtp import State
 from notifier.smtp.remedies import MEANINGS
@@ -53,7 +53,9 @@ NOTHING_MORE = Step("Nothing more will be sent.")
 
 def explain(delivery: Delivery, situation: Situation) -> Explanation:
     why, step = _explained(delivery, situation)
-    words = " ".join(each for each in (*why, step.words, _doubt(delivery)) if each)
+    words = " ".join(
+        each for each in (*why, _suppressed(delivery), step.words, _doubt(delivery)) if each
+    )
     return Explanation(delivery.id, delivery.status, words, step.at)
 
 
@@ -237,7 +239,7 @@ def _refused(delivery: Delivery) -> str:
 
 
 def _last(delivery: Delivery) -> str:
-    if not delivery.attempts or settled_by(delivery):
+    if not delivery.attempts or settled_by(delivery) or delivery.reason == SUPPRESSED:
         return _quoted(delivery.reason)
     return f"the last attempt {_failed(delivery.attempts[-1])}"
 
@@ -249,7 +251,22 @@ def _held(delivery: Delivery) -> str:
     return f"too many messages came for one recipient; {_quoted(last.detail)}"
 
 
+def _suppressed(delivery: Delivery) -> str:
+    """To whom nothing is sent, and why."""
+    found = [
+        f"{each.address} ({_quoted(each.reply)})"
+        for each in delivery.recipients
+        if each.status is RecipientStatus.SUPPRESSED
+    ]
+    return f"Nothing is sent to {'; '.join(found)}." if found else ""
+
+
 def _retry(delivery: Delivery) -> Step:
+    if delivery.reason == SUPPRESSED:
+        return Step(
+            f"To send it, first DELETE /v1/suppressions/{{address}}, then "
+            f"{RETRY.format(id=delivery.id)}."
+        )
     return Step(f"To send the message again: {RETRY.format(id=delivery.id)}.")
 
 

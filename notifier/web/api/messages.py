@@ -1,12 +1,14 @@
 """Messages, as a resource: /v1/messages."""
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from litestar.handlers import HTTPRouteHandler
 
 from notifier.deliveries import Delivery, Status
 from notifier.errors import MessageNotFound, Refusal
 from notifier.messages import Sms
+from notifier.recipients import RecipientStatus
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.message_json import AnyMessage, read_one
@@ -96,7 +98,9 @@ class Messages:
             read_idempotency(request, headers, body)
         (message,), _ = read_one(body)
         entry = await self._service.preview(message, key=key_of(request))
-        return source(entry.content, text=isinstance(message, Sms))
+        answer = source(entry.content, text=isinstance(message, Sms))
+        answer.headers += _suppressed(entry.delivery)
+        return answer
 
     async def final(self, id: str, wait: float, accepted: BytesResponse) -> BytesResponse:
         """The message once it is final or held, or as it is after so many seconds."""
@@ -161,6 +165,16 @@ def progress(delivery: Delivery) -> tuple[Status, int]:
     return delivery.status, len(delivery.attempts) + delivery.attempts_dropped
 
 
+def _suppressed(delivery: Delivery) -> list[tuple[bytes, bytes]]:
+    """The header field that names who would get nothing."""
+    addresses = [
+        quote(each.address, safe="@+!#$&'*/=?^_`{|}~-.")
+        for each in delivery.recipients
+        if each.status is RecipientStatus.SUPPRESSED
+    ]
+    return [(b"x-notifier-suppressed", ", ".join(addresses).encode())] if addresses else []
+
+
 def source(content: bytes, *, text: bool) -> BytesResponse:
     """The content that is sent: a mail, or the text of a text message."""
     kind = b"text/plain; charset=utf-8" if text else b"message/rfc822"
@@ -174,6 +188,7 @@ MESSAGE = DocumentedAnswer("The message in its present state.", MessageResource,
 SENT_HEADERS = {
     "Location": "The message's path.",
     **REPLAY,
+    "X-Notifier-Suppressed": "With `dry_run`: the recipients that are suppressed, percent-encoded.",
     "Preference-Applied": "`wait=10`: the answer waited for at most 10 seconds.",
 }
 MAIL = DocumentedAnswer("", str, examples.SOURCE, media_type="message/rfc822")

@@ -1,0 +1,213 @@
+"""Takes suppressed recipients out of messages, when they come and before they are sent."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Self
+
+import structlog
+
+from notifier.clock import Clock
+from notifier.deliveries import Delivery
+from notifier.errors import NotifierError
+from notifier.housekeeping.health import Trouble
+from notifier.journal import Journal
+from notifier.recipients import RecipientStatus
+from notifier.screening import without
+from notifier.supervisor import Supervisor
+from notifier.suppressions.strikes import KEPT, Bursts, statements, strikes_of
+from notifier.suppressions.suppression import Reason, Suppression, Which, names_of
+from notifier.suppressions.table import Table
+from notifier.threads import Turn
+
+LOOK_SECONDS = 60.0  # between two looks at the list; another replica tells of the first entry
+SHORTEST_SECONDS = 1.0
+COUNT_SHARE = 20  # a count of the list takes at most this part of the time
+FORGET_EVERY = timedelta(hours=1)
+# A message that has waited longer is looked up again before it is sent.
+FRESH = timedelta(seconds=60)
+# The journal's value that tells other replicas that the list is no longer empty.
+FILLED = "suppressions"
+
+log = structlog.get_logger()
+
+
+class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
+    """
+    Knows whether there are any suppressions, so that messages cost nothing while there are none.
+    The list itself is in the journal, and each look-up reads it there.
+    """
+
+    def __init__(
+        self, journal: Journal, *, automatic: bool, supervisor: Supervisor, clock: Clock
+    ) -> None:
+        self.any = False  # whether there may be suppressions
+        self.count = 0  # recipients that were suppressed
+        self.counts: Mapping[Reason, int] = dict.fromkeys(Reason, 0)  # at most a minute old
+        self.troubles: tuple[Trouble, ...] = ()  # bursts of bounces
+        self._automatic = automatic
+        self._journal = journal
+        self._table = Table(journal)
+        self._bursts = Bursts(journal)
+        self._supervisor = supervisor
+        self._clock = clock
+        self._changes = 0
+        self._forget_at = clock()
+        self._news = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        if self._automatic:
+            self._journal.accompany(statements)
+        await self.look()
+        self._looking = self._supervisor.start("suppressions", self._keep_looking)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._looking.cancel()
+        await asyncio.gather(self._looking, return_exceptions=True)
+
+    # Look up
+
+    async def screened(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """The deliveries, in which suppressed recipients are marked. A delivery to nobody ends."""
+        names: dict[str, None] = {}
+        turn = Turn()
+        for delivery in deliveries:
+            if not delivery.despite_suppression:
+                for address in delivery.pending.recipients:
+                    names.update(dict.fromkeys(names_of(address)))
+            if turn.over:
+                await turn.next()
+        now = self._clock()
+        found: dict[str, list[Suppression]] = {}
+        for each in await self._table.among(list(names), now) if names else ():
+            found.setdefault(each.address, []).append(each)
+        if not found:
+            return deliveries
+        screened = []
+        for delivery in deliveries:
+            why = {} if delivery.despite_suppression else _suppressed(delivery, found)
+            screened.append(without(delivery, why, now) if why else delivery)
+            if turn.over:
+                await turn.next()
+        return screened
+
+    def looks_again(self, delivery: Delivery) -> bool:
+        """Whether a delivery must be looked up before it is sent: it has waited or was retried."""
+        return self.any and bool(
+            delivery.attempts or delivery.events or self._clock() - delivery.created_at > FRESH
+        )
+
+    async def again(self, delivery: Delivery) -> Delivery:
+        """The delivery without those who are suppressed now."""
+        (screened,) = await self.screened([delivery])
+        self.tally([screened], but=delivery)
+        return screened
+
+    def tally(self, deliveries: Sequence[Delivery], *, but: Delivery | None = None) -> None:
+        """Count the suppressed recipients of deliveries, without those of an earlier state."""
+        for delivery in deliveries:
+            if count := _count(delivery) - (0 if but is None else _count(but)):
+                self.count += count
+                log.info("suppressed", id=delivery.id, recipients=count, status=delivery.status)
+
+    # Change
+
+    async def put(self, suppressions: Sequence[Suppression], *, by: str) -> None:
+        """Put these on the list. From then on nothing is sent to them."""
+        await self._table.put(suppressions)
+        filled = self.any
+        self.any = True
+        log.info("suppressions_put", count=len(suppressions), by=by)
+        if not filled and suppressions:
+            await self._tell_replicas()
+        self.heed()
+
+    async def remove(self, address: str, key: str | None = None, *, by: str) -> int:
+        """Take an address off the list. Returns how many entries it had."""
+        count = await self._table.remove(address, key)
+        log.info("suppressions_removed", address=address, count=count, by=by)
+        self.heed()
+        return count
+
+    async def remove_all(self, which: Which, *, by: str) -> int:
+        """Take all that match off the list. Returns how many."""
+        count = await self._table.remove_all(which, self._clock())
+        log.info("suppressions_removed", count=count, by=by)
+        self.heed()
+        return count
+
+    async def page(
+        self, which: Which, *, limit: int, after: tuple[str, str] | None = None
+    ) -> list[Suppression]:
+        """Those that hold now, by address and key, after this one."""
+        return await self._table.page(which, now=self._clock(), limit=limit, after=after)
+
+    # Keep up
+
+    def heed(self) -> None:
+        """The list may have changed, here or at another replica."""
+        self._changes += 1
+        self._news.set()
+
+    async def heed_replicas(self) -> None:
+        """Another replica has put some value, perhaps FILLED."""
+        if not self.any:
+            await self.look()
+
+    def notice(self, delivery: Delivery) -> None:
+        """A delivery has changed: after a bounce the list may have grown. Must be quick."""
+        if self._automatic and next(strikes_of(delivery), None) is not None:
+            self.any = True
+            self.heed()
+
+    async def _tell_replicas(self) -> None:
+        await self._journal.put(FILLED, self._clock().isoformat())
+
+    async def _keep_looking(self) -> None:
+        while True:
+            self._news.clear()
+            begun = time.monotonic()
+            with contextlib.suppress(NotifierError):
+                await self.look()
+            taken = time.monotonic() - begun
+            await asyncio.sleep(max(SHORTEST_SECONDS, COUNT_SHARE * taken))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
+
+    async def look(self) -> None:
+        """Read whether there are any, and how many; lift what a burst has suppressed."""
+        now = self._clock()
+        if self._automatic:
+            self.troubles = await self._bursts.found(now)
+        changes = self._changes
+        counts = await self._table.counts(now)
+        filled = any(counts.values())
+        if filled and not self.any:
+            self.any = True
+            await self._tell_replicas()
+        elif not filled and changes == self._changes:
+            self.any = False
+        self.counts = counts
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY
+            await self._table.forget_ended(now - KEPT)
+            await self._bursts.forget(now)
+
+
+def _suppressed(delivery: Delivery, found: Mapping[str, list[Suppression]]) -> dict[str, str]:
+    """The pending recipients that are suppressed for the delivery's key, and why."""
+    why: dict[str, str] = {}
+    for address in delivery.pending.recipients:
+        for name in names_of(address):
+            for each in found.get(name, ()):
+                if each.key in ("", delivery.key):
+                    why.setdefault(address, each.words)
+    return why
+
+
+def _count(delivery: Delivery) -> int:
+    return sum(each.status is RecipientStatus.SUPPRESSED for each in delivery.recipients)

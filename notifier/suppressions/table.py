@@ -1,0 +1,149 @@
+"""The list of suppressions in the journal. Times are microseconds since 1970."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeAlias
+
+from notifier.journal import Journal
+from notifier.journal.rows import micros, moment
+from notifier.journal.statements import Bound, Statement
+from notifier.suppressions.suppression import Reason, Suppression, Which
+
+COLUMNS = "address, key, reason, since, until, source"
+# An entry by hand takes the place of one that has grown by itself.
+PUT = """
+    INSERT INTO suppressions (address, key, domain, reason, since, until, times, source)
+    VALUES (?, ?, ?, ?, ?, ?, 0, ?)
+    ON CONFLICT (address, key) DO UPDATE SET
+        reason = excluded.reason, since = excluded.since, until = excluded.until, times = 0,
+        source = excluded.source
+"""
+# When an address is taken off the list, its bounces are forgiven, too.
+FORGIVE = "DELETE FROM suppression_strikes WHERE address = ?"
+FORGET_ENDED = "DELETE FROM suppressions WHERE until < ?"
+HOLDS = "(until IS NULL OR until > ?)"
+
+# How many values a query may have is bounded, and each number is a statement of its own.
+SIZES = (1, 4, 16, 64, 256, 1024, 4096, 16_384)
+PORTION = 1000  # rows that one transaction changes
+
+Name: TypeAlias = tuple[str, str]  # address and key
+
+
+class Table:
+    """Reads and changes the list. Each call may raise JournalUnavailable."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def put(self, suppressions: Sequence[Suppression]) -> None:
+        """Put these on the list, in place of those with the same address and key."""
+        for portion in _portions(suppressions, PORTION):
+            await self._journal.execute(*map(_put, portion))
+
+    async def remove(self, address: str, key: str | None = None) -> int:
+        """Take an address off the list, for one key or for all (None). Returns how many."""
+        sql, values = "DELETE FROM suppressions WHERE address = ?", [address]
+        if key is not None:
+            sql, values = f"{sql} AND key = ?", [*values, key]
+        rows, _ = await self._journal.execute(
+            Statement(f"{sql} RETURNING address", tuple(values)), Statement(FORGIVE, (address,))
+        )
+        return len(rows)
+
+    async def remove_all(self, which: Which, now: datetime) -> int:
+        """Take all that match off the list, in portions. Returns how many."""
+        removed = 0
+        while True:
+            page = await self.page(which, now=now, limit=PORTION)
+            statement = "DELETE FROM suppressions WHERE address = ? AND key = ?"
+            gone = [Statement(statement, (each.address, each.key)) for each in page]
+            forgiven = [Statement(FORGIVE, (each.address,)) for each in page]
+            if page:
+                await self._journal.execute(*gone, *forgiven)
+            removed += len(page)
+            if len(page) < PORTION:
+                return removed
+
+    async def page(
+        self, which: Which, *, now: datetime, limit: int, after: Name | None = None
+    ) -> list[Suppression]:
+        """Those that hold now, by address and key, after this one."""
+        where, values = _conditions(which, now)
+        if after is not None:
+            where.append("(address, key) > (?, ?)")
+            values += after
+        rows = await self._journal.query(
+            f"SELECT {COLUMNS} FROM suppressions WHERE {' AND '.join(where)}"  # noqa: S608  constant pieces
+            f" ORDER BY address, key LIMIT {int(limit)}",
+            *values,
+        )
+        return [_suppression(*row) for row in rows]
+
+    async def among(self, names: Sequence[str], now: datetime) -> list[Suppression]:
+        """The suppressions with these addresses that hold now: one query for up to 16,384."""
+        found = []
+        for portion in _portions(names, SIZES[-1]):
+            size = next(size for size in SIZES if size >= len(portion))
+            padded = [*portion, *[portion[0]] * (size - len(portion))]
+            rows = await self._journal.query(_among(size), *padded, micros(now))
+            found += [_suppression(*row) for row in rows]
+        return found
+
+    async def counts(self, now: datetime) -> dict[Reason, int]:
+        """How many there are of each reason."""
+        sql = f"SELECT reason, count(*) FROM suppressions WHERE {HOLDS} GROUP BY reason"  # noqa: S608  constant
+        rows = await self._journal.query(sql, micros(now))
+        counts = {Reason(reason): count for reason, count in rows}
+        return {reason: counts.get(reason, 0) for reason in Reason}
+
+    async def forget_ended(self, before: datetime) -> None:
+        """Delete what has ended before this time."""
+        await self._journal.execute(Statement(FORGET_ENDED, (micros(before),)))
+
+
+@cache
+def _among(size: int) -> str:
+    marks = ", ".join("?" * size)
+    return f"SELECT {COLUMNS} FROM suppressions WHERE address IN ({marks}) AND {HOLDS}"  # noqa: S608  constant pieces
+
+
+def _conditions(which: Which, now: datetime) -> tuple[list[str], list[Bound]]:
+    where, values = [HOLDS], [micros(now)]  # type: tuple[list[str], list[Bound]]
+    if which.address:
+        where.append("address >= ? AND address < ?")
+        values += which.address, f"{which.address}\U0010ffff"
+    for name in ("domain", "reason", "key"):
+        value = getattr(which, name)
+        if value is not None:
+            where.append(f"{name} = ?")
+            values.append(str(value))
+    return where, values
+
+
+def _put(it: Suppression) -> Statement:
+    until = None if it.until is None else micros(it.until)
+    values = it.address, it.key, it.domain, it.reason.value, micros(it.since), until, it.source
+    return Statement(PUT, values)
+
+
+def _suppression(
+    address: str, key: str, reason: str, since: int, until: int | None, source: str
+) -> Suppression:
+    return Suppression(
+        address=address,
+        key=key,
+        reason=Reason(reason),
+        since=moment(since),
+        until=None if until is None else moment(until),
+        source=source,
+    )
+
+
+def _portions(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in itertools.count(0, size):
+        if start >= len(items):
+            return
+        yield items[start : start + size]

@@ -1,0 +1,363 @@
+"""The list of suppressions: /v1/suppressions."""
+
+import base64
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+from msgspec import Meta, Struct
+
+from notifier.clock import utc_now
+from notifier.errors import Fault, InvalidMessage, Rejected
+from notifier.messages import NO_CONTROLS
+from notifier.service import Notifier
+from notifier.suppressions import Reason, Suppression, Which, read_address
+from notifier.suppressions.csv_file import read, written
+from notifier.suppressions.suppression import KEY, LONGEST_SOURCE, read_until
+from notifier.web.api.bulk import Changed
+from notifier.web.api.queries import Moment, Word
+from notifier.web.auth import by_of, caller_of
+from notifier.web.bodies import AnyRequest, BodyDecoder, read_json, read_octets
+from notifier.web.parameters import read_query
+from notifier.web.problems import BadParameter
+from notifier.web.routes import (
+    MANAGE,
+    READ,
+    DocumentedAnswer,
+    Operation,
+    delete,
+    get,
+    post,
+)
+
+TAG = "suppressions"
+PATH = "/v1/suppressions"
+CSV = "text/csv"
+ALL_KEYS = "-"  # in a query: the entries that hold for all keys
+EXPORTED_AT_ONCE = 1000  # rows of an export that are read together
+
+KeyName = Annotated[str, Meta(pattern=rf"^{KEY.pattern}(?![\s\S])", max_length=64)]
+
+
+class SuppressionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A recipient to whom nothing is to be sent."""
+
+    address: Annotated[
+        str,
+        Meta(
+            pattern=NO_CONTROLS,
+            min_length=3,
+            max_length=320,
+            description="An address, `@example.org` for a whole domain, or a number: "
+            "`+12025550123`.",
+        ),
+    ]
+    reason: Reason = Reason.MANUAL
+    key: (
+        Annotated[KeyName, Meta(description="Only for messages of this API key. Null: of all.")]
+        | None
+    ) = None
+    until: Annotated[Moment, Meta(description="Null: without end.")] | None = None
+    source: (
+        Annotated[
+            str,
+            Meta(
+                pattern=NO_CONTROLS,
+                max_length=LONGEST_SOURCE,
+                description="Who or what wants it. Default: the caller.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class SuppressionResource(Struct, frozen=True, kw_only=True):
+    """A recipient to whom nothing is sent."""
+
+    address: str
+    reason: Reason
+    key: Annotated[str | None, Meta(description="Null: it holds for all API keys.")]
+    since: datetime
+    until: Annotated[datetime | None, Meta(description="Null: without end.")]
+    source: str
+
+
+class SuppressionList(Struct, frozen=True):
+    """One page, by address and key."""
+
+    items: tuple[SuppressionResource, ...]
+    next_cursor: str | None
+
+
+class SuppressionFilters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which suppressions."""
+
+    address: Annotated[Word, Meta(description="How the address begins.")] | None = None
+    domain: Annotated[Word, Meta(description="The domain of the address.")] | None = None
+    reason: Reason | None = None
+    key: Annotated[Word, Meta(description="The name of the API key; `-`: all keys.")] | None = None
+
+    def which(self) -> Which:
+        return Which(
+            address=(self.address or "").strip().lower() or None,
+            domain=(self.domain or "").strip().lower().removeprefix("@") or None,
+            reason=self.reason,
+            key="" if self.key == ALL_KEYS else self.key or None,
+        )
+
+
+class SuppressionQuery(SuppressionFilters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which suppressions, and which page of them."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+    cursor: (
+        Annotated[str, Meta(min_length=1, description="The `next_cursor` of the page before.")]
+        | None
+    ) = None
+
+
+class KeyQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """For which key an address is taken off the list."""
+
+    key: (
+        Annotated[
+            Word,
+            Meta(description="Only the entry for this API key; `-`: for all keys. Default: each."),
+        ]
+        | None
+    ) = None
+
+
+class NoFilter(Rejected):
+    """The call would empty the list, which nobody wants by mistake."""
+
+    def __init__(self) -> None:
+        names = ", ".join(field.name for field in msgspec.structs.fields(SuppressionFilters))
+        super().__init__(
+            f"give at least one filter, because without a filter the list would be empty: {names}"
+        )
+
+
+class SuppressionCalls:
+    """Look at the list, add to it, take off it; as JSON and as CSV."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._service = service
+        self._list = service.suppressions
+        self._limit = service.settings.max_body
+        self._body = BodyDecoder(SuppressionBody)
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            get(PATH, self.list, READ, LIST),
+            post(PATH, self.add, MANAGE, ADD),
+            delete(PATH, self.remove_all, MANAGE, REMOVE_ALL),
+            post(f"{PATH}/import", self.take_csv, MANAGE, IMPORT),
+            delete(f"{PATH}/{{address:path}}", self.remove, MANAGE, REMOVE),
+        ]
+
+    async def list(self, request: AnyRequest) -> Response[Any]:
+        """
+        By address. With `Accept: text/csv` all that match, as a file that can be imported again;
+        `limit` and `cursor` then mean nothing.
+        """
+        query = read_query(request, SuppressionQuery)
+        if CSV in request.headers.get("accept", ""):
+            return self._exported(query.which())
+        after = None if query.cursor is None else _after(query.cursor)
+        found = await self._list.page(query.which(), limit=query.limit + 1, after=after)
+        shown = found[: query.limit]
+        more = len(found) > query.limit
+        page = SuppressionList(tuple(map(resource, shown)), _cursor(shown[-1]) if more else None)
+        return Response(page)
+
+    def _exported(self, which: Which) -> Response[Any]:
+        headers = {
+            "Cache-Control": "no-store",
+            "Content-Disposition": 'attachment; filename="suppressions.csv"',
+        }
+        return Stream(self._pieces(which), media_type=CSV, headers=headers)
+
+    async def _pieces(self, which: Which) -> AsyncIterator[bytes]:
+        yield written(()).encode()
+        after = None
+        while True:
+            page = await self._list.page(which, limit=EXPORTED_AT_ONCE, after=after)
+            if page:
+                yield written(page, head=False).encode()
+                after = page[-1].address, page[-1].key
+            if len(page) < EXPORTED_AT_ONCE:
+                return
+
+    async def add(self, request: AnyRequest) -> SuppressionResource | Changed:
+        """
+        From then on nothing is sent to the address, whatever waits. An entry takes the place of
+        the one with the same address and key. A `text/csv` body is imported.
+        """
+        headers = dict(request.scope["headers"])
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == CSV.encode():
+            return await self.take_csv(request)
+        body = self._body.decode(await read_json(request, headers, limit=self._limit))
+        now = utc_now()
+        try:
+            address = read_address(body.address)
+        except ValueError as error:
+            raise InvalidMessage(Fault("/address", str(error))) from None
+        try:
+            until = None if body.until is None else read_until(body.until, now)
+        except ValueError as error:
+            raise InvalidMessage(Fault("/until", str(error).removeprefix("until: "))) from None
+        made = Suppression(
+            address=address,
+            reason=body.reason,
+            key=body.key or "",
+            since=now,
+            until=until if until is None else until.astimezone(UTC),
+            source=by_of(request) if body.source is None else body.source,
+        )
+        await self._list.put([made], by=by_of(request))
+        return resource(made)
+
+    async def take_csv(self, request: AnyRequest) -> Changed:
+        """
+        A file with the columns `address`, `reason`, `key`, `since`, `until` and `source`, of which
+        only `address` is needed, or one address a line. All are taken, or none if a line is wrong.
+        What has ended is left out.
+        """
+        headers = dict(request.scope["headers"])
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != CSV.encode():
+            raise HTTPException(status_code=415, detail=f"the Content-Type must be {CSV}")
+        content = await read_octets(request, headers, limit=self._limit)
+        by = by_of(request)
+        reading = partial(read, content, now=utc_now(), source=by)
+        del content
+        found = await self._service.threads.run(caller_of(request), reading)
+        await self._list.put(found, by=by)
+        return Changed(len(found))
+
+    async def remove_all(self, request: AnyRequest) -> Changed:
+        """All that match. Something is sent to them again."""
+        query = read_query(request, SuppressionFilters)
+        if not any(msgspec.structs.astuple(query)):
+            raise NoFilter
+        return Changed(await self._list.remove_all(query.which(), by=by_of(request)))
+
+    async def remove(self, request: AnyRequest) -> Changed:
+        """Something is sent to it again. Bounces from before do not count any more."""
+        key = read_query(request, KeyQuery).key
+        key = "" if key == ALL_KEYS else key
+        asked = request.scope["path"].removeprefix(f"{PATH}/").rstrip("/")
+        try:
+            address = read_address(asked)
+        except ValueError:
+            address = asked
+        count = await self._list.remove(address, key, by=by_of(request)) if address else 0
+        if not count:
+            raise NotFoundException(f"no suppression has the address {asked[:320]!r}")
+        return Changed(count)
+
+
+def resource(suppression: Suppression) -> SuppressionResource:
+    return SuppressionResource(
+        address=suppression.address,
+        reason=suppression.reason,
+        key=suppression.key or None,
+        since=suppression.since,
+        until=suppression.until,
+        source=suppression.source,
+    )
+
+
+def _cursor(last: Suppression) -> str:
+    return base64.urlsafe_b64encode(f"{last.address} {last.key}".encode()).decode()
+
+
+def _after(cursor: str) -> tuple[str, str]:
+    """The address and key that a cursor stands for. Raises BadParameter."""
+    try:
+        address, _, key = base64.urlsafe_b64decode(cursor.encode()).decode().rpartition(" ")
+    except ValueError:
+        address = ""
+    if not address or "\0" in address:
+        raise BadParameter("cursor", "is not one that a list returned")
+    return address, key
+
+
+ADDRESS: dict[str, Any] = {
+    "address": {
+        "description": "The address, percent-encoded.",
+        "schema": {"type": "string"},
+        "example": "ann@example.org",
+    }
+}
+EXAMPLE = SuppressionResource(
+    address="ann@example.org",
+    reason=Reason.BOUNCE,
+    key=None,
+    since=datetime(2027, 1, 31, 12, tzinfo=UTC),
+    until=datetime(2027, 3, 2, 12, tzinfo=UTC),
+    source="5.1.1 for several messages, last for 019a8e1c2b3d4f5a6b7c8d9e0f1a2b3c",
+)
+EXAMPLE_CSV = "address,reason,key,since,until,source\r\n@example.org,manual,,,,asked by phone\r\n"
+COUNT = DocumentedAnswer("How many entries.", Changed, Changed(17))
+LIST = Operation(
+    id="listSuppressions",
+    summary="List the suppressions",
+    tag=TAG,
+    query=SuppressionQuery,
+    answers={
+        200: DocumentedAnswer(
+            "One page; or with `Accept: text/csv` all.",
+            SuppressionList,
+            SuppressionList((EXAMPLE,), None),
+            also=(DocumentedAnswer("", str, EXAMPLE_CSV, media_type=CSV),),
+        )
+    },
+    problems=(422, 503),
+)
+ADD = Operation(
+    id="addSuppression",
+    summary="Send nothing more to an address",
+    tag=TAG,
+    body=SuppressionBody,
+    examples={
+        "address": {"address": "ann@example.org", "source": "asked by phone"},
+        "domain": {"address": "@example.org", "key": "shop", "until": "2100-01-31T12:00:00Z"},
+        "number": {"address": "+12025550123", "reason": "complaint"},
+    },
+    answers={200: DocumentedAnswer("The entry.", SuppressionResource, EXAMPLE)},
+    problems=(400, 403, 413, 415, 422, 503),
+)
+REMOVE_ALL = Operation(
+    id="removeSuppressions",
+    summary="Take all that match off the list",
+    tag=TAG,
+    query=SuppressionFilters,
+    answers={200: COUNT},
+    problems=(403, 422, 503),
+)
+IMPORT = Operation(
+    id="importSuppressions",
+    summary="Import suppressions from a CSV file",
+    tag=TAG,
+    body=str,
+    body_type=CSV,
+    examples={"file": EXAMPLE_CSV},
+    answers={200: COUNT},
+    problems=(400, 403, 413, 415, 422, 503),
+)
+REMOVE = Operation(
+    id="removeSuppression",
+    summary="Send to an address again",
+    tag=TAG,
+    path=ADDRESS,
+    query=KeyQuery,
+    answers={200: COUNT},
+    problems=(403, 404, 422, 503),
+)
