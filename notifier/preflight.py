@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,8 +13,10 @@ from notifier.compose import address
 from notifier.errors import ConfigurationError
 from notifier.journal import Journal, journal_at
 from notifier.keys import Keys
-from notifier.oauth import Grant, grants_of, read_sections
+from notifier.oauth import Grant, Section, grant_to_read, grants_of, read_sections
 from notifier.relayspec import Tls, is_loopback
+from notifier.reports.providers.event import Provider
+from notifier.reports.roads import RoadsSpec
 from notifier.settings import Settings, variable
 from notifier.sms import Carriers
 from notifier.smtp import Relay
@@ -35,6 +38,7 @@ class Preflight(Struct, frozen=True):
     carriers: Carriers
     provider: "ProviderSpec | None"  # None: there is no SMS provider
     grants: Mapping[str, Grant]  # by the names of the relays that log in with a token
+    roads: RoadsSpec  # by which reports come in
 
     @classmethod
     def read(cls, settings: Settings, supervisor: Supervisor | None = None) -> "Preflight":
@@ -57,13 +61,20 @@ class Preflight(Struct, frozen=True):
             _try(faults, lambda: Templates(_path(settings.templates)), variable("templates")),
             _try(faults, lambda: Carriers.read(_path(settings.carriers))),
         )
-        provider = _try(faults, lambda: _provider(settings))
+        roads = RoadsSpec(
+            listen=settings.report_listen,
+            mailbox=settings.report_mailbox,
+            grant=_try(faults, lambda: mailbox_grant(settings)),
+            providers=_try(faults, lambda: _events(settings), variable("report_secrets")) or {},
+        )
+        provider = _try(faults, lambda: _provider(settings, roads.providers))
         granted = _try(faults, lambda: grants(settings))
+        _report_roads(settings, faults)
         journal, keys, templates, carriers = found
         _submission(settings, keys, faults)
         if faults or journal is None or keys is None or templates is None or carriers is None:
             raise ConfigurationError(*faults)
-        return cls(journal, keys, templates, carriers, provider, granted or {})
+        return cls(journal, keys, templates, carriers, provider, granted or {}, roads)
 
 
 def _try(faults: list[str], read: Callable[[], T], setting: str = "") -> T | None:
@@ -129,19 +140,54 @@ def grants(settings: Settings) -> Mapping[str, Grant]:
     What each relay with `oauth=` gets its token by. The file is read whenever it is named.
     Raises ConfigurationError with every fault.
     """
-    faults: list[str] = []
-    path, setting = _path(settings.oauth), variable("oauth")
-    sections = None if path is None else _try(faults, lambda: read_sections(path), setting)
-    if faults:
-        raise ConfigurationError(*faults)
-    if sections is not None:
-        sections = {
-            name: replace(section, proxy=settings.proxy) for name, section in sections.items()
-        }
-    return grants_of(settings.relays, sections)
+    return grants_of(settings.relays, _sections(settings))
 
 
-def _provider(settings: Settings) -> "ProviderSpec | None":
+def mailbox_grant(settings: Settings) -> Grant | None:
+    """What the mailbox of reports gets its token by; None: it has a password."""
+    spec = settings.report_mailbox
+    if spec is None or spec.oauth is None:
+        return None
+    section = (_sections(settings) or {}).get(spec.oauth)
+    if section is None:
+        raise ConfigurationError(
+            f"{variable('report_mailbox')}: oauth={spec.oauth} names no section of the file of"
+            f" {variable('oauth')}"
+        )
+    return grant_to_read(spec.username, section)
+
+
+def _sections(settings: Settings) -> Mapping[str, Section] | None:
+    """The sections of NOTIFIER_OAUTH. None: it names no file. Raises ConfigurationError."""
+    path = _path(settings.oauth)
+    if path is None:
+        return None
+    try:
+        sections = read_sections(path)
+    except ConfigurationError as error:
+        raise ConfigurationError(*(f"{variable('oauth')}: {it}" for it in error.faults)) from None
+    return {name: replace(section, proxy=settings.proxy) for name, section in sections.items()}
+
+
+def _events(settings: Settings) -> Mapping[str, Provider]:
+    if settings.report_secrets is None:
+        return {}
+    from notifier.reports.providers.secrets import read_providers
+
+    return read_providers(Path(settings.report_secrets), settings.proxy)
+
+
+def _report_roads(settings: Settings, faults: list[str]) -> None:
+    for place in settings.report_listen:
+        _try(faults, place.context, variable("report_listen"))
+    if settings.report_mailbox is not None and find_spec("aioimaplib") is None:
+        faults.append(
+            f"{variable('report_mailbox')}: IMAP needs a library that is not here; install it with"
+            " pip install 'notifier[imap]'"
+        )
+
+
+def _provider(settings: Settings, events: Mapping[str, Provider]) -> "ProviderSpec | None":
     if settings.sms_provider is None:
         return None
     from notifier.sms.provider import read_provider
@@ -152,5 +198,6 @@ def _provider(settings: Settings) -> "ProviderSpec | None":
         headers=settings.sms_provider_headers,
         idempotency_header=settings.sms_provider_idempotency_header,
         success=settings.sms_provider_success,
+        callback=getattr(events.get("twilio"), "callback", None),
     )
     return replace(spec, proxy=settings.proxy)

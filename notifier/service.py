@@ -34,6 +34,7 @@ from notifier.keys import Key
 from notifier.metrics import LoopLag, Tally
 from notifier.preflight import Preflight
 from notifier.reports import Reports
+from notifier.reports.roads import Roads
 from notifier.retries import RetryPolicy
 from notifier.sessions import Sessions
 from notifier.settings import Settings, variable
@@ -82,10 +83,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.threads = FairThreads("work")  # for what a request brings and is heavy
         self.feed.listen(self.tally.count)
         preflight = Preflight.read(settings, self.supervisor)
-        self.journal = preflight.journal
-        self.keys = preflight.keys
-        self.templates = preflight.templates
-        self.carriers = preflight.carriers
+        self.journal, self.keys = preflight.journal, preflight.keys
+        self.templates, self.carriers = preflight.templates, preflight.carriers
         self.transports = Transports(
             settings,
             provider=preflight.provider,
@@ -119,6 +118,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             suppressions=self.suppressions,
         )
         self.reports = Reports(self.journal, self.feed, self.threads, clock=clock)
+        self.roads = Roads(preflight.roads, self.reports, self.journal, self.supervisor)
         # The parts' calls that others may use are offered by the service.
         self.message, self.content = self.journal.get, self.journal.content
         self.messages, self.count = self.journal.find, self.journal.count
@@ -131,9 +131,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.cancel, self.retry = self.acts.cancel, self.acts.retry
         self.send_now, self.settle = self.acts.send_now, self.acts.settle
         self.change_all, self.settle_all = self.acts.change_all, self.acts.settle_all
-        self.draining = False
+        self.draining = self.keys_remembered = False
         self._paused: set[str | None] = set()  # relays by name; None: the queue
-        self.keys_remembered = False
         self.callbacks = Callbacks(
             settings,
             self.journal,
@@ -209,6 +208,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                     clock=self._clock,
                 )
             )
+            await parts.enter_async_context(self.roads)
             self.dispatcher.start()
             parts.push_async_callback(self._stop)
             self._parts = parts.pop_all()
@@ -376,7 +376,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             counts=backlog.counts,
             oldest_due_at=backlog.oldest_due_at,
             paused=self.dispatcher.paused,
-            warnings=tuple(filter(None, (self.keys.trouble,))),
+            warnings=tuple(filter(None, (self.keys.trouble, self.roads.trouble))),
             held_since=backlog.held_since,
             waiting=self.figures.waiting,
             rate=self.figures.rate,

@@ -63,6 +63,11 @@ def grant_for(relay: RelaySpec, section: Section) -> Grant:
     return Grant(replace(section, scope=scope, subject=subject))
 
 
+def grant_to_read(user: str, section: Section) -> Grant:
+    """The grant of a mailbox, read by IMAP: its scope is that of SMTP."""
+    return grant_for(RelaySpec(name="", host="", port=0, username=user), section)
+
+
 def _disagrees(relay: RelaySpec, section: Section) -> str:
     """How a URL of Graph and its section contradict each other; empty: they do not."""
     graph = relay.graph

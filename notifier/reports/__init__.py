@@ -9,6 +9,10 @@ What came of messages after a relay took them: reports that come back, read, mat
   * `statuses`: delivery status notifications
   * `complaints`: complaints of readers
   * `prose`: bounces that are text for people
+* `roads`: opens the roads by which they come besides HTTP and the command line:
+  * `listener`: an SMTP listener
+  * `mailbox`: an IMAP mailbox, read by `imap`
+  * `providers`: events of providers
 """
 
 from notifier.reports.report import Finding, Report, Result, Taken

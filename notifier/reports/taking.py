@@ -60,6 +60,10 @@ class Reports:
         """Tell of each report that is taken: of the delivery and recipient as they are then."""
         self._listeners.append(listener)
 
+    async def is_ours(self, address: str) -> bool:
+        """Whether the address has a token of ours."""
+        return has_token((address,), await self._tokens())
+
     async def take(self, mail: bytes, road: str, *, to: Sequence[str] = ()) -> Taken:
         """
         Take a mail that may be a report, of one recipient or of several. `to`: the recipients of

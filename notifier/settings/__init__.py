@@ -2,9 +2,9 @@
 All settings, read once from a file and the environment. All faults are reported at once.
 
 `sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
-relays, whose parameters are the table of `relay_parameters`. `protection` has the settings about
-recipients, `submission` those of mail that comes in by SMTP. `contradictions` finds settings that
-do not fit each other, and `access` says whether everybody may call.
+relays, with the table of `relay_parameters`. `protection`, `submission` and `report_roads` have the
+settings about recipients, about mail that comes in by SMTP, and about reports. `contradictions`
+finds settings that do not fit each other, and `access` says whether everybody may call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,13 +43,13 @@ from notifier.settings.parsers import (
     whole,
 )
 from notifier.settings.relays import CAPTURE, RELAYS, read_tables
+from notifier.settings.report_roads import ReportRoads
 from notifier.settings.sources import Sources, variable
-from notifier.settings.submission import MailSubmission
 
 __all__ = ["CAPTURE", "FIELDS", "Settings", "check_access", "variable"]
 
 
-class Settings(MailSubmission, frozen=True, kw_only=True):
+class Settings(ReportRoads, frozen=True, kw_only=True):
     """One field for each variable: `workers` is NOTIFIER_WORKERS. Durations are in seconds."""
 
     host: Annotated[str, HOST, Meta(description="Address to listen on.")] = "127.0.0.1"

@@ -24,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)/(s|min|h|d)")
 _MAILBOX = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_ID_HEADER = re.compile(r"X-[A-Za-z0-9-]{1,60}")
 _COUNT = re.compile(r"[0-9]{1,6}")
 
 
@@ -73,6 +74,12 @@ def _read_ca(text: str) -> str:
 
 def _read_ehlo_name(text: str) -> str:
     if not is_ehlo_name(text):
+        raise ValueError
+    return text
+
+
+def _read_id_header(text: str) -> str:
+    if not _ID_HEADER.fullmatch(text):
         raise ValueError
     return text
 
@@ -171,6 +178,14 @@ PARAMETERS = (
         takes="an address",
         description="As `NOTIFIER_RETURN_PATH`, for this relay.",
         addresses=True,
+        kinds=(SMTP,),
+    ),
+    Parameter(
+        name="id_header",
+        read=_read_id_header,
+        takes="a header's name that begins with X-",
+        description="A header field that mail to this relay gets, with the message's id: "
+        "`X-PM-Metadata-notifier` for [Postmark's events](report-roads.md#postmark).",
         kinds=(SMTP,),
     ),
     Parameter(

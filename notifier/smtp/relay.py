@@ -154,6 +154,8 @@ class Relay:
 
     def send(self, envelope: Envelope, content: bytes) -> Coroutine[None, None, Outcome]:
         """Offer a message, from its return path where it has one."""
+        if self.spec.id_header is not None:
+            content = f"{self.spec.id_header}: {envelope.id}\r\n".encode() + content
         path = self.spec.return_path or envelope.return_path
         if not path or self._verp is None:
             return self._send(envelope, content)

@@ -19,6 +19,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
 
     connections: int = 100  # at a time; the one that has got least done gives way to a new one
     octets: int = 64 * 1024 * 1024  # of one mail
+    kept: int | None = None  # octets of a longer mail, of which the rest is dropped; None: all
     command_seconds: float = 300.0  # until the next command; RFC 5321, section 4.5.3.2.7
     content_seconds: float = 600.0  # for a whole content
     answer_seconds: float = 10.0  # that the server, when it closes, waits for answers it owes
@@ -37,7 +38,7 @@ class Connection(SMTP):
         """`options` are further ones of aiosmtpd. Without a name it would ask the resolver."""
         bounds = server.bounds
         self._server = server
-        self._largest = bounds.octets
+        self._largest, self._kept = bounds.octets, bounds.kept
         self._content_seconds = bounds.content_seconds
         self._content: Content | None = None  # that is arriving
         self.client = ""  # its address
@@ -107,7 +108,7 @@ class Connection(SMTP):
         if arg or envelope is None or session is None or not envelope.rcpt_tos:
             await self.push("501 5.5.4 syntax: DATA" if arg else "503 5.5.1 need RCPT first")
             return
-        content = self._content = Content(self._largest)
+        content = self._content = Content(self._largest, self._kept)
         self._reset_timeout(self._content_seconds + 1)  # the one below is to be the first
         await self.push("354 end data with <CR><LF>.<CR><LF>")
         self._feed_what_came_ahead()

@@ -15,6 +15,7 @@ from notifier.web.api.details import Details
 from notifier.web.api.events import Events
 from notifier.web.api.messages import Messages
 from notifier.web.api.operations import Operations
+from notifier.web.api.provider_events import ProviderEvents
 from notifier.web.api.settling import Settling
 from notifier.web.api.suppressions import SuppressionCalls
 from notifier.web.api.templates import TemplateViews
@@ -60,6 +61,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *Carriers(service).routes(),
             *TemplateViews(service).routes(),
             *SuppressionCalls(service).routes(),
+            *ProviderEvents(service).routes(),
             *Operations(service).routes(),
             *Callbacks(service).routes(),
             *Probes(service, authentication).routes(),

@@ -153,7 +153,7 @@ class Authentication:
             access = handler.opt.get(ACCESS) or access_to(handler, scope["method"])
             if handler.opt.get(STREAM) or not (access.scope is None or scope["state"][KEYLESS]):
                 return self._admit(app, access, scope, receive, send)
-            if scope["method"] not in SAFE:
+            if scope["method"] not in SAFE and not access.signed:
                 # Calls that change something and need no key are for browsers alone.
                 refuse_foreign(scope, browser=access.scope is None)
             return app(scope, receive, send)

@@ -19,14 +19,17 @@ Handler: TypeAlias = Callable[..., Awaitable[Any]]
 class Access(Struct, frozen=True):
     """
     Who may call a route: everybody, or a key with this scope. `own`: also a key with `send` alone,
-    which then sees only the messages that it sent.
+    which then sees only the messages that it sent. `signed`: programs that prove in another way
+    who they are.
     """
 
     scope: KeyScope | None
     own: bool = False
+    signed: bool = False
 
 
 OPEN = Access(None)
+SIGNED = Access(None, signed=True)
 SEND = Access(KeyScope.SEND)
 READ = Access(KeyScope.READ)
 READ_OWN = Access(KeyScope.READ, own=True)

@@ -70,11 +70,13 @@ def read_provider(
     headers: str | None = None,
     idempotency_header: str | None = None,
     success: str | None = None,
+    callback: Callable[[str], str] | None = None,
 ) -> ProviderSpec:
     """
     The provider that these settings describe: NOTIFIER_SMS_PROVIDER, and behind it _BODY,
-    _HEADERS, _IDEMPOTENCY_HEADER and _SUCCESS. Raises ConfigurationError with every fault; it
-    repeats nothing of what may be secret.
+    _HEADERS, _IDEMPOTENCY_HEADER and _SUCCESS. `callback`: the URL to which Twilio reports on the
+    message of an id; None: it does not. Raises ConfigurationError with every fault; it repeats
+    nothing of what may be secret.
     """
     faults: list[str] = []
     if url.startswith("twilio://"):
@@ -87,7 +89,7 @@ def read_provider(
         faults += [
             f"{name} does not apply to twilio://; remove it" for name, it in given.items() if it
         ]
-        spec = _collect(faults, SETTING, partial(_twilio, url))
+        spec = _collect(faults, SETTING, partial(_twilio, url, callback))
     else:
         spec = _collect(faults, SETTING, partial(_generic, url))
         write = _collect(faults, BODY, partial(template, body or DEFAULT_BODY))
@@ -158,7 +160,7 @@ def _generic(url: str) -> ProviderSpec:
     )
 
 
-def _twilio(url: str) -> ProviderSpec:
+def _twilio(url: str, callback: Callable[[str], str] | None) -> ProviderSpec:
     parts = _parts(url)
     user, token = _credentials(parts)
     given = _parameters(parts)
@@ -172,11 +174,17 @@ def _twilio(url: str) -> ProviderSpec:
     scheme = "http" if host in _LOOPBACK else "https"
     authority = _authority(parts) if parts.hostname else host
     basic = _basic(user, token)
+
+    def write(text: Text) -> bytes:
+        report = {} if callback is None else {"StatusCallback": callback(text.id)}
+        form = {"To": text.to, **sender, "Body": text.text, **report}
+        return urlencode(form).encode("ascii")
+
     return ProviderSpec(
         name="twilio",
         url=_usable(f"{scheme}://{authority}/2010-04-01/Accounts/{account}/Messages.json"),
         headers={"Content-Type": "application/x-www-form-urlencoded", **basic},
-        write=lambda text: urlencode({"To": text.to, **sender, "Body": text.text}).encode("ascii"),
+        write=write,
         codes=TWILIO,
         secrets=_secrets(token, *basic.values()),
     )

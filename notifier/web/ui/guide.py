@@ -30,6 +30,7 @@ ORDER = (
     "providers",
     "oauth",
     "return-paths",
+    "report-roads",
     "suppressions",
     "callbacks",
     "access",

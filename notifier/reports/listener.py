@@ -1,0 +1,106 @@
+"""
+The SMTP listener for reports. It takes mail to the tokens of return paths and to no other address,
+so that it can be no relay for others.
+"""
+
+import ssl
+from collections.abc import Sequence
+
+import structlog
+
+from notifier.errors import Unavailable
+from notifier.reports.taking import Reports
+from notifier.smtp_server import Bounds, Connection, Envelope, ListenAddress, Server, Session
+
+ROAD = "smtp"
+BOUNDS = Bounds(
+    connections=50,
+    kept=512 * 1024,  # what a report says stands in front
+    command_seconds=60.0,
+    content_seconds=120.0,
+)
+MOST_RECIPIENTS = 100  # of one mail; RFC 5321, section 4.5.3.1.8
+MOST_REFUSED = 20  # recipients of one connection, which then ends: somebody guesses
+
+log = structlog.get_logger()
+
+
+def report_listener(
+    addresses: Sequence[ListenAddress], reports: Reports, *, bounds: Bounds = BOUNDS
+) -> Server:
+    """
+    The server. A mail that it answers with 250 was taken; where it cannot be taken now the answer
+    is 451, and its sender comes again.
+    """
+    return Server(addresses, lambda server, tls: _connection(server, tls, reports), bounds=bounds)
+
+
+def _connection(server: Server, tls: ssl.SSLContext | None, reports: Reports) -> Connection:
+    return Connection(
+        server,
+        _Handler(reports),
+        tls_context=tls,
+        auth_exclude_mechanism=("LOGIN", "PLAIN"),
+    )
+
+
+class _Handler:
+    """What aiosmtpd calls; one for each connection."""
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+        self._refused = 0
+
+    async def handle_EHLO(  # noqa: N802  aiosmtpd's name
+        self,
+        _server: Connection,
+        session: Session,
+        _envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        session.host_name = hostname
+        offered = [line for line in responses[:-1] if not line.startswith("250-AUTH")]
+        return [*offered, "250-PIPELINING", "250 ENHANCEDSTATUSCODES"]
+
+    async def handle_RCPT(  # noqa: N802  aiosmtpd's name
+        self,
+        server: Connection,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        if len(envelope.rcpt_tos) >= MOST_RECIPIENTS:
+            return "452 4.5.3 too many recipients"
+        try:
+            ours = await self._reports.is_ours(address)
+        except Unavailable as error:
+            return f"451 4.3.0 {error}"
+        if ours:
+            envelope.rcpt_tos.append(address)
+            envelope.rcpt_options.extend(options)
+            return "250 2.1.5 OK"
+        self._refused += 1
+        log.info("report_refused", client=server.client, recipient=address[:254])
+        if self._refused >= MOST_REFUSED:
+            server.cut("421 4.7.0 too many recipients that do not exist")
+        return "550 5.1.1 this address has no token of this service"
+
+    async def handle_DATA(  # noqa: N802  aiosmtpd's name
+        self, _server: Connection, _session: Session, envelope: Envelope
+    ) -> str:
+        content = bytes(envelope.content or b"")  # type: ignore[arg-type]  # they are octets
+        try:
+            for address in envelope.rcpt_tos:
+                taken = await self._reports.take(content, ROAD, to=(address,))
+                if not taken.understood:
+                    log.info("mail_is_no_report", road=ROAD, recipient=address)
+        except Unavailable as error:
+            log.warning("report_deferred", road=ROAD, reason=str(error))
+            return f"451 4.3.0 {error}"
+        return "250 2.0.0 taken"
+
+    async def handle_exception(self, error: Exception) -> str:
+        log.error("report_listener_failed", exc_info=error)
+        return "451 4.3.0 internal error"

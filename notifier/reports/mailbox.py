@@ -1,0 +1,117 @@
+"""Reads reports from an IMAP mailbox, one replica at a time."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+import structlog
+
+from notifier.errors import BeingSent, Unavailable
+from notifier.journal import Journal
+from notifier.mailboxspec import MailboxSpec
+from notifier.reports.imap import ImapConnection, ImapError
+from notifier.reports.taking import Reports
+from notifier.supervisor import Supervisor
+from notifier.tokens import Tokens
+
+ROAD = "imap"
+LOCK = "report-mailbox"
+FIRST_PAUSE = 2.0  # seconds until the next connection; doubled with each further failure
+LONGEST_PAUSE = 300.0
+# Below the 29 minutes of RFC 2177, so that a connection that died silently is noticed soon.
+IDLE_SECONDS = 290.0
+POLL_SECONDS = 60.0  # where the server offers no IDLE
+OTHER_SECONDS = 15.0  # until another replica's lock is tried again
+SENDING_SECONDS = 5.0  # until mails are read again whose messages are being sent
+
+log = structlog.get_logger()
+
+
+class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
+    """
+    Takes what arrives, then moves it to a folder. A mail that was taken and not moved, because
+    something broke in between, is taken again, and counts once. What is no report stays where it
+    is, flagged. A mail that cannot be taken now stays as it is.
+    """
+
+    def __init__(
+        self,
+        spec: MailboxSpec,
+        tokens: Tokens | None,
+        reports: Reports,
+        journal: Journal,
+        supervisor: Supervisor,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._spec = spec
+        self._tokens = tokens
+        self._reports = reports
+        self._journal = journal
+        self._supervisor = supervisor
+        self._sleep = sleep
+        self._task: asyncio.Task[None] | None = None
+        self.trouble = ""  # why it cannot be read now
+
+    async def __aenter__(self) -> Self:
+        self._task = self._supervisor.start("report-mailbox", self._run)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async with self._journal.try_lock(LOCK) as locked:
+                    if locked:
+                        async with ImapConnection(self._spec, self._tokens) as connection:
+                            pause = FIRST_PAUSE
+                            await self._read(connection)
+            except (ImapError, Unavailable) as error:
+                self._failed(str(error))
+                await self._sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                await self._sleep(OTHER_SECONDS)
+
+    async def _read(self, connection: ImapConnection) -> None:
+        """Read whatever arrives. It ends with an error, sooner or later."""
+        await connection.make_folder(self._spec.read)
+        if self.trouble:
+            log.info("report_mailbox_works", mailbox=self._spec.place)
+        self.trouble = ""
+        seconds = IDLE_SECONDS if connection.can_idle else POLL_SECONDS
+        left: set[int] = set()  # mails that stay here
+        while True:
+            uids = [uid for uid in await connection.unread() if uid not in left]
+            early = [uid for uid in uids if not await self._moved(connection, uid, left)]
+            if len(early) == len(uids):
+                await connection.wait(SENDING_SECONDS if early else seconds)
+
+    async def _moved(self, connection: ImapConnection, uid: int, left: set[int]) -> bool:
+        """Whether the mail is done with. If not, its message is being sent just now."""
+        mail = await connection.fetch(uid)
+        if mail is None:  # somebody has deleted it meanwhile
+            left.add(uid)
+            return True
+        try:
+            taken = await self._reports.take(mail, ROAD)
+        except BeingSent:
+            return False
+        if taken.understood:
+            await connection.move(uid, self._spec.read)
+        else:
+            log.info("mail_is_no_report", road=ROAD, uid=uid)
+            left.add(uid)
+            await connection.flag(uid)
+        return True
+
+    def _failed(self, reason: str) -> None:
+        if reason != self.trouble:
+            log.warning("report_mailbox_fails", mailbox=self._spec.place, reason=reason)
+        self.trouble = reason
