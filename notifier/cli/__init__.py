@@ -2,9 +2,9 @@
 The command line. A command imports what it needs when it runs: a healthcheck every few seconds
 must not load a web framework.
 
-`callbacks`, `check`, `keys`, `messages` and `send` are commands of these names; `journal` holds
-`backup` and `prune`. `message_sources` is where `messages` finds messages, `client` calls a running
-server.
+`callbacks`, `check`, `keys`, `messages`, `send` and `suppressions` are commands of these names;
+`journal` holds `backup` and `prune`. `message_sources` is where `messages` finds messages,
+`suppression_sources` where `suppressions` finds the list, `client` calls a running server.
 `options` are those that several commands have; `display` and `progress` write to the terminal.
 """
 
@@ -22,6 +22,7 @@ from notifier.cli.callbacks import callbacks
 from notifier.cli.display import printable
 from notifier.cli.messages import messages
 from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.cli.suppressions import suppressions
 from notifier.errors import (
     ConfigurationError,
     JournalFailure,
@@ -239,6 +240,7 @@ def prune(config: Path | None) -> None:
 
 cli.add_command(messages)
 cli.add_command(callbacks)
+cli.add_command(suppressions)
 
 
 def main() -> None:

@@ -75,6 +75,24 @@ class Client:
         headers = {**(headers or {}), **kind, **self._authorization}
         return self._object(self._call("POST", path, content, headers=headers, timeout=timeout))
 
+    def send(
+        self, path: str, content: bytes, kind: str, *, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """The JSON object that answers a POST of content of this media type."""
+        headers = {"Content-Type": kind, **self._authorization}
+        return self._object(self._call("POST", path, content, headers=headers, timeout=timeout))
+
+    def delete(self, path: str, *, timeout: float | None = None) -> dict[str, Any]:
+        """The JSON object that answers a DELETE."""
+        headers = self._authorization
+        return self._object(self._call("DELETE", path, headers=headers, timeout=timeout))
+
+    def read(self, path: str, kind: str, *, timeout: float | None = None) -> bytes:
+        """What is at a path, in this media type."""
+        return self._call(
+            "GET", path, headers={"Accept": kind, **self._authorization}, timeout=timeout
+        )
+
     def _object(self, answer: bytes) -> dict[str, Any]:
         with contextlib.suppress(ValueError):
             found = json.loads(answer)

@@ -1,15 +1,53 @@
-"""`notifier backup` and `notifier prune`: work on the journal from the command line."""
+"""
+`notifier backup` and `notifier prune`; and the journal itself, for commands that work without a
+server.
+"""
 
 import asyncio
+import os
+import pwd
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from notifier.cli.progress import Progress
 from notifier.errors import JournalFailure, JournalInUse, NotifierError
 from notifier.housekeeping import pruning
-from notifier.journal import backup_of, journal_at, journal_exists
+from notifier.journal import Journal, backup_of, journal_at, journal_exists
 from notifier.logs import Logs
 from notifier.settings import Settings
+
+T = TypeVar("T")
+
+
+def in_journal(settings: Settings, ask: Callable[[Journal], Awaitable[T]]) -> T:
+    """What the journal answers, while no server has it open. Raises JournalInUse."""
+    with Logs(level="warning"):
+        return asyncio.run(_opened(settings, ask))
+
+
+async def _opened(settings: Settings, ask: Callable[[Journal], Awaitable[T]]) -> T:
+    journal = journal_at(settings.journal, data_dir=settings.data_dir)
+    try:
+        await journal.open()
+    except JournalInUse as error:
+        raise JournalInUse(
+            f"{error}; that process does not answer at this URL; give its --url"
+        ) from None
+    try:
+        return await ask(journal)
+    finally:
+        await journal.close()
+
+
+def actor() -> str:
+    """Who acts, as in timelines: the user's name, or the number if the system has no name."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"cli:{name}"
 
 
 class BackupFailed(NotifierError):

@@ -3,10 +3,7 @@ Where `notifier messages` finds messages: at a running server, by HTTP; without 
 journal itself.
 """
 
-import asyncio
 import itertools
-import os
-import pwd
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,11 +15,11 @@ from msgspec import Struct
 
 from notifier.cli.client import Client, RequestFailed
 from notifier.cli.display import Resource
+from notifier.cli.journal import actor, in_journal
 from notifier.cli.progress import Progress, with_spinner
 from notifier.deliveries import Delivery
-from notifier.errors import JournalInUse, Rejected
-from notifier.journal import Change, Journal, journal_at, journal_exists
-from notifier.logs import Logs
+from notifier.errors import Rejected
+from notifier.journal import Change, Journal, journal_exists
 from notifier.retries import retry
 from notifier.settings import Settings
 from notifier.settling import Settlement, settle
@@ -143,7 +140,7 @@ class ByJournal:
             return self._do(lambda it: it.amend_all(which, counted))
 
     def _step(self, act: Act) -> Change:
-        now, by = datetime.now(UTC), f"cli:{_user()}"
+        now, by = datetime.now(UTC), actor()
         if act.settlement is not None:
             return partial(settle, now=now, settlement=act.settlement, by=by)
         if act.verb == "cancel":
@@ -152,29 +149,7 @@ class ByJournal:
         return partial(retry, now=now, kept=kept, by=by)
 
     def _do(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
-        with Logs(level="warning"):
-            return asyncio.run(self._opened(ask))
-
-    async def _opened(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
-        journal = journal_at(self._settings.journal, data_dir=self._settings.data_dir)
-        try:
-            await journal.open()
-        except JournalInUse as error:
-            raise JournalInUse(
-                f"{error}; that process does not answer at this URL; give its --url"
-            ) from None
-        try:
-            return await ask(journal)
-        finally:
-            await journal.close()
-
-
-def _user() -> str:
-    """The user's name, or the number if the system has no name for it."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
+        return in_journal(self._settings, ask)
 
 
 def _read(query: Mapping[str, Any], kind: type[F]) -> F:

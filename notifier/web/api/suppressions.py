@@ -170,11 +170,11 @@ class SuppressionCalls:
         query = read_query(request, SuppressionQuery)
         if CSV in request.headers.get("accept", ""):
             return self._exported(query.which())
-        after = None if query.cursor is None else _after(query.cursor)
+        after = None if query.cursor is None else after_of(query.cursor)
         found = await self._list.page(query.which(), limit=query.limit + 1, after=after)
         shown = found[: query.limit]
         more = len(found) > query.limit
-        page = SuppressionList(tuple(map(resource, shown)), _cursor(shown[-1]) if more else None)
+        page = SuppressionList(tuple(map(resource, shown)), cursor_of(shown[-1]) if more else None)
         return Response(page)
 
     def _exported(self, which: Which) -> Response[Any]:
@@ -204,24 +204,9 @@ class SuppressionCalls:
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == CSV.encode():
             return await self.take_csv(request)
         body = self._body.decode(await read_json(request, headers, limit=self._limit))
-        now = utc_now()
-        try:
-            address = read_address(body.address)
-        except ValueError as error:
-            raise InvalidMessage(Fault("/address", str(error))) from None
-        try:
-            until = None if body.until is None else read_until(body.until, now)
-        except ValueError as error:
-            raise InvalidMessage(Fault("/until", str(error).removeprefix("until: "))) from None
-        made = Suppression(
-            address=address,
-            reason=body.reason,
-            key=body.key or "",
-            since=now,
-            until=until if until is None else until.astimezone(UTC),
-            source=by_of(request) if body.source is None else body.source,
-        )
-        await self._list.put([made], by=by_of(request))
+        by = by_of(request)
+        made = suppression_of(body, now=utc_now(), by=by)
+        await self._list.put([made], by=by)
         return resource(made)
 
     async def take_csv(self, request: AnyRequest) -> Changed:
@@ -263,6 +248,26 @@ class SuppressionCalls:
         return Changed(count)
 
 
+def suppression_of(body: SuppressionBody, *, now: datetime, by: str) -> Suppression:
+    """The suppression that a body asks for. Raises InvalidMessage."""
+    try:
+        address = read_address(body.address)
+    except ValueError as error:
+        raise InvalidMessage(Fault("/address", str(error))) from None
+    try:
+        until = None if body.until is None else read_until(body.until, now).astimezone(UTC)
+    except ValueError as error:
+        raise InvalidMessage(Fault("/until", str(error).removeprefix("until: "))) from None
+    return Suppression(
+        address=address,
+        reason=body.reason,
+        key=body.key or "",
+        since=now,
+        until=until,
+        source=by if body.source is None else body.source,
+    )
+
+
 def resource(suppression: Suppression) -> SuppressionResource:
     return SuppressionResource(
         address=suppression.address,
@@ -274,11 +279,12 @@ def resource(suppression: Suppression) -> SuppressionResource:
     )
 
 
-def _cursor(last: Suppression) -> str:
+def cursor_of(last: Suppression) -> str:
+    """The cursor of the page that begins after this entry."""
     return base64.urlsafe_b64encode(f"{last.address} {last.key}".encode()).decode()
 
 
-def _after(cursor: str) -> tuple[str, str]:
+def after_of(cursor: str) -> tuple[str, str]:
     """The address and key that a cursor stands for. Raises BadParameter."""
     try:
         address, _, key = base64.urlsafe_b64decode(cursor.encode()).decode().rpartition(" ")

@@ -1,0 +1,173 @@
+"""
+Where `notifier suppressions` finds the list: at a running server, by HTTP; without one, in the
+journal itself.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, BinaryIO, Protocol, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from notifier.cli.client import Client, RequestFailed
+from notifier.cli.display import Resource
+from notifier.cli.journal import actor, in_journal
+from notifier.clock import utc_now
+from notifier.errors import Rejected
+from notifier.journal import Journal, journal_exists
+from notifier.settings import Settings
+from notifier.supervisor import Supervisor
+from notifier.suppressions import Suppressions, read_address
+from notifier.suppressions.csv_file import read, written
+from notifier.web.api.suppressions import (
+    ALL_KEYS,
+    CSV,
+    EXPORTED_AT_ONCE,
+    PATH,
+    SuppressionBody,
+    SuppressionFilters,
+    SuppressionList,
+    SuppressionQuery,
+    after_of,
+    cursor_of,
+    resource,
+    suppression_of,
+)
+
+T = TypeVar("T")
+ALL_SECONDS = 600.0  # for a server to carry out what concerns the whole list
+
+
+class NotListed(Rejected):
+    """The address is not on the list."""
+
+
+class Source(Protocol):
+    """A place where the list can be seen and changed. `name` tells a person which one it is."""
+
+    name: str
+
+    def list(self, query: Mapping[str, Any]) -> Resource: ...
+
+    def add(self, body: Mapping[str, Any]) -> Resource: ...
+
+    def remove(self, address: str, key: str | None) -> int: ...
+
+    def remove_all(self, query: Mapping[str, Any]) -> int: ...
+
+    def take_csv(self, content: bytes) -> int: ...
+
+    def write_csv(self, query: Mapping[str, Any], file: BinaryIO) -> None: ...
+
+
+def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
+    """The server if it runs or its URL was given, else the journal. Raises RequestFailed."""
+    if named or (not offline and client.is_alive()):
+        return ByHttp(client)
+    why = "--offline was given" if offline else f"no server answers at {client.url}"
+    if not journal_exists(settings.journal, data_dir=settings.data_dir):
+        raise RequestFailed(f"{why}, and there is no journal in {settings.data_dir}")
+    return ByJournal(settings, why)
+
+
+class ByHttp:
+    """The list of a running server. Raises RequestFailed."""
+
+    def __init__(self, client: Client) -> None:
+        self.name = f"from the server at {client.url}"
+        self._client = client
+
+    def list(self, query: Mapping[str, Any]) -> Resource:
+        return self._client.get(f"{PATH}?{urlencode(query)}")
+
+    def add(self, body: Mapping[str, Any]) -> Resource:
+        return self._client.post(PATH, body)
+
+    def remove(self, address: str, key: str | None) -> int:
+        query = "" if key is None else f"?{urlencode({'key': key})}"
+        return int(self._client.delete(f"{PATH}/{quote(address, safe='@')}{query}")["count"])
+
+    def remove_all(self, query: Mapping[str, Any]) -> int:
+        path = f"{PATH}?{urlencode(query)}"
+        return int(self._client.delete(path, timeout=ALL_SECONDS)["count"])
+
+    def take_csv(self, content: bytes) -> int:
+        answer = self._client.send(f"{PATH}/import", content, CSV, timeout=ALL_SECONDS)
+        return int(answer["count"])
+
+    def write_csv(self, query: Mapping[str, Any], file: BinaryIO) -> None:
+        file.write(self._client.read(f"{PATH}?{urlencode(query)}", CSV, timeout=ALL_SECONDS))
+
+
+class ByJournal:
+    """The list in a journal that no server has open. Raises JournalInUse, Rejected."""
+
+    def __init__(self, settings: Settings, why: str) -> None:
+        self.name = f"from the journal in {settings.data_dir}: {why}"
+        self._settings = settings
+
+    def list(self, query: Mapping[str, Any]) -> Resource:
+        asked = _read(query, SuppressionQuery)
+        after = None if asked.cursor is None else after_of(asked.cursor)
+        page = self._do(lambda it: it.page(asked.which(), limit=asked.limit + 1, after=after))
+        shown = page[: asked.limit]
+        cursor = cursor_of(shown[-1]) if len(page) > asked.limit else None
+        return _builtins(SuppressionList(tuple(map(resource, shown)), cursor))
+
+    def add(self, body: Mapping[str, Any]) -> Resource:
+        by = actor()
+        made = suppression_of(_read(body, SuppressionBody), now=utc_now(), by=by)
+        self._do(lambda it: it.put([made], by=by))
+        return _builtins(resource(made))
+
+    def remove(self, address: str, key: str | None) -> int:
+        try:
+            asked = read_address(address)
+        except ValueError:
+            asked = address
+        only = "" if key == ALL_KEYS else key
+        if not (count := self._do(lambda it: it.remove(asked, only, by=actor()))):
+            raise NotListed(f"no suppression has the address {address!r}")
+        return count
+
+    def remove_all(self, query: Mapping[str, Any]) -> int:
+        which = _read(query, SuppressionFilters).which()
+        return self._do(lambda it: it.remove_all(which, by=actor()))
+
+    def take_csv(self, content: bytes) -> int:
+        found = read(content, now=utc_now(), source=actor())
+        self._do(lambda it: it.put(found, by=actor()))
+        return len(found)
+
+    def write_csv(self, query: Mapping[str, Any], file: BinaryIO) -> None:
+        which = _read(query, SuppressionFilters).which()
+
+        async def write(suppressions: Suppressions) -> None:
+            file.write(written(()).encode())
+            after = None
+            while page := await suppressions.page(which, limit=EXPORTED_AT_ONCE, after=after):
+                file.write(written(page, head=False).encode())
+                after = page[-1].address, page[-1].key
+
+        self._do(write)
+
+    def _do(self, ask: Callable[[Suppressions], Awaitable[T]]) -> T:
+        def asked(journal: Journal) -> Awaitable[T]:
+            unopened = Suppressions(
+                journal, automatic=False, supervisor=Supervisor(), clock=utc_now
+            )
+            return ask(unopened)
+
+        return in_journal(self._settings, asked)
+
+
+def _read(given: Mapping[str, Any], kind: type[T]) -> T:
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Rejected(str(error)) from None
+
+
+def _builtins(value: msgspec.Struct) -> Resource:
+    found: Resource = msgspec.to_builtins(value)
+    return found

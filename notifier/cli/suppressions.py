@@ -1,0 +1,212 @@
+"""`notifier suppressions`: the list of recipients to whom nothing is sent."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import click
+
+from notifier.cli.display import json_line, json_text, printable, table
+from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.errors import ConfigurationError, NotifierError
+from notifier.settings import Settings
+
+if TYPE_CHECKING:  # it loads half the service, and other commands must not
+    from notifier.cli.suppression_sources import Source
+
+Command: TypeAlias = Callable[..., None]
+Opening: TypeAlias = "Callable[[], Source]"
+REASONS = ("bounce", "complaint", "manual")
+COLUMNS = ("ADDRESS", "REASON", "KEY", "SINCE", "UNTIL", "SOURCE")
+
+
+@click.group()
+def suppressions() -> None:
+    """The recipients to whom nothing is sent; works without a running server, too."""
+
+
+def _sourced(command: Command) -> Command:
+    """Adds the options that say where the list is; the command calls `source` to open it."""
+
+    @config_option
+    @url_option
+    @key_option
+    @click.option(
+        "--offline",
+        is_flag=True,
+        help="Use the journal that the settings name; do not ask a server.",
+    )
+    @functools.wraps(command)
+    def sourced(
+        config: Path | None, url: str | None, api_key: str | None, offline: bool, **given: Any
+    ) -> None:
+        if offline and url is not None:
+            raise click.UsageError("--offline and --url exclude each other.")
+        command(source=lambda: _source(config, url, api_key, offline=offline), **given)
+
+    return sourced
+
+
+def _source(
+    config: Path | None, url: str | None, api_key: str | None, *, offline: bool
+) -> "Source":
+    """The source, named on stderr: stdout holds the result alone."""
+    settings = Settings.read(os.environ, config=config)
+    from notifier.cli.client import Client
+    from notifier.cli.suppression_sources import source_of
+
+    client = Client(url or server_url(settings), api_key=api_key)
+    source = source_of(settings, client, named=url is not None, offline=offline)
+    click.echo(f"notifier: {source.name}", err=True)
+    return source
+
+
+def _filters(command: Command) -> Command:
+    """Adds the options that select entries."""
+    options = [
+        click.option("--address", help="How the address begins."),
+        click.option("--domain", help="The domain of the address."),
+        click.option("--reason", type=click.Choice(REASONS)),
+        click.option("--key", help="The name of the API key; - : the entries of all keys."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _given(query: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value is not None}
+
+
+@suppressions.command("list")
+@_sourced
+@json_option
+@_filters
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--cursor", help="The cursor that the page before ended with.")
+def list_suppressions(source: Opening, as_json: bool, **query: Any) -> None:
+    """Print the entries, by address."""
+    page = source().list(_given(query))
+    if as_json:
+        click.echo(json_text(page))
+    elif not page["items"]:
+        click.echo("no suppressions")
+    else:
+        click.echo(table([COLUMNS, *map(_row, page["items"])]))
+        if cursor := page["next_cursor"]:
+            click.echo(f"more: --cursor {cursor}")
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    until = (entry["until"] or "")[:10]
+    cells = entry["address"], entry["reason"], entry["key"] or "", entry["since"][:10], until
+    return *map(printable, cells), printable(entry["source"])
+
+
+@suppressions.command("add")
+@_sourced
+@json_option
+@click.argument("addresses", nargs=-1, required=True)
+@click.option("--reason", type=click.Choice(REASONS), default="manual", show_default=True)
+@click.option("--key", help="Only for messages of this API key. Default: of all.")
+@click.option("--until", help="When it ends: 2027-01-31 or 2027-01-31T12:00:00Z. Default: never.")
+@click.option("--source", "wanted_by", help="Who or what wants it.")
+def add(
+    source: Opening,
+    as_json: bool,
+    addresses: Sequence[str],
+    until: str | None,
+    wanted_by: str | None,
+    **given: Any,
+) -> None:
+    """Send nothing more to ADDRESSES: a@x.org, @x.org for a whole domain, or +12025550123."""
+    ends = None if until is None else _ending(until)
+    place = source()
+    for address in addresses:
+        body = _given({"address": address, "until": ends, "source": wanted_by, **given})
+        entry = place.add(body)
+        click.echo(json_line(entry) if as_json else f"{entry['address']} suppressed")
+
+
+def _ending(text: str) -> str:
+    from notifier.keys import expiry
+
+    try:
+        return expiry(text).isoformat()
+    except ConfigurationError as error:
+        raise click.UsageError(f"--until: {str(error).removeprefix('expires: ')}") from None
+
+
+@suppressions.command("remove")
+@_sourced
+@json_option
+@_filters
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.argument("addresses", nargs=-1)
+def remove(
+    source: Opening, as_json: bool, addresses: Sequence[str], yes: bool, **query: Any
+) -> None:
+    """Take ADDRESSES off the list, or all that the options select."""
+    which = _given(query)
+    # The key of an address selects one of its entries; alone it selects all of the key's.
+    if bool(addresses) == bool(which.keys() - ({"key"} if addresses else set())):
+        raise click.UsageError("Give either addresses or options that select them.")
+    if addresses:
+        _remove(source(), addresses, which.get("key"), as_json=as_json)
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(
+                "There is no terminal to ask at; give --yes to act without a question."
+            )
+        click.confirm("Take all that match off the list?", abort=True, err=True)
+    count = source().remove_all(which)
+    click.echo(json_line({"count": count}) if as_json else f"{count} removed")
+
+
+class NotDone(NotifierError):
+    """Some addresses could not be taken off the list; says which, and why."""
+
+
+def _remove(place: "Source", addresses: Sequence[str], key: str | None, *, as_json: bool) -> None:
+    """Prints each address in a line of its own. Raises NotDone once all have been tried."""
+    from notifier.cli.client import Refused
+    from notifier.errors import Rejected
+
+    failed = []
+    for address in addresses:
+        try:
+            count = place.remove(address, key)
+        except (Refused, Rejected) as error:
+            failed.append(f"{address}: {error}")
+        else:
+            done = {"address": address, "count": count}
+            click.echo(json_line(done) if as_json else f"{address} removed")
+    if failed:
+        raise NotDone("\n".join(failed))
+
+
+@suppressions.command("import")
+@_sourced
+@json_option
+@click.argument("file", type=click.File("rb"))
+def take_csv(source: Opening, as_json: bool, file: BinaryIO) -> None:
+    """
+    Put the addresses of a CSV FILE on the list (`-` reads standard input): as `export` writes it,
+    or one address a line. All are taken, or none if a line is wrong.
+    """
+    content = file.read()
+    count = source().take_csv(content)
+    click.echo(json_line({"count": count}) if as_json else f"{count} imported")
+
+
+@suppressions.command("export")
+@_sourced
+@_filters
+@click.argument("file", type=click.File("wb"), default="-")
+def write_csv(source: Opening, file: BinaryIO, **query: Any) -> None:
+    """Write the list to a CSV FILE. Default: standard output."""
+    source().write_csv(_given(query), file)
