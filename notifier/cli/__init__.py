@@ -238,6 +238,15 @@ def prune(config: Path | None) -> None:
     click.echo(prune(settings))
 
 
+@cli.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def sendmail(arguments: tuple[str, ...]) -> None:
+    """Hand in a mail from standard input, as /usr/sbin/sendmail does: -t -i -f ADDRESS -F NAME."""
+    from notifier.sendmail import main
+
+    sys.exit(main(arguments))
+
+
 cli.add_command(messages)
 cli.add_command(callbacks)
 cli.add_command(suppressions)

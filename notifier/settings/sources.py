@@ -10,7 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 PREFIX = "NOTIFIER_"
-_NO_SETTINGS = {f"{PREFIX}CONFIG", f"{PREFIX}API_KEY"}  # the command line reads these itself
+# Of the command line, and of those who call a server.
+_NO_SETTINGS = {f"{PREFIX}{name}" for name in ("CONFIG", "API_KEY", "KEY", "URL")}
 # Kubernetes puts these next to a service that is called `notifier`.
 _FOREIGN = re.compile(r"NOTIFIER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
 

@@ -6,6 +6,7 @@ NULL = "<>"  # as aiosmtpd writes the null reverse-path of RFC 5321, section 4.5
 
 # Without its source route.
 _PATH = re.compile(r'<(?:@[^:<>]*:)?((?:"(?:[^"\\]|\\.)*"|[^<>"\s])*)>(?:\s+(.*))?')
+_BEHIND = re.compile(r'([^<"]*<(?:"(?:[^"\\]|\\.)*"|[^>"])*>)(.*)')
 _BARE = re.compile(r"([^<>\s]+)(?:\s+(.*))?")
 
 
@@ -19,14 +20,14 @@ def path(argument: str) -> tuple[str | None, str | None]:
 
 def parameters(argument: str | None, ours: tuple[str, ...]) -> tuple[str | None, dict[str, str]]:
     """The argument without these parameters, and the parameters, in upper case."""
-    before, bracket, behind = (argument or "").rpartition(">")
-    if not bracket or not behind.strip():
+    split = _BEHIND.fullmatch(argument or "")
+    if split is None or not split[2].strip():
         return argument, {}
     kept, found = [], {}
-    for each in behind.split():
+    for each in split[2].split():
         name, _, value = each.partition("=")
         if name.upper() in ours:
             found[name.upper()] = value.upper()
         else:
             kept.append(each)
-    return " ".join((before + bracket, *kept)), found
+    return " ".join((split[1], *kept)), found
