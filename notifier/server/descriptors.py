@@ -10,6 +10,7 @@ from notifier.relayspec import RelaySpec
 MOST_CONNECTIONS = 16_384  # each may take some 64 KiB of memory
 BACKLOG = 2048  # connections that the kernel keeps until we accept them
 BUILT_IN = 64  # both ends of the connections to the built-in mailbox and simulator
+SUBMITTING = 200  # clients that submit mail by SMTP
 SPARE = 16
 
 
@@ -28,9 +29,10 @@ def backlog(limit: int) -> int:
     return min(BACKLOG, limit // 4)
 
 
-def connections(limit: int, relays: Iterable[RelaySpec]) -> int:
+def connections(limit: int, relays: Iterable[RelaySpec], *, smtp: bool = False) -> int:
     """How many clients may connect, after what the journal, the relays and the logs need."""
     ours = _open() + sum(spec.connections for spec in relays) + BUILT_IN + SPARE
+    ours += SUBMITTING if smtp else 0
     return min(max(limit - backlog(limit) - ours, limit // 4), MOST_CONNECTIONS)
 
 

@@ -230,7 +230,9 @@ class ServerProcess:
         gc.set_threshold(*GC_THRESHOLD)
         limit = descriptors.raise_limit()
         Client.connection_limit = ConnectionLimit(
-            descriptors.connections(limit, self._settings.relays)
+            descriptors.connections(
+                limit, self._settings.relays, smtp=bool(self._settings.smtp_listen)
+            )
         )
         self._server = Server(
             uvicorn.Config(

@@ -20,6 +20,11 @@ class Content:
         self._dropped = 0  # octets
         self._octets = bytearray(b"\r\n")  # so that a dot on the first line ends it, too
 
+    @property
+    def held(self) -> int:
+        """How many octets of it are in memory."""
+        return len(self._octets)
+
     def feed(self, data: bytes) -> bytes | None:
         """
         Take more octets. None: the content is not complete; else the octets after the final dot.

@@ -22,6 +22,7 @@ from notifier.relayspec import is_loopback
 from notifier.service import Notifier
 from notifier.smtp_server import Bounds, Server
 from notifier.submission_agent.connection import Arrived, Submitter
+from notifier.submission_agent.memory import Memory
 from notifier.submission_agent.replies import STOPPING, line, reply_to
 
 SMALL = 64 * 1024  # octets: to read more than this could stall the loop
@@ -47,6 +48,7 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
         self._clock = clock
         self._anonymous = settings.anonymous != "never"
         self._name = settings.ehlo_name or socket.gethostname()
+        self._memory = Memory()
         self._server = Server(
             settings.smtp_listen,
             self._connection,
@@ -58,7 +60,7 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
         )
 
     def _connection(self, server: Server, context: ssl.SSLContext | None) -> Submitter:
-        return Submitter(server, self, hostname=self._name, tls_context=context)
+        return Submitter(server, self, self._memory, hostname=self._name, tls_context=context)
 
     @property
     def ports(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from notifier.keys import Key
 from notifier.relayspec import is_loopback
 from notifier.smtp_server import AuthResult, Connection, Envelope, LoginPassword, Server, Session
 from notifier.submission_agent.commands import NULL, parameters, path
+from notifier.submission_agent.memory import SMALL, Memory
 from notifier.submission_agent.replies import FAILED, enhanced
 from notifier.threads import Turn
 
@@ -96,7 +97,7 @@ class _Handler:
         if refusal:
             self._judge.answered(server, refusal)
             return refusal
-        server.known = True
+        server.know()
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
@@ -132,7 +133,8 @@ class _Handler:
         # then, and whoever follows it must hear of it.
         taking = asyncio.create_task(self._judge.take(server, mail), name="smtp-mail")
         del mail
-        taking.add_done_callback(_noted)
+        server.taken = True
+        taking.add_done_callback(server.done_with)
         reply = await asyncio.shield(taking)
         self._judge.answered(server, reply)
         return reply
@@ -140,11 +142,6 @@ class _Handler:
     async def handle_exception(self, error: Exception) -> str:
         log.error("smtp_submission_failed", exc_info=error)
         return FAILED
-
-
-def _noted(taking: "asyncio.Task[str]") -> None:
-    if not taking.cancelled():
-        taking.exception()  # it was told to the client, if that is still there
 
 
 class Submitter(Connection):
@@ -156,11 +153,16 @@ class Submitter(Connection):
     AuthLoginUsernameChallenge = "Username:"  # as some printers want it
     AuthLoginPasswordChallenge = "Password:"
 
-    def __init__(self, server: Server, judge: Judge, *, hostname: str, **options: Any) -> None:
+    def __init__(
+        self, server: Server, judge: Judge, memory: Memory, *, hostname: str, **options: Any
+    ) -> None:
         self.key: Key | None = None  # of its login
         self.known = False  # it has been allowed to send
         self.asked: dict[str, str] = {}  # parameters of the present command that aiosmtpd lacks
+        self.taken = False  # the judge has its mail
         self._judge = judge
+        self._memory = memory
+        self._paused = False  # it waits for a place in memory
         self._failed_logins = 0
         self._bare = False  # the replies carry no enhanced codes: RFC 2034, section 3
         self._turn = Turn()
@@ -190,7 +192,31 @@ class Submitter(Connection):
                 return self.cut("554 5.5.0 this is SMTP")
             if len(word) == 4:
                 self._begin = None
-        return super().data_received(data)
+        super().data_received(data)
+        if self.arrived > SMALL and not self._paused and not self._memory.enter(self):
+            self._paused = True
+            self._reading.pause_reading()
+        return None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.taken:
+            self._memory.leave(self)
+        super().connection_lost(error)
+
+    @property
+    def arrived(self) -> int:
+        """How many octets of a mail are here that is still to end."""
+        return 0 if self._content is None else self._content.held
+
+    @property
+    def _reading(self) -> asyncio.Transport:
+        return self._peer  # type: ignore[return-value]  # it is one for both ways
+
+    def read_on(self) -> None:
+        """There is a place in memory for the rest of the mail."""
+        if self._paused and not self._peer.is_closing():
+            self._reading.resume_reading()
+        self._paused = False
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """As aiosmtpd calls it with each command that it knows, and DATA with its own time."""
@@ -199,6 +225,11 @@ class Submitter(Connection):
             until = self._ends if self.known else self._stranger_until
             duration = max(min(self._timeout_duration, until - now), 0.01)
         super()._reset_timeout(duration)
+
+    def know(self) -> None:
+        """The client may send, so it may take its time."""
+        self.known = True
+        self._reset_timeout()
 
     def _timeout_cb(self) -> None:
         self.cut("421 4.4.2 nothing came in time")
@@ -260,9 +291,20 @@ class Submitter(Connection):
             self._failed_logins += 1
             self._judge.answered(self, refusal)
             return AuthResult(success=False, handled=False, message=refusal)
-        self.known = True
-        self._reset_timeout()
+        self.know()
         return AuthResult(success=True)
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  aiosmtpd's name
+        await super().smtp_DATA(arg)
+        if not self.taken:  # it was too large
+            self._memory.leave(self)
+
+    def done_with(self, taking: "asyncio.Task[str]") -> None:
+        """The judge has decided about the mail."""
+        self.taken = False
+        self._memory.leave(self)
+        if not taking.cancelled():
+            taking.exception()  # it was told to the client, if that is still there
 
     async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802  aiosmtpd's name
         # RFC 3461 and RFC 4954. What reports bring, and as whom somebody wrote, we say ourselves.
