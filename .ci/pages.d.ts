@@ -114,6 +114,15 @@ interface Stats {
   minutes: Minute[];
 }
 
+interface Suppression {
+  address: string;
+  reason: string;
+  key: string | null;
+  since: string;
+  until: string | null;
+  source: string;
+}
+
 interface MailSummary {
   id: string;
   at: string;

@@ -61,6 +61,9 @@ class Fault(Struct, frozen=True):
     pointer: str
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.pointer}: {self.message}" if self.pointer else self.message
+
     def within(self, position: int) -> "Fault":
         """The same fault, for a message at this position of a batch."""
         return Fault(f"/{position}{self.pointer}", self.message)
@@ -70,7 +73,7 @@ class InvalidMessage(Rejected):
     """The message cannot be sent; `faults` names each wrong field."""
 
     def __init__(self, *faults: Fault) -> None:
-        super().__init__("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults))
+        super().__init__("; ".join(map(str, faults)))
         self.faults: Sequence[Fault] = faults
 
 

@@ -72,6 +72,12 @@ async def send(server, number, **changes):
         return answer.json()["id"]
 
 
+async def suppress(server, address, **given):
+    async with httpx2.AsyncClient(trust_env=False, base_url=server.url) as client:
+        answer = await client.post("/v1/suppressions", json={"address": address} | given)
+        assert answer.status_code == 200, answer.text
+
+
 def row(page, subject):
     return page.locator(ROWS).filter(has_text=subject)
 
@@ -186,6 +192,39 @@ async def test_one_is_settled_and_sent_to_another_address(server, visit):
     await page.locator("#facts").get_by_role("link", name=id).wait_for()
     await visit.go("/monitor?q=unknown")
     await row(page, "copy").wait_for()
+
+
+async def test_suppressions_are_added_found_and_taken_off(server, visit, tmp_path):
+    """One by one, by a file, and all that match; a wrong line is told; the list can be saved."""
+    page = await visit.go("/suppressions")
+    await page.get_by_label("Address, @domain").fill("Ann@gone.example")
+    await page.get_by_label("Until the end of").fill("2100-01-31")
+    await page.get_by_role("button", name="Add", exact=True).click()
+    added = page.locator("[data-address='ann@gone.example']")
+    await added.wait_for()
+    assert "2100-" in await added.locator("time").last.get_attribute("datetime")
+    file = tmp_path / "list.csv"
+    for content, told in (("bob@gone.example\nnobody\n", "line 2: "), ("bob@gone.example\n", "1 ")):
+        file.write_text(content)
+        await page.get_by_label("Import a CSV file").set_input_files(file)
+        await page.get_by_role("button", name="Import", exact=True).click()
+        await page.locator("#toast").get_by_text(told).wait_for()
+    await page.get_by_label("Domain", exact=True).fill("gone.example")
+    await page.get_by_role("button", name="Search").click()
+    await page.wait_for_url(re.compile("domain=gone.example"))
+    async with page.expect_download() as saved:
+        await page.get_by_role("button", name="Export as CSV").click()
+    lines = (await (await saved.value).path()).read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines[1:]] == [
+        "ann@gone.example",
+        "bob@gone.example",
+    ]
+    await page.get_by_role("button", name="Remove ann@gone.example").click()
+    await agree(page, "Remove ann@gone.example?")
+    await added.wait_for(state="detached")
+    await page.get_by_role("button", name="Remove all that match").click()
+    await agree(page, "domain: gone.example")
+    await page.get_by_text("No suppression matches.").wait_for()
 
 
 async def test_the_queue_is_paused_and_resumed(server, visit):
@@ -335,6 +374,7 @@ async def test_axe_finds_nothing(browser, server, scheme):
     """On every page, in light and dark. Swagger's own markup is Swagger's."""
     id = await send(server, 7, subject="Seen", html="<p>Hello</p>", tags=["tag"])
     failed = await send(server, 8, subject="Lost", to=["perm-fail@simulator.notifier"])
+    await suppress(server, "seen@example.org", until="2100-01-31T12:00:00Z", key="shop")
     async with visiting(browser, server.port, color_scheme=scheme) as visit:
         page = visit.page
         for path, there in (
@@ -345,6 +385,7 @@ async def test_axe_finds_nothing(browser, server, scheme):
             ("/monitor", ROWS),
             (f"/monitor/messages/{id}", ".timeline"),
             (f"/monitor/messages/{failed}", ".timeline li.failure"),
+            ("/suppressions", "[data-address]"),
             ("/inbox", "[data-mail]"),
         ):
             await visit.go(path)

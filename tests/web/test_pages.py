@@ -23,6 +23,7 @@ PAGES = (
     "/monitor",
     "/monitor/messages/abc",
     "/sign-in",
+    "/suppressions",
 )
 EVIL = "<script>alert(1)</script>\"'&amp;"
 

@@ -32,6 +32,7 @@ class Pages:
             get("/openapi.json", self.openapi, OPEN),
             get("/monitor", self.monitor, OPEN),
             get("/monitor/messages/{id:str}", self.message, OPEN),
+            get("/suppressions", self.suppressions, OPEN),
         ]
 
     def describe(self, routes: Iterable[BaseRoute]) -> None:
@@ -51,6 +52,9 @@ class Pages:
 
     async def monitor(self, request: AnyRequest) -> Response[Any]:
         return await self._layout.private(request, "monitor.html", uplot=UPLOT)
+
+    async def suppressions(self, request: AnyRequest) -> Response[Any]:
+        return await self._layout.private(request, "suppressions.html")
 
     async def message(self, request: AnyRequest) -> Response[Any]:
         return await self._layout.private(request, "message.html", id=read_id(request))

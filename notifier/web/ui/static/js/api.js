@@ -25,6 +25,17 @@ export async function text(path) {
   return (await request(path, {})).text();
 }
 
+// What is at a path in this media type, to be saved.
+/** @type {(path: string, kind: string) => Promise<Blob>} */
+export async function file(path, kind) {
+  return (await request(path, { headers: { Accept: kind } })).blob();
+}
+
+/** @type {(path: string, content: Blob, kind: string) => Promise<any>} */
+export async function upload(path, content, kind) {
+  return (await request(path, { method: "POST", headers: { "Content-Type": kind }, body: content })).json();
+}
+
 /** @type {(path: string, options: RequestInit) => Promise<Response>} */
 async function request(path, options) {
   let answer;
