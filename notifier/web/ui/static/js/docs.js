@@ -4,7 +4,17 @@ import { $ } from "./dom.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 // In the order in which a newcomer needs them. A test holds that these are all.
-const TAGS = ["messages", "text messages", "simple", "templates", "suppressions", "reports", "callbacks", "operation", "probes"];
+const TAGS = [
+  "messages",
+  "text messages",
+  "simple",
+  "templates",
+  "suppressions",
+  "reports",
+  "callbacks",
+  "operation",
+  "probes",
+];
 
 function followScheme() {
   document.documentElement.classList.toggle("dark-mode", dark.matches);
