@@ -1,5 +1,6 @@
 """Short runs of what `python -m tests.torture --fuzz` and `--conversations` do at length."""
 
+from tests.torture.callbacks import tell
 from tests.torture.conversations import converse
 from tests.torture.fuzz import fuzz, requests
 
@@ -19,3 +20,8 @@ async def test_the_fuzzing_gets_somewhere():
 async def test_no_conversation_makes_a_copy_without_a_flag():
     """Two relays, one of them odd: who was accepted has it once, or the record says why not."""
     assert await converse(500, seed=8) == []
+
+
+async def test_no_death_loses_a_callback():
+    """Killed while it tells an unsteady application: each end is told, each event under one id."""
+    assert await tell(2, seed=9) == []

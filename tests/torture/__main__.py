@@ -2,6 +2,7 @@
 Random load, random faults of relays and provider, random deaths of the server, for so many rounds.
 
     python -m tests.torture [--rounds N] [--seed S] [--kill-only]     deaths, and the four sets
+    python -m tests.torture --callbacks ROUNDS [--seed S]             deaths while it tells
     python -m tests.torture --systematic                              each place of each scenario
     python -m tests.torture --fuzz CASES [--seed S]                   requests, composer, replies
     python -m tests.torture --conversations N [--seed S]              two relays, one of them odd
@@ -24,6 +25,7 @@ import structlog
 from tests.every_place import FAULTS, SCENARIOS, go_through
 from tests.process import Server, client_of
 from tests.relay import CUT, FIN
+from tests.torture.callbacks import tell
 from tests.torture.conversations import converse
 from tests.torture.fuzz import fuzz
 from tests.torture.load import NOBODY, PartialRelay, Sets, UnsteadyProvider, received
@@ -210,12 +212,15 @@ def main():
     parser.add_argument("--kill-only", action="store_true", help="SIGKILL, and a relay that works")
     parser.add_argument("--systematic", action="store_true")
     parser.add_argument("--fuzz", type=int, metavar="CASES")
+    parser.add_argument("--callbacks", type=int, metavar="ROUNDS")
     parser.add_argument("--conversations", type=int, metavar="N")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     if given.systematic:
         faults = asyncio.run(systematic())
+    elif given.callbacks is not None:
+        faults = asyncio.run(tell(given.callbacks, given.seed))
     elif given.conversations is not None:
         faults = asyncio.run(converse(given.conversations, given.seed))
     elif given.fuzz is not None:
