@@ -61,6 +61,26 @@ interface Attachment {
   size: number;
 }
 
+interface CallbackAnswer {
+  message: string;
+  event: string;
+  answered_at: string;
+  code: number | null;
+  reply: string;
+  tries: number;
+  outcome: "told" | "gone" | "given_up" | null;
+}
+
+interface Callback {
+  key: string;
+  url: string;
+  state: "working" | "failing" | "paused";
+  reason: string | null;
+  waiting: number;
+  oldest_waiting_at: string | null;
+  last_answers: CallbackAnswer[];
+}
+
 interface RelayToken {
   source: string;
   good_until: string | null;
@@ -111,6 +131,7 @@ interface Stats {
   workers: WorkerState[];
   reasons: string[];
   relays: Relay[];
+  callbacks: number;
   minutes: Minute[];
 }
 

@@ -112,6 +112,8 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
 
     async def views(self) -> list[CallbackView]:
         """Every callback as it is now. Raises JournalUnavailable."""
+        if not self.keys:
+            return []
         await self._refresh()
         return [
             CallbackView(

@@ -5,6 +5,7 @@ import "./page.mjs";
 
 const scripts = "../../notifier/web/ui/static/js";
 const { extended } = await import(`${scripts}/charts.js`);
+const { said } = await import(`${scripts}/callbacks.js`);
 const { figures, rate } = await import(`${scripts}/figures.js`);
 const { filters, local, toggled } = await import(`${scripts}/filters.js`);
 const { attempts, recipients } = await import(`${scripts}/list.js`);
@@ -96,4 +97,11 @@ test("keys move from tab to tab and around the ends", () => {
   assert.equal(target("Home", 2, 3), 0);
   assert.equal(target("End", 0, 3), 2);
   assert.equal(target("Tab", 0, 3), null);
+});
+
+test("an application's answer is shown with what follows", () => {
+  const told = { code: 200, reply: "thanks", tries: 1, outcome: "told" };
+  assert.equal(said(told), "200 thanks");
+  assert.equal(said({ ...told, code: 503, reply: "", tries: 2, outcome: null }), "503 (2 tries), is tried again");
+  assert.equal(said({ ...told, code: null, reply: "no answer", outcome: "given_up" }), "no answer, given up");
 });

@@ -9,8 +9,11 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from tests.applications import add_callback
 from tests.browser import CHROMIUM, HOST, chromium, visiting
 from tests.process import Server, message
+from tests.provider import Site
+from tests.waiting import until
 
 if CHROMIUM is None:
     print("tests/web/test_browser.py is skipped: there is no chromium", file=sys.stderr)
@@ -367,6 +370,38 @@ async def test_a_key_opens_the_monitor_as_far_as_it_may(browser, locked):
         await page.get_by_role("button", name="Pause queue").click()
         await agree(page, "0 messages")
         await page.locator("#trouble").get_by_text("The queue is paused").wait_for()
+
+
+async def _has_callbacks(client, headers):
+    return (await client.get("/v1/callbacks", headers=headers)).json()["items"]
+
+
+async def test_callbacks_are_seen_tested_and_resumed(browser, locked):
+    """The application's last answers are there; a test shows what it says, a resume sends."""
+    server, keys = locked
+    async with Site((410, b"no more"), (200, b"hello")).listening() as site:
+        add_callback(server.folder, "send", f"http://127.0.0.1:{site.port}/hook")
+        async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+            manage, headers = {"X-API-Key": keys["manage"]}, {"X-API-Key": keys["send"]}
+            await until(lambda: _has_callbacks(client, manage))
+            await client.post("/v1/messages", json=message(1), headers=headers)
+        async with visiting(browser, server.port) as visit:
+            page = await visit.go("/monitor")
+            await sign_in(visit, keys["manage"])
+            panel = page.get_by_role("region", name="Callbacks")
+            await panel.get_by_text("paused").wait_for()
+            await panel.get_by_text("410 no more, it wants no callbacks").wait_for()
+            await panel.get_by_role("button", name="Test").click()
+            await page.get_by_text("send was sent a test: 200 hello").wait_for()
+            await panel.get_by_role("button", name="Resume").click()
+            await agree(page, "What waits is sent now.")
+            await panel.get_by_text("working").wait_for()
+            await panel.get_by_role("button", name="Replay").click()
+            await page.get_by_label("Since").fill("2020-01-01T00:00")
+            await page.get_by_role("dialog").get_by_role("button", name="Replay").click()
+            await panel.get_by_text("200 hello").wait_for()
+        await server.stop()  # which holds a connection to the site
+    assert len(site.requests) == 3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

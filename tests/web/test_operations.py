@@ -174,6 +174,7 @@ async def test_the_figures_tell_what_waits_and_what_is_done(client):
     idle = {"message": None, "route": None, "recipients": 0, "subject": ""}
     assert stats == {
         "paused": False,
+        "callbacks": 0,
         "waiting": 0,
         "rate": 0.0,
         "oldest_due_at": None,

@@ -215,6 +215,7 @@ STATS = {
     "reasons": [],
     "relays": [RELAY],
     "minutes": [MINUTE],
+    "callbacks": 1,
 }
 TEMPLATES = {
     "items": [{"name": "shipped", "parts": ["subject", "text"], "variables": ["name", "order"]}],

@@ -45,6 +45,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     ]
     relays: tuple[RelayResource, ...]
     minutes: Annotated[list[Minute], Meta(description="The last minute and the running one.")]
+    callbacks: Annotated[int, Meta(description="How many API keys have a callback.")]
 
 
 class MinutesQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +103,7 @@ class Operations:
             reasons=health.reasons,
             relays=relays_of(self._service),
             minutes=self._service.minutes(2),
+            callbacks=len(self._service.callbacks.keys),
         )
 
     async def minutes(self, request: AnyRequest) -> Minutes:

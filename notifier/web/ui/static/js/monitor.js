@@ -1,6 +1,7 @@
 // The monitor: figures, relays, workers and the list, refreshed while the page is visible.
 import { ACTIONS, actionButton, actOnAll, actOnSelected } from "./actions.js";
 import { get, manages } from "./api.js";
+import { showCallbacks } from "./callbacks.js";
 import { showMinutes, startCharts } from "./charts.js";
 import { reportingErrors } from "./dialogs.js";
 import { $, count, update } from "./dom.js";
@@ -23,7 +24,7 @@ async function showState() {
   showCounts(stats.counts);
   showRelays(stats.relays, showState);
   addRelayNames(stats.relays.map(({ name }) => name));
-  await showMinutes(stats.minutes);
+  await Promise.all([showMinutes(stats.minutes), showCallbacks(stats.callbacks)]);
 }
 
 async function refresh() {
