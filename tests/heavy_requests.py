@@ -7,6 +7,7 @@ Each is asked of a real process under a limit of memory, which `tests/watched_se
 import asyncio
 import base64
 import json
+import smtplib
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -270,6 +271,36 @@ def mail(content_type, body):
     return b"Subject: Hello\r\nContent-Type: %b\r\n\r\n%b" % (content_type, body)
 
 
+FROM = b"From: us@example.org\r\nX-Notifier-Send-At: %b\r\n" % LATER.encode()
+SOURCES = {
+    "14 MB": FROM + b"\r\n" + (b"x" * 76 + b"\r\n") * 180_000,
+    "empty lines": FROM + b"\r\n" * 7 * MB,
+    "one line": FROM + b"\r\n" + b"x" * 14 * MB + b"\r\n",
+    "no ASCII": FROM + b"\r\n" + (b"\xc3\xbc" * 400 + b"\r\n") * 17_000,
+    "dots": FROM + b"\r\n" + b"..\r\n" * (3 * MB),
+    "many fields": FROM + b"a:\r\n" * 60_000 + b"\r\nx\r\n",
+    "a field of many lines": FROM + b"Subject:" + b" \r\n" * 80_000 + b"x:\r\n\r\nx\r\n",
+    "a header of 14 MB": FROM + b"X: y\r\n" * (2 * MB) + b"\r\nx\r\n",
+    "an author of quotes": b'From: "' + b'\\"' * 480 + b" <us@example.org>\r\n\r\nx\r\n",
+    "authors": b"From: " + b"a@b.org,\r\n " * 20_000 + b"a@b.org\r\n\r\nx\r\n",
+    "quotes": FROM + b"To: " + b'"\\"\r\n ' * 15_000 + b"\r\n\r\nx\r\n",
+    "comments": FROM + b"To: " + b"(\r\n " * 12_000 + b"\r\n\r\nx\r\n",
+    "recipients": FROM + b"To: " + b"a@b.org,\r\n " * 5_000 + b"a@b.org\r\n\r\nx\r\n",
+    "encoded words": FROM + b"Subject:" + b" =?utf-8?Q?=C3=BC?=\r\n" * 9_000 + b"\r\nx\r\n",
+    "tags": FROM + b"X-Notifier-Tag:" + b" a,\r\n" * 40_000 + b"\r\nx\r\n",
+}
+# Of those that name no recipient, it is in the query.
+SHAPES |= {
+    f"sources: {name}": [
+        post(
+            source,
+            "/v1/messages" + ("" if b"To:" in source else "?to=ann@example.org"),
+            Content_Type="message/rfc822",
+        )
+    ]
+    for name, source in SOURCES.items()
+}
+
 PICTURE = b"--b\r\nContent-Type: image/png\r\nContent-ID: <p>\r\n\r\n%b\r\n" % (b"P" * 150_000)
 MAILS = {
     "pictures": mail(
@@ -310,7 +341,8 @@ class Watched(Server):
 
     def __init__(self, folder, **settings):
         super().__init__(folder, **settings)
-        self.watch = free_port()
+        self.watch, self.submission = free_port(), free_port()
+        self.settings |= {"smtp_listen": f"127.0.0.1:{self.submission}"}
 
     async def start(self, *, ready=True):
         with (self.folder / "log.jsonl").open("ab") as log:
@@ -334,7 +366,8 @@ class Watched(Server):
         lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         if body:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+            kind = [] if "Content_Type" in headers else ["Content-Type: application/json"]
+            lines += [*kind, f"Content-Length: {len(body)}"]
         try:
             writer.write("\r\n".join([*lines, "", ""]).encode() + body)
             head = await reader.readuntil(b"\r\n\r\n")
@@ -410,7 +443,24 @@ async def streams(server):
         writer.transport.abort()
 
 
+async def submissions(server):
+    """Such mails by SMTP, one after the other on one connection."""
+
+    def submit():
+        codes = []
+        with smtplib.SMTP("127.0.0.1", server.submission, timeout=PATIENCE) as client:
+            for source in SOURCES.values():
+                client.ehlo("me")
+                client.mail("us@example.org")
+                client.rcpt("ann@example.org")
+                codes.append(client.data(source)[0])
+        return codes
+
+    return await asyncio.to_thread(submit)
+
+
 SCENES = {
+    "mails by SMTP": submissions,
     "eight of 14 MB at a time": together,
     "answers that nobody reads": unread,
     "streams that nobody reads": streams,

@@ -6,6 +6,7 @@ Random load, random faults of relays and provider, random deaths of the server, 
     python -m tests.torture --systematic                              each place of each scenario
     python -m tests.torture --fuzz CASES [--seed S]                   requests, composer, replies
     python -m tests.torture --conversations N [--seed S]              two relays, one of them odd
+    python -m tests.torture --submissions DEATHS [--seed S]           clients of SMTP that repeat
 
 What is done follows from the seed; how it falls in time does not. Exits with 1 where a promise
 was broken, and says by which seed.
@@ -29,6 +30,7 @@ from tests.torture.callbacks import tell
 from tests.torture.conversations import converse
 from tests.torture.fuzz import fuzz
 from tests.torture.load import NOBODY, PartialRelay, Sets, UnsteadyProvider, received
+from tests.torture.submissions import submit_while_it_dies
 from tests.waiting import LIMIT
 
 WORKERS = 4
@@ -214,6 +216,7 @@ def main():
     parser.add_argument("--fuzz", type=int, metavar="CASES")
     parser.add_argument("--callbacks", type=int, metavar="ROUNDS")
     parser.add_argument("--conversations", type=int, metavar="N")
+    parser.add_argument("--submissions", type=int, metavar="DEATHS")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
@@ -223,6 +226,8 @@ def main():
         faults = asyncio.run(tell(given.callbacks, given.seed))
     elif given.conversations is not None:
         faults = asyncio.run(converse(given.conversations, given.seed))
+    elif given.submissions is not None:
+        faults = asyncio.run(submit_while_it_dies(given.submissions, given.seed))
     elif given.fuzz is not None:
         faults = asyncio.run(fuzz(given.fuzz, given.seed))
     else:
