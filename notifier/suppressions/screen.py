@@ -25,6 +25,7 @@ from notifier.threads import Turn
 LOOK_SECONDS = 60.0  # between two looks at the list; another replica tells of the first entry
 SHORTEST_SECONDS = 1.0
 COUNT_SHARE = 20  # a count of the list takes at most this part of the time
+COUNT_EVERY = timedelta(minutes=10)  # an end that has passed is no change
 FORGET_EVERY = timedelta(hours=1)
 # A message that has waited longer is looked up again before it is sent.
 FRESH = timedelta(seconds=60)
@@ -45,7 +46,7 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
     ) -> None:
         self.any = False  # whether there may be suppressions
         self.count = 0  # recipients that were suppressed
-        self.counts: Mapping[Reason, int] = dict.fromkeys(Reason, 0)  # at most a minute old
+        self.counts: Mapping[Reason, int] = dict.fromkeys(Reason, 0)  # ten minutes old at most
         self.troubles: tuple[Trouble, ...] = ()  # bursts of bounces
         self._automatic = automatic
         self._journal = journal
@@ -54,13 +55,14 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         self._supervisor = supervisor
         self._clock = clock
         self._changes = 0
-        self._forget_at = clock()
+        self._counted = -1  # the changes when the list was counted
+        self._count_at = self._forget_at = clock()
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         if self._automatic:
             self._journal.accompany(statements)
-        await self.look()
+        self.any = await self._table.any(self._clock())
         self._looking = self._supervisor.start("suppressions", self._keep_looking)
         return self
 
@@ -184,14 +186,15 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         if self._automatic:
             self.troubles = await self._bursts.found(now)
         changes = self._changes
-        counts = await self._table.counts(now)
-        filled = any(counts.values())
+        filled = await self._table.any(now)
         if filled and not self.any:
             self.any = True
             await self._tell_replicas()
         elif not filled and changes == self._changes:
             self.any = False
-        self.counts = counts
+        if changes != self._counted or now >= self._count_at:
+            self.counts = await self._table.counts(now)
+            self._counted, self._count_at = changes, now + COUNT_EVERY
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY
             await self._table.forget_ended(now - KEPT)

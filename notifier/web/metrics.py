@@ -139,7 +139,7 @@ class Metrics:
         suppressions = self._service.suppressions
         yield _gauge(
             "notifier_suppressions",
-            "Entries of the list of suppressions, by reason, as of at most a minute ago.",
+            "Entries of the list of suppressions, by reason, as of at most ten minutes ago.",
             [((reason.value,), count) for reason, count in suppressions.counts.items()],
             "reason",
         )

@@ -45,7 +45,7 @@ CREATE TABLE suppressions (
 CREATE INDEX suppressions_domain ON suppressions (domain, address, key);
 CREATE INDEX suppressions_reason ON suppressions (reason, address, key);
 CREATE INDEX suppressions_key ON suppressions (key, address);
-CREATE INDEX suppressions_until ON suppressions (until) WHERE until IS NOT NULL;
+CREATE INDEX suppressions_until ON suppressions (until);
 
 -- Bounces that say that a mailbox does not exist: one for each message and address.
 CREATE TABLE suppression_strikes (

@@ -26,6 +26,7 @@ from notifier.web.auth import by_of, caller_of
 from notifier.web.bodies import AnyRequest, BodyDecoder, read_json, read_octets
 from notifier.web.parameters import read_query
 from notifier.web.problems import BadParameter
+from notifier.web.responses import BytesResponse
 from notifier.web.routes import (
     MANAGE,
     READ,
@@ -33,6 +34,7 @@ from notifier.web.routes import (
     Operation,
     delete,
     get,
+    options,
     post,
 )
 
@@ -155,12 +157,18 @@ class SuppressionCalls:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
+            options(PATH, self.options, READ),
             get(PATH, self.list, READ, LIST),
             post(PATH, self.add, MANAGE, ADD),
             delete(PATH, self.remove_all, MANAGE, REMOVE_ALL),
             post(f"{PATH}/import", self.take_csv, MANAGE, IMPORT),
             delete(f"{PATH}/{{address:path}}", self.remove, MANAGE, REMOVE),
         ]
+
+    async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
+        response = BytesResponse(b"", status=204)
+        response.headers = [(b"allow", b"DELETE, GET, HEAD, OPTIONS, POST")]
+        return response
 
     async def list(self, request: AnyRequest) -> Response[Any]:
         """
