@@ -16,6 +16,7 @@ from notifier.alerts import conditions
 from notifier.callbacks import CallbackState
 from notifier.errors import JournalUnavailable
 from notifier.housekeeping.health import Health
+from notifier.quotas import Quota
 from notifier.settings import Settings
 from tests.clocks import WallClock
 from tests.relay import ScriptedRelay
@@ -266,3 +267,17 @@ def test_an_application_that_takes_no_callbacks_is_told_after_a_day(tmp_path):
         *after.wrong,
         *after.unclear,
     }
+
+
+async def test_a_storm_is_one_alert_while_it_lasts(tmp_path, chat):
+    """However many messages it holds; it is over when recipients have their quota again."""
+    clock = WallClock()
+    options = {"clock": clock, "alert_url": chat.url, "per_recipient": Quota(1, "d")}
+    async with ScriptedRelay() as relay, notifying(tmp_path, relay, **options) as service:
+        await submit(service, *[email() for _ in range(3)])
+        await until(lambda: told(chat) == [("storm", "raised", "recipients")])
+        await submit(service, *[email() for _ in range(3)])
+        await nothing_told(chat)
+        assert "ann@example.org gets no more than 1 a day" in chat.posted[0]["text"]
+        clock.shift += timedelta(days=1)
+        await until(lambda: told(chat)[1:] == [("storm", "over", "recipients")])
