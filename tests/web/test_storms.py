@@ -29,6 +29,7 @@ async def test_what_is_held_is_explained_counted_and_freed(stormy):
     assert (message["status"], message["reason"]) == ("held", "storm")
     explained = (await client.get(f"{PATH}/{message['id']}/explain")).json()["explanation"]
     assert "ann@example.net gets no more than 2 a day" in explained
+    assert "/settle" not in explained  # no relay was asked, so there is nothing to know
     assert "notifier_storm_messages_total 1.0" in (await client.get("/metrics")).text
     which = {"status": "held", "reason": "storm"}
     assert (await client.get(f"{PATH}/count", params=which)).json()["count"] == 1

@@ -192,6 +192,20 @@ async def test_a_message_to_the_suppressed_is_accepted_and_says_why(client):
     assert (waited.status_code, waited.json()["status"]) == (200, "failed")
 
 
+async def test_a_message_that_reached_the_others_says_who_got_nothing(web):
+    """The explanation of a sent message names who is suppressed, and calls nobody refused."""
+    service, client = web
+    await add(client, "ann@example.net")
+    await service.resume()
+    both = LETTER | {"to": ["ann@example.net", "bob@example.net"]}
+    answer = await client.post("/v1/messages", json=both, headers={"Prefer": "wait=10"})
+    message = answer.json()
+    assert (message["status"], message["partial"]) == ("sent", True)
+    explained = (await client.get(f"/v1/messages/{message['id']}/explain")).json()["explanation"]
+    assert "Nothing is sent to ann@example.net" in explained
+    assert "refused" not in explained
+
+
 async def test_read_may_look_and_manage_may_change(tmp_path):
     """A key with `send` alone may neither."""
     allowed = {"send": (403, 403, 403), "read": (200, 403, 403), "manage": (200, 200, 200)}

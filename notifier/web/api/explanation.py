@@ -9,7 +9,7 @@ from notifier.attempts import Attempt
 from notifier.deliveries import Delivery, Status
 from notifier.recipients import RecipientStatus
 from notifier.screening import STORM, SUPPRESSED
-from notifier.settling import settled_by
+from notifier.settling import objection_to_settling, settled_by
 from notifier.smtp import State
 from notifier.smtp.remedies import MEANINGS
 from notifier.tokens import DENIED, UNAVAILABLE
@@ -222,8 +222,8 @@ def _sent(delivery: Delivery) -> Sequence[str]:
     relay = last.relay if last else "A relay"
     reply = f" with the reply {_quoted(last.reply)}" if last and last.reply else ""
     sentences = [f"{relay} accepted the message {_at(delivery)}{reply}."]
-    if delivery.partial:
-        sentences.append(f"Some recipients were refused: {_refused(delivery)}.")
+    if refused := _refused(delivery):
+        sentences.append(f"Some recipients were refused: {refused}.")
         sentences.append(f"To try these recipients again: {RETRY.format(id=delivery.id)}.")
     if delivery.handed_to == "gateway":
         sentences.append("The relay is a carrier's gateway. It does not report delivery.")
@@ -273,8 +273,10 @@ def _retry(delivery: Delivery) -> Step:
 def _choice(delivery: Delivery) -> Step:
     id = delivery.id
     again = f"To send the message again: {RETRY.format(id=id)}."
-    settle = f"If you know what became of it, settle it: {SETTLE.format(id=id)}."
-    return Step(f"{again} To cancel the message: {CANCEL.format(id=id)}. {settle}")
+    choice = f"{again} To cancel the message: {CANCEL.format(id=id)}."
+    if objection_to_settling(delivery):
+        return Step(choice)
+    return Step(f"{choice} If you know what became of it, settle it: {SETTLE.format(id=id)}.")
 
 
 def _doubt(delivery: Delivery) -> str:
