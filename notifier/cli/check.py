@@ -1,4 +1,4 @@
-"""`notifier check`: whether each relay can be used as the settings say."""
+"""`notifier check`: whether each relay, and the mailbox of reports, work as the settings say."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ from notifier.findings import Finding
 from notifier.keys import Keys
 from notifier.oauth import Grant
 from notifier.oauth.refreshing import FetchedAnew
-from notifier.preflight import grants
+from notifier.preflight import grants, mailbox_grant
 from notifier.relayspec import RelaySpec, Tls
 from notifier.settings import CAPTURE, Settings, variable
 from notifier.smtp.probe import probe
@@ -24,7 +24,7 @@ from notifier.verp import Verp
 
 
 class CheckFailed(NotifierError):
-    """At least one relay does not accept mail now."""
+    """At least one relay does not accept mail now, or the mailbox cannot be read."""
 
 
 class Checked(Struct, frozen=True):
@@ -38,15 +38,20 @@ class Checked(Struct, frozen=True):
     findings: list[Finding]
 
 
+MAILBOX = "report_mailbox"  # where names of relays stand besides
 NO_ID = "0" * 32  # where a return path names a message
 PROTECTION = {Tls.NONE: "without TLS", Tls.STARTTLS: "with STARTTLS", Tls.IMPLICIT: "with TLS"}
 
 
 def check(settings: Settings, *, say: Callable[[str], None], as_json: bool = False) -> None:
-    """Check all relays, then raise CheckFailed if one of them failed."""
+    """Check all of them, then raise CheckFailed if one of them failed."""
     failed = asyncio.run((_check_as_json if as_json else _check)(settings, say))
-    if failed:
-        raise CheckFailed(f"these relays do not take mail now: {', '.join(failed)}")
+    relays = [name for name in failed if name != MAILBOX]
+    faults = [f"these relays do not take mail now: {', '.join(relays)}"] if relays else []
+    if MAILBOX in failed:
+        faults.append("the mailbox of reports cannot be read now")
+    if faults:
+        raise CheckFailed("; ".join(faults))
 
 
 async def _check_as_json(settings: Settings, say: Callable[[str], None]) -> list[str]:
@@ -56,6 +61,11 @@ async def _check_as_json(settings: Settings, say: Callable[[str], None]) -> list
             findings = [each async for each in _findings(spec, _sender(settings, spec), granted)]
             ok = all(each.ok for each in findings)
             found.append(Checked(spec.name, spec.host, spec.port, spec.tls, ok, findings))
+    if (mailbox := settings.report_mailbox) is not None:
+        findings = [each async for each in _mailbox_findings(settings)]
+        ok = all(each.ok for each in findings)
+        tls = Tls.IMPLICIT if mailbox.tls else Tls.NONE
+        found.append(Checked(MAILBOX, mailbox.host, mailbox.port, tls, ok, findings))
     say(json_text(found))
     return [each.relay for each in found if not each.ok]
 
@@ -73,11 +83,27 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
             say(_line(finding))
             if not finding.ok:
                 failed.append(spec.name)
+    if settings.report_mailbox is not None:
+        say(f"mailbox of reports: {settings.report_mailbox.place}")
+        async for finding in _mailbox_findings(settings):
+            say(_line(finding))
+            if not finding.ok:
+                failed.append(MAILBOX)
     for warning in _unfulfilled(settings):
         say(f"{click.style('warning', fg='yellow')}: {warning}")
     if settings.relays and settings.default_from is None:
         say("No sender was tried, because NOTIFIER_DEFAULT_FROM is not set.")
     return failed
+
+
+async def _mailbox_findings(settings: Settings) -> AsyncIterator[Finding]:
+    from notifier.reports.probe import probe as probe_mailbox
+
+    spec, grant = settings.report_mailbox, mailbox_grant(settings)
+    if spec is not None:
+        tokens = None if grant is None else FetchedAnew(grant)
+        async for finding in probe_mailbox(spec, tokens):
+            yield finding
 
 
 def _unfulfilled(settings: Settings) -> Iterator[str]:

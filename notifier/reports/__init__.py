@@ -11,7 +11,7 @@ What came of messages after a relay took them: reports that come back, read, mat
   * `prose`: bounces that are text for people
 * `roads`: opens the roads by which they come besides HTTP and the command line:
   * `listener`: an SMTP listener
-  * `mailbox`: an IMAP mailbox, read by `imap`
+  * `mailbox`: an IMAP mailbox, read by `imap`; `probe` is for `notifier check`
   * `providers`: events of providers
 """
 

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from notifier.cli.check import CheckFailed, check
+from notifier.errors import ConfigurationError
 from notifier.mailboxspec import MailboxSpec, read_mailbox, write_mailbox
 from notifier.reports import mailbox as reading
 from notifier.reports.imap import ImapConnection, ImapError
 from notifier.reports.mailbox import Mailbox
+from notifier.settings import Settings
 from notifier.supervisor import Supervisor
 from notifier.tokens import Token
 from tests.bounces import PATH, dsn, out_of_office
@@ -213,6 +216,27 @@ async def test_the_mailbox_is_read_over_tls(tmp_path, authority):
             assert await connection.unread() == []
         with pytest.raises(ImapError, match="certificate"):
             await ImapConnection(replace(secure, ca=None), None).__aenter__()
+
+
+@needs_dovecot
+async def test_check_tries_the_login(server):
+    """What works is told, and what does not with what it usually means."""
+    said = []
+    for password in (PASSWORD, "wrong"):
+        chosen = Settings(report_mailbox=spec(server, password=password))
+        with contextlib.suppress(CheckFailed):
+            await asyncio.to_thread(check, chosen, say=said.append)
+    text = "\n".join(said)
+    assert "INBOX has 0 mails to read; IDLE tells of new mail" in text
+    assert "AUTHENTICATIONFAILED" in text
+    assert "The user or the password is wrong" in text
+
+
+def test_check_needs_the_section_that_the_mailbox_names():
+    """It is a fault like those of relays."""
+    chosen = MailboxSpec(host="127.0.0.1", port=9, username=USER, oauth="m365")
+    with pytest.raises(ConfigurationError, match="oauth=m365 names no section"):
+        check(Settings(report_mailbox=chosen), say=print)
 
 
 # ---------------------------------------------------------------------- a server that is scripted
