@@ -36,7 +36,8 @@ from notifier.smtp import Rests
 from notifier.smtp.session import Session
 from tests import relay as scripted
 from tests.paths import ROOT
-from tests.provider import CUT, ScriptedProvider
+from tests.provider import ScriptedProvider
+from tests.relay import CUT
 from tests.service import email, ended
 
 REFUSED = "bob"  # by each relay

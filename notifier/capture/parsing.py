@@ -87,12 +87,6 @@ def stamped(
     return "\r\n".join(lines).encode() + source
 
 
-def unstamped(kept: bytes) -> tuple[str, tuple[str, ...], bytes]:
-    """Sender, recipients and the mail as it came. The opposite of `stamped`."""
-    sender, recipients, start = _envelope(kept)
-    return sender, recipients, kept[start:]
-
-
 def _envelope(kept: bytes) -> tuple[str, tuple[str, ...], int]:
     """Sender, recipients, and where the mail begins."""
     found = _TRACE.match(kept)

@@ -211,7 +211,7 @@ HANGS = {
 @pytest.mark.parametrize("hangs", HANGS)
 async def test_a_relay_provider_or_simulator_that_hangs_stops_no_other(hangs, tmp_path):
     """The real ones: a dot that is swallowed, a request never answered, a slow recipient."""
-    async with ScriptedRelay() as relay, Site(ACCEPTED).listening() as site:
+    async with ScriptedRelay() as relay, Site(ACCEPTED) as site:
         provider = f"twilio://AC0123456789:secret-token@127.0.0.1:{site.port}?from=+15005550006"
         async with notifying(
             tmp_path, relay, workers=WORKERS, grace=0.1, sms_provider=provider

@@ -7,11 +7,12 @@ import pytest
 import trustme
 
 from notifier.relayspec import Tls
-from tests.graph_api import CUT, GraphApi, error
+from tests.graph_api import GraphApi, error
 from tests.microsoft import Microsoft365
 from tests.process import Server, client_of, message, run_async, states, until_all
+from tests.relay import CUT
 from tests.relays import copies
-from tests.token_endpoint import DOWN, TokenEndpoint
+from tests.token_endpoint import TokenEndpoint
 from tests.waiting import until
 
 COUNT = 30
@@ -63,7 +64,7 @@ async def test_thirty_messages_get_through_whatever_happens(tmp_path, relay_opti
         TokenEndpoint(expires_in=4) as endpoint,
         Microsoft365(endpoint, messages=10, minute=1.0, **relay_options) as relay,
     ):
-        endpoint.down = DOWN
+        endpoint.down = CUT
         given = settings_of(tmp_path, endpoint, relay, connections=5, messages_per_connection=3)
         async with (
             Server(tmp_path, retry_schedule="100ms", **given) as server,
@@ -126,7 +127,7 @@ async def test_check_tells_of_the_token(tmp_path, relay_options):
 async def test_graph_takes_what_smtp_may_not(tmp_path):
     """The service over Graph: throttled, with a token that ends, and once without an answer."""
     async with (
-        TokenEndpoint(DOWN, UP) as endpoint,
+        TokenEndpoint(CUT, UP) as endpoint,
         GraphApi(endpoint, error(429, "TooManyRequests", Retry_After=1)) as api,
     ):
         (tmp_path / "oauth.toml").write_text(endpoint.section(tmp_path))

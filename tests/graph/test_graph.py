@@ -20,10 +20,10 @@ from notifier.oauth.requests import fetch
 from notifier.oauth.sections import Kind, Section
 from notifier.smtp import Relay, Relays, State
 from notifier.supervisor import Supervisor
-from tests.graph_api import CUT, GraphApi, error
-from tests.relay import ScriptedRelay
+from tests.graph_api import GraphApi, error
+from tests.relay import CUT, ScriptedRelay
 from tests.relays import SOON
-from tests.token_endpoint import DOWN, TokenEndpoint
+from tests.token_endpoint import TokenEndpoint
 
 ANN, BOB, EVE = (f"{name}@example.org" for name in ("ann", "bob", "eve"))
 SOURCE = f"To: Ann <{ANN}>\r\nSubject: Hello\r\n\r\nGood day.\r\n".encode()
@@ -71,7 +71,7 @@ async def test_the_source_goes_as_it_is(tmp_path):
         assert "token-1" not in "".join(attempt.conversation)
         assert relays.states()[0].token.source == api.endpoint.url
     assert api.received == [([ANN], SOURCE)]
-    assert "Content-Type: text/plain" in api.requests[0]
+    assert api.requests[0].fields["content-type"] == "text/plain"
 
 
 async def test_hidden_recipients_are_named_in_bcc(tmp_path):
@@ -156,7 +156,7 @@ async def test_a_refused_token_is_fetched_anew_once(tmp_path):
 
 async def test_without_a_token_nothing_is_asked(tmp_path):
     """It is the relay's trouble."""
-    async with mailbox(tmp_path, endpoint_answers=(DOWN, DOWN, DOWN)) as (api, relays):
+    async with mailbox(tmp_path, endpoint_answers=(CUT, CUT, CUT)) as (api, relays):
         attempt = await relays.send(envelope(), SOURCE)
         assert attempt.failures[ANN].name == "token_unavailable"
         assert not attempt.charged
@@ -264,7 +264,7 @@ async def findings(folder, *answers, **options):
     async with mailbox(folder, *answers, **options) as (api, relays):
         found = [each async for each in probe(api.spec, relays._relays[0]._tokens)]
         assert api.received == []
-        assert base64.b64encode(SOURCE).decode() not in "".join(api.requests)
+        assert base64.b64encode(SOURCE).decode() not in str(api.requests)
         return found
 
 

@@ -23,7 +23,8 @@ from notifier.oauth.requests import fetch
 from notifier.relayspec import RelaySpec, Tls
 from notifier.tokens import DENIED, UNAVAILABLE, NoToken
 from tests.process import free_port
-from tests.token_endpoint import DOWN, TokenEndpoint
+from tests.relay import CUT
+from tests.token_endpoint import TokenEndpoint
 from tests.waiting import until
 
 RELAY = RelaySpec(name="r", host="h", port=587, tls=Tls.STARTTLS, username="us@corp.example")
@@ -54,9 +55,9 @@ async def test_by_a_secret(tmp_path):
         assert (await fetch(asked)).value == "token-1"
         (tmp_path / "secret").write_text("new-secret")
         assert (await fetch(asked)).seconds == 3600
-    assert [form["client_secret"] for _, form in endpoint.requests] == ["hush-hush", "new-secret"]
-    assert endpoint.requests[0][1]["grant_type"] == "client_credentials"
-    assert endpoint.requests[0][1]["scope"] == "https://outlook.office365.com/.default"
+    assert [form["client_secret"] for form in endpoint.forms] == ["hush-hush", "new-secret"]
+    assert endpoint.forms[0]["grant_type"] == "client_credentials"
+    assert endpoint.forms[0]["scope"] == "https://outlook.office365.com/.default"
 
 
 async def test_by_a_secret_anywhere_else(tmp_path):
@@ -70,8 +71,9 @@ async def test_by_a_secret_anywhere_else(tmp_path):
                 f'client_secret_file = "{tmp_path}/secret"\n',
             )
         )
-    fields, form = endpoint.requests[0]
-    assert base64.b64decode(fields["authorization"].removeprefix("Basic ")) == b"us:hush%3Ahush"
+    (form,) = endpoint.forms
+    authorization = endpoint.requests[0].fields["authorization"]
+    assert base64.b64decode(authorization.removeprefix("Basic ")) == b"us:hush%3Ahush"
     assert form == {"grant_type": "client_credentials"}
 
 
@@ -86,7 +88,7 @@ async def test_by_a_certificate(tmp_path):
                 f'certificate_file = "{path}"\ntoken_url = "{endpoint.url}"\n',
             )
         )
-    form = endpoint.requests[0][1]
+    (form,) = endpoint.forms
     assertion = form["client_assertion"]
     key = load_pem_private_key(path.read_bytes(), None).public_key()
     claims = jwt.decode(assertion, key, algorithms=["PS256"], audience=endpoint.url)
@@ -110,7 +112,7 @@ async def test_by_a_service_account(tmp_path):
         }
         (tmp_path / "key.json").write_text(json.dumps(key))
         await fetch(grant(tmp_path, f'[a]\npreset = "google"\nkey_file = "{tmp_path}/key.json"'))
-    form = endpoint.requests[0][1]
+    (form,) = endpoint.forms
     assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
     key = load_pem_private_key(path.read_bytes(), None).public_key()
     claims = jwt.decode(form["assertion"], key, algorithms=["RS256"], audience=endpoint.url)
@@ -136,7 +138,7 @@ async def test_by_a_service_account(tmp_path):
         ((200, {"token_type": "Bearer"}), UNAVAILABLE, "without a token"),
         ((200, {"access_token": "a b", "expires_in": 3}), UNAVAILABLE, "without a token"),
         ((200, {"access_token": "a", "expires_in": 0}), UNAVAILABLE, "has ended"),
-        (DOWN, UNAVAILABLE, "was not reached"),
+        (CUT, UNAVAILABLE, "was not reached"),
     ],
 )
 async def test_what_an_answer_without_a_token_means(answer, name, words, tmp_path):
@@ -150,7 +152,10 @@ async def test_what_an_answer_without_a_token_means(answer, name, words, tmp_pat
 
 async def test_a_redirect_is_not_followed(tmp_path):
     """The secret is for this endpoint alone."""
-    async with TokenEndpoint() as other, TokenEndpoint((307, {}, other.url)) as endpoint:
+    async with (
+        TokenEndpoint() as other,
+        TokenEndpoint((307, {}, {"Location": other.url})) as endpoint,
+    ):
         with pytest.raises(NoToken, match="307"):
             await fetch(grant(tmp_path, endpoint.section(tmp_path)))
     assert other.requests == []

@@ -17,7 +17,8 @@ from notifier.breaker import TAKES_SECONDS, Breaker, Rests, Setback, State
 from notifier.errors import Rejected
 from notifier.sms.provider import Provider, content, read_provider
 from tests.clocks import Clock
-from tests.provider import ACCEPTED, BROKEN, DROP, HANG, INVALID, LATE, TOO_MANY, Site
+from tests.provider import ACCEPTED, BROKEN, HANG, INVALID, LATE, TOO_MANY, Site
+from tests.relay import CUT
 from tests.waiting import LIMIT
 
 TO = "+12025550123"
@@ -45,8 +46,8 @@ def _generic(site, *, path="/send?key=query-secret", **settings):
 
 
 @contextlib.asynccontextmanager
-async def _asking(*answers, make=_twilio, extra="", **more):
-    async with asyncio.timeout(LIMIT), Site(*answers, extra=extra).listening() as site:
+async def _asking(*answers, make=_twilio, fields=None, **more):
+    async with asyncio.timeout(LIMIT), Site(*answers, fields=fields) as site:
         provider = make(site, **more)
         try:
             yield site, provider
@@ -124,7 +125,7 @@ async def test_an_account_that_does_not_work_is_not_the_messages_fault(answer):
 async def test_a_busy_provider_is_left_alone_as_long_as_it_asks(answer):
     """Retry-After is honoured; nothing was processed, so nothing is uncertain."""
     watch = Clock()
-    async with _asking(answer, ACCEPTED, extra="Retry-After: 120\r\n", clock=watch) as (
+    async with _asking(answer, ACCEPTED, fields={"Retry-After": 120}, clock=watch) as (
         _,
         provider,
     ):
@@ -142,7 +143,7 @@ async def test_a_busy_provider_is_left_alone_as_long_as_it_asks(answer):
 async def test_a_provider_rests_for_an_hour_at_most():
     """Whatever it asks for: a slip over there must not stop all texts for days."""
     watch = Clock()
-    async with _asking(TOO_MANY, ACCEPTED, extra="Retry-After: 86400\r\n", clock=watch) as (
+    async with _asking(TOO_MANY, ACCEPTED, fields={"Retry-After": 86400}, clock=watch) as (
         _,
         provider,
     ):
@@ -213,7 +214,7 @@ async def test_a_server_error_leaves_it_uncertain():
 
 async def test_a_connection_lost_after_the_request_leaves_it_uncertain():
     """The provider has read it all, and nobody knows what it did with it."""
-    async with _asking(DROP) as (site, provider):
+    async with _asking(CUT) as (site, provider):
         attempt = await _send(provider)
         assert len(site.requests) == 1
     assert attempt.uncertain
@@ -231,7 +232,7 @@ async def test_no_answer_in_time_leaves_it_uncertain():
 
 async def test_a_provider_that_knows_keys_makes_a_repeat_harmless():
     """With its header nothing is uncertain, and each try bears the delivery's id."""
-    for answer in (BROKEN, DROP, (409, {"detail": "still being processed"})):
+    for answer in (BROKEN, CUT, (409, {"detail": "still being processed"})):
         async with _asking(answer, make=_generic, idempotency_header="Idempotency-Key") as (
             site,
             provider,
@@ -247,7 +248,7 @@ async def test_nobody_listening_is_known_not_to_have_sent():
     """Three in a row let it rest, each rest twice as long, up to five minutes."""
     watch = Clock()
     async with asyncio.timeout(LIMIT):
-        async with Site(ACCEPTED).listening() as site:
+        async with Site(ACCEPTED) as site:
             pass
         provider = _twilio(site, clock=watch)
         for place in range(3):
@@ -282,7 +283,7 @@ async def test_a_certificate_that_is_not_trusted_stops_at_tls():
     authority.issue_cert("127.0.0.1").configure_cert(serving)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    async with asyncio.timeout(LIMIT), Site(ACCEPTED).listening(tls=serving) as site:
+    async with asyncio.timeout(LIMIT), Site(ACCEPTED, tls=serving) as site:
         spec = read_provider(f"https://127.0.0.1:{site.port}/send")
         stranger, friend = Provider(spec), Provider(spec, trust=trusting)
         attempt = await _send(stranger)
@@ -489,7 +490,7 @@ async def test_a_secret_that_comes_back_is_struck_out():
 
 async def test_a_redirect_is_not_followed():
     """The text must not go to where nobody sent it; the URL is wrong, not the message."""
-    async with _asking((302, b""), extra="Location: /elsewhere\r\n") as (site, provider):
+    async with _asking((302, b""), fields={"Location": "/elsewhere"}) as (site, provider):
         attempt = await _send(provider)
         assert len(site.requests) == 1
         assert attempt.relay_failed
@@ -530,16 +531,16 @@ async def test_success_is_what_the_operator_says():
     for success, taken in (("/state=3", (TO,)), ("/state=4", ())):
         async with _asking(said, make=_generic, success=success) as (_, provider):
             assert (await _send(provider)).accepted == taken
-    extra = "Content-Type: application/json\r\n"
-    async with _asking((200, b"sent?"), make=_generic, extra=extra) as (_, provider):
+    fields = {"Content-Type": "application/json"}
+    async with _asking((200, b"sent?"), make=_generic, fields=fields) as (_, provider):
         assert (await _send(provider)).uncertain
 
 
 async def test_a_huge_answer_in_json_is_not_blamed_for_being_cut():
     """We have stopped reading, so that it must be JSON says nothing: its status counts."""
     said = b'{"words": "' + b"x" * 200_000 + b'"}'
-    extra = "Content-Type: application/json\r\n"
-    async with _asking((200, said), make=_generic, extra=extra) as (_, provider):
+    fields = {"Content-Type": "application/json"}
+    async with _asking((200, said), make=_generic, fields=fields) as (_, provider):
         assert (await _send(provider)).accepted
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 import httpx2
 
 from tests.process import message
-from tests.provider import CUT, ScriptedProvider
-from tests.relay import ScriptedRelay
+from tests.provider import ScriptedProvider
+from tests.relay import CUT, ScriptedRelay
 
 FAR = "far"  # to whom the first relay does not relay
 NOBODY = "nobody"  # whom each relay refuses
