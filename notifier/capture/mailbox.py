@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self, TypeAlias, TypeVar
 
 from notifier.capture.parsing import Caught, File, OpenedMail, Summary, stamped
+from notifier.capture.refusals import Refusals
 from notifier.disk import sync
 from notifier.threads import FairThreads
 
@@ -47,6 +48,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         octets: int = 200_000_000,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
+        self.refusals = Refusals()
         self._folder = folder
         self._keep = keep
         self._limit = octets

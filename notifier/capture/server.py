@@ -235,8 +235,8 @@ class _KeepEverything:
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
 
-    def rcpt(self, _address: str) -> str:
-        return ""
+    def rcpt(self, address: str) -> str:
+        return self._mailbox.refusals.reply(address)
 
     async def data(self, mail: Mail) -> str:
         return await mail.keep(self._mailbox)
@@ -244,8 +244,9 @@ class _KeepEverything:
 
 class Capture(Listener):
     """
-    A relay that accepts everything and forwards nothing. A mail that was answered with 250 is in
-    the mailbox. If a folder is given, this opens and closes the mailbox itself.
+    A relay that accepts everything but the mailbox's refusals, and forwards nothing. A mail that
+    was answered with 250 is in the mailbox. If a folder is given, this opens and closes the mailbox
+    itself.
     """
 
     def __init__(self, inbox: Path | Mailbox) -> None:

@@ -33,6 +33,7 @@ from notifier.web.ui.guide import Guide
 from notifier.web.ui.inbox import Inbox
 from notifier.web.ui.layout import Layout
 from notifier.web.ui.pages import Pages
+from notifier.web.ui.rehearsal import Rehearsal
 from notifier.web.ui.sign_in import SignIn
 
 
@@ -69,6 +70,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *pages.routes(),
             *Contents(service).routes(),
             *Inbox(service, layout).routes(),
+            *Rehearsal(service).routes(),
             *SignIn(service, authentication, layout).routes(),
             *Guide(layout, public_path=service.settings.public_path).routes(),
             *Files().routes(),

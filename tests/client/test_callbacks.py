@@ -97,7 +97,7 @@ def test_an_old_callback_is_refused():
         assert verify_callback(headers, BODY, SECRET, now=at.timestamp() + seconds)
     assert "301 seconds old" in refusal(headers, now=at.timestamp() + 301)
     assert "301 seconds ahead" in refusal(headers, now=at.timestamp() - 301)
-    assert "301 seconds old" in refusal(signed(at=datetime.now(UTC) - timedelta(seconds=301)))
+    assert "seconds old" in refusal(signed(at=datetime.now(UTC) - timedelta(seconds=301)))
 
 
 @pytest.mark.parametrize("sent", ["soon", "-1", "1e9", "nan", "inf", "١٢٣", "1" * 5000, "1.5"])

@@ -268,6 +268,7 @@ async def test_each_scope_opens_its_own_calls(tmp_path):
             ("GET", "/v1/templates", {SEND, SMS, READ, MANAGE}),
             ("GET", "/v1/relays", {READ, MANAGE}),
             ("GET", "/inbox/messages", {READ, MANAGE}),
+            ("DELETE", "/inbox/refusals", {MANAGE}),
             ("POST", f"/v1/messages/{id}/cancel", {MANAGE}),
             ("POST", f"/v1/messages/{id}/retry", {MANAGE}),
             ("POST", f"/v1/messages/{id}/send-now", {MANAGE}),

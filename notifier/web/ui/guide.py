@@ -25,6 +25,7 @@ ORDER = (
     "guarantees",
     "api",
     "smtp-submission",
+    "client",
     "settings",
     "relays",
     "providers",
