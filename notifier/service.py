@@ -106,8 +106,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             supervisor=self.supervisor,
             clock=clock,
         )
-        if settings.suppress == "bounces":
-            self.feed.listen(self.suppressions.notice)
         self.intake = Intake(
             settings,
             preflight,
@@ -118,6 +116,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             suppressions=self.suppressions,
         )
         self.reports = Reports(self.journal, self.feed, self.threads, clock=clock)
+        if settings.suppress == "bounces":
+            self.feed.listen(self.suppressions.notice)
+            self.reports.listen(lambda delivery, *_: self.suppressions.notice(delivery))
         self.roads = Roads(preflight.roads, self.reports, self.journal, self.supervisor)
         # The parts' calls that others may use are offered by the service.
         self.message, self.content = self.journal.get, self.journal.content

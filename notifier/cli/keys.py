@@ -95,6 +95,7 @@ def _row(key: Key, now: datetime) -> tuple[str, ...]:
     limits = [
         f"{quota}/{window}" for quota, window in ((key.rate, "min"), (key.daily, "day")) if quota
     ]
+    limits += [f"{key.per_recipient} each"] if key.per_recipient else []
     domains = (f"@{domain}" for domain in key.recipient_domains)
     recipients = (*key.recipients, *domains, *(f"+{country}" for country in key.countries))
     return (

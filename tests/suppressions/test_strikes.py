@@ -10,6 +10,7 @@ from notifier.deliveries import Route, Status
 from notifier.journal import Entry, journal_at
 from notifier.journal.sqlite import SqliteJournal
 from notifier.recipients import Later, LaterState, Recipient, RecipientStatus
+from notifier.reports import Report
 from notifier.supervisor import Supervisor
 from notifier.suppressions import Reason, Suppression, Suppressions, Which
 from notifier.suppressions.strikes import enhanced
@@ -246,6 +247,35 @@ async def test_strikes_last_over_a_restart(tmp_path):
                 assert found.recipients[0].status == expected
                 if number == 1:
                     assert service.suppressions.any
+
+
+async def test_a_report_that_is_believed_counts_at_once(tmp_path):
+    """The second one suppresses the address for the next message."""
+    async with ScriptedRelay() as relay, notifying(tmp_path, relay, suppress="bounces") as service:
+        for _ in range(2):
+            id = await submit_one(service)
+            await ended(service, id)
+            report = Report(
+                state=LaterState.BOUNCED, road="http", code="5.1.1", envelope_id=id,
+                recipients=("ann@example.org",),
+            )  # fmt: skip
+            for _ in range(3):  # a provider may repeat it
+                await service.reports.take_event(report)
+        suppressed = await ended(service, await submit_one(service))
+        assert suppressed.recipients[0].status is RecipientStatus.SUPPRESSED
+        assert len(relay.received) == 2
+
+
+async def test_what_has_ended_long_ago_is_forgotten(bouncing):
+    """Ninety days after its end a suppression is deleted, and the next one is the first again."""
+    await bouncing.refused()
+    await bouncing.refused()
+    (entry,) = await bouncing.listed()
+    bouncing.now = entry.until + timedelta(days=91)
+    await bouncing.suppressions.look()
+    await bouncing.refused()
+    await bouncing.refused()
+    assert await bouncing.lasts() == {"ann@x.org": 30}
 
 
 @pytest.mark.parametrize(
