@@ -35,6 +35,7 @@ from notifier.proxies import Proxy
 from notifier.supervisor import Supervisor
 
 AT_A_TIME = 8  # requests under way to one application
+RECORDED = 64  # callbacks under way, also those whose answer is there and is being recorded
 AHEAD = 200  # callbacks that are read from the journal at once
 RESTS = Rests(first=5.0, longest=300.0)
 LOOK_SECONDS = 60.0  # the longest time between two looks at the journal
@@ -81,6 +82,7 @@ class Receiver:
         )
         self._ready: deque[Waiting] = deque()
         self._under_way: dict[str, asyncio.Task[None]] = {}  # by message
+        self._asked: set[int] = set()  # tickets of requests that are not answered yet
         self._more = True  # there may be due callbacks in the journal that are not in `_ready`
         self._due: datetime | None = None  # when the first is due that is not due yet
         self._stir = asyncio.Event()
@@ -117,11 +119,6 @@ class Receiver:
             self.stir()
 
     @property
-    def busy(self) -> int:
-        """Requests under way."""
-        return len(self._under_way)
-
-    @property
     def resting(self) -> float:
         """Seconds until the application is tried again; 0: it is in use."""
         return self._breaker.left
@@ -154,7 +151,11 @@ class Receiver:
         return min(max(0.01, self._seconds_to(self._due)), LOOK_SECONDS)
 
     def _room(self) -> bool:
-        return self._breaker.fit and len(self._under_way) < self._breaker.capacity
+        return (
+            self._breaker.fit
+            and len(self._asked) < self._breaker.capacity
+            and len(self._under_way) < RECORDED
+        )
 
     def _seconds_to(self, at: datetime) -> float:
         return (at - self._clock()).total_seconds()
@@ -180,6 +181,7 @@ class Receiver:
 
     def _start(self, row: Waiting) -> None:
         ticket = self._breaker.begin()
+        self._asked.add(ticket)
         run = partial(self._tell, row, ticket)
         task = self._supervisor.start("callback", run, over=lambda: True)
         self._under_way[row.message] = task
@@ -187,6 +189,7 @@ class Receiver:
 
     def _ended(self, row: Waiting, ticket: int) -> None:
         self._breaker.forget(ticket)  # where it was cancelled or has died; else it changes nothing
+        self._asked.discard(ticket)
         del self._under_way[row.message]
         self._stir.set()
 
@@ -227,6 +230,8 @@ class Receiver:
         now = self._clock()
         setback = setback_of(answer, now)
         self._breaker.end(ticket, setback, took=answer.told)
+        self._asked.discard(ticket)
+        self._stir.set()
         if answer.told:
             await self._rows.end(row, TOLD, answer, now)
             self._count(self.key, TOLD)

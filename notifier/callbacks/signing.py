@@ -4,7 +4,6 @@ import base64
 import hmac
 from collections.abc import Sequence
 from datetime import datetime
-from hashlib import sha256
 
 from notifier.keys.callback import secret_bytes
 
@@ -21,4 +20,4 @@ def signed_headers(id: str, at: datetime, body: bytes, secrets: Sequence[str]) -
 
 
 def _signature(content: bytes, secret: str) -> str:
-    return "v1," + base64.b64encode(hmac.digest(secret_bytes(secret), content, sha256)).decode()
+    return "v1," + base64.b64encode(hmac.digest(secret_bytes(secret), content, "sha256")).decode()

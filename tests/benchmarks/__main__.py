@@ -7,6 +7,7 @@ What notifier does in a second, what a message costs, and how that compares.
     python -m tests.benchmarks --round-trips   a relay that is 50 ms away
     python -m tests.benchmarks --replicas      one, two and three replicas on PostgreSQL
     python -m tests.benchmarks --stalls        what requests made to be heavy do to a server
+    python -m tests.benchmarks --callbacks     callbacks a second, and beside one that hangs
     python -m tests.benchmarks --costs         where the microseconds of a message go
 
 Everything is started here on loopback, as processes of its own, and ended again. A peer that is
@@ -19,6 +20,7 @@ import os
 import sys
 
 from tests.benchmarks import comparison, replicas
+from tests.benchmarks.callbacks import callbacks
 from tests.benchmarks.costs import costs
 from tests.benchmarks.readers import idle_readers
 from tests.benchmarks.round_trips import round_trips
@@ -52,6 +54,7 @@ def parsed():
     )
     parser.add_argument("--round-trips", action="store_true")
     parser.add_argument("--stalls", action="store_true")
+    parser.add_argument("--callbacks", action="store_true")
     parser.add_argument("--costs", action="store_true")
     parser.add_argument("--replicas", action="store_true")
     return parser.parse_args()
@@ -73,6 +76,8 @@ def main():
         round_trips()
     elif arguments.stalls:
         stalls()
+    elif arguments.callbacks:
+        callbacks()
     elif arguments.costs:
         costs(arguments.count)
     else:
