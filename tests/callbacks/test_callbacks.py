@@ -16,6 +16,8 @@ from notifier.callbacks.receivers import Kept
 from notifier.callbacks.rows import Rows
 from notifier.errors import WrongState
 from notifier.journal.statements import Statement
+from notifier.recipients import LaterState
+from notifier.reports import Report
 from tests.applications import SECRET, checked, made_key, submit_as, told
 from tests.paths import PACKAGE
 from tests.process import free_port
@@ -37,9 +39,9 @@ def hurried(monkeypatch):
 
 
 @contextlib.asynccontextmanager
-async def applying(folder, *replies, extra="", **callback):
+async def applying(folder, *replies, **callback):
     """A service with one key, the key, the application that it tells, and its relay."""
-    async with Site(*replies, extra=extra).listening() as site, ScriptedRelay() as relay:
+    async with Site(*replies) as site, ScriptedRelay() as relay:
         key = made_key(folder, f"http://127.0.0.1:{site.port}/hook", **callback)
         async with notifying(folder, relay) as service:
             yield service, key, site, relay
@@ -143,7 +145,7 @@ async def test_a_newer_event_takes_the_place_of_one_that_waits(tmp_path):
 
 async def test_410_pauses_until_a_person_resumes(tmp_path):
     """That event is over. Those that follow wait, also over a restart, and are told then."""
-    async with Site(GONE, OK).listening() as site, ScriptedRelay() as relay:
+    async with Site(GONE, OK) as site, ScriptedRelay() as relay:
         key = made_key(tmp_path, f"http://127.0.0.1:{site.port}/hook")
         async with notifying(tmp_path, relay) as service:
             await ended(service, await submit_as(service, key))
@@ -166,9 +168,9 @@ async def _paused(service):
     return (await state(service)).paused_at
 
 
-async def test_what_was_under_way_goes_again_after_a_restart(tmp_path):
+async def test_f49_what_was_under_way_goes_again_after_a_restart(tmp_path):
     """Under the same id: the application may have taken it."""
-    async with Site(HANG).listening() as site, ScriptedRelay() as relay:
+    async with Site(HANG) as site, ScriptedRelay() as relay:
         key = made_key(tmp_path, f"http://127.0.0.1:{site.port}/hook")
         with patch.object(callbacks, "CLOSE_SECONDS", 0.01):
             async with notifying(tmp_path, relay) as service:
@@ -181,9 +183,9 @@ async def test_what_was_under_way_goes_again_after_a_restart(tmp_path):
     assert first["id"] == second["id"]
 
 
-async def test_an_application_that_hangs_gets_few_at_a_time_and_delays_no_other(tmp_path):
+async def test_f50_an_application_that_hangs_gets_few_at_a_time_and_delays_no_other(tmp_path):
     """Mail and the other applications go on."""
-    async with Site(HANG).listening() as slow, applying(tmp_path, OK) as (service, key, site, _):
+    async with Site(HANG) as slow, applying(tmp_path, OK) as (service, key, site, _):
         hanging = made_key(tmp_path, f"http://127.0.0.1:{slow.port}/", name="slow")
         service.keys._look_at = 0.0
         service.keys.reload_if_changed()
@@ -227,8 +229,8 @@ async def test_a_callback_is_replayed_under_its_id(tmp_path):
 async def test_a_new_callback_in_the_file_is_followed_without_a_restart(tmp_path):
     """Its URL, its end, and one that comes later."""
     async with (
-        Site(OK).listening() as first,
-        Site(OK).listening() as second,
+        Site(OK) as first,
+        Site(OK) as second,
         ScriptedRelay() as relay,
         notifying(tmp_path, relay) as service,
     ):
@@ -278,7 +280,7 @@ async def test_a_test_is_sent_also_while_it_is_paused(tmp_path):
 async def test_of_replicas_one_tells_and_another_takes_over(tmp_path, postgres):
     """Each callback comes from one of them; the one that dies is missed for a lease."""
     url = await postgres.database()
-    async with Site(OK).listening() as site, ScriptedRelay() as relay:
+    async with Site(OK) as site, ScriptedRelay() as relay:
         key = made_key(tmp_path, f"http://127.0.0.1:{site.port}/hook")
         async with contextlib.AsyncExitStack() as stack:
             open_one = partial(notifying, tmp_path, relay, journal=url)
@@ -332,3 +334,23 @@ async def _listens(port):
         writer.close()
         return True
     return False
+
+
+async def test_what_is_reported_afterwards_is_told(tmp_path):
+    """A bounce after the end, once, with what was said of the recipient."""
+    async with applying(tmp_path, OK) as (service, key, site, _):
+        id = await submit_as(service, key)
+        await ended(service, id)
+        await until_rows(service, ("told", 200))
+        report = Report(
+            state=LaterState.BOUNCED, road="http", envelope_id=id, code="5.1.1", text="unknown",
+            recipients=("ann@example.org",),
+        )  # fmt: skip
+        for _ in range(2):
+            await service.reports.take_event(report)
+        await until(lambda: len(site.requests) == 2)
+        await until_rows(service, ("told", 200))
+    first, second = told(site)
+    assert (first["type"], second["type"]) == ("message.sent", "message.bounced")
+    assert second["version"] > first["version"]
+    assert "bounced" in {each["what"] for each in second["data"]["timeline"]}

@@ -13,8 +13,9 @@ from notifier.callbacks.answers import PAUSES, Answer, pause_after, setback_of
 from notifier.keys import Callback
 from notifier.proxies import Proxy as Address
 from tests.applications import SECRET
-from tests.provider import DROP, HANG, Site
+from tests.provider import HANG, Site
 from tests.proxy import Proxy
+from tests.relay import CUT
 from tests.waiting import LIMIT
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -31,8 +32,8 @@ async def post(url, *, proxy=None, **more):
         await sender.close()
 
 
-async def answered(*replies, extra="", tls=None, **more):
-    async with Site(*replies, extra=extra).listening(tls) as site:
+async def answered(*replies, fields=None, tls=None, **more):
+    async with Site(*replies, fields=fields, tls=tls) as site:
         scheme = "https" if tls else "http"
         answer = await post(f"{scheme}://127.0.0.1:{site.port}/hook", **more)
         site.let_go()
@@ -68,22 +69,22 @@ async def test_a_2xx_tells_it():
     assert len(answer.reply) <= 200
 
 
-async def test_a_redirect_is_not_followed():
+async def test_f51_a_redirect_is_not_followed():
     """It could lead the request, and the addresses in it, anywhere."""
-    answer, site = await answered((302, b"moved"), extra="Location: /elsewhere\r\n")
+    answer, site = await answered((302, b"moved"), fields={"Location": "/elsewhere"})
     assert not answer.told
     assert answer.reply == "it redirects, which is not followed"
     assert len(site.requests) == 1
     assert setback_of(answer, NOW) is not None
 
 
-async def test_no_answer_is_told_as_what_it_is(monkeypatch):
+async def test_f51_no_answer_is_told_as_what_it_is(monkeypatch):
     """Nobody listens, nobody has the name, silence, a cut, and what is no HTTP."""
     monkeypatch.setattr(requests, "ANSWER_SECONDS", 0.05)
     silence, _ = await answered(HANG)
     assert silence.reply == "no answer within 0.05 s"
     monkeypatch.setattr(requests, "ANSWER_SECONDS", LIMIT)
-    cut, _ = await answered(DROP)
+    cut, _ = await answered(CUT)
     nobody = await post("http://127.0.0.1:9/")
     nameless = await post("https://application.invalid/")
     async with raw(b"\x16\x03 what?\r\n\r\n") as port:
@@ -94,7 +95,7 @@ async def test_no_answer_is_told_as_what_it_is(monkeypatch):
         assert setback_of(answer, NOW) == Setback()
 
 
-async def test_an_answer_without_an_end_is_bounded(monkeypatch):
+async def test_f51_an_answer_without_an_end_is_bounded(monkeypatch):
     """In octets, and in time: the status is known, and counts."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with raw(head, again=b"400\r\n" + b"x" * 1024 + b"\r\n") as port:
@@ -127,7 +128,7 @@ async def test_it_goes_through_the_proxy():
     """As everything that leaves by HTTP."""
     async with (
         Proxy(names={"shop.example": "127.0.0.1"}) as proxy,
-        Site((200, b"")).listening() as site,
+        Site((200, b"")) as site,
     ):
         address = Address(scheme="http", host="127.0.0.1", port=proxy.port)
         answer = await post(f"http://shop.example:{site.port}/", proxy=address, allow_http=True)

@@ -379,7 +379,7 @@ async def _has_callbacks(client, headers):
 async def test_callbacks_are_seen_tested_and_resumed(browser, locked):
     """The application's last answers are there; a test shows what it says, a resume sends."""
     server, keys = locked
-    async with Site((410, b"no more"), (200, b"hello")).listening() as site:
+    async with Site((410, b"no more"), (200, b"hello")) as site:
         add_callback(server.folder, "send", f"http://127.0.0.1:{site.port}/hook")
         async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
             manage, headers = {"X-API-Key": keys["manage"]}, {"X-API-Key": keys["send"]}
@@ -400,7 +400,6 @@ async def test_callbacks_are_seen_tested_and_resumed(browser, locked):
             await page.get_by_label("Since").fill("2020-01-01T00:00")
             await page.get_by_role("dialog").get_by_role("button", name="Replay").click()
             await panel.get_by_text("200 hello").wait_for()
-        await server.stop()  # which holds a connection to the site
     assert len(site.requests) == 3
 
 

@@ -28,7 +28,7 @@ async def listed(client, headers):
 async def test_an_operator_sees_tests_resumes_and_replays(tmp_path, headers):
     """From the first answer, which pauses it, to the end; no secret is shown."""
     manager, reader = headers
-    async with Site(GONE, (200, b"hello")).listening() as site:
+    async with Site(GONE, (200, b"hello")) as site:
         add_callback(tmp_path, "shop", f"http://user:secret@127.0.0.1:{site.port}/hook?token=x")
         async with serving(tmp_path) as (_, client):
             begun = await listed(client, reader)
