@@ -171,7 +171,7 @@ def test_one_connection_too_many_does_not_rest_a_relay_that_takes_messages():
 
 
 def test_a_quota_told_at_the_dot_is_no_single_messages():
-    """Three in a row that are refused for it make it rest, also if it took one just before."""
+    """Three refusals for it in a row make the relay rest, also if it has just taken a message."""
     tried = breaker(Clock())
     tried.end(tried.begin(), None, took=True)
     for _ in range(3):
@@ -219,7 +219,7 @@ def test_a_probe_that_we_gave_up_shows_nothing():
 
 
 def test_a_relay_that_asks_for_less_gets_half_and_slowly_more():
-    """Eight at a time that are all told to slow down halve it once; then one more a minute."""
+    """Eight throttled at a time halve it once. Then it gets one more a minute."""
     clock = Clock()
     tried = breaker(clock, full=16)
     for _ in range(16):

@@ -76,7 +76,7 @@ def test_only_who_was_deferred_is_tried_again():
 
 
 def test_what_a_relay_has_accepted_is_accepted_whatever_else_is_said():
-    """Whoever has it never gets it again, and keeps the words of the relay that took it."""
+    """An accepted recipient never gets it again, and keeps the reply of the relay that took it."""
     tried = attempt(ANN, bob=(Scope.RELAY, False, 530), ann=(Scope.RELAY, False, 530))
     words = {ANN: Acceptance("250 the other one", 250)}
     deferred = after(under_way(), replace(tried, acceptances=words))
@@ -118,7 +118,7 @@ def test_one_of_whom_the_relay_could_not_be_asked_makes_a_try_uncharged():
 
 
 def test_patience_with_a_relay_grows_and_is_forgotten():
-    """Failures of the relay in a row make the wait longer, up to a minute; a charge resets it."""
+    """Failures of the relay in a row make the wait longer, up to a minute. A charge resets it."""
     no = (Scope.RELAY, False, None)
     start = under_way()
     waits = []

@@ -16,7 +16,7 @@ def ids(portion):
 
 
 async def test_a_follower_hears_what_is_published_after_it_came():
-    """It begins at once, not at the first read; what came before is not told."""
+    """It begins at once, not at the first read, and gets nothing that was published before."""
     feed = Feed()
     with feed.follow():
         feed.publish(under_way(id="before"))
@@ -68,7 +68,7 @@ async def test_to_publish_does_nothing_for_each_follower():
 
 
 async def test_what_comes_between_two_turns_is_told_together():
-    """All share the same news; who is served later gets more at once, and misses nothing."""
+    """All followers share the same news. A later turn gets more at once, and misses nothing."""
     feed = Feed()
     with feed.follow() as one, feed.follow() as other:
         feed.publish(under_way(id="1"))
@@ -94,7 +94,7 @@ async def test_a_follower_that_leaves_gives_its_turn_to_the_next():
 
 
 async def test_a_quiet_feed_gives_turns_nevertheless():
-    """So that a stream can look whether there is something else to tell."""
+    """A stream can look for something else to send."""
     feed = Feed(quiet=0.02)
     with feed.follow() as following:
         async with asyncio.timeout(5):
@@ -119,7 +119,7 @@ async def test_unread_news_do_not_wait_behind_who_has_read_all():
 
 
 async def test_closing_ends_every_subscription():
-    """Those open and those opened later are told that nothing more comes."""
+    """Subscriptions that are open, and those opened later, end."""
     feed = Feed()
     with feed.follow() as following, feed.subscribe("d1") as news:
         waiting = asyncio.create_task(following.next())

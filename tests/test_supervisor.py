@@ -138,7 +138,10 @@ def settings_of(folder, relay, **changes):
 
 
 async def test_whichever_task_dies_is_told_of_and_started_again(tmp_path, relay):
-    """Logged, not ready, counted; then it runs again, and a message leaves."""
+    """
+    It is logged and counted, and the service is not ready. Then it runs again, and a message
+    leaves.
+    """
     supervisor = Mortal()
     async with Notifier(settings_of(tmp_path, relay), supervisor=supervisor) as service:
         names = await each_dies(service, supervisor)
@@ -180,7 +183,7 @@ async def test_nothing_is_left_of_a_service_that_has_ended(tmp_path, relay):
 
 
 async def test_a_stop_that_fails_ends_everything_all_the_same(tmp_path, relay):
-    """The rest is closed, what runs is cancelled, and the log tells why."""
+    """The rest is closed, what runs is cancelled, and the log has the reason."""
     with structlog.testing.capture_logs() as lines:
         async with Notifier(settings_of(tmp_path, relay)) as service:
 
@@ -268,7 +271,7 @@ async def test_to_return_is_a_death_unless_the_work_is_over(over, deaths):
 
 
 async def test_a_cancellation_from_below_is_a_death():
-    """A task that waits for what somebody else cancels was not told to end."""
+    """A task that ends because another one was cancelled was not asked to end."""
     async with supervising() as (supervisor, _):
         cancelled = asyncio.get_running_loop().create_future()
         cancelled.cancel()

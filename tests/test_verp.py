@@ -24,7 +24,7 @@ def test_a_token_tells_message_and_recipient_again(id, address, shout):
 
 @given(ids, st.integers(0, 44), st.sampled_from("abcdefghijklmnopqrstuvwxyz234567"))
 def test_a_token_that_was_changed_is_none_of_ours(id, place, letter):
-    """Whichever character it is; but the last, of which one bit alone counts."""
+    """Any changed character makes it invalid; of the last one a single bit counts."""
     token = VERP.token(id, "ann@example.org")
     changed = token[:place] + letter + token[place + 1 :]
     read = VERP.read(changed)
@@ -39,7 +39,7 @@ def test_what_others_write_is_none_of_ours(text):
 
 
 def test_a_token_of_another_secret_is_none_of_ours():
-    """Nobody can make one who does not have the secret."""
+    """Without the secret no valid token can be made."""
     assert VERP.read(Verp(b"another").token(ID, "ann@example.org")) is None
 
 

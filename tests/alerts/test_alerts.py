@@ -67,7 +67,7 @@ def told(chat):
 
 
 async def test_a_token_that_cannot_be_had_is_an_alert_of_its_own(tmp_path, chat):
-    """Early: while messages still go by the connections that there are; told again at its end."""
+    """The alert comes while messages still go by open connections. Its end is reported, too."""
     denied = 401, {"error": "invalid_client", "error_description": "The secret has ended."}
     async with TokenEndpoint(*[denied] * 2) as endpoint, ScriptedRelay() as relay:
         (tmp_path / "oauth.toml").write_text(endpoint.section(tmp_path))
@@ -125,7 +125,7 @@ async def test_a_channel_that_fails_is_tried_again(tmp_path, chat):
 
 
 async def test_a_message_that_waits_too_long_is_told(tmp_path, chat):
-    """Whatever keeps it; not where a person has stopped the queue."""
+    """An alert names it, whatever keeps it, unless a person has stopped the queue."""
     async with ScriptedRelay() as relay:
         relay.hold("DOT")
         options = {"alert_url": chat.url, "alert_after": 0.05, "workers": 1, "queue_size": 1}
@@ -184,7 +184,7 @@ async def test_a_restart_tells_nothing_twice_and_tells_the_end(tmp_path, chat):
 
 
 async def test_what_ended_while_the_service_was_down_is_told(tmp_path, chat):
-    """The disk was low at its death, and is not at its next start."""
+    """The disk was low when the service died, and is not when it starts again."""
     low, over = ("disk_low", "raised", str(tmp_path)), ("disk_low", "over", str(tmp_path))
     async with ScriptedRelay() as relay:
         with pytest.MonkeyPatch.context() as patch:
@@ -214,7 +214,7 @@ async def test_an_alert_that_cannot_be_noted_is_delivered_once(tmp_path, chat, m
 
 
 async def test_of_replicas_one_tells_what_all_see(tmp_path, chat, postgres):
-    """Three find the same messages waiting, and one of them says so; so with their end."""
+    """Three replicas find the same messages waiting. One reports that, and its end."""
     url = await postgres.database()
     clock = WallClock()
     options = {"clock": clock, "alert_url": chat.url, "alert_after": 600, "journal": url}

@@ -512,7 +512,7 @@ ADDRESSES = st.text(max_size=30)
 
 @given(st.binary(max_size=200), ADDRESSES, st.lists(ADDRESSES, max_size=4), ADDRESSES)
 def test_the_envelope_comes_back_from_the_file(source, sender, recipients, client):
-    """Whatever SMTP was told, the mail comes back octet for octet, with as many recipients."""
+    """Whatever the envelope was, the mail comes back octet for octet, with as many recipients."""
     kept = stamped(source, id="0" * 24, at=NOW, sender=sender, recipients=recipients, client=client)
     found, everybody, start = _envelope(kept)
     assert kept[start:] == source
@@ -594,7 +594,7 @@ async def test_a_permanent_failure_is_one(simulator):
 
 
 async def test_an_unknown_recipient_is_told_who_is_known(simulator):
-    """A slip in the local part is refused with every name there is."""
+    """A typing error in the local part is refused, and the reply lists the known names."""
     client = await Client.connect(simulator)
     await client.ask("MAIL FROM:<us@example.org>")
     reply = await client.ask("RCPT TO:<sucess@simulator.notifier>")

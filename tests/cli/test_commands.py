@@ -196,7 +196,7 @@ def test_send_says_why_not(web, status, answer, told):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_key_goes_to_no_server_that_another_names(web, status):
-    """A redirect is told and not followed: neither what is sent nor the key goes further."""
+    """A redirect is reported and not followed. Neither the message nor the key goes further."""
     elsewhere = "http://127.0.0.1:1/v1/messages"
     web.answers["/v1/messages"] = (status, "", {"Location": elsewhere})
     done = run("send", "--url", web.url, "--to", "a@b.example", "--text", "x", "--api-key", "ntf_k")
@@ -276,7 +276,7 @@ AUTH = {"EHLO": "250-relay\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN"}
 
 
 async def test_check_goes_through_a_good_relay(authority, authority_file):
-    """Every step is told; the sender is named and taken back, and no mail is sent."""
+    """Every step is reported. The sender is offered and taken back, and no mail is sent."""
     tls = certified(authority, "localhost")
     async with Relay(starttls=tls, AUTH="235 welcome", **AUTH, STARTTLS="220 go") as relay:
         url = f"smtp+starttls://user:hush@localhost:{relay.port}?ca={authority_file}"
@@ -392,7 +392,7 @@ async def test_check_warns_of_a_login_in_clear(monkeypatch):
 
 
 async def test_serve_warns_of_a_login_in_clear(tmp_path):
-    """At each start, for each relay that it is true of; the password is not told."""
+    """Each start warns for each relay of that kind, without the password."""
     relays = "smtp://u:hush@mail.invalid,smtp://u:hush@127.0.0.1:9,smtps://u:hush@other.invalid"
     async with Server(tmp_path, relays=relays) as server:
         warned = [line for line in server.log if line["event"] == "login_in_clear"]
@@ -401,7 +401,7 @@ async def test_serve_warns_of_a_login_in_clear(tmp_path):
 
 
 async def test_check_knows_bad_certificates(authority, authority_file):
-    """Unknown authority, wrong name and one that has expired are told apart."""
+    """An unknown authority, a wrong name and an expired certificate are distinguished."""
     then = datetime.now(UTC) - timedelta(days=2)
     old = certified(authority, "localhost", not_before=then - timedelta(days=9), not_after=then)
     async with Relay(starttls=old, STARTTLS="220 go", **AUTH) as relay:
@@ -423,7 +423,7 @@ async def test_check_knows_bad_certificates(authority, authority_file):
 
 
 async def test_check_of_an_authority_that_is_none(authority):
-    """A file without a certificate in it is a setting that is wrong."""
+    """A file that contains no certificate is a wrong setting."""
     async with Relay(tls=certified(authority, "localhost")) as relay:
         url = f"smtps://localhost:{relay.port}?ca={ROOT / 'README.md'}"
         done = await run_async("check", relays=url)
@@ -433,7 +433,7 @@ async def test_check_of_an_authority_that_is_none(authority):
 
 
 def test_check_of_what_is_not_there():
-    """A closed port and an unknown name are told apart; the mailbox needs no check."""
+    """A closed port and an unknown name are distinguished. The mailbox needs no check."""
     done = run(
         "check", relays=f"smtp://127.0.0.1:{free_port()}?name=a,smtp://nosuch.invalid,capture:"
     )

@@ -266,7 +266,7 @@ async def test_open_to_everybody_is_warned_of(tmp_path):
 
 @pytest.mark.parametrize(("countries", "told"), [(None, True), ("us, ca", False)])
 async def test_texts_to_every_country_are_told_at_the_start(tmp_path, countries, told):
-    """Where a provider would send them, and no country is named; a sender that is set is none."""
+    """The warning comes if a provider would send them and no country is named."""
     given = {"sms_provider": "https://127.0.0.1:1/", "default_from": "us@example.org"}
     given |= {"sms_countries": countries} if countries else {}
     async with Server(tmp_path, **given) as server:
@@ -284,7 +284,7 @@ async def test_a_broken_file_stops_the_start(tmp_path):
 
 
 async def test_send_shows_its_key(tmp_path):
-    """--api-key KEY or @FILE; without one, or with one that may not, the reason is told."""
+    """--api-key takes KEY or @FILE. Without a key that may send, the reason is printed."""
     secret = await made(tmp_path / "data", "a")
     other = await made(tmp_path / "data", "reader", "--scope", "read")
     file = tmp_path / "key"

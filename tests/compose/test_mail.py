@@ -140,7 +140,7 @@ def test_control_characters_in_a_text_are_encoded():
 
 
 def test_bcc_is_in_the_envelope_alone():
-    """Who receives a blind copy is told to the relay, and to nobody else."""
+    """Only the relay learns who receives a blind copy."""
     made = composed(to=("b@x.test",), cc=("c@x.test",), bcc=("Dora <d@x.test>",))
     assert made.envelope.sender == "a@x.test"
     assert made.envelope.recipients == ("b@x.test", "c@x.test", "d@x.test")
@@ -182,7 +182,7 @@ def test_the_default_sender_is_taken_where_none_is_given():
 
 
 def test_without_any_sender_the_setting_is_named():
-    """Who cannot know of the setting is told its name."""
+    """The error names the setting, which the caller cannot know."""
     for default in (None, "not one"):
         assert "NOTIFIER_DEFAULT_FROM" in faults(sender=None, default=default)["/from"]
 
@@ -474,7 +474,7 @@ def test_a_bad_attachment_is_refused(pointer, attachment):
 
 
 def test_two_files_cannot_have_one_id():
-    """HTML could not tell them apart."""
+    """HTML could not refer to one of them."""
     both = (file(content_id="a"), file(content_id="<a>"))
     assert "/attachments/1/content_id" in faults(html="<p>", attachments=both)
 

@@ -207,7 +207,7 @@ def test_what_is_deep_is_not_set_in_for_ever():
 
 
 def test_a_text_ends_where_there_is_no_more_room():
-    """The bound holds while the text is written, and who sends it is told."""
+    """The bound holds while the text is written, and the caller learns of the cut."""
     html = "<ul><li>" * 9 + "x<br>" * (HTML_CHARACTERS // 5 - 20)
     made, warnings = text_of(html)
     assert warnings == (f"the text was cut after {TEXT_CHARACTERS} characters",)

@@ -133,7 +133,7 @@ def recipients(relay):
 
 
 async def test_each_recipient_gets_it_by_its_own_chain(tmp_path, two):
-    """One message, two chains: one copy each, and an attempt at each that tells of it alone."""
+    """A message with two chains makes one copy for each, and an attempt that describes it alone."""
     a, b = two
     async with service(tmp_path, to_a(a), to_b(b)) as notifier:
         id = await submit_one(notifier, email("ann@a.example", "bob@b.example"))
@@ -236,7 +236,7 @@ async def test_a_hanging_chain_leaves_the_other_its_workers(tmp_path, two):
 
 
 async def test_messages_to_several_chains_leave_nothing_behind(tmp_path, two):
-    """The relays tell as many listeners after twenty messages as after one."""
+    """The relays have as many listeners after twenty messages as after one."""
     a, b = two
     async with service(tmp_path, to_a(a), to_b(b)) as notifier:
         counts = []

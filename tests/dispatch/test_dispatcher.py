@@ -576,7 +576,7 @@ async def test_a_cancelled_claim_is_not_lost(journal):
 
 
 async def test_a_claim_that_fails_while_stopping_does_not_hold_up_the_stop(journal):
-    """Told to stop in the middle of claiming, of a journal that then cannot be written."""
+    """The stop comes in the middle of a claim, and the journal cannot be written afterwards."""
     begun = asyncio.Event()
 
     async def fail(*args, **kwargs):

@@ -84,7 +84,7 @@ def sets_received(relay):
 async def test_f04_killed_before_the_dot_it_sends_once_and_says_that_it_cannot_know(
     relay, tmp_path
 ):
-    """Between the mark and the dot nobody can tell: it is sent, and flagged."""
+    """Between the mark and the dot the outcome is unknown: it is sent, and flagged."""
     relay.hold("MAIL")
     async with server_for(relay, tmp_path) as server:
         sets = Sets()
@@ -195,7 +195,7 @@ async def test_f08_past_the_grace_the_doubt_is_on_record(relay, tmp_path):
 
 
 async def test_sigterm_does_not_wait_for_open_streams(relay, tmp_path):
-    """A page that follows the events is told good-bye; the process ends at once, with 0."""
+    """The stream of a page ends, and the process ends at once, with 0."""
     async with (
         server_for(relay, tmp_path) as server,
         client_of(server) as client,

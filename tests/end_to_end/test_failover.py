@@ -22,7 +22,7 @@ async def second():
 
 
 async def test_the_second_relay_takes_what_the_first_cannot(second, tmp_path):
-    """Nobody listens at the first: one attempt, not deferred, told with who was passed over."""
+    """The first is closed: there is one attempt, which names the relay that was passed over."""
     nobody = ScriptedRelay(port=free_port())  # never opened
     async with notifying(tmp_path, nobody, second) as service:
         sent = await ended(service, await submit_one(service))

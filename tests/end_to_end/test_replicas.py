@@ -288,7 +288,10 @@ async def until_each_has_accepted(servers):
 
 
 async def test_the_proxy_hands_a_post_to_one_replica_alone(relay, url, tmp_path):
-    """One that takes a POST and hangs up may have kept it: the caller is told, no other gets it."""
+    """
+    A replica that hangs up may have kept the POST: the caller gets an error, no other replica the
+    POST.
+    """
     taken = []
 
     async def hang_up(reader, writer):

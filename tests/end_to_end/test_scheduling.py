@@ -93,7 +93,7 @@ async def test_send_now_sends_what_is_scheduled_at_once(relay, tmp_path):
 
 
 async def test_all_that_are_hurried_at_once_leave_at_once(relay, tmp_path):
-    """Their route is told, so that nobody waits for its next look."""
+    """Their route is woken, so that no message waits for the next poll."""
     async with notifying(tmp_path, relay) as service:
         later = email(send_at=now() + HOUR)
         ids = await submit(service, later, later)

@@ -192,7 +192,7 @@ async def test_what_cannot_be_sent_is_refused_at_the_door(message, pointer, word
 
 
 async def test_a_gateway_that_is_being_shut_down_still_takes_texts_with_a_warning(relay, tmp_path):
-    """Sent, and the caller told from when on it will not be."""
+    """The text is sent, and the warning has the date from which the gateway is closed."""
     async with texting(tmp_path, relay) as service:
         sent = await ended(service, await submit_one(service, sms(carrier="fading")))
     assert sent.status is Status.SENT

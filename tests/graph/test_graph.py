@@ -278,7 +278,7 @@ async def test_check_sends_nothing(tmp_path):
 
 
 async def test_check_tells_what_is_wrong(tmp_path):
-    """By the fault's name, for which there is a remedy."""
+    """The fault has a name, and the name has a remedy."""
     denied = (401, {"error": "invalid_client"})
     (token,) = await findings(tmp_path, endpoint_answers=(denied, denied))
     assert (token.ok, token.remedy) == (False, "token_denied")

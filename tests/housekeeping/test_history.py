@@ -147,7 +147,7 @@ async def test_replicas_add_up(journal, clock):
 
 
 async def test_a_save_wakes_no_other_replica(postgres, clock):
-    """Only words that others need to hear are told to them."""
+    """Other replicas are notified only of words that concern them."""
     url = await postgres.database()
     one, other = (journal_at(url, data_dir="") for _ in range(2))
     await one.open()

@@ -69,7 +69,7 @@ async def test_greylisting(server, tmp_path):
 
 
 async def test_a_mail_that_is_larger_than_size(server, tmp_path):
-    """It fails at once, because no time helps; the server has told its SIZE, and is not asked."""
+    """It fails at once without being offered, because the server has announced its SIZE."""
     async with relaying(tmp_path, server.url()) as service:
         failed = await sent_as(service, text="a longer line than it needs\n" * (SIZE // 20))
         sent = await sent_as(service, text="a short one")

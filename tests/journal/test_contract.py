@@ -385,7 +385,7 @@ class TestRecord:
         assert await journal.get("d1") == delivery()
 
     async def test_one_that_is_not_ours_does_not_take_the_others_along(self, journal):
-        """Of many records at once each is told for itself whether it was kept."""
+        """Each of several records has a result of its own."""
         await journal.add(entries(70))
         claims = await journal.claim(RELAY, 70, now=noon)
         recorded = [sent(claim.delivery) for claim in claims]
@@ -413,7 +413,7 @@ class TestRecord:
         assert (await journal.get(bad.id)).status is Status.HELD
 
     async def test_two_records_of_one_at_once_are_one(self, journal):
-        """The first among them is kept, and the second told that it came too late."""
+        """The first of them is kept. The second is refused as too late."""
         await journal.add(entries(20))
         claims = await journal.claim(RELAY, 20, now=noon)
         first = [sent(claim.delivery) for claim in claims]
@@ -605,7 +605,7 @@ class TestTime:
         assert backlog.waiting == 2
 
     async def test_what_nobody_decides_on_is_given_up(self, journal):
-        """Held since before a time, the oldest first; and the backlog tells since when."""
+        """What was held before a time ends, the oldest first; the backlog has its time."""
         assert (await journal.backlog()).held_since is None
         for hours in (2, 1, 3):
             at = NOW + timedelta(hours=hours)
@@ -1095,7 +1095,7 @@ class TestWords:
         assert await journal.values() == {"a": "2", "b": ""}
 
     async def test_a_word_is_found_alone_until_it_is_forgotten(self, journal):
-        """A value that was never put is None, and forgetting it is not an error."""
+        """A value that was never put is None. Forgetting it is not an error."""
         await journal.put("a", "1")
         await journal.put("b", "2")
         assert (await journal.value("a"), await journal.value("c")) == ("1", None)

@@ -74,7 +74,7 @@ class TestOpening:
             await journal_at(url, data_dir="").open()
 
     async def test_a_database_that_is_not_there_is_named(self, postgres):
-        """An unknown database is a wrong setting, told by its name."""
+        """An unknown database is a wrong setting, and the error has its name."""
         with pytest.raises(ConfigurationError, match=r"NOTIFIER_JOURNAL.*nowhere"):
             await journal_at(postgres.url("nowhere"), data_dir="").open()
 
@@ -151,7 +151,7 @@ class TestTogether:
         assert (counts[Status.QUEUED], counts[Status.SUPERSEDED]) == (1, 1)
 
     async def test_what_one_does_the_others_hear(self, url):
-        """A new delivery wakes them, and its end is told by its id."""
+        """A new delivery wakes the other replicas, and its end reaches them with its id."""
         async with opened(url) as (one, other):
             await one._lease.renew()  # it knows of the other from here on
             heard = await asyncio.wait_for(other.news(), LIMIT)  # that it has just begun to listen
@@ -325,7 +325,7 @@ class TestLease:
 
 class TestNews:
     async def test_news_past_the_bound_are_missed(self, url):
-        """Who reads later than the bound is told so, also where one piece of news crosses it."""
+        """A late reader learns that news are missing, also where one item crosses the bound."""
         async with opened(url, count=1) as (one,):
             await one.news()
             for start in range(0, NEWS_KEPT, 150):

@@ -147,7 +147,7 @@ class TestCommits:
 
     @pytest.mark.parametrize("name", ["SQLITE_FULL", "SQLITE_BUSY", "SQLITE_NOMEM"])
     async def test_any_commit_may_fail(self, path, name):
-        """Whichever commit fails: who was told yes finds it, who was told no does not."""
+        """A delivery that was confirmed is there, and one whose commit failed is not."""
         for failing in range(1, 9):
             here = path.with_name(f"{name}{failing}.db")
             commits = Commits(failing={failing}, error=failure(name))
@@ -389,7 +389,10 @@ class TestEnd:
         "error", [failure("SQLITE_IOERR_FSYNC"), failure("SQLITE_CORRUPT"), RuntimeError("bug")]
     )
     async def test_a_failing_disk_ends_it(self, path, error):
-        """F14, F19: all who wait are told, `failed` says why, and nothing is written again."""
+        """
+        F14, F19: all waiting callers get the error, `failed` has the reason, nothing is written
+        again.
+        """
         commits = Commits(failing=range(2, 99), error=error)
         async with opened(path, commit=commits) as journal:
             await journal.add([entry("kept")])

@@ -327,7 +327,7 @@ def test_no_text_breaks_the_door(text):
 
 
 def test_a_lapsed_key_opens_nothing_and_its_holder_is_told_why(path):
-    """Expired or revoked: the holder reads which. Who has no key does not learn of it."""
+    """The holder learns whether it has expired or was revoked. Others do not."""
     _, secret = made(path, expires=NOW)
     keys = Keys.read(path)
     assert keys.authenticate(secret, NOW - timedelta(seconds=1)) is not None
@@ -506,7 +506,7 @@ def test_a_batch_is_let_in_whole_or_not_at_all(clock):
 
 
 def test_what_can_never_be_allowed_is_said_to_be_so(clock):
-    """A batch above the quota is told so, not to wait."""
+    """The error says that a batch above the quota never fits, and gives no time to wait."""
     refused = Limits(clock=clock).take("k", rate=10, daily=100, n=11)
     assert not refused.possible
     assert "11 at once are more than the key's rate ever allows" in refused.reason

@@ -225,7 +225,7 @@ def test_each_level_has_a_file_of_its_own(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_a_setting_that_is_wrong(tmp_path):
-    """It is told before anything starts."""
+    """The error comes before anything starts."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="NOTIFIER_LOG_DIR: cannot write to"):
         Logs(directory=str(tmp_path / "file"))

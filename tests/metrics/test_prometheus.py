@@ -33,7 +33,7 @@ def promtool(*arguments, **options):
 
 
 def test_every_rule_tells_what_it_is_for_and_nothing_else():
-    """Each is shown what it must tell, and something near it that it must not."""
+    """Each rule fires for its case, and not for a case close to it."""
     promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
     promtool("test", "rules", CASES)
     cases = CASES.read_text()

@@ -125,7 +125,7 @@ async def test_while_there_is_trouble_a_token_that_is_good_is_used():
 
 
 async def test_when_there_is_one_again_it_is_told():
-    """Once, and only after there was none to be had."""
+    """The log says so once, and only after a failure."""
     issuer, told = Issuer(3600), []
     issuer.failing = DOWN
     async with refreshed(issuer) as tokens:
@@ -141,7 +141,7 @@ async def test_when_there_is_one_again_it_is_told():
 
 
 async def test_a_message_does_not_wait_for_long(monkeypatch):
-    """Another relay may take it. When the token comes after all, that is told."""
+    """Another relay may take it. When the token comes after all, the log says so."""
     monkeypatch.setattr(refreshing, "WAIT_SECONDS", 0.05)
     issuer, told = Issuer(3600), []
     issuer.open.clear()

@@ -51,7 +51,7 @@ def test_what_is_locked_is_in_the_ranges_that_are_asked_for(name):
 
 @pytest.mark.parametrize("name", ["container", "build"])
 def test_every_locked_release_is_one_version_with_hashes_and_from_anywhere(name):
-    """An installer takes it from whatever index it is told to, and only if it is the same file."""
+    """An installer takes it from any index, and only if it is the same file."""
     for pinned, hashes in locked(name).values():
         assert [each.operator for each in pinned.specifier] == ["=="], pinned
         assert hashes, pinned

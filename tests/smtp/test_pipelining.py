@@ -83,7 +83,7 @@ async def test_what_waits_leaves_with_the_dot_before_it():
 
 
 async def test_each_conversation_is_its_own():
-    """Commands that went ahead are told with the message that they are of."""
+    """Commands that went ahead stand in the conversation of their own message."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         first, second = await several(relays, ANN, BOB)
         assert ahead(relay) == 1
@@ -262,7 +262,7 @@ async def test_only_the_open_dot_is_uncertain(how):
 
 
 async def test_to_be_told_to_stop():
-    """The open dot is uncertain; what is behind it was not begun; nothing else leaves."""
+    """The open dot is uncertain, the message behind it was not begun, and nothing else leaves."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         async with behind_each_other(relay, relays, ANN, BOB, EVE) as sends:
             relays.abort_all()
@@ -316,7 +316,7 @@ async def test_who_is_cancelled_at_the_dot_harms_nobody_behind_it():
 
 
 async def test_nobody_stays_behind_a_dot_that_hangs(monkeypatch):
-    """Once there is another place, whoever is behind a dot for long goes there."""
+    """A message that waits long behind a dot moves to another connection once there is one."""
     monkeypatch.setattr(turns, "AHEAD_SECONDS", 0.05)
     async with (
         ScriptedRelay() as relay,

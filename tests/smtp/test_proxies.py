@@ -38,7 +38,10 @@ def knowing(**options):
 @by_both
 @pytest.mark.parametrize("together", [False, True], ids=["apart", "greeting in the same packet"])
 async def test_a_relay_is_reached_through_a_proxy(scheme, together):
-    """By its name, which the proxy looks up; the connection is kept; the conversation tells."""
+    """
+    The proxy looks up the relay's name. The connection is kept, and the conversation names the
+    proxy.
+    """
     async with (
         ScriptedRelay() as relay,
         knowing(together=together) as proxy,
@@ -53,7 +56,7 @@ async def test_a_relay_is_reached_through_a_proxy(scheme, together):
 
 @by_both
 async def test_a_proxy_wants_a_login(scheme):
-    """With user and password it goes; else that is the fault, and the password is nowhere told."""
+    """With user and password it works. Without them the fault says so, and contains no password."""
     async with ScriptedRelay() as relay, knowing(login=LOGIN) as proxy:
         async with sending(through(relay, scheme, proxy, login=LOGIN)) as relays:
             sent = await relays.send(envelope(), SOURCE)
@@ -99,7 +102,7 @@ async def test_a_proxy_that_is_away_or_silent_is_not_the_relay_being_down(scheme
 
 
 async def test_what_is_not_a_proxy_is_told():
-    """An SMTP server in its place, for either way."""
+    """An SMTP server in its place is reported for both kinds of proxies."""
     async with ScriptedRelay() as relay:
         for scheme, name in (("http", "proxy_refused"), ("socks5", "proxy_refused")):
             spec = through(relay, scheme, relay)
@@ -110,7 +113,7 @@ async def test_what_is_not_a_proxy_is_told():
 
 @by_both
 async def test_check_tells_of_the_proxy(scheme):
-    """As a step of its own, with what can be done."""
+    """The proxy is a step of its own, with a remedy."""
     async with ScriptedRelay() as relay, knowing() as proxy:
         found = [each async for each in probe(through(relay, scheme, proxy))]
         assert [each.step for each in found[:4]] == ["DNS", "TCP", "proxy", "greeting"]

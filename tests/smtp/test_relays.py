@@ -86,7 +86,7 @@ async def test_room_is_what_may_start_now():
 
 
 async def test_a_resting_relay_has_room_for_one_when_it_has_rested():
-    """wait_for_room wakes by itself then; while the probe is under way there is none."""
+    """wait_for_room returns by itself then. While the probe is under way there is no room."""
     async with (
         ScriptedRelay() as relay,
         sending(relay.spec, rests=Rests(first=0.1, spread=0)) as relays,
@@ -378,7 +378,7 @@ async def test_what_the_first_has_taken_stays_so_whatever_the_second_does(pair, 
 
 
 async def test_after_an_abort_no_second_relay_is_asked(pair):
-    """We were told to stop: what the first had not got stays with us."""
+    """What the first relay did not get stays in the queue."""
     first, second, specs = pair
     async with sending(*specs) as relays:
         first.hold("RCPT")
@@ -473,7 +473,7 @@ OLD = ("PIPELINING", "SIZE 50000000", "8BITMIME")
     ("features", "smtputf8"), [(SMALL, False), (OLD, True)], ids=["SIZE", "SMTPUTF8"]
 )
 async def test_what_the_first_can_never_take_the_second_takes(pair, features, smtputf8):
-    """One's EHLO is no word of the other's; and the first is none the worse for it."""
+    """The EHLO of one relay does not bind the other, and the first stays usable."""
     first, second, specs = pair
     first.features = features
     async with sending(*specs) as relays:

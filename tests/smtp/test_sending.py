@@ -180,7 +180,7 @@ async def test_f40_dots_arrive_as_they_were():
 
 
 async def test_the_conversation_is_kept_and_the_password_is_not():
-    """The first message on a connection tells how it was opened, the next only itself."""
+    """The first message on a connection shows how it was opened, the next shows only itself."""
     async with ScriptedRelay(features=[*FEATURES, "AUTH PLAIN"]) as relay:
         changes = {"username": "ann", "password": "hush"}
         async with sending(relay.spec, changes=changes) as relays:
@@ -248,7 +248,7 @@ async def test_of_two_idle_connections_the_older_one_is_closed():
 
 
 async def test_an_idle_connection_is_closed_politely_after_a_while():
-    """Nobody else has to tell us that a connection is no longer needed."""
+    """The pool closes a connection that is no longer needed by itself."""
     timeouts = Timeouts(idle=0.1)
     async with ScriptedRelay() as relay, sending(relay.spec, timeouts=timeouts) as relays:
         await relays.send(envelope(), SOURCE)
@@ -333,7 +333,7 @@ async def test_cancelling_a_send_breaks_its_connection():
 
 
 async def test_a_pause_is_heeded_and_ended():
-    """A paused relay gets nothing; resumed it does; a name that is none is refused."""
+    """A paused relay gets nothing, and a resumed one does. An unknown name is refused."""
     async with ScriptedRelay() as relay, sending(relay.spec) as relays:
         relays.pause("relay")
         assert relays.room() == 0
@@ -353,7 +353,7 @@ async def test_a_pause_is_heeded_and_ended():
 
 
 def test_a_file_of_certificates_that_is_none_is_the_operators_mistake(tmp_path):
-    """It is told when the relay is set up, by the name of its setting."""
+    """The error comes when the relay is set up, with the name of its setting."""
     spec = RelaySpec(
         name="r", host="localhost", port=25, tls=Tls.STARTTLS, ca=str(tmp_path / "none.pem")
     )

@@ -257,7 +257,7 @@ async def test_a_fault_in_making_a_span_stops_no_message(tmp_path, monkeypatch):
 
 
 async def test_the_queue_of_spans_is_bounded_and_what_is_lost_is_counted(tmp_path, monkeypatch):
-    """While nobody takes them the oldest make room; the end waits no longer than it is told."""
+    """The oldest are dropped if no collector takes them. The stop waits up to its limit."""
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "4")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
     release = threading.Event()
@@ -281,7 +281,7 @@ async def test_the_queue_of_spans_is_bounded_and_what_is_lost_is_counted(tmp_pat
 
 
 async def test_an_exporter_that_raises_is_told_as_one_that_refuses(tmp_path):
-    """Once, however many batches there are; the thread goes on."""
+    """It is logged once for all batches. The thread goes on."""
 
     class Broken(SpanExporter):
         def export(self, spans):
@@ -326,7 +326,7 @@ def test_it_is_off_unless_a_collector_is_named(environ):
 def test_a_variable_that_cannot_be_followed_is_told_and_no_mail_waits_for_it(
     monkeypatch, variable, value
 ):
-    """It is off, and one line says why."""
+    """Tracing is off, and one line of the log has the reason."""
     environ = {ENDPOINT: "http://127.0.0.1:1", variable: value}
     for name, text in environ.items():
         monkeypatch.setenv(name, text)

@@ -122,7 +122,7 @@ async def test_all_may_be_wrong(client):
 
 @pytest.mark.parametrize("value", ["lenient", "", "strict, permissive"])
 async def test_a_validation_that_is_none_is_refused(client, value):
-    """A slip must not turn one into the other."""
+    """A typing error must not choose the other validation."""
     answer = await client.post(BATCH, json=[LETTER], headers={"X-Batch-Validation": value})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["header"] == "X-Batch-Validation"

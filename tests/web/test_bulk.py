@@ -109,7 +109,7 @@ async def test_every_filter_of_the_list_is_one(client, query):
 @pytest.mark.parametrize("verb", ["cancel", "retry", "send-now"])
 @pytest.mark.parametrize("query", ["", "?", "?status=", "?reference=", "?tag=&status=,,"])
 async def test_without_a_filter_nothing_is_changed(client, verb, query):
-    """A filter that is empty is none: a script whose variable is must not cancel everything."""
+    """An empty filter counts as missing: an empty variable of a script must not cancel all."""
     await post(client, reference="r")
     answer = await client.post(f"/v1/messages/{verb}{query}")
     assert answer.status_code == 422

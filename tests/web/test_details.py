@@ -72,7 +72,7 @@ async def test_before_the_first_attempt_nothing_was_said(web):
 
 
 async def test_a_timeline_tells_of_its_gap(web):
-    """After more than is kept has happened, where something is left out and how many."""
+    """The timeline says where events are missing and how many, if more happened than is kept."""
     service, client = web
     await service.pause()
     id = (await client.post("/v1/messages", json=LETTER)).json()["id"]
@@ -133,7 +133,7 @@ async def test_what_is_not_there_has_no_views(client, view, id):
 
 @pytest.mark.parametrize("view", ["conversation", "source", "explain"])
 async def test_a_view_can_be_asked_for_without_its_body(client, view):
-    """HEAD tells the length, and nothing is to be stored."""
+    """HEAD has the length, and forbids storing."""
     message = await settled(client)
     path = f"/v1/messages/{message['id']}/{view}"
     head, full = await client.head(path), await client.get(path)
@@ -476,7 +476,7 @@ async def test_only_what_a_message_can_go_to_is_in_its_way(tmp_path):
 
 
 async def test_a_digest_tells_ids_alone(tmp_path):
-    """For pages: first the figures, then what has changed, once for all of a second."""
+    """A page gets the figures first, and then the changed ids, once a second."""
     async with (
         Server(tmp_path) as server,
         httpx2.AsyncClient(trust_env=False, base_url=server.url) as client,

@@ -203,7 +203,7 @@ async def test_a_repeated_call_that_waits_gets_the_outcome_of_the_first(tmp_path
 
 
 async def test_a_refusal_is_told_again_and_tried_no_more(tmp_path):
-    """502 with the same id and words, marked as given before."""
+    """The repetition gets 502 with the same id and words, marked as a replay."""
     body = SIMPLE | {"email_to": "perm-fail@simulator.notifier"}
     async with serving(tmp_path) as (service, client):
         first = await client.post("/send-async/", json=body, headers=KEY)
@@ -216,7 +216,7 @@ async def test_a_refusal_is_told_again_and_tried_no_more(tmp_path):
 
 
 async def test_a_call_that_was_not_waited_for_long_enough_is_asked_again(web):
-    """The first answer was 202; the repetition tells what has become of the message since."""
+    """The first answer was 202. The repetition shows the message as it is now."""
     service, client = web
     first = await client.post("/send-async/", json=SIMPLE, headers=KEY)
     assert (first.status_code, first.json()["result"]) == (202, "queued")

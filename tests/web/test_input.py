@@ -433,7 +433,7 @@ async def test_a_client_that_asks_first_is_told_before_it_sends(web):
 
 
 async def test_a_client_that_is_still_sending_gets_its_413(web):
-    """Over a real connection: the answer is not lost to a reset, up to some patience."""
+    """On a real connection the answer is not lost to a reset within the limits of time."""
     body = letter(text="x" * 700_000)
     async with listening(web[0]) as port, asyncio.timeout(10):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -170,7 +170,7 @@ async def test_a_wrong_key_is_told_to_be_one(tmp_path, headers):
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic dTpw"}, {"X-API-Key": " "}])
 async def test_no_key_is_told_how_to_show_one(tmp_path, headers):
-    """Also where something else stands in Authorization; also on the pages."""
+    """The 401 explains it, also if Authorization holds something else, and on the pages."""
     made(tmp_path)
     async with serving(tmp_path) as (_, client):
         for answer in (
@@ -207,7 +207,7 @@ def door(tmp_path):
 
 
 async def test_an_expired_key_opens_nothing(tmp_path):
-    """It opened a moment before; its holder is told since when it does not."""
+    """It was valid a moment before. Its holder learns since when it is not."""
     headers = made(tmp_path, expires=datetime.now(UTC) + timedelta(days=1))
     text = (tmp_path / "keys.toml").read_text()
     async with serving(tmp_path) as (service, client):
@@ -526,7 +526,7 @@ async def test_what_is_not_accepted_costs_nothing(tmp_path):
 
 
 async def test_a_key_without_a_rate_gets_no_fields(tmp_path):
-    """There is nothing to be told."""
+    """There is no limit to describe."""
     headers = made(tmp_path)
     async with serving(tmp_path) as (_, client):
         answer = await post(client, headers)

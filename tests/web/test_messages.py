@@ -76,7 +76,7 @@ async def test_the_resource_has_every_name_of_the_contract(client):
 
 
 async def test_a_blind_copy_is_told_to_its_sender_alone(web):
-    """A bcc recipient's outcome stands in the resource; in the mail its address does not."""
+    """The resource has the outcome of a bcc recipient. The mail does not have its address."""
     service, client = web
     blind = LETTER | {"bcc": ["bob@example.net"]}
     accepted = (await client.post("/v1/messages", json=blind)).json()
@@ -112,7 +112,7 @@ async def test_a_list_goes_newest_first_page_by_page(client):
 
 
 async def test_a_sender_that_nobody_named_is_told(tmp_path, client):
-    """Without any configuration a first mail and a first text go, and say from whom and why."""
+    """Without configuration a first mail and a first text go, with a warning about the sender."""
     plain = {name: value for name, value in LETTER.items() if name != "from"}
     text = {"channel": "sms", "to": "+12025550123", "carrier": "us cellular", "text": "Hi."}
     for body in (plain, text):
@@ -385,7 +385,7 @@ async def test_a_closed_journal_is_503(tmp_path):
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health"])
 async def test_probes_answer_get_and_head(client, path):
-    """HEAD tells the length of what GET brings, and brings nothing."""
+    """HEAD has the length of the GET's answer, and no body."""
     got = await client.get(path)
     head = await client.head(path)
     assert got.status_code == head.status_code == 200

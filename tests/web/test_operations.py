@@ -126,7 +126,7 @@ async def test_a_provider_is_one_of_them(tmp_path):
 
 
 async def test_a_relay_tells_its_trouble(tmp_path):
-    """What it failed with, and when it is tried again."""
+    """The relay shows its last failure, and when it is tried again."""
     dead = RelaySpec(name="dead", host="127.0.0.1", port=free_port())
     async with serving(tmp_path, relays=(dead,)) as (_, client):
         await client.post("/v1/messages/batch", json=[LETTER] * 3)
@@ -141,7 +141,7 @@ async def test_a_relay_tells_its_trouble(tmp_path):
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 @pytest.mark.parametrize("name", ["nobody", "CAPTURE", "%00", "x" * 2000, "simulator"])
 async def test_a_relay_that_is_none_cannot_be_paused(client, verb, name):
-    """404, naming those that there are."""
+    """The 404 lists the relays."""
     answer = await client.post(f"/v1/relays/{name}/{verb}")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
@@ -198,7 +198,7 @@ def busy_of(stats):
 
 
 async def test_a_busy_worker_tells_what_it_has(client):
-    """Which message, by which way, to how many."""
+    """It shows the message, the route and the number of recipients."""
     body = LETTER | {"to": ["slow@simulator.notifier", "success@simulator.notifier"]}
     id = (await client.post("/v1/messages", json=body)).json()["id"]
     stats = await until(client, "/v1/stats", lambda found: any(busy_of(found)))
@@ -207,7 +207,7 @@ async def test_a_busy_worker_tells_what_it_has(client):
 
 
 async def test_the_last_minutes_are_told(client):
-    """Up to this one, as many as were asked for, with what has happened in them."""
+    """The answer has as many minutes as were asked for, up to this one, with their figures."""
     await client.post("/v1/messages", json=LETTER)
     found = await until(client, "/v1/stats/minutes?last=2", lambda found: _sent(found) == 1)
     assert len(found["items"]) == 2
@@ -269,7 +269,7 @@ async def test_a_preview_shows_what_would_come_out(templated):
 
 
 async def test_a_preview_tells_what_is_missing(templated):
-    """Beside what could be filled in: 200, as it is a preview that was asked for."""
+    """The preview has 200, what could be filled in, and the names that are missing."""
     answer = await templated.post("/v1/templates/shipped/preview", json={})
     assert answer.status_code == 200
     assert {each["pointer"] for each in answer.json()["faults"]} == {"/data/name", "/data/order"}
@@ -281,7 +281,7 @@ async def test_a_preview_tells_what_is_missing(templated):
 
 @pytest.mark.parametrize("name", ["nobody", "..%2Fshipped", "%00", "SHIPPED"])
 async def test_a_template_that_is_none_has_no_preview(templated, name):
-    """404, naming those that there are."""
+    """The 404 lists the templates."""
     answer = await templated.post(f"/v1/templates/{name}/preview", json={})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"

@@ -62,7 +62,7 @@ async def test_a_channel_that_is_none_is_named(client, channel):
 
 
 async def test_a_fault_is_told_in_terms_of_the_channel_that_was_meant(client):
-    """A text message is not told what an email lacks, nor the other way round."""
+    """The errors of a text message do not mention fields of an email, and the other way round."""
     for body, pointer in (
         (TEXT | {"subject": "Hi"}, "/subject"),
         (TEXT | {"to": ["+12025550123"]}, "/to"),
@@ -215,7 +215,7 @@ async def test_an_attempt_is_a_change(web):
 
 
 async def test_an_attempt_that_nobody_saw_begin_is_a_change(web):
-    """Tried and deferred again between two looks at the journal: that is told, too."""
+    """A message that was tried and deferred between two reads of the journal has changed."""
     service, client = web
     id = (await client.post("/v1/messages", json=LETTER)).json()["id"]
     sent = await service.outcome(id, timeout=5)
@@ -296,7 +296,7 @@ async def test_a_dry_run_refuses_a_wrong_idempotency_key(client):
 
 @pytest.mark.parametrize("query", ["dry_run=maybe", "dry_run=", "dryrun=true"])
 async def test_a_dry_run_that_is_none_is_refused(client, query):
-    """A caller who meant no harm must not find it sent."""
+    """A caller who meant a dry run must not send a message."""
     answer = await client.post(f"/v1/messages?{query}", json=LETTER)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["parameter"] == query.partition("=")[0]

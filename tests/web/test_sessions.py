@@ -199,7 +199,7 @@ async def test_who_signs_in_is_logged_also_in_vain(tmp_path):
 
 
 async def test_wrong_keys_are_slowed_by_address(tmp_path):
-    """Of one address alone, as the proxy on this machine tells it; a right key always opens."""
+    """Only that address is slowed, as the local proxy reports it. A right key always works."""
     secret = key_in(tmp_path)
     async with serving(tmp_path) as (_, client):
 

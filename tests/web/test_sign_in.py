@@ -28,7 +28,7 @@ async def locked(tmp_path):
 
 
 async def test_a_key_becomes_a_cookie(locked):
-    """For us alone: no script reads it, no other site sends it; and it is not told again."""
+    """No script can read it, no other site sends it, and it is never shown again."""
     _, client, secrets = locked
     answer = await signed_in(client, f"  {secrets['read']}\n")
     assert answer.json() == {"name": "read", "scopes": ["read"]}
