@@ -302,24 +302,32 @@ class Dispatcher:
         self, delivery: Delivery, attempts: Sequence[Attempt], *, in_parts: bool
     ) -> None:
         now = self._clock()
-        attempt = next((each for each in attempts if each.relay_failed), attempts[-1])
-        if in_parts and all(
-            failure.final for each in attempts for failure in each.failures.values()
-        ):
-            retry_at = now  # those who are left have not been tried
-        elif attempt.throttled:
-            retry_at = delivery.due_at if not delivery.throttled else now
-        elif attempt.accepted and attempt.because(PACED):  # the relay took what its pace allows
-            retry_at = delivery.due_at
-        elif attempt.relay_failed:
-            retry_at = now + timedelta(seconds=delivery.relay_backoff)
+        if all(each.accepted and not each.failures for each in attempts):
+            retry_at = now  # who is left, in other parts, has not been tried
         else:
-            retry_at = self._retry.next_try(tries=delivery.tries + 1, now=now)
+            retry_at = self._retry_at(delivery, attempts, now, in_parts=in_parts)
         settled = self._placed(delivery.after(*attempts, retry_at=retry_at, now=now))
         await self._recorder.record(settled, delivery)
         for attempt in attempts:
             _log_attempt(settled, attempt)
             self._attempted(settled, attempt)
+
+    def _retry_at(
+        self, delivery: Delivery, attempts: Sequence[Attempt], now: datetime, *, in_parts: bool
+    ) -> datetime:
+        """When to try again for those who did not get it."""
+        if in_parts and all(
+            failure.final for each in attempts for failure in each.failures.values()
+        ):
+            return now  # those who are left have not been tried
+        attempt = next((each for each in attempts if each.relay_failed), attempts[-1])
+        if attempt.throttled:
+            return delivery.due_at if not delivery.throttled else now
+        if attempt.accepted and attempt.because(PACED):  # the relay took what its pace allows
+            return delivery.due_at
+        if attempt.relay_failed:
+            return now + timedelta(seconds=delivery.relay_backoff)
+        return self._retry.next_try(tries=delivery.tries + 1, now=now)
 
     def _placed(self, delivery: Delivery) -> Delivery:
         """The delivery in the queue of the chain that is to take it next."""

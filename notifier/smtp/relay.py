@@ -267,11 +267,13 @@ class Relay:
         """Count an outcome, and tell the breaker. None: the send was given up."""
         breaker = self._breaker
         before = breaker.state
-        if outcome is None or outcome.unoffered:
+        if outcome is None:
             breaker.forget(ticket)
         elif not outcome.failures:
             self.sent += (took := bool(outcome.accepted))
             breaker.end(ticket, None, took=took)
+        elif outcome.unoffered:
+            breaker.forget(ticket)
         else:
             self._learn_failures(ticket, outcome)
         if before is State.PROBING and breaker.state is State.CLOSED:
