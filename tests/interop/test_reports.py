@@ -6,8 +6,11 @@ import pytest
 
 from notifier.attempts import Notify
 from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
+from notifier.smtp_server import ListenAddress
 from notifier.verp import Verp
 from tests.interop.calls import relaying, sent_as
+from tests.interop.postfix import Postfix
+from tests.process import free_port
 from tests.waiting import until
 
 PATH = "bounces+*@example.net"
@@ -78,3 +81,38 @@ async def test_nothing_is_reported_where_nothing_was_asked_for(reporting, tmp_pa
         loud = await sent_as(service, "unknown@example.org")
     await report_of(reporting, return_path_in(loud))
     assert not [mail for mail in reporting.sink.mails if return_path_in(silent) in mail.recipients]
+
+
+class Returning(Postfix):
+    """Hands reports to the tokens of return paths in at the listener of the service."""
+
+    def configure(self):
+        super().configure()
+        self.listener = free_port()
+        main = self.here / "etc/postfix/main.cf"
+        main.write_text(main.read_text() + "transport_maps = regexp:/etc/postfix/reports\n")
+        where = f"smtp:[127.0.0.1]:{self.listener}"
+        self.etc("postfix/reports", rf"/^bounces\+[a-z2-7]{{45}}@example\.net$/i {where}")
+
+
+async def test_postfix_hands_its_bounces_in_at_the_listener(made, tmp_path):
+    """By the pattern that the guide gives. Each recipient of a message has its own."""
+    server = made(Returning).start()
+    here = (ListenAddress(host="127.0.0.1", port=server.listener),)
+    changes = {"return_path": PATH, "report_listen": here}
+    async with relaying(tmp_path, server.url(), **changes) as service:
+        sent = await sent_as(service, "unknown@example.org", "known@example.org")
+
+        async def bounced():
+            return (await service.message(sent.id)).recipients[0].bounced
+
+        await until(bounced)
+        found = await service.message(sent.id)
+    unknown, known = found.recipients
+    assert found.status == "sent"
+    assert (unknown.later.state, unknown.later.code, unknown.later.road) == (
+        "bounced",
+        "5.1.1",
+        "smtp",
+    )
+    assert known.later is None

@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 import uvloop
+from aiosmtpd.smtp import SMTP
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from notifier.smtp_server import (
     read_addresses,
     write_addresses,
 )
+from notifier.smtp_server.connection import _USUAL_PATH
 from tests.waiting import LIMIT, until
 
 HOST = "127.0.0.1"
@@ -270,3 +272,20 @@ def test_a_certificate_that_is_missing_is_a_fault():
     address = ListenAddress(host=HOST, port=0, tls=Tls.STARTTLS, certificate="/nowhere/cert.pem")
     with pytest.raises(ConfigurationError, match="/nowhere/cert"):
         address.context()
+
+
+@given(st.one_of(st.text(max_size=30), st.from_regex(_USUAL_PATH, fullmatch=True)))
+def test_addresses_are_read_as_aiosmtpd_reads_them(arg):
+    """What is read by a shorter way is the same."""
+
+    async def scenario():
+        connection = Connection(serving(Handler()), Handler())
+        try:
+            right = SMTP._getaddr(connection, arg)
+        except (IndexError, AttributeError):  # of a fault in it
+            return
+        found = connection._getaddr(arg)
+        assert found[0] == right[0]
+        assert (found[1] or "").split() == (right[1] or "").split()
+
+    asyncio.run(scenario())
