@@ -14,12 +14,13 @@ from notifier.attempts import USUAL_REPORTS, Notify
 from notifier.clock import Clock, utc_now
 from notifier.compose import address
 from notifier.deliveries import Delivery
-from notifier.errors import Draining, NotifierError, Refusal
+from notifier.errors import ConfigurationError, Draining, NotifierError, Refusal
 from notifier.intake.sources import read_source
 from notifier.keys import Key
 from notifier.messages import MOST_SOURCE_RECIPIENTS
 from notifier.relayspec import is_loopback
 from notifier.service import Notifier
+from notifier.settings import variable
 from notifier.smtp_server import Bounds, Server
 from notifier.submission_agent.connection import Arrived, Submitter
 from notifier.submission_agent.memory import Memory
@@ -72,7 +73,10 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
         return len(self._server.connections)
 
     async def __aenter__(self) -> Self:
-        await self._server.open()
+        try:
+            await self._server.open()
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{variable('smtp_listen')}: {error}") from None
         log.info("smtp_listening", ports=self.ports)
         return self
 
