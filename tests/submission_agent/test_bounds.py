@@ -39,7 +39,7 @@ async def said(reader):
     return heard
 
 
-async def test_idle_and_trickling_clients_keep_nobody_out(tmp_path, monkeypatch):
+async def test_f53_idle_and_trickling_clients_keep_nobody_out(tmp_path, monkeypatch):
     """However many there are: each new client is let in, and one that got nothing done goes."""
     monkeypatch.setattr(agents, "CONNECTIONS", 20)
     begun = b"EHLO me\r\nMAIL FROM:<us@example.org>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\nFrom:"
@@ -76,7 +76,7 @@ async def test_a_stranger_has_a_minute(tmp_path, monkeypatch):
             assert not stays.is_closing()
 
 
-async def test_few_large_mails_arrive_at_a_time(tmp_path, monkeypatch):
+async def test_f53_few_large_mails_arrive_at_a_time(tmp_path, monkeypatch):
     """The others are not read from; a slow one gives way, and small ones go past."""
     monkeypatch.setattr(memory, "PLACES", 1)
     monkeypatch.setattr(memory, "GIVE_WAY_SECONDS", 0.3)
@@ -116,7 +116,7 @@ async def test_a_mail_that_is_too_large_leaves_the_connection_as_it_was(tmp_path
 @pytest.mark.parametrize(
     ("noise", "answers"), [(b"NOOP\r\n" * 20_000, 20_000), (b"NOOP " + b"x" * 500_000 + b"\r\n", 1)]
 )
-async def test_a_flood_of_commands_stalls_nobody(submission, noise, answers):
+async def test_f53_a_flood_of_commands_stalls_nobody(submission, noise, answers):
     """Commands that come in one piece are answered in turns, and a line without end is one."""
     async with clients(submission.port, 1, noise) as ((reader, writer),):
         hearing = asyncio.create_task(said(reader))
@@ -125,7 +125,7 @@ async def test_a_flood_of_commands_stalls_nobody(submission, noise, answers):
         assert (await hearing).count(b"\r\n") == 1 + answers + 1
 
 
-async def test_a_client_that_goes_has_its_mail_sent(submission):
+async def test_f52_a_client_that_goes_has_its_mail_sent(submission):
     """The dot has come, so the mail is taken, whether the client hears of it or not."""
     everything = (
         b"EHLO me\r\nMAIL FROM:<us@example.org>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n"

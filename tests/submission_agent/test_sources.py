@@ -100,7 +100,7 @@ def test_any_octets_are_taken_or_refused(given):
         b"x" * 999,
     ],
 )
-def test_what_hides_a_second_mail_is_refused(unsafe):
+def test_f54_what_hides_a_second_mail_is_refused(unsafe):
     """In header and body: lone CR and LF, NUL, lines that relays would break."""
     for source in (
         b"From: us@example.org\r\n\r\n" + unsafe + b"\r\n",
@@ -254,7 +254,7 @@ async def test_a_header_in_utf8_needs_smtputf8_where_the_client_says_so(tmp_path
     assert sorted("SMTPUTF8" in line for line in heard) == [False, True]
 
 
-async def test_a_repeated_mail_is_the_same_message(tmp_path):
+async def test_f52_a_repeated_mail_is_the_same_message(tmp_path):
     """By the caller's key, or by Message-ID and envelope; another envelope is another message."""
     mail = b"From: us@example.org\r\nSubject: Hi\r\n%bDate: %b\r\n\r\nHello.\r\n"
     named = b"Message-ID: <1@example.org>\r\n"
