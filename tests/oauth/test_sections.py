@@ -182,14 +182,13 @@ def test_the_service_does_not_start_with_a_wrong_file(tmp_path, secret):
     path = tmp_path / "oauth.toml"
     path.write_text(f'[a]\n{MICROSOFT}client_secret_file = "{secret}"')
     relays = "smtps://us@mail.example?oauth=b"
-    for command in ("serve", "check"):
-        done = run(command, data_dir=tmp_path, relays=relays, oauth=path)
-        assert done.returncode == 2
-        fault = "relay mail.example: NOTIFIER_OAUTH has no section [b]; there are a"
-        assert fault in done.stderr
-        done = run(command, data_dir=tmp_path, relays=relays)
-        assert done.returncode == 2
-        assert "NOTIFIER_OAUTH names no file" in done.stderr
+    served = run("serve", data_dir=tmp_path, relays=relays, oauth=path)
+    assert served.returncode == 2
+    fault = "relay mail.example: NOTIFIER_OAUTH has no section [b]; there are a"
+    assert fault in served.stderr
+    checked = run("check", data_dir=tmp_path, relays=relays)
+    assert checked.returncode == 2
+    assert "NOTIFIER_OAUTH names no file" in checked.stderr
 
 
 GRAPH = "graph://corp.example/us?mailbox=noreply@corp.example&oauth=m365"
