@@ -341,3 +341,27 @@ async def test_swaks_sends(tmp_path):
         assert b"250 2.0.0 queued as " in said
         (content,) = await submission.delivered()
     assert b"\r\nFrom: us@example.org\r\n" in b"\r\n" + content
+
+
+async def test_addresses_beyond_ascii_need_smtputf8(submission):
+    """Without the parameter they are refused; with it they go on to the relay."""
+    mail = MAIL.replace(b"us@", "jörg@".encode())
+
+    def talk(client):
+        client.ehlo("me")
+        refused = [
+            client.docmd("MAIL", "FROM:<us@example.org>"),
+            client.docmd("RCPT", "TO:<a b@example.org>"),
+        ]
+        client.rset()
+        client.command_encoding = "utf-8"
+        refused += [
+            client.docmd("MAIL", "FROM:<jörg@example.org>"),
+            client.docmd("MAIL", "FROM:<jörg@example.org> SMTPUTF8"),
+            client.docmd("RCPT", "TO:<änn@example.org>"),
+        ]
+        return [code for code, _ in (*refused, client.data(mail))]
+
+    assert await submission.call(talk) == [250, 553, 553, 250, 250, 250]
+    await submission.delivered()
+    assert submission.relay.received[0][:2] == ("jörg@example.org", ("änn@example.org",))

@@ -272,3 +272,21 @@ async def test_f52_a_repeated_mail_is_the_same_message(tmp_path):
         assert without[0] != without[1]
         await submission.delivered(5)
         assert len(submission.relay.received) == 5
+
+
+async def test_a_mail_that_is_repeated_to_another_replica_is_the_same_message(tmp_path, postgres):
+    """Replicas on one PostgreSQL know each other's mails."""
+    journal = await postgres.database()
+    mail = UTF8.replace(b"Subject:", b"Message-ID: <1@example.org>\r\nSubject:")
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    async with (
+        submitting(folders[0], journal=journal) as one,
+        submitting(folders[1], journal=journal) as two,
+    ):
+        first = await one.send(mail)
+        assert first[0] == 250
+        assert await two.send(mail) == first
+        delivery = await two.service.message(first[1].split()[-1])
+        assert delivery.eight_bit
