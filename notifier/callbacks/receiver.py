@@ -165,15 +165,17 @@ class Receiver:
         if not self._more and (self._due is None or self._seconds_to(self._due) > 0):
             return
         self._more = False
-        limit = AHEAD + len(self._under_way)
+        before = set(self._under_way)  # what ends while we read is read as still waiting
+        limit = AHEAD + len(before)
         try:
             found = await self._rows.waiting(self.key, limit)
         except JournalUnavailable:
             self._more = True
             raise
         now = self._clock()
+        taken = before.union(self._under_way)
         self._ready.extend(
-            each for each in found if each.due_at <= now and each.message not in self._under_way
+            each for each in found if each.due_at <= now and each.message not in taken
         )
         self._due = next((each.due_at for each in found if each.due_at > now), None)
         if len(found) == limit and self._due is None:

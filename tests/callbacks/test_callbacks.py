@@ -19,6 +19,7 @@ from notifier.journal.statements import Statement
 from notifier.recipients import LaterState
 from notifier.reports import Report
 from tests.applications import SECRET, checked, made_key, submit_as, told
+from tests.clocks import WallClock
 from tests.paths import PACKAGE
 from tests.process import free_port
 from tests.provider import HANG, Site
@@ -39,11 +40,11 @@ def hurried(monkeypatch):
 
 
 @contextlib.asynccontextmanager
-async def applying(folder, *replies, **callback):
+async def applying(folder, *replies, clock=now, **callback):
     """A service with one key, the key, the application that it tells, and its relay."""
     async with Site(*replies) as site, ScriptedRelay() as relay:
         key = made_key(folder, f"http://127.0.0.1:{site.port}/hook", **callback)
-        async with notifying(folder, relay) as service:
+        async with notifying(folder, relay, clock=clock) as service:
             yield service, key, site, relay
 
 
@@ -354,3 +355,46 @@ async def test_what_is_reported_afterwards_is_told(tmp_path):
     assert (first["type"], second["type"]) == ("message.sent", "message.bounced")
     assert second["version"] > first["version"]
     assert "bounced" in {each["what"] for each in second["data"]["timeline"]}
+
+
+async def test_a_callback_is_given_up_after_three_days(tmp_path):
+    """The last failed try ends it; a replay tells it."""
+    clock = WallClock()
+    async with applying(tmp_path, BROKEN, clock=clock) as (service, key, site, _):
+        delivery = await ended(service, await submit_as(service, key))
+        await until_rows(service, (None, 500))
+        clock.shift = timedelta(days=3)
+        service.callbacks._receivers["shop"].stir()
+        await until_rows(service, ("given_up", 500))
+        site.answers = [OK]
+        assert await service.callbacks.replay("shop", delivery.finished_at) == 1
+        await until_rows(service, ("told", 200))
+
+
+async def test_what_was_not_tried_for_three_days_of_failures_is_given_up(tmp_path):
+    """An application that is gone for good leaves nothing that waits for ever."""
+    clock = WallClock()
+    async with applying(tmp_path, (502, b"down"), clock=clock) as (service, key, _, _):
+        for _ in range(3):
+            await ended(service, await submit_as(service, key))
+        await until(lambda: service.callbacks._receivers["shop"].resting)
+        await ended(service, await submit_as(service, key))
+        clock.shift = timedelta(days=3, seconds=1)
+        service.callbacks._prune_at = 0.0
+        await service.callbacks._look()
+        assert {outcome for outcome, _ in await rows(service)} == {"given_up"}
+        assert service.callbacks.outcomes["shop", "given_up"] == 4
+
+
+async def test_an_event_that_was_replaced_after_it_was_read_is_not_sent(tmp_path):
+    """The newer one is, under its own id."""
+    async with applying(tmp_path, BROKEN, OK) as (service, key, site, _):
+        id = await submit_as(service, key)
+        await ended(service, id)
+        await until_rows(service, (None, 500))
+        (older,) = await Rows(service.journal).waiting("shop", 1)
+        await service.journal.amend(id, lambda each: each.with_event(now(), "bounced"))
+        telling = service.callbacks._receivers["shop"]
+        await telling._tell(older, telling._breaker.begin())
+        await until_rows(service, ("told", 200))
+    assert [each["type"] for each in told(site)] == ["message.sent", "message.bounced"]

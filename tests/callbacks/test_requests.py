@@ -98,6 +98,8 @@ async def test_f51_no_answer_is_told_as_what_it_is(monkeypatch):
 async def test_f51_an_answer_without_an_end_is_bounded(monkeypatch):
     """In octets, and in time: the status is known, and counts."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for name in ("BODY_SECONDS", "ANSWER_SECONDS"):
+        monkeypatch.setattr(requests, name, 2 * LIMIT)
     async with raw(head, again=b"400\r\n" + b"x" * 1024 + b"\r\n") as port:
         flood = await post(f"http://127.0.0.1:{port}/")
     monkeypatch.setattr(requests, "BODY_SECONDS", 0.05)
