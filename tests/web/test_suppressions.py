@@ -7,7 +7,7 @@ import pytest
 
 from notifier.keys import KeyScope
 from tests.api_keys import made
-from tests.web_client import LETTER, problem_of, serving
+from tests.web_client import LETTER, SIMPLE, problem_of, serving
 
 PATH = "/v1/suppressions"
 CSV = {"Content-Type": "text/csv"}
@@ -204,6 +204,17 @@ async def test_a_message_that_reached_the_others_says_who_got_nothing(web):
     explained = (await client.get(f"/v1/messages/{message['id']}/explain")).json()["explanation"]
     assert "Nothing is sent to ann@example.net" in explained
     assert "refused" not in explained
+
+
+async def test_the_simple_calls_tell_it_as_any_other_outcome(client):
+    """At once 202; who waits for the outcome gets 502 with the reason."""
+    await add(client, "ann@example.net")
+    answer = await client.post("/send-email/", json=SIMPLE)
+    assert answer.status_code == 202
+    message = (await client.get(f"/v1/messages/{answer.json()['id']}")).json()
+    assert message["status"] == "failed"
+    problem = problem_of(await client.post("/send-async/", json=SIMPLE), 502, "not-sent")
+    assert "every recipient is suppressed" in problem["detail"]
 
 
 async def test_read_may_look_and_manage_may_change(tmp_path):
