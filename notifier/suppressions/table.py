@@ -15,11 +15,12 @@ COLUMNS = "address, key, reason, since, until, source"
 # An entry by hand takes the place of one that has grown by itself.
 PUT = """
     INSERT INTO suppressions (address, key, domain, reason, since, until, times, source)
-    VALUES (?, ?, ?, ?, ?, ?, 0, ?)
+    VALUES {rows}
     ON CONFLICT (address, key) DO UPDATE SET
         reason = excluded.reason, since = excluded.since, until = excluded.until, times = 0,
         source = excluded.source
 """
+ROW = "(?, ?, ?, ?, ?, ?, 0, ?)"
 # When an address is taken off the list, its bounces are forgiven, too.
 FORGIVE = "DELETE FROM suppression_strikes WHERE address = ?"
 PART = "SELECT address FROM suppressions WHERE address > ? ORDER BY address LIMIT 1 OFFSET ?"
@@ -34,6 +35,7 @@ LAST = "\U0010ffff"  # no address is behind it
 
 # How many values a query may have is bounded, and each number is a statement of its own.
 SIZES = (1, 4, 16, 64, 256, 1024, 4096, 16_384)
+ROWS = (250, 50, 10, 1)  # of one statement
 PORTION = 1000  # rows that one transaction changes
 
 Name: TypeAlias = tuple[str, str]  # address and key
@@ -47,8 +49,18 @@ class Table:
 
     async def put(self, suppressions: Sequence[Suppression]) -> None:
         """Put these on the list, in place of those with the same address and key."""
-        for portion in _portions(suppressions, PORTION):
-            await self._journal.execute(*map(_put, portion))
+        # Of two with the same name in one statement PostgreSQL would refuse the second.
+        unique = list({(each.address, each.key): each for each in suppressions}.values())
+        for portion in _portions(unique, PORTION):
+            statements = []
+            begin = 0
+            for size in ROWS:
+                while len(portion) - begin >= size:
+                    rows = portion[begin : begin + size]
+                    values = itertools.chain.from_iterable(map(_values, rows))
+                    statements.append(Statement(_put(size), tuple(values)))
+                    begin += size
+            await self._journal.execute(*statements)
 
     async def remove(self, address: str, key: str | None = None) -> int:
         """Take an address off the list, for one key or for all (None). Returns how many."""
@@ -146,10 +158,14 @@ def _conditions(which: Which, now: datetime) -> tuple[list[str], list[Bound]]:
     return where, values
 
 
-def _put(it: Suppression) -> Statement:
+@cache
+def _put(rows: int) -> str:
+    return PUT.format(rows=", ".join([ROW] * rows))
+
+
+def _values(it: Suppression) -> tuple[Bound, ...]:
     until = None if it.until is None else micros(it.until)
-    values = it.address, it.key, it.domain, it.reason.value, micros(it.since), until, it.source
-    return Statement(PUT, values)
+    return it.address, it.key, it.domain, it.reason.value, micros(it.since), until, it.source
 
 
 def _suppression(
