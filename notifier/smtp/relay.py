@@ -67,9 +67,7 @@ class Relay:
         """
         self.spec = spec
         self.name = spec.name
-        self.sent = 0
-        self.failed = 0
-        self.throttled = 0
+        self.sent = self.failed = self.throttled = 0
         self.trouble: Trouble | None = None
         self.paused = False
         self._listeners: list[Callable[[], None]] = []

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError, Rejected, Unavailable
 from notifier.messages import Sms
@@ -314,10 +315,22 @@ async def test_twilio_says_what_became_of_a_text(tmp_path, status, state):
         assert "30003" in found.text
 
 
+async def test_a_relay_gets_the_id_in_the_header_that_it_wants(tmp_path):
+    """Postmark gives `X-PM-Metadata-...` back with each event. The content follows as it is."""
+    async with ScriptedRelay() as relay:
+        spec = replace(relay.spec, id_header="X-PM-Metadata-notifier")
+        async with notifying(tmp_path, relays=(spec,)) as service:
+            id = await submit_one(service)
+            await ended(service, id)
+            content = await service.content(id)
+    ((_, _, sent),) = relay.received
+    assert sent == f"X-PM-Metadata-notifier: {id}\r\n".encode() + content
+
+
 async def test_a_text_ends_as_its_status_callback_says(tmp_path):
     """Twilio is given the URL with the text; a call of it finds the message."""
     async with (
-        Site(ACCEPTED).listening() as site,
+        Site(ACCEPTED) as site,
         notifying(
             tmp_path,
             report_secrets=str(written(tmp_path)),

@@ -32,7 +32,9 @@ def asked_for(name):
         "container": project["dependencies"]
         + extras["postgres"]
         + extras["otel"]
-        + extras["oauth"],
+        + extras["oauth"]
+        + extras["imap"]
+        + extras["reports"],
         "build": pyproject["build-system"]["requires"],
     }
     return map(Requirement, asked[name])
