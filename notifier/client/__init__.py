@@ -3,7 +3,8 @@ The client, for the programs that send. It imports httpx2 and msgspec, and nothi
 
 `clients` are Notifier and AsyncNotifier. They run the calls of `calls`, each tried as `retrying`
 says. `fields` writes messages as JSON, `resources` are messages as the service shows them, and
-`errors` what can go wrong. `callbacks` checks what the service says by callback.
+`errors` what can go wrong. `callbacks` checks what the service says by callback. `django` is an
+email backend for Django.
 """
 
 from notifier.client.callbacks import Callback, InvalidCallback, verify_callback

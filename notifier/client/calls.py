@@ -95,6 +95,18 @@ class Calls:
         message = yield from self._read(ask, Message)
         return (yield from self._until_settled(message, until))
 
+    def send_source(
+        self, source: bytes, query: Mapping[str, Any], *, idempotency_key: str | None
+    ) -> Call[Message]:
+        given = urlencode({name: each for name, each in query.items() if each}, doseq=True)
+        ask = Ask(
+            method="POST",
+            path=f"{MESSAGES}?{given}" if given else MESSAGES,
+            content=source,
+            headers={"Content-Type": "message/rfc822", **_once(idempotency_key)},
+        )
+        return self._read(ask, Message)
+
     def batch(
         self, messages: Sequence[bytes], *, idempotency_key: str | None
     ) -> Call[tuple[Message, ...]]:

@@ -8,10 +8,12 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 from urllib.parse import urlsplit
 
 import httpx2
+from msgspec import Raw
 
 from notifier import __version__
 from notifier.client.calls import Calls, Filters
@@ -44,12 +46,12 @@ class _Client:
     ) -> None:
         """
         `url`: where the service is, such as `http://127.0.0.1:8014`; default: NOTIFIER_URL.
-        `key`: an API key; default: NOTIFIER_KEY. `timeout`: seconds for one try. `retry_for`:
-        seconds during which further tries begin. `verify`: the certificates to trust, if the
-        usual ones will not do. Raises ValueError.
+        `key`: an API key, or `@FILE` that holds it; default: NOTIFIER_KEY. `timeout`: seconds for
+        one try. `retry_for`: seconds during which further tries begin. `verify`: the certificates
+        to trust, if the usual ones will not do. Raises ValueError.
         """
         self.url = _checked(url or os.environ.get("NOTIFIER_URL", ""))
-        self._key = (key or os.environ.get("NOTIFIER_KEY", "")).strip()
+        self._key = _read_key(key or os.environ.get("NOTIFIER_KEY", ""))
         if not (self._key.isascii() and self._key.isprintable()):
             raise ValueError("key: an API key is plain ASCII")
         self._timeout = timeout
@@ -118,10 +120,17 @@ class Notifier(_Client):
         draft = {"to": to, **fields}
         return self._run(self._calls.send(draft, wait=wait, idempotency_key=idempotency_key))
 
+    def send_source(
+        self, source: bytes, *, to: str | Sequence[str] = (), idempotency_key: str | None = None
+    ) -> Message:
+        """Send a whole mail (RFC 5322). `to`: the recipients; default: those in its header."""
+        call = self._calls.send_source(source, {"to": to}, idempotency_key=idempotency_key)
+        return self._run(call)
+
     @overload
     def batch(
         self,
-        messages: Sequence[Draft],
+        messages: Sequence[Draft | Raw],
         *,
         permissive: Literal[False] = False,
         idempotency_key: str | None = None,
@@ -129,14 +138,14 @@ class Notifier(_Client):
     @overload
     def batch(
         self,
-        messages: Sequence[Draft],
+        messages: Sequence[Draft | Raw],
         *,
         permissive: Literal[True],
         idempotency_key: str | None = None,
     ) -> Results: ...
     def batch(
         self,
-        messages: Sequence[Draft],
+        messages: Sequence[Draft | Raw],
         *,
         permissive: bool = False,
         idempotency_key: str | None = None,
@@ -231,10 +240,17 @@ class AsyncNotifier(_Client):
         draft = {"to": to, **fields}
         return await self._run(self._calls.send(draft, wait=wait, idempotency_key=idempotency_key))
 
+    async def send_source(
+        self, source: bytes, *, to: str | Sequence[str] = (), idempotency_key: str | None = None
+    ) -> Message:
+        """Send a whole mail (RFC 5322). `to`: the recipients; default: those in its header."""
+        call = self._calls.send_source(source, {"to": to}, idempotency_key=idempotency_key)
+        return await self._run(call)
+
     @overload
     async def batch(
         self,
-        messages: Sequence[Draft],
+        messages: Sequence[Draft | Raw],
         *,
         permissive: Literal[False] = False,
         idempotency_key: str | None = None,
@@ -242,14 +258,14 @@ class AsyncNotifier(_Client):
     @overload
     async def batch(
         self,
-        messages: Sequence[Draft],
+        messages: Sequence[Draft | Raw],
         *,
         permissive: Literal[True],
         idempotency_key: str | None = None,
     ) -> Results: ...
     async def batch(
         self,
-        messages: Sequence[Draft],
+        messages: Sequence[Draft | Raw],
         *,
         permissive: bool = False,
         idempotency_key: str | None = None,
@@ -331,6 +347,16 @@ class AsyncNotifier(_Client):
 def _lost(error: httpx2.RequestError) -> Lost:
     never = isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
     return Lost(str(error) or type(error).__name__, connected=not never)
+
+
+def _read_key(given: str) -> str:
+    """Raises ValueError for a file that cannot be read."""
+    if not given.startswith("@"):
+        return given.strip()
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"key: cannot read {given[1:]}: {error}") from error
 
 
 def _checked(url: str) -> str:

@@ -76,11 +76,14 @@ class Draft(Fields):
 _SEVERAL = ("to", "cc", "bcc", "tags")  # one may be given without a list
 
 
-def encoded(draft: Mapping[str, Any]) -> bytes:
+def encoded(draft: Mapping[str, Any] | msgspec.Raw) -> bytes:
     """
-    The JSON of a message. A field that is None is left out. Raises TypeError for a value that JSON
-    cannot hold, ValueError for a time without a zone, and OSError for a file that cannot be read.
+    The JSON of a message; one that is JSON already is left as it is. A field that is None is left
+    out. Raises TypeError for a value that JSON cannot hold, ValueError for a time without a zone,
+    and OSError for a file that cannot be read.
     """
+    if isinstance(draft, msgspec.Raw):
+        return bytes(draft)
     fields = {name: value for name, value in draft.items() if value is not None}
     if "from_" in fields:
         fields["from"] = fields.pop("from_")

@@ -8,8 +8,12 @@ from datetime import UTC, datetime
 import fastapi
 import httpx2
 import pytest
+from django.test.utils import override_settings
+from django.utils.module_loading import import_string
 from standardwebhooks import Webhook
 
+from notifier.client.django import EmailBackend
+from tests import django_project  # noqa: F401 - Django wants its settings first
 from tests.paths import PACKAGE
 
 GUIDE = PACKAGE / "guide"
@@ -95,3 +99,18 @@ def test_the_celery_recipe(run, notifier_mailbox):
     mail = notifier_mailbox.wait(to="ops@example.org")
     assert "order 17 has no price" in mail.subject
     assert "Traceback" in mail.text
+
+
+def test_the_django_page_runs(run, notifier_mailbox):
+    """The settings of the page are those that Django takes, and its message is sent."""
+    mailers, backend, sending = examples("django.md")
+    names = {}
+    exec(mailers, names)
+    assert import_string(names["MAILERS"]["default"]["BACKEND"]) is EmailBackend
+    exec(backend, names)
+    assert import_string(names["EMAIL_BACKEND"]) is EmailBackend
+    with override_settings(NOTIFIER_URL=notifier_mailbox.url, NOTIFIER_KEY=""):
+        exec(sending, names)
+    mail = notifier_mailbox.wait(to="ann@example.org")
+    assert mail.attachments[0].name == "invoice.pdf"
+    assert names["message"].notifier_id == notifier_mailbox.messages[0].id

@@ -27,7 +27,7 @@ def run(client: Notifier, drafts: list[Draft]) -> str:
         return error.errors[0].pointer or ""
     client.send("ann@example.org", subjekt="Hello")  # type: ignore[call-arg]
     client.send(17, text="Hello")  # type: ignore[arg-type]
-    client.batch([{"text": "Hello"}])  # type: ignore[typeddict-item]
+    client.batch([{"text": "Hello"}])  # type: ignore[list-item]
     return verify_callback({"webhook-id": "1"}, b"{}", ["whsec_a2V5"]).message.id
 
 

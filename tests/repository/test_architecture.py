@@ -108,6 +108,7 @@ OWNERS = {
         "sms",
         "testing",
     },
+    "django": {"client"},
     "jwt": {"oauth"},
     "flufl": {"reports"},
     "prometheus_client": {"web"},

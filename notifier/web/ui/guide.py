@@ -26,6 +26,8 @@ ORDER = (
     "api",
     "smtp-submission",
     "client",
+    "django",
+    "testing",
     "settings",
     "relays",
     "providers",
