@@ -187,7 +187,10 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def bounced(self) -> bool:
         """Whether the message came back from a recipient after a relay took it."""
-        return any(each.bounced for each in self.recipients)
+        for each in self.recipients:  # noqa: SIM110  each change of a message asks: no generator
+            if each.later is not None and each.bounced:
+                return True
+        return False
 
     @property
     def throttled(self) -> bool:

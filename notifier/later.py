@@ -25,7 +25,7 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
     if delivery.status is Status.SENDING:
         raise BeingSent(delivery.id)
     settles = before.status is not RecipientStatus.ACCEPTED
-    if settles and not delivery.uncertain:
+    if settles and (not delivery.uncertain or before.status is RecipientStatus.SUPPRESSED):
         raise WrongState(f"no relay took the message for {address}")
     after = before.reported(later)
     if after is before:

@@ -72,9 +72,15 @@ def test_while_it_is_being_sent_a_report_waits():
 
 
 def test_nobody_can_report_of_what_no_relay_has():
-    """A message that was never offered, and a recipient who was refused."""
+    """A message that was never offered, and recipients who were refused or left out."""
     refused = Recipient(BOB, RecipientStatus.REFUSED, 550, "550 no")
     partly = replace(sent(delivery()), recipients=(*sent(delivery()).recipients, refused))
-    for one, address in ((delivery(), ANN), (partly, BOB), (partly, "eve@example.org")):
+    unsent = uncertain(recipients=(Recipient(ANN, RecipientStatus.SUPPRESSED),))
+    for one, address in (
+        (delivery(), ANN),
+        (partly, BOB),
+        (partly, "eve@example.org"),
+        (unsent, ANN),
+    ):
         with pytest.raises(WrongState):
             reported(one, address, later(), now=THEN)

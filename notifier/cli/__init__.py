@@ -132,7 +132,7 @@ def keys() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(["send", "sms", "read", "manage"]),
+    type=click.Choice(["send", "sms", "read", "manage", "report"]),
     help="What the key may do; may be repeated. `send` includes `sms` (text messages) unless there"
     " is a --sender. Default: send.",
 )

@@ -81,6 +81,7 @@ class Filter(Struct, frozen=True, kw_only=True):
     relay: str | None = None  # of the last attempt
     key: str | None = None  # the API key's name
     reason: str | None = None  # of its status, whole: `storm`
+    bounced: bool | None = None  # it came back from a recipient after a relay took it
     q: str | None = None  # words; each must occur in what a person would look at
     created_after: datetime | None = None
     created_before: datetime | None = None

@@ -22,7 +22,7 @@ Value: TypeAlias = str | int | bytes | None
 # The columns that change in a delivery's life, and those that do not.
 CHANGING = (
     "status", "route", "relay", "due_at", "expires_at", "collapse_key", "finished_at", "held_at",
-    "record",
+    "bounced", "record",
 )  # fmt: skip
 LASTING = ("id", "key", "priority", "channel", "created_at")
 
@@ -69,6 +69,7 @@ def changing(delivery: Delivery) -> tuple[Value, ...]:
         (delivery.collapse_key or None) if waits else None,
         None if finished_at is None else micros(finished_at),
         micros(delivery.held_at) if status is Status.HELD else None,
+        1 if delivery.bounced else None,
         _encode(delivery if len(delivery.attempts) < 2 else _silenced(delivery)),
     )
 

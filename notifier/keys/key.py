@@ -24,14 +24,16 @@ _PER_DAY = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 class KeyScope(StrEnum):
     """
-    What a caller may do. `manage` includes `read`; neither includes `send`. `send` includes
-    `sms` unless the key is bound to senders of mail, which say nothing of text messages.
+    What a caller may do. `manage` includes `read` and `report`; none of them includes `send`.
+    `send` includes `sms` unless the key is bound to senders of mail, which say nothing of text
+    messages.
     """
 
     SEND = "send"  # have messages sent
     SMS = "sms"  # have text messages sent
     READ = "read"  # see what became of all messages
     MANAGE = "manage"  # cancel, retry, pause
+    REPORT = "report"  # bring what is reported of messages
 
 
 class KeyKind(StrEnum):
@@ -75,6 +77,8 @@ class Key(Struct, frozen=True, kw_only=True):
         match scope:
             case KeyScope.READ:
                 return bool(self.scopes & {KeyScope.READ, KeyScope.MANAGE})
+            case KeyScope.REPORT:
+                return bool(self.scopes & {KeyScope.REPORT, KeyScope.MANAGE})
             case KeyScope.SEND:
                 return bool(self.scopes & {KeyScope.SEND, KeyScope.SMS})
             case KeyScope.SMS if not self.senders:

@@ -2,6 +2,8 @@
 What came of messages after a relay took them: reports that come back, read, matched and believed.
 
 * `report`: what a report says, and what came of it here
+* `classes`: why messages come back, in few classes
+* `sentences`: what was reported, for people
 * `matching`: which message and recipient it is about, and whether it is believed
 * `taking`: takes reports in, by whatever road they come
 * `parsing`: what a mail reports, put together from
@@ -15,7 +17,20 @@ What came of messages after a relay took them: reports that come back, read, mat
   * `providers`: events of providers
 """
 
+from notifier.reports.classes import MEANINGS, Class, class_of
 from notifier.reports.report import Finding, Report, Result, Taken
+from notifier.reports.sentences import sentence
 from notifier.reports.taking import Listener, Reports
 
-__all__ = ["Finding", "Listener", "Report", "Reports", "Result", "Taken"]
+__all__ = [
+    "MEANINGS",
+    "Class",
+    "Finding",
+    "Listener",
+    "Report",
+    "Reports",
+    "Result",
+    "Taken",
+    "class_of",
+    "sentence",
+]

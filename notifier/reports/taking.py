@@ -1,6 +1,7 @@
 """Takes reports in, by whatever road they come."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -16,6 +17,7 @@ from notifier.journal import Journal
 from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
 from notifier.later import reported
 from notifier.recipients import Later, Recipient
+from notifier.reports.classes import class_of
 from notifier.reports.matching import Subject, has_token, recipient_of, subject_of
 from notifier.reports.report import Finding, Report, Result, Taken
 from notifier.threads import FairThreads
@@ -55,6 +57,8 @@ class Reports:
         self._outcome_seconds = outcome_seconds
         self._verp: Verp | None = None
         self._listeners: list[Listener] = []
+        # Those taken since the process started, by state and class.
+        self.counts: Counter[tuple[str, str]] = Counter()
 
     def listen(self, listener: Listener) -> None:
         """Tell of each report that is taken: of the delivery and recipient as they are then."""
@@ -128,6 +132,7 @@ class Reports:
             self._feed.forward(after)  # it has been counted as sent
         else:
             self._feed.publish(after)
+        self.counts[later.state.value, class_of(later).value] += 1
         now = next(each for each in after.recipients if each.address == recipient.address)
         for listener in self._listeners:
             listener(after, now, later)

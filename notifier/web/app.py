@@ -16,6 +16,7 @@ from notifier.web.api.events import Events
 from notifier.web.api.messages import Messages
 from notifier.web.api.operations import Operations
 from notifier.web.api.provider_events import ProviderEvents
+from notifier.web.api.reports import ReportsByMail
 from notifier.web.api.settling import Settling
 from notifier.web.api.suppressions import SuppressionCalls
 from notifier.web.api.templates import TemplateViews
@@ -63,6 +64,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *TemplateViews(service).routes(),
             *SuppressionCalls(service).routes(),
             *ProviderEvents(service).routes(),
+            *ReportsByMail(service).routes(),
             *Operations(service).routes(),
             *Callbacks(service).routes(),
             *Probes(service, authentication).routes(),

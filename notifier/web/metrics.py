@@ -148,6 +148,12 @@ class Metrics:
             "Recipients that got nothing because they are suppressed.",
             [((), suppressions.count)],
         )
+        yield _counter(
+            "notifier_reports",
+            "What was reported of recipients after a relay took the message, by state and class.",
+            self._service.reports.counts.items(),
+            "state", "class",
+        )  # fmt: skip
         yield _histogram(
             "notifier_attempt_seconds",
             "Duration of an attempt.",

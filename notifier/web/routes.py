@@ -34,6 +34,7 @@ SEND = Access(KeyScope.SEND)
 READ = Access(KeyScope.READ)
 READ_OWN = Access(KeyScope.READ, own=True)
 MANAGE = Access(KeyScope.MANAGE)
+REPORT = Access(KeyScope.REPORT)
 
 
 class DocumentedAnswer(Struct, frozen=True):

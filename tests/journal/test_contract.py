@@ -5,6 +5,7 @@ import random
 import string
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,8 @@ from notifier.errors import (
 )
 from notifier.journal import Entry, Filter, Idempotency
 from notifier.journal.sqlite import SqliteJournal
-from notifier.recipients import Recipient
+from notifier.later import reported
+from notifier.recipients import Later, LaterState, Recipient
 from tests.deliveries import (
     NOW,
     RELAY,
@@ -825,6 +827,9 @@ FILTERS = {
     "to": Filter(to="User1@example.org"),
     "relay": Filter(relay="b"),
     "key": Filter(key="a"),
+    "bounced": Filter(bounced=True),
+    "not bounced": Filter(bounced=False),
+    "bounced by key": Filter(bounced=True, key="a", status=(Status.SENT,)),
     "after": Filter(created_after=NOW + timedelta(seconds=100)),
     "before": Filter(created_before=NOW + timedelta(seconds=100)),
     "between": Filter(
@@ -868,6 +873,7 @@ def fits(one, which):
         and (which.to is None or which.to.lower() in to)
         and which.relay in (None, relay)
         and which.key in (None, one.key)
+        and which.bounced in (None, one.bounced)
         and (which.created_after is None or one.created_at >= which.created_after)
         and (which.created_before is None or one.created_at < which.created_before)
         and all(says(one, word) for word in (which.q or "").split())
@@ -903,6 +909,10 @@ class TestFind:
                 await journal.record(sent(claim.delivery, relay=chance.choice("ab")))
         for each in chance.sample(all_of_them, 100):
             await journal.amend(each.id, called_off)
+        later = Later(LaterState.BOUNCED, NOW)
+        for each in (await journal.find(Filter(status=(Status.SENT,)), limit=1000)).deliveries[::3]:
+            address = each.recipients[0].address
+            await journal.amend(each.id, partial(reported, address=address, later=later, now=NOW))
         return [await journal.get(each.id) for each in reversed(all_of_them)]
 
     async def test_every_filter_finds_what_it_says(self, journal, deliveries):

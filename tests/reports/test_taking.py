@@ -8,7 +8,6 @@ from notifier.deliveries import Status
 from notifier.errors import BeingSent
 from notifier.feed import Feed
 from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
-from notifier.journal.sqlite import SqliteJournal
 from notifier.recipients import LaterState, Recipient
 from notifier.reports import Report, Reports, Result
 from notifier.threads import FairThreads
@@ -32,14 +31,6 @@ Sorry, no mailbox here by that name. (#5.1.1)
 
 Return-Path: <app@example.org>
 """
-
-
-@pytest.fixture
-async def journal(tmp_path):
-    journal = SqliteJournal(str(tmp_path / "notifier.db"))
-    await journal.open()
-    yield journal
-    await journal.close()
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import Delivery, Route, Status
 from notifier.housekeeping.pruning import prune
-from notifier.recipients import Recipient
+from notifier.later import reported
+from notifier.recipients import Later, LaterState, Recipient
 from notifier.relayspec import Tls
 from notifier.smtp import State
 from notifier.web.api.explanation import Situation, explain
@@ -244,6 +245,7 @@ def after(attempt):
 
 
 DEFERRED = after(refused())
+GONE = Later(LaterState.BOUNCED, NOW + timedelta(minutes=1), "5.1.1", "550 User unknown.", "http")
 CASES = {
     "scheduled": (
         replace(QUEUED, status=Status.SCHEDULED, due_at=SOON),
@@ -377,6 +379,29 @@ CASES = {
         after(taken("ann@example.net")),
         {},
         ["were refused: bob@example.net (5.1.1 No).", "/retry"],
+        None,
+    ),
+    "bounced": (
+        reported(
+            after(taken("ann@example.net", "bob@example.net")), "ann@example.net", GONE, now=NOW
+        ),
+        {},
+        [
+            "mx accepted the message at",
+            "At 2026-03-01 09:31:00 UTC it came back from ann@example.net: example.net said that"
+            " there is no such mailbox (5.1.1 550 User unknown).",
+        ],
+        None,
+    ),
+    "settled by a report": (
+        reported(
+            replace(DEFERRED, uncertain=1, recipients=DEFERRED.recipients[:1]),
+            "ann@example.net",
+            replace(GONE, state=LaterState.DELIVERED, code="2.0.0"),
+            now=NOW,
+        ),
+        {},
+        ["A report proves that mx took the message, so it was settled at", "in the mailbox of"],
         None,
     ),
     "by a gateway": (

@@ -71,7 +71,7 @@ async def test_the_resource_has_every_name_of_the_contract(client):
         *("id", "status", "channel", "subject", "from", "recipients", "attempts", "uncertain"),
         *("partial", "handed_to", "warnings", "reason", "created_at", "due_at", "expires_at"),
         *("finished_at", "reference", "tags", "metadata", "user_id", "timeline", "traceparent"),
-        *("key", "copy_of"),
+        *("key", "copy_of", "bounced"),
     }
 
 

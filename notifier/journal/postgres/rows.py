@@ -13,6 +13,7 @@ _SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 # The types of the columns' arrays. `said` is the text that searches look in, see below.
 CHANGING_TYPES = dict.fromkeys(CHANGING, "text") | {
     **dict.fromkeys(("due_at", "expires_at", "finished_at", "held_at"), "bigint"),
+    "bounced": "smallint",
     "record": "bytea",
     "said": "text",
 }

@@ -103,14 +103,22 @@ def _conditions_of(which: Filter) -> _Conditions:
             conditions.add(f"d.{name} = {{}}", value)
     if which.key:
         conditions.add("d.key <> '' AND d.key = {}", which.key)
-    # A literal, too: with a parameter PostgreSQL keeps one plan for all times, which reads all
-    # rows when none matches.
+    if which.bounced is not None:
+        conditions.add(f"d.bounced IS {'NOT ' if which.bounced else ''}NULL")
+    _limit_time(conditions, which)
+    _read_through(conditions, which)
+    return conditions
+
+
+def _limit_time(conditions: _Conditions, which: Filter) -> None:
+    """
+    By literals, too: with parameters PostgreSQL keeps one plan for all times, which reads all rows
+    when none matches.
+    """
     if which.created_after is not None:
         conditions.add(f"d.created_at >= {micros(which.created_after):d}")
     if which.created_before is not None:
         conditions.add(f"d.created_at < {micros(which.created_before):d}")
-    _read_through(conditions, which)
-    return conditions
 
 
 def _read_through(conditions: _Conditions, which: Filter) -> None:

@@ -60,3 +60,7 @@ CREATE TABLE suppression_strikes (
 CREATE INDEX suppression_strikes_domain ON suppression_strikes (domain, at);
 CREATE INDEX suppression_strikes_relay ON suppression_strikes (relay, at);
 CREATE INDEX suppression_strikes_at ON suppression_strikes (at);
+
+-- Reports. 1: it came back from a recipient after a relay took it; NULL: it did not.
+ALTER TABLE deliveries ADD COLUMN bounced INTEGER;
+CREATE INDEX deliveries_bounced ON deliveries (bounced) WHERE bounced IS NOT NULL;

@@ -19,7 +19,7 @@ FEW_ROWS = 2_000
 # No index knows the words of a subject, or a reason: one page reads through at most so many rows.
 READ_THROUGH_ROWS = 10_000
 
-Term: TypeAlias = tuple[str, tuple[str, ...]]  # the name of a filter, and what it allows
+Term: TypeAlias = tuple[str, tuple[str | int, ...]]  # the name of a filter, and what it allows
 
 LATEST = 2**63 - 1  # no time is later
 SPANS = """
@@ -118,10 +118,11 @@ def _terms(which: Filter) -> list[Term]:
     """The filter's terms, most selective first: its index is used, the others only filter."""
     status = tuple(status.value for status in dict.fromkeys(which.status))
     usual = Status.SENT in which.status
-    terms: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    terms: tuple[tuple[str, tuple[str | int | None, ...]], ...] = (
         ("reference", (which.reference,)),
         ("to", (which.to and which.to.lower(),)),
         ("user_id", (which.user_id,)),
+        ("bounced", (which.bounced and 1,)),
         ("status", () if usual else status),
         ("tag", (which.tag,)),
         ("relay", (which.relay,)),
@@ -162,6 +163,8 @@ def _conditions_of(which: Filter, terms: list[Term]) -> _Conditions:
         else:
             marks = ", ".join("?" * len(allowed))
             conditions = conditions.also(f"{_column(name)} IN ({marks})", *allowed)
+    if which.bounced is False:
+        conditions = conditions.also("d.bounced IS NULL")
     if which.created_after is not None:
         conditions = conditions.also("d.created_at >= ?", micros(which.created_after))
     if which.created_before is not None:

@@ -217,6 +217,53 @@ STATS = {
     "minutes": [MINUTE],
     "callbacks": 1,
 }
+REPORTS = {
+    "bounce": """\
+From: MAILER-DAEMON@mx.example.org
+To: bounces@example.org
+Subject: Undelivered Mail Returned to Sender
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: text/plain
+
+I'm sorry to have to inform you that your message could not be delivered.
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.org
+Original-Envelope-Id: 0195519f3d40a1b2c3d4e5f60718293a
+
+Final-Recipient: rfc822; ann@example.net
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 User unknown
+
+--b--
+""",
+}
+REPORT_TAKEN = {
+    "result": "taken",
+    "reports": [
+        {
+            "result": "taken",
+            "why": "",
+            "message": _QUEUED.id,
+            "recipient": "ann@example.net",
+            "later": {
+                "state": "bounced",
+                "at": "2026-03-01T09:31:00Z",
+                "code": "5.1.1",
+                "text": "550 5.1.1 User unknown",
+                "road": "http",
+                "class": "no_mailbox",
+            },
+        }
+    ],
+}
 TEMPLATES = {
     "items": [{"name": "shipped", "parts": ["subject", "text"], "variables": ["name", "order"]}],
     "faults": [],

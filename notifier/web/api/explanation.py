@@ -1,13 +1,14 @@
 """Explains why a message has its status, what happens next, and what a person can do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
 
 from notifier.attempts import Attempt
 from notifier.deliveries import Delivery, Status
-from notifier.recipients import RecipientStatus
+from notifier.recipients import PROVEN, RecipientStatus
+from notifier.reports import sentence
 from notifier.screening import STORM, SUPPRESSED
 from notifier.settling import objection_to_settling, settled_by
 from notifier.smtp import State
@@ -53,9 +54,9 @@ NOTHING_MORE = Step("Nothing more will be sent.")
 
 def explain(delivery: Delivery, situation: Situation) -> Explanation:
     why, step = _explained(delivery, situation)
-    words = " ".join(
-        each for each in (*why, _suppressed(delivery), step.words, _doubt(delivery)) if each
-    )
+    reported = _reported(delivery)
+    said = (*why, _suppressed(delivery), *reported, step.words, _doubt(delivery))
+    words = " ".join(each for each in said if each)
     return Explanation(delivery.id, delivery.status, words, step.at)
 
 
@@ -220,6 +221,10 @@ def _sent(delivery: Delivery) -> Sequence[str]:
         return [f"{words}{settled.by or 'the service'}."]
     last = delivery.attempts[-1] if delivery.attempts else None
     relay = last.relay if last else "A relay"
+    if _proven(delivery):
+        return [
+            f"A report proves that {relay} took the message, so it was settled {_at(delivery)}."
+        ]
     reply = f" with the reply {_quoted(last.reply)}" if last and last.reply else ""
     sentences = [f"{relay} accepted the message {_at(delivery)}{reply}."]
     if refused := _refused(delivery):
@@ -228,6 +233,17 @@ def _sent(delivery: Delivery) -> Sequence[str]:
     if delivery.handed_to == "gateway":
         sentences.append("The relay is a carrier's gateway. It does not report delivery.")
     return sentences
+
+
+def _proven(delivery: Delivery) -> bool:
+    return any(each.reply == PROVEN for each in delivery.recipients)
+
+
+def _reported(delivery: Delivery) -> Iterator[str]:
+    """What came of the message after a relay took it."""
+    for recipient in delivery.recipients:
+        if recipient.later is not None:
+            yield sentence(recipient.address, recipient.later)
 
 
 def _refused(delivery: Delivery) -> str:
@@ -281,6 +297,8 @@ def _choice(delivery: Delivery) -> Step:
 
 def _doubt(delivery: Delivery) -> str:
     if not delivery.uncertain or settled_by(delivery):
+        return ""
+    if delivery.uncertain == 1 and _proven(delivery):
         return ""
     times = "one attempt" if delivery.uncertain == 1 else f"{delivery.uncertain} attempts"
     return f"The outcome of {times} is unknown, so recipients may get more than one copy."

@@ -36,6 +36,12 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    bounced: (
+        Annotated[
+            bool, Meta(description="Whether it came back from a recipient after a relay took it.")
+        ]
+        | None
+    ) = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     q: (
@@ -61,6 +67,7 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             relay=self.relay,
             key=self.key,
             reason=self.reason,
+            bounced=self.bounced,
             created_after=self.created_after,
             created_before=self.created_before,
             q=(self.q and self.q.strip()) or None,

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from notifier.attempts import Attempt, Stage
 from notifier.deliveries import KEPT_FIRST, Delivery, Status
-from notifier.recipients import RecipientStatus
+from notifier.recipients import Later, LaterState, Recipient, RecipientStatus
+from notifier.reports import Class, class_of
 from notifier.settling import SETTLED
 from notifier.web.responses import encode
 
@@ -30,6 +31,17 @@ class AttemptResource(Struct, frozen=True):
     ]
 
 
+class LaterResource(Struct, frozen=True):
+    """What was reported of a recipient after a relay took the message."""
+
+    state: LaterState
+    at: datetime
+    code: Annotated[str, Meta(description="Enhanced status code, RFC 3463; may be empty.")]
+    text: Annotated[str, Meta(description="What a server said.")]
+    road: Annotated[str, Meta(description="How the report came in: `http`, `smtp`, `imap` ...")]
+    kind: Annotated[Class, Meta(description="Why it came back or waits.")] = field(name="class")
+
+
 class RecipientResource(Struct, frozen=True):
     """One address, and the last reply of a relay about it."""
 
@@ -37,6 +49,7 @@ class RecipientResource(Struct, frozen=True):
     status: RecipientStatus
     code: int | None
     reply: str
+    later: LaterResource | UnsetType = UNSET  # it is there once something was reported
 
 
 class Happening(Struct, frozen=True):
@@ -47,7 +60,10 @@ class Happening(Struct, frozen=True):
     detail: str
     by: Annotated[
         str | None,
-        Meta(description="Who acted: `key:NAME`, `monitor:NAME`, `cli:USER` or `anonymous`."),
+        Meta(
+            description="Who acted: `key:NAME`, `monitor:NAME`, `cli:USER`, `report:ROAD` "
+            "or `anonymous`."
+        ),
     ] = None
 
 
@@ -73,6 +89,9 @@ class MessageResource(Struct, frozen=True, kw_only=True):
     ]
     partial: Annotated[
         bool, Meta(description="Some recipients were accepted, the others were refused.")
+    ]
+    bounced: Annotated[
+        bool, Meta(description="It came back from a recipient after a relay took it.")
     ]
     handed_to: Annotated[
         str | None,
@@ -116,11 +135,15 @@ def resource(delivery: Delivery) -> MessageResource:
         subject=delivery.subject,
         sender=delivery.sender,
         recipients=tuple(
-            [RecipientResource(r.address, r.status, r.code, r.reply) for r in delivery.recipients]
+            [
+                RecipientResource(r.address, r.status, r.code, r.reply, _later(r))
+                for r in delivery.recipients
+            ]
         ),
         attempts=tuple(map(_attempt, delivery.attempts)),
         uncertain=delivery.uncertain,
         partial=delivery.partial,
+        bounced=delivery.bounced,
         handed_to=delivery.handed_to or None,
         warnings=delivery.warnings,
         reason=delivery.reason or None,
@@ -155,6 +178,14 @@ def _attempt(attempt: Attempt) -> AttemptResource:
         attempt.charged,
         attempt.uncertain,
     )
+
+
+def _later(recipient: Recipient) -> LaterResource | UnsetType:
+    return UNSET if recipient.later is None else later_resource(recipient.later)
+
+
+def later_resource(later: Later) -> LaterResource:
+    return LaterResource(later.state, later.at, later.code, later.text, later.road, class_of(later))
 
 
 def _timeline(delivery: Delivery) -> tuple[Happening, ...]:

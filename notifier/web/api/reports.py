@@ -1,0 +1,81 @@
+"""POST /v1/reports: take in a mail that reports what came of messages."""
+
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from notifier.reports import Result
+from notifier.service import Notifier
+from notifier.web.api import examples
+from notifier.web.api.resources import LaterResource, later_resource
+from notifier.web.bodies import AnyRequest, read_octets
+from notifier.web.routes import REPORT, DocumentedAnswer, Operation, post
+
+TAG = "reports"
+ROAD = "http"
+
+
+class FindingResource(Struct, frozen=True):
+    """What came of one report: about whom it is, or why it was not taken."""
+
+    result: Result
+    why: str
+    message: str | None
+    recipient: str | None
+    later: LaterResource | None
+
+
+class TakenResource(Struct, frozen=True):
+    """What came of the mail: the best of its reports, and each of them."""
+
+    result: Result
+    reports: tuple[FindingResource, ...]
+
+
+class ReportsByMail:
+    """/v1/reports."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._reports = service.reports
+        self._limit = service.settings.max_body
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [post("/v1/reports", self.take, REPORT, TAKE)]
+
+    async def take(self, request: AnyRequest) -> TakenResource:
+        """
+        A delivery status notification (RFC 3464), a complaint (RFC 5965), or a bounce in prose
+        that came to a return path with a token. What is taken is on disk. A mail that is no
+        report, or is about no message that was sent, changes nothing, and the answer says so.
+        """
+        headers = dict(request.scope["headers"])
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"message/rfc822":
+            raise HTTPException(status_code=415, detail="the Content-Type must be message/rfc822")
+        mail = await read_octets(request, headers, limit=self._limit)
+        taken = await self._reports.take(mail, ROAD)
+        found = tuple(
+            FindingResource(
+                each.result,
+                each.why,
+                each.message or None,
+                each.recipient or None,
+                None if each.later is None else later_resource(each.later),
+            )
+            for each in taken.findings
+        )
+        return TakenResource(taken.result, found)
+
+
+TAKE = Operation(
+    id="takeReport",
+    summary="Take in a mail that reports what came of a message",
+    tag=TAG,
+    body=str,
+    body_type="message/rfc822",
+    examples=examples.REPORTS,
+    answers={
+        200: DocumentedAnswer("What came of it.", TakenResource, examples.REPORT_TAKEN),
+    },
+    problems=(400, 403, 413, 415, 503),
+)
