@@ -186,12 +186,34 @@ async def test_refusals_are_exit_codes(tmp_path, monkeypatch):
 
 
 def test_a_server_that_is_away_is_tried_again_and_then_temporary(monkeypatch):
-    """75 is EX_TEMPFAIL; all tries have the same idempotency key."""
+    """75 is EX_TEMPFAIL."""
     monkeypatch.setenv("NOTIFIER_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr("notifier.sendmail.PAUSES", (0.0, 0.0))
     with pytest.raises(Exit) as raised:
         hand_in(call("a@x.org"), b"\r\n", ["a@x.org"])
     assert raised.value.code == 75
+
+
+async def test_each_try_has_the_same_idempotency_key(monkeypatch):
+    """A server that took the mail and could not say so makes no second message of it."""
+    keys = []
+
+    async def answer(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        keys.append(head.partition("idempotency-key: ")[2].partition("\r\n")[0])
+        if len(keys) > 1:
+            writer.write(b'HTTP/1.1 202 Accepted\r\nContent-Length: 10\r\n\r\n{"id":"1"}')
+        writer.close()
+
+    monkeypatch.setattr("notifier.sendmail.PAUSES", (0.0, 0.0))
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("NOTIFIER_URL", f"http://127.0.0.1:{port}")
+        wanted = call("a@x.org")
+        assert await asyncio.to_thread(hand_in, wanted, b"\r\n", ["a@x.org"]) == "1"
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert len(keys[0]) == 32
 
 
 @pytest.mark.parametrize(
