@@ -25,7 +25,7 @@ from notifier.client.errors import (
     WrongState,
 )
 from notifier.client.fields import Attachment, Draft
-from notifier.client.resources import Attempt, Happening, Message, Recipient
+from notifier.client.resources import Attempt, Happening, Later, Message, Recipient
 
 __all__ = [
     "AsyncNotifier",
@@ -37,6 +37,7 @@ __all__ = [
     "Forbidden",
     "Happening",
     "InvalidCallback",
+    "Later",
     "Message",
     "MessageNotFound",
     "NotYet",

@@ -43,6 +43,8 @@ class Filters(TypedDict, total=False):
     to: str
     relay: str
     key: str
+    bounced: bool
+    reason: str
     created_after: datetime
     created_before: datetime
     q: str
@@ -134,7 +136,9 @@ class Calls:
     def page(self, filters: Mapping[str, Any], cursor: str | None, size: int) -> Call[Page]:
         query = {name: value for name, value in filters.items() if value is not None}
         for name, value in query.items():
-            if isinstance(value, datetime):
+            if isinstance(value, bool):
+                query[name] = str(value).lower()
+            elif isinstance(value, datetime):
                 if value.tzinfo is None:
                     raise ValueError(f"{name} has no time zone; write datetime(..., tzinfo=UTC)")
                 query[name] = value.isoformat()

@@ -61,6 +61,7 @@ class Fields(TypedDict, total=False):
     user_id: str | int
     on_uncertain: Literal["resend", "hold"]
     notify: Sequence[Literal["failure", "delay", "success"]]
+    despite_suppression: bool  # needs a key with `manage`
     channel: Literal["email", "sms"]
     carrier: str  # this and the next ones: of a text message
     long: Literal["split", "refuse", "send"]

@@ -21,6 +21,17 @@ class Attempt(Struct, frozen=True, kw_only=True):
     uncertain: bool
 
 
+class Later(Struct, frozen=True, kw_only=True):
+    """What somebody reported of a recipient after a relay took the message."""
+
+    state: str  # `delivered`, `relayed`, `delayed`, `bounced` or `complained`
+    at: datetime
+    code: str = ""  # the enhanced status code, such as `5.1.1`
+    text: str = ""
+    road: str = ""  # how the report came in
+    kind: str = field(name="class", default="")  # why it came back or waits
+
+
 class Recipient(Struct, frozen=True, kw_only=True):
     """One address, and the last reply of a relay about it."""
 
@@ -28,7 +39,7 @@ class Recipient(Struct, frozen=True, kw_only=True):
     status: str
     code: int | None = None
     reply: str = ""
-    later: dict[str, Any] | None = None  # what was reported after the relay took it
+    later: Later | None = None
 
 
 class Happening(Struct, frozen=True, kw_only=True):
