@@ -81,5 +81,14 @@ TAKE = Operation(
         ),
     },
     problems=(400, 403, 404, 413, 422, 503),
-    path={"name": {"type": "string", "enum": ["ses", "postmark", "mailgun", "sendgrid", "twilio"]}},
+    path={
+        "name": {
+            "description": "The provider, as in `NOTIFIER_REPORT_SECRETS`.",
+            "schema": {
+                "type": "string",
+                "enum": ["ses", "postmark", "mailgun", "sendgrid", "twilio"],
+            },
+            "example": "postmark",
+        }
+    },
 )

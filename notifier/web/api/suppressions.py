@@ -79,6 +79,9 @@ class SuppressionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ) = None
 
 
+_body = BodyDecoder(SuppressionBody)
+
+
 class SuppressionResource(Struct, frozen=True, kw_only=True):
     """A recipient to whom nothing is sent."""
 
@@ -153,7 +156,6 @@ class SuppressionCalls:
         self._service = service
         self._list = service.suppressions
         self._limit = service.settings.max_body
-        self._body = BodyDecoder(SuppressionBody)
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
@@ -211,7 +213,7 @@ class SuppressionCalls:
         headers = dict(request.scope["headers"])
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == CSV.encode():
             return await self.take_csv(request)
-        body = self._body.decode(await read_json(request, headers, limit=self._limit))
+        body = _body.decode(await read_json(request, headers, limit=self._limit))
         by = by_of(request)
         made = suppression_of(body, now=utc_now(), by=by)
         await self._list.put([made], by=by)
@@ -339,7 +341,7 @@ ADD = Operation(
     id="addSuppression",
     summary="Send nothing more to an address",
     tag=TAG,
-    body=SuppressionBody,
+    body=_body.schema,
     examples={
         "address": {"address": "ann@example.org", "source": "asked by phone"},
         "domain": {"address": "@example.org", "key": "shop", "until": "2100-01-31T12:00:00Z"},
