@@ -41,10 +41,12 @@ async def answered(*replies, fields=None, tls=None, **more):
 
 
 @contextlib.asynccontextmanager
-async def raw(said, *, again=b"", tls=None):
+async def raw(said, *, again=b"", holds=False, tls=None):
     """A server that says this to each request, and then `again` over and over."""
+    serving = set()
 
     async def serve(reader, writer):
+        serving.add(asyncio.current_task())
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(said)
@@ -52,11 +54,16 @@ async def raw(said, *, again=b"", tls=None):
                 writer.write(again)
                 await writer.drain()
             await writer.drain()
+            if holds:
+                await reader.read()  # until the other side has had enough
         writer.close()
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*serving)
 
 
 async def test_a_2xx_tells_it():
@@ -103,7 +110,8 @@ async def test_f51_an_answer_without_an_end_is_bounded(monkeypatch):
     async with raw(head, again=b"400\r\n" + b"x" * 1024 + b"\r\n") as port:
         flood = await post(f"http://127.0.0.1:{port}/")
     monkeypatch.setattr(requests, "BODY_SECONDS", 0.05)
-    async with raw(head + b"1\r\nx\r\n") as port, raw(head) as other:
+    begun = head + b"1\r\nx\r\n"
+    async with raw(begun, holds=True) as port, raw(head, holds=True) as other:
         assert (await post(f"http://127.0.0.1:{port}/")).told
         assert (await post(f"http://127.0.0.1:{other}/")).told
     assert flood.told

@@ -11,61 +11,42 @@ import httpx2
 
 from tests.api_keys import made
 from tests.applications import add_callback, checked
+from tests.http_stub import HttpStub
 from tests.process import Server, message
-from tests.relay import ScriptedRelay
+from tests.relay import CUT, ScriptedRelay
 from tests.waiting import LIMIT
 
-OK = 200
 CLIENTS = 4
 WORKERS = 4
 LAST_SECONDS = 120.0  # for what is left in the end
 REFUSED = 5  # each message of so many is refused by the relay
 
 
-class UnsteadyApplication:
+class UnsteadyApplication(HttpStub):
     """Takes what it is told; or takes it and cuts the connection; or fails."""
 
     def __init__(self, seed):
+        super().__init__()
         self.random = random.Random(seed)
         self.steady = False
         self.came = []  # every callback, checked
         self.taken = []  # those that were answered with 2xx
         self.wrong = 0  # signatures
 
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
-        return self
-
-    async def __aexit__(self, *exc_info):
-        self._server.close()
-
-    async def _serve(self, reader, writer):
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while await self._answer(reader, writer):
-                pass
-        writer.close()
-
-    async def _answer(self, reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        lines = (line.partition(": ") for line in head.split("\r\n")[1:])
-        headers = {name.lower(): value for name, _, value in lines}
-        body = await reader.readexactly(int(headers["content-length"]))
+    async def answer(self, request):
         try:
-            callback = checked(headers, body)
+            callback = checked(request.fields, request.body)
         except Exception:  # noqa: BLE001 - whatever is wrong with it
             self.wrong += 1
-            return False
+            return 400, b""
         self.came.append(callback)
         luck = 0.0 if self.steady else self.random.random()
         if luck > 0.97:
-            return False
-        status = 500 if luck > 0.94 else OK
-        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
-        await writer.drain()
-        if status == OK:
-            self.taken.append(callback)
-        return True
+            return CUT
+        if luck > 0.94:
+            return 500, b""
+        self.taken.append(callback)
+        return 200, b""
 
 
 class Tolds:
@@ -78,7 +59,7 @@ class Tolds:
         self.numbers = iter(range(10**6))
         (folder / "data").mkdir()
         self.headers = made(folder / "data", "shop", "send", "manage")
-        add_callback(folder / "data", "shop", application.url)
+        add_callback(folder / "data", "shop", f"http://127.0.0.1:{application.port}/")
         self.server = Server(
             folder,
             relays=f"smtp://{relay.host}:{relay.port}",
