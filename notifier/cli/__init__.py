@@ -2,8 +2,8 @@
 The command line. A command imports what it needs when it runs: a healthcheck every few seconds
 must not load a web framework.
 
-`callbacks`, `check`, `keys`, `messages`, `send` and `suppressions` are commands of these names;
-`journal` holds `backup` and `prune`. `message_sources` is where `messages` finds messages,
+`callbacks`, `check`, `keys`, `messages`, `reports`, `send` and `suppressions` are commands of these
+names; `journal` holds `backup` and `prune`. `message_sources` is where `messages` finds messages,
 `suppression_sources` where `suppressions` finds the list, `client` calls a running server.
 `options` are those that several commands have; `display` and `progress` write to the terminal.
 """
@@ -22,6 +22,7 @@ from notifier.cli.callbacks import callbacks
 from notifier.cli.display import printable
 from notifier.cli.messages import messages
 from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.cli.reports import NotTaken, reports
 from notifier.cli.suppressions import suppressions
 from notifier.errors import (
     ConfigurationError,
@@ -32,7 +33,7 @@ from notifier.errors import (
 from notifier.settings import Settings
 
 # 74 is EX_IOERR and 75 EX_TEMPFAIL of sysexits.h.
-EXIT_CODES = {ConfigurationError: 2, JournalFailure: 74, JournalInUse: 75}
+EXIT_CODES = {ConfigurationError: 2, JournalFailure: 74, JournalInUse: 75, NotTaken: 75}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -249,6 +250,7 @@ def sendmail(arguments: tuple[str, ...]) -> None:
 
 cli.add_command(messages)
 cli.add_command(callbacks)
+cli.add_command(reports)
 cli.add_command(suppressions)
 
 

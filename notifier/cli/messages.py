@@ -80,6 +80,11 @@ def _filters(command: Command) -> Command:
         click.option("--relay", help="The relay of the last attempt."),
         click.option("--key", help="The name of the API key that sent the message."),
         click.option("--reason", help="The whole reason of the status, such as storm."),
+        click.option(
+            "--bounced",
+            flag_value="true",
+            help="Those that came back from a recipient after a relay took them.",
+        ),
         click.option("--created-after", help="2026-12-24T18:00:00Z"),
         click.option("--created-before", help="2026-12-24T18:00:00Z"),
         click.option("--q", help="Words that all occur in subject, addresses, tags or reason."),

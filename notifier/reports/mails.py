@@ -18,6 +18,9 @@ LARGEST = 256 * 1024  # octets that are read
 MOST_LINES = 10_000
 LONGEST_LINE = 2_000  # octets; RFC 5322 allows 998
 LONGEST_FIELD = 4_000  # characters
+_RETURNED = frozenset(
+    {"message/rfc822", "message/global", "message/rfc822-headers", "message/global-headers"}
+)
 _PLAIN = ("7bit", "8bit", "binary")
 MOST_NESTS = 20  # mentions of a type that may hold others
 
@@ -69,21 +72,25 @@ def parts(mail: Mail) -> Iterator[Mail]:
 def blocks(part: Mail) -> list[Mail]:
     """The groups of fields of a part that consists of such, RFC 3464, section 2.1."""
     if part.is_multipart() and part.get("Content-Transfer-Encoding", "7bit").lower() in _PLAIN:
-        return [each for each in part.get_payload() if isinstance(each, Message)]
-    groups = re.split(r"\n[ \t]*\n", text(part).strip())
-    return [_parse_fields(group) for group in groups]
+        found = [each for each in part.get_payload() if isinstance(each, Message)]
+        if part.get_content_subtype() == "delivery-status" or found[0].is_multipart():
+            return found
+        # The parser took the first group for the header of a mail, and the others for its text.
+        return [*found, *_groups(text(found[0]))]
+    return _groups(text(part))
+
+
+def _groups(text: str) -> list[Mail]:
+    return [_parse_fields(group) for group in re.split(r"\n[ \t]*\n", text.strip())]
 
 
 def returned(part: Mail) -> Mail | None:
     """The header of the mail that a report brings back. None: this part is something else."""
-    match part.get_content_type():
-        case "message/rfc822" | "message/global" if part.is_multipart():
-            found = part.get_payload(0)
-            return found if isinstance(found, Message) else None
-        case "text/rfc822-headers" | "message/rfc822-headers" | "message/global-headers":
-            return _parse_fields(text(part).lstrip())
-        case _:
-            return None
+    kind = part.get_content_type()
+    if kind in _RETURNED and part.is_multipart():
+        found = part.get_payload(0)
+        return found if isinstance(found, Message) else None
+    return _parse_fields(text(part).lstrip()) if kind == "text/rfc822-headers" else None
 
 
 def text(part: Mail) -> str:

@@ -33,6 +33,7 @@ ORDER = (
     "providers",
     "oauth",
     "return-paths",
+    "reports",
     "report-roads",
     "suppressions",
     "callbacks",

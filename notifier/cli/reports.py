@@ -1,0 +1,64 @@
+"""`notifier reports add`: hand a mail that reports what came of messages to a running server."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from notifier.cli.display import json_text, printable
+from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.errors import NotifierError
+from notifier.settings import Settings
+
+LARGEST = 512 * 1024  # octets that are handed on: the server reads no more
+TAKEN_SECONDS = 30.0
+
+
+class NotTaken(NotifierError):
+    """The server did not take the report; the same mail should be brought again."""
+
+
+@click.group()
+def reports() -> None:
+    """Take in what mail servers report of messages after a relay took them."""
+
+
+@reports.command("add")
+@config_option
+@url_option
+@key_option
+@json_option
+def add(config: Path | None, url: str | None, api_key: str | None, as_json: bool) -> None:
+    """
+    Hand the mail on standard input to a running server.
+
+    For an alias of Postfix: `bounces: "|notifier reports add"`. It exits with 0 once the server has
+    the mail, also where it is no report, and with 75 where the mail should be brought again.
+    """
+    settings = Settings.read(os.environ, config=config)
+    from notifier.cli.client import Client, RequestFailed
+
+    mail = sys.stdin.buffer.read(LARGEST)
+    while sys.stdin.buffer.read(LARGEST):  # or the mail server that writes it fails
+        pass
+    try:
+        client = Client(url or server_url(settings), api_key=api_key)
+        taken = client.send("/v1/reports", mail, "message/rfc822", timeout=TAKEN_SECONDS)
+    except RequestFailed as error:
+        raise NotTaken(str(error)) from error
+    click.echo(json_text(taken) if as_json else "\n".join(map(_line, taken["reports"])))
+
+
+def _line(report: dict[str, Any]) -> str:
+    later = report["later"] or {}
+    words = (
+        report["result"],
+        report["message"],
+        report["recipient"],
+        later.get("state"),
+        later.get("code"),
+        later.get("text") or report["why"],
+    )
+    return printable(" ".join(each for each in words if each))
