@@ -149,6 +149,8 @@ class Tolds:
                 (found,) = (await client.get("/v1/callbacks")).json()["items"]
                 if not found["waiting"]:
                     return
+                # What rests may be tried again: what made it rest is over.
+                await client.post("/v1/callbacks/shop/resume")
                 await asyncio.sleep(0.2)
 
 
