@@ -65,7 +65,7 @@ async def test_other_addresses_are_refused(tmp_path, to):
         assert await later(service, id) is None
 
 
-async def test_a_token_of_another_service_is_refused(tmp_path):
+async def test_f57_a_token_of_another_service_is_refused(tmp_path):
     """Its seal was made with another secret."""
     async with (
         listening(tmp_path / "one") as (service, id, _),
@@ -76,7 +76,7 @@ async def test_a_token_of_another_service_is_refused(tmp_path):
         assert await later(service, id) is None
 
 
-async def test_a_client_that_guesses_is_cut_off(tmp_path):
+async def test_f58_a_client_that_guesses_is_cut_off(tmp_path):
     """After twenty addresses without a token."""
     async with listening(tmp_path) as (service, _, _):
         guesses = [f"bounces+{number}@example.org" for number in range(30)]
@@ -92,7 +92,7 @@ async def test_what_is_no_report_is_taken_and_changes_nothing(tmp_path):
         assert await later(service, id) is None
 
 
-async def test_a_report_that_cannot_be_kept_comes_again(tmp_path, monkeypatch):
+async def test_f55_a_report_that_cannot_be_kept_comes_again(tmp_path, monkeypatch):
     """451 while the journal cannot be written; the next try is taken."""
 
     async def full(*_, **__):

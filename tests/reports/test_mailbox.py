@@ -143,7 +143,7 @@ async def test_what_was_there_before_is_taken(server, tmp_path):
 
 
 @needs_dovecot
-async def test_a_report_that_was_not_moved_counts_once(server, tmp_path, monkeypatch):
+async def test_f55_a_report_that_was_not_moved_counts_once(server, tmp_path, monkeypatch):
     """The connection breaks between taking and moving: it is read again."""
     told = []
     move, breaks = ImapConnection.move, iter([True, True])
@@ -173,7 +173,7 @@ async def test_a_server_without_idle_and_move_is_asked_again_and_again(tmp_path)
 
 
 @needs_dovecot
-async def test_a_server_that_was_away_is_found_again(tmp_path):
+async def test_f56_a_server_that_was_away_is_found_again(tmp_path):
     """While it is away the health says so."""
     with dovecot() as server:
         async with reading_from(server, tmp_path) as (service, _, path):
@@ -193,7 +193,7 @@ async def test_a_server_that_was_away_is_found_again(tmp_path):
 
 
 @needs_dovecot
-async def test_a_refused_login_is_told_without_the_password(server, tmp_path):
+async def test_f56_a_refused_login_is_told_without_the_password(server, tmp_path):
     """The warning names the user and what the server said."""
     async with reading_from(server, tmp_path, password="wrong-word") as (service, _, _):
         (warning,) = await until(lambda: service.health().warnings)
@@ -328,7 +328,7 @@ async def test_a_refused_token_is_renewed():
 
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=80), st.binary(max_size=80), st.binary(max_size=80))
-def test_a_server_that_talks_nonsense_is_an_error(greeting, capability, login):
+def test_f56_a_server_that_talks_nonsense_is_an_error(greeting, capability, login):
     """And nothing is left of the connection."""
 
     async def scenario():

@@ -241,7 +241,7 @@ async def test_a_provider_without_a_secret_is_not_found(tmp_path):
     assert "NOTIFIER_REPORT_SECRETS" in answer.json()["detail"]
 
 
-async def test_a_wrong_signature_is_refused(tmp_path):
+async def test_f57_a_wrong_signature_is_refused(tmp_path):
     """403 with a problem that says what is wrong; nothing is believed."""
     other = ec.generate_private_key(ec.SECP256R1())
     async with posting(tmp_path) as (service, client, id):
@@ -386,7 +386,7 @@ async def test_both_versions_of_signatures_of_sns_are_checked(version):
         sns("", version="3"),
     ],
 )
-async def test_what_is_not_signed_by_sns_is_refused(body):
+async def test_f57_what_is_not_signed_by_sns_is_refused(body):
     """And nothing but certificates of SNS is fetched."""
     amazon = Amazon()
     with pytest.raises(BadSignature):

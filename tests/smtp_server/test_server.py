@@ -158,7 +158,7 @@ async def test_what_came_in_clear_before_tls_does_not_count(certificate, connect
         assert (await client.ask("MAIL FROM:<a@example.org>")).startswith("503")
 
 
-async def test_idle_clients_shut_out_nobody(connect):
+async def test_f58_idle_clients_shut_out_nobody(connect):
     """Where all places are taken, the one that got least done gives way, with a reason."""
     handler = Handler()
     async with serving(handler, connections=3) as server:
@@ -199,7 +199,7 @@ async def test_an_answer_that_is_owed_is_given_when_the_server_closes(connect):
     await closing
 
 
-async def test_a_content_that_does_not_come_ends(connect):
+async def test_f58_a_content_that_does_not_come_ends(connect):
     """The client is told, and its place is free."""
     async with serving(Handler(), content_seconds=0.05) as server:
         client = await connect(server)
