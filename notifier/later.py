@@ -41,5 +41,5 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
 
 def _said(address: str, later: Later) -> str:
     """What a report says, as the detail of an event."""
-    said = f"{later.code} {later.text}".strip()
+    said = later.text if later.code in later.text else f"{later.code} {later.text}".strip()
     return f"{address}: {said}" if said else address

@@ -55,7 +55,13 @@ def recipient_of(delivery: Delivery, subject: Subject, report: Report) -> Recipi
     """The recipient that a report names. None: none of the message's."""
     if subject.mark is not None:
         named = subject.mark.names
-        return next((each for each in delivery.recipients if named(each.address)), None)
+        marked = (
+            each
+            for each in delivery.recipients
+            # Of a text in several parts, each is sent to the address without the part's number.
+            if named(each.address) or named(part_of(each.address)[0])
+        )
+        return next(marked, None)
     if len(delivery.recipients) == 1:
         return delivery.recipients[0]
     by_name = {_same(part_of(each.address)[0]): each for each in reversed(delivery.recipients)}

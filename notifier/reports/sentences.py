@@ -25,7 +25,8 @@ def sentence(recipient: str, later: Later) -> str:
 
 
 def _why(later: Later) -> str:
-    said = " ".join(f"{later.code} {later.text}".split()).rstrip(".")
+    said = later.text if later.code in later.text else f"{later.code} {later.text}"
+    said = " ".join(said.split()).rstrip(".")
     meaning = MEANINGS.get(class_of(later), "")
     if not meaning or not said:
         return meaning or said or "it cannot be delivered"
