@@ -32,9 +32,9 @@ OPEN = {
         "/readyz",
         "/health",
     ),
-    *("/monitor", "/monitor/messages/{id:str}", "/inbox", "/sign-in"),
+    *("/monitor", "/monitor/messages/{id:str}", "/inbox", "/sign-in", "/suppressions"),
 }
-OPEN_ACTS = {"/sign-in", "/sign-out"}
+OPEN_ACTS = {"/sign-in", "/sign-out", "/v1/reports/{name:str}"}  # a provider signs what it tells
 SENDING = {
     *("/v1/messages", "/v1/messages/batch", "/send-email", "/send-async", "/send-sms"),
     "/v1/templates/{name:str}/preview",
@@ -124,6 +124,8 @@ async def test_what_hands_messages_in_is_what_needs_send(tmp_path):
             assert scope is (None if path in OPEN else READ), path
         elif path in OPEN_ACTS:
             assert scope is None, path
+        elif path == "/v1/reports":
+            assert scope is KeyScope.REPORT, path
         elif path == "/send-sms":
             assert scope in (SEND, SMS), path
         else:
