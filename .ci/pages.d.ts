@@ -16,6 +16,7 @@ interface Recipient {
   status: string;
   code: number | null;
   reply: string;
+  later?: { state: string; at: string; code: string; text: string };
 }
 
 interface TimelineEntry {
@@ -35,6 +36,7 @@ interface Message {
   attempts: Attempt[];
   uncertain: number;
   partial: boolean;
+  bounced: boolean;
   handed_to: string | null;
   warnings: string[];
   reason: string | null;
@@ -127,6 +129,7 @@ interface Stats {
   paused: boolean;
   waiting: number;
   oldest_due_at: string | null;
+  bounced: number;
   counts: Record<string, number>;
   workers: WorkerState[];
   reasons: string[];

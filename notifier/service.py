@@ -12,6 +12,7 @@ import structlog
 from notifier.acts import Acts
 from notifier.alerts import Alerts
 from notifier.attempts import Attempt
+from notifier.audit import Audit
 from notifier.callbacks import Callbacks
 from notifier.capture import Mailbox
 from notifier.clock import Clock, utc_now
@@ -19,7 +20,7 @@ from notifier.deliveries import Delivery, Status
 from notifier.dispatch.chained import Chained
 from notifier.dispatch.dispatcher import Dispatcher
 from notifier.dispatch.transports import Transports
-from notifier.errors import ConfigurationError, Rejected
+from notifier.errors import ConfigurationError
 from notifier.feed import Feed
 from notifier.housekeeping.figures import Figures
 from notifier.housekeeping.health import Health
@@ -32,6 +33,7 @@ from notifier.journal import Backlog, Change
 from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
 from notifier.keys import Key
 from notifier.metrics import LoopLag, Tally
+from notifier.pauses import Pauses
 from notifier.preflight import Preflight
 from notifier.reports import Reports
 from notifier.reports.roads import Roads
@@ -48,8 +50,6 @@ if TYPE_CHECKING:  # an extra, and the HTTP client, which loads slowly
 
 __all__ = ["Health", "IdempotencyKey", "Notifier", "Render"]
 
-# Before a relay's name, in the names of the journal's values; alone, for the whole queue.
-PAUSED = "paused:"
 KEYS = "keys"  # the value that says that there have been API keys
 
 log = structlog.get_logger()
@@ -128,12 +128,20 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.follow, self.subscribe = self.feed.follow, self.feed.subscribe
         self.minutes, self.sent_today = self.history.last, self.history.sent_today
         self.charge = self.intake.charge
-        self.acts = Acts(self.journal, self.feed, settings, clock=clock)
+        self.audit = Audit(
+            self.journal,
+            keys=self.keys,
+            retention=settings.audit_retention,
+            supervisor=self.supervisor,
+            clock=clock,
+        )
+        self.acts = Acts(self.journal, self.feed, self.audit, settings, clock=clock)
         self.cancel, self.retry = self.acts.cancel, self.acts.retry
         self.send_now, self.settle = self.acts.send_now, self.acts.settle
         self.change_all, self.settle_all = self.acts.change_all, self.acts.settle_all
         self.draining = self.keys_remembered = False
-        self._paused: set[str | None] = set()  # relays by name; None: the queue
+        self.pauses = Pauses(self.journal, self._switch)
+        self.pause, self.resume = self.pauses.pause, self.pauses.resume
         self.callbacks = Callbacks(
             settings,
             self.journal,
@@ -177,7 +185,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             )
             await parts.enter_async_context(self.suppressions)
             await self._recover()
-            await self._heed_pauses()
+            await self.pauses.heed()
             pruning = Pruning(
                 self.journal,
                 settings,
@@ -188,9 +196,11 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             set_back = SetBack(self.journal, supervisor=self.supervisor, clock=self._clock)
             await parts.enter_async_context(self.figures)
             await parts.enter_async_context(pruning)
+            await parts.enter_async_context(self.audit)
             await parts.enter_async_context(set_back)
             await parts.enter_async_context(self.history)
             self.feed.listen(self.history.count)
+            self.reports.listen(self.history.count_report)
             replicas = Replicas(
                 self.journal,
                 self.feed,
@@ -321,45 +331,19 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                     delivery = await changes.next()
         return await self.journal.get(id)
 
-    async def pause(self, name: str | None = None, *, by: str = "") -> None:
-        """Stop sending, or stop sending to the relay of this name. It lasts across restarts."""
-        await self._switch(name, paused=True)
-        log.warning("paused", relay=name or "all", by=by)
-
-    async def resume(self, name: str | None = None, *, by: str = "") -> None:
-        """Send again."""
-        await self._switch(name, paused=False)
-        log.warning("resumed", relay=name or "all", by=by)
-
-    async def _switch(self, name: str | None, *, paused: bool) -> None:
-        self._apply(name, paused=paused)
-        await self.journal.put(PAUSED + (name or ""), "yes" if paused else "")
-        self._apply(name, paused=paused)  # a concurrent read may have applied the old value
-
-    def _apply(self, name: str | None, *, paused: bool) -> None:
+    def _switch(self, name: str | None, paused: bool) -> None:
+        """Pause or resume a relay, or the queue (None)."""
         if name is None:
             (self.dispatcher.pause if paused else self.dispatcher.resume)()
         else:
             relays = self.transports.named(name)
             (relays.pause if paused else relays.resume)(name)
-        (self._paused.add if paused else self._paused.discard)(name)
 
     async def _heed_values(self) -> None:
         """Apply the values that another replica has put or forgotten."""
-        await self._heed_pauses()
+        await self.pauses.heed()
         await self.sessions.load()
         await self.suppressions.heed_replicas()
-
-    async def _heed_pauses(self) -> None:
-        """Apply the pauses in the journal: from before a restart, or from another replica."""
-        for key, value in (await self.journal.values()).items():
-            name = key.removeprefix(PAUSED) or None
-            if key == name or bool(value) == (name in self._paused):
-                continue
-            with contextlib.suppress(Rejected):  # a relay that is not configured any more
-                self._apply(name, paused=bool(value))
-            event = "still_paused" if value else "resumed"
-            log.warning(event, relay=name or "all")
 
     def health(self) -> Health:
         states = (
@@ -381,7 +365,11 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             held_since=backlog.held_since,
             waiting=self.figures.waiting,
             rate=self.figures.rate,
-            troubles=self.intake.brake.troubles(self._clock()) + self.suppressions.troubles,
+            troubles=(
+                *self.intake.brake.troubles(self._clock()),
+                *self.suppressions.troubles,
+                *self.history.troubles(),
+            ),
             trouble=self.figures.trouble,
             callbacks=self.callbacks.states,
         )

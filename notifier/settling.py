@@ -34,6 +34,10 @@ class Settlement(Struct, frozen=True):
     outcome: SettledAs
     why: str = ""
 
+    @property
+    def said(self) -> str:
+        return f"as {self.outcome}{f': {self.why}' if self.why else ''}"
+
 
 def settle(delivery: Delivery, now: datetime, *, settlement: Settlement, by: str = "") -> Delivery:
     """

@@ -30,11 +30,15 @@ ENDS = {
     "callbacks_paused": "the callbacks of the key {} are not paused any more",
     "disk_low": "{}: its disk has free space again",
     "bounce_burst": "at {}, bounces are as usual again",
+    "bounces": "few {} bounce again",
     "storm": "{} get no more than their quota again",
 }
 CALLBACKS_AFTER = timedelta(days=1)  # for which an application has failed
 SHARED = frozenset(
-    {"messages_wait", "messages_held", "callbacks_fail", "callbacks_paused", "bounce_burst"}
+    {
+        *("messages_wait", "messages_held", "callbacks_fail", "callbacks_paused"),
+        *("bounces", "bounce_burst"),
+    }
 )  # the same for all replicas
 
 

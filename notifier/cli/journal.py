@@ -4,8 +4,6 @@ server.
 """
 
 import asyncio
-import os
-import pwd
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,15 +37,6 @@ async def _opened(settings: Settings, ask: Callable[[Journal], Awaitable[T]]) ->
         return await ask(journal)
     finally:
         await journal.close()
-
-
-def actor() -> str:
-    """Who acts, as in timelines: the user's name, or the number if the system has no name."""
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        name = str(os.getuid())
-    return f"cli:{name}"
 
 
 class BackupFailed(NotifierError):

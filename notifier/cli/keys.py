@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from notifier.audit.actor import actor
 from notifier.cli.display import json_text, table
 from notifier.errors import ConfigurationError
 from notifier.keys import Key, KeyKind, Keys, KeyScope, expiry, new_key
@@ -50,6 +51,7 @@ def add(
         per_recipient=per_recipient,
         return_path=return_path,
         expires=ends,
+        by=actor(),
     )
     if settings.api_keys is None:  # the first key is often made before the first start
         _make_folder(Path(settings.data_dir))
@@ -67,7 +69,7 @@ def _make_folder(path: Path) -> None:
 def revoke(settings: Settings, name: str, *, as_json: bool) -> str:
     """Revoke a key. Returns what to print. Raises ConfigurationError."""
     now = datetime.now(UTC)
-    key = Keys.read(settings.keys_file).revoke(name, now)
+    key = Keys.read(settings.keys_file).revoke(name, now, by=actor())
     return json_text(_shown(key, now)) if as_json else key.lapsed(now)
 
 

@@ -13,9 +13,12 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Struct
 
+from notifier.acts import filter_text
+from notifier.audit import Audit
+from notifier.audit.actor import actor
 from notifier.cli.client import Client, RequestFailed
 from notifier.cli.display import Resource
-from notifier.cli.journal import actor, in_journal
+from notifier.cli.journal import in_journal
 from notifier.cli.progress import Progress, with_spinner
 from notifier.deliveries import Delivery
 from notifier.errors import Rejected
@@ -121,7 +124,13 @@ class ByJournal:
 
     def act(self, act: Act, id: str) -> Resource:
         step = self._step(act)
-        return _builtins(resource(self._do(lambda it: it.amend(id, step))))
+        said = act.settlement.said if act.settlement else ""
+
+        def amend(journal: Journal) -> Awaitable[Delivery]:
+            told = Audit(journal).one(actor(), act.verb, on=id, detail=said)
+            return journal.amend(id, step, also=told)
+
+        return _builtins(resource(self._do(amend)))
 
     def count(self, query: Mapping[str, Any]) -> int:
         which = _read(query, Filters).filter()
@@ -137,7 +146,13 @@ class ByJournal:
                 progress(f"{act.verb}: messages", next(done), whole)
                 return changed
 
-            return self._do(lambda it: it.amend_all(which, counted))
+            def amend(journal: Journal) -> Awaitable[int]:
+                said = act.settlement.said if act.settlement else ""
+                detail = f"{filter_text(which)} {said}".strip()
+                told = Audit(journal).many(actor(), act.verb, detail=detail)
+                return journal.amend_all(which, counted, also=told)
+
+            return self._do(amend)
 
     def _step(self, act: Act) -> Change:
         now, by = datetime.now(UTC), actor()

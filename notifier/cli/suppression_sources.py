@@ -8,10 +8,13 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
+from msgspec import Struct
 
+from notifier.audit import Audit
+from notifier.audit.actor import actor
 from notifier.cli.client import Client, RequestFailed
 from notifier.cli.display import Resource
-from notifier.cli.journal import actor, in_journal
+from notifier.cli.journal import in_journal
 from notifier.clock import utc_now
 from notifier.errors import Rejected
 from notifier.journal import Journal, journal_exists
@@ -99,6 +102,13 @@ class ByHttp:
         file.write(self._client.read(f"{PATH}?{urlencode(query)}", CSV, timeout=ALL_SECONDS))
 
 
+class Act(Struct, frozen=True):
+    """What the audit is told."""
+
+    what: str
+    on: str
+
+
 class ByJournal:
     """The list in a journal that no server has open. Raises JournalInUse, Rejected."""
 
@@ -117,7 +127,7 @@ class ByJournal:
     def add(self, body: Mapping[str, Any]) -> Resource:
         by = actor()
         made = suppression_of(_read(body, SuppressionBody), now=utc_now(), by=by)
-        self._do(lambda it: it.put([made], by=by))
+        self._do(lambda it: it.put([made], by=by), told=Act("add-suppression", made.address))
         return _builtins(resource(made))
 
     def remove(self, address: str, key: str | None) -> int:
@@ -126,17 +136,20 @@ class ByJournal:
         except ValueError:
             asked = address
         only = "" if key == ALL_KEYS else key
-        if not (count := self._do(lambda it: it.remove(asked, only, by=actor()))):
+        told = Act("remove-suppression", asked)
+        if not (count := self._do(lambda it: it.remove(asked, only, by=actor()), told=told)):
             raise NotListed(f"no suppression has the address {address!r}")
         return count
 
     def remove_all(self, query: Mapping[str, Any]) -> int:
         which = _read(query, SuppressionFilters).which()
-        return self._do(lambda it: it.remove_all(which, by=actor()))
+        told = Act("remove-suppressions", " ".join(f"{k}={v}" for k, v in query.items()))
+        return self._do(lambda it: it.remove_all(which, by=actor()), told=told)
 
     def take_csv(self, content: bytes) -> int:
         found = read(content, now=utc_now(), source=actor())
-        self._do(lambda it: it.put(found, by=actor()))
+        told = Act("import-suppressions", f"a file of {len(found)}")
+        self._do(lambda it: it.put(found, by=actor()), told=told)
         return len(found)
 
     def write_csv(self, query: Mapping[str, Any], file: BinaryIO) -> None:
@@ -151,12 +164,15 @@ class ByJournal:
 
         self._do(write)
 
-    def _do(self, ask: Callable[[Suppressions], Awaitable[T]]) -> T:
-        def asked(journal: Journal) -> Awaitable[T]:
+    def _do(self, ask: Callable[[Suppressions], Awaitable[T]], told: Act | None = None) -> T:
+        async def asked(journal: Journal) -> T:
             unopened = Suppressions(
                 journal, automatic=False, supervisor=Supervisor(), clock=utc_now
             )
-            return ask(unopened)
+            done = await ask(unopened)
+            if told is not None:
+                await Audit(journal).note(actor(), told.what, on=told.on)
+            return done
 
         return in_journal(self._settings, asked)
 

@@ -12,11 +12,15 @@ from msgspec.structs import replace
 from notifier.clock import Clock
 from notifier.deliveries import Delivery, Status
 from notifier.errors import NotifierError
+from notifier.housekeeping.health import Trouble
 from notifier.journal import Journal, Minute
+from notifier.recipients import Later, LaterState, Recipient
 from notifier.supervisor import Supervisor
 
 KEPT_MINUTES = 24 * 60
 SAVE_SECONDS = 10.0  # the figures that a kill may lose
+# Bounces within an hour of which a person must know: so many, and such a share of what was sent.
+BURST, BURST_SHARE = 20, 0.05
 LATE_MINUTES = 15  # how late another replica's figures of a minute may be
 
 # Bound once: Python 3.11 takes a tenth of a microsecond to find a member in its enum.
@@ -50,6 +54,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
             int, Minute
         ] = {}  # including what this process name counted before a restart
         self._unsaved: set[int] = set()
+        self._bursting = False
 
     async def __aenter__(self) -> Self:
         await self._look(_number(self._clock()) - KEPT_MINUTES)
@@ -75,6 +80,11 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         elif status is FAILED or status is EXPIRED:
             self._now().failed += 1
 
+    def count_report(self, _: Delivery, __: Recipient, later: Later) -> None:
+        """Count what was reported of a recipient."""
+        if later.state is LaterState.BOUNCED:
+            self._now().bounced += 1
+
     def last(self, minutes: int) -> list[Minute]:
         """The last minutes, oldest first, including minutes in which nothing happened."""
         now = _number(self._clock())
@@ -90,6 +100,23 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
             found.append(minute)
         found[-1].waiting = self._waiting()
         return found
+
+    def bounced(self) -> int:
+        """Recipients that bounced within the last hour."""
+        return sum(each.bounced for each in self.last(60))
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """A burst of bounces, as an alert: many within an hour, beside what was sent in it."""
+        hour = self.last(60)
+        bounced, sent = sum(each.bounced for each in hour), sum(each.sent for each in hour)
+        least = max(BURST, sent * BURST_SHARE)
+        # It is over at half of that, so that the alert does not come and go.
+        self._bursting = bounced >= (least / 2 if self._bursting else least)
+        if not self._bursting:
+            return ()
+        since = next(each.at for each in hour if each.bounced)
+        text = f"{bounced} recipients bounced within an hour in which {sent} messages were sent"
+        return (Trouble("bounces", "recipients", since, text),)
 
     def sent_today(self) -> int:
         """Messages sent since midnight, UTC."""
@@ -141,6 +168,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
                 total.accepted += each.accepted
                 total.sent += each.sent
                 total.failed += each.failed
+                total.bounced += each.bounced
                 total.waiting = max(total.waiting, each.waiting)
         return total
 

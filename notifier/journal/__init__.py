@@ -114,6 +114,7 @@ class Minute(Struct):
     sent: int = 0
     failed: int = 0
     waiting: int = 0
+    bounced: int = 0  # recipients of messages that were sent, perhaps long before
 
 
 # Older replicas know `values` by the name `words`.

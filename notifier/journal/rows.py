@@ -199,13 +199,15 @@ def minute_number(at: datetime) -> int:
     return int(at.timestamp()) // 60
 
 
-def minute_row(process: str, minute: Minute) -> tuple[int, str, int, int, int, int]:
+def minute_row(process: str, minute: Minute) -> tuple[int, str, int, int, int, int, int]:
     return (
         minute_number(minute.at), process,
-        minute.accepted, minute.sent, minute.failed, minute.waiting,
+        minute.accepted, minute.sent, minute.failed, minute.waiting, minute.bounced,
     )  # fmt: skip
 
 
-def minute_of(number: int, accepted: int, sent: int, failed: int, waiting: int) -> Minute:
+def minute_of(
+    number: int, accepted: int, sent: int, failed: int, waiting: int, bounced: int
+) -> Minute:
     at = _EPOCH + timedelta(minutes=number)
-    return Minute(at, accepted=accepted, sent=sent, failed=failed, waiting=waiting)
+    return Minute(at, accepted, sent, failed, waiting, bounced)

@@ -163,7 +163,7 @@ class Keys:
                 )
             self._save((*keys, key))
 
-    def revoke(self, name: str, now: datetime) -> Key:
+    def revoke(self, name: str, now: datetime, *, by: str = "") -> Key:
         """Make a key invalid from now on. It stays in the file, so that its name is known."""
         with exclusive(self.path):
             keys = {key.name: key for key in keys_in(self.path)}
@@ -171,7 +171,7 @@ class Keys:
                 known = ", ".join(keys) or "none"
                 raise ConfigurationError(f"{self.path}: no key is named {name!r}; known: {known}")
             if keys[name].revoked is None:
-                keys[name] = replace(keys[name], revoked=now)
+                keys[name] = replace(keys[name], revoked=now, revoked_by=by)
                 self._save(tuple(keys.values()))
         return keys[name]
 
@@ -196,6 +196,7 @@ def new_key(
     per_recipient: str | None = None,
     return_path: str | None = None,
     expires: datetime | None = None,
+    by: str = "",
 ) -> tuple[Key, str]:
     """A new key and its secret, which is not stored. Raises ConfigurationError."""
     id = secrets.token_hex(6)
@@ -215,6 +216,7 @@ def new_key(
         "return_path": return_path,
         "expires": expires,
         "created": now.replace(microsecond=0),
+        "made_by": by,
     }
     return key_from(name, fields), secret
 

@@ -144,7 +144,7 @@ def _written(key: Key) -> bytes:
     lines = [f"\n[keys.{key.name}]"]
     for field in msgspec.structs.fields(key):
         value = getattr(key, field.name)
-        if field.name not in {"name", "callback"} and value not in (None, ()):
+        if field.name not in {"name", "callback"} and value not in (None, (), ""):
             lines.append(f"{field.name} = {_toml(value)}")
     if key.callback is not None:  # a table, so it comes last
         lines.append(f"[keys.{key.name}.callback]")

@@ -63,6 +63,8 @@ class Key(Struct, frozen=True, kw_only=True):
     return_path: str | None = None  # where reports about its mail go; None: to the service's
     expires: datetime | None = None
     revoked: datetime | None = None
+    made_by: str = ""  # who made it, as `cli:ann`; empty: whoever has written the file
+    revoked_by: str = ""
     callback: Callback | None = None  # where its application is told what came of its messages
 
     def __repr__(self) -> str:

@@ -222,6 +222,8 @@ class ServerProcess:
             await self._close()
 
     async def _answer(self) -> None:
+        with contextlib.suppress(NotifierError):  # the service says so
+            await self._service.audit.note_start(self._settings)
         app = create_app(self._service, log_drops=lambda: self._logs.dropped)
         # The objects of now live until the end. Otherwise the garbage collector looks at them again
         # and again under load, which takes a tenth of a message's time.

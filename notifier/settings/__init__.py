@@ -3,8 +3,9 @@ All settings, read once from a file and the environment. All faults are reported
 
 `sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
 relays, with the table of `relay_parameters`. `protection`, `submission` and `report_roads` have the
-settings about recipients, about mail that comes in by SMTP, and about reports. `contradictions`
-finds settings that do not fit each other, and `access` says whether everybody may call.
+settings about recipients, about mail that comes in by SMTP, and about reports, `retention` those
+about how long things are kept. `contradictions` finds settings that do not fit each other, and
+`access` says whether everybody may call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -182,17 +183,6 @@ class Settings(ReportRoads, frozen=True, kw_only=True):
             "longer than the idle time of a load balancer in front (mostly 60 s)."
         ),
     ] = 75.0
-    retention: Annotated[
-        float, DURATION, Meta(description="How long finished messages are kept.")
-    ] = 30 * 86400.0
-    body_retention: Annotated[
-        float, DURATION, Meta(description="How long the contents of finished messages are kept.")
-    ] = 7 * 86400.0
-    held_retention: Annotated[
-        float,
-        DURATION,
-        Meta(description="How long a `held` message waits for a decision before it expires."),
-    ] = 30 * 86400.0
     api_keys: Annotated[
         str | None,
         LINE,

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from notifier.quotas import Quota
 from notifier.settings.parsers import QUOTA, choice
+from notifier.settings.retention import Retention
 
 
-class Protection(Struct, frozen=True, kw_only=True):
+class Protection(Retention, frozen=True, kw_only=True):
     """The fields of Settings about recipients."""
 
     suppress: Annotated[

@@ -6,6 +6,7 @@ from litestar import Litestar
 
 from notifier.metrics import Requests
 from notifier.service import Notifier
+from notifier.web.api.audit import AuditViews
 from notifier.web.api.batch import Batches
 from notifier.web.api.bulk import Bulk
 from notifier.web.api.callbacks import Callbacks
@@ -66,6 +67,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *ProviderEvents(service).routes(),
             *ReportsByMail(service).routes(),
             *Operations(service).routes(),
+            *AuditViews(service).routes(),
             *Callbacks(service).routes(),
             *Probes(service, authentication).routes(),
             *Metrics(service, requests, log_drops=log_drops).routes(),

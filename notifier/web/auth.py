@@ -18,11 +18,12 @@ from notifier.journal import Filter
 from notifier.keys import Key, KeyScope
 from notifier.service import Notifier
 from notifier.settings import Settings, check_access
+from notifier.web.audited import audited
 from notifier.web.bodies import AnyRequest
 from notifier.web.origins import KEYLESS, SAFE, address_of, is_secure, refuse_foreign
 from notifier.web.parameters import read_id
 from notifier.web.problems import WrongKey
-from notifier.web.routes import ACCESS, STREAM, Access, access_to
+from notifier.web.routes import ACCESS, AUDIT, STREAM, Access, access_to
 from notifier.web.sse import Watch, until
 
 KEY, BY = "notifier_key", "notifier_by"  # in the request's state
@@ -156,6 +157,8 @@ class Authentication:
             if scope["method"] not in SAFE and not access.signed:
                 # Calls that change something and need no key are for browsers alone.
                 refuse_foreign(scope, browser=access.scope is None)
+                if access.scope is KeyScope.MANAGE and (act := handler.opt.get(AUDIT)):
+                    send = audited(self._service, scope, send, by=ANONYMOUS, act=act)
             return app(scope, receive, send)
 
         return authenticated
@@ -177,6 +180,10 @@ class Authentication:
         if stream:
             with self._watch.over(token or key.id, lambda: self._still(key, token)) as ended:
                 return await app(scope, until(ended, receive), send)
+        act = scope["route_handler"].opt.get(AUDIT)
+        # A message that an application sends tells itself who has sent it.
+        if act and (access.scope is KeyScope.MANAGE or token):
+            send = audited(self._service, scope, send, by=by_of(Request(scope)), act=act)
         if access.scope is KeyScope.SEND and (key.rate or key.daily):
             send = self._with_rate(send, key)
         return await app(scope, receive, send)

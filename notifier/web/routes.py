@@ -1,5 +1,6 @@
 """Make a route: its path, who may call it, its answer's type, and its documentation."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -11,7 +12,9 @@ from msgspec import Struct
 from notifier.keys import KeyScope
 
 JSON = "application/json"
-ACCESS, OPERATION, STREAM = "access", "operation", "stream"  # in a handler's `opt`
+# In a handler's `opt`. AUDIT: what the audit calls it; empty: there is nothing to tell, or the
+# handler tells it.
+ACCESS, OPERATION, STREAM, AUDIT = "access", "operation", "stream", "audit"
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -80,15 +83,34 @@ def stream(
 
 
 def post(
-    path: str, handler: Handler, access: Access, operation: Operation | None = None
+    path: str,
+    handler: Handler,
+    access: Access,
+    operation: Operation | None = None,
+    *,
+    told: bool = False,
 ) -> HTTPRouteHandler:
-    return _route(path, [HttpMethod.POST], handler, access, operation)
+    """
+    A route that changes something, of which the audit is told once it has answered. `told`: it
+    changes nothing, or tells of it by itself, in the transaction of the change.
+    """
+    act = "" if told else _act(HttpMethod.POST, path, operation)
+    return _route(path, [HttpMethod.POST], handler, access, operation, act=act)
 
 
 def delete(
     path: str, handler: Handler, access: Access, operation: Operation | None = None
 ) -> HTTPRouteHandler:
-    return _route(path, [HttpMethod.DELETE], handler, access, operation)
+    """A route that deletes something, of which the audit is told as of `post`."""
+    act = _act(HttpMethod.DELETE, path, operation)
+    return _route(path, [HttpMethod.DELETE], handler, access, operation, act=act)
+
+
+def _act(method: HttpMethod, path: str, operation: Operation | None) -> str:
+    """What the audit calls it: `pauseRelay` is `pause-relay`."""
+    if operation is not None:
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", operation.id).lower()
+    return f"{method.lower()} {path}"
 
 
 def options(path: str, handler: Handler, access: Access) -> HTTPRouteHandler:
@@ -104,13 +126,14 @@ def _route(
     operation: Operation | None,
     *,
     stream: bool = False,
+    act: str = "",
 ) -> HTTPRouteHandler:
     return HTTPRouteHandler(
         path,
         http_method=list(methods),
         status_code=200,
         cache_control=CacheControlHeader(no_store=True),  # unless the response says otherwise
-        opt={ACCESS: access, OPERATION: operation, STREAM: stream},
+        opt={ACCESS: access, OPERATION: operation, STREAM: stream, AUDIT: act},
     )(handler)
 
 

@@ -8,6 +8,7 @@ from notifier.deliveries import Event, Status
 from notifier.errors import JournalUnavailable
 from notifier.housekeeping.history import History
 from notifier.journal import journal_at
+from notifier.recipients import Later, LaterState
 from tests.clocks import Clock
 from tests.deliveries import NOW, under_way
 from tests.waiting import until
@@ -177,3 +178,52 @@ async def test_today_begins_at_midnight(journal, clock):
         history.count(under_way(status=Status.SENT))
         clock.now = datetime(2026, 1, 2, 23, 59, tzinfo=UTC)
         assert history.sent_today() == 1
+
+
+def bounce(history, count=1, state=LaterState.BOUNCED):
+    later = Later(state, NOW)
+    for _ in range(count):
+        history.count_report(under_way(), under_way().recipients[0], later)
+
+
+async def test_bounces_are_counted_when_they_are_reported(journal, clock):
+    """Other reports are not; the count outlives a restart and is summed over an hour."""
+    async with history_of(journal, clock) as history:
+        bounce(history, 2)
+        bounce(history, state=LaterState.DELAYED)
+        clock.now += timedelta(minutes=30)
+        bounce(history)
+    async with history_of(journal, clock) as history:
+        assert [each.bounced for each in history.last(31)] == [2, *[0] * 29, 1]
+        assert history.bounced() == 3
+        clock.now += timedelta(minutes=31)
+        assert history.bounced() == 1
+
+
+async def test_a_burst_of_bounces_is_a_trouble_until_it_is_over(journal, clock):
+    """Many, and a large share of what was sent; over at half of that, so it does not flicker."""
+    async with history_of(journal, clock) as history:
+        bounce(history, 19)
+        assert history.troubles() == ()
+        clock.now += timedelta(minutes=10)
+        bounce(history)
+        (trouble,) = history.troubles()
+        assert (trouble.kind, trouble.since) == ("bounces", NOW)
+        assert trouble.text.startswith("20 recipients bounced within an hour in which 0 messages")
+        bounce(history, 9)
+        clock.now += timedelta(minutes=51)
+        assert history.bounced() == 10
+        assert history.troubles()
+        clock.now += timedelta(minutes=10)
+        assert history.troubles() == ()
+
+
+async def test_a_small_share_of_what_was_sent_is_no_burst(journal, clock):
+    """Twenty of a thousand are usual."""
+    async with history_of(journal, clock) as history:
+        for _ in range(1000):
+            history.count(under_way(status=Status.SENT))
+        bounce(history, 49)
+        assert history.troubles() == ()
+        bounce(history)
+        assert history.troubles()

@@ -200,6 +200,8 @@ async def test_dashboard_and_alerts_name_what_is_measured(tmp_path):
         await until(lambda: service.tally.attempts and service.callbacks.states)
         await client.get("/livez")
         known = {name for name, *_ in await scraped(client)}
+        for family in text_string_to_metric_families((await client.get("/metrics")).text):
+            known.add(f"{family.name}_total" if family.type == "counter" else family.name)
     panels = json.loads(shipped("dashboard.json"))["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     queries += re.findall(r"expr: (.+?)\n +(?:for|labels):", shipped("alerts.yaml"), re.DOTALL)

@@ -71,7 +71,9 @@ MACHINE = [
     "suppressions",
     "intake",
     "sessions",
+    "audit",
     "acts",
+    "pauses",
     "alerts",
     "service",
 ]

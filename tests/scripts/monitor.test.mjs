@@ -46,12 +46,13 @@ test("the rate is the running minute with the missing part of the one before", (
 test("the figures tell how long the oldest waits", () => {
   const stats = {
     waiting: 1200,
+    bounced: 2,
     oldest_due_at: "2026-03-01T09:30:00Z",
     workers: [{ message: "a" }, { message: null }],
     minutes: [minute(0), minute(1)],
   };
   const shown = figures(stats, START + 90_000);
-  assert.deepEqual(shown, { waiting: "1,200", flight: "1", sent: "0", failed: "0", oldest: "1 min" });
+  assert.deepEqual(shown, { waiting: "1,200", flight: "1", sent: "0", failed: "0", bounced: "2", oldest: "1 min" });
   assert.equal(figures({ ...stats, oldest_due_at: null }, START).oldest, "–");
 });
 

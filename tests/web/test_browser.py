@@ -482,7 +482,7 @@ async def test_the_list_is_a_table_for_those_who_hear_it(server, visit, width):
     await row(page, f"Heard {width}").wait_for()
     table = page.get_by_role("table", name="Messages")
     names = await table.get_by_role("columnheader").all_inner_texts()
-    assert names == ["Select", "Status", "Subject", "To", "Attempts", "Accepted"]
+    assert names == ["Select", "Status", "Subject", "To", "Reported", "Attempts", "Accepted"]
     found = table.get_by_role("row").filter(
         has=page.get_by_role("rowheader", name=f"Heard {width}")
     )

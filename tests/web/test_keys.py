@@ -42,6 +42,10 @@ SENDING = {
 }
 
 
+# What only those see who may act.
+PRIVATE = {"/v1/audit", "/v1/audit/export"}
+
+
 def letter(**changes):
     return LETTER | changes
 
@@ -121,7 +125,8 @@ async def test_what_hands_messages_in_is_what_needs_send(tmp_path):
                 needed[method, path] = access and access.scope
     for (method, path), scope in needed.items():
         if method in ("GET", "HEAD"):
-            assert scope is (None if path in OPEN else READ), path
+            expected = MANAGE if path in PRIVATE else READ
+            assert scope is (None if path in OPEN else expected), path
         elif path in OPEN_ACTS:
             assert scope is None, path
         elif path == "/v1/reports":
@@ -650,7 +655,8 @@ async def test_the_document_says_which_scope_each_call_needs(tmp_path):
                 assert needed == []
                 assert refusals <= ({"401", "403"} if path not in OPEN else set())
                 continue
-            scope = "read" if method == "get" else "send" if path in sending else "manage"
+            reads = method == "get" and path not in PRIVATE
+            scope = "read" if reads else "send" if path in sending else "manage"
             if path == "/v1/reports":
                 scope = "report"
             assert needed == [{"bearer": [scope]}, {"apiKey": [scope]}], path

@@ -178,6 +178,7 @@ async def test_the_figures_tell_what_waits_and_what_is_done(client):
         "waiting": 0,
         "rate": 0.0,
         "oldest_due_at": None,
+        "bounced": 0,
         "counts": stats["counts"],
         "workers": [idle] * (4 + 2),  # and one for each way out but one
         "reasons": [],

@@ -17,12 +17,14 @@ SUM_UP = """
 BY_STATUS = "SELECT status, sum(moved)::bigint FROM tallies GROUP BY status"
 KEEP = """
     INSERT INTO minutes SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[],
-        $5::bigint[], $6::bigint[])
+        $5::bigint[], $6::bigint[], $7::bigint[])
     ON CONFLICT (minute, process) DO UPDATE SET accepted = excluded.accepted,
-        sent = excluded.sent, failed = excluded.failed, waiting = excluded.waiting
+        sent = excluded.sent, failed = excluded.failed, waiting = excluded.waiting,
+        bounced = excluded.bounced
 """
 SUMMED = """
-    SELECT minute, sum(accepted)::bigint, sum(sent)::bigint, sum(failed)::bigint, max(waiting)
+    SELECT minute, sum(accepted)::bigint, sum(sent)::bigint, sum(failed)::bigint, max(waiting),
+        sum(bounced)::bigint
     FROM minutes WHERE minute >= $1 AND process <> $2 GROUP BY minute ORDER BY minute
 """
 
@@ -52,7 +54,7 @@ async def keep_minutes(
 ) -> None:
     """Keep what the process has counted in these minutes, in place of its earlier counts."""
     kept = [minute_row(process, each) for each in minutes]
-    await db.execute(KEEP, *rows.turned(kept, 6))
+    await db.execute(KEEP, *rows.turned(kept, 7))
     await db.execute("DELETE FROM minutes WHERE minute < $1", minute_number(forget_before))
 
 

@@ -64,3 +64,23 @@ CREATE INDEX suppression_strikes_at ON suppression_strikes (at);
 -- Reports. 1: it came back from a recipient after a relay took it; NULL: it did not.
 ALTER TABLE deliveries ADD COLUMN bounced SMALLINT;
 CREATE INDEX deliveries_bounced ON deliveries (seq) WHERE bounced IS NOT NULL;
+
+
+-- Recipients of whom it was reported in a minute that the message came back.
+ALTER TABLE minutes ADD COLUMN bounced BIGINT NOT NULL DEFAULT 0;
+
+-- Who did what. `once`: what is told in portions, or by several replicas, is one row.
+CREATE TABLE audit (
+    seq     BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at      BIGINT  NOT NULL,
+    actor   TEXT    NOT NULL,
+    what    TEXT    NOT NULL,
+    subject TEXT    NOT NULL,
+    number  BIGINT  NOT NULL, -- of the things that it was done to
+    detail  TEXT    NOT NULL,
+    once    TEXT    UNIQUE
+);
+CREATE INDEX audit_at ON audit (at, seq);
+CREATE INDEX audit_actor ON audit (actor, at, seq);
+CREATE INDEX audit_what ON audit (what, at, seq);
+CREATE INDEX audit_actor_what ON audit (actor, what, at, seq);

@@ -12,9 +12,9 @@ from notifier.deliveries import Delivery, Status
 from notifier.journal import Minute
 from notifier.journal.rows import known_status, minute_number, minute_of, minute_row
 
-KEEP = "INSERT OR REPLACE INTO minutes VALUES (?, ?, ?, ?, ?, ?)"
+KEEP = "INSERT OR REPLACE INTO minutes VALUES (?, ?, ?, ?, ?, ?, ?)"
 SUMMED = """
-    SELECT minute, sum(accepted), sum(sent), sum(failed), max(waiting) FROM minutes
+    SELECT minute, sum(accepted), sum(sent), sum(failed), max(waiting), sum(bounced) FROM minutes
     WHERE minute >= ? AND process <> ? GROUP BY minute ORDER BY minute
 """
 

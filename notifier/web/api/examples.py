@@ -207,6 +207,7 @@ STATS = {
     "waiting": 1,
     "rate": 12.5,
     "oldest_due_at": "2026-03-01T09:30:00Z",
+    "bounced": 2,
     "counts": {"queued": 1, "sending": 1, "sent": 17},
     "workers": [
         {"message": _QUEUED.id, "route": "relay", "recipients": 1},
@@ -264,6 +265,23 @@ REPORT_TAKEN = {
         }
     ],
 }
+AUDIT = {
+    "items": [
+        {
+            "at": "2026-03-01T09:30:00Z",
+            "by": "monitor:ann",
+            "what": "retry",
+            "on": "",
+            "count": 17,
+            "detail": "status=failed relay=smtp.example.org:587",
+        }
+    ],
+    "next_cursor": None,
+}
+AUDIT_LINE = (
+    '{"at":"2026-03-01T09:30:00Z","by":"cli:root","what":"make-key","on":"shop","count":1,'
+    '"detail":"scopes=send"}\n'
+)
 TEMPLATES = {
     "items": [{"name": "shipped", "parts": ["subject", "text"], "variables": ["name", "order"]}],
     "faults": [],

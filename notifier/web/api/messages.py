@@ -53,9 +53,9 @@ class Messages:
             post("/v1/messages", self.send, SEND, SEND_MESSAGE),
             get("/v1/messages", self.list, READ_OWN, LIST),
             get(message, self.show, READ_OWN, SHOW),
-            post(f"{message}/cancel", self.cancel, MANAGE, CANCEL),
-            post(f"{message}/retry", self.retry, MANAGE, RETRY),
-            post(f"{message}/send-now", self.send_now, MANAGE, SEND_NOW),
+            post(f"{message}/cancel", self.cancel, MANAGE, CANCEL, told=True),
+            post(f"{message}/retry", self.retry, MANAGE, RETRY, told=True),
+            post(f"{message}/send-now", self.send_now, MANAGE, SEND_NOW, told=True),
         ]
 
     async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name

@@ -38,6 +38,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     waiting: int
     rate: float  # messages leaving the backlog, a second
     oldest_due_at: datetime | None
+    bounced: Annotated[int, Meta(description="Recipients that bounced within the last hour.")]
     counts: Mapping[Status, int]
     workers: tuple[Worker, ...]
     reasons: Annotated[
@@ -98,6 +99,7 @@ class Operations:
             waiting=health.waiting,
             rate=health.rate,
             oldest_due_at=health.oldest_due_at,
+            bounced=self._service.history.bounced(),
             counts=health.counts,
             workers=tuple(map(_worker, self._service.workers)),
             reasons=health.reasons,

@@ -46,8 +46,8 @@ class Settling:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            post("/v1/messages/{id:str}/settle", self.settle, MANAGE, SETTLE),
-            post("/v1/messages/settle", self.settle_all, MANAGE, SETTLE_ALL),
+            post("/v1/messages/{id:str}/settle", self.settle, MANAGE, SETTLE, told=True),
+            post("/v1/messages/settle", self.settle_all, MANAGE, SETTLE_ALL, told=True),
         ]
 
     async def settle(self, request: AnyRequest) -> MessageResource:

@@ -22,6 +22,7 @@ from notifier.suppressions.csv_file import read, written
 from notifier.suppressions.suppression import KEY, LONGEST_SOURCE, read_until
 from notifier.web.api.bulk import Changed
 from notifier.web.api.queries import Moment, Word
+from notifier.web.audited import tell
 from notifier.web.auth import by_of, caller_of
 from notifier.web.bodies import AnyRequest, BodyDecoder, read_json, read_octets
 from notifier.web.parameters import read_query
@@ -217,6 +218,7 @@ class SuppressionCalls:
         by = by_of(request)
         made = suppression_of(body, now=utc_now(), by=by)
         await self._list.put([made], by=by)
+        tell(request, on=made.address, detail=made.reason)
         return resource(made)
 
     async def take_csv(self, request: AnyRequest) -> Changed:
@@ -234,6 +236,7 @@ class SuppressionCalls:
         del content
         found = await self._service.threads.run(caller_of(request), reading)
         await self._list.put(found, by=by)
+        tell(request, on="a file", count=len(found))
         return Changed(len(found))
 
     async def remove_all(self, request: AnyRequest) -> Changed:
@@ -241,7 +244,9 @@ class SuppressionCalls:
         query = read_query(request, SuppressionFilters)
         if not any(msgspec.structs.astuple(query)):
             raise NoFilter
-        return Changed(await self._list.remove_all(query.which(), by=by_of(request)))
+        count = await self._list.remove_all(query.which(), by=by_of(request))
+        tell(request, count=count, detail=request.scope["query_string"].decode("latin-1"))
+        return Changed(count)
 
     async def remove(self, request: AnyRequest) -> Changed:
         """Something is sent to it again. Bounces from before do not count any more."""
@@ -255,6 +260,7 @@ class SuppressionCalls:
         count = await self._list.remove(address, key, by=by_of(request)) if address else 0
         if not count:
             raise NotFoundException(f"no suppression has the address {asked[:320]!r}")
+        tell(request, on=address, count=count)
         return Changed(count)
 
 

@@ -45,7 +45,7 @@ class TemplateViews:
     def routes(self) -> list[HTTPRouteHandler]:
         return [
             get("/v1/templates", self.list, READ_OWN, LIST),
-            post("/v1/templates/{name:str}/preview", self.preview, SEND, PREVIEW),
+            post("/v1/templates/{name:str}/preview", self.preview, SEND, PREVIEW, told=True),
         ]
 
     async def list(self, request: AnyRequest) -> TemplateList:

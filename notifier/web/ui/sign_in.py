@@ -52,6 +52,7 @@ class SignIn:
     def __init__(self, service: Notifier, authentication: Authentication, layout: Layout) -> None:
         self._authentication = authentication
         self._sessions = service.sessions
+        self._audit = service.audit
         self._wrong = Limits()
         self._layout = layout
         self._path = service.settings.public_path or "/"
@@ -59,8 +60,8 @@ class SignIn:
     def routes(self) -> list[HTTPRouteHandler]:
         return [
             get("/sign-in", self.page, OPEN),
-            post("/sign-in", self.sign_in, OPEN),
-            post("/sign-out", self.sign_out, OPEN),
+            post("/sign-in", self.sign_in, OPEN, told=True),
+            post("/sign-out", self.sign_out, OPEN, told=True),
         ]
 
     async def page(self, request: AnyRequest) -> Response[bytes]:
@@ -72,11 +73,15 @@ class SignIn:
         try:
             key = self._authentication.key_named(presented)
         except WrongKey as error:
+            of = f"key {id}: " if (id := id_in(presented)) else ""
+            await self._audit.note_vain(on=address_of(request), detail=f"{of}{error}")
             self._refuse(request, presented, error)
         if before := cookie_of(request):
             await self._sessions.end(before)
         token = await self._sessions.begin(key)
-        log.info("signed_in", by=f"monitor:{key.name}", client=address_of(request))
+        by, address = f"monitor:{key.name}", address_of(request)
+        await self._audit.note(by, "sign-in", on=address)
+        log.info("signed_in", by=by, client=address)
         known = SignedIn(key.name, [scope for scope in KeyScope if key.may(scope)])
         return Response(known, cookies=[self._cookie(request, token)])
 
@@ -85,7 +90,9 @@ class SignIn:
             key = await self._sessions.known(token)
             await self._sessions.end(token)
             if key is not None:
-                log.info("signed_out", by=f"monitor:{key.name}", client=address_of(request))
+                by, address = f"monitor:{key.name}", address_of(request)
+                await self._audit.note(by, "sign-out", on=address)
+                log.info("signed_out", by=by, client=address)
         return Response({}, cookies=[self._cookie(request, "", max_age=0)])
 
     def _refuse(self, request: AnyRequest, presented: str, error: WrongKey) -> NoReturn:

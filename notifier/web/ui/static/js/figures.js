@@ -10,6 +10,7 @@ export function figures(stats, now = Date.now()) {
     flight: count(stats.workers.filter(({ message }) => message).length),
     sent: count(rate(stats.minutes, "sent", now)),
     failed: count(rate(stats.minutes, "failed", now)),
+    bounced: count(stats.bounced),
     oldest: age > 0 ? duration(age) : "–",
   };
 }
@@ -26,7 +27,9 @@ export function rate([before, running], name, now) {
 export function showFigures(/** @type {Stats} */ stats) {
   const shown = figures(stats);
   for (const place of $$("#figures [data-figure]")) setText(place, shown[place.dataset.figure ?? ""]);
-  $("#figures [data-figure=failed]").classList.toggle("bad", shown.failed !== "0");
+  for (const name of ["failed", "bounced"]) {
+    $(`#figures [data-figure=${name}]`).classList.toggle("bad", shown[name] !== "0");
+  }
 }
 
 export function showTrouble(/** @type {Stats} */ { reasons, paused, waiting }) {

@@ -55,7 +55,7 @@ function show(messages, next) {
 
 // One line in place of messages.
 function showLine(/** @type {string} */ words, kind = "") {
-  const cell = h("td", { role: "cell", colspan: manages ? 6 : 5, class: `empty ${kind}` }, words);
+  const cell = h("td", { role: "cell", colspan: manages ? 7 : 6, class: `empty ${kind}` }, words);
   $("#messages").replaceChildren(h("tr", { role: "row" }, cell));
 }
 
@@ -67,7 +67,7 @@ function empty(/** @type {string | null} */ next) {
 // The row of a message. A new row is made only if something has changed.
 function rowOf(/** @type {Message} */ message) {
   const { status, attempts, partial, uncertain, reason } = message;
-  const shown = JSON.stringify([status, attempts.length, partial, uncertain, reason]);
+  const shown = JSON.stringify([status, attempts.length, partial, uncertain, reason, laterOf(message)]);
   const there = rows.get(message.id);
   if (there?.shown === shown) return there.element;
   const element = row(message);
@@ -93,6 +93,7 @@ function row(/** @type {Message} */ message) {
     cell("state", badge(message.status)),
     h("th", { role: "rowheader", scope: "row", class: "subject" }, subject, tags, reason(message)),
     cell("to", recipients(message)),
+    cell("later", later(message)),
     cell("attempts", attempts(message)),
     cell("created", time(message.created_at)),
   );
@@ -122,6 +123,20 @@ function marks(/** @type {Message} */ { partial, uncertain, channel, reference, 
 
 function reason(/** @type {Message} */ { reason, status }) {
   return reason && status !== "cancelled" ? h("p", { class: "reply small" }, reason) : null;
+}
+
+// What came of the message after a relay took it, of the recipient for whom it went worst.
+const WORST = ["complained", "bounced", "delayed", "relayed", "delivered"];
+
+/** @type {(message: Pick<Message, "recipients">) => string} */
+export function laterOf({ recipients: all }) {
+  const states = new Set(all.map((each) => each.later?.state));
+  return WORST.find((state) => states.has(state)) ?? "";
+}
+
+function later(/** @type {Message} */ message) {
+  const state = laterOf(message);
+  return state ? badge(state) : "";
 }
 
 export function recipients(/** @type {Pick<Message, "recipients">} */ { recipients: all }) {

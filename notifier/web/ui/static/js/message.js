@@ -85,7 +85,22 @@ function facts() {
 
 function recipient(/** @type {Recipient} */ each) {
   const words = each.reply ? h("span", { class: "reply small" }, reply(each)) : null;
-  return h("li", {}, badge(each.status), h("span", { class: "address" }, each.address), words);
+  return h("li", {}, badge(each.status), h("span", { class: "address" }, each.address), words, later(each));
+}
+
+// What was reported of the recipient after a relay took the message.
+function later(/** @type {Recipient} */ { later: said }) {
+  if (!said) return null;
+  const words = [said.code, said.text].filter(Boolean).join(" ");
+  return h(
+    "p",
+    { class: "later" },
+    badge(said.state),
+    " ",
+    time(said.at),
+    " ",
+    h("span", { class: "reply small" }, words),
+  );
 }
 
 /** @type {(said: {code: number | null, reply: string}) => string} */

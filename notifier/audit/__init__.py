@@ -1,0 +1,14 @@
+"""
+The audit: who did what, kept in the journal longer than messages are.
+
+* `actor`: the user of the system, who acts on the command line
+* `records`: what was done, as rows, and pages of them
+* `keeping`: writes and reads the audit, and deletes what is past its time
+* `key_changes`: notices which API keys were made, changed and revoked
+* `vain`: tells of failed sign-ins, of no more than a few an hour
+"""
+
+from notifier.audit.keeping import Audit
+from notifier.audit.records import Page, Record, Which
+
+__all__ = ["Audit", "Page", "Record", "Which"]

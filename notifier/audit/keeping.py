@@ -1,0 +1,158 @@
+"""Writes and reads the audit, and deletes what is past its time."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Self
+
+import structlog
+
+from notifier.audit import key_changes, records
+from notifier.audit.actor import actor
+from notifier.audit.records import Page, Record, Which, added
+from notifier.audit.vain import Vain
+from notifier.clock import Clock, utc_now
+from notifier.deliveries import Delivery
+from notifier.errors import NotifierError
+from notifier.journal import Journal
+from notifier.journal.rows import micros
+from notifier.journal.statements import Also, Statement
+from notifier.keys import Keys
+from notifier.settings import FIELDS, Settings, variable
+from notifier.supervisor import Supervisor
+
+LOOK_SECONDS = 5.0  # between two looks at the keys and at what is past its time
+PORTION = 500  # rows that are deleted at a time
+PAGE = 1000  # rows that are exported at a time
+SERVICE = "service"  # who acts where nobody asked for it
+KNOWN_KEYS = "audit:keys"  # the value with the keys as they were at the last look
+
+log = structlog.get_logger()
+
+
+class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
+    """
+    Keeps who did what. What changes messages is written in the transaction of the change; all else
+    before its answer. Between entering and leaving it notices changes of keys, and prunes.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        keys: Keys | None = None,
+        retention: float = 0.0,
+        supervisor: Supervisor | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._journal = journal
+        self._keys = keys
+        self._retention = timedelta(seconds=retention)
+        self._supervisor = supervisor or Supervisor()
+        self._clock = clock
+        self._vain = Vain()
+        self._known: dict[str, key_changes.Known] = {}
+
+    async def __aenter__(self) -> Self:
+        self._known = key_changes.read(await self._journal.value(KNOWN_KEYS))
+        await self.look_at_keys()
+        self._task = self._supervisor.start("audit", self._keep)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def note(
+        self, by: str, what: str, *, on: str = "", count: int = 1, detail: str = ""
+    ) -> None:
+        """Write that something was done. Raises JournalUnavailable."""
+        await self._journal.execute(added(self._record(by, what, on, count, detail)))
+
+    async def note_start(self, settings: Settings) -> None:
+        """Write that the server has started, and with which settings, without secrets."""
+        usual = {variable(field.name): field.default for field in FIELDS}
+        given = [(name, text) for name, text in settings.describe() if usual[name] != text]
+        detail = " ".join(f"{name}={text}" for name, text in given)
+        on = f"{socket.gethostname()}:{settings.port}"
+        await self.note(actor(), "start", on=on, detail=detail)
+
+    async def note_vain(self, *, on: str, detail: str) -> None:
+        """Write that somebody at this address could not sign in. It never raises."""
+        told = self._vain.told(self._clock(), on=on, detail=detail)
+        with contextlib.suppress(NotifierError):
+            if told:
+                await self._journal.execute(*map(added, told))
+
+    def one(self, by: str, what: str, *, on: str, detail: str = "") -> Also:
+        """What is written with the change of one message."""
+        statement = added(self._record(by, what, on, 1, detail))
+        return lambda _: (statement,)
+
+    def many(self, by: str, what: str, *, detail: str) -> Also:
+        """What is written with each portion of a bulk act, and is one record in the end."""
+        now, once = self._clock(), secrets.token_hex(12)
+
+        def told(deliveries: Sequence[Delivery]) -> Sequence[Statement]:
+            if not deliveries:
+                return ()
+            record = Record(now, by or SERVICE, what, "", len(deliveries), detail)
+            return (added(record, once=once),)
+
+        return told
+
+    def _record(self, by: str, what: str, on: str, count: int, detail: str) -> Record:
+        return Record(self._clock(), by or SERVICE, what, on, count, detail)
+
+    async def page(self, which: Which, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """One page, the newest first. Raises Rejected for a cursor of another list."""
+        sql, values = records.query(which, limit=limit + 1, cursor=cursor)
+        return records.page(await self._journal.query(sql, *values), limit)
+
+    async def all(self, which: Which) -> AsyncIterator[Sequence[Record]]:
+        """All that match, in portions, the newest first."""
+        cursor = None
+        while True:
+            page = await self.page(which, limit=PAGE, cursor=cursor)
+            yield page.items
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def look_at_keys(self) -> None:
+        """Write which keys have changed since the last look."""
+        if self._keys is None:
+            return
+        self._keys.reload_if_changed()
+        keys = self._keys.all()
+        known = key_changes.known(keys)
+        if known == self._known:
+            return
+        told = key_changes.changes(self._known, keys, self._clock())
+        await self._journal.execute(*told)
+        await self._journal.put(KNOWN_KEYS, key_changes.written(known))
+        self._known = known
+
+    async def prune(self) -> int:
+        """Delete what is past its time, in portions. Returns the number of rows."""
+        before = micros(self._clock() - self._retention)
+        dropped = 0
+        while True:
+            (rows,) = await self._journal.execute(Statement(records.DROP, (before, PORTION)))
+            dropped += len(rows)
+            if len(rows) < PORTION:
+                return dropped
+
+    async def _keep(self) -> None:
+        looked_for_old = 0.0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            with contextlib.suppress(NotifierError):
+                await self.look_at_keys()
+                if rest := self._vain.rest(self._clock()):
+                    await self._journal.execute(*map(added, rest))
+                if asyncio.get_running_loop().time() - looked_for_old > 3600.0:
+                    looked_for_old = asyncio.get_running_loop().time()
+                    await self.prune()

@@ -1,0 +1,107 @@
+"""What was done, as rows of the table `audit`, and pages of them: a search in an index."""
+
+import base64
+import binascii
+from datetime import datetime
+
+from msgspec import Struct
+
+from notifier.errors import Rejected
+from notifier.journal.rows import micros, moment
+from notifier.journal.statements import Bound, Row, Statement
+
+LONGEST = 4000  # characters of a detail
+_COLUMNS = "at, actor, what, subject, number, detail, once"
+# Portions of one bulk act have the same `once`, and are one row.
+_ADD = f"""
+    INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (once) DO UPDATE SET number = audit.number + excluded.number
+"""  # noqa: S608  constant
+# What several replicas see is told by the first of them.
+_ADD_ONCE = f"""
+    INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (once) DO NOTHING
+"""  # noqa: S608  constant
+DROP = """
+    DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ? ORDER BY at LIMIT ?)
+    RETURNING 1
+"""
+
+
+class Record(Struct, frozen=True):
+    """Something that was done."""
+
+    at: datetime
+    by: str  # who: `key:shop`, `monitor:ann`, `cli:root`, `anonymous`
+    what: str
+    on: str = ""  # a message's id, a relay's or a key's name, an address
+    count: int = 1
+    detail: str = ""  # of a bulk act the filter
+
+
+class Page(Struct, frozen=True):
+    """Records, the newest first, and where the next page begins; None: there is none."""
+
+    items: tuple[Record, ...]
+    next_cursor: str | None
+
+
+class Which(Struct, frozen=True, kw_only=True):
+    """Which records; None: all of them."""
+
+    by: str | None = None
+    what: str | None = None
+    since: datetime | None = None
+
+
+def added(record: Record, *, once: str | None = None) -> Statement:
+    """The statement that writes a record; one more with the same `once` adds to its count."""
+    return Statement(_ADD, _values(record, once))
+
+
+def added_once(record: Record, once: str) -> Statement:
+    """The statement that writes a record unless there is one with this `once`."""
+    return Statement(_ADD_ONCE, _values(record, once))
+
+
+def _values(record: Record, once: str | None) -> tuple[Bound, ...]:
+    detail = record.detail.replace("\0", "")[:LONGEST]
+    return (micros(record.at), record.by, record.what, record.on, record.count, detail, once)
+
+
+def query(which: Which, *, limit: int, cursor: str | None) -> tuple[str, tuple[Bound, ...]]:
+    """The query for a page, and its values. Raises Rejected for a cursor of another list."""
+    where, values = ["at >= ?"], [0 if which.since is None else micros(which.since)]
+    parts: list[tuple[str, Bound]] = [("actor = ?", which.by), ("what = ?", which.what)]
+    bound: list[Bound] = [*values]
+    for condition, value in parts:
+        if value is not None:
+            where.append(condition)
+            bound.append(value)
+    if cursor is not None:
+        where.append("(at, seq) < (?, ?)")
+        bound += _place(cursor)
+    sql = (
+        f"SELECT seq, at, actor, what, subject, number, detail FROM audit"  # noqa: S608  constant pieces
+        f" WHERE {' AND '.join(where)} ORDER BY at DESC, seq DESC LIMIT ?"
+    )
+    return sql, (*bound, limit)
+
+
+def page(rows: list[Row], limit: int) -> Page:
+    """The page that a query for one row more than its limit has found."""
+    items = tuple(Record(moment(at), *rest) for _, at, *rest in rows[:limit])
+    if len(rows) <= limit:
+        return Page(items, None)
+    seq, at, *_ = rows[limit - 1]
+    octets = at.to_bytes(8, "big") + seq.to_bytes(8, "big")
+    return Page(items, base64.urlsafe_b64encode(octets).decode().rstrip("="))
+
+
+def _place(cursor: str) -> tuple[int, int]:
+    try:
+        octets = base64.b64decode(cursor + "==", altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        octets = b""
+    if len(octets) != 16 or octets[0] > 0x7F or octets[8] > 0x7F:
+        raise Rejected("cursor: not one that this list returned")
+    return int.from_bytes(octets[:8], "big"), int.from_bytes(octets[8:], "big")

@@ -1,0 +1,54 @@
+"""Tells the audit of each call that changes something, once it has succeeded."""
+
+from typing import Any
+
+import structlog
+from litestar.types import Send
+from msgspec import Struct
+
+from notifier.errors import NotifierError
+from notifier.service import Notifier
+from notifier.web.bodies import AnyRequest
+
+TOLD = "notifier_told"  # in the request's state
+
+log = structlog.get_logger()
+
+
+class Told(Struct, frozen=True):
+    """What a handler knows of what it has done."""
+
+    on: str = ""
+    count: int = 1
+    detail: str = ""
+
+
+def tell(request: AnyRequest, *, on: str = "", count: int = 1, detail: str = "") -> None:
+    """Say more of a call than its path and query do."""
+    request.scope["state"][TOLD] = Told(on, count, detail)
+
+
+def audited(service: Notifier, scope: Any, send: Send, *, by: str, act: str) -> Send:
+    """
+    Writes the call into the audit when its answer begins, unless that is an error: who has the
+    answer can rely on it.
+    """
+
+    async def sending(message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] < 400:
+            told = scope["state"].get(TOLD) or _of_call(scope, message)
+            try:
+                await service.audit.note(by, act, on=told.on, count=told.count, detail=told.detail)
+            except NotifierError as error:  # it is done, so the answer must say so
+                log.error("audit_failed", by=by, what=act, on=told.on, reason=str(error))  # noqa: TRY400  the reason is all there is to know
+        await send(message)
+
+    return sending
+
+
+def _of_call(scope: Any, answer: Any) -> Told:
+    named = [str(value) for value in scope.get("path_params", {}).values()]
+    if not named:  # what was made has its place in Location
+        places = (value for name, value in answer["headers"] if name == b"location")
+        named = [value.decode("latin-1").rpartition("/")[2] for value in places]
+    return Told(" ".join(named), 1, scope["query_string"].decode("latin-1"))

@@ -1,0 +1,175 @@
+"""Who did what: written with what it tells, found by pages, and kept for its time."""
+
+from datetime import timedelta
+
+import pytest
+
+from notifier.audit import Audit, Which
+from notifier.audit.records import Record, added
+from notifier.audit.vain import HOUR, MOST, Vain
+from notifier.deliveries import Delivery, Status
+from notifier.errors import Rejected, WrongState
+from notifier.journal import Filter, journal_at
+from notifier.journal.statements import Statement
+from notifier.keys import Keys, KeyScope, new_key
+from tests.clocks import Clock
+from tests.deliveries import NOW, entries
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def journal(request, tmp_path):
+    url = f"sqlite:{tmp_path}/notifier.db"
+    if request.param == "postgres":
+        url = await request.getfixturevalue("postgres").database()
+    journal = journal_at(url, data_dir="")
+    await journal.open()
+    yield journal
+    await journal.close()
+
+
+async def told(audit, **which):
+    page = await audit.page(Which(**which))
+    return [(each.by, each.what, each.on, each.count, each.detail) for each in page.items]
+
+
+async def test_a_change_and_its_record_are_one_transaction(journal):
+    """A change that is refused is not told; one that is made is."""
+    audit = Audit(journal, clock=lambda: NOW)
+    await journal.add(entries(1))
+
+    def cancel(one):
+        return Delivery.cancelled(one, NOW, "key:shop")
+
+    also = audit.one("key:shop", "cancel", on="d00000")
+    assert (await journal.amend("d00000", cancel, also=also)).status is Status.CANCELLED
+    with pytest.raises(WrongState):
+        await journal.amend("d00000", cancel, also=also)
+    assert await told(audit) == [("key:shop", "cancel", "d00000", 1, "")]
+
+
+async def test_a_bulk_act_is_one_record_with_its_count(journal):
+    """However many portions it is done in; where nothing has changed it is not in them."""
+    audit = Audit(journal, clock=lambda: NOW)
+    await journal.add(entries(1200))
+    also = audit.many("monitor:ann", "cancel", detail="status=queued")
+    which = Filter(status=(Status.QUEUED,))
+
+    def cancel(one):
+        return Delivery.cancelled(one, NOW)
+
+    assert await journal.amend_all(which, cancel, also=also) == 1200
+    assert await journal.amend_all(which, cancel, also=also) == 0
+    assert await told(audit) == [("monitor:ann", "cancel", "", 1200, "status=queued")]
+
+
+async def test_pages_lead_from_the_newest_to_the_oldest(journal):
+    """Also where several have the same time, and while new ones arrive; by any filter."""
+    clock = Clock(NOW)
+    audit = Audit(journal, clock=lambda: clock.now)
+    for number in range(10):
+        await audit.note(f"key:{number % 2}", "pause" if number % 4 else "retry", on=str(number))
+        clock.now += timedelta(seconds=number % 3)
+    seen, cursor = [], None
+    while True:
+        page = await audit.page(Which(), limit=3, cursor=cursor)
+        seen += [int(each.on) for each in page.items]
+        await audit.note("key:9", "late")
+        if (cursor := page.next_cursor) is None:
+            break
+    assert seen == list(range(9, -1, -1))
+    assert [each[2] for each in await told(audit, by="key:0", what="retry")] == ["8", "4", "0"]
+    assert [each[2] for each in await told(audit, by="key:1")] == ["9", "7", "5", "3", "1"]
+    since = NOW + timedelta(seconds=6)
+    recent = await audit.page(Which(since=since))
+    assert all(each.at >= since for each in recent.items)
+    assert await told(audit, by="nobody") == []
+    exported = [each async for portion in audit.all(Which(what="pause")) for each in portion]
+    assert len(exported) == 7
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "_" * 22, "Ä"])
+async def test_a_cursor_of_another_list_is_refused(journal, cursor):
+    """As with messages."""
+    with pytest.raises(Rejected, match="cursor"):
+        await Audit(journal).page(Which(), cursor=cursor)
+
+
+async def test_what_is_past_its_time_is_deleted(journal):
+    """And nothing else."""
+    clock = Clock(NOW)
+    audit = Audit(journal, retention=86400.0, clock=lambda: clock.now)
+    old = [added(Record(NOW, "cli:root", "old")) for _ in range(600)]
+    await journal.execute(*old)
+    clock.now += timedelta(hours=12)
+    await audit.note("cli:root", "new")
+    clock.now += timedelta(hours=13)
+    assert await audit.prune() == 600
+    assert [each[1] for each in await told(audit)] == ["new"]
+
+
+async def test_keys_that_come_and_go_are_told_once(journal, tmp_path):
+    """Who made and revoked them is in the file; what was changed by hand nobody knows."""
+    path = tmp_path / "keys.toml"
+    keys = Keys.read(path, clock=lambda: 0.0)
+    audits = [Audit(journal, keys=keys, clock=lambda: NOW) for _ in range(2)]  # two replicas
+
+    async def look():
+        for audit in audits:
+            await audit.look_at_keys()
+        return [each[:3] for each in await told(audits[0])]
+
+    key, _ = new_key("shop", now=NOW, scopes=(KeyScope.SEND,), by="cli:ann")
+    keys.add(key)
+    assert await look() == [("cli:ann", "make-key", "shop")]
+    path.write_text(path.read_text().replace('["send"]', '["send", "manage"]'))
+    keys._put(Keys.read(path).all())
+    assert (await look())[0] == ("keys file", "change-key", "shop")
+    (changed, _) = (await audits[0].page(Which())).items
+    assert "scopes=manage send" in changed.detail
+    assert key.sha256 not in changed.detail
+    keys.revoke("shop", NOW, by="cli:bob")
+    assert ("cli:bob", "revoke-key", "shop") in await look()
+    keys._put(())
+    assert ("keys file", "remove-key", "shop") in await look()
+    assert len(await look()) == 4
+
+
+def test_failed_sign_ins_fill_no_disk():
+    """Some of an hour are told one by one, the others by their number."""
+    vain = Vain()
+    records = [each for _ in range(1000) for each in vain.told(NOW, on="192.0.2.1", detail="no")]
+    assert len(records) == MOST
+    assert vain.rest(NOW) == []
+    more, first = vain.told(NOW + HOUR, on="192.0.2.2", detail="no")
+    assert (more.count, first.on) == (1000 - MOST, "192.0.2.2")
+    assert "not told one by one" in more.detail
+
+
+async def test_the_text_of_a_record_may_be_anything(journal):
+    """A detail is cut to a length, and has no NUL, which PostgreSQL does not store."""
+    audit = Audit(journal, clock=lambda: NOW)
+    await audit.note("cli:root", "start", detail="a\0b" + "x" * 9000)
+    (record,) = (await audit.page(Which())).items
+    assert record.detail.startswith("abx")
+    assert len(record.detail) == 4000
+
+
+async def test_a_page_is_found_in_an_index(journal, tmp_path):
+    """Whatever the filters are, no query reads through the table or sorts it."""
+    if "Sqlite" not in type(journal).__name__:
+        pytest.skip("the plan is SQLite's")
+    from notifier.audit.records import query
+
+    for which in (
+        Which(),
+        Which(by="a"),
+        Which(what="b"),
+        Which(by="a", what="b", since=NOW),
+    ):
+        sql, values = query(which, limit=50, cursor="A" * 22)
+        plan = await journal.query(f"EXPLAIN QUERY PLAN {sql}", *values)
+        words = " ".join(str(row[-1]) for row in plan)
+        assert "USING INDEX audit_" in words, words
+        assert "TEMP B-TREE" not in words, words
+        assert "SCAN" not in words, words
+    assert Statement
