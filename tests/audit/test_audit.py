@@ -10,7 +10,6 @@ from notifier.audit.vain import HOUR, MOST, Vain
 from notifier.deliveries import Delivery, Status
 from notifier.errors import Rejected, WrongState
 from notifier.journal import Filter, journal_at
-from notifier.journal.statements import Statement
 from notifier.keys import Keys, KeyScope, new_key
 from tests.clocks import Clock
 from tests.deliveries import NOW, entries
@@ -172,4 +171,3 @@ async def test_a_page_is_found_in_an_index(journal, tmp_path):
         assert "USING INDEX audit_" in words, words
         assert "TEMP B-TREE" not in words, words
         assert "SCAN" not in words, words
-    assert Statement
