@@ -10,7 +10,7 @@ from typing import TypeAlias
 import structlog
 
 from notifier.clock import Clock, utc_now
-from notifier.deliveries import Delivery, Status
+from notifier.deliveries import Delivery
 from notifier.errors import BeingSent, MessageNotFound, WrongState
 from notifier.feed import Feed
 from notifier.journal import Journal
@@ -128,8 +128,8 @@ class Reports:
             road=later.road,
             status=after.status,
         )
-        if before.status is Status.SENT:
-            self._feed.forward(after)  # it has been counted as sent
+        if before.finished_at is not None:
+            self._feed.forward(after)  # its end has been counted
         else:
             self._feed.publish(after)
         self.counts[later.state.value, class_of(later).value] += 1

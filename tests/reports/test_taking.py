@@ -126,6 +126,18 @@ async def test_a_report_waits_until_the_attempt_under_way_is_recorded(journal, f
     assert kept.bounced
 
 
+async def test_an_end_that_a_report_corrects_is_counted_once(journal, feed, reports):
+    """A message that expired although a relay had it becomes sent; its end was counted before."""
+    ended = entry(ID, uncertain=1, status=Status.EXPIRED, finished_at=NOW)
+    await journal.add([ended])
+    counted = []
+    feed.listen(counted.append)
+    taken = await reports.take_event(bounced(envelope_id=ID))
+    assert taken.result is Result.TAKEN
+    assert (await journal.get(ID)).status is Status.SENT
+    assert counted == []
+
+
 async def test_a_message_that_is_not_kept_is_unknown(reports):
     """It was pruned, or was never ours."""
     taken = await reports.take_event(bounced(envelope_id=ID))
