@@ -1,4 +1,4 @@
-"""Stands between the service and a mail server, and holds a content back."""
+"""Stands between the service and a mail server, and holds a content back, or loses a reply."""
 
 import asyncio
 import contextlib
@@ -61,5 +61,26 @@ class Proxy:
 
     async def _back(self, reader, writer):
         while data := await reader.read(64 * 1024):
+            self._in_content = b"354 " in data
+            writer.write(data)
+
+
+class LossyProxy(Proxy):
+    """
+    Passes each content on whole. It keeps the server's reply to it for itself, in `lost`, and
+    resets both connections.
+    """
+
+    def __init__(self, server):
+        super().__init__(server)
+        self.holding.set()  # nothing is held back
+        self.lost = []
+
+    async def _back(self, reader, writer):
+        while data := await reader.read(64 * 1024):
+            if self._in_content:
+                self._in_content = False
+                self.lost.append(data)
+                return
             self._in_content = b"354 " in data
             writer.write(data)

@@ -5,12 +5,15 @@ from email import message_from_bytes
 import pytest
 
 from notifier.attempts import Notify
+from notifier.deliveries import OnUncertain
 from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
 from notifier.smtp_server import ListenAddress
 from notifier.verp import Verp
-from tests.interop.calls import relaying, sent_as
+from tests.interop.calls import relaying, sent_as, unique
 from tests.interop.postfix import Postfix
+from tests.interop.proxy import LossyProxy
 from tests.process import free_port
+from tests.service import email, submit_one
 from tests.waiting import until
 
 PATH = "bounces+*@example.net"
@@ -95,12 +98,21 @@ class Returning(Postfix):
         self.etc("postfix/reports", rf"/^bounces\+[a-z2-7]{{45}}@example\.net$/i {where}")
 
 
-async def test_postfix_hands_its_bounces_in_at_the_listener(made, tmp_path):
-    """By the pattern that the guide gives. Each recipient of a message has its own."""
-    server = made(Returning).start()
+@pytest.fixture(scope="module")
+def returning(made):
+    """One for all cases."""
+    return made(Returning).start()
+
+
+def listening(server):
+    """Settings of a service to which it hands reports in."""
     here = (ListenAddress(host="127.0.0.1", port=server.listener),)
-    changes = {"return_path": PATH, "report_listen": here}
-    async with relaying(tmp_path, server.url(), **changes) as service:
+    return {"return_path": PATH, "report_listen": here}
+
+
+async def test_postfix_hands_its_bounces_in_at_the_listener(returning, tmp_path):
+    """By the pattern that the guide gives. Each recipient of a message has its own."""
+    async with relaying(tmp_path, returning.url(), **listening(returning)) as service:
         sent = await sent_as(service, "unknown@example.org", "known@example.org")
 
         async def bounced():
@@ -116,3 +128,50 @@ async def test_postfix_hands_its_bounces_in_at_the_listener(made, tmp_path):
         "smtp",
     )
     assert known.later is None
+
+
+@pytest.mark.parametrize(
+    ("on_uncertain", "waiting"), [(OnUncertain.HOLD, "held"), (OnUncertain.RESEND, "deferred")]
+)
+@pytest.mark.parametrize(
+    ("recipient", "state", "code"),
+    [("known@example.org", "relayed", "2.0.0"), ("unknown@example.org", "bounced", "5.1.1")],
+)
+async def test_f31_a_message_whose_reply_was_lost_settles_itself(
+    returning, tmp_path, recipient, state, code, on_uncertain, waiting
+):
+    """
+    Postfix has taken it, and nobody here knows; its report proves it. It is `sent`, says that
+    its outcome was uncertain, and Postfix has had it once.
+    """
+    message = email(
+        recipient,
+        subject=unique(),
+        notify=(Notify.SUCCESS, Notify.FAILURE),
+        on_uncertain=on_uncertain,
+    )
+    changes = listening(returning) | {"retry_schedule": (600.0,)}
+    async with (
+        LossyProxy(returning) as proxy,
+        relaying(tmp_path, f"smtp://127.0.0.1:{proxy.port}", **changes) as service,
+    ):
+        changed = []
+        service.feed.listen(changed.append)
+        id = await submit_one(service, message)
+
+        async def settled():
+            found = await service.message(id)
+            return found if found.recipients[0].later else None
+
+        found = await until(settled)
+    later = found.recipients[0].later
+    assert (found.status, later.state, later.code, later.road) == ("sent", state, code, "smtp")
+    assert [each.status for each in changed][-2:] == [waiting, "sent"]
+    assert (found.tries, found.uncertain) == (1, 1)
+    (attempt,) = found.attempts
+    assert attempt.uncertain
+    (reply,) = proxy.lost
+    assert reply.startswith(b"250 ")
+    assert returning.log.count(f"message-id=<{id}@") == 1
+    copies = [mail for mail in returning.sink.mails if mail.subject == message.subject]
+    assert len(copies) == (state == "relayed")
