@@ -25,6 +25,11 @@ ALONE = {
         "ensure_future",
     ): "one claim: its filler waits for it, also when cancelled",
     ("service.py", "ensure_future"): "two waits: their maker waits for them",
+    ("reports/imap.py", "ensure_future"): "a command, and the end of its connection: both awaited",
+    (
+        "submission_agent/connection.py",
+        "create_task",
+    ): "one mail: its connection waits for it, and answers 451 if it fails",
     ("smtp/pool.py", "create_task"): "one opening: the send waits for it",
     ("web/sse.py", "ensure_future"): "two sides of one answer, which waits for both",
     ("server/process.py", "create_task"): "the start, which the process waits for",

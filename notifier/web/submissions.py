@@ -102,6 +102,25 @@ class Submissions:
             messages, names = await reading
         else:
             messages, names = read(body)
+        submitting = self.hand_in(request, headers, messages, idempotency, render, strict=strict)
+        # References to these would keep their memory until the messages are on disk.
+        del messages, body
+        try:
+            return await submitting
+        except InvalidMessage as error:
+            raise _renamed(error, names) if names else error from None
+
+    async def hand_in(
+        self,
+        request: AnyRequest,
+        headers: dict[bytes, bytes],
+        messages: Sequence[Message | Rejected],
+        idempotency: IdempotencyKey | None,
+        render: Render,
+        *,
+        strict: bool = True,
+    ) -> Submitted:
+        """Admit messages that have been read. The only way from the web to the intake."""
         key = key_of(request)
         submitting = self._service.submit(
             messages,
@@ -112,12 +131,8 @@ class Submissions:
             strict=strict,
             render=render,
         )
-        # References to these would keep their memory until the messages are on disk.
-        del messages, body
-        try:
-            submission = await submitting
-        except InvalidMessage as error:
-            raise _renamed(error, names) if names else error from None
+        del messages  # a reference would keep their memory until they are on disk
+        submission = await submitting
         return Submitted(
             submission.answer,
             submission.replayed,

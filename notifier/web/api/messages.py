@@ -41,7 +41,7 @@ class Messages:
     def __init__(self, service: Notifier) -> None:
         self._service = service
         self._submissions = Submissions(service)
-        self._sources = Sources(service)
+        self._sources = Sources(service, self._submissions)
         self._limit = service.settings.max_body
         self._longest_wait = service.settings.wait_limit
         self._base = f"{service.settings.public_path}/v1/messages/".encode()

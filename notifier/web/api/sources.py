@@ -8,10 +8,10 @@ from notifier.journal import Entry
 from notifier.messages import Source
 from notifier.service import IdempotencyKey, Notifier, Render
 from notifier.web.api.queries import SourceQuery
-from notifier.web.auth import caller_of, key_of, session_of
+from notifier.web.auth import caller_of, key_of
 from notifier.web.bodies import AnyRequest, kind_of, read_octets
-from notifier.web.parameters import read_query, read_traceparent
-from notifier.web.submissions import REPLAYED, Submitted, read_idempotency
+from notifier.web.parameters import read_query
+from notifier.web.submissions import Submissions, Submitted, read_idempotency
 
 RFC822 = "message/rfc822"
 SMALL = 64 * 1024  # octets: to read more than this could stall the loop
@@ -28,32 +28,18 @@ def is_source(request: AnyRequest) -> bool:
 class Sources:
     """The common part of what is done with a mail that is handed in as a whole."""
 
-    def __init__(self, service: Notifier) -> None:
+    def __init__(self, service: Notifier, submissions: Submissions) -> None:
         self._service = service
+        self._submissions = submissions
         self._limit = service.settings.max_body
 
     async def take(self, request: AnyRequest, render: Render) -> Submitted:
         """Admit the mail as its caller. Raises what `Submissions.take` raises."""
         headers = dict(request.scope["headers"])
         source, idempotency = await self._read(request, headers)
-        key = key_of(request)
-        submitting = self._service.submit(
-            (source,),
-            key=key,
-            by="" if key is None else session_of(request),
-            traceparent=read_traceparent(headers),
-            idempotency=idempotency,
-            render=render,
-        )
+        submitting = self._submissions.hand_in(request, headers, (source,), idempotency, render)
         del source  # a reference would keep its memory until it is on disk
-        submission = await submitting
-        return Submitted(
-            submission.answer,
-            submission.replayed,
-            [REPLAYED] if submission.replayed else [],
-            headers,
-            submission.deliveries,
-        )
+        return await submitting
 
     async def preview(self, request: AnyRequest) -> Entry:
         """What would be sent."""
