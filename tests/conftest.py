@@ -1,11 +1,13 @@
 """What tests of several modules share, and what costs too much to be made for each."""
 
+import logging
 import os
 import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
+import structlog
 import trustme
 from hypothesis import settings
 
@@ -32,6 +34,23 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.xdist_group(item.module.__name__))
         if item.get_closest_marker("alone") and hasattr(config, "workerinput"):
             item.add_marker(pytest.mark.skip("measures, and so runs alone: name its file"))
+
+
+@pytest.fixture(autouse=True)
+def _others_keep_their_log(monkeypatch):
+    """A log that a test, or a command that it runs, sets up ends with the test."""
+    configure, root = structlog.configure, logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def set_up(**options):
+        configure(**options | {"cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", set_up)
+    yield
+    if structlog.is_configured():
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -26,17 +26,6 @@ from tests.paths import ROOT
 from tests.waiting import LIMIT
 
 
-@pytest.fixture(autouse=True)
-def _others_keep_their_log():
-    """What a test set up ends with it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
 @contextlib.contextmanager
 def logged(tmp_path, **settings):
     """A log into a file, and its lines as they stand once it has stopped."""
