@@ -4,9 +4,10 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from notifier.attempts import Stage
 from notifier.deliveries import Delivery, Status
 from notifier.errors import BeingSent, WrongState
-from notifier.recipients import Later, RecipientStatus
+from notifier.recipients import Later, Recipient, RecipientStatus
 
 
 def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -> Delivery:
@@ -15,9 +16,9 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
     says no more than one before it.
 
     Where the outcome of an attempt was uncertain, any report proves that a relay has the message:
-    it is settled for this recipient, and not sent again. Raises BeingSent while a worker sends it,
-    because the outcome would overwrite the report; WrongState where no relay can have it for this
-    recipient.
+    it is settled for this recipient, and not sent again, also where the recipient was suppressed
+    after that attempt. Raises BeingSent while a worker sends it, because the outcome would
+    overwrite the report; WrongState where no relay can have it for this recipient.
     """
     before = next((each for each in delivery.recipients if each.address == address), None)
     if before is None:
@@ -25,7 +26,7 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
     if delivery.status is Status.SENDING:
         raise BeingSent(delivery.id)
     settles = before.status is not RecipientStatus.ACCEPTED
-    if settles and (not delivery.uncertain or before.status is RecipientStatus.SUPPRESSED):
+    if settles and not _may_have_it(delivery, before):
         raise WrongState(f"no relay took the message for {address}")
     after = before.reported(later)
     if after is before:
@@ -37,6 +38,29 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
     if not settles or any(each.status is RecipientStatus.PENDING for each in recipients):
         return told
     return replace(told, status=Status.SENT, reason="", finished_at=delivery.finished_at or now)
+
+
+def offered_in_doubt(delivery: Delivery, address: str) -> bool:
+    """
+    Whether a relay may have the message for this recipient, because an attempt ended without an
+    answer. After a crash there is no record of the attempt: whom it was for is known only where
+    the message has one recipient.
+    """
+    if delivery.uncertain and len(delivery.recipients) == 1:
+        return True
+    for attempt in delivery.attempts:
+        failure = attempt.failures.get(address)
+        if not attempt.uncertain or failure is None or failure.stage is not Stage.DOT:
+            continue
+        if not 400 <= (failure.code or 0) < 600:  # a clear no, where each has its own transaction
+            return True
+    return False
+
+
+def _may_have_it(delivery: Delivery, recipient: Recipient) -> bool:
+    if recipient.status is RecipientStatus.SUPPRESSED:
+        return offered_in_doubt(delivery, recipient.address)
+    return delivery.uncertain > 0
 
 
 def _said(address: str, later: Later) -> str:

@@ -28,8 +28,8 @@ class LaterState(StrEnum):
     DELAYED = "delayed"  # a server further on has it and tries again
     RELAYED = "relayed"  # it went on to a server that reports nothing more
     DELIVERED = "delivered"  # it is in the mailbox
-    BOUNCED = "bounced"  # it will never be
     COMPLAINED = "complained"  # the reader called it spam
+    BOUNCED = "bounced"  # it will never be; that stays known
 
     @property
     def weight(self) -> int:

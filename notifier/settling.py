@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from notifier.deliveries import Delivery, Event, Status
 from notifier.errors import WrongState
+from notifier.later import offered_in_doubt
 from notifier.recipients import Recipient, RecipientStatus
 from notifier.screening import STORM
 
@@ -43,7 +44,8 @@ def settle(delivery: Delivery, now: datetime, *, settlement: Settlement, by: str
     """
     The delivery in the final state that a person knows. One that had ended keeps the time of its
     end, so that it is not counted as finished twice. Raises WrongState unless it is held, or an
-    attempt had an uncertain outcome that is not known yet.
+    attempt had an uncertain outcome that is not known yet; and for `sent`, unless a recipient can
+    have it.
     """
     if objection := objection_to_settling(delivery):
         raise WrongState(objection)
@@ -51,16 +53,19 @@ def settle(delivery: Delivery, now: datetime, *, settlement: Settlement, by: str
     said = f"settled as {outcome} by {by or 'the service'}"
     if settlement.why:
         said = f"{said}: {settlement.why}"
-    recipients = _settled(delivery.recipients, outcome, said)
+    recipients = _settled(delivery, outcome, said)
     reached = any(each.status is RecipientStatus.ACCEPTED for each in recipients)
-    sent = reached or outcome is SettledAs.SENT
+    if outcome is SettledAs.SENT and not reached:
+        raise WrongState(
+            "every recipient is suppressed, and no record says that a relay may have it for one"
+        )
     was = f" (it was {delivery.status})" if delivery.finished_at else ""
     why = f": {settlement.why}" if settlement.why else ""
     return replace(
         delivery,
-        status=Status.SENT if sent else Status.FAILED,
+        status=Status.SENT if reached else Status.FAILED,
         recipients=recipients,
-        reason="" if sent else said,
+        reason="" if reached else said,
         finished_at=delivery.finished_at or now,
     ).with_event(now, SETTLED, f"as {outcome}{was}{why}", by=by)
 
@@ -98,22 +103,25 @@ def settled_by(delivery: Delivery) -> Event | None:
     return None
 
 
-def _settled(
-    recipients: tuple[Recipient, ...], outcome: SettledAs, said: str
-) -> tuple[Recipient, ...]:
+def _settled(delivery: Delivery, outcome: SettledAs, said: str) -> tuple[Recipient, ...]:
     if outcome is SettledAs.FAILED:
         return tuple(
             replace(each, status=RecipientStatus.REFUSED, reply=said)
             if each.status is RecipientStatus.PENDING
             else each
-            for each in recipients
+            for each in delivery.recipients
         )
     # What a relay refused for good it does not have, unless the copy before it is what arrived.
-    unreached = [each for each in recipients if each.status in _UNREACHED]
+    unreached = [
+        each
+        for each in delivery.recipients
+        if each.status in _UNREACHED
+        or (each.status is RecipientStatus.SUPPRESSED and offered_in_doubt(delivery, each.address))
+    ]
     reached = [each for each in unreached if not _refused(each)] or unreached
     return tuple(
         Recipient(each.address, RecipientStatus.ACCEPTED, reply=said) if each in reached else each
-        for each in recipients
+        for each in delivery.recipients
     )
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Stage
+from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import Delivery, Route, Status
 from notifier.journal import Entry, Idempotency
 from notifier.recipients import Recipient
@@ -49,6 +49,14 @@ def entry(id="d1", *, content=b"content", **changes):
 
 def entries(count, *, prefix="d", **changes):
     return [entry(f"{prefix}{number:05}", **changes) for number in range(count)]
+
+
+def lost(one):
+    """The delivery after an attempt in which the final dot was not answered."""
+    silence = Failure(scope=Scope.RELAY, permanent=False, stage=Stage.DOT, reply="lost")
+    failures = dict.fromkeys(one.pending.recipients, silence)
+    unknown = replace(attempt(accepted=(), failures=failures), uncertain=True)
+    return one.after(unknown, retry_at=NOW + timedelta(minutes=1), now=NOW)
 
 
 def attempt(*, relay="main", accepted=("ann@example.org",), failures=None):

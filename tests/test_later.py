@@ -9,7 +9,8 @@ from notifier.deliveries import Status
 from notifier.errors import BeingSent, WrongState
 from notifier.later import reported
 from notifier.recipients import Later, LaterState, Recipient, RecipientStatus
-from tests.deliveries import ANN, BOB, NOW, attempt, delivery, sent
+from notifier.screening import without
+from tests.deliveries import ANN, BOB, EVE, NOW, attempt, delivery, lost, sent, under_way
 
 THEN = NOW + timedelta(hours=1)
 
@@ -40,8 +41,18 @@ def test_only_what_outweighs_is_news():
     once = reported(sent(delivery()), ANN, later(), now=THEN)
     assert reported(once, ANN, later(), now=THEN) is once
     assert reported(once, ANN, later("delayed", "4.4.1"), now=THEN) is once
-    spam = reported(once, ANN, later("complained", ""), now=THEN)
-    assert spam.recipients[0].later.state is LaterState.COMPLAINED
+    spam = reported(sent(delivery()), ANN, later("complained", ""), now=THEN)
+    assert reported(spam, ANN, later("delivered", ""), now=THEN) is spam
+
+
+def test_what_bounced_stays_bounced():
+    """A complaint before or after the bounce does not take it away."""
+    for states in (("bounced", "complained"), ("complained", "bounced")):
+        one = sent(delivery())
+        for state in states:
+            one = reported(one, ANN, later(state), now=THEN)
+        assert one.bounced
+        assert one.recipients[0].later.state is LaterState.BOUNCED
 
 
 @pytest.mark.parametrize("state", ["delayed", "relayed", "delivered", "bounced", "complained"])
@@ -65,6 +76,20 @@ def test_those_of_whom_nothing_is_reported_stay_as_they_are():
     assert after.pending.recipients == (BOB,)
 
 
+def test_who_was_suppressed_after_an_uncertain_attempt_may_have_it():
+    """A report proves it for those who were in the envelope, and for a lone one after a crash."""
+    several = without(lost(under_way()), {ANN: "a", BOB: "b", EVE: "c"}, THEN)
+    crashed = without(delivery(status=Status.SENDING).recovered(NOW), {ANN: "bounced"}, THEN)
+    for one in (several, crashed):
+        assert one.status is Status.FAILED
+        after = reported(one, ANN, later("delivered", "2.0.0"), now=THEN)
+        assert (after.status, after.reason) == (Status.SENT, "")
+        assert after.recipients[0].status is RecipientStatus.ACCEPTED
+    unanswered = delivery(recipients=several.recipients, uncertain=1)
+    with pytest.raises(WrongState, match="no relay took the message"):
+        reported(unanswered, ANN, later("delivered"), now=THEN)
+
+
 def test_while_it_is_being_sent_a_report_waits():
     """The outcome of the attempt would overwrite it."""
     with pytest.raises(BeingSent):
@@ -75,7 +100,8 @@ def test_nobody_can_report_of_what_no_relay_has():
     """A message that was never offered, and recipients who were refused or left out."""
     refused = Recipient(BOB, RecipientStatus.REFUSED, 550, "550 no")
     partly = replace(sent(delivery()), recipients=(*sent(delivery()).recipients, refused))
-    unsent = uncertain(recipients=(Recipient(ANN, RecipientStatus.SUPPRESSED),))
+    suppressed = Recipient(ANN, RecipientStatus.SUPPRESSED)
+    unsent = lost(under_way(recipients=(suppressed, Recipient(BOB))))
     for one, address in (
         (delivery(), ANN),
         (partly, BOB),

@@ -11,16 +11,10 @@ from notifier.errors import WrongState
 from notifier.metrics import Tally
 from notifier.screening import stormy, without
 from notifier.settling import SettledAs, Settlement, settle, settled_by
-from tests.deliveries import ANN, BOB, EVE, NOW, attempt, called_off, delivery, under_way
+from tests.deliveries import ANN, BOB, EVE, NOW, attempt, called_off, delivery, lost, under_way
 
 LATER = NOW + timedelta(hours=3)
 SENT, FAILED = Settlement(SettledAs.SENT, "she has it"), Settlement(SettledAs.FAILED)
-
-
-def lost(one, **changes):
-    """The delivery after an attempt whose outcome is unknown."""
-    unknown = replace(attempt(accepted=()), uncertain=True, **changes)
-    return one.after(unknown, retry_at=NOW + timedelta(minutes=1), now=NOW)
 
 
 def settled(one, settlement=SENT, now=LATER):
@@ -84,6 +78,24 @@ def test_a_suppressed_recipient_stays_suppressed():
     one = without(under_way(), {BOB: "bounced twice"}, NOW)
     expected = {ANN: "accepted", BOB: "suppressed", EVE: "accepted"}
     assert states(settled(lost(replace(one, status=Status.SENDING)))) == expected
+
+
+def test_who_was_suppressed_after_an_uncertain_attempt_is_settled():
+    """The relay may have it for Ann; `sent` says that it has."""
+    tried = lost(delivery(status=Status.SENDING))
+    ended = without(replace(tried, status=Status.SENDING), {ANN: "bounced"}, NOW)
+    assert ended.status is Status.FAILED
+    done = settled(ended)
+    assert (done.status, states(done)) == (Status.SENT, {ANN: "accepted"})
+    assert settled(ended, FAILED).status is Status.FAILED
+
+
+def test_nothing_is_sent_where_no_recipient_can_have_it():
+    """Where no record says who was offered, those who are suppressed stay so."""
+    crashed = without(under_way().recovered(NOW), {ANN: "a", BOB: "b", EVE: "c"}, NOW)
+    with pytest.raises(WrongState, match="every recipient"):
+        settled(crashed)
+    assert settled(crashed, FAILED).status is Status.FAILED
 
 
 @pytest.mark.parametrize("end", ["expired", "cancelled", "refused"])

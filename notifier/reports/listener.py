@@ -78,6 +78,8 @@ class _Handler:
         except Unavailable as error:
             return f"451 4.3.0 {error}"
         if ours:
+            if address.lower() in map(str.lower, envelope.rcpt_tos):
+                return "250 2.1.5 OK"  # it gets the mail once
             envelope.rcpt_tos.append(address)
             envelope.rcpt_options.extend(options)
             return "250 2.1.5 OK"
@@ -92,10 +94,9 @@ class _Handler:
     ) -> str:
         content = bytes(envelope.content or b"")  # type: ignore[arg-type]  # they are octets
         try:
-            for address in envelope.rcpt_tos:
-                taken = await self._reports.take(content, ROAD, to=(address,))
-                if not taken.understood:
-                    log.info("mail_is_no_report", road=ROAD, recipient=address)
+            taken = await self._reports.take(content, ROAD, to=envelope.rcpt_tos)
+            if not taken.understood:
+                log.info("mail_is_no_report", road=ROAD, recipients=envelope.rcpt_tos)
         except Unavailable as error:
             log.warning("report_deferred", road=ROAD, reason=str(error))
             return f"451 4.3.0 {error}"

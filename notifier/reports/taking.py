@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 import structlog
+from msgspec.structs import replace
 
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery
@@ -71,14 +72,19 @@ class Reports:
     async def take(self, mail: bytes, road: str, *, to: Sequence[str] = ()) -> Taken:
         """
         Take a mail that may be a report, of one recipient or of several. `to`: the recipients of
-        its envelope, where the road knows them.
+        its envelope, where the road knows them; it is read once, and taken for each of them.
         """
         from notifier.reports.parsing import read_reports
 
         verp = await self._tokens()
         read = partial(read_reports, mail, road, to, ours=partial(has_token, verp=verp))
         reports = await self._threads.run(f"reports:{road}", read)
-        findings = [await self._take(each) for each in reports]
+        envelope: list[tuple[str, ...]] = [(each,) for each in to] or [()]
+        findings = [
+            await self._take(replace(each, paths=(*address, *each.paths)))
+            for address in envelope
+            for each in reports
+        ]
         return Taken(tuple(findings) or (Finding(Result.IGNORED, "the mail is no report"),))
 
     async def take_event(self, event: Report) -> Taken:

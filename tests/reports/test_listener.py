@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from notifier.errors import JournalUnavailable
 from notifier.relayspec import Tls
+from notifier.reports import mails
 from notifier.reports.listener import BOUNDS, report_listener
 from notifier.smtp_server import ListenAddress
 from notifier.smtp_server.content import Content
@@ -83,6 +84,32 @@ async def test_f58_a_client_that_guesses_is_cut_off(tmp_path):
         with pytest.raises(smtplib.SMTPException):
             await asyncio.to_thread(send, service, dsn(ANN), *guesses)
         await until(lambda: not service.roads.listener.connections)
+
+
+async def test_a_mail_is_read_once_for_all_its_recipients(tmp_path, monkeypatch):
+    """Each message that a token names gets the report once, in whatever case it is named again."""
+    async with listening(tmp_path) as (service, first, path):
+        second = await submit_one(service)
+        assert (await ended(service, second)).status == "sent"
+        verp = await service.reports._tokens()
+        other = verp.address(PATH, second, ANN)
+        read, taken = [], []
+        parse, take = mails.parse, service.reports._take
+
+        def counted(mail):
+            read.append(mail)
+            return parse(mail)
+
+        async def counted_take(report):
+            taken.append(report)
+            return await take(report)
+
+        monkeypatch.setattr(mails, "parse", counted)
+        monkeypatch.setattr(service.reports, "_take", counted_take)
+        await asyncio.to_thread(send, service, dsn(ANN), path, path.upper(), other, path)
+        assert (len(read), len(taken)) == (1, 2)
+        assert (await later(service, first)).state == "bounced"
+        assert (await later(service, second)).state == "bounced"
 
 
 async def test_what_is_no_report_is_taken_and_changes_nothing(tmp_path):

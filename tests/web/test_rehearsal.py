@@ -89,12 +89,12 @@ async def test_reset_makes_the_service_as_new(client):
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     later = {**letter, "send_at": tomorrow.isoformat()}
     scheduled = (await client.post("/v1/messages", json=later)).json()["id"]
-    await refuse(client)
 
     async def arrived():
         return (await client.get("/inbox/messages")).json()["total"]
 
     await until(arrived)
+    await refuse(client)
     answer = await client.post("/inbox/reset")
     assert answer.json() == {"cancelled": 1, "mails": 1, "refusals": 1}
     assert (await client.get("/inbox/messages")).json()["total"] == 0
