@@ -63,6 +63,14 @@ def _may_have_it(delivery: Delivery, recipient: Recipient) -> bool:
     return delivery.uncertain > 0
 
 
+def taken_at(delivery: Delivery, address: str, later: Later) -> datetime:
+    """When what was reported of a recipient came in; when it was, if the timeline has lost it."""
+    for event in reversed(delivery.events):
+        if event.what == later.state and f"{event.detail}: ".startswith(f"{address}: "):
+            return event.at
+    return later.at
+
+
 def _said(address: str, later: Later) -> str:
     """What a report says, as the detail of an event."""
     said = later.text if later.code in later.text else f"{later.code} {later.text}".strip()

@@ -55,6 +55,7 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         self._supervisor = supervisor
         self._clock = clock
         self._changes = 0
+        self._put_at = clock()  # when the list got new entries; also while nothing ran
         self._counted = -1  # the changes when the list was counted
         self._count_at = self._forget_at = clock()
         self._news = asyncio.Event()
@@ -97,9 +98,15 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         return screened
 
     def looks_again(self, delivery: Delivery) -> bool:
-        """Whether a delivery must be looked up before it is sent: it has waited or was retried."""
+        """
+        Whether a delivery must be looked up before it is sent: it has waited or was retried, or
+        something was put on the list here since it came.
+        """
         return self.any and bool(
-            delivery.attempts or delivery.events or self._clock() - delivery.created_at > FRESH
+            delivery.attempts
+            or delivery.events
+            or delivery.created_at <= self._put_at
+            or self._clock() - delivery.created_at > FRESH
         )
 
     async def again(self, delivery: Delivery) -> Delivery:
@@ -118,8 +125,12 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
     # Change
 
     async def put(self, suppressions: Sequence[Suppression], *, by: str) -> None:
-        """Put these on the list. From then on nothing is sent to them."""
+        """
+        Put these on the list. From then on nothing is sent to them, but what another replica
+        accepted within the minute before may still go.
+        """
         await self._table.put(suppressions)
+        self._put_at = self._clock()
         filled = self.any
         self.any = True
         log.info("suppressions_put", count=len(suppressions), by=by)

@@ -22,6 +22,7 @@ from notifier.housekeeping.health import Trouble
 from notifier.journal import Journal
 from notifier.journal.rows import micros, moment
 from notifier.journal.statements import Statement
+from notifier.later import taken_at
 from notifier.recipients import Recipient, RecipientStatus
 
 # RFC 3463, section 3.2 and 3.3, and RFC 7505: no such mailbox, a null MX, a disabled mailbox.
@@ -37,10 +38,18 @@ KEPT = timedelta(days=90)  # how long a suppression counts as the one before, af
 
 _ENHANCED = re.compile(r"[245]\d\d[ -](5\.\d{1,3}\.\d{1,3})\b|(5\.\d{1,3}\.\d{1,3}) ")
 
-STRIKE = """
+# An address has as many strikes within an hour as count. A batch to a dead address costs no more.
+STRIKE = f"""
     INSERT INTO suppression_strikes (address, delivery, at, domain, relay, code)
-    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (address, delivery) DO NOTHING
-"""
+    SELECT f.address, f.delivery, f.at, f.domain, f.relay, f.code FROM (
+        SELECT CAST(? AS TEXT) AS address, CAST(? AS TEXT) AS delivery, CAST(? AS BIGINT) AS at,
+            CAST(? AS TEXT) AS domain, CAST(? AS TEXT) AS relay, CAST(? AS TEXT) AS code
+    ) AS f WHERE (
+        SELECT count(*) FROM suppression_strikes AS s
+        WHERE s.address = f.address AND s.at BETWEEN f.at - {HOUR} AND f.at + {HOUR}
+    ) < {STRIKES}
+    ON CONFLICT (address, delivery) DO NOTHING
+"""  # noqa: S608  constant pieces
 
 
 def _few(name: str) -> str:
@@ -112,7 +121,9 @@ def _refusal(delivery: Delivery, recipient: Recipient) -> Iterator[Strike]:
 def _report(delivery: Delivery, recipient: Recipient) -> Iterator[Strike]:
     later = recipient.later
     if later is not None and recipient.bounced and later.code in HARD:
-        yield Strike(recipient.address, later.at, delivery.attempts[-1].relay, later.code)
+        # Not when it bounced: reports that were late are a burst as they come in.
+        at = taken_at(delivery, recipient.address, later)
+        yield Strike(recipient.address, at, delivery.attempts[-1].relay, later.code)
 
 
 def enhanced(reply: str) -> str:

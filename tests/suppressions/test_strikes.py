@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from msgspec.structs import replace
 
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.deliveries import Route, Status
 from notifier.journal import Entry, journal_at
 from notifier.journal.sqlite import SqliteJournal
+from notifier.later import reported, taken_at
 from notifier.recipients import Later, LaterState, Recipient, RecipientStatus
 from notifier.reports import Report
 from notifier.supervisor import Supervisor
@@ -60,7 +60,9 @@ class Bouncing:
         await self.journal.add([Entry(refused, b"")])
         return refused.id
 
-    async def reported(self, address="ann@x.org", code="5.1.1", state=LaterState.BOUNCED):
+    async def reported(
+        self, address="ann@x.org", code="5.1.1", state=LaterState.BOUNCED, *, late=timedelta()
+    ):
         """A message that a relay took and that was reported of later."""
         self._count += 1
         attempt = Attempt(
@@ -75,11 +77,8 @@ class Bouncing:
             attempts=(attempt,),
         )
         await self.journal.add([Entry(sent, b"")])
-        later = Later(state, self.now, code, "no such user", "http")
-        await self.journal.amend(
-            sent.id,
-            lambda it: replace(it, recipients=(replace(it.recipients[0], later=later),)),
-        )
+        later = Later(state, self.now - late, code, "no such user", "http")
+        await self.journal.amend(sent.id, lambda it: reported(it, address, later, now=self.now))
 
     async def listed(self):
         return await self.suppressions.page(Which(), limit=99)
@@ -223,6 +222,44 @@ async def test_a_burst_suppresses_nobody(bouncing, by):
     assert bouncing.suppressions.troubles == ()
     await bouncing.refused(address(1), relay="other")
     assert await bouncing.lasts() == {address(1): 30}
+
+
+async def test_reports_that_are_late_are_a_burst_as_they_come_in(bouncing):
+    """A mailbox of reports was down: those of hours come at once, each with the time it names."""
+    for number in range(20):
+        for late in (3, 2):
+            await bouncing.reported(f"u{number}@x.org", late=timedelta(hours=late * number))
+    await bouncing.suppressions.look()
+    assert await bouncing.listed() == []
+    assert [each.subject for each in bouncing.suppressions.troubles] == ["x.org", "main"]
+
+
+def test_a_report_that_the_timeline_has_lost_has_the_time_that_it_names():
+    """That of another recipient does not count for it."""
+    later = Later(LaterState.BOUNCED, NOW - timedelta(hours=2), "5.1.1", "no such user", "http")
+    addresses = ("ann@x.org", "ann@x.org.example")
+    sent = delivery(
+        "d",
+        status=Status.SENT,
+        recipients=tuple(Recipient(each, RecipientStatus.ACCEPTED) for each in addresses),
+    )
+    told = reported(sent, addresses[1], later, now=NOW)
+    assert [taken_at(told, each, later) for each in addresses] == [later.at, NOW]
+
+
+async def test_a_batch_to_a_dead_address_keeps_two_strikes(bouncing):
+    """What counts is counted, and more would cost each next bounce of the address."""
+    for _ in range(9):
+        await bouncing.refused()
+        bouncing.now += timedelta(minutes=5)
+    rows = await bouncing.journal.query("SELECT delivery FROM suppression_strikes ORDER BY at")
+    assert rows == [("d1",), ("d2",)]
+    assert await bouncing.lasts() == {"ann@x.org": 30}
+    bouncing.now += timedelta(hours=1)
+    await bouncing.refused()
+    await bouncing.refused("bob@x.org")
+    rows = await bouncing.journal.query("SELECT delivery FROM suppression_strikes ORDER BY at")
+    assert [each for (each,) in rows][2:] in (["d10", "d11"], ["d11", "d10"])
 
 
 async def test_nineteen_are_no_burst(bouncing):

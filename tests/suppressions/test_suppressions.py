@@ -186,6 +186,24 @@ async def test_a_message_that_waited_is_looked_up_again(tmp_path, journal_url):
             ]  # fmt: skip
 
 
+async def test_what_waits_is_looked_up_after_the_list_has_changed(tmp_path, journal_url):
+    """A message that came a moment ago, too; also where the list has changed while nothing ran."""
+    async with ScriptedRelay() as relay:
+        for restart in (False, True):
+            async with notifying(tmp_path, relay, journal=journal_url) as service:
+                await service.pause()
+                id = await submit_one(service, to("ann@x.org"))
+                await put(service, suppression("ann@x.org"))
+                if not restart:
+                    await service.resume()
+                    assert (await service.outcome(id, timeout=LIMIT)).status is Status.FAILED
+                    await service.suppressions.remove("ann@x.org", by=BY)
+        async with notifying(tmp_path, relay, journal=journal_url) as service:
+            await service.resume()
+            assert (await service.outcome(id, timeout=LIMIT)).status is Status.FAILED
+        assert relay.received == []
+
+
 async def test_the_list_is_found_in_parts(tmp_path, journal_url):
     """By how an address begins, by domain, reason and key; pages neither repeat nor leave out."""
     async with keeping(tmp_path, journal=journal_url) as service:

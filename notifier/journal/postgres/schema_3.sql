@@ -1,5 +1,6 @@
 -- From version 2 to 3: the tables of single capabilities. Replicas of version 2 may go on beside
--- those of version 3.
+-- those of version 3. Use suppressions only once every replica is of this version: one of version 2
+-- cannot read a record with a suppressed recipient, and holds the message.
 
 -- What applications are to be told: the newest event of each message, and what came of it.
 CREATE TABLE callbacks (

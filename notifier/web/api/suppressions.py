@@ -208,8 +208,9 @@ class SuppressionCalls:
 
     async def add(self, request: AnyRequest) -> SuppressionResource | Changed:
         """
-        From then on nothing is sent to the address, whatever waits. An entry takes the place of
-        the one with the same address and key. A `text/csv` body is imported.
+        From then on nothing is sent to the address, whatever waits; only what another replica
+        sends within a minute of its acceptance may still go. An entry takes the place of the one
+        with the same address and key. A `text/csv` body is imported.
         """
         headers = dict(request.scope["headers"])
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == CSV.encode():
