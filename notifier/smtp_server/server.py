@@ -45,7 +45,9 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
         logging.getLogger("mail.log").setLevel(logging.ERROR)
         try:
             for address in self._addresses:
+                # Known before it serves: a start that is cancelled then leaves no socket open.
                 self._servers.append(await self._listening(address))
+                await self._servers[-1].start_serving()
         except BaseException:
             await self.close()
             raise
@@ -60,6 +62,7 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
                 address.port,
                 ssl=context if implicit else None,
                 reuse_address=True,
+                start_serving=False,
             )
         except OSError as error:
             raise ConfigurationError(
