@@ -1,6 +1,6 @@
 """What a report changes in a delivery."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -33,11 +33,21 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
         return delivery
     recipients = tuple(after if each is before else each for each in delivery.recipients)
     told = replace(delivery, recipients=recipients).with_event(
-        now, later.state, _said(address, later), by=f"report:{later.road}"
+        _in_order(delivery, now), later.state, _said(address, later), by=f"report:{later.road}"
     )
     if not settles or any(each.status is RecipientStatus.PENDING for each in recipients):
         return told
     return replace(told, status=Status.SENT, reason="", finished_at=delivery.finished_at or now)
+
+
+def _in_order(delivery: Delivery, now: datetime) -> datetime:
+    """
+    The time of one more event: after the others, also where another replica's clock is ahead or
+    ours was set back, because whoever is told of the newest event would miss this one.
+    """
+    ended = delivery.finished_at or now
+    last = max((each.at for each in delivery.events), default=None)
+    return max(now, ended) if last is None else max(now, ended, last + timedelta(microseconds=1))
 
 
 def offered_in_doubt(delivery: Delivery, address: str) -> bool:

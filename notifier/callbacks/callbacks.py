@@ -146,7 +146,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
     def _follow(self) -> None:
         """The keys may have callbacks now. Those that change later are followed by `_look`."""
         if self._looking is None and self._keys.callbacks:
-            self._journal.accompany(writer_of(lambda: self._keys.callbacks))
+            self._journal.accompany(writer_of(lambda: self._keys.callbacks, self._clock))
             self._feed.listen(self.heed)
             self._looking = self._supervisor.start("callback-urls", self._run)
         self._stir.set()

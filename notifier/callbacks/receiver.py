@@ -76,6 +76,7 @@ class Receiver:
         self._supervisor = supervisor
         self._clock = clock
         self._kept = Kept()
+        self._set_back = False  # the URL has failed since callbacks were hurried
         self._sender = Sender(callback, proxy=proxy, connections=AT_A_TIME)
         self._breaker = Breaker(
             full=AT_A_TIME, rests=RESTS, clock=time.monotonic, random=random.random
@@ -243,9 +244,11 @@ class Receiver:
             await self._pause(answer, now)
         else:
             await self._put_off(row, answer, pause_after(row.tries + 1, setback) + now, now)
-        if setback is not None:
+        self._set_back = self._set_back or setback is not None
+        # Also where the URL works and every callback is refused, as with a wrong secret.
+        if not (answer.told or answer.gone):
             await self._fails(answer, now)
-        elif self._kept.failing_since is not None:
+        elif answer.told and self._kept.failing_since is not None:
             await self._works(now)
 
     async def _put_off(self, row: Waiting, answer: Answer, due: datetime, now: datetime) -> None:
@@ -280,7 +283,9 @@ class Receiver:
         """Whatever was put off meanwhile goes now."""
         self._kept = Kept(self._kept.paused_at, self._kept.paused_why)
         await self._receivers.works(self.key)
-        if self._breaker.state is State.CLOSED:
+        # What the application has refused itself keeps its pause.
+        if self._set_back and self._breaker.state is State.CLOSED:
+            self._set_back = False
             await self._rows.hurry(self.key, now)
             self.stir()
         log.info("callbacks_work", key=self.key)

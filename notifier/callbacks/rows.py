@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from notifier.callbacks.answers import Answer
 from notifier.callbacks.events import newest, version_of
+from notifier.clock import Clock
 from notifier.deliveries import Delivery
 from notifier.journal import Journal
 from notifier.journal.rows import micros, moment
@@ -135,6 +136,7 @@ class LastAnswer(Struct, frozen=True):
 
 def writer_of(
     callbacks: Callable[[], Mapping[str, Callback]],
+    clock: Clock,
 ) -> Callable[[Sequence[Delivery]], Sequence[Statement]]:
     """What goes into the transaction of each change of a message, for `Journal.accompany`."""
 
@@ -143,18 +145,21 @@ def writer_of(
         statements: list[Statement] = []
         for delivery in deliveries:
             if (callback := known.get(delivery.key)) is not None:
-                statements += _put(delivery, callback)
+                statements += _put(delivery, callback, clock())
         return statements
 
     return also
 
 
-def _put(delivery: Delivery, callback: Callback) -> Sequence[Statement]:
+def _put(delivery: Delivery, callback: Callback, now: datetime) -> Sequence[Statement]:
     found = newest(delivery, callback.events)
     if found is None:
         return ()
-    at = micros(found.at)
-    values = (delivery.id, delivery.key, found.event.value, at, version_of(delivery), at, at)
+    # The event may be old, where somebody settles a message, or lie ahead, where one is held that
+    # is scheduled: it is told from now on all the same.
+    at, begun = micros(found.at), micros(now)
+    version = version_of(delivery)
+    values = (delivery.id, delivery.key, found.event.value, at, version, begun, begun)
     return (Statement(PUT, values),)
 
 

@@ -20,6 +20,8 @@ _USUAL_PATH = re.compile(
     rf"<({_ATEXT}(?:\.{_ATEXT})*@{_ATEXT}(?:\.{_ATEXT})*)?>((?: [^()\x00-\x1f]*)?)"
 )
 
+CLOSING_SECONDS = 5.0  # for a client to read the last reply
+
 
 class Bounds(Struct, frozen=True, kw_only=True):
     """What the clients of a server may take."""
@@ -93,6 +95,8 @@ class Connection(SMTP):
         if reply and not self._peer.is_closing():
             self._peer.write(f"{reply}\r\n".encode())
             self._peer.close()
+            # A client that reads nothing would keep the connection open for ever.
+            self.loop.call_later(CLOSING_SECONDS, self._wire.abort)
         else:
             self._wire.abort()
 
@@ -125,12 +129,14 @@ class Connection(SMTP):
         except TimeoutError:
             self.cut("421 4.4.2 the content took too long")
             return
-        if octets is None:
-            reply = f"552 5.3.4 more than {self._largest} octets"
-        else:
-            reply = await self._taken(envelope, octets)
-        self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's own
-        self._reset_timeout()
+        try:
+            if octets is None:
+                reply = f"552 5.3.4 more than {self._largest} octets"
+            else:
+                reply = await self._taken(envelope, octets)
+        finally:  # also after an error: the next mail must not have this one's recipients
+            self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's own
+            self._reset_timeout()
         await self.push(reply)
 
     def _feed_what_came_ahead(self) -> None:

@@ -27,7 +27,7 @@ async def journal(request, tmp_path):
         url = await request.getfixturevalue("postgres").database()
     journal = journal_at(url, data_dir=str(tmp_path))
     await journal.open()
-    journal.accompany(writer_of(lambda: {"shop": SHOP}))
+    journal.accompany(writer_of(lambda: {"shop": SHOP}, lambda: NOW))
     yield journal
     await journal.close()
 
