@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from notifier.client.errors import (
+    NotifierError,
     NotYet,
     Problem,
     ProblemBody,
@@ -95,7 +96,10 @@ class Calls:
             seconds=seconds,
         )
         message = yield from self._read(ask, Message)
-        return (yield from self._until_settled(message, until))
+        try:
+            return (yield from self._until_settled(message, until))
+        except NotifierError:  # it is on disk: who repeats the call sends twice
+            return message
 
     def send_source(
         self, source: bytes, query: Mapping[str, Any], *, idempotency_key: str | None

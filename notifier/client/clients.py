@@ -46,12 +46,13 @@ class _Client:
     ) -> None:
         """
         `url`: where the service is, such as `http://127.0.0.1:8014`; default: NOTIFIER_URL.
-        `key`: an API key, or `@FILE` that holds it; default: NOTIFIER_KEY. `timeout`: seconds for
-        one try. `retry_for`: seconds during which further tries begin. `verify`: the certificates
-        to trust, if the usual ones will not do. Raises ValueError.
+        `key`: an API key, or `@FILE` that holds it; default: NOTIFIER_KEY; "": none. `timeout`:
+        seconds without an octet after which a try is given up. `retry_for`: seconds during which
+        further tries begin. `verify`: the certificates to trust, if the usual ones will not do.
+        Raises ValueError.
         """
         self.url = _checked(url or os.environ.get("NOTIFIER_URL", ""))
-        self._key = _read_key(key or os.environ.get("NOTIFIER_KEY", ""))
+        self._key = _read_key(os.environ.get("NOTIFIER_KEY", "") if key is None else key)
         if not (self._key.isascii() and self._key.isprintable()):
             raise ValueError("key: an API key is plain ASCII")
         self._timeout = timeout

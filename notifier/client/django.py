@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from email.message import Message as Mime
+from email.utils import getaddresses
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -23,8 +24,11 @@ from notifier.client.resources import Message
 
 LARGEST_BATCH = 8_000_000  # octets of JSON in one request; one message alone may be larger
 _ADDRESSES = frozenset({"from", "reply-to"})  # header fields that are fields of the API
-# Header fields that the service writes, unless the mail comes as a whole.
-_WRITTEN = frozenset({"bcc", "cc", "date", "message-id", "mime-version", "sender", "to"})
+# Header fields that the service writes or refuses, unless the mail comes as a whole.
+_WRITTEN = frozenset({"bcc", "cc", "content-language", "date", "message-id", "mime-version"}) | {
+    "sender",
+    "to",
+}
 _BY_HEADER = {
     "reference": "X-Notifier-Reference",
     "tags": "X-Notifier-Tag",
@@ -41,7 +45,8 @@ class EmailBackend(BaseEmailBackend):  # type: ignore[misc]  # Django has no typ
 
     A message that was accepted has `notifier_id`; one that was not, `notifier_error`. Further
     fields of the API can be set as a dict, `message.notifier_fields = {"tags": ["orders"]}`.
-    If one message is wrong, none of its request is sent and the error is raised;
+    All are written before the first is sent. If one is wrong, none of its request is sent and the
+    error is raised; requests before it were sent, so only what has no `notifier_id` is to repeat;
     with `fail_silently` the others are sent, and nothing is raised.
     """
 
@@ -59,7 +64,7 @@ class EmailBackend(BaseEmailBackend):  # type: ignore[misc]  # Django has no typ
         self.fail_silently = fail_silently
         self._options = (
             url or getattr(settings, "NOTIFIER_URL", None),
-            key or getattr(settings, "NOTIFIER_KEY", None),
+            key or getattr(settings, "NOTIFIER_KEY", None) or None,
             timeout,
             retry_for,
         )
@@ -68,17 +73,23 @@ class EmailBackend(BaseEmailBackend):  # type: ignore[misc]  # Django has no typ
         """Hand over the messages, and return how many were accepted."""
         messages = [each for each in email_messages or () if each.recipients()]
         ready: list[Ready] = []
-        whole: list[EmailMessage] = []
+        whole: list[tuple[EmailMessage, bytes]] = []
         for message in messages:
             message.notifier_id = message.notifier_error = None
-            if is_plain(message):
-                ready.append((message, Raw(encoded(fields_of(message)))))
-            else:
-                whole.append(message)
+        for message in messages:  # before any is sent: an error here means that none was
+            try:
+                if is_plain(message):
+                    ready.append((message, Raw(encoded(fields_of(message)))))
+                else:
+                    whole.append((message, _source_of(message)))
+            except Exception as error:
+                message.notifier_error = error
+                if not self.fail_silently:
+                    raise
         for request in _requests(ready):
             self._send(request)
-        for message in whole:
-            self._send_whole(message)
+        for message, source in whole:
+            self._send_whole(message, source)
         return sum(each.notifier_id is not None for each in messages)
 
     def _send(self, request: Sequence[Ready]) -> None:
@@ -101,14 +112,11 @@ class EmailBackend(BaseEmailBackend):  # type: ignore[misc]  # Django has no typ
             else:
                 message.notifier_error = result
 
-    def _send_whole(self, message: EmailMessage) -> None:
+    def _send_whole(self, message: EmailMessage, source: bytes) -> None:
         """A message that the API's fields do not hold goes as the mail that Django makes of it."""
-        source = message.message()
-        for name, value in _as_headers(getattr(message, "notifier_fields", {})):
-            source[name] = value
         client = _client(os.getpid(), *self._options)
         try:
-            sent = client.send_source(source.as_bytes(), to=_texts(message.recipients()))
+            sent = client.send_source(source, to=_texts(message.recipients()))
         except NotifierError as error:
             message.notifier_error = error
             if not self.fail_silently:
@@ -154,13 +162,14 @@ def _place(fault: Fault) -> int | None:
 
 def is_plain(message: EmailMessage) -> bool:
     """Whether the API has fields for all of it."""
-    headers = {str(name).lower() for name in message.extra_headers}
+    headers = {str(name).lower(): str(value) for name, value in message.extra_headers.items()}
+    replies = [headers["reply-to"]] if "reply-to" in headers else _texts(message.reply_to)
     kinds = [kind for _, kind in getattr(message, "alternatives", ())]
     if message.body or not kinds:
         kinds.append(f"text/{message.content_subtype}")
     return (
-        not headers & _WRITTEN
-        and len(message.reply_to) <= 1
+        not headers.keys() & _WRITTEN
+        and len(getaddresses(replies)) <= 1
         and bool(message.to)  # the others must not see who is in Bcc
         and set(kinds) <= {"text/plain", "text/html"}
         and len(kinds) == len(set(kinds))
@@ -194,6 +203,15 @@ def fields_of(message: EmailMessage) -> dict[str, Any]:
         **_bodies(message),
         **getattr(message, "notifier_fields", {}),
     }
+
+
+def _source_of(message: EmailMessage) -> bytes:
+    """The whole mail, with its `notifier_fields` as header fields."""
+    source = message.message()
+    for name, value in _as_headers(getattr(message, "notifier_fields", {})):
+        source[name] = value
+    written: bytes = source.as_bytes()
+    return written
 
 
 def _as_headers(fields: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -231,8 +249,16 @@ def _attachment(attachment: Any) -> Attachment:
     kind = kind or (name and mimetypes.guess_type(name)[0]) or BINARY
     if isinstance(content, str):
         content = content.encode()
-        kind = f'{kind}; charset="utf-8"' if kind.startswith("text/") else kind
+        kind = _in_utf8(kind) if kind.startswith("text/") else kind
     return Attachment(filename=name or _unnamed(kind), content=bytes(content), content_type=kind)
+
+
+def _in_utf8(kind: str) -> str:
+    """The type with this charset, instead of the one that it may have."""
+    part = Mime()
+    part["Content-Type"] = kind
+    part.set_param("charset", "utf-8")
+    return str(part["Content-Type"])
 
 
 def _from_mime(part: Mime) -> Attachment:

@@ -67,7 +67,7 @@ class Mailbox:
     def __init__(self, url: str) -> None:
         self.url = url
         self._http = httpx2.Client(base_url=url, trust_env=False, timeout=30.0)
-        self._client = Notifier(url, timeout=30.0)
+        self._client = Notifier(url, "", timeout=30.0)  # no key: NOTIFIER_KEY is another server's
         self._mails: dict[str, Mail] = {}  # that were read already
         self._since = datetime.now(UTC)
 

@@ -206,3 +206,41 @@ def test_mailers(notifier_mailbox):
         assert letter().send(using="bulk") == 1
         with pytest.raises(mail.InvalidMailer, match="colour"):
             letter().send(using="wrong")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [({"metadata": {"a": object()}}, TypeError), ({"ttl": 5}, ValueError)],
+    ids=["fields", "whole"],
+)
+def test_a_message_that_cannot_be_written(notifier_mailbox, fields, kind):
+    """It is found before anything is sent; silently the others are sent."""
+    wrong = letter(headers={"Message-ID": "<1@example.org>"} if kind is ValueError else {})
+    wrong.notifier_fields = fields
+    messages = [letter("bob@example.org"), wrong]
+    with pytest.raises(kind):
+        EmailBackend().send_messages(messages)
+    assert isinstance(wrong.notifier_error, kind)
+    assert notifier_mailbox.messages == []
+    assert silent().send_messages(messages) == 1
+    assert messages[0].notifier_id is not None
+    assert isinstance(wrong.notifier_error, kind)
+
+
+def test_an_attached_text_has_one_charset(notifier_mailbox):
+    """A type that names a charset already is no fault; the text is UTF-8."""
+    message = letter()
+    message.attach("names.csv", "Ännchen", "text/csv; charset=iso-8859-1; header=absent")
+    message.send()
+    [file] = notifier_mailbox.wait(to="ann@example.org").attachments
+    assert (file.name, file.size) == ("names.csv", len("Ännchen".encode()))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Reply-To", "a@example.org, b@example.org"), ("Content-Language", "de")],
+)
+def test_header_fields_that_only_a_whole_mail_has(notifier_mailbox, name, value):
+    """Two addresses in Reply-To and a language arrive as Django wrote them."""
+    letter(headers={name: value}).send()
+    assert notifier_mailbox.wait(to="ann@example.org").header(name) == value

@@ -78,6 +78,21 @@ async def test_a_call_is_tried_again_with_the_same_key(first):
             assert len(set(keys_of(server))) == 1
 
 
+async def test_an_accepted_message_is_no_error():
+    """Once the service has the message, `send` returns it, also if asking how it went fails."""
+    waiting = answer(202, msgspec.json.encode({**MESSAGE, "status": "queued"}))
+    with (
+        ScriptedServer(waiting, LOST) as server,
+        Notifier(server.url, retry_for=0) as client,
+    ):
+        assert client.send("ann@example.org", text="Hello", wait=5).status == "queued"
+        assert len(server.requests) == 2
+    with ScriptedServer(waiting, STOPPING) as server:
+        async with AsyncNotifier(server.url, retry_for=0) as client:
+            message = await client.send("ann@example.org", text="Hello", wait=5)
+            assert message.status == "queued"
+
+
 def test_each_call_has_a_key_of_its_own():
     """Two calls with the same content are two messages."""
     with ScriptedServer(DONE) as server, Notifier(server.url) as client:

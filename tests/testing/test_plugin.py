@@ -58,8 +58,13 @@ def test_it():
 """
 
 
-# The plug-ins of our own tests load slowly, and a setting of a real service is not for the fixture.
-OTHERS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "NOTIFIER_WORKERS": "many"}
+# The plug-ins of our own tests load slowly. The settings and the key of a real service are not for
+# the fixture.
+OTHERS = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "NOTIFIER_WORKERS": "many",
+    "NOTIFIER_KEY": "@/nonexistent",
+}
 
 
 def run_pytest(folder, *arguments, **files):
