@@ -272,6 +272,9 @@ def _key(given: str) -> str:
         raise Exit(EX_CONFIG, f"NOTIFIER_KEY: cannot read {given[1:]}: {error}") from None
 
 
+_AWAY = (408, 429, 502, 503, 504)
+
+
 def _post(url: str, path: str, mail: bytes, headers: dict[str, str]) -> str:
     connection, base = _connection(url)
     try:
@@ -290,9 +293,9 @@ def _post(url: str, path: str, mail: bytes, headers: dict[str, str]) -> str:
         said = [told.get("detail") or told.get("title") or "", *map(_fault_text, faults)]
         nobody = any(str(each.get("pointer", "")).startswith("/to") for each in faults)
     except (ValueError, AttributeError, KeyError, TypeError):
-        raise Exit(
-            EX_UNAVAILABLE, f"{url} answered {status} and no message; is it notifier?"
-        ) from None
+        # A proxy answers in words of its own while the server behind it is away.
+        code = EX_TEMPFAIL if status in _AWAY else EX_UNAVAILABLE
+        raise Exit(code, f"{url} answered {status} and no message; is it notifier?") from None
     words = "; ".join(dict.fromkeys(filter(None, said)))
     raise Exit(_code(status, nobody=nobody), f"{status}: {words}")
 
@@ -303,7 +306,7 @@ def _fault_text(fault: dict[str, str]) -> str:
 
 
 def _code(status: int, *, nobody: bool) -> int:
-    if status in (408, 429, 503):
+    if status in _AWAY:
         return EX_TEMPFAIL
     if status in (401, 403):
         return EX_NOPERM

@@ -17,7 +17,7 @@ from tests import postgres as servers
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-WORKERS = 2  # on each machine, so that a run is the same everywhere
+WORKERS = 3  # more than processors: tests mostly wait for processes, disks and timers
 
 
 def pytest_xdist_auto_num_workers(config):

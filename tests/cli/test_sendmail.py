@@ -194,6 +194,26 @@ def test_a_server_that_is_away_is_tried_again_and_then_temporary(monkeypatch):
     assert raised.value.code == 75
 
 
+@pytest.mark.parametrize(("status", "code"), [(502, 75), (503, 75), (504, 75), (404, 69)])
+async def test_a_proxy_answers_while_the_server_is_away(monkeypatch, status, code):
+    """It says so in words of its own: the mail is tried again, unless something else is wrong."""
+    asked = []
+
+    async def answer(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 %d Away\r\nContent-Length: 6\r\n\r\n<html>" % status)
+        writer.close()
+
+    monkeypatch.setattr("notifier.sendmail.PAUSES", (0.0, 0.0))
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("NOTIFIER_URL", f"http://127.0.0.1:{port}")
+        with pytest.raises(Exit) as raised:
+            await asyncio.to_thread(hand_in, call("a@x.org"), b"\r\n", ["a@x.org"])
+    assert raised.value.code == code
+    assert len(asked) == (3 if code == 75 else 1)
+
+
 async def test_each_try_has_the_same_idempotency_key(monkeypatch):
     """A server that took the mail and could not say so makes no second message of it."""
     keys = []
