@@ -43,7 +43,7 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
 def _in_order(delivery: Delivery, now: datetime) -> datetime:
     """
     The time of one more event: after the others, also where another replica's clock is ahead or
-    ours was set back, because whoever is told of the newest event would miss this one.
+    ours was set back. An application that is told of the newest event would miss this one.
     """
     ended = delivery.finished_at or now
     last = max((each.at for each in delivery.events), default=None)

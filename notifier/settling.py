@@ -55,6 +55,8 @@ def settle(delivery: Delivery, now: datetime, *, settlement: Settlement, by: str
         said = f"{said}: {settlement.why}"
     recipients = _settled(delivery, outcome, said)
     reached = any(each.status is RecipientStatus.ACCEPTED for each in recipients)
+    if not recipients:  # its record cannot be read: what the person says is all that is known
+        reached = outcome is SettledAs.SENT
     if outcome is SettledAs.SENT and not reached:
         raise WrongState(
             "every recipient is suppressed, and no record says that a relay may have it for one"
