@@ -212,7 +212,13 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def held_at(self) -> datetime:
-        """Since when the delivery is held: the time of its last event."""
+        """
+        Since when the delivery is held: the time of the event that says so, else of its last event.
+        What is held before it is due has such an event, and its `due_at` may be days ahead.
+        """
+        turns = (each for each in reversed(self.events) if each.what in {"held", "retried"})
+        if (turn := next(turns, None)) and turn.what == "held":
+            return turn.at
         ended = (each.started_at + timedelta(seconds=each.seconds) for each in self.attempts[-1:])
         return max((self.due_at, *ended, *(each.at for each in self.events[-1:])))
 

@@ -32,20 +32,22 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
     if after is before:
         return delivery
     recipients = tuple(after if each is before else each for each in delivery.recipients)
+    at = _in_order(delivery, now)
     told = replace(delivery, recipients=recipients).with_event(
-        _in_order(delivery, now), later.state, _said(address, later), by=f"report:{later.road}"
+        at, later.state, _said(address, later), by=f"report:{later.road}"
     )
     if not settles or any(each.status is RecipientStatus.PENDING for each in recipients):
         return told
-    return replace(told, status=Status.SENT, reason="", finished_at=delivery.finished_at or now)
+    return replace(told, status=Status.SENT, reason="", finished_at=delivery.finished_at or at)
 
 
 def _in_order(delivery: Delivery, now: datetime) -> datetime:
     """
-    The time of one more event: after the others, also where another replica's clock is ahead or
-    ours was set back. An application that is told of the newest event would miss this one.
+    The time of one more event: after the others, and not before it ended or was held, also where
+    another replica's clock is ahead or ours was set back. An application is told of the newest
+    event, and would miss this one.
     """
-    ended = delivery.finished_at or now
+    ended = delivery.held_at if delivery.status is Status.HELD else delivery.finished_at or now
     last = max((each.at for each in delivery.events), default=None)
     return max(now, ended) if last is None else max(now, ended, last + timedelta(microseconds=1))
 

@@ -5,14 +5,17 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from notifier.callbacks.events import Occasion, newest
 from notifier.deliveries import Status
 from notifier.errors import BeingSent, WrongState
+from notifier.keys import CallbackEvent
 from notifier.later import reported
 from notifier.recipients import Later, LaterState, Recipient, RecipientStatus
 from notifier.screening import without
 from tests.deliveries import ANN, BOB, EVE, NOW, attempt, delivery, lost, sent, under_way
 
 THEN = NOW + timedelta(hours=1)
+SHORTEST = timedelta(microseconds=1)
 
 
 def later(state="bounced", code="5.1.1", text="no such mailbox"):
@@ -53,6 +56,22 @@ def test_what_bounced_stays_bounced():
             one = reported(one, ANN, later(state), now=THEN)
         assert one.bounced
         assert one.recipients[0].later.state is LaterState.BOUNCED
+
+
+def test_a_report_is_the_newest_event_whatever_the_clock_says():
+    """It was set back, or is a replica's that is behind: by their times both reports are told."""
+    ended = THEN + timedelta(seconds=6)
+    one = sent(delivery(recipients=(Recipient(ANN), Recipient(BOB))), now=ended)
+    every = frozenset(CallbackEvent)
+    ann = reported(one, ANN, later(), now=THEN + timedelta(seconds=5))
+    assert newest(ann, every) == Occasion(CallbackEvent.BOUNCED, ended)
+    bob = reported(ann, BOB, later(), now=THEN + timedelta(seconds=4))
+    assert newest(bob, every) == Occasion(CallbackEvent.BOUNCED, ended + SHORTEST)
+    held = uncertain(recipients=(Recipient(ANN), Recipient(BOB)), status=Status.HELD, due_at=THEN)
+    half = reported(held, ANN, later(), now=NOW)
+    assert newest(half, every) == Occasion(CallbackEvent.BOUNCED, THEN)
+    over = reported(half, BOB, later("delivered"), now=NOW)
+    assert newest(over, every) == Occasion(CallbackEvent.SENT, THEN + SHORTEST)
 
 
 @pytest.mark.parametrize("state", ["delayed", "relayed", "delivered", "bounced", "complained"])

@@ -11,6 +11,9 @@ The policy for what an application answers.
     401, 403, 404, 405, a redirect       again                    rests after three in a row
     other 4xx                            again                    it works
     no connection, no TLS, no answer     again                    rests after three in a row
+
+Only a 2xx shows that the application takes callbacks. Until one comes it counts as failing, also
+where its URL works: one with a wrong secret answers 400 to each callback.
 """
 
 import random

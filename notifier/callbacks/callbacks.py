@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
     from notifier.callbacks.receiver import Receiver
 
 LOOK_SECONDS = 2.0
+COUNT_SHARE = 20  # to count what waits takes at most this part of the time
 RENEW_SECONDS = 5.0  # a third of a lease
 PRUNE_SECONDS = 60.0
 CLOSE_SECONDS = 3.0  # for the requests under way at the end; they would only be repeated
@@ -63,7 +64,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         clock: Clock,
     ) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()  # of tries, by key and outcome
-        self.states: tuple[CallbackState, ...] = ()  # at most two seconds old
+        self.states: tuple[CallbackState, ...] = ()  # seconds old; its counts may be older
         self._journal = journal
         self._keys = keys
         self._feed = feed
@@ -77,7 +78,8 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         self._kept = Receivers(journal, us="" if self._alone else uuid4().hex)
         self._receivers: dict[str, Receiver] = {}
         self._ours: set[str] = set()  # keys whose lease we have
-        self._renew_at = self._prune_at = 0.0  # by the loop's clock
+        self._figures: dict[str, Figure] = {}
+        self._renew_at = self._prune_at = self._count_at = 0.0  # by the loop's clock
         self._stir = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
@@ -114,6 +116,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         """Every callback as it is now. Raises JournalUnavailable."""
         if not self.keys:
             return []
+        self._count_at = 0.0
         await self._refresh()
         return [
             CallbackView(
@@ -164,10 +167,10 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         self._keys.reload_if_changed()
         await self._follow_keys()
         await self._renew()
-        figures = await self._refresh()
+        await self._refresh()
         now = self._clock()
         for key, receiver in self._receivers.items():
-            if key in figures and figures[key].due_at <= now:
+            if key in self._figures and self._figures[key].due_at <= now:
                 receiver.stir()
         await self._tidy(now)
 
@@ -205,15 +208,18 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         self._ours = await self._kept.take(self._receivers, self._clock())
         self._renew_at = float("inf") if self._alone else now + RENEW_SECONDS
 
-    async def _refresh(self) -> dict[str, Figure]:
-        """Read the states and figures from the journal."""
-        kept, figures = await self._kept.all(), await self._rows.figures()
+    async def _refresh(self) -> None:
+        """Read the states from the journal, and the figures unless that is too early."""
+        kept, begun = await self._kept.all(), asyncio.get_running_loop().time()
+        if begun >= self._count_at:
+            self._figures = await self._rows.figures()
+            now = asyncio.get_running_loop().time()
+            self._count_at = now + COUNT_SHARE * (now - begun)
         for key, receiver in self._receivers.items():
             receiver.heed(kept.get(key, Kept()), ours=key in self._ours)
         self.states = tuple(
-            _state(key, kept.get(key, Kept()), figures.get(key)) for key in self.keys
+            _state(key, kept.get(key, Kept()), self._figures.get(key)) for key in self.keys
         )
-        return figures
 
     async def _tidy(self, now: datetime) -> None:
         """Every minute, give up what could not be told, and delete what is old."""

@@ -116,6 +116,8 @@ class Receiver:
         self._kept, begins, self.ours = kept, ours and not self.ours, ours
         if resumed:
             self._breaker.reset()
+        if begins:  # what was put off before a restart, or by another replica, is hurried, too
+            self._set_back = kept.failing_since is not None
         if resumed or begins:
             self.stir()
 

@@ -213,6 +213,63 @@ async def test_an_application_that_comes_back_gets_what_was_put_off(tmp_path):
             await until_rows(service, *[("told", 200)] * 6)
 
 
+async def test_an_application_that_refuses_every_callback_fails(tmp_path, monkeypatch):
+    """As after a mistyped secret. It does not rest, and the first callback it takes ends it."""
+    monkeypatch.setattr(answers, "PAUSES", (3600.0,))
+    async with applying(tmp_path, (400, b"bad signature")) as (service, key, site, _):
+        for _ in range(4):
+            await ended(service, await submit_as(service, key))
+        await until_rows(service, *[(None, 400)] * 4)
+        await until(lambda: _fails(service))
+        assert (await state(service)).trouble == "400 bad signature"
+        assert not service.callbacks._receivers["shop"].resting
+        site.answers = [OK]
+        for count in (1, 2):  # the second is told after whatever the first has set off
+            await ended(service, await submit_as(service, key))
+            await until(partial(_told, service, count))
+        assert await _works(service)
+        # Those it refused keep their pauses, or each that it takes would bring them back.
+        waiting = await Rows(service.journal).waiting("shop", 10)
+        assert [each.due_at - now() > timedelta(minutes=30) for each in waiting] == [True] * 4
+
+
+async def _told(service, count):
+    return [outcome for outcome, _ in await rows(service)].count("told") == count
+
+
+async def _fails(service):
+    return (await state(service)).failing_since
+
+
+async def test_what_waits_is_counted_less_often_where_that_takes_long(tmp_path, monkeypatch):
+    """A look for the lease does not wait for it; a person who asks gets the present count."""
+    monkeypatch.setattr(callbacks, "COUNT_SHARE", 1e9)
+    async with applying(tmp_path, BROKEN) as (service, key, _, _):
+        await service.callbacks._look()
+        await ended(service, await submit_as(service, key))
+        await until_rows(service, (None, 500))
+        await service.callbacks._look()
+        (seen,) = service.callbacks.states
+        assert seen.waiting == 0
+        assert (await state(service)).waiting == 1
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_what_was_put_off_before_a_restart_is_told_once_the_application_works(tmp_path):
+    """All of it at once, as without a restart."""
+    with patch.object(answers, "PAUSES", (3600.0,)):
+        async with Site((503, b"down")) as site, ScriptedRelay() as relay:
+            key = made_key(tmp_path, f"http://127.0.0.1:{site.port}/hook")
+            async with notifying(tmp_path, relay) as service:
+                await ended(service, await submit_as(service, key))
+                await until_rows(service, (None, 503))
+                await until(lambda: _fails(service))
+            site.answers = [OK]
+            async with notifying(tmp_path, relay) as service:
+                await submit_as(service, key)
+                await until_rows(service, *[("told", 200)] * 2)
+
+
 async def test_a_callback_is_replayed_under_its_id(tmp_path):
     """Those since a time; those before it are left alone."""
     async with applying(tmp_path, OK) as (service, key, site, _):

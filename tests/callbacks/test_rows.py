@@ -6,10 +6,11 @@ import pytest
 
 from notifier.callbacks.answers import Answer
 from notifier.callbacks.receivers import LEASE, Kept, Receivers
-from notifier.callbacks.rows import GIVEN_UP, TOLD, Rows, writer_of
+from notifier.callbacks.rows import GIVE_UP, GIVEN_UP, PRUNE_WAITING, TOLD, Rows, writer_of
 from notifier.errors import WrongState
 from notifier.journal import Filter, journal_at
 from notifier.keys import Callback, CallbackEvent
+from notifier.screening import stormy
 from tests.applications import SECRET
 from tests.deliveries import NOW, entry, noon, sent
 
@@ -66,6 +67,17 @@ async def test_every_way_to_an_end_is_told(journal):
         "old1": "superseded",
         "late1": "expired",
     }
+
+
+async def test_a_callback_waits_from_when_it_is_written(journal):
+    """Also where its event is of days before, and where the message was not due for days."""
+    await ended_as_sent(journal, "old1", at=NOW - timedelta(days=5))
+    await journal.add([entry("off1", key="shop", due_at=NOW + timedelta(days=5))])
+    await journal.amend("off1", lambda each: stormy(each, "a storm", NOW))
+    found = {each.message: each for each in await Rows(journal).waiting("shop", 10)}
+    assert {(each.due_at, each.since) for each in found.values()} == {(NOW, NOW)}
+    assert found["old1"].at == NOW - timedelta(days=5)
+    assert (found["off1"].event, found["off1"].at) == ("held", NOW)
 
 
 async def test_a_change_that_fails_tells_nothing(journal):
@@ -175,6 +187,16 @@ async def test_rows_are_pruned_when_they_are_old(journal):
     await rows.prune("shop", LATER)
     assert await rows.waiting("shop", 10) == []
     assert await rows.last("shop", 5) == []
+
+
+async def test_what_waits_too_long_is_found_without_a_look_at_all_that_waits(tmp_path):
+    """So that a minute's tidying does not hold up those who write."""
+    journal = journal_at("sqlite:", data_dir=str(tmp_path))
+    await journal.open()
+    for sql, *values in ((PRUNE_WAITING, "shop", 0, 10), (GIVE_UP, GIVEN_UP, 0, "shop", 0, 10)):
+        plan = await journal.query(f"EXPLAIN QUERY PLAN {sql}", *values)
+        assert "callbacks_since (key=? AND since<?)" in str(plan)
+    await journal.close()
 
 
 async def test_one_replica_has_a_url_until_its_lease_ends(journal):

@@ -18,6 +18,7 @@ CREATE TABLE callbacks (
     reply       TEXT    NOT NULL DEFAULT ''
 );
 CREATE INDEX callbacks_due ON callbacks (key, due_at, since) WHERE due_at IS NOT NULL;
+CREATE INDEX callbacks_since ON callbacks (key, since) WHERE due_at IS NOT NULL;
 CREATE INDEX callbacks_answered ON callbacks (key, answered_at) WHERE answered_at IS NOT NULL;
 
 -- What is known of each application's URL, and which replica sends to it, until when.
