@@ -5,13 +5,14 @@ SMTP servers (RFC 5321) on aiosmtpd, bounded in connections, time and memory.
 closes connections. `connection` is one of them, whose mails arrive by `content`.
 """
 
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import MISSING, AuthResult, Envelope, LoginPassword, Session
 
 from notifier.smtp_server.addresses import ListenAddress, read_addresses, write_addresses
 from notifier.smtp_server.connection import Bounds, Connection
 from notifier.smtp_server.server import Server
 
 __all__ = [
+    "MISSING",
     "AuthResult",
     "Bounds",
     "Connection",

@@ -13,6 +13,8 @@ from notifier.relayspec import Tls
 from notifier.smtp_server.addresses import ListenAddress
 from notifier.smtp_server.connection import Bounds, Connection
 
+HANDSHAKE_SECONDS = 10.0  # of implicit TLS; until then no connection is counted
+
 # Makes a connection. The context is for STARTTLS; None: it is not offered.
 Make: TypeAlias = Callable[["Server", ssl.SSLContext | None], Connection]
 
@@ -61,6 +63,7 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
                 address.host,
                 address.port,
                 ssl=context if implicit else None,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
                 reuse_address=True,
                 start_serving=False,
             )

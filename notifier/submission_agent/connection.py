@@ -9,7 +9,15 @@ from msgspec import Struct
 
 from notifier.keys import Key
 from notifier.relayspec import is_loopback
-from notifier.smtp_server import AuthResult, Connection, Envelope, LoginPassword, Server, Session
+from notifier.smtp_server import (
+    MISSING,
+    AuthResult,
+    Connection,
+    Envelope,
+    LoginPassword,
+    Server,
+    Session,
+)
 from notifier.submission_agent.commands import NULL, parameters, path
 from notifier.submission_agent.memory import SMALL, Memory
 from notifier.submission_agent.replies import FAILED, enhanced
@@ -272,6 +280,13 @@ class Submitter(Connection):
         await super().smtp_AUTH(f"{mechanism.upper()} {rest}".strip())
         if self._failed_logins >= MOST_LOGINS:
             self.cut("421 4.7.0 too many logins have failed")
+
+    async def challenge_auth(self, *challenge: Any, **options: Any) -> Any:
+        try:
+            return await super().challenge_auth(*challenge, **options)
+        except ValueError:  # of the reader. RFC 4954, section 4
+            self.cut("500 5.5.6 the line is too long")
+            return MISSING
 
     async def auth_PLAIN(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802  aiosmtpd's name
         return await self._judged(await super().auth_PLAIN(_, args))

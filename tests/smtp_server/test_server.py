@@ -20,6 +20,8 @@ from notifier.smtp_server import (
     read_addresses,
     write_addresses,
 )
+from notifier.smtp_server import connection as connections
+from notifier.smtp_server import server as servers
 from notifier.smtp_server.connection import _USUAL_PATH
 from tests.waiting import LIMIT, until
 
@@ -168,6 +170,59 @@ async def test_f58_idle_clients_shut_out_nobody(connect):
         assert (await idle[1].line()).startswith("421")
         assert (await another.send()).startswith("250")
         assert (await idle[0].send()).startswith("250")
+
+
+async def test_a_client_that_reads_nothing_is_closed(connect, monkeypatch):
+    """It cannot be told why, and its socket is free soon."""
+    monkeypatch.setattr(connections, "CLOSING_SECONDS", 0.05)
+    async with serving(Handler(), connections=1) as server:
+        await connect(server)
+        (deaf,) = server.connections
+        deaf.transport.write(b"x" * 16_000_000)  # more than the kernel takes for a client
+        await connect(server)
+        assert deaf not in server.connections
+        assert deaf.transport.get_write_buffer_size()
+        await until(lambda: deaf.transport is None)
+
+
+async def test_a_mail_after_an_error_has_its_own_recipients(connect):
+    """The one that failed leaves nothing on the connection."""
+
+    class Failing(Handler):
+        async def handle_DATA(self, _server, _session, envelope):  # noqa: N802  aiosmtpd's name
+            self.got.append(list(envelope.rcpt_tos))
+            if len(self.got) == 1:
+                raise RuntimeError
+            return "250 2.0.0 kept"
+
+        async def handle_exception(self, _error):
+            return "451 4.3.0 failed"
+
+    handler = Failing()
+    async with serving(handler) as server:
+        client = await connect(server)
+        assert (await client.send()).startswith("451")
+        assert (await client.ask("MAIL FROM:<a@example.org>")).startswith("250")
+        assert (await client.ask("RCPT TO:<c@example.org>")).startswith("250")
+        assert (await client.ask("DATA")).startswith("354")
+        client.writer.write(MAIL)
+        assert (await client.ask(".")).startswith("250")
+    assert handler.got == [["b@example.org"], ["c@example.org"]]
+
+
+async def test_a_handshake_that_does_not_come_ends(certificate, connect, monkeypatch):
+    """A client of implicit TLS that says nothing has little time."""
+    monkeypatch.setattr(servers, "HANDSHAKE_SECONDS", 0.05)
+    address = ListenAddress(
+        host=HOST,
+        port=0,
+        tls=Tls.IMPLICIT,
+        certificate=str(certificate / "cert.pem"),
+        key=str(certificate / "key.pem"),
+    )
+    async with serving(Handler(), address) as server:
+        silent = await connect(server, greeted=False)
+        assert not await silent.line()
 
 
 async def test_a_client_that_is_owed_an_answer_is_not_cut_off(connect):

@@ -7,13 +7,14 @@ import smtplib
 import ssl
 
 import pytest
+import structlog
 import trustme
 
 from notifier.relayspec import Tls
 from notifier.smtp_server import ListenAddress
 from notifier.submission_agent import agent as agents
 from tests.submission_agent.conftest import HOST, made_key, submitting
-from tests.waiting import LIMIT
+from tests.waiting import LIMIT, until
 
 MAIL = b"From: us@example.org\r\nTo: ann@example.org\r\nSubject: Hi\r\n\r\nHello.\r\n"
 
@@ -97,6 +98,22 @@ async def test_mechanisms_may_be_written_in_lower_case(tmp_path, mechanism):
 
     async with submitting(tmp_path, keys=[key]) as submission:
         assert await submission.call(talk) == [235]
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+async def test_a_login_that_is_too_long_is_the_client_s_fault(tmp_path, mechanism):
+    """It is told so, its connection ends, and the log has no error."""
+
+    def talk(client):
+        client.ehlo("me")
+        assert client.docmd("AUTH", mechanism)[0] == 334
+        return client.docmd("x" * 100_000)
+
+    with structlog.testing.capture_logs() as logged:
+        async with submitting(tmp_path, keys=[made_key()[0]]) as submission:
+            assert await submission.call(talk) == (500, b"5.5.6 the line is too long")
+            await until(lambda: not submission.agent.clients)
+    assert "smtp_submission_failed" not in [each["event"] for each in logged]
 
 
 async def test_three_wrong_logins_end_the_connection(tmp_path, quick):
