@@ -73,9 +73,14 @@ def _fields(key: Key) -> dict[str, object]:
     return fields
 
 
+_UNSET: tuple[object, ...] = (None, [], (), "")
+
+
 def _rules(key: Key) -> str:
     """For people: without the hash, and without the secrets of callbacks."""
-    fields = {name: value for name, value in _fields(key).items() if value not in (None, [], "")}
+    fields = {
+        name: value for name, value in _fields(key).items() if value not in (None, [], (), "")
+    }
     fields.pop("sha256", None)
     if key.callback is not None:
         fields["callback"] = key.callback.place
@@ -83,4 +88,4 @@ def _rules(key: Key) -> str:
 
 
 def _word(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -4,7 +4,8 @@ must not load a web framework.
 
 `callbacks`, `check`, `keys`, `messages`, `reports`, `send` and `suppressions` are commands of these
 names; `journal` holds `backup` and `prune`. `message_sources` is where `messages` finds messages,
-`suppression_sources` where `suppressions` finds the list, `client` calls a running server.
+`suppression_sources` where `suppressions` finds the list; `sources` chooses between the server and
+the journal for both. `client` calls a running server.
 `options` are those that several commands have; `display` and `progress` write to the terminal.
 """
 

@@ -16,13 +16,14 @@ from msgspec import Struct
 from notifier.acts import filter_text
 from notifier.audit import Audit
 from notifier.audit.actor import actor
-from notifier.cli.client import Client, RequestFailed
+from notifier.cli.client import Client
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
 from notifier.cli.progress import Progress, with_spinner
+from notifier.cli.sources import why_journal
 from notifier.deliveries import Delivery
 from notifier.errors import Rejected
-from notifier.journal import Change, Journal, journal_exists
+from notifier.journal import Change, Journal
 from notifier.retries import retry
 from notifier.settings import Settings
 from notifier.settling import Settlement, settle
@@ -72,12 +73,8 @@ class Source(Protocol):
 
 def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
     """The server if it runs or its URL was given, else the journal. Raises RequestFailed."""
-    if named or (not offline and client.is_alive()):
-        return ByHttp(client)
-    why = "--offline was given" if offline else f"no server answers at {client.url}"
-    if not journal_exists(settings.journal, data_dir=settings.data_dir):
-        raise RequestFailed(f"{why}, and there is no journal in {settings.data_dir}")
-    return ByJournal(settings, why)
+    why = why_journal(settings, client, named=named, offline=offline)
+    return ByHttp(client) if why is None else ByJournal(settings, why)
 
 
 class ByHttp:

@@ -1,6 +1,5 @@
 """`notifier messages`: list, show, retry, cancel, settle and copy messages."""
 
-import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +10,17 @@ import click
 
 from notifier.cli.display import json_line, json_text, message_details, message_table
 from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.cli.sources import Command, sourced
 from notifier.deliveries import Status
 from notifier.errors import NotifierError, Rejected
 from notifier.settings import Settings
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
+    from notifier.cli.client import Client
     from notifier.cli.message_sources import Act, Source
 
 PAST = {"retry": "retried", "cancel": "cancelled", "settle": "settled"}
 
-Command: TypeAlias = Callable[..., None]
 Opening: TypeAlias = "Callable[[], Source]"
 
 
@@ -29,40 +29,10 @@ def messages() -> None:
     """Look at messages, retry, cancel and settle them; works without a running server, too."""
 
 
-def _sourced(command: Command) -> Command:
-    """Adds the options that say where messages are; the command calls `source` to open it."""
-
-    @config_option
-    @url_option
-    @key_option
-    @click.option(
-        "--offline",
-        is_flag=True,
-        help="Read the journal that the settings name; do not ask a server.",
-    )
-    @functools.wraps(command)
-    def sourced(
-        config: Path | None, url: str | None, api_key: str | None, offline: bool, **given: Any
-    ) -> None:
-        if offline and url is not None:
-            raise click.UsageError("--offline and --url exclude each other.")
-        command(source=lambda: _source(config, url, api_key, offline=offline), **given)
-
-    return sourced
-
-
-def _source(
-    config: Path | None, url: str | None, api_key: str | None, *, offline: bool
-) -> "Source":
-    """The source, named on stderr: stdout holds the result alone."""
-    settings = Settings.read(os.environ, config=config)
-    from notifier.cli.client import Client
+def _source(settings: Settings, client: "Client", *, named: bool, offline: bool) -> "Source":
     from notifier.cli.message_sources import source_of
 
-    client = Client(url or server_url(settings), api_key=api_key)
-    source = source_of(settings, client, named=url is not None, offline=offline)
-    click.echo(f"notifier: {source.name}", err=True)
-    return source
+    return source_of(settings, client, named=named, offline=offline)
 
 
 def _filters(command: Command) -> Command:
@@ -95,7 +65,7 @@ def _filters(command: Command) -> Command:
 
 
 @messages.command("list")
-@_sourced
+@sourced(_source)
 @json_option
 @_filters
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
@@ -114,7 +84,7 @@ def list_messages(source: Opening, as_json: bool, **query: Any) -> None:
 
 
 @messages.command("show")
-@_sourced
+@sourced(_source)
 @json_option
 @click.argument("id")
 def show_message(source: Opening, as_json: bool, id: str) -> None:
@@ -137,7 +107,7 @@ def _selected(command: Command) -> Command:
         click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
         _filters,
         json_option,
-        _sourced,
+        sourced(_source),
     ):
         command = option(command)
     return command

@@ -12,12 +12,13 @@ from msgspec import Struct
 
 from notifier.audit import Audit
 from notifier.audit.actor import actor
-from notifier.cli.client import Client, RequestFailed
+from notifier.cli.client import Client
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
+from notifier.cli.sources import why_journal
 from notifier.clock import utc_now
 from notifier.errors import Rejected
-from notifier.journal import Journal, journal_exists
+from notifier.journal import Journal
 from notifier.settings import Settings
 from notifier.supervisor import Supervisor
 from notifier.suppressions import Suppressions, read_address
@@ -65,12 +66,8 @@ class Source(Protocol):
 
 def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
     """The server if it runs or its URL was given, else the journal. Raises RequestFailed."""
-    if named or (not offline and client.is_alive()):
-        return ByHttp(client)
-    why = "--offline was given" if offline else f"no server answers at {client.url}"
-    if not journal_exists(settings.journal, data_dir=settings.data_dir):
-        raise RequestFailed(f"{why}, and there is no journal in {settings.data_dir}")
-    return ByJournal(settings, why)
+    why = why_journal(settings, client, named=named, offline=offline)
+    return ByHttp(client) if why is None else ByJournal(settings, why)
 
 
 class ByHttp:

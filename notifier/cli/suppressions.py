@@ -1,23 +1,21 @@
 """`notifier suppressions`: the list of recipients to whom nothing is sent."""
 
-import functools
-import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import click
 
 from notifier.cli.display import json_line, json_text, printable, table
-from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.cli.options import json_option
+from notifier.cli.sources import Command, sourced
 from notifier.errors import ConfigurationError, NotifierError
 from notifier.settings import Settings
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
+    from notifier.cli.client import Client
     from notifier.cli.suppression_sources import Source
 
-Command: TypeAlias = Callable[..., None]
 Opening: TypeAlias = "Callable[[], Source]"
 REASONS = ("bounce", "complaint", "manual")
 COLUMNS = ("ADDRESS", "REASON", "KEY", "SINCE", "UNTIL", "SOURCE")
@@ -28,40 +26,10 @@ def suppressions() -> None:
     """The recipients to whom nothing is sent; works without a running server, too."""
 
 
-def _sourced(command: Command) -> Command:
-    """Adds the options that say where the list is; the command calls `source` to open it."""
-
-    @config_option
-    @url_option
-    @key_option
-    @click.option(
-        "--offline",
-        is_flag=True,
-        help="Use the journal that the settings name; do not ask a server.",
-    )
-    @functools.wraps(command)
-    def sourced(
-        config: Path | None, url: str | None, api_key: str | None, offline: bool, **given: Any
-    ) -> None:
-        if offline and url is not None:
-            raise click.UsageError("--offline and --url exclude each other.")
-        command(source=lambda: _source(config, url, api_key, offline=offline), **given)
-
-    return sourced
-
-
-def _source(
-    config: Path | None, url: str | None, api_key: str | None, *, offline: bool
-) -> "Source":
-    """The source, named on stderr: stdout holds the result alone."""
-    settings = Settings.read(os.environ, config=config)
-    from notifier.cli.client import Client
+def _source(settings: Settings, client: "Client", *, named: bool, offline: bool) -> "Source":
     from notifier.cli.suppression_sources import source_of
 
-    client = Client(url or server_url(settings), api_key=api_key)
-    source = source_of(settings, client, named=url is not None, offline=offline)
-    click.echo(f"notifier: {source.name}", err=True)
-    return source
+    return source_of(settings, client, named=named, offline=offline)
 
 
 def _filters(command: Command) -> Command:
@@ -82,7 +50,7 @@ def _given(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @suppressions.command("list")
-@_sourced
+@sourced(_source)
 @json_option
 @_filters
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
@@ -107,7 +75,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 @suppressions.command("add")
-@_sourced
+@sourced(_source)
 @json_option
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--reason", type=click.Choice(REASONS), default="manual", show_default=True)
@@ -141,7 +109,7 @@ def _ending(text: str) -> str:
 
 
 @suppressions.command("remove")
-@_sourced
+@sourced(_source)
 @json_option
 @_filters
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -190,7 +158,7 @@ def _remove(place: "Source", addresses: Sequence[str], key: str | None, *, as_js
 
 
 @suppressions.command("import")
-@_sourced
+@sourced(_source)
 @json_option
 @click.argument("file", type=click.File("rb"))
 def take_csv(source: Opening, as_json: bool, file: BinaryIO) -> None:
@@ -204,7 +172,7 @@ def take_csv(source: Opening, as_json: bool, file: BinaryIO) -> None:
 
 
 @suppressions.command("export")
-@_sourced
+@sourced(_source)
 @_filters
 @click.argument("file", type=click.File("wb"), default="-")
 def write_csv(source: Opening, file: BinaryIO, **query: Any) -> None:

@@ -106,12 +106,12 @@ class ImapConnection(contextlib.AbstractAsyncContextManager["ImapConnection"]):
             raise ImapError(f"there is no token: {error}") from None
         protocol = self._client.protocol
         usual = protocol._continuation  # noqa: SLF001  aioimaplib would wait for ever
-        protocol._continuation = lambda _: protocol.transport.write(b"\r\n")  # noqa: SLF001
+        protocol._continuation = lambda _: protocol.transport.write(b"\r\n")  # noqa: SLF001  it offers no other way
         try:
             login = self._client.xoauth2(self._spec.username, token.value)
             result, lines = await self._ask("login", login)
         finally:
-            protocol._continuation = usual  # noqa: SLF001
+            protocol._continuation = usual  # noqa: SLF001  as above
         if result != "OK":
             with contextlib.suppress(NoToken):
                 await tokens.renew(token)

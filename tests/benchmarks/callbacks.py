@@ -60,7 +60,7 @@ def _serve(ports, asked):
         for number in range(KEYS):
             hangs = number == KEYS - 1
             noted = [] if hangs else late
-            make = lambda noted=noted, hangs=hangs: _Application(noted, hangs=hangs)  # noqa: E731
+            make = lambda noted=noted, hangs=hangs: _Application(noted, hangs=hangs)  # noqa: E731  bound to this round
             servers.append(await loop.create_server(make, "127.0.0.1", 0))
         ports.put([each.sockets[0].getsockname()[1] for each in servers])
         while await asyncio.to_thread(asked.recv):

@@ -201,7 +201,7 @@ async def test_a_wrong_field_is_named(client):
 @pytest.mark.parametrize(
     ("fields", "error", "text"),
     [
-        ({"send_at": datetime(2030, 1, 1)}, ValueError, "send_at has no time zone"),  # noqa: DTZ001
+        ({"send_at": datetime(2030, 1, 1)}, ValueError, "send_at has no time zone"),  # noqa: DTZ001  it is refused
         ({"attachments": [Path("/nowhere/at-all")]}, OSError, "at-all"),
         ({"metadata": {"a": object()}}, TypeError, "object"),
         ({"idempotency_key": "with blank"}, ValueError, "visible ASCII"),
