@@ -141,7 +141,11 @@ class Dovecot:
             if client.select(folder, readonly=True)[0] != "OK":
                 return None
             found = client.search(None, which)[1][0].split()
+            # Beside what was asked for, the server tells what another client changes meanwhile.
             texts = [
-                client.fetch(n, "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1][0][1] for n in found
+                part[1]
+                for n in found
+                for part in client.fetch(n, "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+                if isinstance(part, tuple)
             ]
         return sorted(text.decode().strip().removeprefix("Subject: ") for text in texts)
