@@ -2,7 +2,7 @@
 The statements with which a capability reads and writes tables of its own in the journal.
 
 The SQL is written once, in what SQLite and PostgreSQL both understand, with `?` for each value and
-nowhere else. The tables are in each journal's `schema_3.sql`.
+nowhere else. The tables are in each journal's `schema_3.sql` and `schema_4.sql`.
 """
 
 from collections.abc import Callable, Iterator, Sequence

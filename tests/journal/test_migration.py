@@ -42,6 +42,11 @@ async def journal_of_version_2(request, tmp_path):
     return await restored(request, tmp_path, 2)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+async def journal_of_version_3(request, tmp_path):
+    return await restored(request, tmp_path, 3)
+
+
 class TestVersion1:
     async def test_its_messages_are_all_there(self, journal_of_version_1):
         """All is there, in the new places, and found, sent and shown as ever; once and for all."""
@@ -128,3 +133,29 @@ class TestVersion2:
         asked = idempotency(answer=b"another")
         assert await journal.answer(asked.scope, asked.key, asked.fingerprint, now=NOW) == b"kept"
         await journal.close()
+
+
+class TestVersion3:
+    async def test_messages_and_the_tables_of_capabilities_are_all_there(
+        self, journal_of_version_3
+    ):
+        """Messages keep their states, and suppressions, callbacks and the audit their rows."""
+        for _ in range(2):
+            journal = journal_at(journal_of_version_3, data_dir="")
+            await journal.open()
+            shown = (await journal.find(Filter())).deliveries
+            assert {each.id: each.status.value for each in shown} == {
+                name: name for name in Status
+            } | {"provider": "queued"}
+            assert await journal.content("sending") == b"content of sending"
+            for table, key in (
+                ("suppressions", "gone@example.org"),
+                ("suppression_strikes", "gone@example.org"),
+                ("callbacks", "sent"),
+                ("callback_urls", "app"),
+            ):
+                assert [row[0] for row in await journal.query(f"SELECT * FROM {table}")] == [key]
+            told = await journal.query("SELECT actor, what, number, once FROM audit ORDER BY seq")
+            assert told == [("key:app", "cancel", 1, None), ("monitor:ann", "retry", 3, "x")]
+            assert await journal.query("SELECT count(*) FROM erasures") == [(0,)]
+            await journal.close()

@@ -36,7 +36,7 @@ SESSION = {
 # Each migrates the schema by one version. Released migrations are never changed.
 MIGRATIONS = tuple(
     files(__package__).joinpath(name).read_text("utf-8")
-    for name in ("schema.sql", "schema_2.sql", "schema_3.sql")
+    for name in ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 )
 
 # What the database, the network, or the driver between them raises.

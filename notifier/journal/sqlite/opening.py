@@ -20,7 +20,7 @@ from notifier.journal.sqlite.disk import RECOVERY, network_file_system
 # Each takes the schema from one version to the next. What has been released is not changed.
 MIGRATIONS = tuple(
     files(__package__).joinpath(name).read_text(encoding="utf-8")
-    for name in ("schema.sql", "schema_2.sql", "schema_3.sql")
+    for name in ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 APPLICATION_ID = 0x4E544659  # "NTFY", where `file` looks for it

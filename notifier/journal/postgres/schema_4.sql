@@ -1,0 +1,31 @@
+-- From version 3 to 4. Replicas of version 3 may go on beside those of version 4. Erase a person only
+-- once every replica is of this version: one of version 3 forgets nothing that it has in memory.
+
+-- Forgetting a person. `hash` stands for the address everywhere, see `erasure`.
+CREATE TABLE erasures (
+    id       TEXT    NOT NULL PRIMARY KEY,
+    hash     TEXT    NOT NULL,
+    address  BYTEA, -- sealed, so that a search goes on after a crash; NULL: the search is over
+    at       BIGINT  NOT NULL,
+    actor    TEXT    NOT NULL, -- who asked for it
+    state    TEXT    NOT NULL,
+    progress TEXT    NOT NULL, -- where the search goes on, and what came of it so far: JSON
+    ended_at BIGINT -- NULL: there is more to do
+);
+CREATE INDEX erasures_open ON erasures (at) WHERE ended_at IS NULL;
+CREATE INDEX erasures_at ON erasures (at);
+
+-- Messages whose content others still wait for: it goes once they have ended.
+CREATE TABLE erasure_rests (
+    erasure TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (erasure, message)
+);
+
+-- What each process has wiped in its own memory and on its own disk: JSON.
+CREATE TABLE erasure_shares (
+    erasure TEXT NOT NULL,
+    process TEXT NOT NULL,
+    counts  TEXT NOT NULL,
+    PRIMARY KEY (erasure, process)
+);
