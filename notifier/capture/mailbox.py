@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -92,7 +92,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """
-        Have a quick function called with the id of each new mail, and with "" when all were
+        Have a quick function called with the id of each new mail, and with "" when some were
         deleted. Returns what ends it.
         """
         self._listeners.append(listener)
@@ -155,6 +155,30 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         self._summary.cache_clear()
         await self._run(partial(_remove, self._paths(gone)))
         self._tell("")
+        return len(gone)
+
+    async def find(
+        self, matches: Callable[[str, bytes], T | None], *, caller: str = ""
+    ) -> AsyncIterator[T]:
+        """
+        What `matches` makes of each mail's id and file, the oldest first, where that is not None.
+        It runs in a thread, for one mail at a time.
+        """
+        for id in tuple(self._ids):
+            found = await self._readers.run(caller, partial(_matched, self._path(id), id, matches))
+            if found is not None:
+                yield found
+
+    async def delete(self, ids: Collection[str]) -> int:
+        """Remove these mails, and tell how many of them there were."""
+        gone = [id for id in dict.fromkeys(ids) if id in self._sizes]
+        for id in gone:
+            self._ids.remove(id)
+            self._total -= self._sizes.pop(id)
+        await self._run(partial(_remove, self._paths(gone)))
+        if gone:
+            self._summary.cache_clear()
+            self._tell("")
         return len(gone)
 
     def _new_id(self) -> str:
@@ -252,6 +276,11 @@ def _content(path: Path) -> bytes | None:
 def _seen(path: Path, see: Callable[[OpenedMail], T | None]) -> T | None:
     content = _content(path)
     return None if content is None else see(OpenedMail(content))
+
+
+def _matched(path: Path, id: str, matches: Callable[[str, bytes], T | None]) -> T | None:
+    content = _content(path)
+    return None if content is None else matches(id, content)
 
 
 def _remove(paths: Sequence[Path]) -> None:

@@ -1,5 +1,7 @@
 """Recipients whom the mailbox refuses because a test said so."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 MOST = 1000  # recipients
@@ -36,6 +38,13 @@ class Refusals:
         count = len(self._refusals)
         self._refusals.clear()
         return count
+
+    def forget(self, matches: Callable[[str], bool]) -> int:
+        """Refuse these recipients no more, and tell how many they were."""
+        gone = [address for address in self._refusals if matches(address)]
+        for address in gone:
+            del self._refusals[address]
+        return len(gone)
 
     def reply(self, address: str) -> str:
         """The reply to RCPT; empty: the recipient is accepted."""

@@ -5,7 +5,7 @@ A line is rendered where it is logged and put into a queue; a thread writes it. 
 microseconds, never waits for a disk or a pipe, and is no point where a task can be cancelled.
 
 `redaction` strikes out addresses, contents and secrets; `writer` is the queue and its thread;
-`files` are rotated files, one for each level.
+`files` are rotated files, one for each level, and `rewriting` changes what stands in them already.
 """
 
 import atexit

@@ -6,6 +6,7 @@ The standard library rotates by size (RotatingFileHandler) or follows a file tha
 """
 
 import contextlib
+import fcntl
 import logging
 import os
 from pathlib import Path
@@ -22,6 +23,27 @@ NAMES = {
     logging.ERROR: "error",
     logging.CRITICAL: "error",
 }
+
+
+def is_at(path: Path, fd: int) -> bool:
+    """Whether this open file is the one at the path."""
+    ours = os.fstat(fd)
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
+
+
+def lock(fd: int) -> None:
+    """Wait until nobody else has the file locked. Not every file system knows locks."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+def unlock(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 class RotatedFile:
@@ -42,21 +64,23 @@ class RotatedFile:
 
     def write(self, lines: bytes) -> None:
         """Raises OSError."""
-        self._follow()
-        if (size := os.fstat(self._fd).st_size) and size + len(lines) > self._largest:
-            self._rotate()
-        while lines:
-            lines = lines[os.write(self._fd, lines) :]
-
-    def _follow(self) -> None:
-        """Open the file again if logrotate or a person has moved it away."""
-        ours = os.fstat(self._fd)
+        self._lock()
         try:
-            there = self._path.stat()
-        except FileNotFoundError:
-            there = None
-        if there is None or (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev):
-            self._reopen()
+            if (size := os.fstat(self._fd).st_size) and size + len(lines) > self._largest:
+                self._rotate()
+                self._lock()
+            while lines:
+                lines = lines[os.write(self._fd, lines) :]
+        finally:
+            unlock(self._fd)
+
+    def _lock(self) -> None:
+        """Lock the file that is there now, so that `rewriting` puts no other in its place."""
+        while True:
+            lock(self._fd)
+            if is_at(self._path, self._fd):
+                return
+            self._reopen()  # logrotate or a person has moved it away, or it was rewritten
 
     def _rotate(self) -> None:
         for number in range(self._kept - 1, 0, -1):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from notifier.capture import Capture, Mailbox, Simulator
+from notifier.capture import Capture, Mailbox, Refusal, Simulator
 from notifier.capture.parsing import _envelope, attachment, read, stamped
 from notifier.relayspec import RelaySpec, Tls
 
@@ -660,3 +660,33 @@ async def test_one_mailbox_serves_both(tmp_path, mailbox):
             client.close()
     await put(mailbox)
     assert await mailbox.count() == 3
+
+
+async def test_single_mails_are_found_and_deleted(mailbox):
+    """A search sees each file as it is kept; what is deleted is gone, and readers hear of it."""
+    ids = [await put(mailbox, to=(f"{name}@example.org",)) for name in ("ann", "bob", "eve")]
+    heard = []
+    mailbox.listen(heard.append)
+
+    def of_bob(id, content):
+        return id if b"Delivered-To: bob@" in content else None
+
+    assert [id async for id in mailbox.find(of_bob)] == [ids[1]]
+    assert await mailbox.delete([ids[1], ids[1], "unknown"]) == 1
+    assert heard == [""]
+    assert await mailbox.delete([ids[1]]) == 0
+    assert heard == [""]
+    assert [each.id for each in await mailbox.list()] == [ids[2], ids[0]]
+    assert await mailbox.get(ids[1]) is None
+    await mailbox.close()
+    await mailbox.open()
+    assert await mailbox.count() == 2
+
+
+async def test_single_refusals_are_forgotten(mailbox):
+    """The recipient is accepted again, and the others are refused as before."""
+    for name in ("ann", "bob"):
+        mailbox.refusals.add(f"{name}@example.org", Refusal(550))
+    assert mailbox.refusals.forget(lambda address: address == "ann@example.org") == 1
+    assert not mailbox.refusals.reply("ann@example.org")
+    assert mailbox.refusals.reply("bob@example.org")

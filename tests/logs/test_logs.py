@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from notifier.errors import ConfigurationError
 from notifier.logs import Logs, shorten
 from notifier.logs.files import RotatedFile
+from notifier.logs.rewriting import Rewritten, rewrite
 from tests.paths import ROOT
 from tests.waiting import LIMIT
 
@@ -387,3 +388,60 @@ def test_a_stream_that_is_closed_is_no_trouble(tmp_path):
     logs.stop()
     os.close(writer)
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+
+
+def struck_out(lines):
+    return lines.replace(b"ann@example.org", b"erased-0123")
+
+
+class TestRewriting:
+    def test_every_file_is_changed_and_nothing_else(self, tmp_path):
+        """Rotated files, too, and a last line that is not whole; those without the word stay."""
+        said = {
+            "info.log": b"one\nof ann@example.org\n",
+            "info.log.1": b"ann@example.org",
+            "error.log": b"bob@example.org\n",
+            "info.log.2.gz": b"ann@example.org",
+            "info.log.1.rewritten": b"left by a process that died\n",
+            "other.txt": b"ann@example.org\n",
+        }
+        for name, text in said.items():
+            (tmp_path / name).write_bytes(text)
+        untouched = (tmp_path / "error.log").stat().st_ino
+        assert rewrite(tmp_path, struck_out) == Rewritten(2, ("info.log.2.gz",))
+        del said["info.log.1.rewritten"]
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+            **said,
+            "info.log": b"one\nof erased-0123\n",
+            "info.log.1": b"erased-0123",
+        }
+        assert (tmp_path / "error.log").stat().st_ino == untouched
+
+    def test_no_line_is_lost_while_the_log_is_written_on(self, tmp_path):
+        """Lines that are logged meanwhile are there, each once, also where files are rotated."""
+        file = RotatedFile(tmp_path / "info.log", largest=20_000, kept=100)
+        wanted = 20_000
+        over = threading.Event()
+
+        def write():
+            for number in range(wanted):
+                file.write(b"%d ann@example.org\n" % number)
+            over.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        passes = 0
+        while not over.is_set():
+            rewrite(tmp_path, struck_out)
+            passes += 1
+        writer.join()
+        rewrite(tmp_path, struck_out)
+        file.close()
+        order = sorted(
+            tmp_path.iterdir(), key=lambda path: -int(path.suffix[1:].replace("log", "0"))
+        )
+        lines = b"".join(path.read_bytes() for path in order).splitlines()
+        assert sorted(lines, key=lambda line: int(line.split()[0])) == [
+            b"%d erased-0123" % number for number in range(wanted)
+        ]
+        assert passes > 1
