@@ -9,6 +9,7 @@ from msgspec import Struct
 from notifier.attempts import Attempt
 
 PROVEN = "a report proves that a relay took it"
+ERASED = "erased:"  # before what stands in place of an address that was erased; see `pseudonyms`
 
 _PART = re.compile(r"(.*) \((\d+)/\d+\)", re.DOTALL)
 
@@ -62,6 +63,11 @@ class Recipient(Struct, frozen=True, omit_defaults=True):
     @property
     def bounced(self) -> bool:
         return self.later is not None and self.later.state is LaterState.BOUNCED
+
+    @property
+    def erased(self) -> bool:
+        """Whether it was forgotten who it is."""
+        return self.address.startswith(ERASED)
 
     def reported(self, later: Later) -> "Recipient":
         """
