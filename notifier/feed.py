@@ -77,9 +77,8 @@ class Followers:
 
     def publish(self, delivery: Delivery) -> None:
         self.published += 1
-        if self.size:
-            self._latest.append(Published(delivery))
-            self._plan()
+        self._latest.append(Published(delivery))
+        self._plan()
 
     def since(self, seen: int) -> list[Published]:
         """The changes after the first `seen`, as far as they are still in the buffer."""
@@ -181,14 +180,15 @@ class Feed:
     def publish(self, delivery: Delivery) -> None:
         for listener in self._listeners:
             listener(delivery)
-        self.forward(delivery)
+        if self._followers.size or self._by_id:
+            self.forward(delivery)
 
     def forward(self, delivery: Delivery) -> None:
         """Publish another replica's change to all but listeners, which count this one's work."""
-        self._followers.publish(delivery)
-        if self._by_id:
-            for subscription in self._by_id.get(delivery.id, ()):
-                subscription.put(delivery)
+        if self._followers.size:
+            self._followers.publish(delivery)
+        for subscription in self._by_id.get(delivery.id, ()):
+            subscription.put(delivery)
 
     @property
     def watched(self) -> bool:

@@ -11,14 +11,13 @@ import structlog
 
 from notifier.acts import Acts
 from notifier.alerts import Alerts
-from notifier.attempts import Attempt
 from notifier.audit import Audit
 from notifier.callbacks import Callbacks
 from notifier.capture import Mailbox
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Status
 from notifier.dispatch.chained import Chained
-from notifier.dispatch.dispatcher import Dispatcher
+from notifier.dispatch.dispatcher import Attempted, Dispatcher
 from notifier.dispatch.transports import Transports
 from notifier.errors import ConfigurationError
 from notifier.feed import Feed
@@ -96,6 +95,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.figures = Figures(self.journal, supervisor=self.supervisor, clock=clock)
         self.history = History(
             self.journal,
+            tally=self.tally,
             waiting=lambda: self.figures.waiting,
             supervisor=self.supervisor,
             clock=clock,
@@ -153,7 +153,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         )
         self.sessions = Sessions(self.journal, self.keys, clock=clock)
         self._clock = clock
-        self._spans: Spans | None = None
+        # Told of each attempt, once it is on disk.
+        self._attempted: list[Attempted] = [self.tally.count_attempt]
         self._draining: asyncio.Task[None] | None = None
         self._parts = contextlib.AsyncExitStack()
 
@@ -199,7 +200,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await parts.enter_async_context(self.audit)
             await parts.enter_async_context(set_back)
             await parts.enter_async_context(self.history)
-            self.feed.listen(self.history.count)
             self.reports.listen(self.history.count_report)
             replicas = Replicas(
                 self.journal,
@@ -262,13 +262,8 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
 
     def trace_with(self, spans: "Spans") -> None:
         """Make spans of everything from now on."""
-        self._spans = spans
+        self._attempted.append(spans.attempted)
         self.feed.listen(spans.ended)
-
-    def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:
-        self.tally.count_attempt(attempt)
-        if self._spans is not None:
-            self._spans.attempted(delivery, attempt)
 
     def _expiry(self, now: datetime) -> Change:
         trouble, relays_of = self.transports.trouble, self.chains.relays_of

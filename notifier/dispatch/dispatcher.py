@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 
@@ -26,6 +26,8 @@ EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
 GATHER_SECONDS = 1.0  # between two looks for new queues, at least
 QUEUES_SECONDS = 30.0  # how long a queue that another process has begun may go unnoticed
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
+
+Attempted: TypeAlias = Callable[[Delivery, Attempt], None]
 
 log = structlog.get_logger()
 
@@ -75,18 +77,21 @@ class Dispatcher:
         supervisor: Supervisor | None = None,
         clock: Clock = utc_now,
         expiry: Callable[[datetime], Change] = lambda now: partial(Delivery.expired, now=now),
-        attempted: Callable[[Delivery, Attempt], None] = lambda *_: None,
+        attempted: Sequence[Attempted] = (),
         chained: Chained | None = None,
         screen: Screen | None = None,
     ) -> None:
-        """`transports`: of the queues that are known from the start; `chained` finds the others."""
+        """
+        `transports`: of the queues that are known from the start; `chained` finds the others.
+        `attempted`: who is told of each attempt, once it is on disk; must be quick.
+        """
         self._journal = journal
         self._retry = retry
         self._feed = feed
         self._supervisor = supervisor or Supervisor()
         self._clock = clock
         self._expiry = expiry
-        self._attempted = attempted  # told of each, once it is on disk; must be quick
+        self._attempted = attempted
         self._shares = Shares(transports, workers=workers, window=window)
         self._running = asyncio.Event()  # cleared while the queue is paused
         self._running.set()
@@ -310,7 +315,8 @@ class Dispatcher:
         await self._recorder.record(settled, delivery)
         for attempt in attempts:
             _log_attempt(settled, attempt)
-            self._attempted(settled, attempt)
+            for each in self._attempted:
+                each(settled, attempt)
 
     def _retry_at(
         self, delivery: Delivery, attempts: Sequence[Attempt], now: datetime, *, in_parts: bool

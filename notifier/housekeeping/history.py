@@ -10,10 +10,11 @@ from typing import Self
 from msgspec.structs import replace
 
 from notifier.clock import Clock
-from notifier.deliveries import Delivery, Status
+from notifier.deliveries import Delivery
 from notifier.errors import NotifierError
 from notifier.housekeeping.health import Trouble
 from notifier.journal import Journal, Minute
+from notifier.metrics import Tally
 from notifier.recipients import Later, LaterState, Recipient
 from notifier.supervisor import Supervisor
 
@@ -23,14 +24,10 @@ SAVE_SECONDS = 10.0  # the figures that a kill may lose
 BURST, BURST_SHARE = 20, 0.05
 LATE_MINUTES = 15  # how late another replica's figures of a minute may be
 
-# Bound once: Python 3.11 takes a tenth of a microsecond to find a member in its enum.
-QUEUED, SCHEDULED, SENDING = Status.QUEUED, Status.SCHEDULED, Status.SENDING
-SENT, FAILED, EXPIRED = Status.SENT, Status.FAILED, Status.EXPIRED
-
 
 class History(contextlib.AbstractAsyncContextManager["History"]):
     """
-    Counts between entering and leaving, and survives restarts.
+    Keeps by the minute what the tally counts between entering and leaving; it survives restarts.
 
     Each process keeps its own minutes in the journal, so that replicas do not overwrite each other.
     The figures shown are the sum over all processes, as new as their last write.
@@ -40,12 +37,15 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         self,
         journal: Journal,
         *,
+        tally: Tally,
         waiting: Callable[[], int],
         supervisor: Supervisor | None = None,
         clock: Clock,
     ) -> None:
         self._journal = journal
         self._supervisor = supervisor or Supervisor()
+        self._tally = tally
+        self._noted = tally.totals  # what is in a minute already
         self._waiting = waiting
         self._clock = clock
         self._process = secrets.token_hex(8)  # identifies this process's counts
@@ -67,27 +67,25 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         with contextlib.suppress(NotifierError):
             await self.save()
 
-    def count(self, delivery: Delivery) -> None:
-        """Count one event in a delivery's life. Called for each, so it is quick."""
-        status = delivery.status
-        if status is SENDING:
-            return
-        if status is QUEUED or status is SCHEDULED:
-            if not delivery.attempts and not delivery.events:
-                self._now().accepted += 1
-        elif status is SENT:
-            self._now().sent += 1
-        elif status is FAILED or status is EXPIRED:
-            self._now().failed += 1
+    def note(self, number: int) -> None:
+        """What the tally has counted since the last look belongs to this minute."""
+        totals = self._tally.totals
+        if totals != self._noted:
+            minute = self._minute(number)
+            minute.accepted += totals[0] - self._noted[0]
+            minute.sent += totals[1] - self._noted[1]
+            minute.failed += totals[2] - self._noted[2]
+            self._noted = totals
 
     def count_report(self, _: Delivery, __: Recipient, later: Later) -> None:
         """Count what was reported of a recipient."""
         if later.state is LaterState.BOUNCED:
-            self._now().bounced += 1
+            self._minute(_number(self._clock())).bounced += 1
 
     def last(self, minutes: int) -> list[Minute]:
         """The last minutes, oldest first, including minutes in which nothing happened."""
         now = _number(self._clock())
+        self.note(now)
         first = now - min(minutes - 1, KEPT_MINUTES)
         earlier = max((n for n in {*self._own, *self._others} if n < first), default=None)
         waiting = 0 if earlier is None else self._sum(earlier).waiting
@@ -120,6 +118,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
 
     def sent_today(self) -> int:
         """Messages sent since midnight, UTC."""
+        self.note(_number(self._clock()))
         midnight = self._clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         both = (*self._own.values(), *self._others.values())
         return sum(each.sent for each in both if each.at >= midnight)
@@ -130,6 +129,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         is counted meanwhile is written next time. Raises JournalUnavailable.
         """
         now = _number(self._clock())
+        self.note(now)
         unsaved, self._unsaved = self._unsaved, set()
         if now in unsaved:
             self._own[now].waiting = self._waiting()
@@ -145,7 +145,9 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
 
     async def _keep_saving(self) -> None:
         while True:
-            await asyncio.sleep(SAVE_SECONDS)
+            now = self._clock().timestamp()
+            await asyncio.sleep(min(SAVE_SECONDS, 60 - now % 60))
+            self.note(int(now) // 60)
             with contextlib.suppress(NotifierError):
                 await self.save()
             self._forget()
@@ -154,8 +156,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         found = await self._journal.minutes(_moment(since), but=self._process)
         self._others.update((_number(each.at), each) for each in found)
 
-    def _now(self) -> Minute:
-        number = _number(self._clock())
+    def _minute(self, number: int) -> Minute:
         self._unsaved.add(number)
         if (minute := self._own.get(number)) is None:
             minute = self._own[number] = Minute(_moment(number))

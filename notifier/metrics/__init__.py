@@ -65,12 +65,23 @@ class Tally:
             self.ended[delivery.channel, "sent"] += 1
             settled = delivery.events and delivery.events[-1].what == "settled"
             if delivery.finished_at is not None and not settled:
-                waited = delivery.finished_at - delivery.wanted_at
+                plain = not delivery.events and delivery.send_at is None
+                wanted_at = delivery.created_at if plain else delivery.wanted_at
+                waited = delivery.finished_at - wanted_at
                 self.wait_seconds.observe(waited.total_seconds())
         elif status.final:
             self.ended[delivery.channel, status.value] += 1
 
-    def count_attempt(self, attempt: Attempt) -> None:
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """How many were accepted, were sent, and failed or expired."""
+        sent = failed = 0
+        for (_, outcome), count in self.ended.items():
+            sent += count * (outcome == "sent")
+            failed += count * (outcome in ("failed", "expired"))
+        return self.accepted.total(), sent, failed
+
+    def count_attempt(self, _: Delivery, attempt: Attempt) -> None:
         """Count one attempt."""
         relay = attempt.relay
         self.attempts[relay, attempt.stage._value_, attempt.code] += 1

@@ -314,7 +314,7 @@ async def test_a_fault_of_ours_after_the_record_spares_the_worker_too(journal):
         raise ZeroDivisionError
 
     await journal.add([entry(n) for n in range(3)])
-    async with dispatching(journal, Transport(), workers=1, attempted=attempted):
+    async with dispatching(journal, Transport(), workers=1, attempted=[attempted]):
         await until(all_are(journal, Status.SENT, 3))
 
 

@@ -8,6 +8,7 @@ from notifier.deliveries import Event, Status
 from notifier.errors import JournalUnavailable
 from notifier.housekeeping.history import History
 from notifier.journal import journal_at
+from notifier.metrics import Tally
 from notifier.recipients import Later, LaterState
 from tests.clocks import Clock
 from tests.deliveries import NOW, under_way
@@ -48,7 +49,13 @@ class Writes:
 
 
 def history_of(journal, clock):
-    return History(journal, waiting=lambda: 7, clock=clock)
+    return History(journal, tally=Tally(), waiting=lambda: 7, clock=clock)
+
+
+def count(history, delivery):
+    """As the service does it, and this minute ends or is looked at."""
+    history._tally.count(delivery)
+    history.last(1)
 
 
 def figures(minute):
@@ -58,12 +65,12 @@ def figures(minute):
 async def test_each_minute_has_its_own_figures(journal, clock):
     """Accepted once, sent, and given up for whatever reason; other steps are not counted."""
     async with history_of(journal, clock) as history:
-        history.count(under_way(status=Status.QUEUED))
-        history.count(under_way(status=Status.SENDING))
-        history.count(under_way(status=Status.QUEUED, events=(Event(NOW, "hurried"),)))
+        count(history, under_way(status=Status.QUEUED))
+        count(history, under_way(status=Status.SENDING))
+        count(history, under_way(status=Status.QUEUED, events=(Event(NOW, "hurried"),)))
         clock.now += timedelta(minutes=2)
         for status in (Status.SENT, Status.FAILED, Status.EXPIRED, Status.CANCELLED):
-            history.count(under_way(status=status))
+            count(history, under_way(status=status))
         assert list(map(figures, history.last(4))) == [(0, 0, 0), (1, 0, 0), (0, 0, 0), (0, 1, 2)]
         assert history.last(1)[0].waiting == 7
         assert history.last(1)[0].at <= clock.now
@@ -72,9 +79,9 @@ async def test_each_minute_has_its_own_figures(journal, clock):
 async def test_figures_outlive_a_restart(journal, clock):
     """What was counted is read again, up to a day ago, and counted on."""
     async with history_of(journal, clock) as history:
-        history.count(under_way(status=Status.SENT))
+        count(history, under_way(status=Status.SENT))
     async with history_of(journal, clock) as history:
-        history.count(under_way(status=Status.SENT))
+        count(history, under_way(status=Status.SENT))
         assert history.last(1)[0].sent == 2
         clock.now += timedelta(minutes=1)
     async with history_of(journal, clock) as history:
@@ -85,13 +92,13 @@ async def test_figures_outlive_a_restart(journal, clock):
 async def test_a_day_is_kept_and_no_more(journal, clock):
     """1,440 minutes are kept; older ones are not shown and are deleted from the journal."""
     async with history_of(journal, clock) as history:
-        history.count(under_way(status=Status.SENT))
+        count(history, under_way(status=Status.SENT))
     clock.now += timedelta(minutes=1439)
     async with history_of(journal, clock) as history:
-        history.count(under_way(status=Status.FAILED))
+        count(history, under_way(status=Status.FAILED))
         assert sum(each.sent for each in history.last(1440)) == 1
         clock.now += timedelta(minutes=2)
-        history.count(under_way(status=Status.FAILED))
+        count(history, under_way(status=Status.FAILED))
         assert sum(each.sent for each in history.last(1440)) == 0
         assert len(history.last(5000)) == 1441  # that of now is not over yet
     kept = await journal.minutes(NOW - timedelta(days=9), but="")
@@ -101,11 +108,11 @@ async def test_a_day_is_kept_and_no_more(journal, clock):
 async def test_under_load_it_is_saved_by_one_write(journal, clock):
     """Counts during a write are saved by the next one, so a save ends even under load."""
     sent = under_way(status=Status.SENT)
-    writes = Writes(journal, meanwhile=lambda: history.count(sent))
+    writes = Writes(journal, meanwhile=lambda: count(history, sent))
     history = history_of(writes, clock)
-    history.count(sent)
+    count(history, sent)
     clock.now += timedelta(minutes=1)
-    history.count(sent)
+    count(history, sent)
     await history.save()
     assert writes.count == 1
     await history.save()
@@ -122,11 +129,11 @@ async def test_what_could_not_be_saved_is_saved_later(journal, clock):
 
     writes = Writes(journal, meanwhile=away)
     history = history_of(writes, clock)
-    history.count(under_way(status=Status.SENT))
+    count(history, under_way(status=Status.SENT))
     with pytest.raises(JournalUnavailable):
         await history.save()
     writes._meanwhile = lambda: None
-    history.count(under_way(status=Status.SENT))
+    count(history, under_way(status=Status.SENT))
     await history.save()
     await history.save()
     assert [each.sent for each in await journal.minutes(NOW, but="")] == [2]
@@ -136,14 +143,14 @@ async def test_replicas_add_up(journal, clock):
     """No replica writes over another's figures: each shows the sum, also after a restart."""
     async with history_of(journal, clock) as one, history_of(journal, clock) as other:
         for _ in range(3):
-            one.count(under_way(status=Status.SENT))
-        other.count(under_way(status=Status.SENT))
+            count(one, under_way(status=Status.SENT))
+        count(other, under_way(status=Status.SENT))
         for each in (one, other, one):
             await each.save()
         assert [each.last(1)[0].sent for each in (one, other)] == [4, 4]
         assert [each.sent_today() for each in (one, other)] == [4, 4]
     async with history_of(journal, clock) as again:
-        again.count(under_way(status=Status.SENT))
+        count(again, under_way(status=Status.SENT))
         assert again.last(1)[0].sent == 5
 
 
@@ -157,7 +164,7 @@ async def test_a_save_wakes_no_other_replica(postgres, clock):
         heard = []
         other._lease._hear = heard.append
         history = history_of(one, clock)
-        history.count(under_way(status=Status.SENT))
+        count(history, under_way(status=Status.SENT))
         await history.save()
         await one.put("paused:queue", "yes")  # what is told is told in order
         await until(lambda: any(each.values and not each.missed for each in heard))
@@ -171,11 +178,11 @@ async def test_today_begins_at_midnight(journal, clock):
     """In UTC, to the minute."""
     async with history_of(journal, clock) as history:
         clock.now = datetime(2026, 1, 1, 23, 59, tzinfo=UTC)
-        history.count(under_way(status=Status.SENT))
+        count(history, under_way(status=Status.SENT))
         assert history.sent_today() == 1
         clock.now = datetime(2026, 1, 2, tzinfo=UTC)
         assert history.sent_today() == 0
-        history.count(under_way(status=Status.SENT))
+        count(history, under_way(status=Status.SENT))
         clock.now = datetime(2026, 1, 2, 23, 59, tzinfo=UTC)
         assert history.sent_today() == 1
 
@@ -222,7 +229,7 @@ async def test_a_small_share_of_what_was_sent_is_no_burst(journal, clock):
     """Twenty of a thousand are usual."""
     async with history_of(journal, clock) as history:
         for _ in range(1000):
-            history.count(under_way(status=Status.SENT))
+            count(history, under_way(status=Status.SENT))
         bounce(history, 49)
         assert history.troubles() == ()
         bounce(history)
