@@ -100,8 +100,16 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             supervisor=self.supervisor,
             clock=clock,
         )
+        self.audit = Audit(
+            self.journal,
+            keys=self.keys,
+            retention=settings.audit_retention,
+            supervisor=self.supervisor,
+            clock=clock,
+        )
         self.suppressions = Suppressions(
             self.journal,
+            self.audit,
             automatic=settings.suppress == "bounces",
             supervisor=self.supervisor,
             clock=clock,
@@ -110,7 +118,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             settings,
             preflight,
             figures=self.figures,
-            accepted=self.feed.publish,
+            accepted=self._accepted,
             clock=clock,
             threads=self.threads,
             suppressions=self.suppressions,
@@ -128,23 +136,17 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.follow, self.subscribe = self.feed.follow, self.feed.subscribe
         self.minutes, self.sent_today = self.history.last, self.history.sent_today
         self.charge = self.intake.charge
-        self.audit = Audit(
-            self.journal,
-            keys=self.keys,
-            retention=settings.audit_retention,
-            supervisor=self.supervisor,
-            clock=clock,
-        )
         self.acts = Acts(self.journal, self.feed, self.audit, settings, clock=clock)
         self.cancel, self.retry = self.acts.cancel, self.acts.retry
         self.send_now, self.settle = self.acts.send_now, self.acts.settle
         self.change_all, self.settle_all = self.acts.change_all, self.acts.settle_all
         self.draining = self.keys_remembered = False
-        self.pauses = Pauses(self.journal, self._switch)
+        self.pauses = Pauses(self.journal, self.audit, self._switch)
         self.pause, self.resume = self.pauses.pause, self.pauses.resume
         self.callbacks = Callbacks(
             settings,
             self.journal,
+            self.audit,
             self.keys,
             self.feed,
             show=show,
@@ -264,6 +266,10 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         """Make spans of everything from now on."""
         self._attempted.append(spans.attempted)
         self.feed.listen(spans.ended)
+
+    def _accepted(self, delivery: Delivery) -> None:
+        self.audit.sent(delivery)
+        self.feed.publish(delivery)
 
     def _expiry(self, now: datetime) -> Change:
         trouble, relays_of = self.transports.trouble, self.chains.relays_of

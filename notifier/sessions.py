@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -10,6 +11,7 @@ from msgspec import Struct
 
 from notifier.clock import Clock
 from notifier.journal import Journal
+from notifier.journal.statements import Statement
 from notifier.keys import Key, Keys
 
 SESSION = "session:"  # before the token's hash, in the names of the values that the journal keeps
@@ -57,20 +59,20 @@ class Sessions:
             }
             self._open = dict(sorted(found.items(), key=lambda item: item[1].ends))
 
-    async def begin(self, key: Key) -> str:
-        """The token of a new session. It is stored nowhere."""
+    async def begin(self, key: Key, *also: Statement) -> str:
+        """The token of a new session. It is stored nowhere. `also` is written with it."""
         token = secrets.token_urlsafe(32)
         name, now = _name(token), self._clock()
         session = Session(key.id, _terms(key), now + LIFETIME)
         async with self._changing:
-            await self._journal.put(name, msgspec.json.encode(session).decode())
+            await self._journal.put(name, msgspec.json.encode(session).decode(), *also)
             self._open[name] = session
             await self._forget(*self._lapsed(now), *self._surplus(key))
         return token
 
-    async def end(self, token: str) -> None:
+    async def end(self, token: str, *also: Statement) -> None:
         async with self._changing:
-            await self._forget(_name(token))
+            await self._forget(_name(token), also=also)
 
     async def known(self, token: str) -> Key | None:
         """The key of this session if it is valid, also of one that another replica has begun."""
@@ -99,9 +101,9 @@ class Sessions:
         names = [name for name, each in self._open.items() if each.key == key.id]
         return names[:-MOST]
 
-    async def _forget(self, *names: str) -> None:
+    async def _forget(self, *names: str, also: Sequence[Statement] = ()) -> None:
         if names:
-            await self._journal.forget(names)
+            await self._journal.forget(names, *also)
             for name in names:
                 self._open.pop(name, None)
 

@@ -5,6 +5,7 @@ The audit: who did what, kept in the journal longer than messages are.
 * `records`: what was done, as rows, and pages of them
 * `keeping`: writes and reads the audit, and deletes what is past its time
 * `key_changes`: notices which API keys were made, changed and revoked
+* `sums`: what happens too often for a record each, by the hour
 * `vain`: tells of failed sign-ins, of no more than a few an hour
 """
 

@@ -9,17 +9,19 @@ from datetime import timedelta
 from typing import Self
 
 import structlog
+from msgspec.structs import replace
 
 from notifier.audit import key_changes, records
 from notifier.audit.actor import actor
-from notifier.audit.records import Page, Record, Which, added
+from notifier.audit.records import Page, Record, Which, added, added_counted
+from notifier.audit.sums import Sums, statements
 from notifier.audit.vain import Vain
 from notifier.clock import Clock, utc_now
-from notifier.deliveries import Delivery
+from notifier.deliveries import Delivery, Status
 from notifier.errors import NotifierError
 from notifier.journal import Journal
 from notifier.journal.rows import micros
-from notifier.journal.statements import Also, Statement
+from notifier.journal.statements import Also, Bound, Counted, Counting, Statement
 from notifier.keys import Keys
 from notifier.settings import FIELDS, Settings, variable
 from notifier.supervisor import Supervisor
@@ -28,6 +30,7 @@ LOOK_SECONDS = 5.0  # between two looks at the keys and at what is past its time
 PORTION = 500  # rows that are deleted at a time
 PAGE = 1000  # rows that are exported at a time
 SERVICE = "service"  # who acts where nobody asked for it
+QUEUED, SCHEDULED = Status.QUEUED, Status.SCHEDULED
 KNOWN_KEYS = "audit:keys"  # the value with the keys as they were at the last look
 
 log = structlog.get_logger()
@@ -35,8 +38,8 @@ log = structlog.get_logger()
 
 class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
     """
-    Keeps who did what. What changes messages is written in the transaction of the change; all else
-    before its answer. Between entering and leaving it notices changes of keys, and prunes.
+    Keeps who did what. What changes the journal is written in the transaction of the change; all
+    else before its answer. Between entering and leaving it notices changes of keys, and prunes.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
         self._supervisor = supervisor or Supervisor()
         self._clock = clock
         self._vain = Vain()
+        self._sums = Sums()
+        self.count = self._sums.count
         self._known: dict[str, key_changes.Known] = {}
 
     async def __aenter__(self) -> Self:
@@ -65,12 +70,34 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
     async def __aexit__(self, *exc_info: object) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        with contextlib.suppress(NotifierError):
+            await self.write_sums()
 
     async def note(
         self, by: str, what: str, *, on: str = "", count: int = 1, detail: str = ""
     ) -> None:
         """Write that something was done. Raises JournalUnavailable."""
-        await self._journal.execute(added(self._record(by, what, on, count, detail)))
+        await self._journal.execute(self.statement(by, what, on=on, count=count, detail=detail))
+
+    def statement(
+        self, by: str, what: str, *, on: str = "", count: int = 1, detail: str = ""
+    ) -> Statement:
+        """What is written in the transaction of something that was done."""
+        return added(self._record(by, what, on, count, detail))
+
+    def counted(self, by: str, what: str, *, on: str = "", detail: str = "") -> Counted:
+        """What is written with each portion of something, by its number, and is one record."""
+        record, once = self._record(by, what, on, 0, detail), secrets.token_hex(12)
+        return lambda number: added(replace(record, count=number), once=once)
+
+    def counting(self, by: str, what: str, *, on: str = "", detail: str = "") -> Counting:
+        """The same where a query is to count them."""
+        record, once = self._record(by, what, on, 0, detail), secrets.token_hex(12)
+
+        def counted(found: str, values: tuple[Bound, ...]) -> Statement:
+            return added_counted(record, once, found, values)
+
+        return counted
 
     async def note_start(self, settings: Settings) -> None:
         """Write that the server has started, and with which settings, without secrets."""
@@ -87,22 +114,31 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
             if told:
                 await self._journal.execute(*map(added, told))
 
+    def sent(self, delivery: Delivery) -> None:
+        """Count a message that was accepted. A person's has a record of its own."""
+        status = delivery.status
+        if (status is QUEUED or status is SCHEDULED) and not delivery.by:
+            self._sums.count(delivery.accepted_by, "send")
+
+    async def write_sums(self) -> None:
+        """Write what was counted since the last call. Raises JournalUnavailable."""
+        counts = self._sums.taken()
+        try:
+            if counts:
+                await self._journal.execute(*statements(counts, self._clock()))
+        except BaseException:
+            self._sums.give_back(counts)
+            raise
+
     def one(self, by: str, what: str, *, on: str, detail: str = "") -> Also:
         """What is written with the change of one message."""
-        statement = added(self._record(by, what, on, 1, detail))
+        statement = self.statement(by, what, on=on, detail=detail)
         return lambda _: (statement,)
 
     def many(self, by: str, what: str, *, detail: str) -> Also:
         """What is written with each portion of a bulk act, and is one record in the end."""
-        now, once = self._clock(), secrets.token_hex(12)
-
-        def told(deliveries: Sequence[Delivery]) -> Sequence[Statement]:
-            if not deliveries:
-                return ()
-            record = Record(now, by or SERVICE, what, "", len(deliveries), detail)
-            return (added(record, once=once),)
-
-        return told
+        counted = self.counted(by, what, detail=detail)
+        return lambda deliveries: (counted(len(deliveries)),) if deliveries else ()
 
     def _record(self, by: str, what: str, on: str, count: int, detail: str) -> Record:
         return Record(self._clock(), by or SERVICE, what, on, count, detail)
@@ -151,6 +187,7 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
             await asyncio.sleep(LOOK_SECONDS)
             with contextlib.suppress(NotifierError):
                 await self.look_at_keys()
+                await self.write_sums()
                 if rest := self._vain.rest(self._clock()):
                     await self._journal.execute(*map(added, rest))
                 if asyncio.get_running_loop().time() - looked_for_old > 3600.0:

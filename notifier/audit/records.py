@@ -21,6 +21,14 @@ _ADD = f"""
 _ADD_ONCE = f"""
     INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (once) DO NOTHING
 """  # noqa: S608  constant
+# The count is how many rows a query finds. Portions of one act have the same `once`.
+_ADD_COUNTED = f"""
+    INSERT INTO audit ({_COLUMNS})
+    SELECT CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), number,
+        CAST(? AS TEXT), CAST(? AS TEXT)
+    FROM (SELECT count(*) AS number FROM ({{found}}) AS found) AS counted WHERE number > 0
+    ON CONFLICT (once) DO UPDATE SET number = audit.number + excluded.number
+"""  # noqa: S608  constant
 DROP = """
     DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ? ORDER BY at LIMIT ?)
     RETURNING 1
@@ -61,6 +69,12 @@ def added(record: Record, *, once: str | None = None) -> Statement:
 def added_once(record: Record, once: str) -> Statement:
     """The statement that writes a record unless there is one with this `once`."""
     return Statement(_ADD_ONCE, _values(record, once))
+
+
+def added_counted(record: Record, once: str, found: str, values: tuple[Bound, ...]) -> Statement:
+    """The statement that writes a record with the number of rows that a query finds, if any."""
+    at, by, what, on, _, detail, _ = _values(record, once)
+    return Statement(_ADD_COUNTED.format(found=found), (at, by, what, on, detail, once, *values))
 
 
 def _values(record: Record, once: str | None) -> tuple[Bound, ...]:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import structlog
 from msgspec import Struct
 
+from notifier.audit import Audit
 from notifier.callbacks.answers import GIVEN_UP_AFTER, Answer
 from notifier.callbacks.receivers import Kept, Receivers
 from notifier.callbacks.rows import GIVEN_UP, Figure, LastAnswer, Rows, writer_of
@@ -56,6 +57,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         self,
         settings: Settings,
         journal: Journal,
+        audit: Audit,
         keys: Keys,
         feed: Feed,
         *,
@@ -66,6 +68,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         self.outcomes: Counter[tuple[str, str]] = Counter()  # of tries, by key and outcome
         self.states: tuple[CallbackState, ...] = ()  # seconds old; its counts may be older
         self._journal = journal
+        self._audit = audit
         self._keys = keys
         self._feed = feed
         self._show = show
@@ -133,15 +136,19 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
             await self._look()
         return await self._receivers[key].test()
 
-    async def replay(self, key: str, since: datetime) -> int:
+    async def replay(self, key: str, since: datetime, *, by: str = "") -> int:
         """Tell again what happened since then. Returns how many. Raises JournalUnavailable."""
-        count = await self._rows.replay(key, since, self._clock())
+        what, detail = "replay-callbacks", f"since={since.isoformat()}"
+        told = self._audit.counting(by, what, on=key, detail=detail)
+        count = await self._rows.replay(key, since, self._clock(), told)
+        if not count:
+            await self._audit.note(by, what, on=key, count=0, detail=detail)
         self._stir.set()
         return count
 
-    async def resume(self, key: str) -> None:
+    async def resume(self, key: str, *, by: str = "") -> None:
         """Send again, also if it rested, and all that waits. Raises JournalUnavailable."""
-        await self._kept.resume(key)
+        await self._kept.resume(key, self._audit.statement(by, "resume-callback", on=key))
         await self._rows.start_again(key, self._clock())
         await self._refresh()
         self._stir.set()

@@ -82,8 +82,8 @@ class Receivers:
     async def pause(self, key: str, why: str, now: datetime) -> None:
         await self._journal.execute(Statement(PAUSE, (micros(now), why, key)))
 
-    async def resume(self, key: str) -> None:
-        await self._journal.execute(Statement(RESUME, (key,)))
+    async def resume(self, key: str, told: Statement) -> None:
+        await self._journal.execute(told, Statement(RESUME, (key,)))
 
     async def fails(self, key: str, trouble: str, now: datetime) -> None:
         await self._journal.execute(Statement(FAIL, (micros(now), trouble, key)))

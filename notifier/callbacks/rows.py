@@ -18,7 +18,7 @@ from notifier.clock import Clock
 from notifier.deliveries import Delivery
 from notifier.journal import Journal
 from notifier.journal.rows import micros, moment
-from notifier.journal.statements import Statement
+from notifier.journal.statements import Counting, Statement
 from notifier.keys import Callback
 
 PORTION = 1000  # rows that one statement changes, so that other writers get their turn
@@ -63,12 +63,14 @@ GIVE_UP = """
         SELECT message FROM callbacks WHERE key = ? AND due_at IS NOT NULL AND since < ? LIMIT ?
     ) RETURNING message
 """
-REPLAY = """
-    UPDATE callbacks SET due_at = ?, since = ?, tries = 0, outcome = NULL WHERE message IN (
-        SELECT message FROM callbacks
-        WHERE key = ? AND answered_at >= ? AND at >= ? AND since < ? AND due_at IS NULL LIMIT ?
-    ) RETURNING message
+OVER = """
+    SELECT message FROM callbacks
+    WHERE key = ? AND answered_at >= ? AND at >= ? AND since < ? AND due_at IS NULL LIMIT ?
 """
+REPLAY = f"""
+    UPDATE callbacks SET due_at = ?, since = ?, tries = 0, outcome = NULL
+    WHERE message IN ({OVER}) RETURNING message
+"""  # noqa: S608  constant
 START_AGAIN = """
     UPDATE callbacks SET due_at = ?, since = ?, tries = 0 WHERE message IN (
         SELECT message FROM callbacks
@@ -204,10 +206,12 @@ class Rows:
         """End those that wait since before that time. Returns how many."""
         return await self._in_portions(GIVE_UP, GIVEN_UP, micros(now), key, micros(before))
 
-    async def replay(self, key: str, since: datetime, now: datetime) -> int:
+    async def replay(self, key: str, since: datetime, now: datetime, told: Counting) -> int:
         """Tell again what happened since then and is over. Returns how many."""
         at, start = micros(now), micros(since)
-        return await self._in_portions(REPLAY, at, at, key, start, start, at)
+        over = (key, start, start, at)
+        also = told(OVER, (*over, PORTION))
+        return await self._in_portions(REPLAY, at, at, *over, also=also)
 
     async def start_again(self, key: str, now: datetime) -> int:
         """Whatever waits is due now, and as if it had just come. Returns how many."""
@@ -232,10 +236,14 @@ class Rows:
             for message, event, at, tries, outcome, answered, code, reply in found
         ]
 
-    async def _in_portions(self, sql: str, *values: str | int) -> int:
+    async def _in_portions(
+        self, sql: str, *values: str | int, also: Statement | None = None
+    ) -> int:
+        first = () if also is None else (also,)
         changed = 0
         while True:
-            (rows,) = await self._journal.execute(Statement(sql, (*values, PORTION)))
+            change = Statement(sql, (*values, PORTION))
+            *_, rows = await self._journal.execute(*first, change)
             changed += len(rows)
             if len(rows) < PORTION:
                 return changed

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from notifier.audit import Audit
+from notifier.audit.actor import actor
 from notifier.cli.progress import Progress
 from notifier.errors import JournalFailure, JournalInUse, NotifierError
 from notifier.housekeeping import pruning
@@ -75,11 +77,29 @@ async def _prune(settings: Settings) -> str:
     except JournalInUse as error:
         raise JournalInUse(f"{error}; a running server prunes by itself, every minute") from None
     try:
-        now = datetime.now(UTC)
-        with Progress(counted=True) as progress:
-            dropped = await pruning.prune(
-                journal, settings, now, progress=lambda rows: progress("dropping rows", rows)
-            )
+        dropped = await _drop(journal, settings)
     finally:
         await journal.close()
-    return f"{dropped} rows dropped: messages, contents and idempotency keys past their retention"
+    return (
+        f"{dropped} rows dropped: messages, contents, idempotency keys and records of the audit"
+        " past their retention"
+    )
+
+
+async def _drop(journal: Journal, settings: Settings) -> int:
+    """Delete what is past its retention, and tell the audit, also of a part if it is broken off."""
+    audit = Audit(journal, retention=settings.audit_retention)
+    dropped = 0
+    with Progress(counted=True) as progress:
+
+        def count(rows: int) -> None:
+            nonlocal dropped
+            dropped = rows
+            progress("dropping rows", rows)
+
+        try:
+            await pruning.prune(journal, settings, datetime.now(UTC), progress=count)
+            dropped += await audit.prune()
+        finally:
+            await audit.note(actor(), "prune", count=dropped)
+    return dropped

@@ -8,7 +8,6 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
-from msgspec import Struct
 
 from notifier.audit import Audit
 from notifier.audit.actor import actor
@@ -99,13 +98,6 @@ class ByHttp:
         file.write(self._client.read(f"{PATH}?{urlencode(query)}", CSV, timeout=ALL_SECONDS))
 
 
-class Act(Struct, frozen=True):
-    """What the audit is told."""
-
-    what: str
-    on: str
-
-
 class ByJournal:
     """The list in a journal that no server has open. Raises JournalInUse, Rejected."""
 
@@ -124,7 +116,7 @@ class ByJournal:
     def add(self, body: Mapping[str, Any]) -> Resource:
         by = actor()
         made = suppression_of(_read(body, SuppressionBody), now=utc_now(), by=by)
-        self._do(lambda it: it.put([made], by=by), told=Act("add-suppression", made.address))
+        self._do(lambda it: it.put([made], by=by))
         return _builtins(resource(made))
 
     def remove(self, address: str, key: str | None) -> int:
@@ -133,20 +125,18 @@ class ByJournal:
         except ValueError:
             asked = address
         only = "" if key == ALL_KEYS else key
-        told = Act("remove-suppression", asked)
-        if not (count := self._do(lambda it: it.remove(asked, only, by=actor()), told=told)):
+        if not (count := self._do(lambda it: it.remove(asked, only, by=actor()))):
             raise NotListed(f"no suppression has the address {address!r}")
         return count
 
     def remove_all(self, query: Mapping[str, Any]) -> int:
         which = _read(query, SuppressionFilters).which()
-        told = Act("remove-suppressions", " ".join(f"{k}={v}" for k, v in query.items()))
-        return self._do(lambda it: it.remove_all(which, by=actor()), told=told)
+        return self._do(lambda it: it.remove_all(which, by=actor()))
 
     def take_csv(self, content: bytes) -> int:
-        found = read(content, now=utc_now(), source=actor())
-        told = Act("import-suppressions", f"a file of {len(found)}")
-        self._do(lambda it: it.put(found, by=actor()), told=told)
+        by = actor()
+        found = read(content, now=utc_now(), source=by)
+        self._do(lambda it: it.put(found, by=by, imported=True))
         return len(found)
 
     def write_csv(self, query: Mapping[str, Any], file: BinaryIO) -> None:
@@ -161,15 +151,12 @@ class ByJournal:
 
         self._do(write)
 
-    def _do(self, ask: Callable[[Suppressions], Awaitable[T]], told: Act | None = None) -> T:
+    def _do(self, ask: Callable[[Suppressions], Awaitable[T]]) -> T:
         async def asked(journal: Journal) -> T:
             unopened = Suppressions(
-                journal, automatic=False, supervisor=Supervisor(), clock=utc_now
+                journal, Audit(journal), automatic=False, supervisor=Supervisor(), clock=utc_now
             )
-            done = await ask(unopened)
-            if told is not None:
-                await Audit(journal).note(actor(), told.what, on=told.on)
-            return done
+            return await ask(unopened)
 
         return in_journal(self._settings, asked)
 

@@ -296,8 +296,8 @@ class Journal(Protocol):
 
     async def backlog(self) -> Backlog: ...
 
-    async def put(self, name: str, value: str) -> None:
-        """Keep a named value across restarts, such as that a relay is paused."""
+    async def put(self, name: str, value: str, *also: Statement) -> None:
+        """Keep a named value across restarts, such as a pause, and write what goes with it."""
         ...
 
     async def count_minutes(
@@ -321,8 +321,8 @@ class Journal(Protocol):
         """One value. None: it was never put, or is forgotten."""
         ...
 
-    async def forget(self, names: Sequence[str]) -> None:
-        """Delete these values."""
+    async def forget(self, names: Sequence[str], *also: Statement) -> None:
+        """Delete these values, and write what goes with that."""
         ...
 
     def try_lock(self, name: str) -> AbstractAsyncContextManager[bool]:

@@ -31,6 +31,11 @@ class Statement(Struct, frozen=True, gc=False):
 # do nothing else.
 Also: TypeAlias = Callable[[Sequence[Delivery]], Sequence[Statement]]
 
+# A statement that keeps this number.
+Counted: TypeAlias = Callable[[int], Statement]
+# A statement that keeps how many rows a query finds, before the statements that change them.
+Counting: TypeAlias = Callable[[str, tuple[Bound, ...]], Statement]
+
 
 def by_sql(statements: Sequence[Statement]) -> Iterator[tuple[str, list[tuple[Bound, ...]]]]:
     """Neighbours with the same SQL together, so that they can be run as one."""

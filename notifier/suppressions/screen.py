@@ -9,6 +9,7 @@ from typing import Self
 
 import structlog
 
+from notifier.audit import Audit
 from notifier.clock import Clock
 from notifier.deliveries import Delivery
 from notifier.errors import NotifierError
@@ -42,7 +43,13 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
     """
 
     def __init__(
-        self, journal: Journal, *, automatic: bool, supervisor: Supervisor, clock: Clock
+        self,
+        journal: Journal,
+        audit: Audit,
+        *,
+        automatic: bool,
+        supervisor: Supervisor,
+        clock: Clock,
     ) -> None:
         self.any = False  # whether there may be suppressions
         self.count = 0  # recipients that were suppressed
@@ -50,6 +57,7 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         self.troubles: tuple[Trouble, ...] = ()  # bursts of bounces
         self._automatic = automatic
         self._journal = journal
+        self._audit = audit
         self._table = Table(journal)
         self._bursts = Bursts(journal)
         self._supervisor = supervisor
@@ -124,12 +132,17 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
 
     # Change
 
-    async def put(self, suppressions: Sequence[Suppression], *, by: str) -> None:
+    async def put(
+        self, suppressions: Sequence[Suppression], *, by: str, imported: bool = False
+    ) -> None:
         """
         Put these on the list. From then on nothing is sent to them, but what another replica
-        accepted within the minute before may still go.
+        accepted within the minute before may still go. `imported`: they are all of a file.
         """
-        await self._table.put(suppressions)
+        what = "import-suppressions" if imported else "add-suppression"
+        on = "" if imported else " ".join(each.address for each in suppressions)
+        detail = "" if imported else " ".join(each.reason for each in suppressions)
+        await self._table.put(suppressions, self._audit.counted(by, what, on=on, detail=detail))
         self._put_at = self._clock()
         filled = self.any
         self.any = True
@@ -140,14 +153,20 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
 
     async def remove(self, address: str, key: str | None = None, *, by: str) -> int:
         """Take an address off the list. Returns how many entries it had."""
-        count = await self._table.remove(address, key)
+        detail = "" if key is None else f"key={key or '-'}"
+        told = self._audit.counting(by, "remove-suppression", on=address, detail=detail)
+        count = await self._table.remove(address, key, told)
         log.info("suppressions_removed", address=address, count=count, by=by)
         self.heed()
         return count
 
     async def remove_all(self, which: Which, *, by: str) -> int:
         """Take all that match off the list. Returns how many."""
-        count = await self._table.remove_all(which, self._clock())
+        what, detail = "remove-suppressions", which.words
+        told = self._audit.counted(by, what, detail=detail)
+        count = await self._table.remove_all(which, self._clock(), told)
+        if not count:
+            await self._audit.note(by, what, count=0, detail=detail)
         log.info("suppressions_removed", count=count, by=by)
         self.heed()
         return count

@@ -62,6 +62,12 @@ class Which(Struct, frozen=True, kw_only=True):
     reason: Reason | None = None
     key: str | None = None  # empty: those that hold for all keys
 
+    @property
+    def words(self) -> str:
+        """For people: `domain=example.org reason=bounce`."""
+        given = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return " ".join(f"{name}={value or '-'}" for name, value in given if value is not None)
+
 
 def read_address(written: str) -> str:
     """The address as it is compared. Raises ValueError, in words for a person."""

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from notifier.journal import Journal
 from notifier.journal.rows import micros, moment
-from notifier.journal.statements import Bound, Statement
+from notifier.journal.statements import Bound, Counted, Counting, Statement
 from notifier.suppressions.suppression import Reason, Suppression, Which
 
 COLUMNS = "address, key, reason, since, until, source"
@@ -47,12 +47,15 @@ class Table:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    async def put(self, suppressions: Sequence[Suppression]) -> None:
-        """Put these on the list, in place of those with the same address and key."""
+    async def put(self, suppressions: Sequence[Suppression], told: Counted) -> None:
+        """
+        Put these on the list, in place of those with the same address and key. `told` of their
+        number is written with each portion.
+        """
         # Of two with the same name in one statement PostgreSQL would refuse the second.
         unique = list({(each.address, each.key): each for each in suppressions}.values())
         for portion in _portions(unique, PORTION):
-            statements = []
+            statements = [told(len(portion))]
             begin = 0
             for size in ROWS:
                 while len(portion) - begin >= size:
@@ -62,18 +65,23 @@ class Table:
                     begin += size
             await self._journal.execute(*statements)
 
-    async def remove(self, address: str, key: str | None = None) -> int:
+    async def remove(self, address: str, key: str | None, told: Counting) -> int:
         """Take an address off the list, for one key or for all (None). Returns how many."""
-        sql, values = "DELETE FROM suppressions WHERE address = ?", [address]
+        where, values = "FROM suppressions WHERE address = ?", (address,)  # type: str, tuple[str, ...]
         if key is not None:
-            sql, values = f"{sql} AND key = ?", [*values, key]
-        rows, _ = await self._journal.execute(
-            Statement(f"{sql} RETURNING address", tuple(values)), Statement(FORGIVE, (address,))
+            where, values = f"{where} AND key = ?", (address, key)
+        _, rows, _ = await self._journal.execute(
+            told(f"SELECT 1 {where}", values),
+            Statement(f"DELETE {where} RETURNING address", values),
+            Statement(FORGIVE, (address,)),
         )
         return len(rows)
 
-    async def remove_all(self, which: Which, now: datetime) -> int:
-        """Take all that match off the list, in portions. Returns how many."""
+    async def remove_all(self, which: Which, now: datetime, told: Counted) -> int:
+        """
+        Take all that match off the list, in portions. Returns how many. `told` of their number is
+        written with each portion.
+        """
         removed = 0
         while True:
             page = await self.page(which, now=now, limit=PORTION)
@@ -81,7 +89,7 @@ class Table:
             gone = [Statement(statement, (each.address, each.key)) for each in page]
             forgiven = [Statement(FORGIVE, (each.address,)) for each in page]
             if page:
-                await self._journal.execute(*gone, *forgiven)
+                await self._journal.execute(told(len(page)), *gone, *forgiven)
             removed += len(page)
             if len(page) < PORTION:
                 return removed

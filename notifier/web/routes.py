@@ -88,29 +88,37 @@ def post(
     access: Access,
     operation: Operation | None = None,
     *,
+    act: str = "",
     told: bool = False,
 ) -> HTTPRouteHandler:
     """
-    A route that changes something, of which the audit is told once it has answered. `told`: it
-    changes nothing, or tells of it by itself, in the transaction of the change.
+    A route that changes something, of which the audit is told once it has answered, as `act` or by
+    the operation's name. `told`: it changes nothing, or tells of it by itself, in the transaction
+    of the change.
     """
-    act = "" if told else _act(HttpMethod.POST, path, operation)
+    act = "" if told else act or _act(operation)
     return _route(path, [HttpMethod.POST], handler, access, operation, act=act)
 
 
 def delete(
-    path: str, handler: Handler, access: Access, operation: Operation | None = None
+    path: str,
+    handler: Handler,
+    access: Access,
+    operation: Operation | None = None,
+    *,
+    act: str = "",
+    told: bool = False,
 ) -> HTTPRouteHandler:
     """A route that deletes something, of which the audit is told as of `post`."""
-    act = _act(HttpMethod.DELETE, path, operation)
+    act = "" if told else act or _act(operation)
     return _route(path, [HttpMethod.DELETE], handler, access, operation, act=act)
 
 
-def _act(method: HttpMethod, path: str, operation: Operation | None) -> str:
+def _act(operation: Operation | None) -> str:
     """What the audit calls it: `pauseRelay` is `pause-relay`."""
-    if operation is not None:
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", operation.id).lower()
-    return f"{method.lower()} {path}"
+    if operation is None:
+        raise ValueError("a route that changes something needs a name for the audit")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", operation.id).lower()
 
 
 def options(path: str, handler: Handler, access: Access) -> HTTPRouteHandler:

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from notifier.audit import Audit
+from notifier.audit import Which as AuditWhich
 from notifier.callbacks.answers import Answer
 from notifier.callbacks.receivers import LEASE, Kept, Receivers
 from notifier.callbacks.rows import GIVE_UP, GIVEN_UP, PRUNE_WAITING, TOLD, Rows, writer_of
@@ -148,10 +150,14 @@ async def test_many_are_replayed_given_up_and_started_again(journal, monkeypatch
     for row in await rows.waiting("shop", 10):
         await rows.end(row, TOLD, THANKS, LATER)
     again = LATER + timedelta(hours=1)
-    assert await rows.replay("hr", NOW, again) == 0
-    assert await rows.replay("shop", LATER, again) == 1
-    assert await rows.replay("shop", NOW, again) == 5
-    assert await rows.replay("shop", NOW, again) == 0
+    audit = Audit(journal)
+    told = audit.counting("key:boss", "replay-callbacks")
+    assert await rows.replay("hr", NOW, again, told) == 0
+    assert await rows.replay("shop", LATER, again, told) == 1
+    assert await rows.replay("shop", NOW, again, told) == 5
+    assert await rows.replay("shop", NOW, again, told) == 0
+    (record,) = (await audit.page(AuditWhich())).items
+    assert record.count == 6
     found = await rows.waiting("shop", 10)
     assert len(found) == 6
     assert {each.due_at for each in found} == {again}
@@ -224,5 +230,5 @@ async def test_the_state_of_a_url_is_kept(journal):
     await receivers.pause("shop", "it answered 410", NOW)
     await receivers.pause("shop", "it answered 410 again", LATER)
     assert (await receivers.all())["shop"] == Kept(paused_at=NOW, paused_why="it answered 410")
-    await receivers.resume("shop")
+    await receivers.resume("shop", Audit(journal).statement("key:boss", "resume-callback"))
     assert await receivers.all() == {"shop": Kept()}

@@ -64,6 +64,7 @@ TOOLS = {
     "tracing",
 }
 MACHINE = [
+    "audit",
     "dispatch",
     "callbacks",
     "housekeeping",
@@ -72,7 +73,6 @@ MACHINE = [
     "suppressions",
     "intake",
     "sessions",
-    "audit",
     "erasure",
     "acts",
     "pauses",

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifier.attempts import Attempt, Failure, Scope, Stage
+from notifier.audit import Audit
 from notifier.deliveries import Route, Status
 from notifier.journal import Entry, journal_at
 from notifier.journal.sqlite import SqliteJournal
@@ -30,7 +31,11 @@ class Bouncing:
         self.now = NOW
         self.supervisor = Supervisor()
         self.suppressions = Suppressions(
-            journal, automatic=True, supervisor=self.supervisor, clock=lambda: self.now
+            journal,
+            Audit(journal),
+            automatic=True,
+            supervisor=self.supervisor,
+            clock=lambda: self.now,
         )
         self._count = 0
 

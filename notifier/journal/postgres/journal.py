@@ -297,9 +297,9 @@ class PostgresJournal:
         async with self._transaction() as db:
             return await rows.run(db, statements)
 
-    async def put(self, name: str, value: str) -> None:
+    async def put(self, name: str, value: str, *also: Statement) -> None:
         self._check()
-        await self._writer.put(name, value)
+        await self._writer.put(name, value, also)
 
     async def count_minutes(
         self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
@@ -320,9 +320,10 @@ class PostgresJournal:
             value: str | None = await db.fetchval(f"{VALUES} WHERE name = $1", name, column=1)
             return value
 
-    async def forget(self, names: Sequence[str]) -> None:
+    async def forget(self, names: Sequence[str], *also: Statement) -> None:
         async with self._transaction() as db:
             await db.execute("DELETE FROM words WHERE name = ANY($1)", list(names))
+            await rows.run(db, also)
             await self._lease.tell(db, (), values=True)
 
     @contextlib.asynccontextmanager

@@ -26,6 +26,7 @@ from notifier.journal.postgres.connection import (
 )
 from notifier.journal.postgres.lease import Token
 from notifier.journal.rows import conversations, dropped
+from notifier.journal.statements import Statement
 from notifier.supervisor import Supervisor
 
 BATCH = 500  # calls in one transaction
@@ -67,10 +68,11 @@ class Record(Struct, gc=False, eq=False):
 
 
 class NamedValue(Struct, gc=False, eq=False):
-    """A value to put."""
+    """A value to put, and what goes with it."""
 
     name: str
     value: str
+    also: Sequence[Statement]
     future: "asyncio.Future[None]"
 
 
@@ -112,8 +114,8 @@ class Writer:
     def record(self, delivery: Delivery, token: Token) -> "asyncio.Future[bool]":
         return self._ask(lambda future: Record(delivery, token, future))
 
-    def put(self, name: str, value: str) -> "asyncio.Future[None]":
-        return self._ask(lambda future: NamedValue(name, value, future))
+    def put(self, name: str, value: str, also: Sequence[Statement]) -> "asyncio.Future[None]":
+        return self._ask(lambda future: NamedValue(name, value, also, future))
 
     async def close(self) -> None:
         """Answer the calls that were made, then end."""
@@ -175,6 +177,7 @@ class Writer:
                 answers += zip(records, await _record_all(db, records), strict=True)
             for each in values:
                 await db.execute(PUT, each.name, each.value)
+                await rows.run(db, each.also)
                 answers.append((each, None))
             await self._finish(db, _changed(answers), bool(values))
         self._commits.observe(time.perf_counter() - begun, len(batch))

@@ -270,8 +270,8 @@ class SqliteJournal:
     async def execute(self, *statements: Statement) -> list[list[Row]]:
         return await self._writes.ask(lambda db: rows.run(db, statements))
 
-    async def put(self, name: str, value: str) -> None:
-        await self._writes.ask(lambda db: _put(db, name, value))
+    async def put(self, name: str, value: str, *also: Statement) -> None:
+        await self._writes.ask(lambda db: _put(db, name, value, also))
 
     async def count_minutes(
         self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
@@ -292,8 +292,8 @@ class SqliteJournal:
         )
         return None if row is None else row[1]
 
-    async def forget(self, names: Sequence[str]) -> None:
-        await self._writes.ask(lambda db: _forget(db, names))
+    async def forget(self, names: Sequence[str], *also: Statement) -> None:
+        await self._writes.ask(lambda db: _forget(db, names, also))
 
     def try_lock(self, name: str) -> contextlib.nullcontext[bool]:  # noqa: ARG002 - nobody else is here
         return contextlib.nullcontext(True)
@@ -375,12 +375,14 @@ def _one(db: sqlite3.Connection, id: str) -> rows.Found:
     return found
 
 
-def _put(db: sqlite3.Connection, name: str, value: str) -> None:
+def _put(db: sqlite3.Connection, name: str, value: str, also: Sequence[Statement]) -> None:
     db.execute(
         "INSERT INTO words VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, value),
     )
+    rows.run(db, also)
 
 
-def _forget(db: sqlite3.Connection, names: Sequence[str]) -> None:
+def _forget(db: sqlite3.Connection, names: Sequence[str], also: Sequence[Statement]) -> None:
     db.executemany("DELETE FROM words WHERE name = ?", [(name,) for name in names])
+    rows.run(db, also)

@@ -11,6 +11,7 @@ from notifier.callbacks import CallbackView, LastAnswer, Outcome
 from notifier.keys import CallbackEvent
 from notifier.service import Notifier
 from notifier.web.api import examples
+from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadParameter
@@ -106,8 +107,8 @@ class Callbacks:
         return [
             get("/v1/callbacks", self.list, READ, LIST),
             post(f"{one}/test", self.test, MANAGE, TEST),
-            post(f"{one}/replay", self.replay, MANAGE, REPLAY),
-            post(f"{one}/resume", self.resume, MANAGE, RESUME),
+            post(f"{one}/replay", self.replay, MANAGE, REPLAY, told=True),
+            post(f"{one}/resume", self.resume, MANAGE, RESUME, told=True),
         ]
 
     async def list(self, request: AnyRequest) -> CallbackList:
@@ -125,12 +126,12 @@ class Callbacks:
         key, since = self._key(request), read_query(request, ReplayQuery).since
         if since is None:
             raise BadParameter("since", "must be given, as a time such as 2027-01-31T12:00:00Z")
-        return Replayed(await self._callbacks.replay(key, since))
+        return Replayed(await self._callbacks.replay(key, since, by=by_of(request)))
 
     async def resume(self, request: AnyRequest) -> CallbackResource:
         """Whatever waits is sent now, also if the application rested after failures."""
         key = self._key(request)
-        await self._callbacks.resume(key)
+        await self._callbacks.resume(key, by=by_of(request))
         views = await self._callbacks.views()
         return next(_resource(each) for each in views if each.state.key == key)
 

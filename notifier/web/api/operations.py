@@ -84,10 +84,12 @@ class Operations:
             get("/v1/stats", self.stats, READ, STATS),
             get("/v1/stats/minutes", self.minutes, READ, MINUTES),
             get("/v1/relays", self.relays, READ, RELAYS),
-            post("/v1/relays/{name:str}/pause", self.pause_relay, MANAGE, PAUSE_RELAY),
-            post("/v1/relays/{name:str}/resume", self.resume_relay, MANAGE, RESUME_RELAY),
-            post("/v1/queue/pause", self.pause, MANAGE, PAUSE),
-            post("/v1/queue/resume", self.resume, MANAGE, RESUME),
+            post("/v1/relays/{name:str}/pause", self.pause_relay, MANAGE, PAUSE_RELAY, told=True),
+            post(
+                "/v1/relays/{name:str}/resume", self.resume_relay, MANAGE, RESUME_RELAY, told=True
+            ),
+            post("/v1/queue/pause", self.pause, MANAGE, PAUSE, told=True),
+            post("/v1/queue/resume", self.resume, MANAGE, RESUME, told=True),
         ]
 
     async def stats(self, request: AnyRequest) -> Stats:

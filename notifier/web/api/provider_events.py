@@ -33,11 +33,12 @@ class ProviderEvents:
 
     def __init__(self, service: Notifier) -> None:
         self._reports = service.reports
+        self._audit = service.audit
         self._providers = service.roads.providers
         self._limit = min(LARGEST, service.settings.max_body)
 
     def routes(self) -> list[HTTPRouteHandler]:
-        return [post("/v1/reports/{name:str}", self.take, SIGNED, TAKE)]
+        return [post("/v1/reports/{name:str}", self.take, SIGNED, TAKE, told=True)]
 
     async def take(self, request: AnyRequest) -> EventsTaken:
         """
@@ -57,7 +58,10 @@ class ProviderEvents:
             request.scope["query_string"].decode("latin-1"),
             await read_octets(request, dict(headers), limit=self._limit),
         )
-        return await self._taken(await provider.read(received))
+        taken = await self._taken(await provider.read(received))
+        if taken.taken:
+            self._audit.count(f"report:{name}", "take-report", taken.taken)
+        return taken
 
     async def _taken(self, reports: Sequence[Report]) -> EventsTaken:
         turn = Turn()

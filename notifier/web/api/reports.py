@@ -8,6 +8,7 @@ from notifier.reports import Result
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.resources import LaterResource, later_resource
+from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest, read_octets
 from notifier.web.routes import REPORT, DocumentedAnswer, Operation, post
 
@@ -37,10 +38,11 @@ class ReportsByMail:
 
     def __init__(self, service: Notifier) -> None:
         self._reports = service.reports
+        self._audit = service.audit
         self._limit = service.settings.max_body
 
     def routes(self) -> list[HTTPRouteHandler]:
-        return [post("/v1/reports", self.take, REPORT, TAKE)]
+        return [post("/v1/reports", self.take, REPORT, TAKE, told=True)]
 
     async def take(self, request: AnyRequest) -> TakenResource:
         """
@@ -54,6 +56,8 @@ class ReportsByMail:
             raise HTTPException(status_code=415, detail="the Content-Type must be message/rfc822")
         mail = await read_octets(request, headers, limit=self._limit)
         taken = await self._reports.take(mail, ROAD)
+        if number := sum(each.result is Result.TAKEN for each in taken.findings):
+            self._audit.count(by_of(request), "take-report", number)
         found = tuple(
             FindingResource(
                 each.result,

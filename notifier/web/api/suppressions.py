@@ -22,7 +22,6 @@ from notifier.suppressions.csv_file import read, written
 from notifier.suppressions.suppression import KEY, LONGEST_SOURCE, read_until
 from notifier.web.api.bulk import Changed
 from notifier.web.api.queries import Moment, Word
-from notifier.web.audited import tell
 from notifier.web.auth import by_of, caller_of
 from notifier.web.bodies import AnyRequest, BodyDecoder, read_json, read_octets
 from notifier.web.parameters import read_query
@@ -162,10 +161,10 @@ class SuppressionCalls:
         return [
             options(PATH, self.options, READ),
             get(PATH, self.list, READ, LIST),
-            post(PATH, self.add, MANAGE, ADD),
-            delete(PATH, self.remove_all, MANAGE, REMOVE_ALL),
-            post(f"{PATH}/import", self.take_csv, MANAGE, IMPORT),
-            delete(f"{PATH}/{{address:path}}", self.remove, MANAGE, REMOVE),
+            post(PATH, self.add, MANAGE, ADD, told=True),
+            delete(PATH, self.remove_all, MANAGE, REMOVE_ALL, told=True),
+            post(f"{PATH}/import", self.take_csv, MANAGE, IMPORT, told=True),
+            delete(f"{PATH}/{{address:path}}", self.remove, MANAGE, REMOVE, told=True),
         ]
 
     async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
@@ -219,7 +218,6 @@ class SuppressionCalls:
         by = by_of(request)
         made = suppression_of(body, now=utc_now(), by=by)
         await self._list.put([made], by=by)
-        tell(request, on=made.address, detail=made.reason)
         return resource(made)
 
     async def take_csv(self, request: AnyRequest) -> Changed:
@@ -236,8 +234,7 @@ class SuppressionCalls:
         reading = partial(read, content, now=utc_now(), source=by)
         del content
         found = await self._service.threads.run(caller_of(request), reading)
-        await self._list.put(found, by=by)
-        tell(request, on="a file", count=len(found))
+        await self._list.put(found, by=by, imported=True)
         return Changed(len(found))
 
     async def remove_all(self, request: AnyRequest) -> Changed:
@@ -246,7 +243,6 @@ class SuppressionCalls:
         if not any(msgspec.structs.astuple(query)):
             raise NoFilter
         count = await self._list.remove_all(query.which(), by=by_of(request))
-        tell(request, count=count, detail=request.scope["query_string"].decode("latin-1"))
         return Changed(count)
 
     async def remove(self, request: AnyRequest) -> Changed:
@@ -261,7 +257,6 @@ class SuppressionCalls:
         count = await self._list.remove(address, key, by=by_of(request)) if address else 0
         if not count:
             raise NotFoundException(f"no suppression has the address {asked[:320]!r}")
-        tell(request, on=address, count=count)
         return Changed(count)
 
 

@@ -68,7 +68,7 @@ class Inbox:
             get("/inbox", self.page, OPEN),
             stream("/inbox/events", self.follow, READ),
             get("/inbox/messages", self.list, READ),
-            delete("/inbox/messages", self.delete_all, MANAGE),
+            delete("/inbox/messages", self.delete_all, MANAGE, act="delete-mails"),
             get(mail, self.show, READ),
             get(f"{mail}/source", self.source, READ),
             get(f"{mail}/html", self.html, READ),

@@ -18,6 +18,7 @@ from notifier.journal import Filter
 from notifier.journal.statements import Statement
 from notifier.service import Notifier
 from notifier.settings import CAPTURE
+from notifier.web.audited import tell
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
 from notifier.web.routes import MANAGE, delete, post
@@ -61,9 +62,9 @@ class Rehearsal:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            post("/inbox/refusals", self.refuse, MANAGE),
-            delete("/inbox/refusals", self.refuse_nobody, MANAGE),
-            post("/inbox/reset", self.reset, MANAGE),
+            post("/inbox/refusals", self.refuse, MANAGE, act="refuse-recipient"),
+            delete("/inbox/refusals", self.refuse_nobody, MANAGE, act="refuse-nobody"),
+            post("/inbox/reset", self.reset, MANAGE, act="reset-inbox"),
         ]
 
     async def refuse(self, request: AnyRequest) -> Response[RefusedRecipient]:
@@ -72,10 +73,13 @@ class Rehearsal:
         refused = _refused.decode(await read_json(request, headers, limit=LONGEST))
         refusal = Refusal(refused.code, refused.text, refused.times)
         self._service.mailbox.refusals.add(refused.address, refusal)
+        tell(request, on=refused.address, detail=f"{refused.code} {refused.text}".strip())
         return Response(refused, headers=SECURE)
 
-    async def refuse_nobody(self) -> Response[dict[str, int]]:
-        return Response({"count": self._service.mailbox.refusals.clear()}, headers=SECURE)
+    async def refuse_nobody(self, request: AnyRequest) -> Response[dict[str, int]]:
+        count = self._service.mailbox.refusals.clear()
+        tell(request, on="inbox", count=count)
+        return Response({"count": count}, headers=SECURE)
 
     async def reset(self, request: AnyRequest) -> Response[Any]:
         """
@@ -92,6 +96,7 @@ class Rehearsal:
         cancelled += await self._cancel(by)  # what could not be sent meanwhile
         await self._service.journal.execute(FORGET_KEYS)
         mails = await self._service.mailbox.delete_all()
+        tell(request, on="inbox", count=mails)
         log.info("inbox_reset", cancelled=cancelled, mails=mails, by=by)
         return Response(Emptied(cancelled, mails, refusals), headers=SECURE)
 

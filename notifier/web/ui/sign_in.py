@@ -78,9 +78,8 @@ class SignIn:
             self._refuse(request, presented, error)
         if before := cookie_of(request):
             await self._sessions.end(before)
-        token = await self._sessions.begin(key)
         by, address = f"monitor:{key.name}", address_of(request)
-        await self._audit.note(by, "sign-in", on=address)
+        token = await self._sessions.begin(key, self._audit.statement(by, "sign-in", on=address))
         log.info("signed_in", by=by, client=address)
         known = SignedIn(key.name, [scope for scope in KeyScope if key.may(scope)])
         return Response(known, cookies=[self._cookie(request, token)])
@@ -88,10 +87,12 @@ class SignIn:
     async def sign_out(self, request: AnyRequest) -> Response[dict[str, str]]:
         if token := cookie_of(request):
             key = await self._sessions.known(token)
-            await self._sessions.end(token)
-            if key is not None:
+            if key is None:
+                await self._sessions.end(token)
+            else:
                 by, address = f"monitor:{key.name}", address_of(request)
-                await self._audit.note(by, "sign-out", on=address)
+                told = self._audit.statement(by, "sign-out", on=address)
+                await self._sessions.end(token, told)
                 log.info("signed_out", by=by, client=address)
         return Response({}, cookies=[self._cookie(request, "", max_age=0)])
 
