@@ -22,3 +22,13 @@ def domain_to_ascii(domain: str) -> str:
         return validate_email_domain_name(domain, globally_deliverable=False)["ascii_domain"]
     except EmailSyntaxError as error:
         raise ValueError(str(error)) from None
+
+
+def domain_to_unicode(domain: str) -> str:
+    """A domain in ASCII, as people read it: with each A-label in its own letters."""
+    if "xn--" not in domain:
+        return domain
+    try:
+        return validate_email_domain_name(domain, globally_deliverable=False)["domain"]
+    except EmailSyntaxError:
+        return domain

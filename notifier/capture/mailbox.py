@@ -158,16 +158,12 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         return len(gone)
 
     async def find(
-        self, matches: Callable[[str, bytes], T | None], *, caller: str = ""
-    ) -> AsyncIterator[T]:
-        """
-        What `matches` makes of each mail's id and file, the oldest first, where that is not None.
-        It runs in a thread, for one mail at a time.
-        """
+        self, matches: Callable[[bytes], bool], *, caller: str = ""
+    ) -> AsyncIterator[str]:
+        """The ids of the mails whose file matches, the oldest first. `matches` runs in a thread."""
         for id in tuple(self._ids):
-            found = await self._readers.run(caller, partial(_matched, self._path(id), id, matches))
-            if found is not None:
-                yield found
+            if await self._readers.run(caller, partial(_matches, self._path(id), matches)):
+                yield id
 
     async def delete(self, ids: Collection[str]) -> int:
         """Remove these mails, and tell how many of them there were."""
@@ -278,9 +274,9 @@ def _seen(path: Path, see: Callable[[OpenedMail], T | None]) -> T | None:
     return None if content is None else see(OpenedMail(content))
 
 
-def _matched(path: Path, id: str, matches: Callable[[str, bytes], T | None]) -> T | None:
+def _matches(path: Path, matches: Callable[[bytes], bool]) -> bool:
     content = _content(path)
-    return None if content is None else matches(id, content)
+    return content is not None and matches(content)
 
 
 def _remove(paths: Sequence[Path]) -> None:

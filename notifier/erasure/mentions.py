@@ -12,51 +12,66 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{8,}")
+from notifier.domains import domain_to_unicode
+
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
-_LINE_BREAK = re.compile(rb"[\r\n]+")
-SHORT = 1000  # a longer run of base64 is a part of a mail, and begins where its line does
+_LINE_BREAKS = b"\r\n"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_ESCAPED = re.compile(rb"\\u00([0-7][0-9a-f])|\\x([0-7][0-9a-f])", re.IGNORECASE)
+_ESCAPED = re.compile(rb"\\u([0-9a-f]{4})|\\x([0-7][0-9a-f])", re.IGNORECASE)
 DEPTH = 2  # encodings within one another
+
+# What makes it a part of another address: joann@example.org, ann@example.org.uk. An escape, as
+# JSON has it, stands between words.
+_GOES_BEFORE = r"(?:(?<![\w.+-])|(?<=\\[bfnrt]))"
+_GOES_AFTER = r"(?!\w|[.-]+\w)"
+
+WINDOW = 1024 * 1024  # octets that are looked at together, so that other threads get their turn
+OVERLAP = 2048  # of two windows: more than any address takes, in any encoding
+LONGEST_LINE = 4096  # a window ends with a line, unless that is longer
 
 
 class Mentions:
     """Knows whether one address stands in a text. It is the same for each spelling of the case."""
 
     def __init__(self, address: str) -> None:
-        self._needles = [each.encode() for each in _spellings(address)]
-        self._digits = address.startswith("+") and "@" not in address
+        spellings = _spellings(address)
+        if address.startswith("+") and "@" not in address:
+            before, after = r"(?<!\d)", r"(?!\d)"
+        else:
+            before, after = _GOES_BEFORE, _GOES_AFTER
+        self._whole = re.compile(f"{before}(?:{'|'.join(map(re.escape, spellings))}){after}")
+        needles = [each.encode() for each in spellings]
+        self._needles = needles if all(map(bytes.isascii, needles)) else [b""]
+        # A shorter run of base64 cannot hold the address, and most words are shorter.
+        self._base64 = re.compile(rb"[A-Za-z0-9+/_-]{%d,}" % (min(map(len, needles)) * 4 // 3))
 
     def within(self, data: bytes | str) -> bool:
         """Whether the address stands in it, in any of the usual encodings."""
         octets = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-        return self._within(octets, DEPTH)
+        return any(self._within(each, DEPTH) for each in _windows(octets))
 
     def _within(self, data: bytes, depth: int) -> bool:
         if self._plain(data):
             return True
-        return depth > 0 and any(self._within(each, depth - 1) for each in _decoded(data))
+        return depth > 0 and any(self._within(each, depth - 1) for each in self._decoded(data))
 
     def _plain(self, data: bytes) -> bool:
         small = data.lower()
-        if not small.isascii():
-            small = data.decode("utf-8", "replace").lower().encode()
-        if not self._digits:
-            return any(needle in small for needle in self._needles)
-        return any(self._whole_number(needle, small) for needle in self._needles)
+        if not any(needle in small for needle in self._needles):
+            return False
+        return self._whole.search(data.decode("utf-8", "replace").lower()) is not None
 
-    @staticmethod
-    def _whole_number(needle: bytes, data: bytes) -> bool:
-        """A number that is not the beginning or the end of a longer one."""
-        place = data.find(needle)
-        while place >= 0:
-            end = place + len(needle)
-            before, after = data[place - 1 : place] if place else b"", data[end : end + 1]
-            if not before.isdigit() and not after.isdigit():
-                return True
-            place = data.find(needle, place + 1)
-        return False
+    def _decoded(self, data: bytes) -> Iterator[bytes]:
+        yield from _decoded(data)
+        # Lines together. Where a run goes on from a word before it, its first octet is not known.
+        together = _BLANK_LINE.sub(b" ", data).translate(None, _LINE_BREAKS)
+        for found in self._base64.finditer(together):
+            run = found[0].translate(_URL_SAFE)
+            for start in range(4):
+                # A single letter at the end is no octet; others may lack their padding.
+                usable = run[start : len(run) - ((len(run) - start) % 4 == 1)]
+                with contextlib.suppress(binascii.Error):
+                    yield base64.b64decode(usable + b"==")
 
 
 def _spellings(address: str) -> list[str]:
@@ -64,11 +79,21 @@ def _spellings(address: str) -> list[str]:
     if address.startswith("+") and "@" not in address:
         return [address.removeprefix("+")]
     local, _, domain = address.rpartition("@")
-    found = [address]
-    if "xn--" in domain:
-        with contextlib.suppress(UnicodeError):
-            found.append(f"{local}@{domain.encode().decode('idna')}")
-    return found
+    return list(dict.fromkeys((address, f"{local}@{domain_to_unicode(domain)}")))
+
+
+def _windows(data: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(data):
+        end = _line_end(data, start + WINDOW)
+        yield data[start : _line_end(data, end + OVERLAP)]
+        start = end
+
+
+def _line_end(data: bytes, place: int) -> int:
+    """The end of the line in which this place is."""
+    found = data.find(b"\n", place, place + LONGEST_LINE)
+    return min(place, len(data)) if found < 0 else found + 1
 
 
 def _decoded(data: bytes) -> Iterator[bytes]:
@@ -82,16 +107,8 @@ def _decoded(data: bytes) -> Iterator[bytes]:
     if b"&#" in data:
         yield html.unescape(data.decode("utf-8", "replace")).encode()
     if b"\\" in data:
-        yield _ESCAPED.sub(lambda found: bytes((int(found[1] or found[2], 16),)), data)
-    yield from _of_base64(data)
+        yield _ESCAPED.sub(_letter, data)
 
 
-def _of_base64(data: bytes) -> Iterator[bytes]:
-    """What runs of base64 hold. Where a run begins within another word, its first octets tell."""
-    paragraphs = _LINE_BREAK.sub(b"", _BLANK_LINE.sub(b" ", data))
-    for found in _BASE64.finditer(paragraphs):
-        run = found[0].translate(_URL_SAFE)
-        for start in range(4) if len(run) < SHORT else (0,):
-            usable = run[start : start + (len(run) - start) // 4 * 4]
-            with contextlib.suppress(binascii.Error):
-                yield base64.b64decode(usable)
+def _letter(escape: re.Match[bytes]) -> bytes:
+    return chr(int(escape[1] or escape[2], 16)).encode("utf-8", "surrogatepass")

@@ -7,7 +7,7 @@ The counts are in memory, of this process alone, and begin anew after a restart.
 held or refused does not count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -84,6 +84,11 @@ class Brake:
         if self._storm is not None and now.timestamp() >= self._storm.ends:
             self._storm = None
         return self._storm
+
+    def forget(self, is_person: Callable[[str], bool], name: str) -> None:
+        """The storm's recipient gets this name if it is somebody who is to be forgotten."""
+        if self._storm is not None and is_person(self._storm.recipient):
+            self._storm = replace(self._storm, recipient=name)
 
     def troubles(self, now: datetime) -> tuple[Trouble, ...]:
         """The storm, as an alert."""

@@ -19,6 +19,7 @@ Identity: TypeAlias = tuple[int, int]  # of a file: its inode and device
 
 SLICE = 256 * 1024  # octets that are read and changed at a time
 COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip"})
+ROUNDS = 3  # in which a file is copied before nobody may write to it
 UNFINISHED = ".rewritten"  # the suffix of a file that takes another's place once it is whole
 
 
@@ -46,6 +47,15 @@ def rewrite(folder: Path, change: Change) -> Rewritten:
     return Rewritten(changed, tuple(sorted(unread)))
 
 
+def slices(folder: Path) -> Iterator[bytes]:
+    """What the log's files in this folder hold, some whole lines at a time. Raises OSError."""
+    for name in dict.fromkeys(NAMES.values()):
+        for path in sorted(folder.glob(f"{name}.log*")):
+            if not _is_compressed(path):
+                with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                    yield from _slices(file)
+
+
 def _unseen(live: Path, seen: set[Identity]) -> Path | None:
     for path in live.parent.glob(f"{live.name}*"):
         with contextlib.suppress(FileNotFoundError):
@@ -70,7 +80,7 @@ def _rewrite(path: Path, live: Path, change: Change, seen: set[Identity]) -> boo
         except FileNotFoundError:
             return False
         ours = _identity(os.fstat(file.fileno()))
-        if all(change(lines) == lines for lines in _slices(file, end=True)):
+        if all(change(lines) == lines for lines in _slices(file)):
             seen.add(ours)
             return False
         file.seek(0)
@@ -78,25 +88,27 @@ def _rewrite(path: Path, live: Path, change: Change, seen: set[Identity]) -> boo
         opened.callback(unfinished.unlink, missing_ok=True)
         copy = opened.enter_context(unfinished.open("wb"))
         os.fchmod(copy.fileno(), os.fstat(file.fileno()).st_mode & 0o777)
-        copy.writelines(map(change, _slices(file)))
+        for _ in range(ROUNDS):  # each has less to do, so that little is left for the last one
+            copy.writelines(map(change, _slices(file, end=False)))
         copy.flush()
         os.fsync(copy.fileno())
         with _locked(live):
             if not is_at(path, file.fileno()):
                 return False
-            copy.writelines(map(change, _slices(file, end=True)))
+            copy.writelines(map(change, _slices(file)))
             copy.flush()
             unfinished.rename(path)
         seen |= {ours, _identity(os.fstat(copy.fileno()))}
         return True
 
 
-def _slices(file: BinaryIO, *, end: bool = False) -> Iterator[bytes]:
+def _slices(file: BinaryIO, *, end: bool = True) -> Iterator[bytes]:
     """
-    Whole lines, from the place in the file on. `end`: also a last one that is not whole, because
-    it is still being written, or was by a process that died.
+    Whole lines, from the place in the file on, as far as it is written now. `end`: also a last one
+    that is not whole, because it is still being written, or was by a process that died.
     """
-    while lines := file.readlines(SLICE):
+    size = os.fstat(file.fileno()).st_size
+    while file.tell() < size and (lines := file.readlines(SLICE)):
         whole = end or lines[-1].endswith(b"\n")
         if not whole:
             file.seek(-len(lines.pop()), os.SEEK_CUR)

@@ -1,0 +1,40 @@
+"""The mails in the built-in mailbox, and the recipients whom it refuses for tests."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from notifier.capture import Mailbox
+from notifier.erasure.person import Person
+from notifier.erasure.places import Count
+
+CALLER = "erasure"  # as whom it takes turns with those who read
+
+
+class CapturedMails:
+    """
+    A mail that mentions the person anywhere is deleted as a whole: it is a copy, kept for somebody
+    who tries things out.
+    """
+
+    name = "captured_mails"
+    local = True
+
+    def __init__(self, mailbox: Callable[[], Mailbox]) -> None:
+        self._mailbox = mailbox  # there is one once the service is open
+
+    async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
+        """Each mail, and its file."""
+        mailbox = self._mailbox()
+        async for id in mailbox.find(person.mentions.within, caller=CALLER):
+            summary = await mailbox.look(id, lambda mail: (mail.sender, mail.recipients))
+            content = await mailbox.source(id, caller=CALLER)
+            if summary is not None and content is not None:
+                sender, recipients = summary
+                yield {"id": id, "from": sender, "to": recipients, "content": content}
+
+    async def wipe(self, person: Person, count: Count) -> None:
+        """Delete the mails, and refuse the person no more."""
+        mailbox = self._mailbox()
+        async for id in mailbox.find(person.mentions.within, caller=CALLER):
+            count(self.name, await mailbox.delete((id,)))
+        mailbox.refusals.forget(person.mentions.within)
