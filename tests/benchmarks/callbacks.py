@@ -89,7 +89,7 @@ def applications():
         process.join()
 
 
-def callbacks():
+def callbacks(*_, **__):
     """Print what `asyncio.run` measures."""
     with (
         tempfile.TemporaryDirectory(prefix="callbacks-") as folder,

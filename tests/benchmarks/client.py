@@ -4,7 +4,8 @@ Posts numbered messages over keep-alive connections, as fast as they are answere
     python -m tests.benchmarks.client --url http://127.0.0.1:8014/v1/messages --count 20000
 
 It prints one line of JSON. Each message's recipient is `nNUMBER@example.org`, so that it can be
-found again at the sink; `--times PATH` writes a line `KEY SENT ANSWERED STATUS` for each, in
+found again at the sink. NUMBER stands for the number in the body and in header fields.
+`--times PATH` writes a line `KEY SENT ANSWERED STATUS` for each, in
 seconds of CLOCK_MONOTONIC. With `--rate` the load is open-loop: a message counts from the moment
 when it was due, so that a server that stalls cannot hide behind a client that waits for it.
 """
@@ -42,7 +43,7 @@ class Answer(NamedTuple):
 
 
 class Requests:
-    """Builds each request from pieces. All have the same length, so that the head is made once."""
+    """Builds each request from pieces, between which its number stands with as many digits."""
 
     def __init__(self, url: str, body: str, headers: list[str], *, batch: int) -> None:
         target = urlsplit(url)
@@ -57,7 +58,7 @@ class Requests:
             f"Content-Length: {length}",
             *headers,
         ]
-        self.head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+        self.head = ("\r\n".join(lines) + "\r\n\r\n").encode().split(NUMBER)
 
     def body(self, number: int) -> bytes:
         if not self.batch:
@@ -66,7 +67,7 @@ class Requests:
         return b"[" + b",".join(each) + b"]"
 
     def request(self, number: int) -> bytes:
-        return self.head + self.body(number)
+        return (b"%08d" % number).join(self.head) + self.body(number)
 
 
 class Connection(asyncio.Protocol):
@@ -260,7 +261,7 @@ def parsed(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rate", type=float, help="messages a second; else as fast as answered")
     parser.add_argument("--batch", type=int, default=0, help="messages a request, as an array")
-    parser.add_argument("--body", default=BODY, help="JSON in which NUMBER stands for the number")
+    parser.add_argument("--body", type=Path, help="a file of JSON with NUMBER in it")
     parser.add_argument("--header", action="append", default=[], help="such as 'X-Api-Key: k'")
     parser.add_argument("--times", type=Path, help="where to write each message's times")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds after which it ends")
@@ -268,7 +269,8 @@ def parsed(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    requests = Requests(arguments.url, arguments.body, arguments.header, batch=arguments.batch)
+    body = arguments.body.read_text() if arguments.body else BODY
+    requests = Requests(arguments.url, body, arguments.header, batch=arguments.batch)
     load = Load(requests, count=arguments.count, first=arguments.first, rate=arguments.rate)
     await load.run(connections=arguments.connections, limit=arguments.limit)
     if arguments.times:

@@ -1,4 +1,4 @@
-"""Figures of a run, their medians, and the table that is printed."""
+"""Figures of a run, and how those of several runs are shown."""
 
 import statistics
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 class Figures(Struct):
     """One run. Times in milliseconds, CPU in microseconds a message, memory in MB."""
 
-    accepted: float  # a second; so are those delivered
+    accepted: float | None = None  # a second; so are those delivered
     delivered: float | None = None
     p50: float | None = None  # from POST to final dot
     p99: float | None = None
@@ -20,37 +20,33 @@ HEAD = ("accepted/s", "delivered/s", "p50 ms", "p99 ms", "CPU µs/message", "pea
 
 
 def median(runs):
+    """Figure by figure."""
     columns = zip(*map(_values, runs), strict=True)
     return Figures(*(None if None in each else statistics.median(each) for each in columns))
 
 
-def _values(figures):
-    return [getattr(figures, name) for name in Figures.__struct_fields__]
+def cells(runs):
+    """A cell for each figure of these runs: the median, and the spread where there are several."""
+    return [
+        "-" if None in column else spread(column)
+        for column in zip(*map(_values, runs), strict=True)
+    ]
 
 
-def table(first, rows, *, base=None):
-    """
-    Markdown; `rows` are pairs of a name and Figures, or a sentence on why there are none.
-    Each figure is followed by its ratio to that of `base`.
-    """
-    lines = [f"| {first} | {' | '.join(HEAD)} |", "|---" * (len(HEAD) + 1) + "|"]
-    for name, figures in rows:
-        if isinstance(figures, str):
-            cells = [figures, *[""] * (len(HEAD) - 1)]
-        else:
-            against = _values(base) if base and figures is not base else [None] * len(HEAD)
-            pairs = zip(_values(figures), against, strict=True)
-            cells = [_cell(*pair) for pair in pairs]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def spread(values):
+    """`median (least-most)` of several, else the value."""
+    middle = shown(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({shown(min(values))}-{shown(max(values))})"
 
 
-def _cell(value, base):
-    if value is None:
-        return "-"
-    shown = f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-    return shown if not base else f"{shown} ({value / base:.2g}x)"
+def shown(value):
+    """With as many digits as are worth reading."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def percentile(ordered, share):
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _values(figures):
+    return [getattr(figures, name) for name in Figures.__struct_fields__]

@@ -19,6 +19,9 @@ WARM_UP_FIRST = 90_000_000
 class Sink:
     """The relay: a process that takes everything."""
 
+    scheme = "smtp"
+    parameters = "messages_per_connection=1000"  # of its URL
+
     def __init__(self, *options):
         self.options = options
 
@@ -32,6 +35,10 @@ class Sink:
         )
         self.port = json.loads(self.process.stdout.readline())["port"]
         return self
+
+    @property
+    def url(self):
+        return f"{self.scheme}://127.0.0.1:{self.port}?{self.parameters}"
 
     def ask(self, word):
         self.process.stdin.write(word + "\n")
@@ -53,7 +60,10 @@ def client(peer, *, count, first=0, times=None, rate=None, connections=CONNECTIO
         module, where = "smtp_client", ["--port", str(peer.port)]
     else:
         module, where = "client", ["--url", peer.url, "--batch", str(peer.batch)]
-        where += ["--body", peer.body] if peer.body else []
+        if peer.body:
+            (peer.folder / "body").write_text(peer.body)
+            where += ["--body", str(peer.folder / "body")]
+        where += [part for each in peer.headers for part in ("--header", each)]
     options = {"--count": count, "--first": first, "--connections": connections}
     options |= {"--times": times} if times else {}
     options |= {"--rate": rate} if rate else {}
@@ -75,30 +85,39 @@ def client(peer, *, count, first=0, times=None, rate=None, connections=CONNECTIO
 def run(peer_class, sink, *, count, rate=None, **options):
     """One run on a fresh queue."""
     # On the disk of the project, not in memory: what a queue costs is its disk, too.
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
-        folder = Path(name)
-        with peer_class(folder, sink, **options) as peer:
-            warm_up(peer, sink)
-            before = peer.family.cpu()
-            report = client(peer, count=count, times=folder / "sent", rate=rate)
-            if not peer.delivers:
-                spent = peer.family.cpu() - before
-                return Figures(report["accepted_per_second"], cpu=spent / count * 1e6)
-            until(lambda: sink.has(count), peer.told, seconds=LIMIT_SECONDS, pause=0.05)
-            time.sleep(0.3)  # for the last records
-            spent, rss = peer.family.cpu() - before, peer.family.rss()
-            arrived = sink.ask(f"times {folder / 'arrived'}")
-            if arrived["distinct"] != count or arrived["duplicates"]:
-                raise SystemExit(f"{peer.name}: not each was delivered once: {arrived}")
-            waits = _waits(folder)
-            return Figures(
-                accepted=report["accepted_per_second"],
-                delivered=count / (arrived["last"] - report["begun"]),
-                p50=percentile(waits, 0.50),
-                p99=percentile(waits, 0.99),
-                cpu=spent / count * 1e6,
-                rss=rss,
-            )
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name,
+        peer_class(Path(name), sink, **options) as peer,
+    ):
+        warm_up(peer, sink)
+        return measured(peer, sink, count=count, rate=rate)
+
+
+def measured(peer, sink, *, count, first=0, rate=None):
+    """What a peer that runs makes of so many messages."""
+    sink.ask("reset")
+    folder = peer.folder
+    before = peer.family.cpu()
+    report = client(peer, count=count, first=first, times=folder / "sent", rate=rate)
+    if not peer.delivers:
+        spent = peer.family.cpu() - before
+        return Figures(report["accepted_per_second"], cpu=spent / count * 1e6)
+    until(lambda: sink.has(count), peer.told, seconds=LIMIT_SECONDS, pause=0.05)
+    peer.settle(count)
+    time.sleep(0.3)  # for the last records
+    spent, rss = peer.family.cpu() - before, peer.family.rss()
+    arrived = sink.ask(f"times {folder / 'arrived'}")
+    if arrived["distinct"] != count or arrived["duplicates"]:
+        raise SystemExit(f"{peer.name}: not each was delivered once: {arrived}")
+    waits = _waits(folder)
+    return Figures(
+        accepted=report["accepted_per_second"],
+        delivered=count / (arrived["last"] - report["begun"]),
+        p50=percentile(waits, 0.50),
+        p99=percentile(waits, 0.99),
+        cpu=spent / count * 1e6,
+        rss=rss,
+    )
 
 
 def warm_up(peer, sink):
@@ -107,6 +126,7 @@ def warm_up(peer, sink):
     client(peer, count=WARM_UP, first=WARM_UP_FIRST)
     if peer.delivers:
         until(lambda: sink.has(WARM_UP), peer.told)
+        peer.settle(WARM_UP)
     time.sleep(0.3)
     sink.ask("reset")
 

@@ -22,6 +22,7 @@ class Peer(contextlib.AbstractContextManager):
     smtp = False  # handed in by SMTP, not by HTTP
     delivers = True
     body = ""  # another than the client's own
+    headers = ()  # fields of each request
 
     def __init__(self, folder, sink):
         self.folder = folder
@@ -55,6 +56,9 @@ class Peer(contextlib.AbstractContextManager):
     def start(self):
         raise NotImplementedError
 
+    def settle(self, count):
+        """Wait for what is still to be done when these messages have been delivered."""
+
     def run(self, *arguments, env=None):
         return self.family.start(*arguments, log=self.log, env=env)
 
@@ -69,9 +73,8 @@ class Notifier(Peer):
 
     def __init__(self, folder, sink, **settings):
         super().__init__(folder, sink)
-        relays = f"smtp://{self.relay}?messages_per_connection=1000"
         self.environment = environment(
-            **{"relays": relays, "data_dir": folder / "data", "port": self.port} | settings
+            **{"relays": sink.url, "data_dir": folder / "data", "port": self.port} | settings
         )
 
     def start(self):
@@ -139,28 +142,19 @@ class Celery(Broker):
 
 class CeleryReuse(Celery):
     name = "the same, connections kept"
-    share = 0.2
+    share = 0.15
     reuse = True
 
 
 class Saq(Broker):
     name = "Litestar + SAQ + Redis"
-    share = 0.2
+    share = 0.1
     needs = ("litestar", "saq", "redis")
     app = "tests.benchmarks.apps.saq_app"
 
     def start_apps(self):
         self.run(PYTHON, "-m", "saq", f"{self.app}.settings", env=self.env)
         self.serve(f"{self.app}:app")
-
-
-class Bare(Peer):
-    name = "limit: ASGI that only parses"
-    delivers = False
-
-    def start(self):
-        app = "tests.benchmarks.apps.bare_app:app"
-        self.run(PYTHON, "-m", *SERVE, "--lifespan", "off", app, "--port", str(self.port))
 
 
 def listens(port):

@@ -1,17 +1,14 @@
-"""Postfix as a durable queue, with a configuration and a queue of its own; and its bare limits."""
+"""Postfix as a durable queue, with a configuration and a queue of its own."""
 
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
 
-from tests.benchmarks.figures import Figures
 from tests.benchmarks.peers import Peer, listens
 from tests.benchmarks.processes import until
-from tests.process import free_port
 
 PACKAGE = "postfix (Debian)"
 SBIN = ("/usr/sbin", "/usr/lib/postfix/sbin", "/usr/libexec/postfix")
@@ -65,7 +62,7 @@ postlog unix-dgram n - n - 1 postlogd
 class Postfix(Peer):
     """Handed in by SMTP over kept connections; every mail is fsynced to its queue before `250`."""
 
-    name = "Postfix as a queue"
+    name = "Postfix as a queue, by SMTP"
     share = 0.3
     smtp = True
 
@@ -97,29 +94,6 @@ class Postfix(Peer):
     def __exit__(self, *exc_info):
         self.control("stop")
         self.family.end()
-
-
-def limit(count):
-    """What smtp-source can hand to smtp-sink: Figures, or what is missing."""
-    sink, source = program("smtp-sink"), program("smtp-source")
-    if sink is None or source is None:
-        return f"not installed: {PACKAGE}"
-    port = free_port()
-    # Root is asked to name a user to run as.
-    user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    process = psutil.Popen([sink, *user, "-c", f"127.0.0.1:{port}", "1024"],
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    try:
-        until(lambda: listens(port), "smtp-sink does not listen")
-        begun = time.monotonic()
-        load = ["-s", "16", "-l", "600", "-m", str(count), "-d"]
-        load += ["-f", "us@example.org", "-t", "ann@example.org"]
-        subprocess.run([source, *load, f"127.0.0.1:{port}"], check=True, timeout=60)
-        rate = count / (time.monotonic() - begun)
-    finally:
-        process.terminate()
-        process.wait(10)
-    return Figures(accepted=rate, delivered=rate)
 
 
 def program(name):

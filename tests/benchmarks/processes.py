@@ -21,10 +21,10 @@ class Family:
     def __init__(self):
         self.roots = []
 
-    def start(self, *command, log, env=None):
+    def start(self, *command, log, env=None, cwd=ROOT):
         with log.open("ab") as output:
             process = psutil.Popen(
-                command, cwd=ROOT, env=os.environ | (env or {}), stdin=subprocess.DEVNULL,
+                command, cwd=cwd, env=os.environ | (env or {}), stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output,
             )  # fmt: skip
         self.roots.append(process)

@@ -32,7 +32,7 @@ WAITS = {
 }
 
 
-def idle_readers(count=READERS):
+def idle_readers(*_, **__):
     """The same load without and with those who follow one message that waits, or all."""
     for path in ("/v1/events?message={id}", "/v1/events"):
         with (
@@ -41,7 +41,7 @@ def idle_readers(count=READERS):
             Notifier(Path(name), sink) as server,
         ):
             warm_up(server, sink)
-            _compare(server, sink, path.format(id=_waiting(server)), count)
+            _compare(server, sink, path.format(id=_waiting(server)), READERS)
 
 
 def _compare(server, sink, path, count):

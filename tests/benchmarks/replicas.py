@@ -7,30 +7,39 @@ from pathlib import Path
 
 import psutil
 
+from tests.benchmarks.figures import spread
 from tests.benchmarks.load import LIMIT_SECONDS, Sink, client, warm_up
 from tests.benchmarks.peers import Notifier, NotifierBatch
 from tests.benchmarks.processes import ROOT, until
 from tests.postgres import Cluster, missing
 
 SETS = ((1, 32), (1, 64), (2, 32), (3, 32))  # replicas, and the workers of each
-HEAD = "| replicas | workers | load | accepted/s | delivered/s | CPU µs/message | PostgreSQL's |"
+HEAD = (
+    "replicas",
+    "workers",
+    "load",
+    "accepted/s",
+    "delivered/s",
+    "CPU µs/message",
+    "PostgreSQL's",
+)
 
 
-def compare(*, count, runs):
+def compare(report, *, count, rounds):
     """A row for each set of replicas: what their workers wait for, and that all share the cores."""
     if why := missing():
         raise SystemExit(why)
-    print(f"{HEAD}\n{'|---' * 7}|", flush=True)
+    report.table(*HEAD)
     cluster = Cluster(durable=True)
     try:
         cluster.start()
         for kind in (Notifier, NotifierBatch):
             for replicas, workers in SETS:
-                found = [_run(kind, cluster, replicas, workers, count) for _ in range(runs)]
-                median = sorted(found, key=lambda each: each[1])[len(found) // 2]
-                cells = " | ".join(f"{value:,.0f}" for value in median)
+                found = [_run(kind, cluster, replicas, workers, count) for _ in range(rounds)]
                 load = f"batches of {kind.batch}" if kind.batch else "single posts"
-                print(f"| {replicas} | {workers} | {load} | {cells} |", flush=True)
+                report.runs[f"{replicas} of {workers}, {load}"] = found
+                cells = [spread(each) for each in zip(*found, strict=True)]
+                report.row(replicas, workers, load, *cells)
     finally:
         cluster.remove()
 

@@ -21,16 +21,13 @@ SECONDS = 5  # of each run, as computed
 MOST = 10_000  # messages a run
 
 
-def round_trips(connections=CONNECTIONS):
-    print("| connections | computed/s | delivered/s | of it | µs CPU/message |")
-    print("|---|---|---|---|---|")
+def round_trips(report, connections=CONNECTIONS, **_):
+    report.table("connections", "computed/s", "delivered/s", "of it", "CPU µs/message")
     for each in connections:
         computed = each / (TRIPS * ROUND_TRIP)
         delivered, cpu = _delivered(each, min(MOST, round(computed * SECONDS / 100 + 1) * 100))
         share = delivered / computed
-        print(
-            f"| {each} | {computed:,.0f} | {delivered:,.0f} | {share:.0%} | {cpu:.0f} |", flush=True
-        )
+        report.row(each, f"{computed:,.0f}", f"{delivered:,.0f}", f"{share:.0%}", f"{cpu:.0f}")
 
 
 def _delivered(connections, count):

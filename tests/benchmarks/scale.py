@@ -108,20 +108,17 @@ class Heap:
         return [size, filled, singly, delivered, rss, ready, after_kill, *lists]
 
 
-def waiting(sizes=SIZES):
+def waiting(report, sizes=SIZES, **_):
     """The curve from a thousand to a million."""
-    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", flush=True)
+    report.table(*HEAD)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name, Sink() as sink:
         heap = Heap(Path(name), sink)
         try:
             heap.start()
             heap.call("/v1/queue/pause", "POST")
             for size in sizes:
-                print(_line(heap.row(size)), flush=True)
+                found = heap.row(size)
+                report.runs[f"{size} waiting"] = dict(zip(HEAD, found, strict=True))
+                report.row(*(f"{each:,.0f}" if each >= 100 else f"{each:.2f}" for each in found))
         finally:
             heap.stop()
-
-
-def _line(values):
-    cells = (f"{value:,.0f}" if value >= 100 else f"{value:.2f}" for value in values)
-    return f"| {' | '.join(cells)} |"

@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import stat
 import sys
 import threading
@@ -223,7 +224,11 @@ async def main(arguments: argparse.Namespace) -> None:
         delay_dot=arguments.delay_dot / 1000,
         header=arguments.key == "header",
     )
-    server = await loop.create_server(session, "127.0.0.1", arguments.port, backlog=1024)
+    tls = None
+    if arguments.tls:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(arguments.tls)
+    server = await loop.create_server(session, "127.0.0.1", arguments.port, backlog=1024, ssl=tls)
     say(port=server.sockets[0].getsockname()[1])
     threading.Thread(target=read_stdin, args=(loop, record, done), daemon=True).start()
     await done.wait()
@@ -234,6 +239,7 @@ async def main(arguments: argparse.Namespace) -> None:
 def parsed(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.sink")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tls", type=Path, help="PEM of key and certificates: TLS from the start")
     parser.add_argument("--delay", type=float, default=0.0, help="ms before each reply")
     parser.add_argument("--delay-dot", type=float, default=0.0, help="ms more after a final dot")
     parser.add_argument(

@@ -34,7 +34,7 @@ PRUNED = 50_000
 PORTION = 1_000
 
 
-def stalls():
+def stalls(*_, **__):
     """How long requests made to be heavy hold the loop, and how much memory they take."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
         asyncio.run(_print_stalls(Path(name)))
@@ -75,7 +75,7 @@ def spread(times):
     )
 
 
-def large_messages():
+def large_messages(*_, **__):
     """How long a probe waits while messages of 10 MB come in and go out, and the small ones."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name,
@@ -146,7 +146,7 @@ def _post_large(server):
         answer.read()
 
 
-def pruning():
+def pruning(*_, **__):
     """How late the loop, and a new message, are while what is old is dropped."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
         asyncio.run(_pruned(name))

@@ -1,0 +1,47 @@
+"""
+Puts the tables of a benchmark into a page of the guide: each in place of the table there that has
+the same head.
+
+    python -m tests.benchmarks.page notifier/guide/figures.md peers.json idle.json
+
+A table that the page does not have is printed.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def renewed(text, tables):
+    """The page with these tables in it, and those for which it has no place."""
+    lines, left = text.splitlines(), []
+    for table in tables:
+        if table["head"] not in lines:
+            left.append(table)
+            continue
+        begin = lines.index(table["head"]) + 2  # behind the rule below the head
+        end = begin
+        while end < len(lines) and lines[end].startswith("|"):
+            end += 1
+        lines[begin:end] = table["rows"]
+    return "\n".join(lines) + "\n", left
+
+
+def main(arguments):
+    tables = [table for path in arguments.found for table in json.loads(path.read_text())["tables"]]
+    text, left = renewed(arguments.page.read_text(), tables)
+    arguments.page.write_text(text)
+    for table in left:
+        columns = table["head"].count("|") - 1
+        print("\n".join(["", table["head"], "|---" * columns + "|", *table["rows"]]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="tests.benchmarks.page",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("page", type=Path)
+    parser.add_argument("found", type=Path, nargs="+", help="what `--json` has written")
+    main(parser.parse_args())
