@@ -16,7 +16,7 @@ The journals:
 * `postgres`: in a database, for several replicas
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from importlib.util import find_spec
@@ -179,9 +179,9 @@ class Journal(Protocol):
         """
         ...
 
-    async def claim(
+    def claim(
         self, queue: str, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
-    ) -> list[Claim]:
+    ) -> Awaitable[list[Claim]]:
         """
         Mark due deliveries of this queue as `sending`, for this process alone: by priority, fairly
         among API keys, then by due time, then by arrival.

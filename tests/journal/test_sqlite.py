@@ -14,7 +14,7 @@ from datetime import timedelta
 import pytest
 import structlog.testing
 
-from notifier.deliveries import Route, Status
+from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import (
     JournalFailure,
     JournalInUse,
@@ -23,7 +23,7 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, journal_at
-from notifier.journal.sqlite import SqliteJournal, backup, disk, searches
+from notifier.journal.sqlite import SqliteJournal, backup, disk, searches, thread
 from notifier.journal.sqlite.writer import commit
 from tests.deliveries import NOW, delivery, entries, entry, idempotency, ids, noon, sent
 from tests.disks import fill, remount
@@ -119,11 +119,71 @@ class TestCommits:
             one = asyncio.create_task(journal.add([entry()]))
             await until(lambda: claiming)
             two = asyncio.create_task(journal.add([entry("d2", due_at=later)]))
-            await until(lambda: journal._writes._inbox.qsize() == 3)
+            await until(lambda: journal._writes._inbox.qsize() == 2)
             go_on.set()
             await asyncio.gather(before, one, two)
             assert ids(await claiming[0]) == ["d1", "d2"]
         assert commits.count == 2
+
+    async def test_what_is_claimed_as_it_arrives_is_written_once(self, path):
+        """A claim of new deliveries, while nothing else is due, changes no row of them."""
+        async with opened(path) as journal:
+            assert await journal.claim(RELAY, 9, now=noon) == []
+            rows = await journal._writes.ask(lambda db: db.total_changes)
+            adding = asyncio.gather(
+                journal.add([entry("d1", priority=Priority.BULK, key="a")]),
+                journal.add([entry("d2"), entry("d3", due_at=NOW + timedelta(hours=1))]),
+            )
+            await asyncio.sleep(0)  # they have been asked for
+            assert ids(await journal.claim(RELAY, 9, now=noon)) == ["d2", "d1"]
+            await adding
+            written = 3 * 3 + 2  # a row, a content, a term; and the span, once and changed
+            assert await journal._writes.ask(lambda db: db.total_changes) - rows <= written
+            assert await journal.next_due(RELAY) == NOW + timedelta(hours=1)
+            assert (await journal.backlog()).counts[Status.SENDING] == 2
+        async with opened(path) as journal:
+            assert ids(await journal.recover(Delivery.released)) == ["d1", "d2"]
+            assert ids(await journal.claim(RELAY, 9, now=noon)) == ["d2", "d1"]
+
+    async def test_what_could_not_be_claimed_as_it_arrived_is_claimed_alone(self, path):
+        """A commit that fails is done again piece by piece, and nothing is lost by it."""
+        commits = Commits(failing={2}, error=failure("SQLITE_BUSY"))
+        async with opened(path, commit=commits) as journal:
+            assert await journal.claim(RELAY, 9, now=noon) == []
+            adding = asyncio.ensure_future(journal.add([entry()]))
+            await asyncio.sleep(0)  # it has been asked for
+            assert ids(await journal.claim(RELAY, 9, now=noon)) == ["d1"]
+            await adding
+            assert (await journal.get("d1")).status is Status.SENDING
+
+    async def test_a_record_waits_for_the_next_delivery(self, path, monkeypatch):
+        """While new deliveries come often, records share the commit of the next one."""
+        monkeypatch.setattr(thread, "WAIT_SECONDS", 1000.0)
+        commits = Commits()
+        async with opened(path, commit=commits) as journal:
+            await journal.add(entries(3))
+            claims = await journal.claim(RELAY, 9, now=noon)
+            await journal.put("a", "b")
+            recording = asyncio.gather(*(journal.record(sent(each.delivery)) for each in claims))
+            await journal.get("d00000")
+            assert not recording.done()
+            before = commits.count
+            await journal.add([entry("d4")])
+            assert await recording == [True, True, True]
+            assert commits.count == before + 1
+
+    async def test_a_record_that_nothing_follows_does_not_wait(self, path, monkeypatch):
+        """While new deliveries come seldom, a record is written at once; so it is at the end."""
+        monkeypatch.setattr(thread, "WAIT_SECONDS", 1000.0)
+        async with opened(path) as journal:
+            await journal.add(entries(2))
+            one, two = await journal.claim(RELAY, 9, now=noon)
+            assert await journal.record(sent(one.delivery))  # too little has come to know
+            await journal.put("a", "b")
+            recording = asyncio.ensure_future(journal.record(sent(two.delivery)))
+            await journal.get("d00000")
+            assert not recording.done()
+        assert await recording
 
     async def test_all_that_is_asked_at_once_shares_a_commit(self, path):
         """A thousand calls at once need a few transactions, not a thousand."""

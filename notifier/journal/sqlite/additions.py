@@ -1,12 +1,12 @@
 """New deliveries, and the idempotency keys under which they came."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeAlias
 
-from notifier.deliveries import WAITING, Delivery
+from notifier.deliveries import WAITING, Delivery, Status
 from notifier.errors import IdempotencyMismatch
 from notifier.journal import Added, Entry, Idempotency
 from notifier.journal.rows import Value, changing, lasting, micros
@@ -79,8 +79,14 @@ class Addition:
         return Added(superseded=tuple(superseded))
 
 
-def insert_all(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
-    rows.write_rows(db, rows.INSERT, [row for each in additions for row in each.deliveries])
+def insert_all(
+    db: sqlite3.Connection, additions: Sequence[Addition], claimed: Collection[int] = ()
+) -> None:
+    """Insert all entries; those with the numbers `claimed` as a claim would leave them."""
+    deliveries = [row for each in additions for row in each.deliveries]
+    if claimed:
+        deliveries = [_claimed(row) if row[-1] in claimed else row for row in deliveries]
+    rows.write_rows(db, rows.INSERT, deliveries)
     contents.insert(db, [row for each in additions for row in each.contents])
     terms = [row for each in additions for row in each.terms]
     rows.write_rows(db, "INSERT INTO terms VALUES {rows}", terms)
@@ -95,8 +101,16 @@ def insert_all(db: sqlite3.Connection, additions: Sequence[Addition]) -> None:
     ]
     rows.write_rows(db, KEEP_KEYS, keys)
     for addition in additions:
-        for entry in addition.entries:
-            addition.counts.change(None, entry.delivery)
+        for (seq, _), entry in zip(addition.contents, addition.entries, strict=True):
+            if seq in claimed:
+                addition.counts.add_claimed(entry.delivery)
+            else:
+                addition.counts.change(None, entry.delivery)
+
+
+def _claimed(row: tuple[Value, ...]) -> tuple[Value, ...]:
+    _, route, relay, _, _, _, *others = row  # see CHANGING
+    return (Status.SENDING.value, route, relay, None, None, None, *others)
 
 
 def answer_kept(

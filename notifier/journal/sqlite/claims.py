@@ -1,16 +1,25 @@
 """Claim deliveries for sending, and record what became of them."""
 
 import sqlite3
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
+from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Status
 from notifier.errors import NotifierError
-from notifier.journal import Claim
+from notifier.journal import Claim, Entry
 from notifier.journal.fairness import AHEAD_BYTES, Fairness, Line, by_priority, due_keys, portions
-from notifier.journal.rows import CHANGING, Unreadable, changing, conversations, decode, dropped
+from notifier.journal.rows import (
+    CHANGING,
+    Unreadable,
+    changing,
+    conversations,
+    decode,
+    dropped,
+    micros,
+)
 from notifier.journal.sqlite.changes import hold_unreadable
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.rows import NUMBER_BITS, write_rows
@@ -83,6 +92,9 @@ DROP_CONVERSATIONS = f"""
 """  # noqa: S608  constant
 
 Row: TypeAlias = tuple[int, str, bytes, bytes | None]  # seq, status, record, content
+New: TypeAlias = tuple[tuple[Any, ...], Entry]  # the row that is to be inserted, and its entry
+
+NEVER = 2**63 - 1
 
 
 class Claims:
@@ -92,7 +104,50 @@ class Claims:
         self._counts = counts
         self._fairness = Fairness()
 
+    def first_due(self, queue: str) -> int | None:
+        """Before this time nothing in the queue is due. None: that is not known."""
+        return self._counts.first_due.get(queue)
+
     def take(
+        self, db: sqlite3.Connection, queue: str, limit: int, now: int, slowest: Priority
+    ) -> list[Claim]:
+        if (known := self.first_due(queue)) is not None and known > now:
+            return []
+        claims = self._take(db, queue, limit, now, slowest)
+        if len(claims) < limit:
+            heads = db.execute(HEADS, (queue,)).fetchall()
+            self._counts.first_due[queue] = min((due_at for *_, due_at in heads), default=NEVER)
+        else:
+            self._counts.first_due.pop(queue, None)
+        return claims
+
+    def take_new(
+        self, new: Iterable[New], queue: str, limit: int, now: int, slowest: Priority
+    ) -> tuple[list[Claim], set[int]] | None:
+        """
+        Claim all that is new and due, before it is inserted, so that it is written once. Returns
+        the numbers, too. None: something else is due, or not all of it may be claimed.
+        """
+        known = self.first_due(queue)
+        if known is None or known <= now:
+            return None
+        due = [each for each in new if _is_due(each[0], queue, now)]
+        if len(due) > limit or any(entry.delivery.priority > slowest for _, entry in due):
+            return None
+        lines: dict[int, dict[str, list[Claim]]] = {}
+        for _, entry in due:
+            delivery = replace(entry.delivery, status=Status.SENDING)
+            content = entry.content if len(entry.content) <= AHEAD_BYTES else None
+            line = lines.setdefault(delivery.priority, {})
+            line.setdefault(delivery.key, []).append(Claim(delivery, content))
+        claims: list[Claim] = []
+        for priority, found in sorted(lines.items()):
+            keys = self._fairness.order((queue, priority), sorted(found))
+            turns = {key: found[key] for key in keys}
+            claims += self._fairness.in_turns((queue, priority), turns)
+        return claims, {row[-1] for row, _ in due}
+
+    def _take(
         self, db: sqlite3.Connection, queue: str, limit: int, now: int, slowest: Priority
     ) -> list[Claim]:
         keys = due_keys(db.execute(HEADS, (queue,)).fetchall(), now, slowest)
@@ -134,6 +189,32 @@ class Claims:
             claims.append(Claim(replace(delivery, status=Status.SENDING), content))
         write_rows(db, CLAIM, seqs)
         return claims
+
+
+class Claiming:
+    """A call that claims. In a batch with additions it may take what is new as it is inserted."""
+
+    def __init__(
+        self, claims: Claims, queue: str, limit: int, now: Clock, slowest: Priority
+    ) -> None:
+        self.claims = claims
+        self.queue = queue
+        self.limit = limit
+        self.now = now
+        self.slowest = slowest
+
+    def __call__(self, db: sqlite3.Connection) -> list[Claim]:
+        now = micros(self.now())
+        return self.claims.take(db, self.queue, self.limit, now, self.slowest)
+
+    def take_new(self, new: Iterable[New]) -> tuple[list[Claim], set[int]] | None:
+        now = micros(self.now())
+        return self.claims.take_new(new, self.queue, self.limit, now, self.slowest)
+
+
+def _is_due(row: tuple[Any, ...], queue: str, now: int) -> bool:
+    _, route, _, due_at, *_ = row  # see CHANGING
+    return route == queue and due_at is not None and due_at <= now
 
 
 class NotAllOurs(NotifierError):

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from notifier.deliveries import Delivery, Status
+from notifier.deliveries import WAITING, Delivery, Status
 from notifier.journal import Minute
-from notifier.journal.rows import known_status, minute_number, minute_of, minute_row
+from notifier.journal.rows import known_status, micros, minute_number, minute_of, minute_row
 
 KEEP = "INSERT OR REPLACE INTO minutes VALUES (?, ?, ?, ?, ?, ?, ?)"
 SUMMED = """
@@ -23,12 +23,16 @@ class StatusCounts:
     """
     How many deliveries there are by status, as of the last commit; and, if `keep_changed` is set,
     which deliveries the transaction has added or changed.
+
+    `first_due` has, for queues of which it is known, a time before which nothing in it is due: of
+    the first delivery that waits there, or earlier.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[Status] = Counter()
         self.keep_changed = False
         self.changed: list[Delivery] = []
+        self.first_due: dict[str, int] = {}
         self._moves: Counter[Status] = Counter()
 
     def load(self, db: sqlite3.Connection) -> None:
@@ -47,6 +51,14 @@ class StatusCounts:
         self.move(before, after.status)
         if self.keep_changed:
             self.changed.append(after)
+        if after.status in WAITING and (known := self.first_due.get(after.queue)) is not None:
+            self.first_due[after.queue] = min(known, micros(after.due_at))
+
+    def add_claimed(self, new: Delivery) -> None:
+        """Count a delivery that was claimed as it was added: it never waits."""
+        self.move(None, Status.SENDING)
+        if self.keep_changed:
+            self.changed.append(new)
 
     def commit(self) -> None:
         self.changed.clear()
@@ -58,6 +70,7 @@ class StatusCounts:
 
     def roll_back(self) -> None:
         self.changed.clear()
+        self.first_due.clear()  # what was claimed is due again
         self._moves.clear()
 
 

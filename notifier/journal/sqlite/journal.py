@@ -32,7 +32,7 @@ from notifier.journal.rows import micros, moment
 from notifier.journal.searches import Turns
 from notifier.journal.sqlite import changes, contents, counts, opening, rows, searches
 from notifier.journal.sqlite.additions import Addition, answer_kept
-from notifier.journal.sqlite.claims import HEADS, QUEUES, Claims, Recording
+from notifier.journal.sqlite.claims import HEADS, NEVER, QUEUES, Claiming, Claims, Recording
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, failure
 from notifier.journal.sqlite.thread import JournalThread, serve_reads
@@ -148,22 +148,19 @@ class SqliteJournal:
         except UNBINDABLE as error:
             raise explained(error) from error
         self._seq += len(entries)
-        added = self._writes.ask(addition, vital=False)
-        # The writer claims only after it has added what earlier calls asked for.
+        # What is claimed in this turn of the loop is claimed in the transaction that adds it.
         self.arrivals.tell([entry.delivery.queue for entry in entries])
-        return await added
+        return await self._writes.ask(addition, vital=False)
 
     async def answer(
         self, scope: str, key: str, fingerprint: bytes, *, now: datetime
     ) -> bytes | None:
         return await self._reads.ask(lambda db: answer_kept(db, (scope, key), fingerprint, now))
 
-    async def claim(
+    def claim(
         self, queue: str, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
-    ) -> list[Claim]:
-        return await self._writes.ask(
-            lambda db: self._claims.take(db, queue, limit, micros(now()), slowest)
-        )
+    ) -> "asyncio.Future[list[Claim]]":
+        return self._writes.ask(Claiming(self._claims, queue, limit, now, slowest))
 
     async def still_ours(self, delivery: Delivery) -> bool:  # noqa: ARG002  there is nobody else
         return True
@@ -173,7 +170,7 @@ class SqliteJournal:
             recording = Recording(delivery, self._counts)
         except UNBINDABLE as error:
             raise explained(error) from error
-        ours = await self._writes.ask(recording)
+        ours = await self._writes.ask(recording, may_wait=True)
         if ours and delivery.status.waiting:
             self.arrivals.tell([delivery.queue])
         return ours
@@ -229,6 +226,12 @@ class SqliteJournal:
         return [delivery for _, delivery in portion]
 
     async def next_due(self, queue: str, *, slowest: Priority = Priority.BULK) -> datetime | None:
+        known = self._claims.first_due(queue) if slowest is Priority.BULK else None
+        if known is not None:
+            return None if known == NEVER else moment(known)
+        return await self._first_due(queue, slowest)
+
+    async def _first_due(self, queue: str, slowest: Priority = Priority.BULK) -> datetime | None:
         heads = await self._reads.ask(lambda db: db.execute(HEADS, (queue,)).fetchall())
         return first_due(heads, slowest)
 
@@ -258,7 +261,7 @@ class SqliteJournal:
 
     async def backlog(self) -> Backlog:
         queues = await self.queues()
-        oldest = [due_at for each in queues if (due_at := await self.next_due(each)) is not None]
+        oldest = [due_at for each in queues if (due_at := await self._first_due(each)) is not None]
         by_status = dict.fromkeys(Status, 0) | self._counts.counts
         held = await self._reads.ask(lambda db: db.execute(OLDEST_HELD).fetchone()[0])
         held_since = None if held is None else moment(held)

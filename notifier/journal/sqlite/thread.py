@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import math
 import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,6 +21,7 @@ from notifier.journal.sqlite.disk import UNBINDABLE, explained, is_fatal
 # A search without an index is ended after this time, because other searches wait for it.
 READ_SECONDS = 3.0
 READ_STEPS = 1_000_000  # instructions of SQLite between two looks at the clock
+WAIT_SECONDS = 0.004  # of a call that may wait; longer, and a crash repeats more mail
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], T]
@@ -39,6 +42,10 @@ class JournalThread:
     """
     Runs calls in order on its own thread, and answers a whole batch with one call into the loop.
     Every caller gets an answer; after a fatal error it is JournalUnavailable.
+
+    Calls that are made in one turn of the loop reach the thread together, so it is woken once for
+    all of them. A call that may wait (`ask`) goes with the next one that may not: after
+    WAIT_SECONDS at most, and at once while such calls come more seldom than that.
 
     `serve` carries out a batch, and `idle` is called when nothing waits. What they raise is fatal.
     If several callers ask at a time, the thread waits after each batch, `gather` seconds for each
@@ -65,7 +72,15 @@ class JournalThread:
         self._gather = gather
         self._gather_most = gather_most
         self._on_end = on_end
-        self._inbox: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._asked: list[Piece] = []  # not handed over yet
+        self._handing_over: asyncio.Handle | None = None
+        self._waiting_over: asyncio.TimerHandle | None = None
+        # When the latest calls that may not wait were handed over.
+        self._urgent: deque[float] = deque((-math.inf,), maxlen=3)
+        # What is handed over to the thread. An empty list: it must end.
+        self._inbox: queue.SimpleQueue[list[Piece]] = queue.SimpleQueue()
+        self._pieces: list[Piece] = []  # of the inbox, in the thread
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._closed = True
         self._over: BaseException | None = None
@@ -89,22 +104,42 @@ class JournalThread:
         """Answer the calls that were made, then end the thread and its connection."""
         if not self._closed:
             self._closed = True
-            self._inbox.put(None)
+            self._hand_over()
+            self._inbox.put([])
             await self._ended
 
     def end(self, error: BaseException) -> None:
         """Accept no more calls, because this thread or another one has failed."""
         self._over = error
 
-    def ask(self, work: Work[T], *, vital: bool = True) -> "asyncio.Future[T]":
+    def ask(
+        self, work: Work[T], *, vital: bool = True, may_wait: bool = False
+    ) -> "asyncio.Future[T]":
         """Have a call run, even if the caller stops waiting. Raises JournalUnavailable."""
         if self._closed:
             raise faults.closed()
         if self._over is not None:
             raise _over(self._over)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._inbox.put(Piece(work, future, vital))
+        self._asked.append(Piece(work, future, vital))
+        if self._handing_over is None:
+            now = self._loop.time()
+            if not may_wait:
+                self._urgent.append(now)
+            if not may_wait or now - self._urgent[0] > len(self._urgent) * WAIT_SECONDS:
+                self._handing_over = self._loop.call_soon(self._hand_over)
+            elif self._waiting_over is None:
+                self._waiting_over = self._loop.call_later(WAIT_SECONDS, self._hand_over)
         return future
+
+    def _hand_over(self) -> None:
+        for handle in (self._handing_over, self._waiting_over):
+            if handle is not None:
+                handle.cancel()
+        self._handing_over = self._waiting_over = None
+        if self._asked:
+            self._inbox.put(self._asked)
+            self._asked = []
 
     def _run(self) -> None:
         try:
@@ -124,7 +159,7 @@ class JournalThread:
                 if self._gather and len(batch) > 1:
                     time.sleep(min(self._gather * len(batch), self._gather_most))
                 batch.clear()  # or it would hold on to contents until there is more to do
-                if self._idle is not None and self._inbox.empty():
+                if self._idle is not None and not self._pieces and self._inbox.empty():
                     self._idle(db)
             except BaseException as error:  # noqa: BLE001  a dead thread with a living API is the worst state
                 with contextlib.suppress(Exception):
@@ -142,14 +177,13 @@ class JournalThread:
             self._on_loop(_answer, [(piece.future, _over(error)) for piece in batch])
 
     def _take(self) -> list[Piece]:
-        """All calls that wait, at least one. Empty: the thread must end."""
-        batch: list[Piece] = []
-        while (piece := self._inbox.get()) is not None:
-            batch.append(piece)
-            if len(batch) == self._batch or self._inbox.empty():
-                return batch
-        if batch:
-            self._inbox.put(None)  # calls from before the end are done first
+        """The calls that wait, at least one. Empty: the thread must end."""
+        while not self._ending and not (self._pieces and self._inbox.empty()):
+            pieces = self._inbox.get()
+            self._pieces += pieces
+            self._ending = not pieces
+        batch = self._pieces[: self._batch]
+        del self._pieces[: self._batch]
         return batch
 
     def _on_loop(self, call: Callable[..., object], *args: object) -> None:

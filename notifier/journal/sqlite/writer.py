@@ -13,7 +13,7 @@ from notifier.errors import NotifierError
 from notifier.journal import Added, Commits
 from notifier.journal.sqlite.additions import USED_KEYS, Addition, insert_all
 from notifier.journal.sqlite.changes import ChangeRaised
-from notifier.journal.sqlite.claims import Recording, record_all
+from notifier.journal.sqlite.claims import Claiming, Recording, record_all
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
@@ -97,7 +97,8 @@ class Writer:
         answers: list[Answer] = []
         additions, recordings, others = _sorted(db, batch)
         if additions:
-            insert_all(db, list(additions.values()))
+            claimed = self._claim_new(list(additions.values()), others, answers)
+            insert_all(db, list(additions.values()), claimed)
             answers += ((future, Added()) for future in additions)
         if recordings:
             record_all(db, list(recordings.values()))
@@ -118,6 +119,27 @@ class Writer:
         self.commits.observe(time.perf_counter() - begun, len(batch))
         self._counts.commit()
         return answers
+
+    def _claim_new(
+        self, additions: list[Addition], others: list[Piece], answers: list[Answer]
+    ) -> set[int]:
+        """Answer the claims that need nothing but new deliveries. Returns the claimed numbers."""
+        claimed: set[int] = set()
+        for piece in others.copy():
+            if not isinstance(piece.work, Claiming):
+                continue
+            new = (
+                pair
+                for each in additions
+                for pair in zip(each.deliveries, each.entries, strict=True)
+                if pair[0][-1] not in claimed
+            )
+            if (taken := piece.work.take_new(new)) is not None:
+                claims, seqs = taken
+                claimed |= seqs
+                answers.append((piece.future, claims))
+                others.remove(piece)
+        return claimed
 
     def _alone(self, db: sqlite3.Connection, piece: Piece) -> Answer:
         try:
