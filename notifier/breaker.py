@@ -75,9 +75,9 @@ class Breaker:
         self._rests_until = 0.0  # by the clock
         self._failures = 0  # in a row
         self._rested = 0  # times in a row
-        self._begun = 0
-        self._opened = 0  # `_begun` when it opened or closed: sends up to it do not count
-        self._shrunk = 0  # `_begun` when it last asked for less
+        self.begun = 0  # sends
+        self._opened = 0  # `begun` when it opened or closed: sends up to it do not count
+        self._shrunk = 0  # `begun` when it last asked for less
         self._shrunk_at: float | None = None  # None: it has not asked for less
         self._took_at: float | None = None  # a message, the last time
 
@@ -104,8 +104,8 @@ class Breaker:
         """A send begins. Returns the ticket to hand in when it ends."""
         if self.state is State.OPEN:
             self.state = State.PROBING
-        self._begun += 1
-        return self._begun
+        self.begun += 1
+        return self.begun
 
     def end(
         self,
@@ -125,7 +125,7 @@ class Breaker:
             self._took_at = self._clock()
         if asks_for_less and ticket > self._shrunk:
             self.capacity = max(1, self.capacity // 2)
-            self._shrunk = self._begun
+            self._shrunk = self.begun
             self._shrunk_at = self._clock()
         if ticket <= self._opened:
             if setback is not None and self.state is State.OPEN:
@@ -136,8 +136,12 @@ class Breaker:
             self._failures = self._rested = 0
             if self.state is not State.CLOSED:
                 self.state = State.CLOSED
-                self._opened = self._begun
-            elif self.capacity < self._full and not asks_for_less and self._may_grow():
+                self._opened = self.begun
+            elif (
+                self.capacity < self._full
+                and not asks_for_less
+                and (self._shrunk_at is None or self._may_grow())
+            ):
                 self.capacity += 1
 
     def forget(self, ticket: int) -> None:
@@ -149,17 +153,15 @@ class Breaker:
         """Close the breaker, because a person says that the relay works."""
         self.state = State.CLOSED
         self._failures = self._rested = 0
-        self._opened = self._begun
+        self._opened = self.begun
 
     def hurry(self) -> None:
         """End the rest now."""
         self._rests_until = min(self._rests_until, self._clock())
 
     def _may_grow(self) -> bool:
-        """Grow at once after each success, but slowly if the relay has asked for less."""
-        if self._shrunk_at is None:
-            return True
-        if (now := self._clock()) < self._shrunk_at + REGROW_SECONDS:
+        """After a success it grows at once, but slowly if the relay has asked for less."""
+        if (now := self._clock()) < (self._shrunk_at or 0.0) + REGROW_SECONDS:
             return False
         self._shrunk_at = now
         return True
@@ -174,7 +176,7 @@ class Breaker:
             self.capacity = self._after_rest
             self._failures = 0
             self._rested += not setback.in_doubt
-            self._opened = self._begun
+            self._opened = self.begun
 
     def _rest_at_least(self, seconds: float) -> None:
         self._rests_until = max(self._rests_until, self._clock() + seconds)

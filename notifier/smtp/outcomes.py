@@ -1,11 +1,22 @@
-"""Join the outcomes of a message that was offered several times, to one relay or to several."""
+"""
+Join the outcomes of a message that was offered several times, to one relay or to several; say what
+an outcome means for the connection.
+"""
 
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from notifier.attempts import Acceptance, Envelope, Failure, Outcome
-from notifier.smtp.replies import KEPT
+from notifier.attempts import Acceptance, Envelope, Failure, Outcome, Scope, Stage
+from notifier.smtp.failures import (
+    IN_STEP,
+    NOT_ACCEPTING,
+    OUT_OF_STEP,
+    TOO_MANY,
+    WORN_OUT,
+    relay_failure,
+)
+from notifier.smtp.replies import CLOSING, KEPT
 
 LINES_KEPT = 60
 
@@ -82,10 +93,53 @@ def failed(
     )
 
 
+def not_begun(envelope: Envelope, name: str, reason: str) -> Outcome:
+    """The outcome if the relay was not asked."""
+    return failed(relay_failure(Stage.CONNECT, name, reason), envelope.recipients)
+
+
 def abridged(lines: Sequence[str]) -> tuple[str, ...]:
     """A conversation short enough to be kept: the middle of a long one is left out."""
     if len(lines) > LINES_KEPT:
         head, tail = LINES_KEPT - 21, 20
         left_out = f"   ({len(lines) - head - tail} lines left out)"
         lines = [*lines[:head], left_out, *lines[-tail:]]
-    return tuple([line if len(line) <= KEPT else line[:KEPT] for line in lines])
+    if max(map(len, lines), default=0) > KEPT:
+        return tuple([line[:KEPT] for line in lines])
+    return tuple(lines)
+
+
+def in_step(outcome: Outcome) -> bool:
+    """Whether the relay has answered, and both ends know that no message is under way."""
+    return not outcome.uncertain and all(
+        failure.code not in (CLOSING, OUT_OF_STEP)
+        and (failure.scope is not Scope.RELAY or failure.name in IN_STEP)
+        for failure in outcome.failures.values()
+    )
+
+
+def served_its_time(outcome: Outcome, *, taken: int) -> bool:
+    """
+    Whether the connection, which has carried `taken` messages, and not the message is the reason.
+    No dot was sent.
+    """
+    if any(failure.name in WORN_OUT for failure in outcome.failures.values()):
+        return True
+    if outcome.throttled:  # by 421 it may mean this connection alone
+        return taken > 0 and outcome.code == CLOSING
+    return come_again(outcome) or (taken > 0 and turned_away(outcome))
+
+
+def turned_away(outcome: Outcome) -> bool:
+    """Whether MAIL was deferred by a limit of messages, on a connection that has carried some."""
+    return outcome.stage is Stage.MAIL and outcome.code is not None and 400 <= outcome.code < 500
+
+
+def come_again(outcome: Outcome) -> bool:
+    """Whether the relay wants a new connection, as Postfix's postscreen after its tests."""
+    said = outcome.stage is not Stage.DOT and outcome.code == 450
+    return said and outcome.because(NOT_ACCEPTING)
+
+
+def one_too_many(failure: Failure) -> bool:
+    return failure.name == TOO_MANY

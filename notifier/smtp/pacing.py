@@ -91,8 +91,8 @@ class Pace:
         self._refused_at = 0.0  # the last time
         self._refused_rate = 0.0  # what was allowed when the first of them was refused; 0: any
         self._of_rate = False  # whether one of them spoke of rate
-        self._begun = 0
-        self._known = 0  # `_begun` at the last refusal: those sent before it tell nothing new
+        self._known = 0  # sends begun at the last refusal: those before it tell nothing new
+        self.free = True  # nothing is learnt, and nothing waits
         self._count_from = clock()
         self._count = 0  # taken since then, while nothing is learnt
         self._recent: deque[float] = deque()  # when messages were taken, while a rate is learnt
@@ -106,6 +106,7 @@ class Pace:
         if past > FORGET_AFTER:
             self._learnt = 0.0
             self._recent.clear()
+            self.free = not self._refused
             return None
         return self._learnt * (1 - (1 - CUT) * (1 - past) ** 3)
 
@@ -127,7 +128,7 @@ class Pace:
     @property
     def available(self) -> float:
         """Messages that may go now."""
-        if not self._refused and not self._learnt:
+        if self.free:
             return float("inf")
         if self._refused:
             return 0.0 if self._clock() < self._held_until else 1.0
@@ -136,25 +137,26 @@ class Pace:
 
     def wait(self) -> float:
         """Seconds until one more may go."""
-        if not self._refused and not self._learnt:
+        if self.free:
             return 0.0
         if self._refused:
             return max(0.0, self._held_until - self._clock())
         self._set_rate()
         return self._rate.wait()
 
-    def begin(self) -> int:
-        """A send begins. Returns the ticket to hand in when it is answered."""
-        self._begun += 1
+    def begin(self) -> None:
+        """A send begins."""
         if self._refused:  # alone, until it is answered
             self._held_until = self._clock() + min(ANSWER_SECONDS, self._longest_hold)
         elif self._learnt:
             self._set_rate()
             self._rate.take()
-        return self._begun
 
     def answered(self, ticket: int) -> None:
-        """The relay has taken a message, or has refused it for another reason than the rate."""
+        """
+        The relay has taken a message, or has refused it for another reason than the rate. `ticket`:
+        the number of its send.
+        """
         now = self._clock()
         if self._refused and ticket > self._known:
             self._learn(now)
@@ -167,10 +169,11 @@ class Pace:
                 self._count_from, self._count = now, 0
             self._count += 1
 
-    def refused(self, ticket: int, *, of_rate: bool) -> bool:
+    def refused(self, ticket: int, *, begun: int, of_rate: bool) -> bool:
         """
         The relay wants fewer messages, or fewer connections where it does not speak of the rate.
-        False: that is no news, as the message was sent before the relay said so of another.
+        `begun`: how many sends have begun. False: that is no news, as the message was sent before
+        the relay said so of another.
         """
         if ticket <= self._known:
             return False
@@ -186,13 +189,15 @@ class Pace:
         self._refused += 1
         self._refused_at = now
         self._of_rate |= of_rate
-        self._known = self._begun
+        self._known = begun
+        self.free = False
         return True
 
     def _learn(self, now: float) -> None:
         """It takes messages again."""
         refused, self._refused, self._held_until = self._refused, 0, 0.0
         if not self._of_rate:
+            self.free = not self._learnt
             return
         # Several refusals in a row: it would have taken one at some time since the last of them.
         until = (self._refused_at + now) / 2 if refused > 1 else now

@@ -5,24 +5,27 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from notifier.attempts import PACED, Envelope, Failure, Outcome, Scope, Stage
+from notifier.attempts import PACED, Envelope, Failure, Outcome, Stage
 from notifier.relayspec import Pipelining
 from notifier.smtp.connect import Opening
 from notifier.smtp.failures import (
-    IN_STEP,
-    NOT_ACCEPTING,
     OURS,
-    OUT_OF_STEP,
     TOO_MANY,
-    WORN_OUT,
     classify,
     relay_failure,
 )
-from notifier.smtp.outcomes import Offers, failed
+from notifier.smtp.outcomes import (
+    Offers,
+    come_again,
+    failed,
+    in_step,
+    one_too_many,
+    served_its_time,
+    turned_away,
+)
 from notifier.smtp.pipelining import Behind, says_so, unanswered
-from notifier.smtp.replies import CLOSING
 from notifier.smtp.session import Session, Timeouts
-from notifier.smtp.transaction import Transaction, ahead, deliver
+from notifier.smtp.transaction import Transaction, begun
 from notifier.smtp.turns import Turn, Turns
 
 STOPPED = "we were told to stop"
@@ -76,50 +79,73 @@ class Pool:
         return sum(session.breach is None for session in self._idle)
 
     async def send(
-        self, envelope: Envelope, content: bytes, begun: Transaction | None = None
+        self,
+        envelope: Envelope,
+        content: bytes,
+        ahead: Transaction | None = None,
+        *,
+        all_of_them: bool = True,
     ) -> Outcome:
         """
-        Offer a message, whose commands have `begun` if they have gone ahead. Recipients who are
-        too many for one transaction are named in the next, as long as each transaction reaches
-        somebody. RFC 5321, section 4.5.3.1.10.
+        Offer a message over the connection where its commands have gone `ahead`, over a free one,
+        or a fresh one. `all_of_them`: name those who are too many for one transaction in further
+        ones.
         """
         aborts = self._aborts
-        outcome = await self._transact(envelope, content, begun)
-        if not outcome.failures or not outcome.because(TOO_MANY):
-            return outcome
+        used = ahead.session if ahead is not None else self._idle.pop() if self._idle else None
+        if used is not None and ahead is None and (used.unclean or used.breach is not None):
+            used = await self._reset(used)
+        if used is None:
+            outcome = await self._offer_afresh(envelope, content, aborts=aborts)
+        else:
+            outcome = await self._offer(used, envelope, content, ahead, aborts=aborts)
+        if outcome.failures:
+            if outcome.stage is not Stage.DOT:
+                outcome = await self._offer_again(outcome, used, envelope, content, aborts=aborts)
+            if all_of_them and outcome.because(TOO_MANY):
+                outcome = await self._name_others(outcome, envelope, content, aborts=aborts)
+        return outcome
+
+    async def _offer_again(
+        self,
+        outcome: Outcome,
+        used: Session | None,
+        envelope: Envelope,
+        content: bytes,
+        *,
+        aborts: int,
+    ) -> Outcome:
+        """Offer it at once again where not it but a connection was refused, twice at most."""
+        limited = False
+        if used is not None:
+            if not served_its_time(outcome, taken=used.taken):
+                return outcome
+            used.fail(DROPPED, "the relay takes no more on it")
+            limited = turned_away(outcome)
+            outcome = await self._offer_afresh(envelope, content, aborts=aborts)
+        if come_again(outcome) and aborts == self._aborts:
+            outcome = await self._offer_afresh(envelope, content, aborts=aborts)
+        if used is not None and limited and outcome.accepted:
+            self._remember(used)
+        return outcome
+
+    async def _name_others(
+        self, outcome: Outcome, envelope: Envelope, content: bytes, *, aborts: int
+    ) -> Outcome:
+        """
+        Name recipients who were too many for one transaction in the next, as long as each reaches
+        somebody. RFC 5321, section 4.5.3.1.10.
+        """
         offers, asked = Offers(envelope), envelope
         while True:
             offers.add(outcome)
-            left = offers.left(_one_too_many)
+            left = offers.left(one_too_many)
             if left is None or not outcome.accepted or aborts != self._aborts:
                 return offers.as_one()
             # No more than it has taken now: the relay counts each one too many as an error.
-            took = len(asked.recipients) - sum(map(_one_too_many, outcome.failures.values()))
+            took = len(asked.recipients) - sum(map(one_too_many, outcome.failures.values()))
             asked = replace(left, recipients=left.recipients[:took])
-            outcome = await self._transact(asked, content)
-
-    async def _transact(
-        self, envelope: Envelope, content: bytes, begun: Transaction | None = None
-    ) -> Outcome:
-        """
-        Offer it over a connection that is free, or a fresh one. Where a connection and not the
-        message was refused it is offered again at once, twice at most.
-        """
-        aborts = self._aborts
-        turned_away = None
-        used = await self._used() if begun is None else begun.session
-        if used is not None:
-            outcome = await self._offer(used, envelope, content, begun, aborts=aborts)
-            if outcome.stage is Stage.DOT or not _served_its_time(used, outcome):
-                return outcome
-            used.fail(DROPPED, "the relay takes no more on it")
-            turned_away = used if _turned_away(outcome) else None
-        outcome = await self._offer_afresh(envelope, content, aborts=aborts)
-        if _come_again(outcome) and aborts == self._aborts:
-            outcome = await self._offer_afresh(envelope, content, aborts=aborts)
-        if turned_away is not None and outcome.accepted:
-            self._remember(turned_away)
-        return outcome
+            outcome = await self.send(asked, content, all_of_them=False)
 
     async def _offer_afresh(self, envelope: Envelope, content: bytes, *, aborts: int) -> Outcome:
         eased = self._eased
@@ -137,7 +163,7 @@ class Pool:
         session: Session,
         envelope: Envelope,
         content: bytes,
-        begun: Transaction | None = None,
+        ahead: Transaction | None = None,
         *,
         aborts: int,
     ) -> Outcome:
@@ -145,10 +171,14 @@ class Pool:
             session.fail(OURS, STOPPED)
         self._busy.add(session)
         try:
-            if begun is not None:
-                outcome = await begun.run(content, self._go_on)
+            if ahead is not None:
+                outcome = await ahead.run(content, self._go_on)
             else:
-                outcome = await deliver(session, envelope, content, self._follow)
+                transaction = begun(session, envelope, len(content))
+                if isinstance(transaction, Outcome):
+                    outcome = transaction
+                else:
+                    outcome = await transaction.run(content, self._follow)
         except BaseException:
             session.fail(OURS, STOPPED)
             if session.follower is not None:
@@ -157,8 +187,8 @@ class Pool:
         finally:
             self._busy.discard(session)
         # Whatever commands out of turn have brought about says nothing of this message.
-        spoilt = begun is not None and self._went_wrong(begun, outcome)
-        if session.follower is not None:
+        spoilt = ahead is not None and self._went_wrong(ahead, outcome)
+        if session.follower is not None and outcome.failures:
             spoilt = spoilt or self._refused_for_what_follows(session, outcome)
         if spoilt:
             session.fail(DROPPED, "the two ends may be out of step")
@@ -175,30 +205,33 @@ class Pool:
     def _follow(self, session: Session) -> bytes:
         """The commands of the message that is to have this session next."""
         behind = self._behind
-        if not session.features.pipelining or not behind.allowed:
+        if not self._turns.waiting or not session.features.pipelining or not behind.allowed:
             return b""
         if self._closed or session.carried + 1 >= self._takes_each:
             return b""
         if (turn := self._follower()) is None:
             return b""
-        transaction = ahead(session, turn.envelope, turn.size)
-        if transaction is None:
+        transaction = begun(session, turn.envelope, turn.size)
+        if isinstance(transaction, Outcome) or not transaction.can_go_ahead:
             return b""
         self._turns.go_ahead(transaction)
         behind.begin(session)
         session.follower = turn, transaction
-        return transaction.go_ahead(turn.size)
+        return transaction.go_ahead()
 
-    def _went_wrong(self, begun: Transaction, outcome: Outcome) -> bool:
+    def _went_wrong(self, ahead: Transaction, outcome: Outcome) -> bool:
         """Whether commands that had gone ahead were not answered as they should."""
-        if outcome.because(OURS) or _turned_away(outcome):
-            self._behind.forget(begun.session)
+        if outcome.stage is Stage.DOT:
+            self._behind.worked(ahead.session)
             return False
-        why, certain = unanswered(begun.session.breach, outcome)
+        if outcome.because(OURS) or turned_away(outcome):
+            self._behind.forget(ahead.session)
+            return False
+        why, certain = unanswered(ahead.session.breach, outcome)
         if why:
-            self._behind.failed(begun.session, why, certain=certain)
+            self._behind.failed(ahead.session, why, certain=certain)
         else:
-            self._behind.worked(begun.session)
+            self._behind.worked(ahead.session)
         return bool(why)
 
     def _refused_for_what_follows(self, session: Session, outcome: Outcome) -> bool:
@@ -231,16 +264,15 @@ class Pool:
     def _give_back(self, session: Session, outcome: Outcome) -> None:
         session.carried += 1
         session.taken += bool(outcome.accepted)
-        if (outcome.failures or outcome.uncertain) and not _in_step(outcome):
+        if (outcome.failures or outcome.uncertain) and not in_step(outcome):
             session.fail(DROPPED, "the relay failed")
         if session.follower is not None:
             self._pass_on(session)
-        elif session.breach is not None:
-            return
-        elif self._closed or (session.carried >= self._takes_each and self._worn_out(session)):
-            session.part()
-        else:
-            self._keep(session)
+        elif session.breach is None:
+            if self._closed or (session.carried >= self._takes_each and self._worn_out(session)):
+                session.part()
+            else:
+                self._keep(session)
 
     def _keep(self, session: Session) -> None:
         """For the next message."""
@@ -268,14 +300,6 @@ class Pool:
             self._takes_each_until = asyncio.get_running_loop().time() + REMEMBER_SECONDS
         self._turned_away_after = carried
 
-    async def _used(self) -> Session | None:
-        """A connection that was used before and still works."""
-        while self._idle:
-            session = self._idle.pop()
-            if session.breach is None and (not session.unclean or await self._reset(session)):
-                return session
-        return None
-
     def ease(self, most: int) -> None:
         """
         The relay wants less: close what is kept open beyond so many connections, and offer
@@ -285,17 +309,28 @@ class Pool:
         while self._idle and self.busy + len(self._idle) > most:
             self._idle.pop(0).part()
 
-    async def _reset(self, session: Session) -> bool:
-        """Make the relay forget an envelope that may be open there."""
-        self._busy.add(session)
-        try:
-            replies = await session.ask(b"RSET\r\n", 1, self._timeouts.rset)
-        finally:
-            self._busy.discard(session)
-        session.unclean = not (replies and replies[0].positive)
-        if session.unclean:
-            session.fail("rset_refused", "the relay does not answer RSET")
-        return not session.unclean
+    async def _reset(self, session: Session | None) -> Session | None:
+        """
+        Make the relay forget an envelope that may be open on the session; where that fails, the
+        next idle session that works. None: there is none.
+        """
+        while session is not None:
+            if session.breach is None and session.unclean:
+                self._busy.add(session)
+                try:
+                    replies = await session.ask(b"RSET\r\n", 1, self._timeouts.rset)
+                except BaseException:
+                    session.fail(OURS, STOPPED)
+                    raise
+                finally:
+                    self._busy.discard(session)
+                session.unclean = not (replies and replies[0].positive)
+                if session.unclean:
+                    session.fail("rset_refused", "the relay does not answer RSET")
+            if session.breach is None:
+                return session
+            session = self._idle.pop() if self._idle else None
+        return None
 
     async def _open(self, recipients: Sequence[str]) -> Session | Outcome:
         opening = self._new()
@@ -345,39 +380,6 @@ class Pool:
         idle, self._idle = self._idle, []
         if parting := [session.part() for session in idle]:
             await asyncio.wait(parting)
-
-
-def _in_step(outcome: Outcome) -> bool:
-    """Whether the relay has answered, and both ends know that no message is under way."""
-    return not outcome.uncertain and all(
-        failure.code not in (CLOSING, OUT_OF_STEP)
-        and (failure.scope is not Scope.RELAY or failure.name in IN_STEP)
-        for failure in outcome.failures.values()
-    )
-
-
-def _served_its_time(session: Session, outcome: Outcome) -> bool:
-    """Whether the connection, and not the message, is the reason. No dot was sent."""
-    if any(failure.name in WORN_OUT for failure in outcome.failures.values()):
-        return True
-    if outcome.throttled:  # by 421 it may mean this connection alone
-        return session.taken > 0 and outcome.code == CLOSING
-    return _come_again(outcome) or (session.taken > 0 and _turned_away(outcome))
-
-
-def _turned_away(outcome: Outcome) -> bool:
-    """Whether MAIL was deferred by a limit of messages, on a connection that has carried some."""
-    return outcome.stage is Stage.MAIL and outcome.code is not None and 400 <= outcome.code < 500
-
-
-def _come_again(outcome: Outcome) -> bool:
-    """Whether the relay wants a new connection, as Postfix's postscreen after its tests."""
-    said = outcome.stage is not Stage.DOT and outcome.code == 450
-    return said and outcome.because(NOT_ACCEPTING)
-
-
-def _one_too_many(failure: Failure) -> bool:
-    return failure.name == TOO_MANY
 
 
 def _discard(opening: asyncio.Task[Session]) -> None:

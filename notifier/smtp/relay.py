@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from notifier.attempts import PACED, THROTTLED, Envelope, Outcome, Scope, Stage
+from notifier.attempts import PACED, THROTTLED, Envelope, Outcome, Scope
 from notifier.breaker import Breaker, Rests, State
 from notifier.relayspec import Pipelining, RelaySpec
 from notifier.smtp.carrier import Carrier
@@ -18,11 +18,10 @@ from notifier.smtp.failures import (
     OURS,
     UNFIT,
     asks_for_less,
-    relay_failure,
     setback,
     slows,
 )
-from notifier.smtp.outcomes import failed
+from notifier.smtp.outcomes import not_begun
 from notifier.smtp.pacing import FIRST_HOLD, LONGEST_HOLD, Pace, Rate
 from notifier.smtp.pipelining import Behind
 from notifier.smtp.pool import STOPPED, Pool
@@ -30,7 +29,6 @@ from notifier.smtp.resolver import Resolver
 from notifier.smtp.return_path import send_from
 from notifier.smtp.session import USUAL_TIMEOUTS, Timeouts
 from notifier.smtp.states import RelayState, Trouble
-from notifier.smtp.transaction import Transaction
 from notifier.smtp.turns import Turn, Turns
 from notifier.tokens import Tokens
 from notifier.verp import Verp
@@ -70,6 +68,7 @@ class Relay:
         self.sent = self.failed = self.throttled = 0
         self.trouble: Trouble | None = None
         self.paused = False
+        self.paced = False  # as `room` has found last: a rate, and not its places, says how many
         self._listeners: list[Callable[[], None]] = []
         self._timeouts = timeouts
         self._resolver = resolver or Resolver()
@@ -125,20 +124,19 @@ class Relay:
         """Whether it is in use, and has not failed of late."""
         return not self.paused and self._breaker.state is State.CLOSED and not self._pace.refuses
 
-    @property
-    def paced(self) -> bool:
-        """Whether a rate, and not the number of its places, says how many it gets."""
-        return self._pace.limits or self._rate.available < self._breaker.capacity
-
     def room(self) -> int:
         """How many further sends may start now; or 1 where one may wait behind another's dot."""
-        breaker = self._breaker
-        if self.paused or not breaker.fit:
+        breaker, turns, pace = self._breaker, self._turns, self._pace
+        rated = self.spec.rate is not None or not pace.free
+        self.paced = rated and (pace.limits or self._rate.available < breaker.capacity)
+        if self.paused or (breaker.state is not State.CLOSED and not breaker.fit):
             return 0
-        free = breaker.capacity - self._turns.busy if breaker.state is State.CLOSED else 1
-        if free == 0 and self._turns.idle and self._behind.mode is Pipelining.FULL:
-            free = 1
-        return max(0, int(min(free, self._rate.available, self._pace.available)))
+        free: float = breaker.capacity - turns.busy if breaker.state is State.CLOSED else 1
+        if free == 0 and not turns.waiting and not turns.ahead:
+            free = int(self._behind.mode is Pipelining.FULL)
+        if rated:
+            free = min(free, self._rate.available, pace.available)
+        return max(0, int(free))
 
     def wait(self) -> float | None:
         """Seconds until there is room without any other event. None: an event is needed."""
@@ -161,61 +159,66 @@ class Relay:
 
     async def _send(self, envelope: Envelope, content: bytes) -> Outcome:
         """Offer it once a place with the relay is free."""
-        breaker, turns, turn = self._breaker, self._turns, None
-        while True:
-            while breaker.state is State.CLOSED and turns.busy >= breaker.capacity:
-                turn = turn or Turn(envelope, len(content))
-                if not await turns.next(turn):
-                    return _not_begun(envelope, OURS, STOPPED)
-                if turn.ahead is not None:
-                    return await self._offer(turn.tickets, envelope, content, turn.ahead)
-            if not self.fit:
-                return _not_begun(envelope, *self._why_unfit())
-            if (owed := self._pace.wait()) <= 0:
-                break
-            if owed > WORTH_WAITING:
-                return _not_begun(envelope, PACED, self._why_paced())
-            if not await turns.after(owed):  # the relay may be another one by then
-                return _not_begun(envelope, OURS, STOPPED)
-        turns.busy += 1
-        owed = 0.0 if turn is not None and turn.paid else self._rate.take()
-        tickets = breaker.begin(), self._pace.begin()
-        return await self._offer(tickets, envelope, content, owed=owed)
-
-    async def _offer(
-        self,
-        tickets: tuple[int, int],
-        envelope: Envelope,
-        content: bytes,
-        begun: Transaction | None = None,
-        *,
-        owed: float = 0.0,
-    ) -> Outcome:
-        """Offer it where it has a place, which it gives back."""
+        breaker, turns, turn, owed = self._breaker, self._turns, None, 0.0
+        if (
+            breaker.state is not State.CLOSED
+            or turns.busy >= breaker.capacity
+            or self.paused
+            or self.spec.rate is not None
+            or not self._pace.free
+        ):
+            turn = Turn(envelope, len(content))
+            if (refused := await self._place(turn)) is not None:
+                return refused
+        if turn is not None and turn.ahead is not None:
+            ahead, ticket = turn.ahead, turn.ticket
+        else:
+            turns.busy += 1
+            if turn is not None and not turn.paid:
+                owed = self._rate.take()
+            ahead, ticket = None, breaker.begin()
+            if not self._pace.free:
+                self._pace.begin()
         outcome = None
         try:
-            if owed and not await self._turns.after(owed):
-                return _not_begun(envelope, OURS, STOPPED)
-            if begun is None:
+            if owed and not await turns.after(owed):
+                return not_begun(envelope, OURS, STOPPED)
+            if ahead is None:
                 outcome = await self._pool.send(envelope, content)
             else:
-                outcome = await self._go_on(envelope, content, begun)
+                outcome = await self._go_on(envelope, content, ahead)
         finally:
-            self._turns.busy -= 1
-            self._learn(tickets[0], outcome)
-            self._keep_pace(tickets[1], outcome)
+            turns.busy -= 1
+            self._learn(ticket, outcome)
             self._stir()
         return outcome
 
+    async def _place(self, turn: Turn) -> Outcome | None:
+        """Wait until it may begin, or goes on with what went ahead; else why it may not."""
+        breaker, turns = self._breaker, self._turns
+        while True:
+            while breaker.state is State.CLOSED and turns.busy >= breaker.capacity:
+                if not await turns.next(turn):
+                    return not_begun(turn.envelope, OURS, STOPPED)
+                if turn.ahead is not None:
+                    return None
+            if not self.fit:
+                return not_begun(turn.envelope, *self._why_unfit())
+            if (owed := self._pace.wait()) <= 0:
+                return None
+            if owed > WORTH_WAITING:
+                return not_begun(turn.envelope, PACED, self._why_paced())
+            if not await turns.after(owed):  # the relay may be another one by then
+                return not_begun(turn.envelope, OURS, STOPPED)
+
     def _follower(self) -> Turn | None:
         """Who waits for a place, and may have that of a message that ends."""
-        turn, breaker = self._turns.first(), self._breaker
+        turn, breaker = self._turns.waiting[0], self._breaker
         if (
-            turn is None
-            or self.paused
+            self.paused
             or breaker.state is not State.CLOSED
             or self._turns.busy > breaker.capacity
-            or self._pace.limits
+            or (not self._pace.free and self._pace.limits)
         ):
             return None
         if not turn.paid:
@@ -223,7 +226,7 @@ class Relay:
                 return None
             self._rate.take()
             turn.paid = True
-        turn.tickets = breaker.begin(), self._pace.begin()
+        turn.ticket = breaker.begin()
         return turn
 
     def _why_unfit(self) -> tuple[str, str]:
@@ -236,22 +239,20 @@ class Relay:
         why = self.trouble.text if self.trouble is not None else "no words"
         return f"the relay takes fewer messages just now: {why}"
 
-    def _keep_pace(self, turn: int, outcome: Outcome | None) -> None:
-        """Count an outcome for the pace. None: we gave the send up."""
-        if outcome is None or outcome.uncertain:
-            return None
-        if not outcome.failures:
-            return self._pace.answered(turn)
+    def _keep_pace(self, ticket: int, outcome: Outcome) -> None:
+        """Count an outcome with failures for the pace."""
+        if outcome.uncertain:
+            return
         refusals = [each for each in outcome.failures.values() if slows(each)]
         if not refusals:
             if outcome.accepted or outcome.code is not None:
-                self._pace.answered(turn)
-            return None
+                self._pace.answered(ticket)
+            return
         self.throttled += 1
         if refusals[0].wait:  # it says for how long it is to be left alone: no pace is guessed
-            return None
+            return
         of_rate = any(each.name == THROTTLED for each in refusals)
-        if self._pace.refused(turn, of_rate=of_rate):
+        if self._pace.refused(ticket, begun=self._breaker.begun, of_rate=of_rate):
             self._pool.ease(self._breaker.capacity)
             log.info(
                 "relay_throttles",
@@ -259,10 +260,9 @@ class Relay:
                 reason=refusals[0].reply,
                 seconds=round(self._pace.wait(), 1),
             )
-        return None
 
     def _learn(self, ticket: int, outcome: Outcome | None) -> None:
-        """Count an outcome, and tell the breaker. None: the send was given up."""
+        """Count an outcome, for the breaker and the pace. None: the send was given up."""
         breaker = self._breaker
         before = breaker.state
         if outcome is None:
@@ -270,12 +270,15 @@ class Relay:
         elif not outcome.failures:
             self.sent += (took := bool(outcome.accepted))
             breaker.end(ticket, None, took=took)
+            self._pace.answered(ticket)
         elif outcome.unoffered:
             breaker.forget(ticket)
         else:
             self._learn_failures(ticket, outcome)
         if before is State.PROBING and breaker.state is State.CLOSED:
             log.info("relay_works", relay=self.name)
+        if outcome is not None and outcome.failures:
+            self._keep_pace(ticket, outcome)
 
     def _learn_failures(self, ticket: int, outcome: Outcome) -> None:
         failures, breaker = outcome.failures.values(), self._breaker
@@ -315,12 +318,13 @@ class Relay:
 
     def _stir(self) -> None:
         """Let the waiting sends look again."""
-        breaker = self._breaker
-        if breaker.state is State.CLOSED:
-            if (places := self._turns.wake(breaker.capacity - self._turns.busy)) > 0:
+        breaker, turns = self._breaker, self._turns
+        if breaker.state is not State.CLOSED:
+            turns.wake_all()
+        elif turns.waiting or turns.ahead:
+            places = breaker.capacity - turns.busy
+            if places > 0 and (places := turns.wake(places)) > 0:
                 self._bring_back(places)
-        else:
-            self._turns.wake_all()
         for listener in self._listeners:
             listener()
 
@@ -393,7 +397,3 @@ class Relay:
         if self._looking is not None:
             self._looking.cancel()
         await self._pool.close()
-
-
-def _not_begun(envelope: Envelope, name: str, reason: str) -> Outcome:
-    return failed(relay_failure(Stage.CONNECT, name, reason), envelope.recipients)

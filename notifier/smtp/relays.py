@@ -27,6 +27,9 @@ class Relays:
 
     def __init__(self, relays: Sequence[Relay]) -> None:
         self._relays = tuple(relays)
+        # As `room` has found last: a rate says how many may start, so what may not start now should
+        # not be claimed.
+        self.paced = False
         self._changed = asyncio.Event()
         for relay in self._relays:
             relay.listen(self._changed.set)
@@ -41,12 +44,13 @@ class Relays:
         before it that are being tried again. 0: all places are taken, or all rest, are paused,
         or have had their share of messages for now.
         """
-        return sum(relay.room() for relay in self._next())
-
-    @property
-    def paced(self) -> bool:
-        """Whether a rate says how many may start: what may not start now should not be claimed."""
-        return any(relay.paced for relay in self._next())
+        room, self.paced = 0, False
+        for relay in self._relays:
+            room += relay.room()
+            self.paced |= relay.paced
+            if relay.working:  # the others are for when it fails
+                break
+        return room
 
     async def wait_for_room(self) -> None:
         while self.room() <= 0:
@@ -76,7 +80,9 @@ class Relays:
         relays were asked, and why.
         """
         started_at, begun = datetime.now(UTC), time.monotonic()
-        relay = self._first()
+        relay = self._relays[0]
+        if not relay.working:
+            relay = self._first()
         outcome, name = await relay.send(envelope, content), relay.name
         if outcome.failures and not outcome.because(PACED):
             outcome, name = await self._go_on(relay, outcome, envelope, content)

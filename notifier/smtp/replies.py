@@ -8,6 +8,8 @@ MAX_LINE = 8 * 1024  # octets, far over the 512 of RFC 5321, section 4.5.3.1.5
 MAX_REPLY = 32 * 1024  # octets of a reply of several lines
 KEPT = 500  # characters of a reply that are kept
 
+REMEMBERED = 16  # replies of one line of a connection: most messages get the same ones
+
 CLOSING = 421  # the relay is about to close the connection
 
 # The first digit is 2 to 5: no command here gets a reply that begins with 1.
@@ -48,25 +50,25 @@ class ReplyReader:
 
     def __init__(self) -> None:
         self.malformed = ""
+        self.between = True  # all that arrived has been returned
+        self._known: dict[bytes, Reply] = {}
         self._rest = b""  # the begin of a line
         self._lines: list[bytes] = []  # of a reply that goes on
         self._size = 0  # of those
-
-    @property
-    def between(self) -> bool:
-        """Whether all that arrived has been returned."""
-        return not self._rest and not self._lines and not self.malformed
 
     def feed(self, data: bytes) -> list[Reply]:
         *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
         replies: list[Reply] = []
         for line in lines:
-            if (reply := self._line(line)) is not None:
+            reply = None if self._lines else self._known.get(line)
+            if reply is not None or (reply := self._line(line)) is not None:
                 replies.append(reply)
             elif self.malformed:
-                return replies
-        if len(self._rest) > MAX_LINE:
-            self.malformed = "a line without an end"
+                break
+        else:
+            if len(self._rest) > MAX_LINE:
+                self.malformed = "a line without an end"
+        self.between = not self._rest and not self._lines and not self.malformed
         return replies
 
     def _line(self, line: bytes) -> Reply | None:
@@ -77,7 +79,10 @@ class ReplyReader:
             return None
         if mark == b"-" or self._lines:
             return self._one_of_several(code, mark, line)
-        return Reply(code, text(line))
+        reply = Reply(code, text(line))
+        if len(self._known) < REMEMBERED and len(line) <= KEPT:
+            self._known[line] = reply
+        return reply
 
     def _one_of_several(self, code: int, mark: bytes, line: bytes) -> Reply | None:
         if self._lines and self._lines[0][:3] != line[:3]:

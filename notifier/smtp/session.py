@@ -54,16 +54,13 @@ class Features(Struct, frozen=True, kw_only=True):
     size: int | None = None  # octets at most, RFC 1870; 0: no limit; None: not offered
 
 
-class Answer:
+class Answer(Struct):
     """The replies to what was asked at once, as far as they are here."""
 
-    __slots__ = ("replies", "seconds", "waiter", "wanted")
-
-    def __init__(self, wanted: int, seconds: float, waiter: asyncio.Future[None]) -> None:
-        self.wanted = wanted
-        self.seconds = seconds  # that each of them may take
-        self.waiter = waiter  # done when all are here, or when no more will come
-        self.replies: list[Reply] = []
+    wanted: int
+    seconds: float  # that each of them may take
+    waiter: asyncio.Future[None]  # done when all are here, or when no more will come
+    replies: list[Reply] = []
 
 
 class Breach(Struct, frozen=True):
@@ -117,7 +114,8 @@ class Session(asyncio.Protocol):
         """Wait for what a relay says first. RFC 5321, section 3.1."""
         if self._answer is not None:
             self._expect(seconds)
-        return await self.answered(self._greeting)
+        await self._greeting.waiter
+        return self._greeting.replies
 
     async def protect(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
         """
@@ -145,14 +143,17 @@ class Session(asyncio.Protocol):
     async def ask(self, data: bytes, count: int, seconds: float) -> list[Reply]:
         """
         Write, and wait for `count` replies, each within `seconds`. There are fewer if the last of
-        them is 421, or if the session broke: see `breach`.
+        them is 421, or if the session broke: see `breach`. A caller that is cancelled must break
+        the session, because the replies still come.
         """
         if self.breach is not None:
             return []
         self._left = 0
-        answer = self._begin(count, seconds, seconds)
+        self._answer = answer = Answer(count, seconds, self._loop.create_future())
+        self._expect(seconds)
         self._transport.write(data)
-        return await self.answered(answer)
+        await answer.waiter
+        return answer.replies
 
     def go_ahead(self, commands: bytes, count: int, seconds: float) -> Answer:
         """
@@ -176,38 +177,24 @@ class Session(asyncio.Protocol):
             return None
         self._left = len(data)
         timeouts = self.timeouts
-        first = min(timeouts.block, timeouts.dot)
-        answer = self._begin(1, first, timeouts.dot)
+        self._answer = answer = Answer(1, timeouts.dot, self._loop.create_future())
+        self._expect(min(timeouts.block, timeouts.dot))
         if ahead:
             data += ahead
         else:
             self._ahead_octets = 0
         self._content = data if len(data) <= PIECE else memoryview(data)
         self._write_on()
-        replies = await self.answered(answer)
-        if not replies:
+        await answer.waiter
+        if not (replies := answer.replies):
             return None
         # Whoever has gone ahead goes on after us: until then nothing else has been written.
-        if self.left > self._ahead_octets or self.unsent:
+        held = self._paused or self._content or self._transport is not self._below
+        if self.unsent or (held and self.left > self._ahead_octets):
             self.fail("early_reply", f"before it had all: {replies[0].line}")
             # Nobody can accept content that was not sent: the reply belongs to something else.
             return None if replies[0].positive else replies[0]
         return replies[0]
-
-    def _begin(self, count: int, first: float, each: float) -> Answer:
-        """Prepare for this many replies: the first within `first`, then each within `each`."""
-        self._answer = answer = Answer(count, each, self._loop.create_future())
-        self._expect(first)
-        return answer
-
-    async def answered(self, answer: Answer) -> list[Reply]:
-        """The replies, once all are here or no more will come."""
-        try:
-            await answer.waiter
-        except asyncio.CancelledError:
-            self.fail("aborted", "we were told to stop")
-            raise
-        return answer.replies
 
     def _write_on(self) -> None:
         """

@@ -25,30 +25,20 @@ def nobody(_: Session) -> bytes:
     return b""
 
 
-async def deliver(
-    session: Session, envelope: Envelope, content: bytes, follow: Follow = nobody
-) -> Outcome:
+def begun(session: Session, envelope: Envelope, size: int) -> "Transaction | Outcome":
     """
-    Offer a message, and return its outcome. `content` is a whole RFC 5322 source that
-    ends with CRLF. `follow` is asked for the next message's transaction, whose commands are to
-    go ahead behind the dot of this one. Never raises for what a relay does.
+    The transaction of a message with so many octets, before its first command; or the outcome, if
+    this relay can never take it.
     """
-    if (reason := unfit_for(session.features, envelope, len(content))) is not None:
+    if (reason := unfit_for(session.features, envelope, size)) is not None:
         return _told(reason, envelope.recipients, {}, ())
-    recipients, refused = _addressable(envelope)
-    if not recipients:
-        return _told(None, (), refused, ())
-    return await Transaction(session, envelope, recipients, refused).run(content, follow)
-
-
-def ahead(session: Session, envelope: Envelope, size: int) -> "Transaction | None":
-    """A transaction whose commands can go ahead. None: it has to wait for a session of its own."""
-    if not session.features.pipelining or unfit_for(session.features, envelope, size) is not None:
-        return None
-    recipients, refused = _addressable(envelope)
-    if refused or not recipients or len(recipients) > MOST_AHEAD:
-        return None
-    return Transaction(session, envelope, recipients, refused)
+    recipients, refused = envelope.recipients, dict[str, Failure]()
+    together = "".join(recipients)
+    if _UNSAFE.search(together) or not (envelope.smtputf8 or together.isascii()):
+        recipients, refused = _addressable(envelope)
+        if not recipients:
+            return _told(None, (), refused, ())
+    return Transaction(session, envelope, recipients, refused, size)
 
 
 def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | None:
@@ -72,10 +62,6 @@ def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | No
 
 def _addressable(envelope: Envelope) -> tuple[tuple[str, ...], dict[str, Failure]]:
     """The recipients that commands can name, and why they cannot name the others."""
-    recipients = envelope.recipients
-    together = "".join(recipients)
-    if _UNSAFE.search(together) is None and (envelope.smtputf8 or together.isascii()):
-        return recipients, {}
     refused = {
         address: Failure(
             scope=Scope.RECIPIENT,
@@ -84,10 +70,10 @@ def _addressable(envelope: Envelope) -> tuple[tuple[str, ...], dict[str, Failure
             reply="the address cannot be written in SMTP",
             name="bad_recipient",
         )
-        for address in recipients
+        for address in envelope.recipients
         if _UNSAFE.search(address) or not (envelope.smtputf8 or address.isascii())
     }
-    return tuple(each for each in recipients if each not in refused), refused
+    return tuple(each for each in envelope.recipients if each not in refused), refused
 
 
 class Transaction:
@@ -103,39 +89,64 @@ class Transaction:
         envelope: Envelope,
         recipients: tuple[str, ...],
         refused: dict[str, Failure],
+        size: int,
     ) -> None:
+        """`refused`: recipients that are not named; `size`: octets of the content."""
         self.session = session
         self.recipients = recipients
         self.failures = refused
-        self.sender = envelope.sender
-        self.smtputf8 = envelope.smtputf8
-        self.eight_bit = envelope.eight_bit
-        self.reports = envelope if envelope.return_path and session.features.dsn else None
-        self.commands: list[str] = []
+        features = session.features
+        mail = f"MAIL FROM:<{envelope.sender}>"
+        if features.size is not None:
+            mail = f"{mail} SIZE={size}"
+        if envelope.eight_bit and features.eight_bit:
+            mail += " BODY=8BITMIME"
+        if envelope.smtputf8:
+            mail = f"{mail} SMTPUTF8"
+        rcpt = [f"RCPT TO:<{address}>" for address in recipients]
+        if envelope.return_path and features.dsn:
+            mail += dsn.mail_parameters(envelope)
+            named = zip(rcpt, recipients, strict=True)
+            rcpt = [each + dsn.rcpt_parameters(envelope, address) for each, address in named]
+        self.commands = [mail, *rcpt, "DATA"]
+        self.flight = "\r\n".join((*self.commands, "")).encode()
         self.replies: list[Reply] = []
         self._answer: Answer | None = None  # to the commands that have gone ahead
 
+    @property
+    def can_go_ahead(self) -> bool:
+        """Whether its commands may leave behind the content of the message before."""
+        return not self.failures and len(self.recipients) <= MOST_AHEAD
+
     async def run(self, content: bytes, follow: Follow = nobody) -> Outcome:
-        session = self.session
+        """
+        Offer the message, and return its outcome. `content` is a whole RFC 5322 source that ends
+        with CRLF. `follow` is asked for the next message's transaction, whose commands are to go
+        ahead behind the dot of this one. Never raises for what a relay does.
+        """
+        session, commands = self.session, self.commands
+        session.unclean = True
         if self._answer is not None:
-            session.unclean = True
-            self.replies = await session.answered(self._answer)
+            await self._answer.waiter
+            self.replies = self._answer.replies
         elif session.features.pipelining:
-            flight = self._flight(len(content))
-            session.unclean = True
-            count, seconds = len(self.commands), session.timeouts.data
-            self.replies = await session.ask(flight, count, seconds)
+            self.replies = await session.ask(self.flight, len(commands), session.timeouts.data)
         else:
-            self.commands = self._commands(len(content))
-            session.unclean = True
             await self._one_by_one()
-        answered = len(self.replies) == len(self.commands)
-        accepted, failure = self._judge(self.replies[-1] if answered else None)
-        if failure is not None:
-            if answered and self.replies[-1].code == 354 and not session.breach:
-                await self._send_nothing()
-            self.failures.update(dict.fromkeys(accepted, failure))
-            return _told(failure, (), self.failures, self._conversation())
+        replies, accepted = self.replies, self.recipients
+        answered = len(replies) == len(commands)
+        if (
+            not answered
+            or replies[-1].code != 354
+            or session.breach is not None
+            or any(not 200 <= each.code < 300 for each in replies[:-1])
+        ):
+            accepted, failure = self._judge(replies[-1] if answered else None)
+            if failure is not None:
+                if answered and replies[-1].code == 354 and not session.breach:
+                    await self._send_nothing()
+                self.failures.update(dict.fromkeys(accepted, failure))
+                return _told(failure, (), self.failures, self._conversation())
         return await self._content(accepted, content, follow)
 
     @property
@@ -143,15 +154,11 @@ class Transaction:
         """Whether any of what has gone ahead is answered."""
         return self._answer is not None and bool(self._answer.replies)
 
-    def go_ahead(self, size: int) -> bytes:
-        """The commands that leave behind the content before; `size`: octets of our own."""
-        flight = self._flight(size)
-        self._answer = self.session.go_ahead(flight, len(self.commands), self.session.timeouts.data)
-        return flight
-
-    def _flight(self, size: int) -> bytes:
-        self.commands = self._commands(size)
-        return ("\r\n".join(self.commands) + "\r\n").encode()
+    def go_ahead(self) -> bytes:
+        """The commands that leave behind the content before."""
+        seconds = self.session.timeouts.data
+        self._answer = self.session.go_ahead(self.flight, len(self.commands), seconds)
+        return self.flight
 
     async def _send_nothing(self) -> None:
         """
@@ -163,21 +170,6 @@ class Transaction:
             self.session.fail("out_of_step", "it took a recipient without a sender")
         else:
             await self.session.ask(b".\r\n", 1, self.session.timeouts.data)
-
-    def _commands(self, size: int) -> list[str]:
-        mail = f"MAIL FROM:<{self.sender}>"
-        if self.session.features.size is not None:
-            mail = f"{mail} SIZE={size}"
-        if self.eight_bit and self.session.features.eight_bit:
-            mail += " BODY=8BITMIME"
-        if self.smtputf8:
-            mail = f"{mail} SMTPUTF8"
-        rcpt = [f"RCPT TO:<{address}>" for address in self.recipients]
-        if (reports := self.reports) is not None:
-            mail += dsn.mail_parameters(reports)
-            named = zip(rcpt, self.recipients, strict=True)
-            rcpt = [each + dsn.rcpt_parameters(reports, address) for each, address in named]
-        return [mail, *rcpt, "DATA"]
 
     async def _one_by_one(self) -> None:
         timeouts = self.session.timeouts
@@ -193,7 +185,7 @@ class Transaction:
     def _closing(self) -> bool:
         return self.replies[-1].code == CLOSING
 
-    def _judge(self, data: Reply | None) -> tuple[Sequence[str], Failure | None]:
+    def _judge(self, data: Reply | None) -> tuple[tuple[str, ...], Failure | None]:
         """
         Who gets the content; or who would have, and why nobody does. Failures of single recipients
         are kept in `failures`. `data`: the reply to DATA, if there was one.
@@ -201,11 +193,10 @@ class Transaction:
         replies = self.replies
         if replies and not replies[0].positive:
             return self.recipients, refusal(Stage.MAIL, replies[0])
-        accepted = [*self.recipients]
         for address, reply in zip(self.recipients, replies[1:], strict=False):
             if not reply.positive:
                 self.failures[address] = refusal(Stage.RCPT, reply)
-                accepted.remove(address)
+        accepted = tuple(each for each in self.recipients if each not in self.failures)
         if self.session.breach is not None:
             return accepted, self._lost(self.session.breach)
         if data is None and accepted:
@@ -226,23 +217,25 @@ class Transaction:
             return Stage.MAIL
         return Stage.RCPT if command <= len(self.recipients) else Stage.DATA
 
-    async def _content(self, accepted: Sequence[str], content: bytes, follow: Follow) -> Outcome:
+    async def _content(self, accepted: tuple[str, ...], content: bytes, follow: Follow) -> Outcome:
         session = self.session
         data, flight = stuffed(content), b""
         # Where recipients were too many, the session is needed for the others.
-        if len(data) <= MOST_BEHIND and not any(_too_many(it) for it in self.failures.values()):
+        if len(data) <= MOST_BEHIND and not (
+            self.failures and any(it.name == TOO_MANY for it in self.failures.values())
+        ):
             flight = follow(session)
         reply = await session.upload(data, flight)
         conversation = self._conversation(f"C: ({len(content)} octets)", reply)
         if reply is None:
             return self._unanswered(accepted, conversation)
-        if reply.positive:
+        if 200 <= reply.code < 300:
             session.unclean = bool(flight)  # RFC 5321, section 4.1.1.4: the envelope is closed
             return Outcome(
                 Stage.DOT,
                 reply.line,
                 reply.code,
-                tuple(accepted),
+                accepted,
                 self.failures,
                 False,
                 conversation,
@@ -282,10 +275,6 @@ def stuffed(content: bytes) -> bytes:
     begin = b"." if content.startswith(b".") else b""
     end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
     return b"%b%b%b" % (begin, content.replace(b"\r\n.", b"\r\n.."), end)
-
-
-def _too_many(failure: Failure) -> bool:
-    return failure.name == TOO_MANY
 
 
 def _told(

@@ -15,7 +15,7 @@ AHEAD_SECONDS = 1.0  # that a send stays behind a final dot while another place 
 class Turn:
     """A send that waits."""
 
-    __slots__ = ("ahead", "ahead_since", "envelope", "granted", "paid", "size", "tickets")
+    __slots__ = ("ahead", "ahead_since", "envelope", "granted", "paid", "size", "ticket")
 
     def __init__(self, envelope: Envelope, size: int) -> None:
         self.envelope = envelope
@@ -23,7 +23,7 @@ class Turn:
         self.granted: asyncio.Future[bool] | None = None
         self.ahead: Transaction | None = None  # its commands, behind another message's dot
         self.ahead_since = 0.0
-        self.tickets = 0, 0  # the breaker's and the pace's, while it is ahead
+        self.ticket = 0  # the number of its send, while it is ahead
         self.paid = False  # it counts in the rate already
 
 
@@ -36,8 +36,8 @@ class Turns:
 
     def __init__(self) -> None:
         self.busy = 0  # places
-        self._waiting: deque[Turn] = deque()
-        self._ahead: dict[Turn, None] = {}  # in the order of going ahead
+        self.waiting: deque[Turn] = deque()
+        self.ahead: dict[Turn, None] = {}  # in the order of going ahead
         self._timed: set[asyncio.Future[bool]] = set()
 
     async def next(self, turn: Turn) -> bool:
@@ -47,13 +47,13 @@ class Turns:
         """
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         turn.granted = granted
-        self._waiting.append(turn)
+        self.waiting.append(turn)
         try:
             return await granted
         except asyncio.CancelledError:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            elif turn.ahead is not None and self._ahead.pop(turn, turn) is turn:
+            if turn in self.waiting:
+                self.waiting.remove(turn)
+            elif turn.ahead is not None and self.ahead.pop(turn, turn) is turn:
                 self.busy -= 1  # it was just given one
             raise
 
@@ -69,41 +69,32 @@ class Turns:
             timer.cancel()
             self._timed.discard(turn)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nobody waits."""
-        return not self._waiting and not self._ahead
-
-    def first(self) -> Turn | None:
-        """Who waits longest, but for those that have gone ahead."""
-        return self._waiting[0] if self._waiting else None
-
     def go_ahead(self, ahead: "Transaction") -> None:
         """The first has gone ahead."""
-        turn = self._waiting.popleft()
-        self._ahead[turn] = None
+        turn = self.waiting.popleft()
+        self.ahead[turn] = None
         turn.ahead, turn.ahead_since = ahead, asyncio.get_running_loop().time()
 
     def go_on(self, turn: Turn, ahead: "Transaction") -> bool:
         """What it has sent ahead is answered now. False: it waits for that no more."""
-        if turn.ahead is not ahead or turn not in self._ahead:
+        if turn.ahead is not ahead or turn not in self.ahead:
             return False
-        del self._ahead[turn]
+        del self.ahead[turn]
         self.busy += 1
         _settle(turn.granted, True)
         return True
 
     def go_back(self, turn: Turn, ahead: "Transaction") -> None:
         """What it has sent ahead is in vain."""
-        if turn.ahead is ahead and turn in self._ahead:
-            del self._ahead[turn]
+        if turn.ahead is ahead and turn in self.ahead:
+            del self.ahead[turn]
             turn.ahead = None
-            self._waiting.appendleft(turn)
+            self.waiting.appendleft(turn)
 
     def wake(self, count: int) -> int:
         """Let so many of those in line go on; how many places are left."""
-        while self._waiting and count > 0:
-            granted = self._waiting.popleft().granted
+        while self.waiting and count > 0:
+            granted = self.waiting.popleft().granted
             count -= granted is not None and not granted.done()
             _settle(granted, True)
         return count
@@ -113,7 +104,7 @@ class Turns:
         Have the first that is ahead, if it is so for too long, wait for any place; else the time
         when it will be. None: nobody is ahead.
         """
-        turn = next(iter(self._ahead), None)
+        turn = next(iter(self.ahead), None)
         if turn is None or turn.ahead is None:
             return None
         if (until := turn.ahead_since + AHEAD_SECONDS) <= now:
@@ -121,14 +112,14 @@ class Turns:
         return until
 
     def wake_all(self) -> None:
-        self.wake(len(self._waiting))
+        self.wake(len(self.waiting))
 
     def stop(self) -> None:
         """End all waits."""
-        for turn in (*self._waiting, *self._ahead):
+        for turn in (*self.waiting, *self.ahead):
             _settle(turn.granted, False)
-        self._waiting.clear()
-        self._ahead.clear()
+        self.waiting.clear()
+        self.ahead.clear()
         for timed in self._timed:
             _settle(timed, False)
 

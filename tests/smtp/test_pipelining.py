@@ -498,7 +498,8 @@ def test_replies_may_come_in_any_pieces(dot, others, cuts):
         for begin, end in itertools.pairwise(places):
             session.data_received(said[begin:end])
         reply = await upload
-        replies = await session.answered(answer)
+        await answer.waiter
+        replies = answer.replies
         assert session.breach is None
         assert reply.code == int(dot[:3])
         assert [each.code for each in replies] == [int(each[:3]) for each in others]
