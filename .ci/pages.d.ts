@@ -47,6 +47,7 @@ interface Message {
   reference: string | null;
   tags: string[];
   metadata: Record<string, unknown>;
+  key: string | null;
   user_id: string | null;
   copy_of: string | null;
   timeline: TimelineEntry[];
@@ -136,6 +137,15 @@ interface Stats {
   relays: Relay[];
   callbacks: number;
   minutes: Minute[];
+}
+
+interface AuditRecord {
+  at: string;
+  by: string;
+  what: string;
+  on: string;
+  count: number;
+  detail: string;
 }
 
 interface Suppression {

@@ -2,10 +2,11 @@
 The command line. A command imports what it needs when it runs: a healthcheck every few seconds
 must not load a web framework.
 
-`callbacks`, `check`, `keys`, `messages`, `reports`, `send` and `suppressions` are commands of these
-names; `journal` holds `backup` and `prune`. `message_sources` is where `messages` finds messages,
-`suppression_sources` where `suppressions` finds the list; `sources` chooses between the server and
-the journal for both. `client` calls a running server.
+`audit`, `callbacks`, `check`, `keys`, `messages`, `reports`, `send` and `suppressions` are commands
+of these names; `journal` holds `backup` and `prune`. `message_sources` is where `messages` finds
+messages, `suppression_sources` where `suppressions` finds the list, `audit_sources` where `audit`
+finds the records; `sources` chooses between the server and the journal for all of them. `client`
+calls a running server.
 `options` are those that several commands have; `display` and `progress` write to the terminal.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 import click
 
 from notifier import __version__
+from notifier.cli.audit import audit
 from notifier.cli.callbacks import callbacks
 from notifier.cli.display import printable
 from notifier.cli.messages import messages
@@ -249,6 +251,7 @@ def sendmail(arguments: tuple[str, ...]) -> None:
     sys.exit(main(arguments))
 
 
+cli.add_command(audit)
 cli.add_command(messages)
 cli.add_command(callbacks)
 cli.add_command(reports)

@@ -5,10 +5,11 @@ library takes longer to import than the whole of `notifier healthcheck` to run.
 
 import contextlib
 import json
+import shutil
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
@@ -93,6 +94,11 @@ class Client:
             "GET", path, headers={"Accept": kind, **self._authorization}, timeout=timeout
         )
 
+    def save(self, path: str, kind: str, file: BinaryIO, *, timeout: float) -> None:
+        """Write what is at a path, in this media type, into a file."""
+        headers = {"Accept": kind, **self._authorization}
+        self._call("GET", path, headers=headers, timeout=timeout, into=file)
+
     def _object(self, answer: bytes) -> dict[str, Any]:
         with contextlib.suppress(ValueError):
             found = json.loads(answer)
@@ -108,11 +114,15 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        into: BinaryIO | None = None,
     ) -> bytes:
         url = f"{self.url}{path}"
         request = Request(url, content, dict(headers or {}), method=method)  # noqa: S310 - http, see above
         try:
             with self._opener.open(request, timeout=timeout or self._timeout) as answer:
+                if into is not None:
+                    shutil.copyfileobj(answer, into)
+                    return b""
                 read: bytes = answer.read()
                 return read
         except HTTPError as error:

@@ -82,6 +82,7 @@ def message_details(message: Resource) -> str:
         ("subject", message["subject"]),
         ("from", message["from"]),
         ("reason", message["reason"]),
+        ("key", message["key"]),
         ("copy of", message["copy_of"]),
         ("due", _time(message["due_at"]) if message["status"] in WAITING else ""),
         *(

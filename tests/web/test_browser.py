@@ -230,6 +230,29 @@ async def test_suppressions_are_added_found_and_taken_off(server, visit, tmp_pat
     await page.get_by_text("No suppression matches.").wait_for()
 
 
+async def test_the_audit_tells_who_did_what(server, visit):
+    """In plain words; filtered by what is clicked or chosen; the URL has the filters."""
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+        for verb in ("pause", "resume"):
+            assert (await client.post(f"/v1/relays/capture/{verb}")).status_code == 200
+    page = await visit.go("/audit")
+    row = page.locator("#records tr").first
+    await row.get_by_text("resumed sending to a relay").wait_for()
+    assert "capture" in await row.inner_text()
+    await page.get_by_label("What").select_option("pause-relay")
+    await page.get_by_role("button", name="Search").click()
+    await page.wait_for_url(re.compile("what=pause-relay"))
+    await page.locator("#records").get_by_text("stopped sending to a relay").first.wait_for()
+    assert await page.locator("#records").get_by_text("resumed sending").count() == 0
+    assert (await page.locator("#export").get_attribute("href")).endswith("?what=pause-relay")
+    await page.get_by_label("Who").fill("nobody")
+    await page.get_by_role("button", name="Search").click()
+    await page.get_by_text("Nothing matches.").wait_for()
+    await page.get_by_role("button", name="Clear all filters").click()
+    await page.get_by_role("link", name="anonymous").first.click()
+    await page.wait_for_url(re.compile("by=anonymous"))
+
+
 async def test_the_queue_is_paused_and_resumed(server, visit):
     """The page says that nothing is sent meanwhile. Refusing the question changes nothing."""
     page = await visit.go("/monitor")
@@ -420,6 +443,7 @@ async def test_axe_finds_nothing(browser, server, scheme):
             (f"/monitor/messages/{id}", ".timeline"),
             (f"/monitor/messages/{failed}", ".timeline li.failure"),
             ("/suppressions", "[data-address]"),
+            ("/audit", "#records time"),
             ("/inbox", "[data-mail]"),
         ):
             await visit.go(path)

@@ -24,6 +24,7 @@ PAGES = (
     "/monitor/messages/abc",
     "/sign-in",
     "/suppressions",
+    "/audit",
 )
 EVIL = "<script>alert(1)</script>\"'&amp;"
 

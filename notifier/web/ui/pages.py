@@ -33,6 +33,7 @@ class Pages:
             get("/monitor", self.monitor, OPEN),
             get("/monitor/messages/{id:str}", self.message, OPEN),
             get("/suppressions", self.suppressions, OPEN),
+            get("/audit", self.audit, OPEN),
         ]
 
     def describe(self, routes: Iterable[BaseRoute]) -> None:
@@ -55,6 +56,9 @@ class Pages:
 
     async def suppressions(self, request: AnyRequest) -> Response[Any]:
         return await self._layout.private(request, "suppressions.html")
+
+    async def audit(self, request: AnyRequest) -> Response[Any]:
+        return await self._layout.private(request, "audit.html")
 
     async def message(self, request: AnyRequest) -> Response[Any]:
         return await self._layout.private(request, "message.html", id=read_id(request))

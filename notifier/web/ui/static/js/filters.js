@@ -13,7 +13,7 @@ const STATUSES = [
   "cancelled",
   "superseded",
 ];
-const FIELDS = ["q", "to", "reference", "tag", "user_id", "relay", "channel", "reason", "bounced"];
+const FIELDS = ["q", "to", "reference", "tag", "user_id", "relay", "key", "channel", "reason", "bounced"];
 const TIMES = ["created_after", "created_before"];
 
 // The filters in the page's URL, in the terms of the API.

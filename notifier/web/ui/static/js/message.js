@@ -60,7 +60,7 @@ function marks() {
 
 /** @returns {[string, Child][]} */
 function facts() {
-  const { reference, user_id, metadata, warnings, finished_at, due_at, expires_at, copy_of } = message;
+  const { key, reference, user_id, metadata, warnings, finished_at, due_at, expires_at, copy_of } = message;
   /** @type {[string, Child][]} */
   const ending = finished_at
     ? [["Ended", time(finished_at)]]
@@ -75,6 +75,7 @@ function facts() {
     ...ending,
     ["Channel", message.channel],
     ["Copy of", copy_of && h("a", { href: `${base}/monitor/messages/${copy_of}` }, copy_of)],
+    ["API key", key && h("a", { href: `${base}/monitor?${new URLSearchParams({ key })}` }, key)],
     ["Reference", reference],
     ["User", user_id],
     ["Metadata", Object.keys(metadata).length ? JSON.stringify(metadata) : null],

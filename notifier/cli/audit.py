@@ -1,0 +1,68 @@
+"""`notifier audit`: who did what."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import click
+
+from notifier.cli.display import json_text, printable, table
+from notifier.cli.options import json_option
+from notifier.cli.sources import sourced
+from notifier.settings import Settings
+
+if TYPE_CHECKING:  # it loads half the service, and other commands must not
+    from notifier.cli.audit_sources import Source
+    from notifier.cli.client import Client
+
+Opening: TypeAlias = "Callable[[], Source]"
+COLUMNS = ("AT (UTC)", "BY", "WHAT", "COUNT", "ON", "DETAIL")
+A_DAY = len("2027-01-31")
+
+
+def _source(settings: Settings, client: "Client", *, named: bool, offline: bool) -> "Source":
+    from notifier.cli.audit_sources import source_of
+
+    return source_of(settings, client, named=named, offline=offline)
+
+
+@click.command()
+@sourced(_source)
+@json_option
+@click.option("--by", help="Who: key:NAME, monitor:NAME, cli:USER, anonymous.")
+@click.option("--what", help="What was done: cancel, pause-queue, sign-in-refused ...")
+@click.option("--since", help="2027-01-31 or 2027-01-31T12:00:00Z")
+@click.option("--limit", type=click.IntRange(1, 200), help="Records of a page. Default: 50.")
+@click.option("--cursor", help="The cursor that the page before ended with.")
+@click.option(
+    "--export",
+    type=click.File("wb"),
+    help="Write all that match to this file as JSON lines; `-` is standard output.",
+)
+def audit(
+    source: Opening, as_json: bool, since: str | None, export: BinaryIO | None, **given: Any
+) -> None:
+    """Print who did what, the newest first; works without a running server, too."""
+    if since is not None and len(since) == A_DAY:
+        since = f"{since}T00:00:00Z"
+    query = {name: value for name, value in {**given, "since": since}.items() if value is not None}
+    if export is not None:
+        if as_json or query.keys() & {"limit", "cursor"}:
+            raise click.UsageError("--export writes all that match: without --json and pages.")
+        source().export(query, export)
+        return
+    page = source().list(query)
+    if as_json:
+        click.echo(json_text(page))
+    elif not page["items"]:
+        click.echo("no records")
+    else:
+        click.echo(table([COLUMNS, *map(_row, page["items"])]))
+        if cursor := page["next_cursor"]:
+            click.echo(f"more: --cursor {cursor}")
+
+
+def _row(record: dict[str, Any]) -> tuple[str, ...]:
+    at = record["at"][:19].replace("T", " ")
+    count = str(record["count"])
+    said = at, record["by"], record["what"], count, record["on"], record["detail"]
+    return tuple(map(printable, said))

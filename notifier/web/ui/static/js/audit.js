@@ -1,0 +1,161 @@
+// The audit: who did what. The URL has the filters.
+import { base, get } from "./api.js";
+import { reportingErrors } from "./dialogs.js";
+import { $, count, field, form, h, time } from "./dom.js";
+import { local } from "./filters.js";
+
+const PATH = "/v1/audit";
+const FILTERS = ["by", "what", "since"];
+const MESSAGE = /^[0-9a-f]{32}$/; // a message's id
+
+// What the service calls an act, and the words for one and for many.
+/** @type {[string, string, string?][]} */
+const ACTS = [
+  ["send", "sent a message", "sent messages"],
+  ["send-message", "sent a message in the browser"],
+  ["send-batch", "sent a batch in the browser"],
+  ["copy", "sent a copy"],
+  ["cancel", "cancelled a message", "cancelled messages"],
+  ["retry", "retried a message", "retried messages"],
+  ["send-now", "made a message due at once", "made messages due at once"],
+  ["settle", "settled a message", "settled messages"],
+  ["pause-queue", "stopped sending"],
+  ["resume-queue", "resumed sending"],
+  ["pause-relay", "stopped sending to a relay"],
+  ["resume-relay", "resumed sending to a relay"],
+  ["sign-in", "signed in"],
+  ["sign-in-refused", "failed to sign in"],
+  ["sign-out", "signed out"],
+  ["make-key", "made an API key"],
+  ["change-key", "changed an API key"],
+  ["revoke-key", "revoked an API key"],
+  ["remove-key", "removed an API key"],
+  ["add-suppression", "suppressed an address", "suppressed addresses"],
+  ["remove-suppression", "removed a suppression", "removed suppressions"],
+  ["remove-suppressions", "removed a suppression", "removed suppressions"],
+  ["import-suppressions", "imported a suppression", "imported suppressions"],
+  ["test-callback", "tested a callback"],
+  ["replay-callbacks", "sent a callback again", "sent callbacks again"],
+  ["resume-callback", "resumed a callback"],
+  ["take-report", "handed in a report", "handed in reports"],
+  ["delete-mails", "deleted a mail of the inbox", "deleted mails of the inbox"],
+  ["delete-mail", "deleted a mail of the inbox"],
+  ["refuse-recipient", "had the inbox refuse a recipient"],
+  ["refuse-nobody", "had the inbox refuse nobody"],
+  ["reset-inbox", "reset the inbox"],
+  ["erase-recipient", "erased a person"],
+  ["export-recipient", "exported what is known of a person"],
+  ["prune", "deleted what was past its retention"],
+  ["start", "started the service"],
+];
+const WORDS = new Map(ACTS.map(([name, one, many]) => [name, { one, many: many ?? one }]));
+
+/** @type {string | null} where the page that is shown begins */
+let cursor = null;
+
+// The filters in the page's URL, in the terms of the API.
+export function filters(search = location.search) {
+  const here = new URLSearchParams(search);
+  const found = new URLSearchParams();
+  for (const name of FILTERS) {
+    const value = here.get(name)?.trim();
+    if (value) found.set(name, value);
+  }
+  return found;
+}
+
+// What was done, for people; an act without words is shown by its name.
+/** @type {(what: string, number?: number) => string} */
+export function words(what, number = 1) {
+  const { one, many } = WORDS.get(what) ?? { one: what, many: what };
+  return number === 1 ? one : `${many} (${count(number)})`;
+}
+
+async function showList() {
+  const query = filters();
+  $("#export").setAttribute("href", `${base}${PATH}/export?${query}`);
+  if (cursor) query.set("cursor", cursor);
+  const page = await get(`${PATH}?${query}`);
+  const none = filters().size ? "Nothing matches." : "Nothing was done yet.";
+  const empty = h("tr", {}, h("td", { class: "empty", colspan: "5" }, none));
+  $("#records").replaceChildren(...(page.items.length ? page.items.map(row) : [empty]));
+  $("#records").setAttribute("aria-busy", "false");
+  $("#first").hidden = !cursor;
+  $("#next").hidden = !page.next_cursor;
+  $("#next").onclick = () => turnTo(page.next_cursor);
+}
+
+/** @type {(to: string | null) => Promise<void>} */
+async function turnTo(to) {
+  cursor = to;
+  await reportingErrors(showList);
+  $("#list-title").scrollIntoView();
+}
+
+function row(/** @type {AuditRecord} */ record) {
+  return h(
+    "tr",
+    {},
+    h("td", { class: "when" }, time(record.at)),
+    h("td", {}, only("by", record.by, record.by)),
+    h("td", {}, only("what", record.what, words(record.what, record.count))),
+    h("td", { class: "on" }, thing(record.on)),
+    h("td", { class: "detail" }, record.detail),
+  );
+}
+
+// A link to the records with this value alone.
+/** @type {(name: string, value: string, text: string) => Node} */
+function only(name, value, text) {
+  return h("a", { href: `?${new URLSearchParams({ [name]: value })}`, title: `Only ${name}: ${value}` }, text);
+}
+
+/** @type {(on: string) => Node | string} */
+function thing(on) {
+  return MESSAGE.test(on) ? h("a", { href: `${base}/monitor/messages/${on}` }, on) : on;
+}
+
+function showFilters() {
+  const query = filters();
+  const fields = form("#filters");
+  const what = query.get("what") ?? "";
+  const select = /** @type {HTMLSelectElement} */ ($("#filters [name=what]"));
+  if (what && !WORDS.has(what)) select.append(new Option(what));
+  select.value = what;
+  field(fields, "by").value = query.get("by") ?? "";
+  field(fields, "since").value = local(query.get("since"));
+}
+
+// Change the filters. The list begins at its first page.
+function go(/** @type {URLSearchParams} */ query) {
+  history.pushState(null, "", query.size ? `?${query}` : location.pathname);
+  showAnew();
+}
+
+function showAnew() {
+  cursor = null;
+  showFilters();
+  reportingErrors(showList);
+}
+
+function written() {
+  const fields = form("#filters");
+  const given = new URLSearchParams(FILTERS.map((name) => [name, field(fields, name).value]));
+  const since = given.get("since");
+  if (since) given.set("since", new Date(since).toISOString());
+  return filters(`?${given}`);
+}
+
+function start() {
+  $("#filters [name=what]").append(...[...WORDS].map(([name, { many }]) => new Option(many, name)));
+  form("#filters").addEventListener("submit", (event) => {
+    event.preventDefault();
+    go(written());
+  });
+  $("#clear").addEventListener("click", () => go(new URLSearchParams()));
+  $("#first").addEventListener("click", () => turnTo(null));
+  addEventListener("popstate", showAnew);
+  showAnew();
+}
+
+if (location.pathname.endsWith("/audit")) start();
