@@ -29,17 +29,16 @@ class Load(Struct):
     share: float = 1.0  # of the messages of a run
     samples: int = 250  # a second
 
-    def messages(self, count):
-        return round(self.rate * RATE_SECONDS if self.rate else count * self.share)
-
 
 RATE_SECONDS = 15  # at a rate
+PACKAGE = str(ROOT / "notifier")
+FUNCTIONS = 40  # that are kept with the steps
 LOADS = {
     "full": Load("full load", Notifier),
-    "half": Load("1,200 messages a second", Notifier, rate=1200),
-    "slow": Load("10 messages a second", Notifier, rate=10, samples=1000),
+    "half": Load("half load", Notifier),
+    "slow": Load("10 a second", Notifier, rate=10, samples=1000),
     "keyed": Load("API key, idempotency key, return path", Keyed, share=0.5),
-    "told": Load("callbacks besides", Told, share=0.2),
+    "told": Load("that, and callbacks", Told, share=0.2),
     "batch": Load("batches of 100", NotifierBatch),
 }
 # What a frame's file tells, the innermost that is known decides.
@@ -76,32 +75,53 @@ STEPS = {
 
 
 def costs(report, loads, count):
-    """A table for each load: its steps, and what each costs a message."""
+    """A table of the steps, and what each costs a message at each load."""
     pyspy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
     if pyspy is None:
         raise SystemExit("not installed: py-spy (pip install -e '.[benchmarks]')")
+    if "half" in loads and "full" not in loads:
+        raise SystemExit("'half' is half of what 'full' reaches: name both")
+    loads = [name for name in LOADS if name in loads]
+    half = None
     for name in loads:
         load = LOADS[name]
+        rate = half if name == "half" else load.rate
+        messages = round(rate * RATE_SECONDS if rate else count * load.share)
         with (
             tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as folder,
             Sink() as sink,
             load.kind(Path(folder), sink) as server,
         ):
             warm_up(server, sink)
-            _sampled(report, name, server, sink, pyspy, load.messages(count))
+            sys.stderr.write(f"{load.name}: {messages} messages\n")
+            delivered, steps, functions = _sampled(
+                server, sink, pyspy, messages, rate, load.samples
+            )
+        report.runs[name] = {"steps": steps, "functions": functions}
+        half = delivered / 2 if name == "full" else half
+    _tell(report, loads)
 
 
-def _sampled(report, name, server, sink, pyspy, count):
-    load, stacks = LOADS[name], server.folder / "stacks"
-    process = server.family.roots[0]
+def _tell(report, loads):
+    report.table("step, CPU µs/message", *(LOADS[name].name for name in loads))
+    runs = [report.runs[name]["steps"] for name in loads]
+    steps = set().union(*runs)
+    for step in sorted(steps, key=lambda each: [-steps.get(each, 0.0) for steps in runs]):
+        report.row(step, *(f"{steps.get(step, 0.0):.0f}" for steps in runs))
+    report.row("all", *(f"{sum(steps.values()):.0f}" for steps in runs))
+
+
+def _sampled(server, sink, pyspy, count, rate, samples):
+    """Messages delivered in a second, what each step cost, and the costliest functions."""
+    stacks, process = server.folder / "stacks", server.family.roots[0]
     command = [pyspy, "record", "--pid", str(process.pid), "--format", "raw", "--threads"]
-    command += ["--rate", str(load.samples), "--duration", "90", "--full-filenames"]
+    command += ["--rate", str(samples), "--duration", "90", "--full-filenames", "--nonblocking"]
     before = cpu_by_thread(process)
     sampling = subprocess.Popen(
         [*command, "--output", str(stacks)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        client(server, count=count, rate=load.rate)
+        begun = client(server, count=count, rate=rate)["begun"]
         until(lambda: sink.has(count), server.told, seconds=60)
         server.settle(count)
     finally:
@@ -111,11 +131,10 @@ def _sampled(report, name, server, sink, pyspy, count):
         thread: (seconds - before.get(thread, 0.0)) / count * 1e6
         for thread, seconds in cpu_by_thread(process).items()
     }
-    steps = worth(stacks.read_text().splitlines(), spent)
-    report.runs[name] = steps
-    report.table(f"step, {load.name}", f"CPU µs/message, of {sum(spent.values()):.0f}")
-    for step, each in steps.most_common():
-        report.row(step, f"{each:.0f}")
+    delivered = count / (sink.ask("report")["last"] - begun)
+    found = stacks.read_text().splitlines()
+    functions = worth(found, spent, function_of).most_common(FUNCTIONS)
+    return delivered, worth(found, spent, step_of), functions
 
 
 def cpu_by_thread(process):
@@ -123,18 +142,23 @@ def cpu_by_thread(process):
     return {each.id: each.user_time + each.system_time for each in process.threads()}
 
 
-def worth(stacks, spent):
-    """Each step's share, given the CPU of a message by thread."""
+def worth(stacks, spent, place_of):
+    """Each place's share, given the CPU of a message by thread."""
     samples = defaultdict(Counter)
     for line in stacks:
         stack, _, number = line.rpartition(" ")
         thread, *frames = stack.split(";")
-        samples[int(re.search(r"\d+", thread)[0])][step_of(frames)] += int(number)
+        samples[int(re.search(r"\d+", thread)[0])][place_of(frames)] += int(number)
     steps = Counter()
     for thread, counted in samples.items():
         for step, number in counted.items():
             steps[step] += spent.get(thread, 0.0) * number / counted.total()
     return steps
+
+
+def function_of(frames):
+    """Of ours, the innermost."""
+    return next((each for each in reversed(frames) if PACKAGE in each), "none of ours")
 
 
 def step_of(frames):

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Figures(Struct):
-    """One run. Times in milliseconds, CPU in microseconds a message, memory in MB."""
+    """One run. Times in ms, CPU in µs a message, memory in MB, what is written in kB a message."""
 
     accepted: float | None = None  # a second; so are those delivered
     delivered: float | None = None
@@ -14,9 +14,13 @@ class Figures(Struct):
     p99: float | None = None
     cpu: float | None = None  # of all processes of the peer
     rss: float | None = None  # the sum of their peaks
+    written: float | None = None  # by them to disk, as the system counts pages
 
 
-HEAD = ("accepted/s", "delivered/s", "p50 ms", "p99 ms", "CPU µs/message", "peak RSS MB")
+HEAD = (
+    "accepted/s", "delivered/s", "p50 ms", "p99 ms", "CPU µs/message", "peak RSS MB",
+    "disk kB/message",
+)  # fmt: skip
 
 
 def median(runs):

@@ -97,7 +97,7 @@ def measured(peer, sink, *, count, first=0, rate=None):
     """What a peer that runs makes of so many messages."""
     sink.ask("reset")
     folder = peer.folder
-    before = peer.family.cpu()
+    before, written = peer.family.cpu(), peer.family.written()
     report = client(peer, count=count, first=first, times=folder / "sent", rate=rate)
     if not peer.delivers:
         spent = peer.family.cpu() - before
@@ -117,6 +117,7 @@ def measured(peer, sink, *, count, first=0, rate=None):
         p99=percentile(waits, 0.99),
         cpu=spent / count * 1e6,
         rss=rss,
+        written=(peer.family.written() - written) / count,
     )
 
 

@@ -39,6 +39,10 @@ class Family:
         """Seconds, so far."""
         return sum(sum(_unless_gone(each.cpu_times, (0.0,))[:4]) for each in self.living())
 
+    def written(self):
+        """Kilobytes to disk, so far."""
+        return sum(_unless_gone(lambda each=each: _written(each), 0.0) for each in self.living())
+
     def rss(self):
         """MB: the peak of each, summed. What processes share is counted for each of them."""
         return sum(_unless_gone(lambda each=each: _peak(each.pid), 0.0) for each in self.living())
@@ -60,10 +64,14 @@ def _peak(pid):
     return int(found[0].split()[1]) * 1024 / 1e6 if found else 0.0
 
 
+def _written(process):
+    return process.io_counters().write_bytes / 1000
+
+
 def _unless_gone(ask, otherwise):
     try:
         return ask()
-    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+    except (psutil.Error, FileNotFoundError, ProcessLookupError):
         return otherwise
 
 

@@ -1,5 +1,6 @@
 """What one, two and three replicas on one PostgreSQL do, with clients that go round them."""
 
+import asyncio
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +16,9 @@ from tests.postgres import Cluster, missing
 
 SETS = ((1, 32), (1, 64), (2, 32), (3, 32))  # replicas, and the workers of each
 HEAD = (
-    "replicas",
-    "workers",
-    "load",
-    "accepted/s",
-    "delivered/s",
-    "CPU µs/message",
-    "PostgreSQL's",
-)
+    "replicas", "workers", "load", "accepted/s", "delivered/s", "CPU µs/message", "PostgreSQL's",
+    "its WAL, kB/message",
+)  # fmt: skip
 
 
 def compare(report, *, count, rounds):
@@ -45,7 +41,7 @@ def compare(report, *, count, rounds):
 
 
 def _run(kind, cluster, replicas, workers, count):
-    """accepted/s, delivered/s, µs of the replicas and of PostgreSQL for each message."""
+    """A row's figures: all of them a second, or a message."""
     settings = {"journal": cluster.new_database(), "workers": workers, "queue_size": 2 * workers}
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name, Sink() as sink:
         peers = []
@@ -66,7 +62,7 @@ def _loaded(peers, sink, cluster, count):
     whole = max(1, peers[0].batch)  # requests, so that no two clients send the same number
     share = count // len(peers) // whole * whole
     before = [peer.family.cpu() for peer in peers]
-    database = _cpu(cluster.pid())
+    database, log = _cpu(cluster.pid()), _log_kilobytes(cluster)
     with ThreadPoolExecutor(len(peers)) as threads:
         reports = [
             *threads.map(
@@ -89,7 +85,14 @@ def _loaded(peers, sink, cluster, count):
         total / (arrived["last"] - min(report["begun"] for report in reports)),
         spent / total * 1e6,
         (_cpu(cluster.pid()) - database) / total * 1e6,
+        (_log_kilobytes(cluster) - log) / total,
     )
+
+
+def _log_kilobytes(cluster):
+    """What PostgreSQL has written to its log, which a standby would be sent."""
+    [row] = asyncio.run(cluster.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"))
+    return float(row[0]) / 1000
 
 
 def _cpu(pid):
