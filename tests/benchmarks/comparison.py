@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from tests.benchmarks import limits
 from tests.benchmarks.capabilities import Keyed, Told
-from tests.benchmarks.figures import HEAD, cells, spread
+from tests.benchmarks.figures import HEAD, cells, median, shown, spread
 from tests.benchmarks.load import Sink, run
 from tests.benchmarks.node import Node
 from tests.benchmarks.peers import Celery, CeleryReuse, Notifier, NotifierBatch, Saq
@@ -75,6 +75,7 @@ ROWS = {
 }
 ALONE = ("notifier", "half", "slow", "batch", "keyed", "told")
 NAMES = tuple(ROWS)
+LIMITS = ("asgi", "sender", "journal")
 
 
 class Bar(Struct):
@@ -126,10 +127,21 @@ def compare(report, names, *, count, rounds):
     for name in names:
         found = [f"not installed: {missing[name]}", *[""] * (len(HEAD) - 1)]
         report.row(ROWS[name].name, *(found if missing[name] else cells(report.runs[name])))
+    if set(LIMITS) <= set(report.runs):
+        _limits(report)
     report.table("ratio", "bar", "reached")
     for bar in BARS:
         if ratios := bar.ratios(report.runs):
             report.row(bar, f"{'at most' if bar.most else 'at least'} {bar.bar}", spread(ratios))
+
+
+def _limits(report):
+    """What each limit costs of what a message costs, and all of them together."""
+    costs = {name: median(report.runs[name]).cpu for name in LIMITS}
+    report.table("limit", "CPU µs/message")
+    for name, cpu in costs.items():
+        report.row(ROWS[name].name, shown(cpu))
+    report.row("all three", shown(sum(costs.values())))
 
 
 def tune_node(report, *, count, rounds):

@@ -1,15 +1,19 @@
 """
-Puts the tables of a benchmark into a page of the guide: each in place of the table there that has
-the same head.
+Puts the tables of benchmarks into the pages of the guide, each in place of the table there that
+has the same head.
 
-    python -m tests.benchmarks.page notifier/guide/figures.md peers.json idle.json
+    python -m tests.benchmarks.page peers.json idle.json
 
-A table that the page does not have is printed.
+A table that no page has is printed.
 """
 
 import argparse
 import json
 from pathlib import Path
+
+from tests.benchmarks.processes import ROOT
+
+GUIDE = ROOT / "notifier" / "guide"
 
 
 def renewed(text, tables):
@@ -29,9 +33,10 @@ def renewed(text, tables):
 
 def main(arguments):
     tables = [table for path in arguments.found for table in json.loads(path.read_text())["tables"]]
-    text, left = renewed(arguments.page.read_text(), tables)
-    arguments.page.write_text(text)
-    for table in left:
+    for path in sorted(GUIDE.glob("*.md")):
+        text, tables = renewed(path.read_text(), tables)
+        path.write_text(text)
+    for table in tables:
         columns = table["head"].count("|") - 1
         print("\n".join(["", table["head"], "|---" * columns + "|", *table["rows"]]))
 
@@ -42,6 +47,5 @@ if __name__ == "__main__":
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("page", type=Path)
     parser.add_argument("found", type=Path, nargs="+", help="what `--json` has written")
     main(parser.parse_args())

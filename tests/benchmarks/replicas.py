@@ -1,6 +1,7 @@
 """What one, two and three replicas on one PostgreSQL do, with clients that go round them."""
 
 import asyncio
+import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.benchmarks.figures import spread
+from tests.benchmarks.figures import shown, spread
 from tests.benchmarks.load import LIMIT_SECONDS, Sink, client, warm_up
 from tests.benchmarks.peers import Notifier, NotifierBatch
 from tests.benchmarks.processes import ROOT, until
@@ -17,8 +18,13 @@ from tests.postgres import Cluster, missing
 SETS = ((1, 32), (1, 64), (2, 32), (3, 32))  # replicas, and the workers of each
 HEAD = (
     "replicas", "workers", "load", "accepted/s", "delivered/s", "CPU µs/message", "PostgreSQL's",
-    "its WAL, kB/message",
+    "its WAL, kB/message", "its size, kB/message", "its commits/message",
 )  # fmt: skip
+# What more than one machine needs is computed from the row with most replicas and single posts.
+PAPER = (10_000, 100_000)  # messages a second
+BUSY = 0.6  # of a core: what is left is for peaks, and for replicas that are started anew
+ROUND_TRIP = 0.020  # seconds to a relay in another place; a message costs one
+DAY = 86_400
 
 
 def compare(report, *, count, rounds):
@@ -36,8 +42,34 @@ def compare(report, *, count, rounds):
                 report.runs[f"{replicas} of {workers}, {load}"] = found
                 cells = [spread(each) for each in zip(*found, strict=True)]
                 report.row(replicas, workers, load, *cells)
+                if kind is Notifier:
+                    most = [*map(statistics.median, zip(*found, strict=True))]
+        on_paper(report, *most[2:])
     finally:
         cluster.remove()
+
+
+def on_paper(report, cpu, database, log, size, commits):
+    """What a second's messages need, given what each needs."""
+    report.table("on paper", "a message", *(f"{each:,} a second" for each in PAPER))
+    rows = (
+        (f"replicas, cores that are {BUSY:.0%} busy", f"{cpu:,.0f} µs", cpu / 1e6 / BUSY),
+        (
+            f"PostgreSQL, cores that are {BUSY:.0%} busy",
+            f"{database:,.0f} µs",
+            database / 1e6 / BUSY,
+        ),
+        ("PostgreSQL, commits a second", shown(commits), commits),
+        ("PostgreSQL, MB of WAL a second", f"{log:.1f} kB", log / 1000),
+        ("PostgreSQL, GB a day of retention", f"{size:.1f} kB", size * DAY / 1e6),
+        (
+            f"connections to relays that are {ROUND_TRIP * 1000:.0f} ms away",
+            "one round trip",
+            ROUND_TRIP,
+        ),
+    )
+    for what, each, factor in rows:
+        report.row(what, each, *(f"{factor * rate:,.0f}" for rate in PAPER))
 
 
 def _run(kind, cluster, replicas, workers, count):
@@ -62,7 +94,7 @@ def _loaded(peers, sink, cluster, count):
     whole = max(1, peers[0].batch)  # requests, so that no two clients send the same number
     share = count // len(peers) // whole * whole
     before = [peer.family.cpu() for peer in peers]
-    database, log = _cpu(cluster.pid()), _log_kilobytes(cluster)
+    used = _used(cluster)
     with ThreadPoolExecutor(len(peers)) as threads:
         reports = [
             *threads.map(
@@ -75,7 +107,7 @@ def _loaded(peers, sink, cluster, count):
         ]  # fmt: skip
     total = share * len(peers)
     until(lambda: sink.has(total), peers[0].told, seconds=LIMIT_SECONDS, pause=0.05)
-    time.sleep(0.5)  # for the last records
+    time.sleep(1.2)  # for the last records, and for PostgreSQL's own counts
     arrived = sink.ask(f"times {peers[0].folder / 'arrived'}")
     if arrived["distinct"] != total or arrived["duplicates"]:
         raise SystemExit(f"not each was delivered once: {arrived}")
@@ -84,15 +116,20 @@ def _loaded(peers, sink, cluster, count):
         sum(report["accepted_per_second"] for report in reports),
         total / (arrived["last"] - min(report["begun"] for report in reports)),
         spent / total * 1e6,
-        (_cpu(cluster.pid()) - database) / total * 1e6,
-        (_log_kilobytes(cluster) - log) / total,
+        *((now - was) / total for now, was in zip(_used(cluster), used, strict=True)),
     )
 
 
-def _log_kilobytes(cluster):
-    """What PostgreSQL has written to its log, which a standby would be sent."""
-    [row] = asyncio.run(cluster.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"))
-    return float(row[0]) / 1000
+def _used(cluster):
+    """By PostgreSQL: µs of CPU, kB of WAL, which a standby would be sent, kB of disk, commits."""
+    [row] = asyncio.run(
+        cluster.execute(
+            "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn, sum(pg_database_size(datname)),"
+            " sum(xact_commit) FROM pg_stat_database"
+        )
+    )
+    log, size, commits = map(float, row)
+    return _cpu(cluster.pid()) * 1e6, log / 1000, size / 1000, commits
 
 
 def _cpu(pid):
