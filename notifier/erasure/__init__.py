@@ -4,5 +4,6 @@ Forgets a person: an address or a phone number is erased wherever notifier itsel
 * `person`: an address as it is compared, the pseudonym in its place, and where it stands
 * `places`: what each place where an address may stand can do
 * `mentions`: finds an address in a text, also where it is encoded
+* `export`: all that is held of a person, as JSON lines; `holdings`: what the journal holds
 * `captured_mails`, `log_files`, `memory`: the places on this machine
 """

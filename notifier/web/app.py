@@ -17,6 +17,7 @@ from notifier.web.api.events import Events
 from notifier.web.api.messages import Messages
 from notifier.web.api.operations import Operations
 from notifier.web.api.provider_events import ProviderEvents
+from notifier.web.api.recipient_exports import RecipientExports
 from notifier.web.api.reports import ReportsByMail
 from notifier.web.api.settling import Settling
 from notifier.web.api.suppressions import SuppressionCalls
@@ -67,6 +68,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *ProviderEvents(service).routes(),
             *ReportsByMail(service).routes(),
             *Operations(service).routes(),
+            *RecipientExports(service).routes(),
             *AuditViews(service).routes(),
             *Callbacks(service).routes(),
             *Probes(service, authentication).routes(),

@@ -43,7 +43,7 @@ SENDING = {
 
 
 # What only those see who may act.
-PRIVATE = {"/v1/audit", "/v1/audit/export"}
+PRIVATE = {"/v1/audit", "/v1/audit/export", "/v1/recipients/export"}
 
 
 def letter(**changes):

@@ -1,0 +1,99 @@
+"""
+An export: all that notifier holds of a person, as JSON lines.
+
+The first line says what it is of, each other one what is held, and the last one how much it was;
+without that one the export is not whole.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from notifier import __version__
+from notifier.clock import Clock, utc_now
+from notifier.erasure.holdings import AuditRecords, Messages, Strikes, Suppressions
+from notifier.erasure.person import Person, person_of
+from notifier.journal import Journal
+from notifier.journal.shared_secret import shared_secret
+from notifier.pseudonyms import SECRET, Pseudonyms
+
+FIRST, LAST = "export", "end"  # the kinds of the first and the last line
+# What a person who asks has to be told besides.
+NOT_COVERED = (
+    "backups of the journal, such as those of `notifier backup`",
+    "what relays and SMS providers keep of what they were handed",
+    "what applications keep that send messages or receive callbacks",
+    "messages to others that name the person in their text alone",
+    "log lines that went to a stream, which somebody else keeps",
+    "captured mails and log files of other replicas on other machines",
+)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Holder(Protocol):
+    """A place that may hold something of a person."""
+
+    @property
+    def name(self) -> str: ...
+
+    def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
+        """What it holds, item by item, as objects of JSON."""
+        ...
+
+
+class Export:
+    """Tells what the journal and the places `beside` it hold. Any call may raise NotifierError."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        beside: Sequence[Holder],
+        *,
+        region: str | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        """`region`: of phone numbers that are written without their country."""
+        self._journal = journal
+        in_journal = (
+            Messages(journal),
+            Suppressions(journal),
+            Strikes(journal),
+            AuditRecords(journal),
+        )
+        self._holders: tuple[Holder, ...] = (*in_journal, *beside)
+        self._region = region
+        self._clock = clock
+
+    async def person(self, written: str) -> Person:
+        """Whose address or phone number it is. Raises InvalidMessage, which names `/address`."""
+        pseudonyms = Pseudonyms(await shared_secret(self._journal, SECRET))
+        return person_of(written, pseudonyms, region=self._region)
+
+    async def lines(self, person: Person) -> AsyncIterator[bytes]:
+        """
+        The lines, each with its end. No more than one message is in memory at a time. Contents of
+        messages and mails are in base64.
+        """
+        yield _line(
+            FIRST,
+            {
+                "address": person.address,
+                "pseudonym": person.erased,
+                "at": self._clock(),
+                "version": __version__,
+            },
+        )
+        counts: Counter[str] = Counter()
+        for holder in self._holders:
+            counts[holder.name] = 0
+            async for each in holder.held(person):
+                counts[holder.name] += 1
+                yield _line(holder.name, each)
+        yield _line(LAST, {"counts": counts, "not_covered": NOT_COVERED})
+
+
+def _line(kind: str, item: dict[str, Any]) -> bytes:
+    return _encode({"kind": kind, **item}) + b"\n"

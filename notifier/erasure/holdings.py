@@ -1,0 +1,193 @@
+"""What the journal holds of a person, for an export: read in portions, one message at a time."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+
+from notifier.deliveries import Delivery
+from notifier.domains import domain_to_unicode
+from notifier.erasure.person import Person
+from notifier.errors import MessageNotFound
+from notifier.journal import Filter, Journal
+from notifier.journal.rows import moment
+from notifier.journal.statements import Row
+
+PAGE = 50  # messages that are looked up together
+SPAN = 20_000  # records of the audit that are searched together
+
+_LIST = """
+    SELECT address, key, reason, since, until, source FROM suppressions WHERE address IN (?, ?)
+"""
+_STRIKES = """
+    SELECT address, delivery, at, relay, code FROM suppression_strikes WHERE address IN (?, ?)
+"""
+_CALLBACK = """
+    SELECT event, at, tries, outcome, answered_at, code, reply FROM callbacks WHERE message = ?
+"""
+_ENDS = "SELECT min(seq), max(seq) FROM audit"
+# A to Z in either case; what is found is looked at again.
+_AUDIT = r"""
+    SELECT at, actor, what, subject, number, detail FROM audit
+    WHERE seq >= ? AND seq < ? AND (
+        lower(subject || ' ' || detail) LIKE ? ESCAPE '\'
+        OR lower(subject || ' ' || detail) LIKE ? ESCAPE '\'
+    ) ORDER BY seq
+"""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Messages:
+    """Messages to the person, from the person, or that name the person where a reader sees it."""
+
+    name = "messages"
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
+        """Each with its states, conversations, callback and content (None: it is pruned)."""
+        seen: set[str] = set()  # ids of those found by one spelling
+        for spelling in _spellings(person):
+            async for delivery in self._found(spelling):
+                if delivery.id not in seen and _is_of(person, delivery):
+                    seen.add(delivery.id)
+                    if (each := await self._whole(delivery.id)) is not None:
+                        yield each
+
+    async def _found(self, spelling: str) -> AsyncIterator[Delivery]:
+        cursor = None
+        while True:
+            which = Filter(q=spelling)
+            page = await self._journal.find(which, limit=PAGE, cursor=cursor, by="export")
+            for delivery in page.deliveries:
+                yield delivery
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def _whole(self, id: str) -> dict[str, Any] | None:
+        try:
+            delivery = await self._journal.get(id, conversations=True)
+        except MessageNotFound:  # it was pruned just now
+            return None
+        try:
+            content: bytes | None = await self._journal.content(id)
+        except MessageNotFound:
+            content = None
+        told = [_callback(*row) for row in await self._journal.query(_CALLBACK, id)]
+        return {"message": delivery, "callbacks": told, "content": content}
+
+
+class Suppressions:
+    """What is on the list of suppressions, for one key or for all."""
+
+    name = "suppressions"
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
+        """Each entry."""
+        rows = await self._journal.query(_LIST, person.address, person.erased)
+        for address, key, reason, since, until, source in rows:
+            yield {
+                "address": address,
+                "key": key,
+                "reason": reason,
+                "since": moment(since),
+                "until": None if until is None else moment(until),
+                "source": source,
+            }
+
+
+class Strikes:
+    """The bounces that may put an address on the list."""
+
+    name = "strikes"
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
+        """Each bounce."""
+        rows = await self._journal.query(_STRIKES, person.address, person.erased)
+        for address, message, at, relay, code in rows:
+            yield {
+                "address": address,
+                "message": message,
+                "at": moment(at),
+                "relay": relay,
+                "code": code,
+            }
+
+
+class AuditRecords:
+    """What somebody did that concerned the person."""
+
+    name = "audit"
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
+        """Each record, the oldest first."""
+        patterns = [_pattern(each) for each in _patterns(person)]
+        ((first, last),) = await self._journal.query(_ENDS)
+        for start in range(first or 0, 0 if last is None else last + 1, SPAN):
+            for row in await self._journal.query(_AUDIT, start, start + SPAN, *patterns):
+                at, by, what, on, count, detail = row
+                if _names(person, (on, detail)):
+                    yield {
+                        "at": moment(at),
+                        "by": by,
+                        "what": what,
+                        "on": on,
+                        "count": count,
+                        "detail": detail,
+                    }
+
+
+def _spellings(person: Person) -> Sequence[str]:
+    """The words by which a search finds the person."""
+    local, at, domain = person.address.rpartition("@")
+    if not at:
+        return person.address.removeprefix("+"), person.erased
+    in_letters = f"{local}@{domain_to_unicode(domain)}"
+    return tuple(dict.fromkeys((person.address, in_letters, person.erased)))
+
+
+def _patterns(person: Person) -> tuple[str, str]:
+    """
+    What a record must contain: the longest word of the local part, because the address may stand
+    there percent-encoded; or the pseudonym.
+    """
+    local = person.address.rpartition("@")[0] or person.address.removeprefix("+")
+    words = "".join(each if each.isascii() and each.isalnum() else " " for each in local).split()
+    return max(words, key=len, default=""), person.erased
+
+
+def _pattern(text: str) -> str:
+    escaped = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    return f"%{escaped}%"
+
+
+def _is_of(person: Person, delivery: Delivery) -> bool:
+    return _names(person, (_encode(delivery).decode(),))
+
+
+def _names(person: Person, texts: Sequence[str]) -> bool:
+    return any(person.erased in each or person.mentions.within(each) for each in texts)
+
+
+def _callback(*row: Row) -> dict[str, Any]:
+    event, at, tries, outcome, answered_at, code, reply = row
+    return {
+        "event": event,
+        "at": at,
+        "tries": tries,
+        "outcome": outcome,
+        "answered_at": answered_at,
+        "code": code,
+        "reply": reply,
+    }
