@@ -2,10 +2,11 @@
 The command line. A command imports what it needs when it runs: a healthcheck every few seconds
 must not load a web framework.
 
-`audit`, `callbacks`, `check`, `keys`, `messages`, `reports`, `send` and `suppressions` are commands
-of these names; `journal` holds `backup` and `prune`. `message_sources` is where `messages` finds
-messages, `suppression_sources` where `suppressions` finds the list, `audit_sources` where `audit`
-finds the records; `sources` chooses between the server and the journal for all of them. `client`
+`audit`, `callbacks`, `check`, `keys`, `messages`, `recipients`, `reports`, `send` and
+`suppressions` are commands of these names; `journal` holds `backup` and `prune`. `message_sources`
+is where `messages` finds messages, `suppression_sources` where `suppressions` finds the list,
+`audit_sources` where `audit` finds the records, `recipient_sources` where `recipients` finds what
+is held of a person; `sources` chooses between the server and the journal for all of them. `client`
 calls a running server.
 `options` are those that several commands have; `display` and `progress` write to the terminal.
 """
@@ -25,6 +26,7 @@ from notifier.cli.callbacks import callbacks
 from notifier.cli.display import printable
 from notifier.cli.messages import messages
 from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.cli.recipients import recipients
 from notifier.cli.reports import NotTaken, reports
 from notifier.cli.suppressions import suppressions
 from notifier.errors import (
@@ -256,6 +258,7 @@ cli.add_command(messages)
 cli.add_command(callbacks)
 cli.add_command(reports)
 cli.add_command(suppressions)
+cli.add_command(recipients)
 
 
 def main() -> None:

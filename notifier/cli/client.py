@@ -6,7 +6,7 @@ library takes longer to import than the whole of `notifier healthcheck` to run.
 import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -97,7 +97,14 @@ class Client:
     def save(self, path: str, kind: str, file: BinaryIO, *, timeout: float) -> None:
         """Write what is at a path, in this media type, into a file."""
         headers = {"Accept": kind, **self._authorization}
-        self._call("GET", path, headers=headers, timeout=timeout, into=file)
+        with self._answer("GET", path, None, headers, timeout) as answer:
+            shutil.copyfileobj(answer, file)
+
+    def lines(self, path: str, body: object, *, timeout: float | None = None) -> Iterator[bytes]:
+        """The lines that answer a POST of JSON, as they come."""
+        headers = {"Content-Type": "application/json", **self._authorization}
+        with self._answer("POST", path, json.dumps(body).encode(), headers, timeout) as answer:
+            yield from answer
 
     def _object(self, answer: bytes) -> dict[str, Any]:
         with contextlib.suppress(ValueError):
@@ -114,17 +121,25 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        into: BinaryIO | None = None,
     ) -> bytes:
+        with self._answer(method, path, content, dict(headers or {}), timeout) as answer:
+            read: bytes = answer.read()
+            return read
+
+    @contextlib.contextmanager
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        headers: dict[str, str],
+        timeout: float | None,
+    ) -> Iterator[Any]:
         url = f"{self.url}{path}"
-        request = Request(url, content, dict(headers or {}), method=method)  # noqa: S310 - http, see above
+        request = Request(url, content, headers, method=method)  # noqa: S310 - http, see above
         try:
             with self._opener.open(request, timeout=timeout or self._timeout) as answer:
-                if into is not None:
-                    shutil.copyfileobj(answer, into)
-                    return b""
-                read: bytes = answer.read()
-                return read
+                yield answer
         except HTTPError as error:
             with error:
                 hint = ""

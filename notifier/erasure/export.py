@@ -19,6 +19,7 @@ from notifier.journal import Journal
 from notifier.journal.shared_secret import shared_secret
 from notifier.pseudonyms import SECRET, Pseudonyms
 
+WHAT = "export-recipient"  # as the audit calls it
 FIRST, LAST = "export", "end"  # the kinds of the first and the last line
 # What a person who asks has to be told besides.
 NOT_COVERED = (

@@ -22,6 +22,7 @@ TOLD = {
     "messages retry": "retry",
     "messages settle": "settle",
     "prune": "prune",
+    "recipients export": "export-recipient",
     "serve": "start",
     "suppressions add": "add-suppression",
     "suppressions import": "import-suppressions",
@@ -101,6 +102,7 @@ async def test_acts_without_a_server_name_the_systems_user(server, tmp_path):
         "suppressions import": (str(file),),
         "suppressions remove": ("ann@x.org",),
         "prune": (),
+        "recipients export": ("ann@x.org",),
         "keys add": ("shop",),
         "keys revoke": ("shop",),
     }

@@ -7,7 +7,7 @@ from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from notifier.erasure.captured_mails import CapturedMails
-from notifier.erasure.export import Export
+from notifier.erasure.export import WHAT, Export
 from notifier.erasure.log_files import LogFiles
 from notifier.messages import NO_CONTROLS
 from notifier.service import Notifier
@@ -21,7 +21,6 @@ from notifier.web.routes import MANAGE, DocumentedAnswer, Operation, get, option
 JSON_LINES = "application/jsonl"
 TAG = "recipients"
 PATH = "/v1/recipients/export"
-WHAT = "export-recipient"  # as the audit calls it
 
 Written = Annotated[
     str,

@@ -1,0 +1,82 @@
+"""
+Where `notifier recipients` finds what is held of a person: at a running server, by HTTP; without
+one, in the journal itself and in the files beside it.
+"""
+
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from notifier.audit import Audit
+from notifier.audit.actor import actor
+from notifier.capture import Mailbox
+from notifier.cli.client import Client
+from notifier.cli.journal import in_journal
+from notifier.cli.sources import why_journal
+from notifier.erasure.captured_mails import CapturedMails
+from notifier.erasure.export import LAST, WHAT, Export
+from notifier.erasure.log_files import LogFiles
+from notifier.errors import NotifierError
+from notifier.journal import Journal
+from notifier.settings import Settings
+
+EXPORT = "/v1/recipients/export"
+ALL_SECONDS = 600.0  # of silence: a search may find nothing for long
+_END = f'{{"kind":"{LAST}",'.encode()
+
+
+class ExportBrokeOff(NotifierError):
+    """The last line of the export is missing."""
+
+
+class Source(Protocol):
+    """Where persons are known. `name` tells a person which place it is."""
+
+    name: str
+
+    def export(self, address: str, file: BinaryIO) -> None:
+        """Write all that is held. Raises ExportBrokeOff."""
+        ...
+
+
+def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
+    """The server if it runs or its URL was given, else the journal. Raises RequestFailed."""
+    why = why_journal(settings, client, named=named, offline=offline)
+    return ByHttp(client) if why is None else ByJournal(settings, why)
+
+
+class ByHttp:
+    """The persons that a running server knows. Raises RequestFailed."""
+
+    def __init__(self, client: Client) -> None:
+        self.name = f"from the server at {client.url}"
+        self._client = client
+
+    def export(self, address: str, file: BinaryIO) -> None:
+        last = b""
+        # By POST, so that no log on the way has the address.
+        for last in self._client.lines(EXPORT, {"address": address}, timeout=ALL_SECONDS):
+            file.write(last)
+        if not last.startswith(_END):
+            raise ExportBrokeOff("the export broke off, so it is not whole; try again")
+
+
+class ByJournal:
+    """Those in a journal that no server has open, and in the files beside it."""
+
+    def __init__(self, settings: Settings, why: str) -> None:
+        self.name = f"from the journal in {settings.data_dir}: {why}"
+        self._settings = settings
+
+    def export(self, address: str, file: BinaryIO) -> None:
+        settings = self._settings
+
+        async def write(journal: Journal) -> None:
+            async with Mailbox(Path(settings.data_dir) / "inbox") as mailbox:
+                beside = CapturedMails(lambda: mailbox), LogFiles(settings.log_dir)
+                export = Export(journal, beside, region=settings.sms_region)
+                person = await export.person(address)
+                await Audit(journal).note(actor(), WHAT, on=person.erased)
+                async for line in export.lines(person):
+                    file.write(line)
+
+        in_journal(settings, write)

@@ -1,0 +1,57 @@
+"""`notifier recipients`: with a server, and without one."""
+
+import asyncio
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from notifier.cli import cli
+from tests.process import Server, environment
+
+
+async def recipients(server, *arguments):
+    """The command, in this process: a new one for each would take most of the test's time."""
+    env = environment(**server.settings)
+    command = ["recipients", *arguments]
+    return await asyncio.to_thread(CliRunner().invoke, cli, command, env=env)
+
+
+@pytest.fixture
+async def server(tmp_path):
+    async with Server(tmp_path) as server:
+        yield server
+
+
+async def test_a_person_is_exported_with_and_without_a_server(server, tmp_path):
+    """By HTTP while it runs and from the journal while it does not; to the output or to a file."""
+    await server.run("-m", "notifier", "suppressions", "add", "Ann@example.net")
+    written = tmp_path / "ann.jsonl"
+    counts = []
+    for running in (True, False):
+        if not running:
+            assert await server.stop() == 0
+        done = await recipients(server, "export", "ANN@example.net")
+        assert done.exit_code == 0, done.exception
+        assert ("from the server" in done.stderr) is running
+        first, *_, last = map(json.loads, done.stdout.splitlines())
+        assert (first["kind"], first["address"]) == ("export", "ann@example.net")
+        assert last["kind"] == "end"
+        counts.append(last["counts"])
+        assert (await recipients(server, "export", "ann@example.net", str(written))).exit_code == 0
+        assert json.loads(written.read_text().splitlines()[-1])["counts"]["suppressions"] == 1
+    online, offline = counts
+    # Each export is told in the audit, as is whoever put the address on the list.
+    assert online == offline | {"audit": 2}
+    assert offline["audit"] == 4
+
+
+async def test_what_is_no_address_is_told(server):
+    """With the server's words, and with those of the journal."""
+    for running in (True, False):
+        if not running:
+            assert await server.stop() == 0
+        done = await recipients(server, "export", "no one@example.net")
+        assert done.exit_code == 1
+        assert "/address" in str(done.exception)
+        assert done.stdout == ""
