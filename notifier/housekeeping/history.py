@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Self
 
 from msgspec.structs import replace
@@ -13,7 +13,8 @@ from notifier.clock import Clock
 from notifier.deliveries import Delivery
 from notifier.errors import NotifierError
 from notifier.housekeeping.health import Trouble
-from notifier.journal import Journal, Minute
+from notifier.housekeeping.minutes import Minute, keep, minute_of, start_of, summed
+from notifier.journal import Journal
 from notifier.metrics import Tally
 from notifier.recipients import Later, LaterState, Recipient
 from notifier.supervisor import Supervisor
@@ -57,7 +58,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         self._bursting = False
 
     async def __aenter__(self) -> Self:
-        await self._look(_number(self._clock()) - KEPT_MINUTES)
+        await self._look(minute_of(self._clock()) - KEPT_MINUTES)
         self._saving = self._supervisor.start("history", self._keep_saving)
         return self
 
@@ -80,11 +81,11 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
     def count_report(self, _: Delivery, __: Recipient, later: Later) -> None:
         """Count what was reported of a recipient."""
         if later.state is LaterState.BOUNCED:
-            self._minute(_number(self._clock())).bounced += 1
+            self._minute(minute_of(self._clock())).bounced += 1
 
     def last(self, minutes: int) -> list[Minute]:
         """The last minutes, oldest first, including minutes in which nothing happened."""
-        now = _number(self._clock())
+        now = minute_of(self._clock())
         self.note(now)
         first = now - min(minutes - 1, KEPT_MINUTES)
         earlier = max((n for n in {*self._own, *self._others} if n < first), default=None)
@@ -118,7 +119,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
 
     def sent_today(self) -> int:
         """Messages sent since midnight, UTC."""
-        self.note(_number(self._clock()))
+        self.note(minute_of(self._clock()))
         midnight = self._clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         both = (*self._own.values(), *self._others.values())
         return sum(each.sent for each in both if each.at >= midnight)
@@ -128,16 +129,16 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         Write what is new to the journal in one write, and read what other processes counted. What
         is counted meanwhile is written next time. Raises JournalUnavailable.
         """
-        now = _number(self._clock())
+        now = minute_of(self._clock())
         self.note(now)
         unsaved, self._unsaved = self._unsaved, set()
         if now in unsaved:
             self._own[now].waiting = self._waiting()
         if unsaved:
             minutes = [replace(self._own[number]) for number in sorted(unsaved)]
-            oldest = _moment(now - KEPT_MINUTES)
+            oldest = start_of(now - KEPT_MINUTES)
             try:
-                await self._journal.count_minutes(self._process, minutes, forget_before=oldest)
+                await keep(self._journal, self._process, minutes, forget_before=oldest)
             except BaseException:
                 self._unsaved |= unsaved
                 raise
@@ -153,17 +154,17 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
             self._forget()
 
     async def _look(self, since: int) -> None:
-        found = await self._journal.minutes(_moment(since), but=self._process)
-        self._others.update((_number(each.at), each) for each in found)
+        found = await summed(self._journal, start_of(since), but=self._process)
+        self._others.update((minute_of(each.at), each) for each in found)
 
     def _minute(self, number: int) -> Minute:
         self._unsaved.add(number)
         if (minute := self._own.get(number)) is None:
-            minute = self._own[number] = Minute(_moment(number))
+            minute = self._own[number] = Minute(start_of(number))
         return minute
 
     def _sum(self, number: int) -> Minute:
-        total = Minute(_moment(number))
+        total = Minute(start_of(number))
         for each in (self._own.get(number), self._others.get(number)):
             if each is not None:
                 total.accepted += each.accepted
@@ -174,16 +175,8 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         return total
 
     def _forget(self) -> None:
-        oldest = _number(self._clock()) - KEPT_MINUTES
+        oldest = minute_of(self._clock()) - KEPT_MINUTES
         for minutes in (self._own, self._others):
             for number in [each for each in minutes if each < oldest]:
                 del minutes[number]
                 self._unsaved.discard(number)
-
-
-def _number(at: datetime) -> int:
-    return int(at.timestamp()) // 60
-
-
-def _moment(number: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=number)

@@ -2,7 +2,7 @@
 Keeps deliveries on disk, so that no accepted message is ever lost. This module is the contract;
 what both journals share:
 
-* `rows`: a delivery as columns and as a record; times, terms, minutes
+* `rows`: a delivery as columns and as a record; times, terms
 * `fairness`: which deliveries are claimed next, by priority and API key
 * `searches`: cursors, and whose turn it is to search
 * `arrivals`: how the dispatcher hears that there may be something to claim
@@ -104,17 +104,6 @@ class Backlog(Struct, frozen=True):
     @property
     def waiting(self) -> int:
         return sum(count for status, count in self.counts.items() if status.waiting)
-
-
-class Minute(Struct):
-    """One minute's figures. `waiting` is how many messages waited at its end, or wait now."""
-
-    at: datetime
-    accepted: int = 0
-    sent: int = 0
-    failed: int = 0
-    waiting: int = 0
-    bounced: int = 0  # recipients of messages that were sent, perhaps long before
 
 
 # Older replicas know `values` by the name `words`.
@@ -298,19 +287,6 @@ class Journal(Protocol):
 
     async def put(self, name: str, value: str, *also: Statement) -> None:
         """Keep a named value across restarts, such as a pause, and write what goes with it."""
-        ...
-
-    async def count_minutes(
-        self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
-    ) -> None:
-        """
-        Keep what the process `by` has counted in each of these minutes, in place of what it had
-        counted so far. It is no news. Minutes before `forget_before` are dropped.
-        """
-        ...
-
-    async def minutes(self, since: datetime, *, but: str) -> list[Minute]:
-        """The sums over all processes but one, for the minutes that have any."""
         ...
 
     async def values(self) -> dict[str, str]:

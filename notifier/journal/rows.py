@@ -15,7 +15,6 @@ import msgspec
 from msgspec.structs import replace
 
 from notifier.deliveries import KEPT_FIRST, WAITING, Delivery, Priority, Route, Status
-from notifier.journal import Minute
 
 Value: TypeAlias = str | int | bytes | None
 
@@ -192,22 +191,3 @@ def _readable_fields(record: bytes) -> dict[str, Any]:
             except msgspec.ValidationError:
                 continue
     return found
-
-
-def minute_number(at: datetime) -> int:
-    """Minutes since 1970, UTC: the key of a minute's figures."""
-    return int(at.timestamp()) // 60
-
-
-def minute_row(process: str, minute: Minute) -> tuple[int, str, int, int, int, int, int]:
-    return (
-        minute_number(minute.at), process,
-        minute.accepted, minute.sent, minute.failed, minute.waiting, minute.bounced,
-    )  # fmt: skip
-
-
-def minute_of(
-    number: int, accepted: int, sent: int, failed: int, waiting: int, bounced: int
-) -> Minute:
-    at = _EPOCH + timedelta(minutes=number)
-    return Minute(at, accepted, sent, failed, waiting, bounced)

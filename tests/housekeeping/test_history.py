@@ -7,6 +7,7 @@ import pytest
 from notifier.deliveries import Event, Status
 from notifier.errors import JournalUnavailable
 from notifier.housekeeping.history import History
+from notifier.housekeeping.minutes import summed
 from notifier.journal import journal_at
 from notifier.metrics import Tally
 from notifier.recipients import Later, LaterState
@@ -39,10 +40,10 @@ class Writes:
         self._meanwhile = meanwhile
         self.count = 0
 
-    async def count_minutes(self, *arguments, **named):
+    async def execute(self, *statements):
         self.count += 1
         self._meanwhile()
-        await self._journal.count_minutes(*arguments, **named)
+        await self._journal.execute(*statements)
 
     def __getattr__(self, name):
         return getattr(self._journal, name)
@@ -101,7 +102,7 @@ async def test_a_day_is_kept_and_no_more(journal, clock):
         count(history, under_way(status=Status.FAILED))
         assert sum(each.sent for each in history.last(1440)) == 0
         assert len(history.last(5000)) == 1441  # that of now is not over yet
-    kept = await journal.minutes(NOW - timedelta(days=9), but="")
+    kept = await summed(journal, NOW - timedelta(days=9), but="")
     assert [(each.sent, each.failed) for each in kept] == [(0, 1), (0, 1)]
 
 
@@ -117,7 +118,7 @@ async def test_under_load_it_is_saved_by_one_write(journal, clock):
     assert writes.count == 1
     await history.save()
     assert writes.count == 2
-    kept = await journal.minutes(NOW, but="")
+    kept = await summed(journal, NOW, but="")
     assert [each.sent for each in kept] == [1, 2]
 
 
@@ -136,7 +137,7 @@ async def test_what_could_not_be_saved_is_saved_later(journal, clock):
     count(history, under_way(status=Status.SENT))
     await history.save()
     await history.save()
-    assert [each.sent for each in await journal.minutes(NOW, but="")] == [2]
+    assert [each.sent for each in await summed(journal, NOW, but="")] == [2]
 
 
 async def test_replicas_add_up(journal, clock):

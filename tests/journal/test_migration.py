@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from notifier.deliveries import Delivery, Route, Status
+from notifier.housekeeping.minutes import summed
 from notifier.journal import Filter, journal_at
 from tests.deliveries import NOW, RELAY, attempt, idempotency, ids, sent
 
@@ -62,7 +63,7 @@ class TestVersion1:
             assert ids((await journal.find(Filter(tag="a", relay="main"))).deliveries) == ["sent"]
             full = await journal.get("sent", conversations=True)
             assert full.attempts[0].conversation[-1] == "S: 250 ok"
-            [minute] = await journal.minutes(NOW, but="us")
+            [minute] = await summed(journal, NOW, but="us")
             assert (minute.at, minute.accepted, minute.sent) == (NOW, 3, 2)
             assert (minute.failed, minute.waiting) == (1, 4)
             assert await journal.values() == {"paused:main": "yes"}
@@ -106,7 +107,7 @@ class TestVersion2:
             assert await journal.content("sending") == b"content of sending"
             assert await journal.count(Filter(tag="a", key="app"), most=9) == 1
             assert await journal.values() == {"paused:main": "yes"}
-            assert [minute.accepted for minute in await journal.minutes(NOW, but="us")] == [3]
+            assert [minute.accepted for minute in await summed(journal, NOW, but="us")] == [3]
             assert dict.fromkeys(Status, 1) | {Status.QUEUED: 2} == (await journal.backlog()).counts
             await journal.close()
 

@@ -10,7 +10,7 @@ The journal in a PostgreSQL database, for several replicas at once.
 * `claims`: deliveries claimed for sending; what another replica claims is skipped
 * `changes`: deliveries changed, many by one statement, and what is old dropped
 * `searches`: pages of what matches a filter
-* `counts`: how many there are by status, and the figures of each minute
+* `counts`: how many there are by status
 * `rows`: deliveries as rows in SQL
 """
 

@@ -21,7 +21,6 @@ from notifier.journal import (
     Entry,
     Filter,
     Idempotency,
-    Minute,
     Page,
     faults,
 )
@@ -300,16 +299,6 @@ class PostgresJournal:
     async def put(self, name: str, value: str, *also: Statement) -> None:
         self._check()
         await self._writer.put(name, value, also)
-
-    async def count_minutes(
-        self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
-    ) -> None:
-        async with self._transaction() as db:
-            await counts.keep_minutes(db, by, minutes, forget_before=forget_before)
-
-    async def minutes(self, since: datetime, *, but: str) -> list[Minute]:
-        async with self._connection() as db:
-            return await counts.minutes(db, since, but=but)
 
     async def values(self) -> dict[str, str]:
         async with self._connection() as db:

@@ -11,7 +11,7 @@ The journal in a SQLite file, for one process.
 * `claims`: deliveries claimed for sending, and what has become of them
 * `changes`: deliveries changed one by one, and what is old dropped
 * `searches`: pages of what matches a filter
-* `counts`: how many there are by status, and the figures of each minute
+* `counts`: how many there are by status, and when the first is due
 * `rows`: deliveries as rows in SQL, and many rows by few statements
 * `disk`: the disk below, and which errors mean that it is full or broken
 * `backup`: a copy while the journal is in use

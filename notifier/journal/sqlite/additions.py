@@ -9,7 +9,7 @@ from typing import TypeAlias
 from notifier.deliveries import WAITING, Delivery, Status
 from notifier.errors import IdempotencyMismatch
 from notifier.journal import Added, Entry, Idempotency
-from notifier.journal.rows import Value, changing, lasting, micros
+from notifier.journal.rows import Value, changing, lasting, micros, terms
 from notifier.journal.sqlite import contents, rows
 from notifier.journal.sqlite.changes import change_one
 from notifier.journal.sqlite.counts import StatusCounts
@@ -57,7 +57,8 @@ class Addition:
             self.contents.append((number, entry.content))
             if delivery.attempts:
                 self.conversations += rows.conversations(delivery, number)
-            self.terms += rows.terms(delivery, number)
+            bucket = number >> rows.BUCKET_BITS
+            self.terms += [(bucket, term, number) for term in terms(delivery)]
             self.created.append((number, unchanging[-1]))
             if delivery.collapse_key and delivery.status in WAITING:
                 self.collapsing.append((number, delivery))

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.clock import Clock
@@ -104,16 +105,18 @@ class Claims:
         self._counts = counts
         self._fairness = Fairness()
 
-    def first_due(self, queue: str) -> int | None:
-        """Before this time nothing in the queue is due. None: that is not known."""
-        return self._counts.first_due.get(queue)
-
     def take(
         self, db: sqlite3.Connection, queue: str, limit: int, now: int, slowest: Priority
     ) -> list[Claim]:
-        if (known := self.first_due(queue)) is not None and known > now:
+        if self._counts.first_due.get(queue, 0) > now:
             return []
-        claims = self._take(db, queue, limit, now, slowest)
+        keys = due_keys(db.execute(HEADS, (queue,)).fetchall(), now, slowest)
+        claims: list[Claim] = []
+        for priority, share in self._fairness.shares(queue, limit, list(keys)):
+            if places := min(share, limit - len(claims)):
+                rows = self._due(db, (queue, priority), keys[priority], places, now)
+                claims += self._claimed(db, rows)
+        claims.sort(key=by_priority)  # stable: within a priority the turns stay
         if len(claims) < limit:
             heads = db.execute(HEADS, (queue,)).fetchall()
             self._counts.first_due[queue] = min((due_at for *_, due_at in heads), default=NEVER)
@@ -128,8 +131,7 @@ class Claims:
         Claim all that is new and due, before it is inserted, so that it is written once. Returns
         the numbers, too. None: something else is due, or not all of it may be claimed.
         """
-        known = self.first_due(queue)
-        if known is None or known <= now:
+        if self._counts.first_due.get(queue, 0) <= now:
             return None
         due = [each for each in new if _is_due(each[0], queue, now)]
         if len(due) > limit or any(entry.delivery.priority > slowest for _, entry in due):
@@ -146,18 +148,6 @@ class Claims:
             turns = {key: found[key] for key in keys}
             claims += self._fairness.in_turns((queue, priority), turns)
         return claims, {row[-1] for row, _ in due}
-
-    def _take(
-        self, db: sqlite3.Connection, queue: str, limit: int, now: int, slowest: Priority
-    ) -> list[Claim]:
-        keys = due_keys(db.execute(HEADS, (queue,)).fetchall(), now, slowest)
-        claims: list[Claim] = []
-        for priority, share in self._fairness.shares(queue, limit, list(keys)):
-            if places := min(share, limit - len(claims)):
-                rows = self._due(db, (queue, priority), keys[priority], places, now)
-                claims += self._claimed(db, rows)
-        claims.sort(key=by_priority)  # stable: within a priority the turns stay
-        return claims
 
     def _due(
         self, db: sqlite3.Connection, line: Line, keys: list[str], places: int, now: int
@@ -191,17 +181,14 @@ class Claims:
         return claims
 
 
-class Claiming:
+class Claiming(Struct, frozen=True, gc=False):
     """A call that claims. In a batch with additions it may take what is new as it is inserted."""
 
-    def __init__(
-        self, claims: Claims, queue: str, limit: int, now: Clock, slowest: Priority
-    ) -> None:
-        self.claims = claims
-        self.queue = queue
-        self.limit = limit
-        self.now = now
-        self.slowest = slowest
+    claims: Claims
+    queue: str
+    limit: int
+    now: Clock
+    slowest: Priority
 
     def __call__(self, db: sqlite3.Connection) -> list[Claim]:
         now = micros(self.now())
@@ -229,8 +216,11 @@ class Recording:
 
     def __init__(self, delivery: Delivery, counts: StatusCounts) -> None:
         self.row = (*changing(delivery), delivery.id)
-        self.conversations = [(delivery.id, *each) for each in conversations(delivery)]
-        self.dropped = dropped(delivery)
+        self.conversations: list[tuple[str, int, bytes]] = []
+        self.dropped: tuple[int, int] | None = None
+        if len(delivery.attempts) > 1:
+            self.conversations = [(delivery.id, *each) for each in conversations(delivery)]
+            self.dropped = dropped(delivery)
         self.delivery = delivery
         self.counts = counts
 
@@ -247,8 +237,8 @@ def record_all(db: sqlite3.Connection, recordings: Sequence[Recording]) -> None:
     """Store all. Raises NotAllOurs; the caller then undoes the transaction of several."""
     if write_rows(db, RECORD, [each.row for each in recordings]) != len(recordings):
         raise NotAllOurs
-    said = [row for each in recordings for row in each.conversations]
-    write_rows(db, RECORD_CONVERSATIONS, said)
+    if said := [row for each in recordings for row in each.conversations]:
+        write_rows(db, RECORD_CONVERSATIONS, said)
     for each in recordings:
         each.counts.change(Status.SENDING, each.delivery)
         if each.dropped is not None:

@@ -1,22 +1,10 @@
-"""
-Figures: how many deliveries there are by status, and what each process counted in a minute. Beside
-them, which deliveries a transaction has changed.
-"""
+"""What the writer knows without asking: how many deliveries there are, and what it has changed."""
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime
 
 from notifier.deliveries import WAITING, Delivery, Status
-from notifier.journal import Minute
-from notifier.journal.rows import known_status, micros, minute_number, minute_of, minute_row
-
-KEEP = "INSERT OR REPLACE INTO minutes VALUES (?, ?, ?, ?, ?, ?, ?)"
-SUMMED = """
-    SELECT minute, sum(accepted), sum(sent), sum(failed), max(waiting), sum(bounced) FROM minutes
-    WHERE minute >= ? AND process <> ? GROUP BY minute ORDER BY minute
-"""
+from notifier.journal.rows import known_status, micros
 
 
 class StatusCounts:
@@ -48,7 +36,9 @@ class StatusCounts:
 
     def change(self, before: Status | None, after: Delivery) -> None:
         """Count a delivery that was added (`before` is None) or changed."""
-        self.move(before, after.status)
+        if before is not None:
+            self._moves[before] -= 1
+        self._moves[after.status] += 1
         if self.keep_changed:
             self.changed.append(after)
         if after.status in WAITING and (known := self.first_due.get(after.queue)) is not None:
@@ -72,16 +62,3 @@ class StatusCounts:
         self.changed.clear()
         self.first_due.clear()  # what was claimed is due again
         self._moves.clear()
-
-
-def keep_minutes(
-    db: sqlite3.Connection, process: str, minutes: Sequence[Minute], *, forget_before: datetime
-) -> None:
-    """Keep what the process has counted in these minutes, in place of its earlier counts."""
-    db.executemany(KEEP, [minute_row(process, each) for each in minutes])
-    db.execute("DELETE FROM minutes WHERE minute < ?", (minute_number(forget_before),))
-
-
-def minutes(db: sqlite3.Connection, since: datetime, *, but: str) -> list[Minute]:
-    """The sums over all processes but one."""
-    return [minute_of(*row) for row in db.execute(SUMMED, (minute_number(since), but))]

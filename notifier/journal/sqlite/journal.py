@@ -22,7 +22,6 @@ from notifier.journal import (
     Entry,
     Filter,
     Idempotency,
-    Minute,
     News,
     Page,
 )  # fmt: skip
@@ -30,7 +29,7 @@ from notifier.journal.arrivals import Arrivals
 from notifier.journal.fairness import first_due
 from notifier.journal.rows import micros, moment
 from notifier.journal.searches import Turns
-from notifier.journal.sqlite import changes, contents, counts, opening, rows, searches
+from notifier.journal.sqlite import changes, contents, opening, rows, searches
 from notifier.journal.sqlite.additions import Addition, answer_kept
 from notifier.journal.sqlite.claims import HEADS, NEVER, QUEUES, Claiming, Claims, Recording
 from notifier.journal.sqlite.counts import StatusCounts
@@ -226,7 +225,7 @@ class SqliteJournal:
         return [delivery for _, delivery in portion]
 
     async def next_due(self, queue: str, *, slowest: Priority = Priority.BULK) -> datetime | None:
-        known = self._claims.first_due(queue) if slowest is Priority.BULK else None
+        known = self._counts.first_due.get(queue) if slowest is Priority.BULK else None
         if known is not None:
             return None if known == NEVER else moment(known)
         return await self._first_due(queue, slowest)
@@ -275,16 +274,6 @@ class SqliteJournal:
 
     async def put(self, name: str, value: str, *also: Statement) -> None:
         await self._writes.ask(lambda db: _put(db, name, value, also))
-
-    async def count_minutes(
-        self, by: str, minutes: Sequence[Minute], *, forget_before: datetime
-    ) -> None:
-        await self._writes.ask(
-            lambda db: counts.keep_minutes(db, by, minutes, forget_before=forget_before)
-        )
-
-    async def minutes(self, since: datetime, *, but: str) -> list[Minute]:
-        return await self._reads.ask(lambda db: counts.minutes(db, since, but=but))
 
     async def values(self) -> dict[str, str]:
         return dict(await self._reads.ask(lambda db: db.execute(VALUES).fetchall()))

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,8 +29,7 @@ Commit: TypeAlias = Callable[[sqlite3.Connection], object]
 log = structlog.get_logger()
 
 
-def commit(db: sqlite3.Connection) -> None:
-    db.execute("COMMIT")
+commit: Commit = methodcaller("execute", "COMMIT")
 
 
 class Writer:
@@ -97,7 +97,7 @@ class Writer:
         answers: list[Answer] = []
         additions, recordings, others = _sorted(db, batch)
         if additions:
-            claimed = self._claim_new(list(additions.values()), others, answers)
+            claimed = self._claim_new(list(additions.values()), others, answers) if others else ()
             insert_all(db, list(additions.values()), claimed)
             answers += ((future, Added()) for future in additions)
         if recordings:

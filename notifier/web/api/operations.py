@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from notifier.deliveries import Delivery, Route, Status
 from notifier.housekeeping.history import KEPT_MINUTES
-from notifier.journal import Minute
+from notifier.housekeeping.minutes import Minute
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.relays import RelayResource, relays_of
