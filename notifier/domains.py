@@ -1,13 +1,19 @@
 """Domains in the form of DNS and SMTP: one spelling wherever domains are compared."""
 
-import email_validator
-from email_validator import EmailSyntaxError
-from email_validator.syntax import validate_email_domain_name
+from functools import cache
+from types import ModuleType
 
 SIMULATOR_DOMAIN = "simulator.notifier"  # addresses there are played by `capture.simulator`
 
-# Internal mail uses `localhost`, `.test` and `.local`, too: the relay decides about them.
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+@cache
+def email_validator() -> ModuleType:
+    """The library, which is loaded with the first address that is not plain ASCII."""
+    import email_validator
+
+    # Internal mail uses `localhost`, `.test` and `.local`, too: the relay decides about them.
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+    return email_validator
 
 
 def domain_to_ascii(domain: str) -> str:
@@ -18,17 +24,21 @@ def domain_to_ascii(domain: str) -> str:
     """
     if domain.isascii():
         return domain.lower()
+    library = email_validator()
     try:
-        return validate_email_domain_name(domain, globally_deliverable=False)["ascii_domain"]
-    except EmailSyntaxError as error:
+        found = library.syntax.validate_email_domain_name(domain, globally_deliverable=False)
+    except library.EmailSyntaxError as error:
         raise ValueError(str(error)) from None
+    return str(found["ascii_domain"])
 
 
 def domain_to_unicode(domain: str) -> str:
     """A domain in ASCII, as people read it: with each A-label in its own letters."""
     if "xn--" not in domain:
         return domain
+    library = email_validator()
     try:
-        return validate_email_domain_name(domain, globally_deliverable=False)["domain"]
-    except EmailSyntaxError:
+        found = library.syntax.validate_email_domain_name(domain, globally_deliverable=False)
+    except library.EmailSyntaxError:
         return domain
+    return str(found["domain"])

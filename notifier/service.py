@@ -203,14 +203,15 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             await parts.enter_async_context(set_back)
             await parts.enter_async_context(self.history)
             self.reports.listen(self.history.count_report)
-            replicas = Replicas(
-                self.journal,
-                self.feed,
-                self.supervisor,
-                take_over=self._recover,
-                heed_values=self._heed_values,
-            )
-            await parts.enter_async_context(replicas)
+            if self.journal.shared:
+                replicas = Replicas(
+                    self.journal,
+                    self.feed,
+                    self.supervisor,
+                    take_over=self._recover,
+                    heed_values=self._heed_values,
+                )
+                await parts.enter_async_context(replicas)
             await parts.enter_async_context(
                 Alerts(
                     settings,

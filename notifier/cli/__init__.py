@@ -11,10 +11,12 @@ calls a running server.
 `options` are those that several commands have; `display` and `progress` write to the terminal.
 """
 
+import contextlib
+import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +60,24 @@ def serve(config: Path | None, host: str | None, port: str | None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     given = {"NOTIFIER_HOST": host, "NOTIFIER_PORT": port}
     environ = {**os.environ, **{name: text for name, text in given.items() if text is not None}}
-    settings = Settings.read(environ, config=config, further=_further_faults)
-    from notifier.server.process import serve
+    gc.disable()  # nearly all that imports make stays; `process` enables it again
+    # structlog and Litestar load it for tracebacks in colour, which we do not write: 4 MB, 40 ms.
+    with _hidden("rich"):
+        settings = Settings.read(environ, config=config, further=_further_faults)
+        from notifier.server.process import serve
 
     serve(settings)
+
+
+@contextlib.contextmanager
+def _hidden(library: str) -> Iterator[None]:
+    """Let imports within go on without a library that is optional to them."""
+    modules: dict[str, Any] = sys.modules
+    modules[library] = None  # Python's own mark: importing it raises ModuleNotFoundError
+    try:
+        yield
+    finally:
+        del modules[library]
 
 
 def _further_faults(settings: Settings) -> Sequence[str]:

@@ -4,11 +4,10 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from email_validator import EmailNotValidError, validate_email
 from msgspec import Struct
 
 from notifier.compose.headers import encoded_words, require_text
-from notifier.domains import domain_to_ascii
+from notifier.domains import domain_to_ascii, email_validator
 
 # RFC 5321, section 4.5.3.1, and erratum 1690 of RFC 3696.
 LOCAL_OCTETS = 64
@@ -116,9 +115,10 @@ def _validated(text: str) -> tuple[str, str, bool]:
         raise ValueError("an address must not contain a space")
     if len(text) > ADDRESS_OCTETS:
         raise ValueError(f"the address is longer than {ADDRESS_OCTETS} octets")
+    library = email_validator()
     try:
-        found = validate_email(text, check_deliverability=False, globally_deliverable=False)
-    except EmailNotValidError as error:
+        found = library.validate_email(text, check_deliverability=False, globally_deliverable=False)
+    except library.EmailNotValidError as error:
         raise ValueError(str(error)) from None
     # The local part belongs to its host: if it is ASCII, it stays as written.
     written, _, domain = text.rpartition("@")

@@ -18,11 +18,13 @@ from notifier.dispatch.transports import Transport
 from notifier.errors import JournalUnavailable, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Change, Claim, Journal
+from notifier.journal.expiry import next_expiry
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 
 POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
 EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
+EXPIRE_POLL_SECONDS = 30.0  # the same after the clock was set
 GATHER_SECONDS = 1.0  # between two looks for new queues, at least
 QUEUES_SECONDS = 30.0  # how long a queue that another process has begun may go unnoticed
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
@@ -101,6 +103,7 @@ class Dispatcher:
         self._screen = screen
         self._started = self._stopping = False
         self._queues_changed = asyncio.Event()
+        self._waiting_changed = asyncio.Event()  # there may be an earlier expiry
         self._fillers: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
         # By worker, for people to see.
@@ -126,6 +129,7 @@ class Dispatcher:
 
     def wake(self, queue: str) -> None:
         """Look for work of this queue, or of all queues of a Route: something may be due."""
+        self._waiting_changed.set()
         if isinstance(queue, Route):
             self._queues_changed.set()
             for each in self._shares:
@@ -349,6 +353,17 @@ class Dispatcher:
                 for delivery in await self._journal.expire(now, self._expiry(now)):
                     log.warning("expired", id=delivery.id, reason=delivery.reason)
                     self._feed.publish(delivery)
+                await self._wait_for_expiry()
+
+    async def _wait_for_expiry(self) -> None:
+        self._waiting_changed.clear()
+        expiry = await next_expiry(self._journal)
+        wait = EXPIRE_POLL_SECONDS
+        if expiry is not None:
+            wait = min(wait, max(0.0, (expiry - self._clock()).total_seconds()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._waiting_changed.wait()
 
 
 def _log_attempt(delivery: Delivery, attempt: Attempt) -> None:

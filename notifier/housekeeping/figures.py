@@ -56,9 +56,14 @@ class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
         self.trouble = ""
 
     async def _refresh(self) -> None:
+        seen = -1.0
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            await self.refresh()
+            written = self._journal.commits.sizes.total
+            # At rest nothing was written since the last look, and no rate is left to fall.
+            if written != seen or self._journal.shared or self.trouble or self.rate:
+                seen = written
+                await self.refresh()
 
     async def refresh(self) -> None:
         """Read the figures again."""

@@ -18,8 +18,8 @@ FORWARDED = 200  # changes at once that are shown to those who follow all messag
 class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
     """
     Wakes the dispatcher for messages that other replicas accepted, publishes what they sent, and
-    recovers the claims of dead replicas. Runs between entering and leaving. A journal for one
-    process alone has no news.
+    recovers the claims of dead replicas. Runs between entering and leaving, where the journal is
+    shared with other replicas.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from notifier.errors import NotifierError, WrongState
 from notifier.journal import Filter, Journal
 from notifier.supervisor import Supervisor
 
-CLOCK_SECONDS = 1.0  # between two looks at the clock
+CLOCK_SECONDS = 5.0  # between two looks at the clock
 SHORTEST_JUMP = timedelta(seconds=2)  # a smaller one moves nothing
 SAME_JUMP = timedelta(seconds=60)  # jumps that replicas notice within this time are one jump
 MOVED = "clock_set_back"

@@ -5,6 +5,7 @@ what both journals share:
 * `rows`: a delivery as columns and as a record; times, terms
 * `fairness`: which deliveries are claimed next, by priority and API key
 * `searches`: cursors, and whose turn it is to search
+* `expiry`: when the first of the waiting deliveries expires
 * `arrivals`: how the dispatcher hears that there may be something to claim
 * `statements`: how a capability reads and writes tables of its own
 * `shared_secret`: a secret on which replicas agree
@@ -138,6 +139,7 @@ class Journal(Protocol):
 
     commits: Commits
     arrivals: Arrivals
+    shared: bool  # with other replicas
 
     async def open(self) -> None:
         """Raises JournalInUse, JournalFailure."""
@@ -234,8 +236,8 @@ class Journal(Protocol):
 
     async def news(self) -> News:
         """
-        Wait until other replicas have done something, and return it. Without replicas: wait for
-        ever.
+        Wait until other replicas have done something, and return it. Where the journal is not
+        shared: wait for ever.
         """
         ...
 

@@ -26,7 +26,7 @@ WAIT_BOUNDS = (
 ATTEMPT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-LAG_SECONDS = 0.5  # between two measurements
+LAG_SECONDS = 1.0  # between two measurements
 
 # Bound once: Python 3.11 takes a tenth of a microsecond to find a member in its enum.
 QUEUED, SCHEDULED = Status.QUEUED, Status.SCHEDULED

@@ -23,7 +23,7 @@ from notifier.intake.admission import FALLBACK_SENDER, NO_SENDER
 from notifier.journal import Journal
 from notifier.logs import Logs
 from notifier.server import descriptors
-from notifier.server.protocol import Client, ConnectionLimit, check_some
+from notifier.server.protocol import CHECK_TICKS, Client, ConnectionLimit, check_some
 from notifier.server.sockets import CannotListen, bound, url_of
 from notifier.service import Notifier
 from notifier.settings import Settings, check_access
@@ -34,7 +34,9 @@ from notifier.web.app import create_app
 if TYPE_CHECKING:  # loaded where mail is taken by SMTP
     from notifier.submission_agent import Agent
 
+TICK_SECONDS = 0.1  # between two looks at the connections
 GC_THRESHOLD = (50_000, 20, 50)  # allocations before a collection of each generation
+FREEZE_SECONDS = 0.5  # after the start, so that it does not delay the first answers
 M_MMAP_THRESHOLD = -3  # option of mallopt(3)
 LARGE_BLOCK = 1024 * 1024  # octets
 REQUEST_SECONDS = 2  # for open requests at the end; clients can repeat them
@@ -76,6 +78,15 @@ def _return_large_blocks() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
+def _freeze() -> None:
+    """
+    Take what lives until the end from the garbage collector. Otherwise it looks at these objects
+    again and again under load, which takes a tenth of a message's time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _report_journal_in_use(journal: Journal) -> None:
@@ -129,7 +140,11 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers and without its log line about the address."""
+    """uvicorn's server without its signal handlers, its log line, and its ticks at rest."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -144,9 +159,24 @@ class Server(uvicorn.Server):
         for listener in sockets or ():
             log.info("listening", url=url_of(listener))
 
+    async def main_loop(self) -> None:
+        """Tick ten times a second while there are connections, and once a second at rest."""
+        tick = 0
+        while not await self.on_tick(tick):
+            busy = bool(self.server_state.connections)
+            tick += 1 if busy else CHECK_TICKS  # uvicorn renews the Date with each of ten ticks
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS if busy else TICK_SECONDS * CHECK_TICKS):
+                    await self._stopping.wait()
+
     async def on_tick(self, counter: int) -> bool:
         check_some(self.server_state.connections, asyncio.get_running_loop().time(), counter)
         return await super().on_tick(counter)
+
+    def stop(self) -> None:
+        """Finish the requests under way, and end."""
+        self.should_exit = True
+        self._stopping.set()
 
 
 class ServerProcess:
@@ -225,11 +255,9 @@ class ServerProcess:
         with contextlib.suppress(NotifierError):  # the service says so
             await self._service.audit.note_start(self._settings)
         app = create_app(self._service, log_drops=lambda: self._logs.dropped)
-        # The objects of now live until the end. Otherwise the garbage collector looks at them again
-        # and again under load, which takes a tenth of a message's time.
-        gc.collect()
-        gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
+        gc.enable()
+        asyncio.get_running_loop().call_later(FREEZE_SECONDS, _freeze)
         limit = descriptors.raise_limit()
         Client.connection_limit = ConnectionLimit(
             descriptors.connections(
@@ -311,7 +339,7 @@ class ServerProcess:
         if self._open:
             self._service.drain()
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.stop()
         if self._agent is not None:
             self._agent.stop()
 

@@ -2,12 +2,14 @@
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
-import phonenumbers
 from msgspec import Struct
-from phonenumbers import NumberParseException, PhoneNumber, ValidationResult
 
 from notifier.errors import Fault, InvalidMessage
+
+if TYPE_CHECKING:  # loaded with the first number
+    from phonenumbers import NumberParseException, PhoneNumber
 
 # Separators between digits. Letters would be dialled as digits, which nobody means here.
 _WRITTEN = re.compile(r"[\s(]*\+?[\d\s().\-/\u2010-\u2015\u2212]+")
@@ -41,9 +43,11 @@ def parse(text: str, *, region: str | None = None, pointer: str = "/to") -> Numb
             text,
             "has no country, and no region is set (NOTIFIER_SMS_REGION); write it with +",
         )
+    import phonenumbers
+
     try:
         number = phonenumbers.parse(plain, region)
-    except NumberParseException as error:
+    except phonenumbers.NumberParseException as error:
         raise _fault(pointer, text, _unreadable(error)) from None
     if wrong := _wrong(number, None if international else region):
         raise _fault(pointer, text, wrong)
@@ -66,11 +70,15 @@ def _plain(text: str) -> str:
 
 def is_region(code: str) -> bool:
     """Whether numbers of this region, such as `US` or `DE`, are known."""
+    import phonenumbers
+
     return code in phonenumbers.SUPPORTED_REGIONS
 
 
 def calling_code(region: str) -> int:
     """The calling code of the region. 0: it has none."""
+    import phonenumbers
+
     return phonenumbers.country_code_for_region(region)
 
 
@@ -78,7 +86,9 @@ def _fault(pointer: str, text: str, wrong: str) -> InvalidMessage:
     return InvalidMessage(Fault(pointer, f"{text!r} {wrong}"))
 
 
-def _unreadable(error: NumberParseException) -> str:
+def _unreadable(error: "NumberParseException") -> str:
+    from phonenumbers import NumberParseException
+
     match error.error_type:
         case NumberParseException.INVALID_COUNTRY_CODE:
             return "does not begin with the calling code of a country"
@@ -89,7 +99,10 @@ def _unreadable(error: NumberParseException) -> str:
     return "is not a telephone number"
 
 
-def _wrong(number: PhoneNumber, region: str | None) -> str:
+def _wrong(number: "PhoneNumber", region: str | None) -> str:
+    import phonenumbers
+    from phonenumbers import ValidationResult
+
     where = region or phonenumbers.region_code_for_country_code(number.country_code or 0)
     place = f"country {number.country_code}" if where in ("001", "ZZ") else where
     match phonenumbers.is_possible_number_with_reason(number):

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from msgspec import Struct
 
 from notifier.errors import ConfigurationError, Fault, InvalidMessage
-from notifier.templates.folder import Snapshot, read, signature
-from notifier.templates.rendering import Sandbox, render
+
+if TYPE_CHECKING:  # loaded where there is a folder of templates
+    from notifier.templates.folder import Snapshot
 
 LOOK_SECONDS = 1.0  # at least so long between two looks at the folder
 
@@ -59,15 +60,19 @@ class Templates:
         self.faults: tuple[str, ...] = ()  # of the folder as it is now
         self._clock = clock
         self._look_at = clock() + LOOK_SECONDS
-        self._seen = signature(folder) if folder else ()
-        self._now = read(folder) if folder else Snapshot({}, Sandbox({}))
+        self._now: Snapshot | None = None  # None: there is no folder
+        if folder:
+            from notifier.templates.folder import read, signature
+
+            self._seen = signature(folder)
+            self._now = read(folder)
 
     def all(self) -> tuple[Listed, ...]:
         """Every template, by name."""
         self._reload_if_changed()
         return tuple(
             Listed(template.name, tuple(template.files), template.variables)
-            for template in self._now.templates.values()
+            for template in (self._now.templates.values() if self._now else ())
         )
 
     def fill(self, name: str, data: Mapping[str, Any]) -> Filled:
@@ -87,13 +92,14 @@ class Templates:
 
     def _render(self, name: str, data: Mapping[str, Any]) -> tuple[dict[str, str], list[Fault]]:
         self._reload_if_changed()
-        template = self._now.templates.get(name)
-        if template is None:
+        if self._now is None or (template := self._now.templates.get(name)) is None:
             raise InvalidMessage(Fault("/template", self._unknown(name)))
+        from notifier.templates.rendering import render
+
         return render(self._now.sandbox, template.files, data)
 
     def _unknown(self, name: str) -> str:
-        if self.folder is None:
+        if self._now is None:
             return f"there is no template {name!r}: the service has none (NOTIFIER_TEMPLATES)"
         known = ", ".join(sorted(self._now.templates)) or "none"
         return f"there is no template {name!r}; known: {known}"
@@ -103,6 +109,8 @@ class Templates:
         if self.folder is None or now < self._look_at:
             return
         self._look_at = now + LOOK_SECONDS
+        from notifier.templates.folder import read, signature
+
         try:
             seen = signature(self.folder)
             if seen == self._seen:

@@ -8,10 +8,6 @@ lists, `tables` lays out rows of short cells in columns, and `lines` joins every
 
 import re
 
-from turbohtml import parse
-
-from notifier.compose.plaintext.walk import Walk
-
 HTML_CHARACTERS = (
     512 * 1024
 )  # characters of HTML that are made into text, because its tree takes memory
@@ -29,6 +25,10 @@ def text_of(html: str) -> tuple[str, tuple[str, ...]]:
     if len(html) > HTML_CHARACTERS:
         html = html[:HTML_CHARACTERS]
         warnings = (f"the text was made from the first {HTML_CHARACTERS} characters of the html",)
+    from turbohtml import parse  # many a service never sees HTML
+
+    from notifier.compose.plaintext.walk import Walk
+
     try:
         text, whole = Walk(TEXT_CHARACTERS).text(parse(html))
     except Exception as error:  # noqa: BLE001 - whatever it is, the reader has the HTML all the same

@@ -86,6 +86,8 @@ class PostgresJournal:
     old claims are refused.
     """
 
+    shared = True
+
     def __init__(
         self, url: str, *, lease: float = LEASE_SECONDS, supervisor: Supervisor | None = None
     ) -> None:

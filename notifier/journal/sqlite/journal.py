@@ -76,6 +76,8 @@ class SqliteJournal:
     threads of their own, so that a search delays nobody.
     """
 
+    shared = False
+
     def __init__(
         self,
         path: str,

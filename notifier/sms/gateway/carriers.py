@@ -119,13 +119,14 @@ class Carriers:
         """
         known = resources.files(__package__ or "").joinpath("carriers.toml").read_text("utf-8")
         entries = tomllib.loads(known)
+        countries = frozenset(entry["country"] for entry in entries.values() if "country" in entry)
         if override is not None:
             theirs = _load(override)
             entries |= {
                 id: _over(entries.get(id, {}), entry) if isinstance(entry, dict) else entry
                 for id, entry in theirs.items()
             }
-        carriers, faults = _carriers(entries)
+        carriers, faults = _carriers(entries, countries)
         faults += _namesakes(carriers)
         if faults:
             place = str(override) if override else "carriers.toml"
@@ -167,7 +168,9 @@ def _over(entry: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": "the operator", **kept, **later}
 
 
-def _carriers(entries: Mapping[str, Any]) -> tuple[list[Carrier], list[str]]:
+def _carriers(
+    entries: Mapping[str, Any], countries: frozenset[str]
+) -> tuple[list[Carrier], list[str]]:
     carriers, faults = [], []
     for id, entry in entries.items():
         if not isinstance(entry, dict):
@@ -179,16 +182,19 @@ def _carriers(entries: Mapping[str, Any]) -> tuple[list[Carrier], list[str]]:
             faults.append(f"{id}: host: no carrier with a gateway of its own is called {host!r}")
             continue
         merged = _over({name: lent[name] for name in _INHERITED if name in lent}, entry)
-        wrong = [*_faults(entry), *_gaps(merged)]
+        wrong = [*_faults(entry, countries), *_gaps(merged)]
         faults += [f"{id}: {fault}" for fault in wrong]
         # A host's faults are told at the host, not at each carrier that uses its gateway.
-        if not wrong and not any(_faults(lent)):
+        if not wrong and not any(_faults(lent, countries)):
             carriers.append(msgspec.convert({"id": id, **merged}, Carrier))
     return carriers, faults
 
 
-def _faults(entry: Mapping[str, Any]) -> Iterable[str]:
-    """The faults of each field by itself, so that one fault does not hide another."""
+def _faults(entry: Mapping[str, Any], countries: frozenset[str]) -> Iterable[str]:
+    """
+    The faults of each field by itself, so that one fault does not hide another. Countries that we
+    name ourselves are not looked up.
+    """
     for name, value in entry.items():
         if name not in _FIELDS:
             close = get_close_matches(name, _FIELDS, n=1)
@@ -198,7 +204,8 @@ def _faults(entry: Mapping[str, Any]) -> Iterable[str]:
             msgspec.convert(value, _FIELDS[name].type)
         except msgspec.ValidationError as error:
             yield f"{name}: {error}"
-    if isinstance(code := entry.get("country"), str) and not is_region(code):
+    code = entry.get("country")
+    if isinstance(code, str) and code not in countries and not is_region(code):
         yield f"country: {code!r} is not a region with telephone numbers; write a code such as US"
 
 

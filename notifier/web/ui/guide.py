@@ -4,18 +4,21 @@ import re
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markupsafe import Markup
 from msgspec import Struct
 
 from notifier.web.bodies import AnyRequest
 from notifier.web.routes import OPEN, get
 from notifier.web.ui.layout import Layout
+
+if TYPE_CHECKING:  # loaded with the first page
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 FOLDER = Path(__file__).parents[2] / "guide"
 ORIGIN = "http://127.0.0.1:8014"  # where the examples call a service with nothing configured
@@ -91,7 +94,7 @@ class GuidePage:
         return rendered
 
     @cached_property
-    def _tokens(self) -> list[Token]:
+    def _tokens(self) -> "list[Token]":
         tokens = _parser().parse(self._path.read_text(encoding="utf-8"))
         for token, text in zip(tokens, [*tokens[1:], None], strict=True):
             if token.type == "heading_open" and text is not None:
@@ -146,7 +149,9 @@ class Guide:
         )
 
 
-def _parser() -> MarkdownIt:
+def _parser() -> "MarkdownIt":
+    from markdown_it import MarkdownIt
+
     return MarkdownIt("commonmark", {"html": False}).enable("table")
 
 

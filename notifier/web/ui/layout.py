@@ -1,11 +1,11 @@
 """The layout of every page: security headers, header bar, and visitor."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response
 from litestar.response import Redirect
 
@@ -13,6 +13,9 @@ from notifier import __version__
 from notifier.service import Notifier
 from notifier.web.auth import Authentication
 from notifier.web.bodies import AnyRequest
+
+if TYPE_CHECKING:  # loaded with the first page
+    from jinja2 import Environment
 
 HTML = "text/html"
 PAGES = Path(__file__).parent / "pages"
@@ -49,7 +52,12 @@ class Layout:
         self._service = service
         self._authentication = authentication
         self._base = service.settings.public_path
-        self._environment = Environment(
+
+    @cached_property
+    def _environment(self) -> "Environment":
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        return Environment(
             loader=FileSystemLoader(PAGES),
             autoescape=True,
             undefined=StrictUndefined,

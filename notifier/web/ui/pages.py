@@ -1,6 +1,6 @@
 """Pages for people: the index, the API's documentation, the monitor."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Response
@@ -9,7 +9,6 @@ from litestar.routes.base import BaseRoute
 
 from notifier.service import Notifier
 from notifier.web.bodies import AnyRequest
-from notifier.web.openapi import document
 from notifier.web.parameters import read_id
 from notifier.web.responses import encode
 from notifier.web.routes import JSON, OPEN, get
@@ -24,6 +23,7 @@ class Pages:
         self._service = service
         self._layout = layout
         self._document = b""
+        self._routes: Sequence[BaseRoute] = ()
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
@@ -36,9 +36,9 @@ class Pages:
             get("/audit", self.audit, OPEN),
         ]
 
-    def describe(self, routes: Iterable[BaseRoute]) -> None:
-        """Write the OpenAPI document of these routes, once."""
-        self._document = encode(document(routes, public_path=self._service.settings.public_path))
+    def describe(self, routes: Sequence[BaseRoute]) -> None:
+        """Make the OpenAPI document of these routes, once it is asked for."""
+        self._routes = routes
 
     async def index(self, request: AnyRequest) -> Response[bytes]:
         origin = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
@@ -49,6 +49,11 @@ class Pages:
 
     async def openapi(self) -> Response[bytes]:
         headers = {**SECURE, **REVALIDATED}
+        if not self._document:
+            from notifier.web.openapi import document
+
+            base = self._service.settings.public_path
+            self._document = encode(document(self._routes, public_path=base))
         return Response(self._document, media_type=JSON, headers=headers)
 
     async def monitor(self, request: AnyRequest) -> Response[Any]:
