@@ -99,9 +99,7 @@ class PostgresJournal:
         self._claims = Claims()
         self._calls = count(time.time_ns())  # so that each claim has a number of its own
         self._claimed = Claimed()
-        self._unanswered: list[
-            Token
-        ] = []  # tokens of claims that the database may or may not have made
+        self._unanswered: list[Token] = []  # the database may or may not have made these claims
         self._heard = Heard()
         self.news = self._heard.next
         self._turns = Turns(range(SEARCHES))
