@@ -3,11 +3,11 @@ The command line. A command imports what it needs when it runs: a healthcheck ev
 must not load a web framework.
 
 `audit`, `callbacks`, `check`, `keys`, `messages`, `recipients`, `reports`, `send` and
-`suppressions` are commands of these names; `journal` holds `backup` and `prune`. `message_sources`
-is where `messages` finds messages, `suppression_sources` where `suppressions` finds the list,
-`audit_sources` where `audit` finds the records, `recipient_sources` where `recipients` finds what
-is held of a person; `sources` chooses between the server and the journal for all of them. `client`
-calls a running server.
+`suppressions` are commands of these names; `journal` holds `backup` and `prune`, and `key_messages`
+cancels for `keys revoke`. `message_sources` is where `messages` finds messages,
+`suppression_sources` where `suppressions` finds the list, `audit_sources` where `audit` finds the
+records, `recipient_sources` where `recipients` finds what is held of a person; `sources` chooses
+between the server and the journal for all of them. `client` calls a running server.
 `options` are those that several commands have; `display` and `progress` write to the terminal.
 """
 
@@ -231,12 +231,29 @@ def list_keys(config: Path | None, as_json: bool) -> None:
 @config_option
 @click.argument("name")
 @json_option
-def revoke_key(config: Path | None, as_json: bool, name: str) -> None:
+@click.option("--cancel", is_flag=True, help="Cancel the messages of the key that wait, too.")
+@url_option
+@key_option
+@click.option("--offline", is_flag=True, help="Cancel in the journal; do not ask a server.")
+def revoke_key(
+    config: Path | None,
+    as_json: bool,
+    name: str,
+    cancel: bool,
+    url: str | None,
+    api_key: str | None,
+    offline: bool,
+) -> None:
     """Revoke the key called NAME."""
+    if offline and url is not None:
+        raise click.UsageError("--offline and --url exclude each other.")
+    if (offline or url is not None) and not cancel:
+        raise click.UsageError("--offline and --url say where to --cancel.")
     settings = Settings.read(os.environ, config=config)
-    from notifier.cli.keys import revoke
+    from notifier.cli.keys import messages_of, revoke
 
-    click.echo(revoke(settings, name, as_json=as_json))
+    waiting = messages_of(settings, name, url, api_key, offline=offline) if cancel else None
+    click.echo(revoke(settings, name, as_json=as_json, waiting=waiting))
 
 
 @cli.command()

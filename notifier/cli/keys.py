@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import click
 import msgspec
 
 from notifier.audit.actor import actor
 from notifier.cli.display import json_text, table
+from notifier.cli.options import server_url
 from notifier.errors import ConfigurationError
 from notifier.keys import Key, KeyKind, Keys, KeyScope, expiry, new_key
 from notifier.settings import Settings
+
+if TYPE_CHECKING:  # it loads half the service, and other commands must not
+    from notifier.cli.key_messages import KeyMessages
 
 COLUMNS = ("NAME", "ID", "STATE", "KIND", "SCOPES", "LIMITS", "SENDERS", "RECIPIENTS")
 
@@ -66,11 +71,39 @@ def _make_folder(path: Path) -> None:
         raise ConfigurationError(f"NOTIFIER_DATA_DIR: {path}: {error.strerror}") from error
 
 
-def revoke(settings: Settings, name: str, *, as_json: bool) -> str:
-    """Revoke a key. Returns what to print. Raises ConfigurationError."""
+def messages_of(
+    settings: Settings, name: str, url: str | None, api_key: str | None, *, offline: bool
+) -> "KeyMessages":
+    """Where the messages of the key are cancelled. Raises RequestFailed."""
+    from notifier.cli.client import Client
+    from notifier.cli.key_messages import KeyMessages
+    from notifier.cli.message_sources import ByJournal, source_of
+
+    client = Client(url or server_url(settings), api_key=api_key)
+    source = source_of(settings, client, named=url is not None, offline=offline)
+    click.echo(f"notifier: {source.name}", err=True)
+    return KeyMessages(source, name, offline=isinstance(source, ByJournal))
+
+
+def revoke(
+    settings: Settings, name: str, *, as_json: bool, waiting: "KeyMessages | None" = None
+) -> str:
+    """
+    Revoke a key, and cancel its messages. Returns what to print. Raises ConfigurationError,
+    NotCancelled; RequestFailed before anything is done.
+    """
     now = datetime.now(UTC)
+    if waiting is not None:
+        waiting.require()
     key = Keys.read(settings.keys_file).revoke(name, now, by=actor())
-    return json_text(_shown(key, now)) if as_json else key.lapsed(now)
+    if waiting is None:
+        return json_text(_shown(key, now)) if as_json else key.lapsed(now)
+    cancelled = waiting.cancel()
+    if sending := waiting.sending():
+        click.echo(f"notifier: {sending} messages of the key are still being sent", err=True)
+    if as_json:
+        return json_text({**_shown(key, now), "cancelled": cancelled})
+    return f"{key.lapsed(now)}\n{cancelled} cancelled"
 
 
 def made(key: Key, secret: str) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tomllib
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import httpx2
@@ -196,6 +197,35 @@ def test_a_revoked_key_stays_known(keys, tmp_path):
     unknown = keys("revoke", "b")
     assert unknown.returncode == 2
     assert "no key is named 'b'; known: a" in unknown.stderr
+
+
+async def test_a_revoked_keys_messages_are_cancelled(keys, tmp_path):
+    """At a running server and in the journal; those of other keys stay. It is tried before."""
+    data = tmp_path / "data"
+    given = {"folder": data, "port": free_port()}
+    shop, boss = (keys("add", name, "--scope", scope, **given).stdout.strip() for name, scope in
+                  (("shop", "send"), ("boss", "manage")))  # fmt: skip
+    other = keys("add", "other", **given).stdout.strip()
+    later = {"send_at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+    server = Server(tmp_path)
+    server.port = server.settings["port"] = given["port"]
+    server.url = f"http://127.0.0.1:{server.port}"
+    async with server:
+        for secret in (shop, shop, other):
+            answer = await asyncio.to_thread(call, server.url, secret, **later)
+            assert answer.status_code == 202
+        refused = keys("revoke", "shop", "--cancel", **given)
+        assert refused.returncode == 1
+        assert "401" in refused.stderr
+        assert all(key.revoked is None for key in Keys.read(data / "keys.toml").all())
+        done = keys("revoke", "shop", "--cancel", "--json", "--api-key", boss, **given)
+        assert (done.returncode, json.loads(done.stdout)["cancelled"]) == (0, 2), done.stderr
+        assert (await asyncio.to_thread(call, server.url, shop)).status_code == 401
+        assert await server.stop() == 0
+    offline = ("revoke", "other", "--cancel", "--offline")
+    done = await asyncio.to_thread(keys, *offline, **given)
+    assert done.stdout.splitlines()[-1] == "1 cancelled"
+    assert keys("revoke", "other", "--url", "http://127.0.0.1:9", **given).returncode == 2
 
 
 @pytest.mark.parametrize("arguments", [["add", "x"], ["list"], ["revoke", "x"]])
