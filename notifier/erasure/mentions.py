@@ -23,7 +23,7 @@ DEPTH = 2  # encodings within one another
 # What makes it a part of another address: joann@example.org, ann@example.org.uk. An escape, as
 # JSON has it, stands between words.
 _GOES_BEFORE = r"(?:(?<![\w.+-])|(?<=\\[bfnrt]))"
-_GOES_AFTER = r"(?!\w|[.-]+\w)"
+_GOES_AFTER = r"(?!\w|\.+\w|-[\w-]*\.\w)"
 
 WINDOW = 1024 * 1024  # octets that are looked at together, so that other threads get their turn
 OVERLAP = 2048  # of two windows: more than any address takes, in any encoding
@@ -34,7 +34,7 @@ class Mentions:
     """Knows whether one address stands in a text. It is the same for each spelling of the case."""
 
     def __init__(self, address: str) -> None:
-        spellings = _spellings(address)
+        self._spellings = spellings = _spellings(address)
         if address.startswith("+") and "@" not in address:
             before, after = r"(?<!\d)", r"(?!\d)"
         else:
@@ -49,6 +49,11 @@ class Mentions:
         """Whether the address stands in it, in any of the usual encodings."""
         octets = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
         return any(self._within(each, DEPTH) for each in _windows(octets))
+
+    def near(self, name: str) -> bool:
+        """Whether the address stands in a caller's name for something: `welcome-ann@example.org`."""
+        small = name.lower()
+        return any(each in small for each in self._spellings) or self.within(name)
 
     def _within(self, data: bytes, depth: int) -> bool:
         if self._plain(data):

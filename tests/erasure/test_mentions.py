@@ -72,6 +72,14 @@ def test_an_address_is_not_found_in_another(other):
         assert not Mentions(ANN).within(encode(f"To: {other}\n"))
 
 
+def test_a_name_that_a_caller_made_of_an_address_is_near_it():
+    """Such as an idempotency key, whatever stands before and behind the address."""
+    for name in (f"welcome-{ANN}", f"x.{ANN}.1", f"reset_{ANN.upper()}", f"{ANN}-12"):
+        assert Mentions(ANN).near(name)
+    assert Mentions(ANN).within(f"{ANN}-12")
+    assert not Mentions(ANN).near("welcome-ann@example.org")
+
+
 def test_a_number_is_found_with_and_without_its_plus():
     """As a gateway's recipient, too, and not within a longer number."""
     number = Mentions("+12025550123")
