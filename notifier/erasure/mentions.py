@@ -51,7 +51,7 @@ class Mentions:
         return any(self._within(each, DEPTH) for each in _windows(octets))
 
     def near(self, name: str) -> bool:
-        """Whether the address stands in a caller's name for something: `welcome-ann@example.org`."""
+        """Whether the address stands in a caller's name of something: `hello-ann@example.org`."""
         small = name.lower()
         return any(each in small for each in self._spellings) or self.within(name)
 
