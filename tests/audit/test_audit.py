@@ -3,16 +3,18 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from notifier.audit import Audit, Which
 from notifier.audit.records import Record, added
 from notifier.audit.vain import HOUR, MOST, Vain
 from notifier.deliveries import Delivery, Status
-from notifier.errors import Rejected, WrongState
+from notifier.errors import JournalUnavailable, Rejected, WrongState
 from notifier.journal import Filter, journal_at
+from notifier.journal.statements import Statement
 from notifier.keys import Keys, KeyScope, new_key
 from tests.clocks import Clock
-from tests.deliveries import NOW, entries
+from tests.deliveries import NOW, delivery, entries
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -104,6 +106,72 @@ async def test_what_is_past_its_time_is_deleted(journal):
     clock.now += timedelta(hours=13)
     assert await audit.prune() == 600
     assert [each[1] for each in await told(audit)] == ["new"]
+
+
+async def test_what_is_sent_is_summed_up_by_the_hour(journal):
+    """One record of each sender and hour, to which replicas add; it is without a person's own."""
+    clock = Clock(NOW)
+    audits = [Audit(journal, clock=lambda: clock.now) for _ in range(2)]
+    sent = [delivery(key="shop"), delivery(key="shop"), delivery(), delivery(by="monitor:ann")]
+    for _ in range(2):
+        for audit in audits:
+            for each in sent:
+                audit.sent(each)
+                audit.sent(replace(each, status=Status.SENT))  # it is no new message
+            await audit.write_sums()
+        clock.now += timedelta(minutes=1)
+    assert {each[:4] for each in await told(audits[0])} == {
+        ("anonymous", "send", "", 4),
+        ("key:shop", "send", "", 8),
+    }
+    clock.now += timedelta(hours=1)
+    audits[0].sent(sent[0])
+    await audits[0].write_sums()
+    assert (await told(audits[0]))[0][:4] == ("key:shop", "send", "", 1)
+
+
+async def test_sums_that_could_not_be_written_are_written_later(tmp_path):
+    """The journal may be away for a while; at the end they are written, too."""
+    journal = journal_at(f"sqlite:{tmp_path}/notifier.db", data_dir="")
+    await journal.open()
+    audit = Audit(journal, clock=lambda: NOW)
+    audit.count("key:bounces", "take-report", 2)
+    await journal.close()
+    with pytest.raises(JournalUnavailable):
+        await audit.write_sums()
+    again = journal_at(f"sqlite:{tmp_path}/notifier.db", data_dir="")
+    await again.open()
+    audit._journal = again
+    async with audit:
+        audit.count("key:bounces", "take-report")
+    assert [each[:4] for each in await told(audit)] == [("key:bounces", "take-report", "", 3)]
+    await again.close()
+
+
+async def test_a_query_counts_what_is_changed_in_the_same_transaction(journal):
+    """In portions that become one record; what finds nothing writes nothing."""
+    audit = Audit(journal, clock=lambda: NOW)
+    await journal.add(entries(5))
+    counting = audit.counting("key:boss", "replay-callbacks", on="shop", detail="since=x")
+    found = "SELECT id FROM deliveries WHERE channel = ? LIMIT ?"
+    for channel, limit in (("email", 3), ("email", 2), ("sms", 9)):
+        await journal.execute(counting(found, (channel, limit)))
+    assert await told(audit) == [("key:boss", "replay-callbacks", "shop", 5, "since=x")]
+
+
+async def test_a_value_and_its_record_are_one_transaction(journal):
+    """If the record cannot be written, the value is as it was, and is not forgotten."""
+    audit = Audit(journal, clock=lambda: NOW)
+    wrong = Statement("INSERT INTO no_such_table VALUES (1)")
+    await journal.put("a", "1", audit.statement("key:boss", "pause-queue"))
+    with pytest.raises(Exception, match="no_such_table"):
+        await journal.put("a", "2", wrong)
+    with pytest.raises(Exception, match="no_such_table"):
+        await journal.forget(["a"], wrong)
+    assert await journal.value("a") == "1"
+    await journal.forget(["a"], audit.statement("key:boss", "resume-queue"))
+    assert await journal.value("a") is None
+    assert [each[1] for each in await told(audit)] == ["resume-queue", "pause-queue"]
 
 
 async def test_keys_that_come_and_go_are_told_once(journal, tmp_path):

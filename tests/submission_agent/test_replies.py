@@ -10,6 +10,7 @@ import pytest
 import structlog
 import trustme
 
+from notifier.audit import Which
 from notifier.relayspec import Tls
 from notifier.smtp_server import ListenAddress
 from notifier.submission_agent import agent as agents
@@ -78,6 +79,24 @@ async def test_a_client_logs_in_by_a_keys_name_and_the_key(tmp_path, quick):
         assert delivery.key == "shop"
         # smtplib tries each wrong login by PLAIN and by LOGIN.
         assert dict(submission.service.tally.smtp_replies) == {"250": 1, "530": 1, "535": 4}
+
+
+async def test_the_audit_tells_who_sends_and_who_fails_to_log_in(tmp_path, quick):
+    """Messages in the sums of the key; logins in vain by address, without what was given."""
+    key, secret = made_key()
+    async with submitting(tmp_path, keys=[key]) as submission:
+        for _ in range(2):
+            assert (await submission.call(sending(secret)))[0] == 250
+        assert (await submission.call(logged_in("ntf_abc_wrong")))[0] == 535
+        audit = submission.service.audit
+        await audit.write_sums()
+        records = (await audit.page(Which())).items
+        sent = [each for each in records if each.what == "send"]
+        assert [each.by for each in sent] == ["key:shop"] * len(sent)
+        assert sum(each.count for each in sent) == 2
+        (refused, _) = (each for each in records if each.what == "sign-in-refused")
+        assert (refused.by, refused.on) == ("anonymous", HOST)
+        assert refused.detail == "SMTP: this service has no such key"
 
 
 @pytest.mark.parametrize("mechanism", ["plain", "LOGIN"])

@@ -1,6 +1,7 @@
 """Each route that changes something is told to the audit, with who called it."""
 
 import base64
+import re
 from typing import Any, NamedTuple
 
 from notifier.audit import Which
@@ -9,6 +10,7 @@ from notifier.web.api.examples import REPORTS
 from notifier.web.app import create_app
 from tests.api_keys import OURS, made
 from tests.applications import made_key
+from tests.paths import PACKAGE
 from tests.routes import routes_of
 from tests.web_client import LETTER, SIMPLE, final, serving
 
@@ -85,6 +87,15 @@ async def test_no_route_that_changes_something_is_forgotten(tmp_path):
             for method in set(map(str, handler.http_methods)) - {"GET", "HEAD", "OPTIONS"}
         }
     assert changing == ACTS.keys() | UNTOLD.keys()
+
+
+def test_every_act_has_words_on_the_page():
+    """Of routes, and those that a server tells by itself."""
+    script = (PACKAGE / "web/ui/static/js/audit.js").read_text()
+    words = set(re.findall(r'^  \["([a-z-]+)", "', script, re.MULTILINE))
+    others = {"make-key", "change-key", "revoke-key", "remove-key", "sign-in-refused"}
+    others |= {"start", "prune", "send-message", "send-batch"}
+    assert words >= {act.what for act in ACTS.values()} | others
 
 
 async def test_every_act_is_told_with_who_did_it(tmp_path):
