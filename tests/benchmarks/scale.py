@@ -8,7 +8,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from tests.benchmarks.figures import percentile
+from tests.benchmarks.figures import percentile, shown
 from tests.benchmarks.load import Sink, client
 from tests.benchmarks.peers import Notifier, NotifierBatch
 from tests.benchmarks.processes import ROOT
@@ -33,8 +33,8 @@ LISTS = {
     "by time": "created_after=2020-01-01T00:00:00Z&created_before=2020-01-02T00:00:00Z",
 }
 HEAD = (
-    "waiting", "batch accept/s", "accept/s", "claim and deliver/s", "RSS MB", "ready s",
-    "after kill -9 s", *(f"{name} ms" for name in LISTS),
+    "waiting", "accepted/s, in batches", "accepted/s", "claimed and delivered/s", "peak RSS MB",
+    "restart to ready", "after `kill -9`", "slowest list",
 )  # fmt: skip
 
 
@@ -77,13 +77,13 @@ class Heap:
         return self.sink.ask("report")["per_second"] or 0.0
 
     def list_times(self):
-        for query in LISTS.values():
+        for name, query in LISTS.items():
             times = []
             for _ in range(CALLS):
                 begun = time.monotonic()
                 self.call(f"/v1/messages?limit=50&{query}")
                 times.append((time.monotonic() - begun) * 1000)
-            yield percentile(sorted(times), 0.5)
+            yield name, percentile(sorted(times), 0.5)
 
     def restart(self, number):
         """Seconds from starting it again to ready."""
@@ -97,15 +97,16 @@ class Heap:
         with contextlib.suppress(AttributeError):
             self.server.__exit__()
 
-    def row(self, size):
-        filled, singly = self.fill(size), self.take_singly()
+    def grown(self, size):
+        """What is found with so many waiting."""
+        found = {"batches": self.fill(size), "singles": self.take_singly()}
         rss = self.server.family.rss()
-        lists = [*self.list_times()]
+        found["lists"] = dict(self.list_times())
         rss = max(rss, self.server.family.rss())
-        ready, after_kill = self.restart(signal.SIGTERM), self.restart(signal.SIGKILL)
-        delivered = self.deliver_some()
-        rss = max(rss, self.server.family.rss())
-        return [size, filled, singly, delivered, rss, ready, after_kill, *lists]
+        found["ready"] = self.restart(signal.SIGTERM)
+        found["after kill"] = self.restart(signal.SIGKILL)
+        found["delivered"] = self.deliver_some()
+        return found | {"rss": max(rss, self.server.family.rss())}
 
 
 def waiting(report, sizes=SIZES, **_):
@@ -117,8 +118,10 @@ def waiting(report, sizes=SIZES, **_):
             heap.start()
             heap.call("/v1/queue/pause", "POST")
             for size in sizes:
-                found = heap.row(size)
-                report.runs[f"{size} waiting"] = dict(zip(HEAD, found, strict=True))
-                report.row(*(f"{each:,.0f}" if each >= 100 else f"{each:.2f}" for each in found))
+                found = report.runs[f"{size} waiting"] = heap.grown(size)
+                cells = [found[name] for name in ("batches", "singles", "delivered", "rss")]
+                times = [f"{found[name]:.2f} s" for name in ("ready", "after kill")]
+                slowest = max(found["lists"].values())
+                report.row(f"{size:,}", *map(shown, cells), *times, f"{slowest:.1f} ms")
         finally:
             heap.stop()

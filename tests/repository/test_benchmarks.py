@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.benchmarks import comparison, costs, page
+from tests.benchmarks import comparison, costs, page, replicas, scale
 from tests.benchmarks.capabilities import Told
-from tests.benchmarks.figures import Figures, cells, median
+from tests.benchmarks.figures import HEAD, Figures, cells, median
 from tests.benchmarks.load import Sink, run
 from tests.benchmarks.peers import Celery, Notifier, NotifierBatch
 from tests.benchmarks.report import Report
@@ -77,3 +77,13 @@ def test_each_step_of_the_costs_is_at_a_place_that_there_is():
     """A file that was renamed would be counted as the event loop."""
     ours = [place for place in costs.STEPS if place.startswith("notifier/")]
     assert [place for place in ours if not (ROOT / place).exists()] == []
+
+
+def test_the_guide_has_a_place_for_each_table():
+    """A head that differs by a letter would leave old figures there."""
+    heads = [(first, *HEAD) for first in ("peer", "condition", "waiting")]
+    heads += [replicas.HEAD, scale.HEAD, ("ratio", "bar", "reached"), ("limit", "CPU µs/message")]
+    heads.append(("step, CPU µs/message", *(load.name for load in costs.LOADS.values())))
+    pages = [path.read_text() for path in page.GUIDE.glob("*.md")]
+    for head in heads:
+        assert any(f"\n| {' | '.join(head)} |\n|" in text for text in pages), head

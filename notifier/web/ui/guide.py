@@ -48,6 +48,7 @@ ORDER = (
     "metrics",
     "fault-matrix",
     "figures",
+    "where-time-goes",
     "working-on-it",
     "changelog",
 )
