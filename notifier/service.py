@@ -27,7 +27,7 @@ from notifier.housekeeping.history import History
 from notifier.housekeeping.pruning import Pruning
 from notifier.housekeeping.replicas import Replicas
 from notifier.housekeeping.set_back import SetBack
-from notifier.intake.submission import IdempotencyKey, Intake, Render
+from notifier.intake.submission import IdempotencyKey, Intake, Render, Submission
 from notifier.journal import Backlog, Change
 from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
 from notifier.keys import Key
@@ -47,7 +47,7 @@ if TYPE_CHECKING:  # an extra, and the HTTP client, which loads slowly
     from notifier.sms.provider import ProviderState
     from notifier.tracing.spans import Spans
 
-__all__ = ["Health", "IdempotencyKey", "Notifier", "Render"]
+__all__ = ["Health", "IdempotencyKey", "Notifier", "Render", "Submission"]
 
 KEYS = "keys"  # the value that says that there have been API keys
 

@@ -1,12 +1,11 @@
 """Read addresses as people write them, and write them as headers need them."""
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 
 from msgspec import Struct
 
-from notifier.compose.headers import encoded_words, require_text
+from notifier.compose.headers import ADDRESS_COLUMN, LINE, encoded_words, require_text
 from notifier.domains import domain_to_ascii, email_validator
 
 # RFC 5321, section 4.5.3.1, and erratum 1690 of RFC 3696.
@@ -26,9 +25,6 @@ _SPECIAL = re.compile(r'[<>,;"\\]')
 _ATOMS = re.compile(rf"{_ATEXT}+(?: {_ATEXT}+)*")
 # A name that is shorter needs no folding, whatever header it stands in.
 _NAME_OCTETS = 60
-# "Reply-To: " is the longest name of a header that holds addresses.
-_NAME_COLUMN = 10
-_LINE = 76
 
 
 class Address(Struct, frozen=True):
@@ -65,17 +61,6 @@ def address(text: str) -> Address:
         spec = text
     spec, smtputf8 = _spec(spec)
     return Address(spec, name, smtputf8, _header(name, spec))
-
-
-def address_field(name: bytes, addresses: Sequence[Address]) -> bytes:
-    """A field of addresses, all on a line or each on its own."""
-    if len(addresses) == 1:
-        return b"%b: %b\r\n" % (name, addresses[0].header)
-    headers = [each.header for each in addresses]
-    line = b", ".join(headers)
-    if len(line) > _LINE - _NAME_COLUMN:
-        line = b",\r\n ".join(headers)
-    return b"%b: %b\r\n" % (name, line)
 
 
 def _name(text: str) -> str:
@@ -133,8 +118,8 @@ def _header(name: str, spec: str) -> bytes:
     phrase = _phrase(name)
     column = len(phrase) - phrase.rfind(b"\n") - 1
     if b"\n" not in phrase:
-        column += _NAME_COLUMN
-    fold = b" " if column + len(octets) + 3 <= _LINE else b"\r\n "
+        column += ADDRESS_COLUMN
+    fold = b" " if column + len(octets) + 3 <= LINE else b"\r\n "
     return b"%b%b<%b>" % (phrase, fold, octets)
 
 
@@ -146,4 +131,4 @@ def _phrase(name: str) -> bytes:
         quoted = name.replace("\\", "\\\\").replace('"', '\\"')
         if len(quoted) <= _NAME_OCTETS:
             return b'"%b"' % quoted.encode()
-    return encoded_words(name, column=_NAME_COLUMN)
+    return encoded_words(name, column=ADDRESS_COLUMN)

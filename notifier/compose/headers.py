@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from notifier.characters import CONTROLS
 
 LINE = 76  # a line with an encoded word on it: RFC 2047, section 2
+ADDRESS_COLUMN = len("Reply-To: ")  # the longest name of a field that holds addresses
 _WORD_OCTETS = 45  # of UTF-8 in one encoded word: 72 octets when written
 _WORD_FRAME = len("=?utf-8?B??=")
 _FORBIDDEN = re.compile(rf"[{CONTROLS}\ud800-\udfff]")
@@ -39,6 +40,14 @@ def text_field(name: str, text: str, *, longest: int = 60) -> bytes:
             return folded(name, words)
     words_ = encoded_words(text, column=len(name) + 2)
     return b"%b: %b\r\n" % (name.encode(), words_)
+
+
+def address_field(name: bytes, addresses: Sequence[bytes]) -> bytes:
+    """A field of addresses, each as it is written there, all on a line or each on its own."""
+    line = b", ".join(addresses)
+    if len(addresses) > 1 and len(line) > LINE - ADDRESS_COLUMN:
+        line = b",\r\n ".join(addresses)
+    return b"%b: %b\r\n" % (name, line)
 
 
 def folded(name: str, words: Sequence[str]) -> bytes:

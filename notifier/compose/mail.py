@@ -7,9 +7,9 @@ from datetime import datetime
 from msgspec import Struct
 
 from notifier.attempts import Envelope
-from notifier.compose.addresses import Address, address, address_field
+from notifier.compose.addresses import Address, address
 from notifier.compose.custom_headers import custom_field
-from notifier.compose.headers import require_text, text_field
+from notifier.compose.headers import address_field, require_text, text_field
 from notifier.compose.html import CID_URL, content_id_of
 from notifier.compose.mime import (
     attachment_part,
@@ -78,7 +78,11 @@ def compose(
         raise InvalidMessage(*faults)
     envelope, fields = addressed
     boundary = id.encode()
-    parts, warnings = _text_parts(email, text, html, boundary)
+    warnings: tuple[str, ...] = ()
+    if html is None:  # text alone stays alone, because an HTML made from it would add nothing
+        parts = text_part(b"plain", text or b"\r\n")
+    else:
+        parts, warnings = _with_html(email, text, html, boundary)
     if email.attachments:
         parts, unused = _with_files(email, parts, html=html is not None, boundary=boundary)
         warnings = (*warnings, *unused)
@@ -143,11 +147,11 @@ def _addressed(
         tuple(dict.fromkeys([each.spec for each in recipients])),
         True in [each.smtputf8 for each in (author, *reply_to, *recipients)],
     )
-    fields = address_field(b"From", [author]) + address_field(b"To", to)
+    fields = b"From: %b\r\n" % author.header + address_field(b"To", [each.header for each in to])
     if cc:
-        fields += address_field(b"Cc", cc)
+        fields += address_field(b"Cc", [each.header for each in cc])
     if reply_to:
-        fields += address_field(b"Reply-To", reply_to)
+        fields += b"Reply-To: %b\r\n" % reply_to[0].header
     return envelope, fields
 
 
@@ -181,23 +185,21 @@ def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> b
 
 
 def _bodies(email: Email, faults: list[Fault]) -> tuple[bytes | None, bytes | None]:
-    """Text and HTML as given. An empty one counts only if it is alone."""
-    if email.text is None and email.html is None:
-        faults.append(Fault("/text", "text or html is required"))
-    found: list[bytes | None] = []
-    for field, given, other in (
-        ("text", email.text, email.html),
-        ("html", email.html, email.text),
-    ):
-        octets = None
-        if given or (given is not None and not other):
-            try:
-                octets = octets_of(given)
-            except ValueError as error:
-                faults.append(Fault(f"/{field}", str(error)))
-        found.append(octets)
-    text, html = found
-    return (None, html) if email.text == "" and email.html == "" else (text, html)
+    """Text and HTML as given. An empty one counts only if it is alone; of two, the HTML."""
+    text = html = None
+    try:
+        if email.text or (email.text is not None and email.html is None):
+            text = octets_of(email.text)
+        elif email.html is None:
+            faults.append(Fault("/text", "text or html is required"))
+    except ValueError as error:
+        faults.append(Fault("/text", str(error)))
+    try:
+        if email.html or (email.html is not None and not email.text):
+            html = octets_of(email.html)
+    except ValueError as error:
+        faults.append(Fault("/html", str(error)))
+    return text, html
 
 
 def _attachment_faults(attachments: Sequence[Attachment]) -> Iterator[Fault]:
@@ -231,13 +233,11 @@ def _wrong(attachment: Attachment) -> Iterator[tuple[str, str]]:
         yield "content_id", str(error)
 
 
-def _text_parts(
-    email: Email, text: bytes | None, html: bytes | None, boundary: bytes
+def _with_html(
+    email: Email, text: bytes | None, html: bytes, boundary: bytes
 ) -> tuple[bytes, tuple[str, ...]]:
-    """The text parts. Text alone stays alone, because an HTML made from it would add nothing."""
+    """The HTML, and the text in front of it, which is made of it if there is none."""
     warnings: tuple[str, ...] = ()
-    if html is None:
-        return text_part(b"plain", text or b"\r\n"), warnings
     if text is None:
         derived, warnings = text_of(email.html or "")
         if not derived.strip():

@@ -54,7 +54,11 @@ def octets_of(text: str) -> bytes:
 
 def text_part(kind: bytes, octets: bytes) -> bytes:
     """A part of text, readable in the source if possible."""
-    if not octets.translate(None, _VISIBLE) and b"=_" not in octets and not _has_long_line(octets):
+    if (
+        not octets.translate(None, _VISIBLE)
+        and b"=_" not in octets
+        and not (_LONG_LINE.search(octets) if len(octets) <= _PORTION else _has_long_line(octets))
+    ):
         encoding, body = b"7bit", octets
     elif len(octets.translate(None, _ASCII)) * 6 > len(octets):
         encoding, body = b"base64", base64_lines(octets)

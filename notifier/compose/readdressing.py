@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from notifier.attempts import Envelope
-from notifier.compose.addresses import Address, address, address_field
+from notifier.compose.addresses import Address, address
 from notifier.compose.custom_headers import is_command
+from notifier.compose.headers import address_field
 from notifier.compose.mail import MOST_RECIPIENTS, Composed
 from notifier.dates import date
 from notifier.errors import Fault, Forbidden, InvalidMessage
@@ -48,7 +49,7 @@ def readdressed(
     domain = sender.rpartition("@")[2]
     header = b"".join(
         (
-            address_field(b"To", found),
+            address_field(b"To", [each.header for each in found]),
             f"Date: {date(at)}\r\nMessage-ID: <{id}@{domain}>\r\n".encode(),
             *(field + b"\r\n" for name, field in _fields(head) if not _is_left_out(name)),
         )

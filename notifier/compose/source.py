@@ -12,7 +12,7 @@ from email.header import decode_header, make_header
 
 from notifier.attempts import Envelope
 from notifier.characters import CONTROLS
-from notifier.compose.addresses import Address, address, address_field
+from notifier.compose.addresses import Address, address
 from notifier.compose.custom_headers import objection_to_command
 from notifier.compose.mail import Composed
 from notifier.dates import date
@@ -180,7 +180,7 @@ def _author(
     except ValueError as error:
         faults.append(Fault("/from", str(error)))
         return None, b""
-    return author, b"" if written else address_field(b"From", [author])
+    return author, b"" if written else b"From: %b\r\n" % author.header
 
 
 def _sender_field(fields: Sequence[HeaderField], faults: list[Fault]) -> list[Address]:

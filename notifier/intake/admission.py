@@ -6,10 +6,8 @@ bytes that are sent are composed here, once.
 """
 
 import contextlib
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.attempts import USUAL_REPORTS, Envelope, Notify
@@ -40,17 +38,16 @@ MOST_REFUSED = 20  # recipients whom no relay takes that are listed
 LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
 
 
-class Admitted(Struct, frozen=True):
-    """A message that may be sent: what the journal keeps, and its cost."""
+class Admitted(Entry, frozen=True):
+    """A message that may be sent, as the journal keeps it, and its cost, where a key has a rate."""
 
-    entry: Entry
-    cost: int
+    cost: int = 0
 
     def of(self, delivery: Delivery) -> "Admitted":
         """The same message with its delivery changed."""
-        if delivery is self.entry.delivery:
+        if delivery is self.delivery:
             return self
-        return Admitted(Entry(delivery, self.entry.content), self.cost)
+        return Admitted(delivery, self.content, self.cost)
 
 
 def cost(message: Message | Rejected) -> int:
@@ -105,7 +102,9 @@ class Admission:
         by: str = "",
     ) -> Admitted:
         """A delivery and its content. Raises InvalidMessage, Forbidden."""
-        due_at, expires_at = self._term(message, now)
+        due_at, expires_at = now, now + self._lifetime
+        if message.send_at or message.expires_at or message.ttl is not None:
+            due_at, expires_at = self._term(message, now)
         return_path, notify = self._return_path, USUAL_REPORTS
         if message.template is not None:
             message = self._fill(message)
@@ -114,19 +113,15 @@ class Admission:
             route, handed_to, composed = self._compose_sms(
                 message, id=id, key=key, now=now, at=due_at
             )
-        elif isinstance(message, Email):
+        elif isinstance(message, Email | Readdressed | Source):
             channel, handed_to = "email", ""
             if message.notify is not USUAL_REPORTS:
                 notify = tuple([each for each in Notify if each in message.notify])
             route, composed = self._compose_email(message, id=id, key=key, at=due_at)
-        elif isinstance(message, Readdressed | Source):
-            channel, handed_to, notify = "email", "", message.notify
-            route, composed = self._take_whole(message, id=id, key=key, at=due_at)
         else:
             assert isinstance(message, Copy)  # noqa: S101  there is no other kind
             made = self.admit(message.what, id=id, key=key, now=now, traceparent=traceparent, by=by)
-            copy = replace(made.entry.delivery, copy_of=message.of)
-            return Admitted(Entry(copy, made.entry.content), made.cost)
+            return made.of(replace(made.delivery, copy_of=message.of))
         if key is not None:
             if message.despite_suppression and not key.may(KeyScope.MANAGE):
                 objection = key.objection_to_scope(KeyScope.MANAGE)
@@ -172,7 +167,7 @@ class Admission:
             despite_suppression=message.despite_suppression,
         )
         limited = key is not None and key.limited
-        return Admitted(Entry(delivery, composed.content), cost(message) if limited else 0)
+        return Admitted(delivery, composed.content, cost(message) if limited else 0)
 
     def _chain(self, message: Message, envelope: Envelope, *, key: Key | None) -> str:
         """The name of the message's chain. Raises InvalidMessage where no relay takes somebody."""
@@ -234,24 +229,18 @@ class Admission:
         return replace(message, subject=subject, text=filled.text, html=filled.html)
 
     def _compose_email(
-        self, email: Email, *, id: str, key: Key | None, at: datetime
+        self, mail: Email | Readdressed | Source, *, id: str, key: Key | None, at: datetime
     ) -> tuple[Route, Composed]:
         """Which way it goes, and what is sent."""
-        sender, restricted = self._usual_sender(key)
-        composed = compose(email, id=id, sender=sender, at=at, restricted=restricted)
-        if email.sender is None and sender is not None and sender is self._fallback:
-            composed = replace(composed, warnings=(*composed.warnings, NO_SENDER))
-        return _mail_route(composed.envelope.recipients), composed
-
-    def _take_whole(
-        self, mail: Readdressed | Source, *, id: str, key: Key | None, at: datetime
-    ) -> tuple[Route, Composed]:
-        """The same of a mail that exists already: it was handed in as a whole, or is copied."""
-        sender, restricted = self._usual_sender(key)
-        if isinstance(mail, Source):
+        sender, restricted = self._sender, False
+        if key is not None:
+            sender, restricted = key.default_sender or sender, _has_rules(key)
+        if isinstance(mail, Email):
+            composed = compose(mail, id=id, sender=sender, at=at, restricted=restricted)
+            unnamed = mail.sender is None
+        elif isinstance(mail, Source):
             composed = compose_source(mail, id=id, sender=sender, at=at, restricted=restricted)
-            if sender is not None and sender is self._fallback and sender in composed.authors:
-                composed = replace(composed, warnings=(*composed.warnings, NO_SENDER))
+            unnamed = sender in composed.authors
         else:
             composed = readdressed(
                 mail.content,
@@ -262,13 +251,16 @@ class Admission:
                 at=at,
                 restricted=restricted,
             )
-        return _mail_route(composed.envelope.recipients), composed
-
-    def _usual_sender(self, key: Key | None) -> tuple[str | None, bool]:
-        """The author of mail that names none, and whether providers' commands are refused."""
-        if key is None:
-            return self._sender, False
-        return key.default_sender or self._sender, _has_rules(key)
+            unnamed = False
+        if unnamed and sender is not None and sender is self._fallback:
+            composed = replace(composed, warnings=(*composed.warnings, NO_SENDER))
+        recipients = composed.envelope.recipients
+        simulated = [each for each in recipients if each.lower().endswith(_SIMULATED)]
+        if 0 < len(simulated) < len(recipients):
+            raise InvalidMessage(
+                Fault("/to", f"{simulated[0]} is simulated; send to it without real recipients")
+            )
+        return Route.SIMULATOR if simulated else Route.RELAY, composed
 
     def _compose_sms(
         self, sms: Sms, *, id: str, key: Key | None, now: datetime, at: datetime
@@ -309,17 +301,6 @@ class Admission:
         envelope = replace(envelope, recipients=in_parts(envelope.recipients[0], len(made)))
         content = join([each.content for each in made])
         return Route.GATEWAY, "gateway", Composed(envelope, content, warnings=warnings)
-
-
-def _mail_route(recipients: Sequence[str]) -> Route:
-    simulated = [each for each in recipients if each.lower().endswith(_SIMULATED)]
-    if not simulated:
-        return Route.RELAY
-    if len(simulated) == len(recipients):
-        return Route.SIMULATOR
-    raise InvalidMessage(
-        Fault("/to", f"{simulated[0]} is simulated; send to it without real recipients")
-    )
 
 
 def _for_provider(sms: Sms, number: str, *, id: str, warnings: tuple[str, ...]) -> Composed:

@@ -67,7 +67,7 @@ class Brake:
         self.stopped = 0  # messages that were held or refused
         self.counts = Counts()
         self.refuses = settings.on_storm == "refuse"
-        self._quota = settings.per_recipient
+        self.quota = settings.per_recipient  # of everybody; a key may have its own
         self._storm: Storm | None = None
 
     def passage(self, key: Key | None) -> "Passage | None":
@@ -77,7 +77,7 @@ class Brake:
         """
         if key is not None and key.per_recipient is not None:
             return Passage(self, key.name, read_quota(key.per_recipient))
-        return None if self._quota is None else Passage(self, "", self._quota)
+        return None if self.quota is None else Passage(self, "", self.quota)
 
     def storm(self, now: datetime) -> Storm | None:
         """The storm of this time; None: there is none."""
@@ -154,7 +154,7 @@ class Passage:
         return passed
 
     def _passed(self, admitted: Admitted) -> Admitted | Refusal:
-        delivery = admitted.entry.delivery
+        delivery = admitted.delivery
         if not delivery.status.waiting or delivery.route is Route.SIMULATOR:
             return admitted
         counted, most = self._names(delivery), self._quota.count

@@ -1,10 +1,10 @@
 """Take messages in: check and compose them, and put them into the journal before the answer."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,19 +16,18 @@ from notifier.errors import (
     BacklogFull,
     Draining,
     Fault,
-    Forbidden,
     IdempotencyMismatch,
     InvalidMessage,
     JournalUnavailable,
     Refusal,
     Rejected,
-    TooMany,
     Unavailable,
 )
 from notifier.housekeeping.figures import Figures
 from notifier.intake.admission import Admission, Admitted, cost
+from notifier.intake.allowance import Allowance, Toll
 from notifier.intake.rates import Limits, Verdict
-from notifier.intake.storms import Brake, Passage
+from notifier.intake.storms import Brake
 from notifier.journal import Entry, Idempotency
 from notifier.keys import Key
 from notifier.messages import Email, Message, Source
@@ -120,45 +119,51 @@ class Intake:
         IdempotencyMismatch.
         A caller that keeps the messages keeps their memory in use until they are on disk.
         """
-        toll = Toll(self._limits, key) if key is not None and key.limited else None
-        passage = self.brake.passage(key)
+        allowance = None
+        if self.brake.quota is not None or (key is not None and (key.limited or key.per_recipient)):
+            allowance = Allowance(self._toll(key), self.brake.passage(key))
         scope = "" if key is None else key.name  # two callers may use the same idempotency key
         kept = False
         try:
-            self._require_space(len(messages))
-            if toll is not None:
-                toll.take(sum(map(cost, messages)))
+            if self.draining or self._figures.waiting + len(messages) > self._most:
+                self._refuse_all(len(messages))
+            if allowance is not None:
+                allowance.take(messages)
             admitted = await self._all_admitted(
                 messages, key=key, strict=strict, traceparent=traceparent, by=by
             )
             del messages
-            if passage is not None:
-                admitted = await passage.through(admitted, strict=strict)
-            entries = _entries(admitted, toll)
-            answer = render(list(map(_result, admitted)))
+            if allowance is not None:
+                admitted = await allowance.held_to(admitted, strict=strict)
+            entries = [each for each in admitted if isinstance(each, Admitted)]
+            answer = render(
+                [each.delivery if isinstance(each, Admitted) else each for each in admitted]
+            )
             del admitted
             if not (entries or idempotency):
                 return Submission(answer=answer)
-            added = await self._journal.add(
-                entries, self._remembered(idempotency, scope, entries, answer)
-            )
+            remembered = self._remembered(idempotency, scope, entries, answer)
+            added = await self._journal.add(entries, remembered)
             kept = added.replayed is None
         except (Rejected, Unavailable) as error:
             if (before := await self._answer_before(error, scope, idempotency)) is None:
                 raise
             return Submission(answer=before, replayed=True)
         finally:
-            if not kept:
-                _give_back(toll, passage)
+            if allowance is not None and not kept:
+                allowance.give_back()
         if added.replayed is not None:
             return Submission(answer=added.replayed, replayed=True)
         deliveries = [entry.delivery for entry in entries]
-        self._tell(deliveries, added.superseded)
-        if passage is not None:
-            passage.keep(added.superseded)
+        self._tell(deliveries, added.superseded, allowance)
         return Submission(deliveries=deliveries, answer=answer)
 
-    def _tell(self, deliveries: Sequence[Delivery], superseded: Sequence[Delivery]) -> None:
+    def _tell(
+        self,
+        deliveries: Sequence[Delivery],
+        superseded: Sequence[Delivery],
+        allowance: Allowance | None,
+    ) -> None:
         """Count and publish what the journal has accepted, and what that supersedes."""
         waiting = 0
         for new in deliveries:
@@ -172,6 +177,8 @@ class Intake:
             self._suppressions.tally(deliveries)
         for changed in superseded:
             self._accepted(changed)
+        if allowance is not None:
+            allowance.keep(superseded)
 
     async def _answer_before(
         self, error: Rejected | Unavailable, scope: str, asked: IdempotencyKey | None
@@ -210,28 +217,31 @@ class Intake:
         self.charge(key, cost(message))
         (admitted,) = await self._all_admitted((message,), key=key, strict=True)
         assert isinstance(admitted, Admitted)  # noqa: S101  else it was raised
-        return admitted.entry
+        return admitted
 
     def charge(self, key: Key | None, n: int = 1) -> None:
         """Take `n` from the key's rate for work without a message. Raises what `Toll` raises."""
-        if key is not None and key.limited:
-            Toll(self._limits, key).take(n)
+        if (toll := self._toll(key)) is not None:
+            toll.take(n)
+
+    def _toll(self, key: Key | None) -> Toll | None:
+        return Toll(self._limits, key) if key is not None and key.limited else None
 
     def rate_left(self, key: Key) -> Verdict:
         """What is left of the key's rate; takes nothing."""
         return self._limits.take(key.name, rate=key.rate, daily=key.daily, n=0)
 
-    def _require_space(self, count: int) -> None:
+    def _refuse_all(self, count: int) -> NoReturn:
+        """Raises Draining, or BacklogFull with the time until there is room for so many."""
         if self.draining:
             raise Draining("the service is stopping", retry_after=10)
         surplus = self._figures.waiting + count - self._most
-        if surplus > 0:
-            # The time until there is room, at the rate at which messages leave now.
-            wait = surplus / self._figures.rate if self._figures.rate > 0 else 60.0
-            raise BacklogFull(
-                f"{self._figures.waiting} messages are waiting; at most {self._most} may",
-                retry_after=int(min(max(wait, 1.0), 3600.0)),
-            )
+        # At the rate at which messages leave now.
+        wait = surplus / self._figures.rate if self._figures.rate > 0 else 60.0
+        raise BacklogFull(
+            f"{self._figures.waiting} messages are waiting; at most {self._most} may",
+            retry_after=int(min(max(wait, 1.0), 3600.0)),
+        )
 
     async def _all_admitted(
         self,
@@ -248,14 +258,14 @@ class Intake:
         """
         now = self._clock()
         admitted: list[Admitted | Refusal] = []
-        turn = Turn()
+        turn = Turn() if len(messages) > 1 else None
         for message in messages:  # each may be read only now
-            if turn.over:
+            if turn is not None and turn.over:
                 await turn.next()
             if isinstance(message, Rejected):
                 admitted.append(message)
                 continue
-            load = _load(message)
+            load = weight(message) if isinstance(message, Email) else _load(message)
             admit = partial(
                 self._admission.admit,
                 message,
@@ -272,8 +282,7 @@ class Intake:
                     admitted.append(await self._threads.run(key.name if key else "", admit))
             except Rejected as error:
                 admitted.append(error.bare())
-        refused = [each for each in admitted if isinstance(each, Rejected)]
-        if strict and refused:
+        if strict and (refused := [each for each in admitted if isinstance(each, Rejected)]):
             try:
                 raise refused[0] if len(messages) == 1 else _together(admitted)
             finally:
@@ -284,7 +293,7 @@ class Intake:
 
     async def _screened(self, admitted: Sequence[Admitted | Refusal]) -> list[Admitted | Refusal]:
         """The same without suppressed recipients, after one look-up for all."""
-        new = [each.entry.delivery for each in admitted if isinstance(each, Admitted)]
+        new = [each.delivery for each in admitted if isinstance(each, Admitted)]
         screened = iter(await self._suppressions.screened(new))
         return [
             each.of(next(screened)) if isinstance(each, Admitted) else each for each in admitted
@@ -292,80 +301,21 @@ class Intake:
 
 
 def _load(message: Message) -> int:
-    """An estimate of the cost of composing a message, in octets to go through."""
-    if isinstance(message, Email):
-        return weight(message)
+    """As `weight` does, for a message that is no Email."""
     return len(message.body) if isinstance(message, Source) else TEXT_MESSAGE
 
 
-class Toll:
-    """What one submission has taken from its key's rate."""
-
-    def __init__(self, limits: Limits, key: Key) -> None:
-        self._taken = 0
-        self._limits = limits
-        self._key = key
-
-    def give_back(self) -> None:
-        """Return everything, because the submission was refused."""
-        self._limits.refund(self._key.name, self._taken)
-        self._taken = 0
-
-    def take(self, n: int) -> None:
-        """
-        Take `n` in all, in place of what was taken before. Raises TooMany; Forbidden if the key's
-        rate never allows as much.
-        """
-        key = self._key
-        self.give_back()
-        verdict = self._limits.take(key.name, rate=key.rate, daily=key.daily, n=n)
-        if verdict.allowed:
-            self._taken = n
-        elif verdict.possible:
-            raise TooMany(
-                verdict.reason, retry_after=verdict.retry_after, headers=verdict.headers()
-            )
-        else:
-            raise Forbidden(verdict.reason)
-
-
-def _random_digits() -> Iterator[str]:
-    """
-    Ten random octets at a time, as digits. To ask the system for each ID costs ten times as much,
-    because that gives up the interpreter's lock, and the journal's threads take it.
-    """
-    while True:
-        drawn = os.urandom(ID_OCTETS * 256).hex()
-        for at in range(0, len(drawn), 2 * ID_OCTETS):
-            yield drawn[at : at + 2 * ID_OCTETS]
-
-
-_random = _random_digits()
+_random: list[str] = []  # ten random octets each, as digits, for the next ids
 
 
 def new_id(now: datetime) -> str:
     """A public id that sorts by time and cannot be guessed."""
-    return f"{int(now.timestamp() * 1000):012x}{next(_random)}"
-
-
-def _entries(admitted: Sequence[Admitted | Refusal], toll: Toll | None) -> list[Entry]:
-    """What the journal is to keep. The toll takes what it costs, see `Toll.take`."""
-    accepted = [each for each in admitted if isinstance(each, Admitted)]
-    if toll is not None:
-        toll.take(sum(each.cost for each in accepted))
-    return [each.entry for each in accepted]
-
-
-def _result(of: Admitted | Refusal) -> Delivery | Refusal:
-    return of.entry.delivery if isinstance(of, Admitted) else of
-
-
-def _give_back(toll: Toll | None, passage: Passage | None) -> None:
-    """Nothing was accepted, so nothing counts."""
-    if toll is not None:
-        toll.give_back()
-    if passage is not None:
-        passage.give_back()
+    if not _random:
+        # To ask the system for each id costs ten times as much, because that gives up the
+        # interpreter's lock, and the journal's threads take it.
+        drawn = os.urandom(ID_OCTETS * 256).hex()
+        _random.extend(drawn[at : at + 2 * ID_OCTETS] for at in range(0, len(drawn), 2 * ID_OCTETS))
+    return f"{int(now.timestamp() * 1000):012x}{_random.pop()}"
 
 
 def _together(admitted: Sequence[Admitted | Refusal]) -> InvalidMessage:

@@ -98,6 +98,12 @@ class Keys:
         known = self._by_id.get(id)
         return None if known is None else known[0]
 
+    def exist(self) -> bool:
+        """Whether there are keys, also where they open nothing any more."""
+        if self._clock() >= self._look_at:
+            self.reload_if_changed()
+        return self.configured
+
     def reload_if_changed(self) -> bool:
         """Read the file again if it changed. Looks once a second at most; never raises."""
         now = self._clock()

@@ -83,15 +83,16 @@ class ConnectionLimit:
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: set[Client] = set()
-        self._waiting: OrderedDict[Client, None] = OrderedDict()  # the oldest first
+        # Without those whose request is complete, and worked on. The oldest is first.
+        self.waiting: OrderedDict[Client, None] = OrderedDict()
         self._logged_at = -math.inf
         self._closed = 0
 
     def opened(self, client: "Client") -> None:
         self._open.add(client)
-        self._waiting[client] = None
+        self.waiting[client] = None
         while len(self._open) > self._most:
-            oldest = next(iter(self._waiting))
+            oldest = next(iter(self.waiting))
             self.gone(oldest)
             oldest.transport.abort()
             self._closed += 1
@@ -99,17 +100,13 @@ class ConnectionLimit:
 
     def gone(self, client: "Client") -> None:
         self._open.discard(client)
-        self._waiting.pop(client, None)
+        self.waiting.pop(client, None)
 
-    def serving(self, client: "Client") -> None:
-        """The client's request is complete, and the service works on it."""
-        self._waiting.pop(client, None)
-
-    def waiting(self, client: "Client") -> None:
+    def heard_from(self, client: "Client") -> None:
         """The client has sent something, or its answer has ended: it is the last to be closed."""
         if client in self._open:
-            self._waiting[client] = None
-            self._waiting.move_to_end(client)
+            self.waiting[client] = None
+            self.waiting.move_to_end(client)
 
     def _log(self) -> None:
         now = time.monotonic()
@@ -171,12 +168,12 @@ class Client(HttpToolsProtocol):
         self._body = None
         self._whole = True
         if not self.cycle.response_complete:
-            self.connection_limit.serving(self)
+            self.connection_limit.waiting.pop(self, None)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.cycle.response_complete:  # no pipelined request has begun
-            self.connection_limit.waiting(self)
+            self.connection_limit.heard_from(self)
         if self._body is not None:
             self._deadline = self.loop.time() + LINGER_SECONDS
 
@@ -215,7 +212,7 @@ class Client(HttpToolsProtocol):
         else:
             self._deadline = min(now + BODY_SECONDS, self._deadline + arrived / BODY_RATE)
         if arrived:
-            self.connection_limit.waiting(self)
+            self.connection_limit.heard_from(self)
         if now > self._deadline and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 

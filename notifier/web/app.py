@@ -24,8 +24,8 @@ from notifier.web.api.suppressions import SuppressionCalls
 from notifier.web.api.templates import TemplateViews
 from notifier.web.auth import Authentication
 from notifier.web.body_memory import BodyMemory
-from notifier.web.metrics import CountedRequests, Metrics
-from notifier.web.origins import AllowedHosts
+from notifier.web.entrance import Entrance
+from notifier.web.metrics import Metrics
 from notifier.web.probes import Probes
 from notifier.web.problems import HANDLERS
 from notifier.web.simple.emails import Emails
@@ -88,7 +88,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
         request_max_body_size=None,  # bodies.py has the limit
     )
     pages.describe(app.routes)
-    # Litestar's middleware runs where a route was found. These two also see all other requests.
-    hosts = AllowedHosts(app.asgi_handler, service.settings, keyless=authentication.keyless)
-    app.asgi_handler = CountedRequests(hosts, requests)
+    # Litestar's middleware runs where a route was found. The entrance also sees all other requests.
+    entrance = Entrance(app.asgi_handler, messages.sending, service, authentication, requests)
+    app.asgi_handler = entrance
     return app

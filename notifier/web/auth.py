@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from litestar import Request
+from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 from msgspec.structs import replace
@@ -142,7 +143,7 @@ class Authentication:
     def __init__(self, service: Notifier, *, clock: Clock = utc_now) -> None:
         self._service = service
         self._keys = service.keys
-        self._anonymous = _anonymous(service.settings)
+        self.anonymous = _anonymous(service.settings)  # whether, while there is no key
         self._clock = clock
         self._watch = Watch()
 
@@ -165,28 +166,36 @@ class Authentication:
 
     def keyless(self) -> bool:
         """Whether anonymous calls are allowed, because there is no key."""
-        self._keys.reload_if_changed()
-        return self._anonymous and not self._keys.configured
+        return not self._keys.exist() and self.anonymous
 
     async def _admit(
         self, app: ASGIApp, access: Access, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Call the handler with the caller's key. Raises Unauthorized, Forbidden, NotOwn."""
-        stream = scope["route_handler"].opt.get(STREAM)
-        if stream and scope["state"][KEYLESS]:
+        handler = scope["route_handler"]
+        if not handler.opt.get(STREAM):
+            return await app(scope, receive, await self.admitted(Request(scope), handler, send))
+        if scope["state"][KEYLESS]:
             with self._watch.over(ANONYMOUS, self.keyless) as ended:
                 return await app(scope, until(ended, receive), send)
         key, token = await self._let_in(Request(scope), access)
-        if stream:
-            with self._watch.over(token or key.id, lambda: self._still(key, token)) as ended:
-                return await app(scope, until(ended, receive), send)
-        act = scope["route_handler"].opt.get(AUDIT)
+        with self._watch.over(token or key.id, lambda: self._still(key, token)) as ended:
+            return await app(scope, until(ended, receive), send)
+
+    async def admitted(self, request: AnyRequest, handler: BaseRouteHandler, send: Send) -> Send:
+        """
+        Put the caller's key into the request's state. Returns the `send` for its answer. Raises
+        Unauthorized, Forbidden, NotOwn.
+        """
+        access = access_to(handler, request.method)
+        key, token = await self._let_in(request, access)
+        act = handler.opt.get(AUDIT)
         # A message that an application sends tells itself who has sent it.
         if act and (access.scope is KeyScope.MANAGE or token):
-            send = audited(self._service, scope, send, by=by_of(Request(scope)), act=act)
+            send = audited(self._service, request.scope, send, by=by_of(request), act=act)
         if access.scope is KeyScope.SEND and (key.rate or key.daily):
             send = self._with_rate(send, key)
-        return await app(scope, receive, send)
+        return send
 
     async def _let_in(self, request: AnyRequest, access: Access) -> tuple[Key, str]:
         """

@@ -1,15 +1,13 @@
 """GET /metrics: the figures in Prometheus's formats, collected for each request."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from notifier import __version__
 from notifier.disk import free_bytes
@@ -23,33 +21,6 @@ if TYPE_CHECKING:  # loaded by the first request for figures
     from prometheus_client.metrics_core import Metric
 
 RELAY_STATES = ("closed", "probing", "open", "paused")
-UNKNOWN = "(none)"  # stands for the paths that no route answers
-
-
-class CountedRequests:
-    """
-    ASGI middleware around the whole application: counts answers, and the seconds until each began.
-    Paths are those of routes, so there are few.
-
-    It is not a coroutine itself but returns the application's, which saves a frame at each wake-up.
-    """
-
-    def __init__(self, app: ASGIApp, requests: Requests) -> None:
-        self._app = app
-        self._requests = requests
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        begun = perf_counter()
-        count = self._requests.count
-
-        def noted(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                path: str = scope.get("path_template") or UNKNOWN
-                method: str = scope["method"]  # type: ignore[typeddict-item]  # it is HTTP's
-                count(method, path, message["status"], perf_counter() - begun)
-            return send(message)
-
-        return self._app(scope, receive, noted)
 
 
 class Metrics:

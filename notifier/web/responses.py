@@ -10,36 +10,30 @@ from collections.abc import Sequence
 
 import msgspec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
+from msgspec import Struct
 
 encode = msgspec.json.Encoder().encode
 
 
-class BytesResponse:
+class BytesResponse(Struct, frozen=True):
     """An ASGI application that answers with these bytes."""
 
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(
-        self,
-        body: bytes,
-        *,
-        status: int,
-        content_type: bytes = b"application/json",
-        headers: Sequence[tuple[bytes, bytes]] = (),
-    ) -> None:
-        self.body = body
-        self.status = status
-        self.headers = [
-            (b"content-type", content_type),
-            (b"content-length", b"%d" % len(body)),
-            *headers,
-        ]
+    body: bytes
+    status: int
+    content_type: bytes = b"application/json"
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        entity = [
+            (b"content-type", self.content_type),
+            (b"content-length", b"%d" % len(self.body)),
+        ]
+        if self.status == 204:  # RFC 9110, section 8.6
+            entity = []
         start: HTTPResponseStartEvent = {
             "type": "http.response.start",
             "status": self.status,
-            "headers": self.headers,
+            "headers": [*entity, *self.headers],
         }
         end: HTTPResponseBodyEvent = {
             "type": "http.response.body",

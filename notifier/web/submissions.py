@@ -4,7 +4,7 @@ only once, as `Idempotency-Key` asks.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeAlias
@@ -12,15 +12,16 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from notifier.deliveries import Delivery
 from notifier.errors import Fault, InvalidMessage, Rejected
+from notifier.keys import Key
 from notifier.messages import Message
-from notifier.service import IdempotencyKey, Notifier, Render
-from notifier.web.auth import caller_of, key_of, session_of
+from notifier.service import IdempotencyKey, Notifier, Render, Submission
+from notifier.web.auth import KEY, caller_of, session_of
 from notifier.web.bodies import AnyRequest, read_json
 from notifier.web.body_memory import SMALL
 from notifier.web.parameters import read_traceparent
 from notifier.web.problems import BadHeader
+from notifier.web.responses import BytesResponse
 
 # Makes messages of a body. Also what the caller calls their fields, where that is not what we
 # call them: JSON pointers by ours, the longer ones first.
@@ -43,21 +44,6 @@ REPLAY = {
 _KEY = re.compile(rb"[!-~]{1,255}")
 
 
-class Submitted(Struct, frozen=True):
-    """The answer to a submission, and whether an earlier request got it first."""
-
-    body: bytes
-    replayed: bool
-    headers: Sequence[tuple[bytes, bytes]]  # of the answer
-    given: Mapping[bytes, bytes]  # those of the request
-    deliveries: Sequence[Delivery]  # accepted now; none for a repeated request
-
-    @property
-    def id(self) -> str:
-        """The ID of the one message that was submitted, now or before."""
-        return self.deliveries[0].id if self.deliveries else _stored.decode(self.body).id
-
-
 class _IdOnly(Struct):
     """The field of a stored answer that finds its message."""
 
@@ -65,6 +51,23 @@ class _IdOnly(Struct):
 
 
 _stored = msgspec.json.Decoder(_IdOnly)
+
+
+def id_of(submitted: Submission) -> str:
+    """The ID of the one message that was submitted, now or before."""
+    if submitted.deliveries:
+        return submitted.deliveries[0].id
+    return _stored.decode(submitted.answer).id
+
+
+def replay(submitted: Submission) -> Sequence[tuple[bytes, bytes]]:
+    """The header fields that tell the caller whether an earlier request got the answer first."""
+    return (REPLAYED,) if submitted.replayed else ()
+
+
+def answer_of(submitted: Submission, *, status: int) -> BytesResponse:
+    """The answer as `render` made it, now or before."""
+    return BytesResponse(submitted.answer, status=status, headers=replay(submitted))
 
 
 class Submissions:
@@ -83,7 +86,7 @@ class Submissions:
         strict: bool = True,
         variant: bytes = b"",
         threaded: bool = False,
-    ) -> Submitted:
+    ) -> Submission:
         """
         Admit the messages of a request as its caller.
 
@@ -110,7 +113,7 @@ class Submissions:
         except InvalidMessage as error:
             raise _renamed(error, names) if names else error from None
 
-    async def hand_in(
+    def hand_in(
         self,
         request: AnyRequest,
         headers: dict[bytes, bytes],
@@ -119,10 +122,10 @@ class Submissions:
         render: Render,
         *,
         strict: bool = True,
-    ) -> Submitted:
+    ) -> Coroutine[None, None, Submission]:
         """Admit messages that have been read. The only way from the web to the intake."""
-        key = key_of(request)
-        submitting = self._service.submit(
+        key: Key | None = request.scope["state"].get(KEY)
+        return self._service.submit(
             messages,
             key=key,
             by="" if key is None else session_of(request),
@@ -130,15 +133,6 @@ class Submissions:
             idempotency=idempotency,
             strict=strict,
             render=render,
-        )
-        del messages  # a reference would keep their memory until they are on disk
-        submission = await submitting
-        return Submitted(
-            submission.answer,
-            submission.replayed,
-            [REPLAYED] if submission.replayed else [],
-            headers,
-            submission.deliveries,
         )
 
 

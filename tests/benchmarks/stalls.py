@@ -182,7 +182,7 @@ async def _pruned(folder):
 def _entry(settings, now):
     admission = Admission(settings, templates=None, carriers=None)
     email = Email(sender="us@example.org", to=("ann@example.org",), subject="S", text="Hello.")
-    return admission.admit(email, id=new_id(now), key=None, now=now).entry
+    return admission.admit(email, id=new_id(now), key=None, now=now)
 
 
 def _ended(entry, at):

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from notifier.compose import address
-from notifier.compose.addresses import address_field
+from notifier.compose.headers import address_field
 from notifier.domains import domain_to_ascii
 
 # What is given; what SMTP is told; the name.
@@ -205,7 +205,7 @@ def test_a_name_is_read_as_it_was_written(name):
     """Whatever a name is, a reader's parser finds it again, and no second address."""
     quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     found = address(f'"{quoted}" <a@x.org>')
-    field = address_field(b"Reply-To", [found])
+    field = address_field(b"Reply-To", [found.header])
     assert read(field) == [(name, "a@x.org")]
     assert field.isascii()
     assert max(map(len, field.split(b"\r\n"))) <= 76
@@ -217,7 +217,7 @@ def test_many_addresses_stay_as_many(names):
     pairs = [(name, f"a{place}@x.org") for place, name in enumerate(names)]
     escaped = (name.replace("\\", "\\\\").replace('"', '\\"') for name in names)
     found = [address(f'"{name}" <a{place}@x.org>') for place, name in enumerate(escaped)]
-    field = address_field(b"To", found)
+    field = address_field(b"To", [each.header for each in found])
     assert read(field) == pairs
     assert all(len(line) <= 78 for line in field.split(b"\r\n"))
 

@@ -17,7 +17,7 @@ from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadHeader, Problem, problem_of
 from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
-from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions
+from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, answer_of
 
 STRICT, PERMISSIVE = b"strict", b"permissive"
 VALIDATION = {
@@ -63,11 +63,11 @@ class Batches:
         read_query(request, Nothing)
         if _strict(request):
             submitted = await self._submissions.take(request, read_batch, _all)
-            return BytesResponse(submitted.body, status=202, headers=submitted.headers)
+            return answer_of(submitted, status=202)
         submitted = await self._submissions.take(
             request, read_batch, _each, strict=False, variant=PERMISSIVE
         )
-        return BytesResponse(submitted.body, status=207, headers=submitted.headers)
+        return answer_of(submitted, status=207)
 
 
 def _strict(request: AnyRequest) -> bool:

@@ -58,8 +58,7 @@ class Copies:
         submitted = await self._submissions.take(request, partial(_read, original, content), single)
         for copy in submitted.deliveries:
             await self._service.acts.note_copy(original.id, copy, by=by_of(request))
-        answer, wait = self._messages.accepted(request, submitted)
-        return await self._messages.final(submitted.id, wait, answer) if wait else answer
+        return await self._messages.answer(request, submitted)
 
 
 def _read(

@@ -9,7 +9,7 @@ from notifier.deliveries import Delivery, Status
 from notifier.errors import MessageNotFound, Refusal
 from notifier.messages import Sms
 from notifier.recipients import RecipientStatus
-from notifier.service import Notifier
+from notifier.service import Notifier, Submission
 from notifier.web.api import examples
 from notifier.web.api.message_json import AnyMessage, read_one
 from notifier.web.api.queries import MessageQuery, SendQuery, ShowQuery, SourceQuery
@@ -18,7 +18,7 @@ from notifier.web.api.sources import RFC822, Sources, is_source
 from notifier.web.auth import by_of, caller_of, key_of, narrowed
 from notifier.web.bodies import AnyRequest, NotJson, read_json
 from notifier.web.parameters import PREFER, read_id, read_query, read_wait
-from notifier.web.responses import BytesResponse
+from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import (
     MANAGE,
     READ_OWN,
@@ -29,10 +29,16 @@ from notifier.web.routes import (
     options,
     post,
 )
-from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, Submitted, read_idempotency
+from notifier.web.submissions import (
+    IDEMPOTENCY,
+    REPLAY,
+    REPLAYED,
+    Submissions,
+    id_of,
+    read_idempotency,
+)
 
 TAG = "messages"
-ENTITY = 2  # the first header fields of a response: content type and length
 
 
 class Messages:
@@ -44,13 +50,14 @@ class Messages:
         self._sources = Sources(service, self._submissions)
         self._limit = service.settings.max_body
         self._longest_wait = service.settings.wait_limit
+        self.sending = post("/v1/messages", self.send, SEND, SEND_MESSAGE)
         self._base = f"{service.settings.public_path}/v1/messages/".encode()
 
     def routes(self) -> list[HTTPRouteHandler]:
         message = "/v1/messages/{id:str}"
         return [
             options("/v1/messages", self.options, SEND),
-            post("/v1/messages", self.send, SEND, SEND_MESSAGE),
+            self.sending,
             get("/v1/messages", self.list, READ_OWN, LIST),
             get(message, self.show, READ_OWN, SHOW),
             post(f"{message}/cancel", self.cancel, MANAGE, CANCEL, told=True),
@@ -60,9 +67,7 @@ class Messages:
 
     async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
         allow = (b"allow", b"GET, HEAD, OPTIONS, POST")  # RFC 9110, section 8.6
-        response = BytesResponse(b"", status=204)
-        response.headers = [allow]
-        return response
+        return BytesResponse(b"", status=204, headers=[allow])
 
     async def send(self, request: AnyRequest) -> BytesResponse:
         """When the answer arrives, the message is on disk and the service sends it."""
@@ -75,19 +80,18 @@ class Messages:
             if error.kind != RFC822:
                 raise
             submitted = await self._sources.take(request, single)
-        answer, wait = self.accepted(request, submitted)
-        return await self.final(submitted.id, wait, answer) if wait else answer
+        return await self.answer(request, submitted)
 
-    def accepted(
-        self, request: AnyRequest, submitted: Submitted
-    ) -> tuple[BytesResponse, float | None]:
-        """The answer to a request that made a message, and for how long it is to wait."""
-        location = (b"location", self._base + submitted.id.encode())
-        headers = [location, *submitted.headers]
-        answer = BytesResponse(submitted.body, status=202, headers=headers)
-        if b"prefer" not in submitted.given:
-            return answer, None
-        return answer, read_wait(request.scope["headers"], most=self._longest_wait)
+    async def answer(self, request: AnyRequest, submitted: Submission) -> BytesResponse:
+        """The answer to a request that made a message, maybe after a wait for its end."""
+        id = id_of(submitted)
+        headers = [(b"location", self._base + id.encode())]
+        if submitted.replayed:
+            headers.append(REPLAYED)
+        given = request.scope["headers"]
+        if b"prefer" in dict(given) and (wait := read_wait(given, most=self._longest_wait)):
+            return await self._final(id, wait, submitted.answer, headers)
+        return BytesResponse(submitted.answer, status=202, headers=headers)
 
     async def _preview(self, request: AnyRequest) -> BytesResponse:
         if is_source(request):
@@ -98,18 +102,19 @@ class Messages:
             read_idempotency(request, headers, body)
         (message,), _ = read_one(body)
         entry = await self._service.preview(message, key=key_of(request))
-        answer = source(entry.content, text=isinstance(message, Sms))
-        answer.headers += _suppressed(entry.delivery)
-        return answer
+        text, suppressed = isinstance(message, Sms), _suppressed(entry.delivery)
+        return source(entry.content, text=text, headers=suppressed)
 
-    async def final(self, id: str, wait: float, accepted: BytesResponse) -> BytesResponse:
+    async def _final(
+        self, id: str, wait: float, accepted: bytes, headers: Sequence[tuple[bytes, bytes]]
+    ) -> BytesResponse:
         """The message once it is final or held, or as it is after so many seconds."""
         try:
             delivery = await self._service.outcome(id, timeout=wait)
         except MessageNotFound:  # the request was a repeated one, and its message is pruned
-            return accepted
+            return BytesResponse(accepted, status=202, headers=headers)
         settled = delivery.status.final or delivery.status is Status.HELD
-        headers = [*accepted.headers[ENTITY:], (b"preference-applied", b"wait=%d" % wait)]
+        headers = [*headers, (b"preference-applied", b"wait=%d" % wait)]
         return BytesResponse(render(delivery), status=200 if settled else 202, headers=headers)
 
     async def list(self, request: AnyRequest) -> MessageList:
@@ -157,7 +162,7 @@ def _asks_for_preview(request: AnyRequest) -> bool:
 def single(results: Sequence[Delivery | Refusal]) -> bytes:
     """The answer of one message, as a submission keeps it."""
     (delivery,) = results
-    return render(delivery) if isinstance(delivery, Delivery) else b""
+    return encode(resource(delivery)) if isinstance(delivery, Delivery) else b""
 
 
 def progress(delivery: Delivery) -> tuple[Status, int]:
@@ -175,12 +180,17 @@ def _suppressed(delivery: Delivery) -> list[tuple[bytes, bytes]]:
     return [(b"x-notifier-suppressed", ", ".join(addresses).encode())] if addresses else []
 
 
-def source(content: bytes, *, text: bool) -> BytesResponse:
+def source(
+    content: bytes, *, text: bool, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> BytesResponse:
     """The content that is sent: a mail, or the text of a text message."""
     kind = b"text/plain; charset=utf-8" if text else b"message/rfc822"
-    headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+    usual = (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")
     return BytesResponse(
-        content.replace(b"\0", b"\r\n"), status=200, content_type=kind, headers=headers
+        content.replace(b"\0", b"\r\n"),
+        status=200,
+        content_type=kind,
+        headers=(*usual, *headers),
     )
 
 

@@ -68,9 +68,8 @@ class RecipientExports:
         ]
 
     async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
-        response = BytesResponse(b"", status=204)
-        response.headers = [(b"allow", b"GET, HEAD, OPTIONS, POST")]
-        return response
+        allow = (b"allow", b"GET, HEAD, OPTIONS, POST")  # RFC 9110, section 8.6
+        return BytesResponse(b"", status=204, headers=[allow])
 
     async def by_query(self, request: AnyRequest) -> Stream:
         """

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from notifier.attempts import Attempt, Stage
 from notifier.deliveries import KEPT_FIRST, Delivery, Status
-from notifier.recipients import Later, LaterState, Recipient, RecipientStatus
+from notifier.recipients import Later, LaterState, RecipientStatus
 from notifier.reports import Class, class_of
 from notifier.settling import SETTLED
 from notifier.web.responses import encode
@@ -128,22 +128,29 @@ class MessageList(Struct, frozen=True):
 
 def resource(delivery: Delivery) -> MessageResource:
     """The delivery without what is internal."""
+    recipients, bounced = [], False
+    for each in delivery.recipients:
+        later: LaterResource | UnsetType = UNSET
+        if each.later is not None:
+            later, bounced = later_resource(each.later), bounced or each.bounced
+        recipients.append(
+            RecipientResource(each.address, each.status, each.code, each.reply, later)
+        )
+    timeline = [Happening(delivery.created_at, "accepted", "", delivery.accepted_by)]
+    if delivery.attempts or delivery.events or delivery.finished_at:
+        timeline.extend(_happenings(delivery))
+        timeline.sort(key=lambda each: each.at)
     return MessageResource(
         id=delivery.id,
         status=delivery.status,
         channel="sms" if delivery.channel == "sms" else "email",
         subject=delivery.subject,
         sender=delivery.sender,
-        recipients=tuple(
-            [
-                RecipientResource(r.address, r.status, r.code, r.reply, _later(r))
-                for r in delivery.recipients
-            ]
-        ),
+        recipients=tuple(recipients),
         attempts=tuple(map(_attempt, delivery.attempts)),
         uncertain=delivery.uncertain,
-        partial=delivery.partial,
-        bounced=delivery.bounced,
+        partial=delivery.status is Status.SENT and delivery.partial,
+        bounced=bounced,
         handed_to=delivery.handed_to or None,
         warnings=delivery.warnings,
         reason=delivery.reason or None,
@@ -158,7 +165,7 @@ def resource(delivery: Delivery) -> MessageResource:
         user_id=delivery.user_id or None,
         traceparent=delivery.traceparent or None,
         copy_of=delivery.copy_of or None,
-        timeline=_timeline(delivery),
+        timeline=tuple(timeline),
     )
 
 
@@ -180,30 +187,18 @@ def _attempt(attempt: Attempt) -> AttemptResource:
     )
 
 
-def _later(recipient: Recipient) -> LaterResource | UnsetType:
-    return UNSET if recipient.later is None else later_resource(recipient.later)
-
-
 def later_resource(later: Later) -> LaterResource:
     return LaterResource(later.state, later.at, later.code, later.text, later.road, class_of(later))
 
 
-def _timeline(delivery: Delivery) -> tuple[Happening, ...]:
-    accepted = Happening(delivery.created_at, "accepted", "", delivery.accepted_by)
-    if not delivery.attempts and not delivery.events and not delivery.finished_at:
-        return (accepted,)
-    happened = [
-        accepted,
-        *(
-            Happening(each.started_at, "attempt", f"{each.relay}: {each.reply}")
-            for each in delivery.attempts
-        ),
-        *(Happening(each.at, each.what, each.detail, each.by or None) for each in delivery.events),
-        *_left_out(delivery),
-        *_end(delivery),
-    ]
-    happened.sort(key=lambda each: each.at)
-    return tuple(happened)
+def _happenings(delivery: Delivery) -> Iterator[Happening]:
+    """What has happened since the message was accepted, in no order."""
+    for attempt in delivery.attempts:
+        yield Happening(attempt.started_at, "attempt", f"{attempt.relay}: {attempt.reply}")
+    for event in delivery.events:
+        yield Happening(event.at, event.what, event.detail, event.by or None)
+    yield from _left_out(delivery)
+    yield from _end(delivery)
 
 
 def _end(delivery: Delivery) -> Iterator[Happening]:

@@ -6,12 +6,12 @@ from notifier.attempts import USUAL_REPORTS
 from notifier.intake.sources import Treatment, read_source
 from notifier.journal import Entry
 from notifier.messages import Source
-from notifier.service import IdempotencyKey, Notifier, Render
+from notifier.service import IdempotencyKey, Notifier, Render, Submission
 from notifier.web.api.queries import SourceQuery
 from notifier.web.auth import caller_of, key_of
 from notifier.web.bodies import AnyRequest, kind_of, read_octets
 from notifier.web.parameters import read_query
-from notifier.web.submissions import Submissions, Submitted, read_idempotency
+from notifier.web.submissions import Submissions, read_idempotency
 
 RFC822 = "message/rfc822"
 SMALL = 64 * 1024  # octets: to read more than this could stall the loop
@@ -33,7 +33,7 @@ class Sources:
         self._submissions = submissions
         self._limit = service.settings.max_body
 
-    async def take(self, request: AnyRequest, render: Render) -> Submitted:
+    async def take(self, request: AnyRequest, render: Render) -> Submission:
         """Admit the mail as its caller. Raises what `Submissions.take` raises."""
         headers = dict(request.scope["headers"])
         source, idempotency = await self._read(request, headers)

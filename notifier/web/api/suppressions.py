@@ -168,9 +168,8 @@ class SuppressionCalls:
         ]
 
     async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
-        response = BytesResponse(b"", status=204)
-        response.headers = [(b"allow", b"DELETE, GET, HEAD, OPTIONS, POST")]
-        return response
+        allow = (b"allow", b"DELETE, GET, HEAD, OPTIONS, POST")  # RFC 9110, section 8.6
+        return BytesResponse(b"", status=204, headers=[allow])
 
     async def list(self, request: AnyRequest) -> Response[Any]:
         """

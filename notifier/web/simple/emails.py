@@ -21,7 +21,7 @@ from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.problems import NotSent
 from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
-from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions
+from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, answer_of, id_of, replay
 
 # Like Mailbox without its pattern, which `compose` checks: msgspec 0.22 corrupts the heap
 # if a string with a pattern and an array are alternatives.
@@ -96,7 +96,7 @@ class Emails:
     async def send(self, request: AnyRequest) -> BytesResponse:
         """When the answer arrives, the message is on disk. It is sent in order of arrival."""
         submitted = await self._submissions.take(request, _read, accepted, threaded=True)
-        return BytesResponse(submitted.body, status=202, headers=submitted.headers)
+        return answer_of(submitted, status=202)
 
     async def send_and_wait(self, request: AnyRequest) -> BytesResponse:
         """
@@ -105,20 +105,20 @@ class Emails:
         """
         submitted = await self._submissions.take(request, _read, accepted, threaded=True)
         try:
-            delivery = await self._service.outcome(submitted.id, timeout=self._longest_wait)
+            delivery = await self._service.outcome(id_of(submitted), timeout=self._longest_wait)
         except MessageNotFound:  # the request was a repeated one, and its message is pruned
-            return BytesResponse(submitted.body, status=202, headers=submitted.headers)
+            return answer_of(submitted, status=202)
         reply = last_reply(delivery)
         if delivery.status is Status.SENT:
             sent = SimpleAnswer(f"sent: {reply}", delivery.id)
-            return BytesResponse(encode(sent), status=200, headers=submitted.headers)
+            return BytesResponse(encode(sent), status=200, headers=replay(submitted))
         if delivery.status.final:
             raise NotSent(
                 delivery.id,
                 f"{delivery.status}: {reply or delivery.reason}",
                 replayed=submitted.replayed,
             )
-        return BytesResponse(encode(as_it_is(delivery)), status=202, headers=submitted.headers)
+        return BytesResponse(encode(as_it_is(delivery)), status=202, headers=replay(submitted))
 
 
 def last_reply(delivery: Delivery) -> str:

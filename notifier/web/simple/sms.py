@@ -13,7 +13,7 @@ from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.responses import BytesResponse
 from notifier.web.routes import SEND, Operation, post
 from notifier.web.simple.emails import QUEUED, TAG, UserId, accepted
-from notifier.web.submissions import IDEMPOTENCY, Submissions
+from notifier.web.submissions import IDEMPOTENCY, Submissions, answer_of
 
 # /v1/messages reports their faults in the same words.
 Number = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])", max_length=64)]
@@ -69,7 +69,7 @@ class TextMessages:
         the message is refused, and the answer says since when.
         """
         submitted = await self._submissions.take(request, _read, accepted)
-        return BytesResponse(submitted.body, status=202, headers=submitted.headers)
+        return answer_of(submitted, status=202)
 
 
 SEND_SMS = Operation(
