@@ -227,17 +227,26 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         The delivery after an attempt, or after attempts at the same time for different recipients.
         It is tried again at `retry_at` if any are pending.
         """
-        tried = self
+        recipients, tries, uncertain = self.recipients, 0, False
         for attempt in attempts:
-            tried = replace(
-                tried._with(attempt),
-                recipients=tuple(recipient.after(attempt) for recipient in tried.recipients),
-                tries=max(tried.tries, self.tries + attempt.charged),
-                uncertain=max(tried.uncertain, self.uncertain + attempt.uncertain),
-            )
-        if tried.uncertain > self.uncertain and (held := tried.doubt):
+            recipients = tuple([recipient.after(attempt) for recipient in recipients])
+            tries |= not attempt.failures or attempt.charged
+            uncertain |= attempt.uncertain
+        kept, dropped = (*self.attempts, *attempts), self.attempts_dropped
+        if len(kept) > KEPT_FIRST + KEPT_LAST:
+            kept, more = _kept(kept)
+            dropped += more
+        tried = replace(
+            self,
+            recipients=recipients,
+            tries=self.tries + tries,
+            uncertain=self.uncertain + uncertain,
+            attempts=kept,
+            attempts_dropped=dropped,
+        )
+        if uncertain and (held := tried.doubt):
             return replace(tried, status=Status.HELD, reason=held)
-        if not any(each.status is RecipientStatus.PENDING for each in tried.recipients):
+        if all(each.status is not RecipientStatus.PENDING for each in recipients):
             return tried.settled(now, attempt.reply)
         if retry_at >= self.expires_at:
             return tried.expired(now)
@@ -351,10 +360,6 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The delivery with another event in its timeline."""
         events, dropped = _kept((*self.events, Event(at, what, detail, by)))
         return replace(self, events=events, events_dropped=self.events_dropped + dropped)
-
-    def _with(self, attempt: Attempt) -> "Delivery":
-        attempts, dropped = _kept((*self.attempts, attempt))
-        return replace(self, attempts=attempts, attempts_dropped=self.attempts_dropped + dropped)
 
     @property
     def doubt(self) -> str:

@@ -85,7 +85,8 @@ class Recipient(Struct, frozen=True, omit_defaults=True):
         """The recipient after an attempt. Only a pending recipient changes."""
         if self.status is not RecipientStatus.PENDING:
             return self
-        if taken := attempt.acceptance(self.address):
+        if self.address in attempt.accepted:
+            taken = attempt.acceptances.get(self.address) or attempt
             return Recipient(self.address, RecipientStatus.ACCEPTED, taken.code, taken.reply)
         if failure := attempt.failures.get(self.address):
             status = RecipientStatus.REFUSED if failure.final else RecipientStatus.PENDING

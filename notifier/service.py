@@ -17,7 +17,8 @@ from notifier.capture import Mailbox
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Status
 from notifier.dispatch.chained import Chained
-from notifier.dispatch.dispatcher import Attempted, Dispatcher
+from notifier.dispatch.dispatcher import Dispatcher
+from notifier.dispatch.sending import Attempted
 from notifier.dispatch.transports import Transports
 from notifier.errors import ConfigurationError
 from notifier.feed import Feed

@@ -122,7 +122,17 @@ class Supervisor:
         pause = FIRST_PAUSE
         while True:
             begun = self._clock()
-            error = await _death(run)
+            error: BaseException = Returned("the task returned, although its work was not over")
+            try:
+                await run()
+            except asyncio.CancelledError as cancelled:
+                # Without a request to cancel us it came from something that the task waited for.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                error = cancelled
+            except Exception as raised:  # noqa: BLE001 - whatever it is, the task is dead
+                error = raised
             if isinstance(error, Returned) and over():
                 return
             if self._clock() - begun >= STEADY_SECONDS:
@@ -138,18 +148,3 @@ class Supervisor:
             await self._sleep(pause)
             condition.waits, condition.well_at = False, self._clock() + pause
             pause = min(2 * pause, LONGEST_PAUSE)
-
-
-async def _death(run: Callable[[], Coroutine[Any, Any, None]]) -> BaseException:
-    """The error that a task has died of. Raises CancelledError if the task was cancelled."""
-    try:
-        await run()
-    except asyncio.CancelledError as error:
-        # Without a request to cancel us it came from something that the task waited for.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return error
-    except Exception as error:  # noqa: BLE001 - whatever it is, the task is dead
-        return error
-    return Returned("the task returned, although its work was not over")

@@ -201,7 +201,7 @@ def hasty():
     """Waits that a person would not notice are cut short."""
     with (
         mock.patch("notifier.dispatch.dispatcher.JOURNAL_SECONDS", 0.02),
-        mock.patch("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02),
+        mock.patch("notifier.dispatch.sending.JOURNAL_SECONDS", 0.02),
         mock.patch.object(Rests, "after", return_value=0.02),
         mock.patch.object(Delivery, "relay_backoff", 0.02),
         mock.patch.object(scripted, "Connection", Connection),

@@ -20,10 +20,6 @@ from tests.web_client import client_of
 # What starts a task or a thread without the supervisor, and why it may.
 ALONE = {
     ("supervisor.py", "create_task"): "the supervisor's own",
-    (
-        "dispatch/dispatcher.py",
-        "ensure_future",
-    ): "one claim: its filler waits for it, also when cancelled",
     ("service.py", "ensure_future"): "two waits: their maker waits for them",
     ("reports/imap.py", "ensure_future"): "a command, and the end of its connection: both awaited",
     (

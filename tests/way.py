@@ -69,20 +69,20 @@ class Tracer:
 
 @contextlib.asynccontextmanager
 async def listening(service):
-    """The port of a real server around the service."""
+    """The port of a real server around the service, and its open connections."""
     app = create_app(service)
     config = uvicorn.Config(app, port=0, http=Client, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     await until(lambda: server.started)
     try:
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield server.servers[0].sockets[0].getsockname()[1], server.server_state.connections
     finally:
         server.should_exit = True
         await running
 
 
-async def post(port, number):
+async def post(port, connections, number):
     """The id of an accepted message; a connection and an idempotency key of its own."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = json.dumps(LETTER).encode()
@@ -97,6 +97,7 @@ async def post(port, number):
         length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         message = json.loads(await reader.readexactly(length))
     writer.close()
+    await until(lambda: not connections)  # its end belongs to neither way
     return message["id"]
 
 
@@ -109,14 +110,14 @@ async def ways():
         async with (
             ScriptedRelay() as relay,
             notifying(folder, relay) as service,
-            listening(service) as port,
+            listening(service) as (port, connections),
         ):
             done = set()
             service.feed.listen(lambda each: each.status == "sent" and done.add(each.id))
             for number in range(RUNS + 1):
                 await service.pause()
                 with tracer.on() as passed:
-                    id = await post(port, number)
+                    id = await post(port, connections, number)
                 with tracer.on() as left:
                     service.dispatcher.resume()  # not the service's, which writes to the journal
                     await until(lambda: id in done)  # noqa: B023 - it is awaited within the round

@@ -34,7 +34,7 @@ class Chained:
         self._open = transport
         self._transports: dict[str, Transport] = {}
         self._chains = chains
-        self._conditional = chains.conditional
+        self.conditional = chains.conditional
 
     def transport(self, queue: str) -> Transport:
         """The transport of a queue. It is made once, because it listens to its relays for good."""
@@ -52,7 +52,7 @@ class Chained:
         By the names of their chains, the envelopes of a delivery that does not go by the queue in
         which it waited. None: it does.
         """
-        if delivery.route not in CHAINED or not (self._conditional or delivery.chain):
+        if delivery.route not in CHAINED or not (self.conditional or delivery.chain):
             return None
         parts = self._chains.parts_of(delivery)
         if set(parts) == {delivery.chain}:
@@ -79,7 +79,7 @@ class Chained:
         A delivery that waits, in the queue of the chain for those recipients who are left. It is
         held if no relay takes any of them.
         """
-        if delivery.route not in CHAINED or not (self._conditional or delivery.chain):
+        if delivery.route not in CHAINED or not (self.conditional or delivery.chain):
             return delivery
         parts = self._chains.parts_of(delivery)
         if set(parts) == {None}:

@@ -3,16 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import structlog
 
-from notifier.attempts import PACED, Attempt, Envelope
 from notifier.clock import Clock, utc_now
-from notifier.deliveries import Delivery, Priority, Route, Status
-from notifier.dispatch.recorder import JOURNAL_SECONDS, Recorder
+from notifier.deliveries import Delivery, Priority, Route
+from notifier.dispatch.chained import Chained
+from notifier.dispatch.sending import JOURNAL_SECONDS, Attempted, Screen, Sending
 from notifier.dispatch.shares import Share, Shares
 from notifier.dispatch.transports import Transport
 from notifier.errors import JournalUnavailable, NotifierError
@@ -29,33 +29,7 @@ GATHER_SECONDS = 1.0  # between two looks for new queues, at least
 QUEUES_SECONDS = 30.0  # how long a queue that another process has begun may go unnoticed
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace
 
-Attempted: TypeAlias = Callable[[Delivery, Attempt], None]
-
 log = structlog.get_logger()
-
-
-class Chained(Protocol):
-    """Gives each queue of a chain its transport, and each delivery its chain."""
-
-    def transport(self, queue: str) -> Transport: ...
-
-    def abort_all(self) -> None: ...
-
-    def parts(self, delivery: Delivery) -> Mapping[str | None, Envelope] | None: ...
-
-    async def send(
-        self, delivery: Delivery, parts: Mapping[str | None, Envelope], content: bytes
-    ) -> list[Attempt]: ...
-
-    def placed(self, delivery: Delivery, *, now: datetime) -> Delivery: ...
-
-
-class Screen(Protocol):
-    """Takes suppressed recipients out of a delivery that has waited."""
-
-    def looks_again(self, delivery: Delivery) -> bool: ...
-
-    async def again(self, delivery: Delivery) -> Delivery: ...
 
 
 class Dispatcher:
@@ -88,23 +62,29 @@ class Dispatcher:
         `attempted`: who is told of each attempt, once it is on disk; must be quick.
         """
         self._journal = journal
-        self._retry = retry
         self._feed = feed
         self._supervisor = supervisor or Supervisor()
         self._clock = clock
         self._expiry = expiry
-        self._attempted = attempted
         self._shares = Shares(transports, workers=workers, window=window)
         self._running = asyncio.Event()  # cleared while the queue is paused
         self._running.set()
-        self._recorder = Recorder(journal, feed)
-        journal.arrivals.listen(self.wake)
         self._chained = chained
-        self._screen = screen
+        self._sending = Sending(
+            journal,
+            feed,
+            retry=retry,
+            clock=clock,
+            expiry=expiry,
+            attempted=attempted,
+            chained=chained,
+            screen=screen,
+        )
+        journal.arrivals.listen(self.wake)
         self._started = self._stopping = False
         self._queues_changed = asyncio.Event()
         self._waiting_changed = asyncio.Event()  # there may be an earlier expiry
-        self._fillers: list[asyncio.Task[None]] = []
+        self._fillers: dict[asyncio.Task[None], Share | None] = {}
         self._workers: list[asyncio.Task[None]] = []
         # By worker, for people to see.
         self.doing: list[Delivery | None] = [None] * self._shares.workers
@@ -113,15 +93,16 @@ class Dispatcher:
         self._started = True
         for share in self._shares:
             self._start_filler(share)
-        self._fillers.append(self._supervisor.start("expire", self._expire))
+        self._fillers[self._supervisor.start("expire", self._expire)] = None
         if self._chained is not None:
-            self._fillers.append(self._supervisor.start("queues", self._find_queues))
+            self._fillers[self._supervisor.start("queues", self._find_queues)] = None
         for number in range(len(self.doing)):
             self._start_worker(number)
 
     def _start_filler(self, share: Share) -> None:
-        start = partial(self._fill, share)
-        self._fillers.append(self._supervisor.start(f"fill-{share.queue}", start))
+        start, over = partial(self._fill, share), lambda: self._stopping
+        task = self._supervisor.start(f"fill-{share.queue}", start, over=over)
+        self._fillers[task] = share
 
     def _start_worker(self, number: int) -> None:
         start = partial(self._work, number)
@@ -168,7 +149,7 @@ class Dispatcher:
     @property
     def trouble(self) -> str:
         """Why nothing is sent: outcomes cannot be recorded. Empty: they can."""
-        return self._recorder.trouble
+        return self._sending.trouble
 
     @property
     def paused(self) -> bool:
@@ -184,8 +165,9 @@ class Dispatcher:
     async def stop(self, *, grace: float) -> None:
         """Finish the sends under way within `grace` seconds, and give the other claims back."""
         self._stopping = True
-        for filler in self._fillers:
-            filler.cancel()
+        for filler, share in self._fillers.items():
+            if share is None or not share.claiming:  # else it hears what was claimed, and ends
+                filler.cancel()
         await asyncio.gather(*self._fillers, return_exceptions=True)
         for number, worker in enumerate(self._workers):
             if self.doing[number] is None:
@@ -194,8 +176,8 @@ class Dispatcher:
         giving_back = asyncio.gather(*map(self._give_back, self._shares.drain()))
         under_way: set[asyncio.Future[Any]] = {giving_back, *self._workers}
         _, under_way = await asyncio.wait(under_way, timeout=grace)
-        for share in self._shares:
-            share.transport.abort_all()
+        for each in self._shares:
+            each.transport.abort_all()
         if self._chained is not None:
             self._chained.abort_all()
         if under_way:
@@ -210,45 +192,38 @@ class Dispatcher:
             await self._journal.record(claim.delivery.released())
 
     async def _fill(self, share: Share) -> None:
-        while True:
+        while not self._stopping:
             share.stir.clear()  # before the claim, so that a stir during the claim is not lost
             await self._running.wait()
             try:
                 wanted = share.appetite()
                 if wanted > 0:
-                    if await self._claim_all_due(share, wanted) and not share.stir.is_set():
-                        await self._wait_until_due(share)
+                    await self._claim(share, wanted)
                 elif share.waits_for_places():
                     await share.wait_for_places()
                 else:
                     await share.transport.wait_for_room()
             except JournalUnavailable as error:
                 log.warning("claim_failed", route=share.queue, reason=str(error))
-                await asyncio.sleep(JOURNAL_SECONDS)
+                if not self._stopping:
+                    await asyncio.sleep(JOURNAL_SECONDS)
 
-    async def _claim_all_due(self, share: Share, wanted: int) -> bool:
-        """Claim so many, if there are. True: nothing else is due that may be claimed now."""
+    async def _claim(self, share: Share, wanted: int) -> None:
+        """Claim so many, if there are; else wait until more may be due."""
         bulk_left = self._shares.bulk_left(share)
         limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
         slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
-        claim = self._journal.claim(share.queue, limit, now=self._clock, slowest=slowest)
-        # A task, so that a filler that is told to stop still hears what was claimed for it.
-        claiming = asyncio.ensure_future(claim)
+        share.claiming = True
         try:
-            claims = await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            # The journal has marked these deliveries as claimed: `stop` gives them back.
-            with contextlib.suppress(
-                JournalUnavailable
-            ):  # else the filler would go on and never stop
-                self._shares.take_in(share, await claiming)
-            raise
+            claims = await self._journal.claim(share.queue, limit, now=self._clock, slowest=slowest)
+        finally:
+            share.claiming = False
         self._shares.take_in(share, claims)
-        return len(claims) < limit
-
-    async def _wait_until_due(self, share: Share) -> None:
+        if len(claims) >= limit or share.stir.is_set() or self._stopping:
+            return
         # What may not be claimed now is nothing to wait for: whoever makes room for it stirs.
-        slowest = Priority.BULK if self._shares.bulk_left(share) > 0 else Priority.NORMAL
+        if self._shares.bulk_left(share) <= 0:
+            slowest = Priority.NORMAL
         due = await self._journal.next_due(share.queue, slowest=slowest)
         wait = POLL_SECONDS
         if due is not None:
@@ -261,9 +236,10 @@ class Dispatcher:
         while not self._stopping:
             share, claim = await self._shares.next()
             self.doing[number] = claim.delivery
-            share.look()
+            if share.full:
+                share.look()
             try:
-                await self._deliver(share.transport, claim)
+                await self._sending.send(share.transport, claim)
             except Exception:  # a worker that dies unnoticed would be worse
                 log.exception("worker_stumbled", id=claim.delivery.id)
             finally:
@@ -271,79 +247,8 @@ class Dispatcher:
                 self._shares.done(share, claim)
                 if claim.delivery.priority is Priority.BULK:  # of which only so many are claimed
                     share.stir.set()
-                else:
+                elif share.full:
                     share.look()
-
-    async def _deliver(self, transport: Transport, claim: Claim) -> None:
-        delivery = claim.delivery
-        await self._recorder.until_it_can()
-        self._feed.publish(delivery)
-        try:
-            if delivery.expires_at <= self._clock():
-                return await self._recorder.record(self._expiry(self._clock())(delivery), delivery)
-            if not await self._journal.still_ours(delivery):
-                log.warning("claim_lost", id=delivery.id)
-                return None
-            if self._screen is not None and self._screen.looks_again(delivery):
-                delivery = await self._screen.again(delivery)
-                if delivery.status.final:
-                    return await self._recorder.record(delivery, claim.delivery)
-            content = claim.content or await self._journal.content(delivery.id)
-            content = delivery.dated(content)
-            parts = self._chained.parts(delivery) if self._chained is not None else None
-            if parts is None or self._chained is None:
-                attempts = [await transport.send(delivery.pending, content)]
-            else:
-                attempts = await self._chained.send(delivery, parts, content)
-        except JournalUnavailable:
-            return await self._recorder.record(delivery.released(), delivery)
-        except Exception as error:
-            # A fault in the code. The message must not be retried for ever: a person decides.
-            log.exception("delivery_crashed", id=delivery.id)
-            return await self._recorder.record(
-                delivery.held(f"internal error: {error!r}"), delivery
-            )
-        if not attempts or attempts[0].unoffered:  # it goes when there is room, and keeps its place
-            return await self._recorder.record(self._placed(delivery.released()), delivery)
-        return await self._settle(delivery, attempts, in_parts=parts is not None)
-
-    async def _settle(
-        self, delivery: Delivery, attempts: Sequence[Attempt], *, in_parts: bool
-    ) -> None:
-        now = self._clock()
-        if all(each.accepted and not each.failures for each in attempts):
-            retry_at = now  # who is left, in other parts, has not been tried
-        else:
-            retry_at = self._retry_at(delivery, attempts, now, in_parts=in_parts)
-        settled = self._placed(delivery.after(*attempts, retry_at=retry_at, now=now))
-        await self._recorder.record(settled, delivery)
-        for attempt in attempts:
-            _log_attempt(settled, attempt)
-            for each in self._attempted:
-                each(settled, attempt)
-
-    def _retry_at(
-        self, delivery: Delivery, attempts: Sequence[Attempt], now: datetime, *, in_parts: bool
-    ) -> datetime:
-        """When to try again for those who did not get it."""
-        if in_parts and all(
-            failure.final for each in attempts for failure in each.failures.values()
-        ):
-            return now  # those who are left have not been tried
-        attempt = next((each for each in attempts if each.relay_failed), attempts[-1])
-        if attempt.throttled:
-            return delivery.due_at if not delivery.throttled else now
-        if attempt.accepted and attempt.because(PACED):  # the relay took what its pace allows
-            return delivery.due_at
-        if attempt.relay_failed:
-            return now + timedelta(seconds=delivery.relay_backoff)
-        return self._retry.next_try(tries=delivery.tries + 1, now=now)
-
-    def _placed(self, delivery: Delivery) -> Delivery:
-        """The delivery in the queue of the chain that is to take it next."""
-        if self._chained is None or not delivery.status.waiting:
-            return delivery
-        return self._chained.placed(delivery, now=self._clock())
 
     async def _expire(self) -> None:
         while True:
@@ -364,19 +269,3 @@ class Dispatcher:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._waiting_changed.wait()
-
-
-def _log_attempt(delivery: Delivery, attempt: Attempt) -> None:
-    line = log.info if delivery.status is Status.SENT and not attempt.failures else log.warning
-    line(
-        "attempt",
-        id=delivery.id,
-        status=delivery.status,
-        relay=attempt.relay,
-        stage=attempt.stage,
-        code=attempt.code,
-        reply=attempt.reply,
-        seconds=round(attempt.seconds, 4),
-        uncertain=attempt.uncertain,
-        **({"trace_id": delivery.traceparent[3:35]} if delivery.traceparent else {}),
-    )

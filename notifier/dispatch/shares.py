@@ -32,44 +32,39 @@ class Share:
         self.large_busy = 0
         self.bulk = 0  # claimed of the slowest priority
         self.stir = asyncio.Event()  # something has changed: look again
+        self.claiming = False  # its filler waits for the journal to claim
         self._size = window
-        self._small: Waiting = []
-        self._large: Waiting = []
-        self._full = False  # it waits for free places
+        self.small: Waiting = []
+        self.large: Waiting = []
+        self.full = False  # it waits for free places
 
     @property
     def ahead(self) -> int:
-        return len(self._small) + len(self._large)
-
-    def put(self, claim: Claim, number: int) -> None:
-        window = self._large if claim.content is None else self._small
-        priority = claim.delivery.priority
-        heapq.heappush(window, (priority, number, claim))
-        self.bulk += priority is Priority.BULK
+        return len(self.small) + len(self.large)
 
     def drain(self) -> list[Claim]:
-        claims = [claim for _, _, claim in (*self._small, *self._large)]
-        self._small.clear()
-        self._large.clear()
+        claims = [claim for _, _, claim in (*self.small, *self.large)]
+        self.small.clear()
+        self.large.clear()
         return claims
 
     def next(self, *, large: bool, bulk: bool) -> Waiting | None:
         """The window whose first claim is to go next, given what may go. None: nothing may."""
-        window = self._small
-        if large and self._large and (not window or self._large[0] < window[0]):
-            window = self._large
+        window = self.small
+        if large and self.large and (not window or self.large[0] < window[0]):
+            window = self.large
         return window if window and (bulk or window[0][0] < Priority.BULK) else None
 
     def appetite(self) -> int:
         """How many to claim now."""
-        room = self.transport.room()
+        room, ahead = self.transport.room(), len(self.small) + len(self.large)
         if self.transport.paced:  # what waits in the journal can still be overtaken
-            return max(0, min(self._size, room - self.ahead))
+            return max(0, min(self._size, room - ahead))
         if room + self.busy <= 1:  # resting, or probing with one message
-            return min(self._size, room - self.ahead)
-        if self.ahead > self._size // 2:  # claim in portions, not one by one
+            return min(self._size, room - ahead)
+        if ahead > self._size // 2:  # claim in portions, not one by one
             return 0
-        return self._size - self.ahead
+        return self._size - ahead
 
     def waits_for_places(self) -> bool:
         """Whether more may be claimed once a worker has taken, or sent, a claim."""
@@ -79,13 +74,13 @@ class Share:
 
     async def wait_for_places(self) -> None:
         """Until more may be claimed, or something else has changed."""
-        self._full = True
+        self.full = True
         await self.stir.wait()
-        self._full = False
+        self.full = False
 
     def look(self) -> None:
         """Wake a share that waits for free places. The others had nothing due."""
-        if self._full and (not self.busy or self.appetite() > 0):
+        if self.full and (not self.busy or self.appetite() > 0):
             self.stir.set()
 
 
@@ -108,6 +103,7 @@ class Shares:
         }
         self._own = len(self._shares) - 1
         self._claimed = 0
+        self._waiting = 0  # claims in all windows
         self._idle: deque[asyncio.Future[None]] = deque()  # workers
 
     def __iter__(self) -> Iterator[Share]:
@@ -136,12 +132,17 @@ class Shares:
         """Let a share's claim wait for a worker."""
         for claim in claims:
             self._claimed += 1
-            share.put(claim, self._claimed)
-            self._wake_one()
+            self._waiting += 1
+            window = share.large if claim.content is None else share.small
+            priority = claim.delivery.priority
+            heapq.heappush(window, (priority, self._claimed, claim))
+            share.bulk += priority is Priority.BULK
+            if self._idle:
+                self._wake_one()
 
     async def next(self) -> tuple[Share, Claim]:
         """A worker's next message, which is under way from here on until it is `done`."""
-        while (found := self._ready()) is None:
+        while not self._waiting or (found := self._ready()) is None:
             idle = asyncio.get_running_loop().create_future()
             self._idle.append(idle)
             try:
@@ -154,6 +155,7 @@ class Shares:
                 raise
         share, window = found
         claim = heapq.heappop(window)[2]
+        self._waiting -= 1
         share.busy += 1
         share.large_busy += claim.content is None
         return share, claim
@@ -166,6 +168,7 @@ class Shares:
 
     def drain(self) -> list[Claim]:
         """Remove and return all claims that wait for a worker."""
+        self._waiting = 0
         return [claim for share in self for claim in share.drain()]
 
     def _ready(self) -> tuple[Share, Waiting] | None:
@@ -177,6 +180,8 @@ class Shares:
                 busy += share.busy or 1
             large_busy += share.large_busy or 1
         for share in self._shares.values():
+            if not share.small and not share.large:
+                continue
             # Of the workers that it may take, how many are taken.
             taken = busy if share.workers is None else share.busy
             if share.busy and taken >= self._shared:

@@ -78,14 +78,7 @@ class Logs:
 
     def start(self) -> None:
         structlog.configure(
-            processors=[
-                structlog.contextvars.merge_contextvars,
-                structlog.processors.add_log_level,
-                _add_timestamp,
-                structlog.processors.format_exc_info,
-                redact,
-                lambda _logger, _method, event: (self._render(event), {}),
-            ],
+            processors=[self._finish],
             wrapper_class=structlog.make_filtering_bound_logger(self._level),
             logger_factory=lambda *_: _QueueLogger(self._writer),
             cache_logger_on_first_use=True,
@@ -112,6 +105,16 @@ class Logs:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
+
+    def _finish(
+        self, logger: Any, method: str, event: Event
+    ) -> tuple[tuple[bytes, bytes], dict[str, Any]]:
+        """Make a line. It is one processor, because each costs half a microsecond a message."""
+        structlog.processors.add_log_level(logger, method, event)
+        _add_timestamp(logger, method, event)
+        if "exc_info" in event:
+            event = structlog.processors.format_exc_info(logger, method, event)
+        return self._render(redact(logger, method, event)), {}
 
     def _renderer(self) -> Callable[[Event], tuple[bytes, bytes]]:
         """Renders a line for the stream and one for the files, which are always JSON."""

@@ -122,7 +122,8 @@ class Relay:
     @property
     def working(self) -> bool:
         """Whether it is in use, and has not failed of late."""
-        return not self.paused and self._breaker.state is State.CLOSED and not self._pace.refuses
+        closed = not self.paused and self._breaker.state is State.CLOSED
+        return closed and (self._pace.free or not self._pace.refuses)
 
     def room(self) -> int:
         """How many further sends may start now; or 1 where one may wait behind another's dot."""

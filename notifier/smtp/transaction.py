@@ -7,8 +7,8 @@ from typing import TypeAlias
 from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
 from notifier.smtp import dsn
 from notifier.smtp.failures import TOO_MANY, refusal, relay_failure, unfit, unsendable
-from notifier.smtp.outcomes import abridged
-from notifier.smtp.replies import CLOSING, Reply
+from notifier.smtp.outcomes import LINES_KEPT, abridged
+from notifier.smtp.replies import CLOSING, KEPT, Reply
 from notifier.smtp.session import PIECE, Answer, Breach, Features, Session
 
 MOST_AHEAD = 100  # recipients of a message whose commands go ahead
@@ -267,7 +267,8 @@ class Transaction:
                 lines.append(f"S: {each.line}" if isinstance(each, Reply) else each)
         if not ending and self.session.breach is not None:
             lines.append(f"   {self.session.breach.reason}")
-        return abridged(lines)
+        short = len(lines) <= LINES_KEPT and max(map(len, lines), default=0) <= KEPT
+        return tuple(lines) if short else abridged(lines)
 
 
 def stuffed(content: bytes) -> bytes:

@@ -249,7 +249,7 @@ async def test_a_stop_gives_the_window_back_in_one_go_beside_what_is_under_way(j
     journal.record = together
     async with dispatching(journal, transport, workers=4, window=8) as dispatcher:
         share = dispatcher._shares.of(Route.RELAY)
-        await until(lambda: transport.busy == 4 and share._full)
+        await until(lambda: transport.busy == 4 and share.full)
         ahead = share.ahead
         assert ahead > 4
         stopping = asyncio.create_task(dispatcher.stop(grace=LIMIT))
@@ -335,7 +335,7 @@ async def test_of_large_messages_only_so_many_are_in_memory(journal):
 
 async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkeypatch):
     """F13: a record that fails is tried until it is written, by a worker that waits for it."""
-    monkeypatch.setattr("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.sending.JOURNAL_SECONDS", 0.02)
     transport = Transport()
     record, failures = journal.record, iter(range(3))
 
@@ -354,7 +354,7 @@ async def test_nothing_more_is_sent_until_the_outcome_is_on_disk(journal, monkey
 
 async def test_an_idle_worker_sends_nothing_while_a_record_fails(journal, monkeypatch):
     """F13: other workers wait until the first outcome is on disk."""
-    monkeypatch.setattr("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.sending.JOURNAL_SECONDS", 0.02)
     transport, failing = Transport(), asyncio.Event()
     record, tried = journal.record, []
 
@@ -535,7 +535,7 @@ async def test_an_outcome_that_cannot_be_kept_is_held_and_its_worker_goes_on(jou
 
 async def test_what_cannot_even_be_held_stops_no_worker(journal, monkeypatch):
     """A delivery that the journal takes in no shape stays `sending`; the next one is sent."""
-    monkeypatch.setattr("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.sending.JOURNAL_SECONDS", 0.02)
     record = journal.record
 
     unavailable = iter(["then it is there again"])

@@ -167,7 +167,7 @@ def check(shares, under_way, workers):
         assert share.busy == by_share[id(share)] <= workers
         assert share.busy or not share.ahead
     assert len(under_way) <= shares.workers
-    waits = [window[0][0] < Priority.BULK for share in shares if (window := share._small)]
+    waits = [window[0][0] < Priority.BULK for share in shares if (window := share.small)]
     assert not any(waits) or shared_left(shares, under_way) == 0
 
 

@@ -228,7 +228,7 @@ async def test_f12_on_a_full_disk_the_service_says_503_and_goes_on_by_itself(
 
 async def test_f13_while_no_record_can_be_written_nothing_is_sent(relay, tmp_path, monkeypatch):
     """Not ready, and said so; no idle worker begins anything; then each is sent, one copy each."""
-    monkeypatch.setattr("notifier.dispatch.recorder.JOURNAL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier.dispatch.sending.JOURNAL_SECONDS", 0.02)
     relay.hold("DOT")
     async with notifying(tmp_path, relay, workers=16) as service:
         record, broken, refused = service.journal.record, asyncio.Event(), []
