@@ -167,8 +167,7 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
         if known == self._known:
             return
         told = key_changes.changes(self._known, keys, self._clock())
-        await self._journal.execute(*told)
-        await self._journal.put(KNOWN_KEYS, key_changes.written(known))
+        await self._journal.put(KNOWN_KEYS, key_changes.written(known), *told)
         self._known = known
 
     async def prune(self) -> int:

@@ -55,7 +55,8 @@ class KeyMessages:
         return cancelled
 
     def _pass(self) -> int:
-        return self._source.act_all(Act("cancel"), self._waiting(), self._count())
+        count = self._count()
+        return self._source.act_all(Act("cancel"), self._waiting(), count) if count else 0
 
     def _count(self) -> int:
         return self._source.count(self._waiting())

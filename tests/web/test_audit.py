@@ -119,6 +119,9 @@ async def test_only_who_manages_sees_it(web, tmp_path):
     for path in ("/v1/audit", "/v1/audit/export"):
         assert (await client.get(path)).status_code == 401
         problem_of(await client.get(path, headers=reader), 403, "forbidden")
+    page = await client.get("/audit", headers=reader)
+    assert "Only a key with the scope" in page.text
+    assert "audit.js" not in page.text
 
 
 async def test_it_is_exported_as_json_lines(web):

@@ -71,8 +71,8 @@ class AuditViews:
     async def page(self, request: AnyRequest) -> AuditList:
         """
         Who cancelled, retried, settled, paused, signed in (also in vain), deleted, made or revoked
-        keys, and started the service. Messages tell themselves who has sent them: `key`, and
-        `accepted` in their timeline.
+        keys, and started the service; and who sent how many messages within an hour (`send`). Each
+        message tells itself who has sent it: `key`, and `accepted` in its timeline.
         """
         query = read_query(request, AuditQuery)
         page = await self._audit.page(query.which(), limit=query.limit, cursor=query.cursor)
