@@ -22,9 +22,9 @@ from notifier.journal.expiry import next_expiry
 from notifier.retries import RetryPolicy
 from notifier.supervisor import Supervisor
 
-POLL_SECONDS = 5.0  # how long a change of the clock, or another process's work, may go unnoticed
+POLL_SECONDS = 30.0  # how long another process's work may go unnoticed if its news is lost
 EXPIRE_SECONDS = 1.0  # how late an expiry may be seen
-EXPIRE_POLL_SECONDS = 30.0  # the same after the clock was set
+EXPIRE_POLL_SECONDS = 30.0  # the same for what another process left behind
 GATHER_SECONDS = 1.0  # between two looks for new queues, at least
 QUEUES_SECONDS = 30.0  # how long a queue that another process has begun may go unnoticed
 SETTLE_SECONDS = 2.0  # given to the records of attempts that were cut off at the end of the grace

@@ -1,4 +1,4 @@
-"""Move due times when the wall clock is set back."""
+"""Move due times when the wall clock is set back; look for what is due when it is set forward."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from notifier.clock import Clock
-from notifier.deliveries import Delivery, Status
+from notifier.deliveries import Delivery, Route, Status
 from notifier.errors import NotifierError, WrongState
 from notifier.journal import Filter, Journal
 from notifier.supervisor import Supervisor
@@ -30,7 +30,8 @@ log = structlog.get_logger()
 class SetBack(contextlib.AbstractAsyncContextManager["SetBack"]):
     """
     Watches the clock between entering and leaving. A message that waits for its next attempt must
-    not wait longer because the clock was set back.
+    not wait longer because the clock was set back, and what becomes due because it was set forward
+    is sent at once.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class SetBack(contextlib.AbstractAsyncContextManager["SetBack"]):
         while True:
             await asyncio.sleep(CLOCK_SECONDS)
             now = self._ahead()
+            if now - ahead >= SHORTEST_JUMP:
+                self._journal.arrivals.tell(Route)
             if (by := ahead - now) >= SHORTEST_JUMP:
                 log.warning("clock_set_back", seconds=round(by.total_seconds(), 1))
                 step = partial(_moved, by=by, now=self._clock())

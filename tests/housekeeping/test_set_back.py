@@ -1,9 +1,9 @@
-"""Due times after the clock was set back."""
+"""Due times after the clock was set."""
 
 import asyncio
 from datetime import timedelta
 
-from notifier.deliveries import Priority, Status
+from notifier.deliveries import Priority, Route, Status
 from notifier.housekeeping.set_back import MOVED, SetBack
 from notifier.journal import Filter
 from notifier.supervisor import Supervisor
@@ -49,3 +49,23 @@ async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journa
     assert [each.what for each in moved.events] == [MOVED]
     assert (await journal.get("scheduled")).due_at == later
     assert (await journal.find(Filter(status=(Status.SCHEDULED,)))).deliveries[0].events == ()
+
+
+async def test_after_the_clock_was_set_forward_every_route_looks_for_what_is_due(
+    journal, monkeypatch
+):
+    """What became due by the jump is sent at once. A clock that goes on as usual tells nobody."""
+    monkeypatch.setattr("notifier.housekeeping.set_back.CLOCK_SECONDS", 0.01)
+    told, clock, looked = [], Clock(NOW), []
+    journal.arrivals.listen(told.append)
+
+    def seconds():
+        looked.append(clock.now)
+        return 0.0
+
+    watch = SetBack(journal, supervisor=Supervisor(), clock=clock, monotonic=seconds)
+    async with watch:
+        await until(lambda: len(looked) > 3)
+        assert told == []
+        clock.now += timedelta(hours=1)
+        await until(lambda: set(told) == set(Route))
