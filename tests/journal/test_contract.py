@@ -469,6 +469,23 @@ class TestAmend:
             await journal.amend("d1", step)
         assert await journal.get("d1") == delivery()
 
+    async def test_each_of_many_steps_has_its_own_end(self, journal):
+        """Steps at once change what they can; an error reaches the caller of its step alone."""
+
+        def refuse(_):
+            raise WrongState("no")
+
+        await journal.add(entries(4))
+        steps = {"d00000": called_off, "d00001": refuse, "gone": called_off, "d00003": called_off}
+        ends = await asyncio.gather(
+            *(journal.amend(id, step) for id, step in steps.items()), return_exceptions=True
+        )
+        assert [type(end).__name__ for end in ends] == [
+            "Delivery", "WrongState", "MessageNotFound", "Delivery",
+        ]  # fmt: skip
+        cancelled = await journal.find(Filter(status=(Status.CANCELLED,)))
+        assert ids(cancelled.deliveries) == ["d00003", "d00000"]
+
     async def test_steps_come_one_after_the_other(self, journal):
         """No step is lost among many at once."""
         await journal.add([entry()])

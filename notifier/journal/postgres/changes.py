@@ -1,26 +1,43 @@
 """Change deliveries, many by one statement, and delete old ones."""
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import structlog
+from msgspec import Struct
 
 from notifier.deliveries import Delivery, Status
-from notifier.errors import Rejected, WrongState
+from notifier.errors import MessageNotFound, Rejected, WrongState
 from notifier.journal import Change
 from notifier.journal.postgres import rows
-from notifier.journal.postgres.connection import Connection
+from notifier.journal.postgres.connection import TROUBLE, Connection
 from notifier.journal.rows import Unreadable, conversations, decode, micros, salvaged, terms
+from notifier.journal.statements import Also, Statement
 
 Found: TypeAlias = Any  # a row with seq, status, record
+
+
+class Amendment(Struct, gc=False, eq=False):
+    """One delivery to change, with what goes with it, and the caller's future."""
+
+    id: str
+    change: Change
+    also: Also | None
+    future: "asyncio.Future[Delivery]"
+
 
 _TYPES, _NAMES = rows.arrays({"seq": "bigint"}, rows.CHANGING_TYPES)
 UPDATE = f"""
     UPDATE deliveries SET {rows.SET} FROM unnest({_TYPES}) AS changed ({_NAMES})
     WHERE deliveries.seq = changed.seq
 """  # noqa: S608  constant
+SEVERAL = """
+    SELECT id, seq, status, record FROM deliveries WHERE id = ANY ($1::text[])
+    ORDER BY seq FOR UPDATE
+"""
 INSERT_CONVERSATIONS = """
     INSERT INTO conversations SELECT * FROM unnest($1::bigint[], $2::int[], $3::bytea[])
     ON CONFLICT (seq, number) DO UPDATE SET lines = excluded.lines
@@ -95,19 +112,51 @@ async def change_all(
     return after
 
 
-async def change_one(db: Connection, row: Found, change: Change) -> Delivery:
+async def _amended(
+    db: Connection,
+    row: Found | None,
+    amendment: Amendment,
+    changes: list[tuple[int, Delivery]],
+) -> Delivery:
     """
-    Change one delivery and return it. Raises what the change raises; WrongState if the record
-    cannot be read and the change does not finish it.
+    The delivery after a change, which is put among `changes`. Raises MessageNotFound, and what the
+    change raises; WrongState if the record cannot be read and the change does not finish it.
     """
+    if row is None:
+        raise MessageNotFound(amendment.id)
     try:
         before = decode(row["status"], row["record"])
     except Unreadable as why:
-        return await _change_unreadable(db, row, change, why, hold=False)
-    after = change(before)
+        return await _change_unreadable(db, row, amendment.change, why, hold=False)
+    after = amendment.change(before)
     if after is not before:
-        await update(db, [(row["seq"], after)])
+        changes.append((row["seq"], after))
     return after
+
+
+async def amend_all(db: Connection, amendments: Sequence[Amendment]) -> list[Delivery | Exception]:
+    """
+    Change a delivery for each, all of them different, with what goes with it. Returns the changed
+    ones, or what the change has raised; then that one is as it was.
+    """
+    ids = [each.id for each in amendments]
+    found = {row["id"]: row for row in await db.fetch(SEVERAL, ids)}
+    answers: list[Delivery | Exception] = []
+    changes: list[tuple[int, Delivery]] = []
+    also: list[Statement] = []
+    for each in amendments:
+        try:
+            after = await _amended(db, found.get(each.id), each, changes)
+        except TROUBLE:
+            raise
+        except Exception as error:  # noqa: BLE001  the caller gets it
+            answers.append(error)
+        else:
+            answers.append(after)
+            also += () if each.also is None else each.also([after])
+    await update(db, changes)
+    await rows.run_all(db, also)
+    return answers
 
 
 async def hold_unreadable(db: Connection, row: Found, why: Unreadable) -> Delivery:

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 
 import structlog
@@ -121,15 +122,23 @@ class PostgresJournal:
         except BaseException:  # also if the start is cancelled
             self._pool.terminate()
             raise
-        self._writer = Writer(
-            self._pool, finish=self._finish, commits=self.commits, supervisor=self._supervisor
+        start = partial(
+            Writer,
+            self._pool,
+            finish=self._finish,
+            commits=self.commits,
+            supervisor=self._supervisor,
         )
+        self._writer = start()
+        # Apart, because a change may wait for a row that another replica has locked.
+        self._amender = start()
         self._closed = False
 
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
             await self._writer.close()
+            await self._amender.close()
             await self._lease.close()
             with contextlib.suppress(TimeoutError, *TROUBLE):
                 await asyncio.wait_for(self._pool.close(), CONNECT_SECONDS)
@@ -194,12 +203,8 @@ class PostgresJournal:
         self._also.append(also)
 
     async def amend(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
-        async with self._transaction() as db:
-            row = await db.fetchrow(f"{ONE} FOR UPDATE", id)
-            if row is None:
-                raise MessageNotFound(id)
-            after = await changes.change_one(db, row, change)
-            await self._finish(db, [after], also=also)
+        self._check()
+        after = await self._amender.amend(id, change, also)
         self.arrivals.tell_of([after])
         return after
 

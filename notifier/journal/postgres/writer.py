@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from notifier.deliveries import Delivery
 from notifier.errors import JournalUnavailable
-from notifier.journal import Added, Commits, Entry, Idempotency, faults
+from notifier.journal import Added, Change, Commits, Entry, Idempotency, faults
 from notifier.journal.postgres import rows
 from notifier.journal.postgres.additions import Addition, add_all
+from notifier.journal.postgres.changes import Amendment, amend_all
 from notifier.journal.postgres.connection import (
     COLLIDED,
     CONNECT_SECONDS,
@@ -26,7 +27,7 @@ from notifier.journal.postgres.connection import (
 )
 from notifier.journal.postgres.lease import Token
 from notifier.journal.rows import conversations, dropped
-from notifier.journal.statements import Statement
+from notifier.journal.statements import Also, Statement
 from notifier.supervisor import Supervisor
 
 BATCH = 500  # calls in one transaction
@@ -76,7 +77,7 @@ class NamedValue(Struct, gc=False, eq=False):
     future: "asyncio.Future[None]"
 
 
-Piece: TypeAlias = Addition | Record | NamedValue
+Piece: TypeAlias = Addition | Amendment | Record | NamedValue
 Answer: TypeAlias = tuple[Piece, Any]
 
 
@@ -117,6 +118,9 @@ class Writer:
     def put(self, name: str, value: str, also: Sequence[Statement]) -> "asyncio.Future[None]":
         return self._ask(lambda future: NamedValue(name, value, also, future))
 
+    def amend(self, id: str, change: Change, also: Also | None) -> "asyncio.Future[Delivery]":
+        return self._ask(lambda future: Amendment(id, change, also, future))
+
     async def close(self) -> None:
         """Answer the calls that were made, then end."""
         self._closed = True
@@ -144,9 +148,14 @@ class Writer:
     def _take(self) -> list[Piece]:
         batch: list[Piece] = []
         size = 0
+        amended: set[str] = set()
         while self._waiting and len(batch) < BATCH and size < BATCH_BYTES:
-            piece = self._waiting.popleft()
-            batch.append(piece)
+            piece = self._waiting[0]
+            if isinstance(piece, Amendment):
+                if piece.id in amended:  # it must see the change before it
+                    break
+                amended.add(piece.id)
+            batch.append(self._waiting.popleft())
             if isinstance(piece, Addition):
                 size += sum(len(entry.content) for entry in piece.entries)
         return batch
@@ -167,6 +176,7 @@ class Writer:
     async def _together(self, batch: list[Piece]) -> list[Answer]:
         additions = [piece for piece in batch if isinstance(piece, Addition)]
         records = [piece for piece in batch if isinstance(piece, Record)]
+        amendments = [piece for piece in batch if isinstance(piece, Amendment)]
         values = [piece for piece in batch if isinstance(piece, NamedValue)]
         begun = time.perf_counter()
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as db, db.transaction():
@@ -175,6 +185,8 @@ class Writer:
                 answers += zip(additions, await add_all(db, additions), strict=True)
             if records:
                 answers += zip(records, await _record_all(db, records), strict=True)
+            if amendments:
+                answers += zip(amendments, await amend_all(db, amendments), strict=True)
             for each in values:
                 await db.execute(PUT, each.name, each.value)
                 await rows.run(db, each.also)
@@ -199,11 +211,13 @@ async def _record_all(db: Connection, records: Sequence[Record]) -> list[bool]:
 
 
 def _changed(answers: Sequence[Answer]) -> list[Delivery]:
-    """The deliveries that were added, superseded or recorded."""
+    """The deliveries that were added, superseded, recorded or amended."""
     changed: list[Delivery] = []
     for piece, answer in answers:
         if isinstance(piece, Record) and answer:
             changed.append(piece.delivery)
+        elif isinstance(piece, Amendment) and isinstance(answer, Delivery):
+            changed.append(answer)
         elif isinstance(piece, Addition) and isinstance(answer, Added) and not answer.replayed:
             changed += (entry.delivery for entry in piece.entries)
             changed += answer.superseded
