@@ -33,13 +33,16 @@ LONGEST_LINE = 4096  # a window ends with a line, unless that is longer
 class Mentions:
     """Knows whether one address stands in a text. It is the same for each spelling of the case."""
 
-    def __init__(self, address: str) -> None:
-        self._spellings = spellings = _spellings(address)
+    def __init__(self, address: str, national: str = "") -> None:
+        """`national`: of a number, as it stands before the `@` of a carrier's gateway."""
+        self._spellings = spellings = [*_spellings(address), *([f"{national}@"] if national else ())]
         if address.startswith("+") and "@" not in address:
             before, after = r"(?<!\d)", r"(?!\d)"
         else:
             before, after = _GOES_BEFORE, _GOES_AFTER
-        self._whole = re.compile(f"{before}(?:{'|'.join(map(re.escape, spellings))}){after}")
+        any_of_them = "|".join(map(re.escape, spellings))
+        self._whole = re.compile(f"{before}(?:{any_of_them}){after}")
+        self._written = re.compile(self._whole.pattern, re.IGNORECASE)
         needles = [each.encode() for each in spellings]
         self._needles = needles if all(map(bytes.isascii, needles)) else [b""]
         # A shorter run of base64 cannot hold the address, and most words are shorter.
@@ -54,6 +57,10 @@ class Mentions:
         """Whether the address stands in a caller's name of something: `hello-ann@example.org`."""
         small = name.lower()
         return any(each in small for each in self._spellings) or self.within(name)
+
+    def replaced(self, text: str, by: str) -> str:
+        """The text with something else in place of the address, where it is not encoded."""
+        return self._written.sub(by, text)
 
     def _within(self, data: bytes, depth: int) -> bool:
         if self._plain(data):

@@ -14,10 +14,21 @@ class Person(Struct, frozen=True):
     address: str  # in lower case, the domain in ASCII; a number as `+12025550123`
     erased: str  # what stands in place of the address: of the same length for each
     mentions: Mentions
+    national: str = ""  # of a number: what a carrier's gateway has before the `@`
 
     def has(self, recipient: str) -> bool:
-        """Whether a message's recipient is this person, also of one part of a text."""
-        return compared(recipient) == self.address
+        """Whether a message's recipient is this person, also as one part of a text."""
+        asked = compared(recipient)
+        return asked == self.address or bool(
+            self.national and asked.partition("@")[0] in (self.national, self.address[1:])
+        )
+
+    def struck(self, text: str) -> str:
+        """A text without the address; where it is encoded there, without everything else."""
+        if not text or not self.mentions.within(text):
+            return text
+        plain = self.mentions.replaced(text, self.erased)
+        return self.erased if self.mentions.within(plain) else plain
 
 
 def person_of(written: str, pseudonyms: Pseudonyms, *, region: str | None = None) -> Person:
@@ -25,21 +36,15 @@ def person_of(written: str, pseudonyms: Pseudonyms, *, region: str | None = None
     The person with this address, which may have a display name, or with this phone number, which
     may be a national one of the `region`. Raises InvalidMessage, which names `/address`.
     """
-    return known_person(_read(written, region), pseudonyms)
-
-
-def known_person(compared: str, pseudonyms: Pseudonyms) -> Person:
-    """The person with an address that was read before."""
-    return Person(compared, pseudonyms.of(compared), Mentions(compared))
-
-
-def _read(written: str, region: str | None) -> str:
     text = written.strip()
     if "@" not in text:
         from notifier.sms.numbers import parse  # loads slowly, and few ask for it
 
-        return parse(text, region=region, pointer="/address").e164
-    try:
-        return compared(address(text).spec)
-    except ValueError as error:
-        raise InvalidMessage(Fault("/address", str(error))) from None
+        number = parse(text, region=region, pointer="/address")
+        found, national = number.e164, number.national
+    else:
+        try:
+            found, national = compared(address(text).spec), ""
+        except ValueError as error:
+            raise InvalidMessage(Fault("/address", str(error))) from None
+    return Person(found, pseudonyms.of(found), Mentions(found, national), national)

@@ -9,6 +9,7 @@ what both journals share:
 * `arrivals`: how the dispatcher hears that there may be something to claim
 * `statements`: how a capability reads and writes tables of its own
 * `shared_secret`: a secret on which replicas agree
+* `erasing`: what is asked of a journal so that it forgets
 * `faults`: what a caller is told when the journal cannot do what was asked
 
 The journals:
@@ -31,6 +32,7 @@ from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
 from notifier.histogram import Histogram
 from notifier.journal.arrivals import Arrivals
+from notifier.journal.erasing import Erasing
 from notifier.journal.statements import Also, Bound, Row, Statement
 from notifier.supervisor import Supervisor
 
@@ -129,7 +131,7 @@ class Commits:
         self.sizes.observe(size)
 
 
-class Journal(Protocol):
+class Journal(Erasing, Protocol):
     """
     What the rest of notifier needs from a journal.
 

@@ -36,6 +36,7 @@ from notifier.journal.postgres.connection import (
     open_pool,
     translated,
 )
+from notifier.journal.postgres.erasing import ONE, Erasing, locked
 from notifier.journal.postgres.lease import Claimed, Heard, Lease, Token
 from notifier.journal.postgres.writer import Writer
 from notifier.journal.rows import micros
@@ -70,7 +71,6 @@ HELD = """
     SELECT seq, status, record FROM deliveries
     WHERE held_at <= $1 ORDER BY held_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
-ONE = "SELECT seq, status, record FROM deliveries WHERE id = $1"
 CONTENT = "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = $1"
 VALUES = "SELECT name, value FROM words"  # the table has this name since version 1
 NAMED = "hashtext('notifier.' || $1)"  # an advisory lock
@@ -78,7 +78,7 @@ NAMED = "hashtext('notifier.' || $1)"  # an advisory lock
 log = structlog.get_logger()
 
 
-class PostgresJournal:
+class PostgresJournal(Erasing):
     """
     A journal for several replicas.
 

@@ -2,7 +2,7 @@
 The journal in a SQLite file, for one process.
 
 * `journal`: SqliteJournal, the contract's calls
-* `schema.sql`, `schema_2.sql`: the tables
+* `schema.sql`, `schema_2.sql` ...: the tables
 * `opening`: what must be true of a file before it is used; its lock, schema and connections
 * `thread`: a thread with a connection of its own, and how it answers
 * `writer`: what the one thread that writes does: shared commits, a full disk
@@ -10,6 +10,7 @@ The journal in a SQLite file, for one process.
 * `contents`: what is sent, and how a large one is kept without copies of it
 * `claims`: deliveries claimed for sending, and what has become of them
 * `changes`: deliveries changed one by one, and what is old dropped
+* `erasing`: deliveries that are forgotten, and what was deleted overwritten
 * `searches`: pages of what matches a filter
 * `counts`: how many there are by status, and when the first is due
 * `rows`: deliveries as rows in SQL, and many rows by few statements

@@ -31,6 +31,8 @@ DROP_KEYS = """
         SELECT rowid FROM idempotency WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
     )
 """
+DROP_TERM = "DELETE FROM terms WHERE bucket = ? AND term = ? AND seq = ?"
+DROP_CONVERSATIONS = "DELETE FROM conversations WHERE place >= ? AND place < ?"
 DROP_SPANS = """
     DELETE FROM spans WHERE bucket < (SELECT ifnull(min(seq), 0) >> 10 FROM deliveries)
 """
@@ -58,11 +60,11 @@ def change_all(
     Change deliveries. Returns those that were changed, by number. If the change raises Rejected,
     the row stays.
     """
-    changed = []
+    after = []
     for row in found:
         with contextlib.suppress(Rejected):
-            changed.append((row[0], change_one(db, counts, row, change, hold=hold)))
-    return changed
+            after.append((row[0], change_one(db, counts, row, change, hold=hold)))
+    return after
 
 
 def change_one(
@@ -79,7 +81,7 @@ def change_one(
         before = decode(status, record)
     except Unreadable as why:
         return _change_unreadable(db, counts, found, change, why, hold=hold)
-    after = _changed(before, change)
+    after = changed(before, change)
     if after is not before:
         rows.update(db, seq, after)
         counts.change(before.status, after)
@@ -99,7 +101,8 @@ def hold_unreadable(
     return delivery
 
 
-def _changed(before: Delivery, change: Change) -> Delivery:
+def changed(before: Delivery, change: Change) -> Delivery:
+    """What the change makes of it. Raises NotifierError; ChangeRaised for what else it raises."""
     try:
         return change(before)
     except NotifierError:
@@ -119,7 +122,7 @@ def _change_unreadable(
 ) -> Delivery:
     seq, status, record = found
     before = rows.salvaged(db, seq, status, record, why)
-    after = _changed(before, change)
+    after = changed(before, change)
     if after.finished_at is not None:
         values = (after.status.value, micros(after.finished_at), None, seq)
         db.execute(rows.UPDATE_UNREADABLE, values)
@@ -150,12 +153,12 @@ def _drop_deliveries(db: sqlite3.Connection, counts: StatusCounts, before: int, 
         return 0
     deliveries = [(seq, rows.delivery(db, seq, status, record)) for seq, status, record in ended]
     db.executemany(
-        "DELETE FROM terms WHERE bucket = ? AND term = ? AND seq = ?",
+        DROP_TERM,
         [term for seq, each in deliveries for term in rows.terms(each, seq)],
     )
     _drop_contents(db, [(seq,) for seq, _ in deliveries])
     db.executemany(
-        "DELETE FROM conversations WHERE place >= ? AND place < ?",
+        DROP_CONVERSATIONS,
         [rows.places(seq) for seq, _ in deliveries],
     )
     db.executemany("DELETE FROM deliveries WHERE seq = ?", [(seq,) for seq, _ in deliveries])

@@ -29,7 +29,7 @@ from notifier.journal.arrivals import Arrivals
 from notifier.journal.fairness import first_due
 from notifier.journal.rows import micros, moment
 from notifier.journal.searches import Turns
-from notifier.journal.sqlite import changes, contents, opening, rows, searches
+from notifier.journal.sqlite import changes, contents, erasing, opening, rows, searches
 from notifier.journal.sqlite.additions import Addition, answer_kept
 from notifier.journal.sqlite.claims import HEADS, NEVER, QUEUES, Claiming, Claims, Recording
 from notifier.journal.sqlite.counts import StatusCounts
@@ -187,6 +187,19 @@ class SqliteJournal:
         self.arrivals.tell_of([changed])
         return changed
 
+    async def erase(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
+        erased = await self._writes.ask(
+            lambda db: erasing.erase(db, self._counts, _one(db, id), change, also)
+        )
+        self.arrivals.tell_of([erased])
+        return erased
+
+    async def overwrite(self) -> str:
+        return await erasing.overwrite(self._writes, self._path)
+
+    async def replicas(self) -> int:
+        return 1
+
     async def amend_all(self, which: Filter, change: Change, *, also: Also | None = None) -> int:
         changed, before = 0, None
         while True:
@@ -205,9 +218,8 @@ class SqliteJournal:
             portion = await self._writes.ask(self._changed(RECOVERABLE, (seq, PORTION), change))
             recovered += (delivery for _, delivery in portion)
             if len(portion) < PORTION:
-                self._recovered = (
-                    True  # deliveries that become `sending` from here on are claimed here
-                )
+                # Deliveries that become `sending` from here on are claimed here.
+                self._recovered = True
                 self.arrivals.tell_of(recovered)
                 return recovered
             seq = portion[-1][0]

@@ -70,6 +70,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         db.execute("PRAGMA journal_size_limit = 67108864")
         db.execute("PRAGMA cache_size = -16000")
+        db.execute("PRAGMA secure_delete = 1")  # nothing that was erased stays in a freed page
         _check(db, path)
         _migrate(db, path)
     except BaseException as error:
@@ -124,6 +125,8 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         )
         if version:
             log.info("journal_migrated", version=next_version)
+    if not version:  # it never held anything that was not overwritten
+        db.execute("INSERT INTO overwritten VALUES (1)")
     if version == SCHEMA_VERSION:
         db.execute("BEGIN IMMEDIATE")  # to see whether it can be written
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -19,7 +19,7 @@ from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
 from notifier.journal.sqlite.rows import read_rows, run_all
-from notifier.journal.sqlite.thread import Answer, Piece
+from notifier.journal.sqlite.thread import Answer, Piece, Work
 from notifier.journal.statements import Also
 
 WAL_BYTES = 64 * 1024 * 1024  # above this size the WAL is truncated when nothing waits
@@ -30,6 +30,16 @@ log = structlog.get_logger()
 
 
 commit: Commit = methodcaller("execute", "COMMIT")
+
+
+class Apart:
+    """Work that SQLite does outside of any transaction."""
+
+    def __init__(self, work: Work[Any]) -> None:
+        self._work = work
+
+    def __call__(self, db: sqlite3.Connection) -> Any:
+        return self._work(db)
 
 
 class Writer:
@@ -56,6 +66,10 @@ class Writer:
         self._counts.keep_changed = True
 
     def serve(self, db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:
+        if apart := [piece for piece in batch if type(piece.work) is Apart]:
+            others = [piece for piece in batch if type(piece.work) is not Apart]
+            answers = self.serve(db, others) if others else []
+            return answers + [self._apart(db, piece) for piece in apart]
         try:
             return self._together(db, batch)
         except Exception as error:
@@ -140,6 +154,14 @@ class Writer:
                 answers.append((piece.future, claims))
                 others.remove(piece)
         return claimed
+
+    def _apart(self, db: sqlite3.Connection, piece: Piece) -> Answer:
+        try:
+            return piece.future, piece.work(db)
+        except (NotifierError, sqlite3.Error) as error:
+            if is_fatal(error):
+                raise
+            return piece.future, explained(error)
 
     def _alone(self, db: sqlite3.Connection, piece: Piece) -> Answer:
         try:

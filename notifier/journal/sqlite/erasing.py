@@ -1,0 +1,91 @@
+"""Forgets: deletes all that is kept of a delivery, and overwrites what was deleted."""
+
+import sqlite3
+from pathlib import Path
+
+import structlog
+
+from notifier.deliveries import Delivery
+from notifier.disk import free_bytes
+from notifier.errors import JournalUnavailable
+from notifier.journal import Change
+from notifier.journal.rows import known_status
+from notifier.journal.sqlite import changes, rows
+from notifier.journal.sqlite.counts import StatusCounts
+from notifier.journal.sqlite.opening import BUSY
+from notifier.journal.sqlite.rows import Found
+from notifier.journal.sqlite.thread import JournalThread
+from notifier.journal.sqlite.writer import Apart
+from notifier.journal.statements import Also
+
+# A file of this size is made anew in some ten seconds, for which nothing is written.
+MOST_BYTES = 1024 * 1024 * 1024
+
+ADD_TERM = "INSERT INTO terms VALUES (?, ?, ?)"
+STRIP = "UPDATE deliveries SET stripped = 1 WHERE seq = ?"
+DROP_CONTENT = "DELETE FROM contents WHERE seq = ?"
+OVERWRITTEN = "SELECT 1 FROM overwritten"
+
+log = structlog.get_logger()
+
+
+def erase(
+    db: sqlite3.Connection,
+    counts: StatusCounts,
+    found: Found,
+    change: Change,
+    also: Also | None,
+) -> Delivery:
+    """Change one delivery, and delete what is kept beside its record."""
+    seq, status, record = found
+    before = rows.delivery(db, seq, status, record)
+    after = changes.changed(before, change)
+    if after is not before:
+        db.execute(changes.DROP_CONVERSATIONS, rows.places(seq))
+        db.executemany(changes.DROP_TERM, rows.terms(before, seq))
+        db.executemany(ADD_TERM, rows.terms(after, seq))
+        rows.update(db, seq, after)
+        if after.status.final:
+            db.execute(STRIP, (seq,))
+            db.execute(DROP_CONTENT, (seq,))
+        if known_status(status) is not after.status:
+            counts.change(known_status(status), after)
+    if also is not None:
+        rows.run_all(db, also([after]))
+    return after
+
+
+async def overwrite(writes: JournalThread, path: Path) -> str:
+    """
+    Overwrite what was deleted. From its beginning SQLite does so in the file, if this version has
+    made it; else the file is made anew once. Then what is left is in the WAL.
+    """
+    left: str = await writes.ask(Apart(lambda db: _overwrite(db, path)))
+    return left
+
+
+def _overwrite(db: sqlite3.Connection, path: Path) -> str:
+    left = ""
+    if db.execute(OVERWRITTEN).fetchone() is None:
+        left = _make_anew(db, path)
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        db.execute(BUSY)
+    if busy:
+        raise JournalUnavailable("a search still needs what the journal is to forget")
+    return left
+
+
+def _make_anew(db: sqlite3.Connection, path: Path) -> str:
+    size = path.stat().st_size
+    if size > MOST_BYTES or free_bytes(path.parent) < 3 * size:
+        return (
+            f"pages of {path.name} that were freed before notifier overwrote them; to overwrite"
+            f" these, too, stop notifier and run: sqlite3 {path} VACUUM"
+        )
+    log.info("journal_made_anew", path=str(path), bytes=size)
+    db.execute("VACUUM")
+    db.execute("INSERT INTO overwritten VALUES (1)")
+    return ""
