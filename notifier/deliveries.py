@@ -304,8 +304,12 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         if self.status not in RETRYABLE and not self.partial:
             raise WrongState(f"a message that is {self.status} cannot be retried")
+        if self.finished_at is not None and any(each.what == "erased" for each in self.events):
+            raise WrongState("the content of this message has been erased")
         forgiven = tuple(
-            each if each.status is RecipientStatus.ACCEPTED else Recipient(each.address)
+            each
+            if each.status is RecipientStatus.ACCEPTED or each.erased
+            else Recipient(each.address)
             for each in self.recipients
         )
         begun = max((e.at for e in self.events if e.what == "retried"), default=self.created_at)

@@ -23,6 +23,8 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
     before = next((each for each in delivery.recipients if each.address == address), None)
     if before is None:
         raise WrongState(f"the message has no recipient {address}")
+    if before.erased:
+        raise WrongState("the recipient has been erased")
     if delivery.status is Status.SENDING:
         raise BeingSent(delivery.id)
     settles = before.status is not RecipientStatus.ACCEPTED

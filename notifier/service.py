@@ -20,6 +20,7 @@ from notifier.dispatch.chained import Chained
 from notifier.dispatch.dispatcher import Dispatcher
 from notifier.dispatch.sending import Attempted
 from notifier.dispatch.transports import Transports
+from notifier.erasure.erasing import Erasure
 from notifier.errors import ConfigurationError
 from notifier.feed import Feed
 from notifier.housekeeping.figures import Figures
@@ -154,6 +155,18 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             supervisor=self.supervisor,
             clock=clock,
         )
+        self.erasure = Erasure(
+            settings,
+            self.journal,
+            self.audit,
+            mailbox=lambda: self.mailbox,
+            brake=self.intake.brake,
+            changed=self.feed.publish,
+            hidden=self.suppressions.hide,
+            threads=self.threads,
+            supervisor=self.supervisor,
+            clock=clock,
+        )
         self.sessions = Sessions(self.journal, self.keys, clock=clock)
         self._clock = clock
         # Told of each attempt, once it is on disk.
@@ -224,6 +237,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                 )
             )
             await parts.enter_async_context(self.roads)
+            await parts.enter_async_context(self.erasure)
             self.dispatcher.start()
             parts.push_async_callback(self._stop)
             self._parts = parts.pop_all()
@@ -347,6 +361,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         await self.pauses.heed()
         await self.sessions.load()
         await self.suppressions.heed_replicas()
+        self.erasure.heed()
 
     def health(self) -> Health:
         states = (

@@ -4,6 +4,8 @@ Forgets a person: an address or a phone number is erased wherever notifier itsel
 * `person`: an address as it is compared, the pseudonym in its place, and where it stands
 * `places`: what each place where an address may stand can do
 * `mentions`: finds an address in a text, also where it is encoded
+* `erasing`: carries out what was asked for; `requests`: what that was, as rows
+* `in_messages`, `in_tables`: the places of the journal; `wiping`: what is left of a message
 * `export`: all that is held of a person, as JSON lines; `holdings`: what the journal holds
 * `captured_mails`, `log_files`, `memory`: the places on this machine
 """

@@ -15,6 +15,8 @@ from notifier.deliveries import Delivery
 from notifier.errors import NotifierError
 from notifier.housekeeping.health import Trouble
 from notifier.journal import Journal
+from notifier.journal.shared_secret import shared_secret
+from notifier.pseudonyms import SECRET, Pseudonyms, compared
 from notifier.recipients import RecipientStatus
 from notifier.screening import without
 from notifier.supervisor import Supervisor
@@ -62,6 +64,7 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         self._bursts = Bursts(journal)
         self._supervisor = supervisor
         self._clock = clock
+        self._pseudonyms: Pseudonyms | None = None  # where somebody on the list was erased
         self._changes = 0
         self._put_at = clock()  # when the list got new entries; also while nothing ran
         self._counted = -1  # the changes when the list was counted
@@ -72,6 +75,7 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         if self._automatic:
             self._journal.accompany(statements)
         self.any = await self._table.any(self._clock())
+        await self._look_for_pseudonyms()
         self._looking = self._supervisor.start("suppressions", self._keep_looking)
         return self
 
@@ -88,7 +92,7 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         for delivery in deliveries:
             if not delivery.despite_suppression:
                 for address in delivery.pending.recipients:
-                    names.update(dict.fromkeys(names_of(address)))
+                    names.update(dict.fromkeys(names_of(address, self._pseudonyms)))
             if turn.over:
                 await turn.next()
         now = self._clock()
@@ -99,11 +103,23 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
             return deliveries
         screened = []
         for delivery in deliveries:
-            why = {} if delivery.despite_suppression else _suppressed(delivery, found)
+            why = {} if delivery.despite_suppression else self._suppressed(delivery, found)
             screened.append(without(delivery, why, now) if why else delivery)
             if turn.over:
                 await turn.next()
         return screened
+
+    def _suppressed(
+        self, delivery: Delivery, found: Mapping[str, list[Suppression]]
+    ) -> dict[str, str]:
+        """The pending recipients that are suppressed for the delivery's key, and why."""
+        why: dict[str, str] = {}
+        for address in delivery.pending.recipients:
+            for name in names_of(address, self._pseudonyms):
+                for each in found.get(name, ()):
+                    if each.key in ("", delivery.key):
+                        why.setdefault(address, each.words)
+        return why
 
     def looks_again(self, delivery: Delivery) -> bool:
         """
@@ -156,6 +172,9 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         detail = "" if key is None else f"key={key or '-'}"
         told = self._audit.counting(by, "remove-suppression", on=address, detail=detail)
         count = await self._table.remove(address, key, told)
+        if self._pseudonyms is not None:
+            hidden = self._pseudonyms.of(compared(address))
+            count += await self._table.remove(hidden, key, told)
         log.info("suppressions_removed", address=address, count=count, by=by)
         self.heed()
         return count
@@ -188,6 +207,16 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         """Another replica has put some value, perhaps FILLED."""
         if not self.any:
             await self.look()
+        await self._look_for_pseudonyms()
+
+    async def hide(self) -> None:
+        """Somebody was erased: who is on the list may be there by a pseudonym."""
+        await self._look_for_pseudonyms()
+        self.heed()
+
+    async def _look_for_pseudonyms(self) -> None:
+        if self.any and self._pseudonyms is None and await self._table.any_erased():
+            self._pseudonyms = Pseudonyms(await shared_secret(self._journal, SECRET))
 
     def notice(self, delivery: Delivery) -> None:
         """A delivery has changed: after a bounce the list may have grown. Must be quick."""
@@ -222,6 +251,7 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
             await self._tell_replicas()
         elif not filled and changes == self._changes:
             self.any = False
+        await self._look_for_pseudonyms()
         if changes != self._counted or now >= self._count_at:
             self.counts = await self._table.counts(now)
             self._counted, self._count_at = changes, now + COUNT_EVERY
@@ -229,17 +259,6 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
             self._forget_at = now + FORGET_EVERY
             await self._table.forget_ended(now - KEPT)
             await self._bursts.forget(now)
-
-
-def _suppressed(delivery: Delivery, found: Mapping[str, list[Suppression]]) -> dict[str, str]:
-    """The pending recipients that are suppressed for the delivery's key, and why."""
-    why: dict[str, str] = {}
-    for address in delivery.pending.recipients:
-        for name in names_of(address):
-            for each in found.get(name, ()):
-                if each.key in ("", delivery.key):
-                    why.setdefault(address, each.words)
-    return why
 
 
 def _count(delivery: Delivery) -> int:

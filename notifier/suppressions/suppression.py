@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from notifier.address_rules import address_parts, read_rule
 from notifier.characters import CONTROL
-from notifier.recipients import part_of
+from notifier.pseudonyms import Pseudonyms
+from notifier.recipients import ERASED, part_of
 
 LATEST = timedelta(days=36_525)
 LONGEST_SOURCE = 500  # characters
@@ -16,6 +17,7 @@ ADDRESS_OCTETS = 320  # a local part, an @ and a domain
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as `keys` names them
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
+_PSEUDONYM = re.compile(rf"{ERASED}[0-9a-f]{{32}}")
 _IN_NUMBERS = str.maketrans("", "", " -().")
 
 
@@ -79,6 +81,8 @@ def read_address(written: str) -> str:
         if _NUMBER.fullmatch(number):
             return number
         raise ValueError(f"{text[:100]!r} is not a phone number; write +12025550123")
+    if _PSEUDONYM.fullmatch(text):
+        return text
     try:
         return read_rule(text)
     except ValueError:
@@ -111,8 +115,9 @@ def read_until(until: datetime, now: datetime) -> datetime:
     return until
 
 
-def names_of(recipient: str) -> tuple[str, ...]:
-    """The names under which a recipient can be on the list."""
+def names_of(recipient: str, pseudonyms: Pseudonyms | None = None) -> tuple[str, ...]:
+    """The names under which a recipient can be on the list; with its pseudonym, if it has one."""
     address = part_of(recipient)[0] if recipient.endswith(")") else recipient
     local, domain = address_parts(address)
-    return (f"{local}@{domain}", f"@{domain}") if domain else (address,)
+    names = (f"{local}@{domain}", f"@{domain}") if domain else (address,)
+    return names if pseudonyms is None else (*names, pseudonyms.of(names[0]))

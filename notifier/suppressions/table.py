@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from notifier.journal import Journal
 from notifier.journal.rows import micros, moment
 from notifier.journal.statements import Bound, Counted, Counting, Statement
+from notifier.recipients import ERASED
 from notifier.suppressions.suppression import Reason, Suppression, Which
 
 COLUMNS = "address, key, reason, since, until, source"
@@ -23,6 +24,7 @@ PUT = """
 ROW = "(?, ?, ?, ?, ?, ?, 0, ?)"
 # When an address is taken off the list, its bounces are forgiven, too.
 FORGIVE = "DELETE FROM suppression_strikes WHERE address = ?"
+PART_OF = "SELECT address FROM suppressions WHERE address >= ? AND address < ?"
 PART = "SELECT address FROM suppressions WHERE address > ? ORDER BY address LIMIT 1 OFFSET ?"
 FORGET_ENDED = "DELETE FROM suppressions WHERE until < ?"
 HOLDS = "(until IS NULL OR until > ?)"
@@ -127,6 +129,10 @@ class Table:
                 "SELECT 1 FROM suppressions WHERE until > ? LIMIT 1", micros(now)
             )
         )
+
+    async def any_erased(self) -> bool:
+        """Whether somebody is on the list whose address was erased."""
+        return bool(await self._journal.query(f"{PART_OF} LIMIT 1", ERASED, ERASED + LAST))
 
     async def counts(self, now: datetime) -> dict[Reason, int]:
         """How many there are of each reason. Counted in parts, so that other readers wait less."""

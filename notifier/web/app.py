@@ -13,6 +13,7 @@ from notifier.web.api.callbacks import Callbacks
 from notifier.web.api.carriers import Carriers
 from notifier.web.api.copies import Copies
 from notifier.web.api.details import Details
+from notifier.web.api.erasures import Erasures
 from notifier.web.api.events import Events
 from notifier.web.api.messages import Messages
 from notifier.web.api.operations import Operations
@@ -69,6 +70,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *ReportsByMail(service).routes(),
             *Operations(service).routes(),
             *RecipientExports(service).routes(),
+            *Erasures(service).routes(),
             *AuditViews(service).routes(),
             *Callbacks(service).routes(),
             *Probes(service, authentication).routes(),

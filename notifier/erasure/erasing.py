@@ -1,0 +1,239 @@
+"""Carries out what was asked for, in slices, on and on until the person is found nowhere."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
+
+import structlog
+from msgspec import Struct
+
+from notifier.audit import Audit
+from notifier.capture import Mailbox
+from notifier.clock import Clock
+from notifier.deliveries import Delivery
+from notifier.erasure.captured_mails import CapturedMails
+from notifier.erasure.in_messages import InMessages
+from notifier.erasure.in_tables import InTables
+from notifier.erasure.log_files import LogFiles
+from notifier.erasure.memory import Memory
+from notifier.erasure.person import Person, person_of
+from notifier.erasure.places import Place
+from notifier.erasure.requests import RUNNING, WAITING, Progress, Request, Requests, seal
+from notifier.erasure.wiping import Outcome
+from notifier.errors import NotifierError
+from notifier.intake.storms import Brake
+from notifier.journal import Journal
+from notifier.journal.shared_secret import shared_secret
+from notifier.pseudonyms import SECRET, Pseudonyms
+from notifier.settings import Settings
+from notifier.supervisor import Supervisor
+from notifier.threads import FairThreads
+
+WHAT = "erase-recipient"  # as the audit calls it
+NEWS = "erasure"  # the value that tells other replicas of a request, and of what it has hidden
+SAVE_SECONDS = 1.0  # between two notes of how far it has come
+AGAIN_SECONDS = 0.5  # between two looks at what is waited for
+LOOK_SECONDS = 30.0  # a replica that has died leaves its work
+# What no erasure reaches, whatever the journal.
+NOT_REACHED = (
+    "backups of the journal, such as those of `notifier backup`",
+    "what relays and SMS providers keep, and the mailboxes of those who got a message",
+    "what applications keep that sent messages or received callbacks",
+    "log lines that went to a stream, and what was exported to a collector of traces",
+    "the keys file, the TOML file and the templates",
+    "replicas that were off: erase again when they are back",
+    "blocks that the file system or the disk has freed",
+)
+
+log = structlog.get_logger()
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """How far an erasure has come."""
+
+    request: Request
+    counts: dict[str, int]  # what was wiped, by place
+    waiting_for: int  # messages that a worker sends now or that others wait for
+    not_reached: Sequence[str]
+
+
+class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
+    """
+    Erases. What was asked for is on disk before anything is wiped, and goes on after a crash. One
+    replica does the journal's part; each wipes its own memory and files.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        audit: Audit,
+        *,
+        mailbox: Callable[[], Mailbox],
+        brake: Brake,
+        changed: Callable[[Delivery], None],
+        hidden: Callable[[], Awaitable[None]],
+        threads: FairThreads,
+        supervisor: Supervisor,
+        clock: Clock,
+    ) -> None:
+        """
+        `changed` is called with each message that was ended or goes on to fewer recipients;
+        `hidden` when the list of suppressions may have pseudonyms.
+        """
+        self._region = settings.sms_region
+        self._process = f"{socket.gethostname()}:{settings.port} {secrets.token_hex(4)}"
+        self._journal = journal
+        self._audit = audit
+        self._places: Sequence[Place] = (
+            CapturedMails(mailbox),
+            LogFiles(settings.log_dir),
+            Memory(brake),
+        )
+        self._hidden = hidden
+        self._messages = InMessages(journal, threads, changed=changed, clock=clock)
+        self._tables = InTables(journal, threads)
+        self._requests = Requests(journal)
+        self._supervisor = supervisor
+        self._clock = clock
+        self._news = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._task = self._supervisor.start("erasure", self._keep_erasing)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def erase(self, written: str, *, by: str) -> str:
+        """
+        Ask for an erasure, and return its id. Raises InvalidMessage, which names `/address`;
+        JournalUnavailable.
+        """
+        secret = await self._secret()
+        person = person_of(written, Pseudonyms(secret), region=self._region)
+        id = secrets.token_hex(12)
+        request = Request(
+            id=id,
+            erased=person.erased,
+            sealed=seal(person.address.encode(), secret, id),
+            at=self._clock(),
+            by=person.struck(by),
+            state=RUNNING,
+            progress=Progress(),
+            ended_at=None,
+        )
+        told = self._audit.statement(request.by, WHAT, on=person.erased)
+        await self._requests.add(request, told)
+        await self._journal.put(NEWS, id)
+        log.info("erasure_asked_for", id=id, person=person.erased, by=request.by)
+        self.heed()
+        return id
+
+    async def state(self, id: str, *, wait: float = 0.0) -> State | None:
+        """
+        How far it has come; where `wait` is given, once everything was looked through or after so
+        many seconds. None: there is none of this id.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait or None):
+                while wait and (found := await self._requests.one(id)) and found.state == RUNNING:  # noqa: ASYNC110  another replica may do it
+                    await asyncio.sleep(AGAIN_SECONDS / 10)
+        request = await self._requests.one(id)
+        if request is None:
+            return None
+        counts = Counter(request.progress.counts)
+        for share in (await self._requests.shares(id)).values():
+            counts.update(share)
+        left = (request.progress.left,) if request.progress.left else ()
+        return State(
+            request=request,
+            counts=dict(counts),
+            waiting_for=await self._requests.rests(id),
+            not_reached=(*left, *NOT_REACHED),
+        )
+
+    def heed(self) -> None:
+        """Somebody has asked for an erasure, here or at another replica."""
+        self._news.set()
+
+    async def _secret(self) -> bytes:
+        return await shared_secret(self._journal, SECRET)
+
+    async def _keep_erasing(self) -> None:
+        while True:
+            self._news.clear()
+            pause = AGAIN_SECONDS
+            with contextlib.suppress(NotifierError):
+                if not await self._all_open():
+                    pause = LOOK_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
+
+    async def _all_open(self) -> int:
+        """Go on with all that have not ended. Returns how many of these there are."""
+        requests = await self._requests.open()
+        if requests:
+            secret = await self._secret()
+            for request in requests:
+                sealed = seal(request.sealed or b"", secret, request.id)
+                person = person_of(sealed.decode(), Pseudonyms(secret))
+                await self._share(request, person)
+                async with self._journal.try_lock("erasure") as locked:
+                    current = await self._requests.one(request.id)
+                    if locked and current is not None and current.ended_at is None:
+                        await self._one(current, person)
+        return len(requests)
+
+    async def _share(self, request: Request, person: Person) -> None:
+        """Wipe this process's own memory and files, once."""
+        if self._process in await self._requests.shares(request.id):
+            return
+        counts: Counter[str] = Counter()
+        for place in self._places:
+            try:
+                await place.wipe(person, lambda name, more: counts.update({name: more}))
+            except OSError as error:
+                log.error("erasure_failed", place=place.name, reason=str(error))  # noqa: TRY400  the reason is all there is to know
+                return
+        await self._requests.share(request.id, self._process, counts)
+
+    async def _one(self, request: Request, person: Person) -> None:
+        """The journal's part of one erasure."""
+        progress = request.progress
+        more = Counter[str]()
+
+        def count(name: str, found: int) -> None:
+            if name != Outcome.NONE and found:
+                progress.counts[name] = progress.counts.get(name, 0) + found
+                more[name] += found
+
+        if not progress.searched:
+            saved = time.monotonic()
+            async for _ in self._messages.wipe(request.id, person, request.by, count):
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    await self._requests.save(request, RUNNING)
+                    saved = time.monotonic()
+            await self._tables.wipe(person, count)
+            await self._hidden()
+            await self._journal.put(NEWS, f"{request.id} searched")
+            progress.searched = True
+            await self._requests.save(request, RUNNING)
+        waits = await self._messages.wipe_rests(request.id, person, request.by, count)
+        others = len(await self._requests.shares(request.id)) < await self._journal.replicas()
+        if waits or others:
+            if request.state == RUNNING or more:
+                progress.left = await self._journal.overwrite()
+                await self._requests.save(request, WAITING)
+            return
+        progress.left = await self._journal.overwrite()
+        await self._requests.end(request, self._clock())
+        await self._journal.overwrite()  # the sealed address, too
+        log.info("erased", id=request.id, person=person.erased, **progress.counts)

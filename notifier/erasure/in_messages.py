@@ -1,0 +1,166 @@
+"""Messages: first those to the person, then whatever else names the person."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+from notifier.clock import Clock
+from notifier.deliveries import Delivery
+from notifier.erasure.person import Person
+from notifier.erasure.places import Count
+from notifier.erasure.wiping import Outcome, Wiping
+from notifier.errors import BeingSent, MessageNotFound
+from notifier.journal import Filter, Journal
+from notifier.journal.rows import conversations
+from notifier.journal.statements import Row, Statement
+from notifier.threads import FairThreads
+
+AT_ONCE = 50  # messages that are changed together: they share a commit
+RECORDS = 200  # that are looked through together
+OCTETS = 1024 * 1024  # of contents that are looked through together, or one that is larger
+
+LAST = "SELECT max(seq) FROM deliveries"
+RECORDS_OF = (
+    "SELECT seq, id, record FROM deliveries WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+)
+CONTENTS = """
+    SELECT seq, length(content) FROM contents WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
+"""
+CONTENTS_OF = """
+    SELECT d.id, c.content FROM contents AS c JOIN deliveries AS d ON d.seq = c.seq
+    WHERE c.seq > ? AND c.seq <= ?
+"""
+REST = "INSERT INTO erasure_rests (erasure, message) VALUES (?, ?) ON CONFLICT DO NOTHING"
+RESTS = "SELECT message FROM erasure_rests WHERE erasure = ?"
+NO_REST = "DELETE FROM erasure_rests WHERE erasure = ? AND message = ?"
+# What an application answered to a callback may name whom the message was to.
+FORGET_REPLY = "UPDATE callbacks SET reply = '' WHERE message = ? AND reply <> ''"
+SEVERAL = b'"started_at"'  # stands in a record once for each attempt
+
+CALLER = "erasure"  # as whom it takes turns with those who search
+
+
+class InMessages:
+    """
+    Wipes messages. What cannot be wiped yet, because a worker sends it or because others wait for
+    it, is noted as a rest of the erasure.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        threads: FairThreads,
+        *,
+        changed: Callable[[Delivery], None],
+        clock: Clock,
+    ) -> None:
+        """`changed` is called with each message that was ended or goes on to fewer recipients."""
+        self._journal = journal
+        self._threads = threads
+        self._changed = changed
+        self._clock = clock
+
+    async def wipe(
+        self, erasure: str, person: Person, by: str, count: Count
+    ) -> AsyncIterator[None]:
+        """
+        Wipe all that are there; first those to the person, so that nothing more is sent. Yields
+        after each portion.
+        """
+        wipe = partial(self._wipe_all, erasure, person, by, count)
+        async for ids in self._addressed(person):
+            await wipe(ids)
+            yield
+        ((last,),) = await self._journal.query(LAST)
+        if last is not None:
+            async for ids in self._named_in_records(person, last):
+                await wipe(ids)
+                yield
+            async for ids in self._named_in_contents(person, last):
+                await wipe(ids)
+                yield
+
+    async def wipe_rests(self, erasure: str, person: Person, by: str, count: Count) -> int:
+        """Wipe what has ended meanwhile. Returns how many messages are still waited for."""
+        ids = [id for (id,) in await self._journal.query(RESTS, erasure)]
+        for start in range(0, len(ids), AT_ONCE):
+            await self._wipe_all(erasure, person, by, count, ids[start : start + AT_ONCE])
+        return len(await self._journal.query(RESTS, erasure))
+
+    async def _addressed(self, person: Person) -> AsyncIterator[Sequence[str]]:
+        cursor = None
+        which = Filter(to=person.address)
+        while True:
+            page = await self._journal.find(which, limit=RECORDS, cursor=cursor, by=CALLER)
+            yield [each.id for each in page.deliveries]
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def _named_in_records(self, person: Person, last: int) -> AsyncIterator[Sequence[str]]:
+        seq = -1
+        while rows := await self._journal.query(RECORDS_OF, seq, last, RECORDS):
+            seq = rows[-1][0]
+            found = await self._threads.run(CALLER, partial(_naming, person, rows))
+            for _, id, record in rows:
+                if record.count(SEVERAL) > 1 and id not in found and await self._said(person, id):
+                    found.append(id)
+            yield found
+
+    async def _said(self, person: Person, id: str) -> bool:
+        """Whether a conversation that is kept apart from the record names the person."""
+        try:
+            delivery = await self._journal.get(id, conversations=True)
+        except MessageNotFound:
+            return False
+        return any(person.mentions.within(lines) for _, lines in conversations(delivery))
+
+    async def _named_in_contents(self, person: Person, last: int) -> AsyncIterator[Sequence[str]]:
+        seq = -1
+        while rows := await self._journal.query(CONTENTS, seq, last, RECORDS):
+            size = 0
+            for end, octets in rows:
+                if size and size + octets > OCTETS:
+                    break
+                size, upto = size + octets, end
+            found = await self._journal.query(CONTENTS_OF, seq, upto)
+            seq = upto
+            pairs = [(0, id, content) for id, content in found]
+            yield await self._threads.run(CALLER, partial(_naming, person, pairs))
+
+    async def _wipe_all(
+        self, erasure: str, person: Person, by: str, count: Count, ids: Sequence[str]
+    ) -> None:
+        for start in range(0, len(ids), AT_ONCE):
+            portion = ids[start : start + AT_ONCE]
+            outcomes = await asyncio.gather(
+                *(self._wipe_one(erasure, person, by, id) for id in portion)
+            )
+            for outcome in outcomes:
+                count(outcome, 1)
+
+    async def _wipe_one(self, erasure: str, person: Person, by: str, id: str) -> str:
+        """What became of one message, as answers count it."""
+        wiping = Wiping(person, self._clock(), by)
+        known = bool(await self._journal.query(f"{RESTS} AND message = ?", erasure, id))
+
+        def also(_: Sequence[Delivery]) -> Sequence[Statement]:
+            rest = REST if wiping.outcome in (Outcome.TAKEN_OFF, Outcome.FOR_OTHERS) else NO_REST
+            return (Statement(rest, (erasure, id)), Statement(FORGET_REPLY, (id,)))
+
+        try:
+            after = await self._journal.erase(id, wiping, also=also)
+        except BeingSent:
+            await self._journal.execute(Statement(REST, (erasure, id)))
+            return Outcome.NONE if known else "in_flight"
+        except MessageNotFound:  # it was pruned meanwhile
+            await self._journal.execute(Statement(NO_REST, (erasure, id)))
+            return Outcome.NONE
+        if wiping.outcome in (Outcome.CANCELLED, Outcome.TAKEN_OFF):
+            self._changed(after)
+        if wiping.outcome is Outcome.FOR_OTHERS and known:
+            return Outcome.NONE
+        return wiping.outcome
+
+
+def _naming(person: Person, rows: Sequence[Row]) -> list[str]:
+    return [id for _, id, text in rows if person.mentions.within(text)]

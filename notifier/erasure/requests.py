@@ -1,0 +1,132 @@
+"""What was asked for, as rows: so it outlives a crash, and every replica knows of it."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+
+import msgspec
+from msgspec import Struct
+
+from notifier.journal import Journal
+from notifier.journal.rows import micros, moment
+from notifier.journal.statements import Row, Statement
+
+RUNNING, WAITING, DONE = "running", "waiting", "done"
+_COLUMNS = "id, hash, address, at, actor, state, progress, ended_at"
+ADD = f"INSERT INTO erasures ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)"  # noqa: S608  constant
+ONE = f"SELECT {_COLUMNS} FROM erasures WHERE id = ?"  # noqa: S608  constant
+OPEN = f"SELECT {_COLUMNS} FROM erasures WHERE ended_at IS NULL ORDER BY at"  # noqa: S608  constant
+SAVE = "UPDATE erasures SET state = ?, progress = ? WHERE id = ? AND ended_at IS NULL"
+END = """
+    UPDATE erasures SET state = 'done', progress = ?, ended_at = ?, address = NULL
+    WHERE id = ? AND ended_at IS NULL
+"""
+SHARE = """
+    INSERT INTO erasure_shares (erasure, process, counts) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
+"""
+SHARES = "SELECT process, counts FROM erasure_shares WHERE erasure = ?"
+RESTS = "SELECT count(*) FROM erasure_rests WHERE erasure = ?"
+
+
+class Progress(Struct):
+    """How far the journal's part has come."""
+
+    searched: bool = False  # everything was looked through once
+    counts: dict[str, int] = {}
+    left: str = ""  # what the journal cannot overwrite, in words
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """One erasure."""
+
+    id: str
+    erased: str  # what stands in place of the address
+    sealed: bytes | None  # the address, until it is found nowhere
+    at: datetime
+    by: str
+    state: str
+    progress: Progress
+    ended_at: datetime | None
+
+
+_progress = msgspec.json.Decoder(Progress)
+_counts = msgspec.json.Decoder(dict[str, int])
+_encode = msgspec.json.Encoder().encode
+
+
+class Requests:
+    """Reads and writes them. Any call may raise JournalUnavailable."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def add(self, request: Request, told: Statement) -> None:
+        """Keep a new one, and with it what the audit is told."""
+        values = (
+            request.id, request.erased, request.sealed, micros(request.at), request.by,
+            request.state, _text(request.progress),
+        )  # fmt: skip
+        await self._journal.execute(Statement(ADD, values), told)
+
+    async def one(self, id: str) -> Request | None:
+        rows = await self._journal.query(ONE, id)
+        return _request(rows[0]) if rows else None
+
+    async def open(self) -> list[Request]:
+        """Those that have not ended, the oldest first."""
+        return [_request(row) for row in await self._journal.query(OPEN)]
+
+    async def save(self, request: Request, state: str) -> None:
+        """Keep the progress."""
+        values = (state, _text(request.progress), request.id)
+        await self._journal.execute(Statement(SAVE, values))
+
+    async def end(self, request: Request, now: datetime) -> None:
+        """The address has been searched for everywhere, so it is not kept any more."""
+        values = (_text(request.progress), micros(now), request.id)
+        await self._journal.execute(Statement(END, values))
+
+    async def share(self, id: str, process: str, counts: Mapping[str, int]) -> None:
+        """A process has wiped what it has by itself."""
+        await self._journal.execute(Statement(SHARE, (id, process, _encode(counts).decode())))
+
+    async def shares(self, id: str) -> dict[str, dict[str, int]]:
+        """What each process has wiped."""
+        rows: Sequence[Row] = await self._journal.query(SHARES, id)
+        return {process: _counts.decode(counts) for process, counts in rows}
+
+    async def rests(self, id: str) -> int:
+        """How many messages are waited for."""
+        ((count,),) = await self._journal.query(RESTS, id)
+        return int(count)
+
+
+def seal(text: bytes, secret: bytes, id: str) -> bytes:
+    """
+    The text, not to be found by whoever searches the file, and readable with the journal's secret.
+    To seal what is sealed opens it.
+    """
+    stream = b""
+    while len(stream) < len(text):
+        block = len(stream).to_bytes(4, "big")
+        stream += hmac.digest(secret, b"seal " + id.encode() + block, sha256)
+    return bytes(a ^ b for a, b in zip(text, stream, strict=False))
+
+
+def _text(progress: Progress) -> str:
+    return _encode(progress).decode()
+
+
+def _request(row: Row) -> Request:
+    id, erased, sealed, at, by, state, progress, ended_at = row
+    return Request(
+        id=id,
+        erased=erased,
+        sealed=None if sealed is None else bytes(sealed),
+        at=moment(at),
+        by=by,
+        state=state,
+        progress=_progress.decode(progress),
+        ended_at=None if ended_at is None else moment(ended_at),
+    )

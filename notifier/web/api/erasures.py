@@ -1,0 +1,165 @@
+"""/v1/recipients/erase: forget a person."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from litestar import Response
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from notifier.erasure.erasing import State
+from notifier.messages import NO_CONTROLS
+from notifier.service import Notifier
+from notifier.web.auth import by_of
+from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
+from notifier.web.responses import BytesResponse
+from notifier.web.routes import MANAGE, DocumentedAnswer, Operation, get, options, post
+
+TAG = "recipients"
+PATH = "/v1/recipients/erase"
+WAIT_SECONDS = 10.0  # for what is mostly done at once
+
+
+class ErasureBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom to forget."""
+
+    address: Annotated[
+        str,
+        Meta(
+            pattern=NO_CONTROLS,
+            min_length=3,
+            max_length=998,
+            description="An address, in any spelling, or a phone number: `+12025550123`.",
+        ),
+    ]
+
+
+class ErasureResource(Struct, frozen=True, kw_only=True):
+    """An erasure, and how far it has come."""
+
+    id: str
+    state: Annotated[
+        Literal["running", "waiting", "done"],
+        Meta(
+            description="`running`: it searches. `waiting`: all was searched, and messages are "
+            "waited for that are being sent, or that others still get. `done`: nothing is left."
+        ),
+    ]
+    erased: Annotated[str, Meta(description="What stands in place of the address from now on.")]
+    by: str
+    at: datetime
+    ended_at: datetime | None
+    counts: Annotated[
+        dict[str, int],
+        Meta(
+            description="What was wiped. `messages`: had ended; `cancelled`: waited; `taken_off`: "
+            "go on to their other recipients; `for_others`: name the person, and go to others; "
+            "`in_flight`: were being sent; `suppressions`: hold on under the pseudonym; `strikes`, "
+            "`callbacks`, `idempotency_keys`, `audit`, `values`, `captured_mails`, `log_files`."
+        ),
+    ]
+    waiting_for: Annotated[
+        int, Meta(description="Messages whose contents go once they have been sent or have ended.")
+    ]
+    not_reached: Annotated[
+        tuple[str, ...], Meta(description="Where the address may stand all the same.")
+    ]
+
+
+_body = BodyDecoder(ErasureBody)
+
+
+class Erasures:
+    """Ask for an erasure, and see how far it has come."""
+
+    def __init__(self, service: Notifier) -> None:
+        self._erasure = service.erasure
+        self._limit = service.settings.max_body
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            options(PATH, self.options, MANAGE),
+            post(PATH, self.erase, MANAGE, ERASE, told=True),
+            get(f"{PATH}/{{id:str}}", self.state, MANAGE, STATE),
+        ]
+
+    async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
+        response = BytesResponse(b"", status=204)
+        response.headers = [(b"allow", b"OPTIONS, POST")]
+        return response
+
+    async def erase(self, request: AnyRequest) -> Response[ErasureResource]:
+        """
+        Forget a person: contents of messages go, a pseudonym takes the address's place, what waits
+        is cancelled. A message to several is not sent to this one any more, and goes on to the
+        others as it was composed; its content goes when it has ended. Suppressions hold on. The
+        answer comes after ten seconds at the latest, with 202 while there is more to do: ask for
+        its `id` until `state` is `done`. The work goes on after a restart, and to ask twice does no
+        harm.
+        """
+        headers = dict(request.scope["headers"])
+        body = _body.decode(await read_json(request, headers, limit=self._limit))
+        id = await self._erasure.erase(body.address, by=by_of(request))
+        return await self._answer(id, wait=WAIT_SECONDS)
+
+    async def state(self, request: AnyRequest) -> Response[ErasureResource]:
+        """How far it has come."""
+        return await self._answer(request.path_params["id"], wait=0)
+
+    async def _answer(self, id: str, *, wait: float) -> Response[ErasureResource]:
+        state = await self._erasure.state(id, wait=wait)
+        if state is None:
+            raise NotFoundException("there is no erasure of this id")
+        done = not wait or state.request.ended_at is not None
+        return Response(resource(state), status_code=200 if done else 202)
+
+
+def resource(state: State) -> ErasureResource:
+    request: Any = state.request
+    return ErasureResource(
+        id=request.id,
+        state=request.state,
+        erased=request.erased,
+        by=request.by,
+        at=request.at,
+        ended_at=request.ended_at,
+        counts=state.counts,
+        waiting_for=state.waiting_for,
+        not_reached=tuple(state.not_reached),
+    )
+
+
+EXAMPLE = ErasureResource(
+    id="5d1f0b8c9a3e4f6071829304",
+    state="done",
+    erased="erased:0f880c3fc01e3626572ea7e8d4d8f5c2",
+    by="key:shop",
+    at=datetime(2027, 1, 31, 12, tzinfo=UTC),
+    ended_at=datetime(2027, 1, 31, 12, 0, 1, tzinfo=UTC),
+    counts={"messages": 12, "cancelled": 1, "suppressions": 1, "audit": 2},
+    waiting_for=0,
+    not_reached=("backups of the journal, such as those of `notifier backup`",),
+)
+ERASE = Operation(
+    id="eraseRecipient",
+    summary="Forget a person",
+    tag=TAG,
+    body=_body.schema,
+    examples={
+        "address": {"address": "ann@example.org"},
+        "number": {"address": "+12025550123"},
+    },
+    answers={
+        200: DocumentedAnswer("It is done.", ErasureResource, EXAMPLE),
+        202: DocumentedAnswer("There is more to do.", ErasureResource, EXAMPLE),
+    },
+    problems=(400, 413, 415, 422, 503),
+)
+STATE = Operation(
+    id="getErasure",
+    summary="See how far an erasure has come",
+    tag=TAG,
+    answers={200: DocumentedAnswer("How far it has come.", ErasureResource, EXAMPLE)},
+    problems=(404, 503),
+)

@@ -1,0 +1,186 @@
+"""A person is forgotten, over HTTP and in both journals."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from notifier.deliveries import Status
+from notifier.errors import MessageNotFound
+from tests.web_client import LETTER, final, problem_of, serving
+
+PATH = "/v1/recipients/erase"
+ANN = "Ann.Lee@example.net"
+LATER = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def web(request, tmp_path):
+    url = "sqlite:"
+    if request.param == "postgres":
+        url = await request.getfixturevalue("postgres").database()
+    async with serving(tmp_path, journal=url) as (service, client):
+        yield service, client
+
+
+async def sent(client, **changes):
+    answer = await client.post("/v1/messages", json=LETTER | changes)
+    assert answer.status_code == 202, answer.text
+    if "send_at" not in changes:
+        await final(client, answer.json()["id"])
+    return answer.json()["id"]
+
+
+async def erased(client, address=ANN):
+    """The answer once all is done."""
+    answer = await client.post(PATH, json={"address": address})
+    assert answer.status_code in (200, 202), answer.text
+    async with asyncio.timeout(20):
+        while (told := answer.json())["state"] != "done":
+            await asyncio.sleep(0.05)
+            answer = await client.get(f"{PATH}/{told['id']}")
+    return told
+
+
+async def shown(client, id):
+    return (await client.get(f"/v1/messages/{id}")).json()
+
+
+async def test_a_message_keeps_its_states_and_nothing_of_the_person(web):
+    """Its content, subject and all that the caller wrote are gone, and a pseudonym is there."""
+    service, client = web
+    id = await sent(client, to=[ANN], reference="r-7", tags=["t"], metadata={"a": 1}, user_id="u7")
+    other = await sent(client, to=["joann.lee@example.net"])
+    told = await erased(client, "Ann <ann.LEE@EXAMPLE.net>")
+    assert told["counts"] == {"messages": 1, "captured_mails": 1}
+    message = await shown(client, id)
+    assert [each["address"] for each in message["recipients"]] == [told["erased"]]
+    assert (message["status"], message["subject"], message["metadata"]) == ("sent", "", {})
+    assert (message["reference"], message["tags"], message["user_id"]) == (None, [], None)
+    assert message["timeline"][-1]["what"] == "erased"
+    with pytest.raises(MessageNotFound):
+        await service.content(id)
+    for search in (f"to={ANN}", "reference=r-7", "tag=t", "user_id=u7"):
+        assert (await client.get(f"/v1/messages?{search}")).json()["items"] == []
+    found = (await client.get("/v1/messages?q=ann.lee%40example.net")).json()["items"]
+    assert [each["id"] for each in found] == [other]  # joann.lee
+    assert (await shown(client, other))["subject"] == LETTER["subject"]
+
+
+async def test_what_waits_is_cancelled(web):
+    """A scheduled message to the person alone is never sent, and cannot be retried."""
+    _, client = web
+    id = await sent(client, to=[ANN], send_at=LATER)
+    told = await erased(client)
+    assert told["counts"]["cancelled"] == 1
+    message = await shown(client, id)
+    assert (message["status"], message["reason"]) == (Status.CANCELLED, "erased")
+    answer = await client.post(f"/v1/messages/{id}/retry")
+    assert answer.status_code == 409, answer.text
+    assert "erased" in answer.json()["detail"]
+
+
+async def test_a_message_goes_on_to_its_other_recipients(web):
+    """They get it as it was composed, the person does not, and then its content is gone."""
+    service, client = web
+    id = await sent(client, to=[ANN, "bob@example.net"], send_at=LATER)
+    answer = await client.post(PATH, json={"address": ANN})
+    assert answer.status_code == 202
+    told = answer.json()
+    async with asyncio.timeout(10):
+        while told["state"] != "waiting":
+            await asyncio.sleep(0.05)
+            told = (await client.get(f"{PATH}/{told['id']}")).json()
+    assert (told["counts"], told["waiting_for"]) == ({"taken_off": 1}, 1)
+    assert (await client.post(f"/v1/messages/{id}/send-now")).status_code == 200
+    await final(client, id)
+    async with asyncio.timeout(10):
+        while (await client.get(f"{PATH}/{told['id']}")).json()["state"] != "done":
+            await asyncio.sleep(0.05)
+    message = await shown(client, id)
+    states = {each["address"]: each["status"] for each in message["recipients"]}
+    assert states == {told["erased"]: "suppressed", "bob@example.net": "accepted"}
+    with pytest.raises(MessageNotFound):
+        await service.content(id)
+
+
+async def test_whom_a_text_names_is_erased_there_too(web):
+    """A mail to somebody else that names the person anywhere loses its content."""
+    service, client = web
+    named = await sent(client, to=["bob@example.net"], text="äöü: write to ANN.lee@example.net")
+    by_metadata = await sent(client, to=["bob@example.net"], metadata={"of": [ANN]})
+    told = await erased(client)
+    assert told["counts"]["messages"] == 2
+    with pytest.raises(MessageNotFound):
+        await service.content(named)
+    message = await shown(client, by_metadata)
+    assert (message["metadata"], message["recipients"][0]["address"]) == ({}, "bob@example.net")
+
+
+async def test_whoever_is_suppressed_stays_so(web):
+    """The entry has the pseudonym; nothing is sent to the address, until it is taken off."""
+    _, client = web
+    await client.post("/v1/suppressions", json={"address": ANN, "source": f"{ANN} asked for it"})
+    told = await erased(client)
+    assert told["counts"]["suppressions"] >= 1
+    (entry,) = (await client.get("/v1/suppressions")).json()["items"]
+    assert (entry["address"], entry["source"]) == (told["erased"], f"{told['erased']} asked for it")
+    answer = await client.post("/v1/messages", json=LETTER | {"to": [ANN]})
+    message = await final(client, answer.json()["id"])
+    assert [each["status"] for each in message["recipients"]] == ["suppressed"]
+    assert (await client.delete(f"/v1/suppressions/{ANN}")).status_code == 200
+    assert (await shown(client, await sent(client, to=[ANN])))["status"] == "sent"
+
+
+async def test_the_audit_tells_of_it_by_the_pseudonym(web):
+    """What was done before to the address is told by the pseudonym, and the erasure itself."""
+    _, client = web
+    await client.post("/v1/suppressions", json={"address": ANN})
+    told = await erased(client)
+    records = (await client.get("/v1/audit")).json()["items"]
+    by_what = {each["what"]: each for each in records}
+    assert by_what["erase-recipient"]["on"] == told["erased"]
+    assert by_what["add-suppression"]["on"] == told["erased"]
+    assert told["counts"]["audit"] == 1
+
+
+async def test_an_answer_kept_under_an_idempotency_key_is_wiped(web):
+    """The request is still known, so that nothing is sent twice."""
+    service, client = web
+    headers = {"idempotency-key": "once"}
+    body = LETTER | {"to": [ANN]}
+    first = await client.post("/v1/messages", json=body, headers=headers)
+    await final(client, first.json()["id"])
+    await erased(client)
+    again = await client.post("/v1/messages", json=body, headers=headers)
+    assert (again.status_code, again.headers.get("idempotency-replayed")) == (202, "true")
+    assert again.json()["id"] == first.json()["id"]
+    rows = await service.journal.query("SELECT answer FROM idempotency")
+    assert all(b"ann.lee" not in bytes(answer).lower() for (answer,) in rows)
+
+
+async def test_a_number_is_forgotten_in_any_spelling(web):
+    """A text's recipient is a number, which people write in many ways."""
+    _, client = web
+    answer = await client.post("/v1/suppressions", json={"address": "+12025550123"})
+    assert answer.status_code == 200, answer.text
+    told = await erased(client, "+1 (202) 555-0123")
+    assert told["counts"]["suppressions"] == 1
+
+
+@pytest.mark.parametrize("address", ["nobody", "@example.org", "a@b@c", "+12"])
+async def test_what_is_no_address_is_refused(web, address):
+    """The answer names the field."""
+    _, client = web
+    answer = await client.post(PATH, json={"address": address})
+    problem = problem_of(answer, 422, "invalid-message")
+    assert problem["errors"][0]["pointer"] == "/address"
+
+
+async def test_to_ask_twice_does_no_harm(web):
+    """The second erasure finds nothing, under the same pseudonym."""
+    _, client = web
+    await sent(client, to=[ANN])
+    first, second = await erased(client), await erased(client)
+    assert first["erased"] == second["erased"]
+    assert (second["counts"], (await client.get(f"{PATH}/none")).status_code) == ({}, 404)
