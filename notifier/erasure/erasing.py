@@ -21,7 +21,7 @@ from notifier.erasure.in_messages import InMessages
 from notifier.erasure.in_tables import InTables
 from notifier.erasure.log_files import LogFiles
 from notifier.erasure.memory import Memory
-from notifier.erasure.person import Person, person_of
+from notifier.erasure.person import Person, known_person, person_of
 from notifier.erasure.places import Place
 from notifier.erasure.requests import RUNNING, WAITING, Progress, Request, Requests, seal
 from notifier.erasure.wiping import Outcome
@@ -184,7 +184,7 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
             secret = await self._secret()
             for request in requests:
                 sealed = seal(request.sealed or b"", secret, request.id)
-                person = person_of(sealed.decode(), Pseudonyms(secret))
+                person = known_person(sealed.decode(), Pseudonyms(secret))
                 await self._share(request, person)
                 async with self._journal.try_lock("erasure") as locked:
                     current = await self._requests.one(request.id)

@@ -104,8 +104,8 @@ class Requests:
 
 def seal(text: bytes, secret: bytes, id: str) -> bytes:
     """
-    The text, not to be found by whoever searches the file, and readable with the journal's secret.
-    To seal what is sealed opens it.
+    The text under a stream of octets that the journal's secret makes, so that a search of the file
+    does not find it. To seal what is sealed opens it.
     """
     stream = b""
     while len(stream) < len(text):
