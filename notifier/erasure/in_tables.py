@@ -91,7 +91,7 @@ def _wiping(table: Table, person: Person, rows: Sequence[Row]) -> list[Statement
     for row in rows:
         named = dict(zip((*table.key, *table.texts), row, strict=True))
         is_key = " AND ".join(f"{name} = ?" for name in table.key)
-        if any(person.mentions.within(named[name]) for name in table.naming) or (
+        if any(person.mentions.near(named[name]) for name in table.naming) or (
             table.whole and any(person.mentions.within(named[name]) for name in table.texts)
         ):
             found.append(Statement(f"DELETE FROM {table.name} WHERE {is_key}", row[:width]))  # noqa: S608  constant

@@ -35,7 +35,8 @@ class Mentions:
 
     def __init__(self, address: str, national: str = "") -> None:
         """`national`: of a number, as it stands before the `@` of a carrier's gateway."""
-        self._spellings = spellings = [*_spellings(address), *([f"{national}@"] if national else ())]
+        spellings = [*_spellings(address), *([f"{national}@"] if national else ())]
+        self._spellings = spellings
         if address.startswith("+") and "@" not in address:
             before, after = r"(?<!\d)", r"(?!\d)"
         else:

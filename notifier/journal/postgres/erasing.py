@@ -60,7 +60,7 @@ class Erasing(ABC):
 
     async def erase(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
         async with self._transaction() as db:
-            row = await locked(db, id)
+            row = await _locked(db, id)
             after = await _erased(db, row, change)
             if after.status.value != row["status"]:
                 await self._finish(db, [after], also=also)
@@ -86,7 +86,7 @@ class Erasing(ABC):
             return int(await db.fetchval(REPLICAS))
 
 
-async def locked(db: Connection, id: str) -> Found:
+async def _locked(db: Connection, id: str) -> Found:
     """The row of one delivery, locked. Raises MessageNotFound."""
     row = await db.fetchrow(f"{ONE} FOR UPDATE", id)
     if row is None:

@@ -36,7 +36,7 @@ from notifier.journal.postgres.connection import (
     open_pool,
     translated,
 )
-from notifier.journal.postgres.erasing import ONE, Erasing, locked
+from notifier.journal.postgres.erasing import ONE, Erasing
 from notifier.journal.postgres.lease import Claimed, Heard, Lease, Token
 from notifier.journal.postgres.writer import Writer
 from notifier.journal.rows import micros

@@ -85,9 +85,8 @@ class Erasures:
         ]
 
     async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
-        response = BytesResponse(b"", status=204)
-        response.headers = [(b"allow", b"OPTIONS, POST")]
-        return response
+        allow = (b"allow", b"OPTIONS, POST")  # RFC 9110, section 8.6
+        return BytesResponse(b"", status=204, headers=[allow])
 
     async def erase(self, request: AnyRequest) -> Response[ErasureResource]:
         """
