@@ -28,7 +28,7 @@ from notifier.supervisor import Supervisor
 
 LOOK_SECONDS = 5.0  # between two looks at the keys and at what is past its time
 PORTION = 500  # rows that are deleted at a time
-PAGE = 1000  # rows that are exported at a time
+PAGE = 200  # rows that are exported at a time: more would keep other readers waiting
 SERVICE = "service"  # who acts where nobody asked for it
 QUEUED, SCHEDULED = Status.QUEUED, Status.SCHEDULED
 KNOWN_KEYS = "audit:keys"  # the value with the keys as they were at the last look

@@ -10,7 +10,7 @@ from notifier.errors import Rejected
 from notifier.journal.rows import micros, moment
 from notifier.journal.statements import Bound, Row, Statement
 
-LONGEST = 4000  # characters of a detail
+LONGEST = 4000  # characters of a detail, or of what it was done to
 _COLUMNS = "at, actor, what, subject, number, detail, once"
 # Portions of one bulk act have the same `once`, and are one row.
 _ADD = f"""
@@ -78,8 +78,13 @@ def added_counted(record: Record, once: str, found: str, values: tuple[Bound, ..
 
 
 def _values(record: Record, once: str | None) -> tuple[Bound, ...]:
-    detail = record.detail.replace("\0", "")[:LONGEST]
-    return (micros(record.at), record.by, record.what, record.on, record.count, detail, once)
+    on, detail = _storable(record.on), _storable(record.detail)
+    return (micros(record.at), record.by, record.what, on, record.count, detail, once)
+
+
+def _storable(text: str) -> str:
+    """Without what a database cannot store, and of a bounded length."""
+    return text.replace("\0", "")[:LONGEST].encode("utf-8", "replace").decode()
 
 
 def query(which: Which, *, limit: int, cursor: str | None) -> tuple[str, tuple[Bound, ...]]:

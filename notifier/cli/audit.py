@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # it loads half the service, and other commands must not
 
 Opening: TypeAlias = "Callable[[], Source]"
 COLUMNS = ("AT (UTC)", "BY", "WHAT", "COUNT", "ON", "DETAIL")
+WIDEST = 120  # characters of a detail; --json has all of it
 A_DAY = len("2027-01-31")
 
 
@@ -64,5 +65,8 @@ def audit(
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
     at = record["at"][:19].replace("T", " ")
     count = str(record["count"])
-    said = at, record["by"], record["what"], count, record["on"], record["detail"]
+    detail = record["detail"]
+    if len(detail) > WIDEST:
+        detail = f"{detail[: WIDEST - 1]}…"
+    said = at, record["by"], record["what"], count, record["on"], detail
     return tuple(map(printable, said))

@@ -215,8 +215,9 @@ def test_failed_sign_ins_fill_no_disk():
 async def test_the_text_of_a_record_may_be_anything(journal):
     """A detail is cut to a length, and has no NUL, which PostgreSQL does not store."""
     audit = Audit(journal, clock=lambda: NOW)
-    await audit.note("cli:root", "start", detail="a\0b" + "x" * 9000)
+    await audit.note("cli:root", "start", on="\0a\ud800", detail="a\0b" + "x" * 9000)
     (record,) = (await audit.page(Which())).items
+    assert record.on == "a?"
     assert record.detail.startswith("abx")
     assert len(record.detail) == 4000
 

@@ -26,6 +26,7 @@ import sys
 from pathlib import Path
 
 from tests.benchmarks import comparison, replicas
+from tests.benchmarks.audit import audits
 from tests.benchmarks.callbacks import callbacks
 from tests.benchmarks.conditions import backlog, conditions, dropping
 from tests.benchmarks.costs import LOADS, costs
@@ -44,6 +45,7 @@ SCALE = {
     "large": large_messages,
     "pruning": pruning,
     "readers": idle_readers,
+    "audit": audits,
 }
 # What is measured unless it is asked for with options of its own.
 PLAIN = {
