@@ -19,6 +19,7 @@ Found: TypeAlias = tuple[int, str, bytes]  # seq, status, record
 
 BUCKET_BITS = 10  # see schema.sql
 NUMBER_BITS = 20  # see schema_2.sql
+SPAN_MICROS = 60_000_000
 
 # In each statement for many rows, {rows} stands for their values.
 _COLUMNS = ", ".join((*CHANGING, *LASTING, "seq"))
@@ -133,10 +134,14 @@ def terms(delivery: Delivery, seq: int) -> list[tuple[int, str, int]]:
 
 
 def spans(created: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """For deliveries by number and time of creation: each bucket's first and last time, as rows."""
+    """
+    For deliveries by number and time of creation: each bucket's first and last time, as rows. The
+    last one is up to a minute later, so that few commits change it.
+    """
     found: dict[int, tuple[int, int, int]] = {}
     for seq, at in created:
         bucket = seq >> BUCKET_BITS
-        _, first, last = found.get(bucket, (bucket, at, at))
-        found[bucket] = bucket, min(first, at), max(last, at)
+        end = (at // SPAN_MICROS + 1) * SPAN_MICROS
+        _, first, last = found.get(bucket, (bucket, at, end))
+        found[bucket] = bucket, min(first, at), max(last, end)
     return list(found.values())
