@@ -189,7 +189,7 @@ async def _filled(folder, count):
         past = now - timedelta(seconds=settings.retention + 1)
         admission = Admission(settings, templates=None, carriers=None)
         email = Email(sender="us@example.org", to=("ann@example.org",), subject="S", text="Hello.")
-        entry = admission.admit(email, id=new_id(now), key=None, now=now).entry
+        entry = admission.admit(email, id=new_id(now), key=None, now=now)
         sent = replace(entry.delivery, status=Status.SENT, created_at=past, finished_at=past)
         for _ in range(0, count, PORTION):
             await journal.add(

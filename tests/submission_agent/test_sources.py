@@ -24,7 +24,7 @@ ID = "01a222d754ced17156a9e9d12be89ae4"
 def sent(source, *, to=TO, sender="us@example.org", smtputf8=False):
     """The delivery and the content that go out for this source."""
     message, _ = read_source(source, to=to, sender=sender, smtputf8=smtputf8, protocol="smtp")
-    entry = ADMISSION.admit(message, id=ID, key=None, now=now()).entry
+    entry = ADMISSION.admit(message, id=ID, key=None, now=now())
     return entry.delivery, entry.content
 
 
