@@ -37,13 +37,20 @@ class Version:
 @contextlib.contextmanager
 def version(ref):
     """A worktree of its own, with this environment's packages."""
-    folder = ROOT / f"bench-{re.sub(r'[^A-Za-z0-9.]', '-', ref)}"
+    known = subprocess.run(
+        ["git", "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"],
+        cwd=ROOT, check=False, capture_output=True,
+    )  # fmt: skip
+    if known.returncode:
+        raise SystemExit(f"--against {ref}: git knows no such commit here")
     git = ("git", "worktree")
-    subprocess.run([*git, "add", "--quiet", "--detach", folder, ref], cwd=ROOT, check=True)
-    try:
-        yield Version(ref, folder)
-    finally:
-        subprocess.run([*git, "remove", "--force", folder], cwd=ROOT, check=True)
+    with _folder() as parent:
+        folder = parent / "tree"
+        subprocess.run([*git, "add", "--quiet", "--detach", folder, ref], cwd=ROOT, check=True)
+        try:
+            yield Version(ref, folder)
+        finally:
+            subprocess.run([*git, "remove", "--force", folder], cwd=ROOT, check=True)
 
 
 class Service:
