@@ -228,9 +228,11 @@ class Dispatcher:
         wait = POLL_SECONDS
         if due is not None:
             wait = min(wait, max(0.0, (due - self._clock()).total_seconds()))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await share.stir.wait()
+        timer = asyncio.get_running_loop().call_later(wait, share.stir.set)
+        try:
+            await share.stir.wait()
+        finally:
+            timer.cancel()
 
     async def _work(self, number: int) -> None:
         while not self._stopping:

@@ -79,8 +79,10 @@ class Share:
         self.full = False
 
     def look(self) -> None:
-        """Wake a share that waits for free places. The others had nothing due."""
-        if self.full and (not self.busy or self.appetite() > 0):
+        """Wake a share that waits for free places, which has become less full."""
+        if not self.busy or (
+            len(self.small) + len(self.large) <= self._size // 2 and self.appetite() > 0
+        ):
             self.stir.set()
 
 

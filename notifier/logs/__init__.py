@@ -110,7 +110,7 @@ class Logs:
         self, logger: Any, method: str, event: Event
     ) -> tuple[tuple[bytes, bytes], dict[str, Any]]:
         """Make a line. It is one processor, because each costs half a microsecond a message."""
-        structlog.processors.add_log_level(logger, method, event)
+        event["level"] = method
         _add_timestamp(logger, method, event)
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, method, event)

@@ -15,6 +15,7 @@ SECRETS = frozenset(
 )  # fmt: skip
 # A Message-ID looks like an address; a person searches the relay's logs for it.
 UNTOUCHED = frozenset({"message_id"})
+PLAIN = frozenset({int, float, bool, type(None)})
 COLLECTIONS = (list, tuple, set, frozenset, dict)
 
 LONGEST = 4000  # characters of one value, so that requests cannot fill the disk
@@ -48,10 +49,13 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     for key, value in event.items():
         if key in SECRETS:
             event[key] = STRUCK_OUT
+        elif type(value) in PLAIN:
+            continue
         elif isinstance(value, str):
             if len(value) > LONGEST_PATH:
-                value = _cut(key, value)
-            event[key] = shorten(value) if "@" in value and key not in UNTOUCHED else value
+                event[key] = value = _cut(key, value)
+            if "@" in value and key not in UNTOUCHED:
+                event[key] = shorten(value)
         elif isinstance(value, COLLECTIONS):
             event[key] = _redacted(value)
     return event

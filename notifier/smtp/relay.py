@@ -222,7 +222,7 @@ class Relay:
             or (not self._pace.free and self._pace.limits)
         ):
             return None
-        if not turn.paid:
+        if self.spec.rate is not None and not turn.paid:
             if self._rate.available < 1:
                 return None
             self._rate.take()

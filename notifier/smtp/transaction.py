@@ -139,7 +139,7 @@ class Transaction:
             not answered
             or replies[-1].code != 354
             or session.breach is not None
-            or any(not 200 <= each.code < 300 for each in replies[:-1])
+            or [each for each in replies[:-1] if not 200 <= each.code < 300]
         ):
             accepted, failure = self._judge(replies[-1] if answered else None)
             if failure is not None:
