@@ -7,6 +7,7 @@ import pytest
 
 from notifier.deliveries import Status
 from notifier.errors import MessageNotFound
+from tests.relay import ScriptedRelay
 from tests.web_client import LETTER, final, problem_of, serving
 
 PATH = "/v1/recipients/erase"
@@ -184,3 +185,39 @@ async def test_to_ask_twice_does_no_harm(web):
     first, second = await erased(client), await erased(client)
     assert first["erased"] == second["erased"]
     assert (second["counts"], (await client.get(f"{PATH}/none")).status_code) == ({}, 404)
+
+
+async def test_each_replica_wipes_what_it_has_by_itself(postgres, tmp_path):
+    """An erasure ends once the captured mails of the other replica are gone, too."""
+    url = await postgres.database()
+    async with (
+        serving(tmp_path / "a", journal=url) as (one, client),
+        serving(tmp_path / "b", journal=url) as (other, _),
+    ):
+        for service in (one, other):
+            await service.mailbox.put(b"\r\nhello", sender="me@example.org", recipients=[ANN])
+        told = await erased(client)
+        assert told["counts"]["captured_mails"] == 2
+        assert (await one.mailbox.count(), await other.mailbox.count()) == (0, 0)
+
+
+async def test_what_is_being_sent_is_waited_for(tmp_path):
+    """A worker's outcome is recorded first; then its message is wiped, and nothing is lost."""
+    async with ScriptedRelay() as relay:
+        relay.hold("DATA")
+        async with serving(tmp_path, relays=(relay.spec,)) as (service, client):
+            answer = await client.post("/v1/messages", json=LETTER | {"to": [ANN]})
+            id = answer.json()["id"]
+            async with asyncio.timeout(10):
+                while (await shown(client, id))["status"] != "sending":
+                    await asyncio.sleep(0.01)
+            asked = await service.erasure.erase(ANN, by="key:a")
+            async with asyncio.timeout(10):
+                while (await service.erasure.state(asked)).counts != {"in_flight": 1}:
+                    await asyncio.sleep(0.01)
+            relay.release()
+            await final(client, id)
+            told = await erased(client)
+            message = await shown(client, id)
+            assert (message["status"], message["subject"]) == ("sent", "")
+            assert [each["address"] for each in message["recipients"]] == [told["erased"]]
