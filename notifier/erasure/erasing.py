@@ -39,6 +39,8 @@ NEWS = "erasure"  # the value that tells other replicas of a request, and of wha
 SAVE_SECONDS = 1.0  # between two notes of how far it has come
 AGAIN_SECONDS = 0.5  # between two looks at what is waited for
 LOOK_SECONDS = 30.0  # a replica that has died leaves its work
+# What was sent after a process had wiped its own may stand in its mailbox or its log again.
+SENT_MEANWHILE = {"in_flight", Outcome.TAKEN_OFF, Outcome.FOR_OTHERS}
 # What no erasure reaches, whatever the journal.
 NOT_REACHED = (
     "backups of the journal, such as those of `notifier backup`",
@@ -227,11 +229,19 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
             progress.searched = True
             await self._requests.save(request, RUNNING)
         waits = await self._messages.wipe_rests(request.id, person, request.by, count)
-        others = len(await self._requests.shares(request.id)) < await self._journal.replicas()
+        shares = await self._requests.shares(request.id)
+        others = len(shares) < await self._journal.replicas()
         if waits or others:
             if request.state == RUNNING or more:
                 progress.left = await self._journal.overwrite()
                 await self._requests.save(request, WAITING)
+            return
+        if not progress.shared_again and SENT_MEANWHILE & progress.counts.keys():
+            progress.counts = dict(sum(map(Counter, shares.values()), Counter(progress.counts)))
+            progress.shared_again = True
+            await self._requests.share_again(request)
+            await self._journal.put(NEWS, f"{request.id} again")
+            self.heed()
             return
         progress.left = await self._journal.overwrite()
         await self._requests.end(request, self._clock())

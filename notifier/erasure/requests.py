@@ -26,6 +26,7 @@ SHARE = """
     INSERT INTO erasure_shares (erasure, process, counts) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 """
 SHARES = "SELECT process, counts FROM erasure_shares WHERE erasure = ?"
+DROP_SHARES = "DELETE FROM erasure_shares WHERE erasure = ?"
 RESTS = "SELECT count(*) FROM erasure_rests WHERE erasure = ?"
 
 
@@ -33,6 +34,7 @@ class Progress(Struct):
     """How far the journal's part has come."""
 
     searched: bool = False  # everything was looked through once
+    shared_again: bool = False  # each process wipes its own once more, after the last message
     counts: dict[str, int] = {}
     left: str = ""  # what the journal cannot overwrite, in words
 
@@ -95,6 +97,11 @@ class Requests:
         """What each process has wiped."""
         rows: Sequence[Row] = await self._journal.query(SHARES, id)
         return {process: _counts.decode(counts) for process, counts in rows}
+
+    async def share_again(self, request: Request) -> None:
+        """Have each process wipe its own once more; the progress holds the counts so far."""
+        values = (request.state, _text(request.progress), request.id)
+        await self._journal.execute(Statement(SAVE, values), Statement(DROP_SHARES, (request.id,)))
 
     async def rests(self, id: str) -> int:
         """How many messages are waited for."""
