@@ -3,23 +3,37 @@ Where `notifier recipients` finds what is held of a person: at a running server,
 one, in the journal itself and in the files beside it.
 """
 
+import contextlib
+import time
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+import msgspec
 
 from notifier.audit import Audit
 from notifier.audit.actor import actor
 from notifier.capture import Mailbox
 from notifier.cli.client import Client
+from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
 from notifier.cli.sources import why_journal
+from notifier.clock import utc_now
 from notifier.erasure.captured_mails import CapturedMails
+from notifier.erasure.erasing import Erasure
 from notifier.erasure.export import LAST, WHAT, Export
 from notifier.erasure.log_files import LogFiles
 from notifier.errors import NotifierError
+from notifier.intake.storms import Brake
 from notifier.journal import Journal
 from notifier.settings import Settings
+from notifier.supervisor import Supervisor
+from notifier.threads import FairThreads
+from notifier.web.api.erasures import resource
 
 EXPORT = "/v1/recipients/export"
+ERASE = "/v1/recipients/erase"
+RUNNING = "running"  # the state of an erasure that is still searching
+LOOK_SECONDS = 0.5  # between two looks at how far an erasure has come
 ALL_SECONDS = 600.0  # of silence: a search may find nothing for long
 _END = f'{{"kind":"{LAST}",'.encode()
 
@@ -35,6 +49,10 @@ class Source(Protocol):
 
     def export(self, address: str, file: BinaryIO) -> None:
         """Write all that is held. Raises ExportBrokeOff."""
+        ...
+
+    def erase(self, address: str) -> Resource:
+        """Forget the person, and return how far that has come once all was looked through."""
         ...
 
 
@@ -59,6 +77,13 @@ class ByHttp:
         if not last.startswith(_END):
             raise ExportBrokeOff("the export broke off, so it is not whole; try again")
 
+    def erase(self, address: str) -> Resource:
+        erasure = self._client.post(ERASE, {"address": address}, timeout=ALL_SECONDS)
+        while erasure["state"] == RUNNING:
+            time.sleep(LOOK_SECONDS)
+            erasure = self._client.get(f"{ERASE}/{erasure['id']}")
+        return erasure
+
 
 class ByJournal:
     """Those in a journal that no server has open, and in the files beside it."""
@@ -80,3 +105,40 @@ class ByJournal:
                     file.write(line)
 
         in_journal(settings, write)
+
+    def erase(self, address: str) -> Resource:
+        settings = self._settings
+
+        async def nothing() -> None:
+            """No list of suppressions is in use."""
+
+        async def carried_out(journal: Journal) -> Resource:
+            supervisor, threads = Supervisor(), FairThreads("work")
+            async with contextlib.AsyncExitStack() as opened:
+                opened.push_async_callback(supervisor.close)
+                opened.callback(threads.close)
+                mailbox = await opened.enter_async_context(
+                    Mailbox(Path(settings.data_dir) / "inbox")
+                )
+                erasure = await opened.enter_async_context(
+                    Erasure(
+                        settings,
+                        journal,
+                        Audit(journal),
+                        mailbox=lambda: mailbox,
+                        brake=Brake(settings),
+                        changed=lambda _: None,
+                        hidden=nothing,
+                        threads=threads,
+                        supervisor=supervisor,
+                        clock=utc_now,
+                    )
+                )
+                id = await erasure.erase(address, by=actor())
+                state = None
+                while state is None or state.request.state == RUNNING:
+                    state = await erasure.state(id, wait=ALL_SECONDS)
+                found: Resource = msgspec.to_builtins(resource(state))
+                return found
+
+        return in_journal(settings, carried_out)

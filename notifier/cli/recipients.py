@@ -1,10 +1,14 @@
-"""`notifier recipients`: what is held of a person."""
+"""`notifier recipients`: what is held of a person, and to forget it."""
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import click
 
+from notifier.cli.display import Resource, json_text, printable
+from notifier.cli.options import json_option
+from notifier.cli.progress import with_spinner
 from notifier.cli.sources import sourced
 from notifier.settings import Settings
 
@@ -17,7 +21,7 @@ Opening: TypeAlias = "Callable[[], Source]"
 
 @click.group()
 def recipients() -> None:
-    """What is held of a person; works without a running server, too."""
+    """See what is held of a person, and forget it; works without a running server, too."""
 
 
 def _source(settings: Settings, client: "Client", *, named: bool, offline: bool) -> "Source":
@@ -36,3 +40,38 @@ def export(source: Opening, address: str, file: BinaryIO) -> None:
     Default: standard output.
     """
     source().export(address, file)
+
+
+@recipients.command("erase")
+@sourced(_source)
+@json_option
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.argument("address")
+def erase(source: Opening, as_json: bool, address: str, yes: bool) -> None:
+    """
+    Forget the person with this ADDRESS or phone number: contents of messages go, what waits is
+    cancelled, and a pseudonym takes the address's place.
+    """
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(
+                "There is no terminal to ask at; give --yes to act without a question."
+            )
+        click.confirm(
+            f"Erase all that is held of {printable(address)}? This cannot be undone.",
+            abort=True,
+            err=True,
+        )
+    place = source()
+    erasure = with_spinner("erasing", lambda: place.erase(address))
+    click.echo(json_text(erasure) if as_json else _told(erasure))
+
+
+def _told(erasure: Resource) -> str:
+    counts = [f"{count} {name.replace('_', ' ')}" for name, count in erasure["counts"].items()]
+    lines = [f"{erasure['erased']}  {erasure['state']}", ", ".join(counts) or "nothing was found"]
+    if waits := erasure["waiting_for"]:
+        lines.append(f"{waits} messages are still being sent, or go to others; theirs go then")
+    lines.append("not reached:")
+    lines += [f"  {each}" for each in erasure["not_reached"]]
+    return "\n".join(lines)

@@ -46,12 +46,38 @@ async def test_a_person_is_exported_with_and_without_a_server(server, tmp_path):
     assert offline["audit"] == 4
 
 
+async def test_a_person_is_erased_with_and_without_a_server(server):
+    """At once where nothing is waited for; what is told is also JSON, and is not asked for."""
+    pseudonyms = set()
+    for running in (True, False):
+        if not running:
+            assert await server.stop() == 0
+        await server.run("-m", "notifier", "suppressions", "add", "Ann@example.net")
+        refused = await recipients(server, "erase", "ann@example.net")
+        assert refused.exit_code == 2
+        assert "give --yes" in refused.stderr
+        done = await recipients(server, "erase", "--yes", "--json", "ANN@example.net")
+        assert done.exit_code == 0, done.exception
+        assert ("from the server" in done.stderr) is running
+        erasure = json.loads(done.stdout)
+        assert erasure["state"] == "done"
+        assert erasure["counts"]["suppressions"] == 1
+        pseudonyms.add(erasure["erased"])
+        told = await recipients(server, "erase", "--yes", "ann@example.net")
+        assert told.stdout.startswith(f"{erasure['erased']}  done\n")
+        assert "not reached:\n  backups" in told.stdout
+        left = await recipients(server, "export", "ann@example.net")
+        assert '"address":"erased:' in left.stdout
+    assert len(pseudonyms) == 1
+
+
 async def test_what_is_no_address_is_told(server):
     """With the server's words, and with those of the journal."""
     for running in (True, False):
         if not running:
             assert await server.stop() == 0
-        done = await recipients(server, "export", "no one@example.net")
-        assert done.exit_code == 1
-        assert "/address" in str(done.exception)
-        assert done.stdout == ""
+        for command in (("export",), ("erase", "--yes")):
+            done = await recipients(server, *command, "no one@example.net")
+            assert done.exit_code == 1
+            assert "/address" in str(done.exception)
+            assert done.stdout == ""

@@ -25,6 +25,7 @@ from tests.waiting import until
 LOCAL = "Zoe.Quintanilla.Wandermuth"
 ANN = f"{LOCAL}@Forgotten.example"
 BOB = "bob.other.person@remembered.example"
+EVE = "eve@remembered.example"
 NUMBER = "+12025550187"
 US = "us@example.org"
 LATER = (datetime.now(UTC) + timedelta(days=9)).isoformat()
@@ -85,10 +86,10 @@ class Known:
         )  # fmt: skip
         await send(BOB)
         await send(BOB, attachments=[picture | {"filename": "x", "content": "Qm9i"}], html="<b>Bob")
-        await send("eve@remembered.example", **{"from": ANN, "text": "From her"})
-        await send("eve@remembered.example", text=OF_HER)
+        await send(EVE, **{"from": ANN, "text": "From her"})
+        await send(EVE, text=OF_HER)
         await send(text=None, template="hello", data={"name": ANN})
-        await send(to=ANN, cc=["eve@remembered.example"])
+        await send(to=ANN, cc=[EVE])
         await send(state="scheduled", send_at=LATER)
         cancelled = await send(state="scheduled", send_at=LATER)
         await call("POST", f"/v1/messages/{cancelled}/cancel")
@@ -99,13 +100,16 @@ class Known:
             refusal = {"address": ANN, "code": code, "text": text, "times": 1}
             await call("POST", "/inbox/refusals", json=refusal)
             await send(state=state, text=f"{code}")
+        await call("POST", "/inbox/refusals", json={"address": EVE, "code": 450, "times": 1})
+        self.shared = await send(state="deferred", cc=[EVE])
         await call("POST", "/inbox/refusals", json={"address": ANN, "code": 550})
         await call("POST", "/v1/messages/batch", json=[self._letter(ANN), self._letter(BOB)])
         mail = f"From: {US}\r\nTo: {ANN}\r\nSubject: raw\r\n\r\n{OF_HER}".encode()
         await call("POST", "/v1/messages", content=mail, headers={"Content-Type": "message/rfc822"})
         await self.by_smtp(ANN)
         await self.by_smtp(BOB, ANN)
-        await call("POST", f"/v1/messages/{self.bobs[0]}/copies", json={"to": [ANN]})
+        copied = await send(EVE)
+        await call("POST", f"/v1/messages/{copied}/copies", json={"to": [ANN]})
         await call("POST", "/v1/suppressions", json={"address": ANN, "key": "app", "source": ANN})
         await call("POST", "/v1/suppressions", json={"address": BOB, "key": "app"})
         report = dsn(ANN, envelope_id=sent)
@@ -132,6 +136,9 @@ class Known:
 
     async def erase(self, address):
         erasure = await self.call("POST", "/v1/recipients/erase", json={"address": address})
+        assert (erasure["state"], erasure["waiting_for"]) == ("waiting", 1)
+        # It still goes to Eve, as it was composed: with both addresses in its header.
+        await self.call("POST", f"/v1/messages/{self.shared}/send-now")
 
         async def done():
             found = await self.call("GET", f"/v1/recipients/erase/{erasure['id']}")

@@ -41,6 +41,7 @@ ORDER = (
     "suppressions",
     "callbacks",
     "access",
+    "forgetting",
     "text-messages",
     "templates",
     "operating",
