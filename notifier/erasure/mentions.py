@@ -18,6 +18,7 @@ _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LINE_BREAKS = b"\r\n"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _ESCAPED = re.compile(rb"\\u([0-9a-f]{4})|\\x([0-7][0-9a-f])", re.IGNORECASE)
+SHORT = 1000  # letters of base64
 DEPTH = 2  # encodings within one another
 
 # What makes it a part of another address: joann@example.org, ann@example.org.uk. An escape, as
@@ -76,11 +77,13 @@ class Mentions:
 
     def _decoded(self, data: bytes) -> Iterator[bytes]:
         yield from _decoded(data)
-        # Lines together. Where a run goes on from a word before it, its first octet is not known.
+        # Lines together. Where a run goes on from a word before it, its first octet is not known;
+        # a long one is a part of a mail, and begins where its line does.
+        in_lines = b"\n" in data
         together = _BLANK_LINE.sub(b" ", data).translate(None, _LINE_BREAKS)
         for found in self._base64.finditer(together):
             run = found[0].translate(_URL_SAFE)
-            for start in range(4):
+            for start in range(4) if len(run) < SHORT or not in_lines else (0,):
                 # A single letter at the end is no octet; others may lack their padding.
                 usable = run[start : len(run) - ((len(run) - start) % 4 == 1)]
                 with contextlib.suppress(binascii.Error):
