@@ -87,12 +87,12 @@ def insert_all(
     deliveries = [row for each in additions for row in each.deliveries]
     if claimed:
         deliveries = [_claimed(row) if row[-1] in claimed else row for row in deliveries]
-    rows.write_rows(db, rows.INSERT, deliveries)
+    rows.run_rows(db, rows.INSERT, deliveries)
     contents.insert(db, [row for each in additions for row in each.contents])
     terms = [row for each in additions for row in each.terms]
-    rows.write_rows(db, "INSERT INTO terms VALUES {rows}", terms)
+    rows.run_rows(db, "INSERT INTO terms VALUES {rows}", terms)
     if conversations := [row for each in additions for row in each.conversations]:
-        rows.write_rows(db, rows.INSERT_CONVERSATIONS, conversations)
+        rows.run_rows(db, rows.INSERT_CONVERSATIONS, conversations)
     for span in rows.spans(each for addition in additions for each in addition.created):
         db.execute(rows.INSERT_SPAN, span)
     keys: list[tuple[Value, ...]] = [
@@ -100,7 +100,7 @@ def insert_all(
         for each in additions
         if (asked := each.idempotency) is not None
     ]
-    rows.write_rows(db, KEEP_KEYS, keys)
+    rows.run_rows(db, KEEP_KEYS, keys)
     for addition in additions:
         for (seq, _), entry in zip(addition.contents, addition.entries, strict=True):
             if seq in claimed:

@@ -23,7 +23,7 @@ from notifier.journal.rows import (
 )
 from notifier.journal.sqlite.changes import hold_unreadable
 from notifier.journal.sqlite.counts import StatusCounts
-from notifier.journal.sqlite.rows import NUMBER_BITS, write_rows
+from notifier.journal.sqlite.rows import NUMBER_BITS, run_rows
 
 # The earliest due time of every (priority, key) of a queue: one index seek for each, however
 # many rows wait behind it.
@@ -177,7 +177,7 @@ class Claims:
             self._counts.move(delivery.status, Status.SENDING)
             seqs.append((seq,))
             claims.append(Claim(replace(delivery, status=Status.SENDING), content))
-        write_rows(db, CLAIM, seqs)
+        run_rows(db, CLAIM, seqs)
         return claims
 
 
@@ -235,10 +235,11 @@ class Recording:
 
 def record_all(db: sqlite3.Connection, recordings: Sequence[Recording]) -> None:
     """Store all. Raises NotAllOurs; the caller then undoes the transaction of several."""
-    if write_rows(db, RECORD, [each.row for each in recordings]) != len(recordings):
+    updated = run_rows(db, RECORD, [each.row for each in recordings])
+    if sum(each.rowcount for each in updated) != len(recordings):
         raise NotAllOurs
     if said := [row for each in recordings for row in each.conversations]:
-        write_rows(db, RECORD_CONVERSATIONS, said)
+        run_rows(db, RECORD_CONVERSATIONS, said)
     for each in recordings:
         each.counts.change(Status.SENDING, each.delivery)
         if each.dropped is not None:

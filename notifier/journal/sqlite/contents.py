@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from notifier.errors import MessageNotFound
-from notifier.journal.sqlite.rows import write_rows
+from notifier.journal.sqlite.rows import run_rows
 
 LARGE_BYTES = 64 * 1024
 
@@ -21,7 +21,7 @@ PLACE = """
 
 def insert(db: sqlite3.Connection, contents: Sequence[tuple[int, bytes]]) -> None:
     """Each under the number of its delivery."""
-    write_rows(db, INSERT, [each for each in contents if len(each[1]) <= LARGE_BYTES])
+    run_rows(db, INSERT, [each for each in contents if len(each[1]) <= LARGE_BYTES])
     for seq, content in contents:
         if len(content) > LARGE_BYTES:
             db.execute(INSERT_PLACE, (seq, len(content)))

@@ -5,10 +5,10 @@ for each row the writer would wait hundreds of times for one commit.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from notifier.deliveries import Delivery
 from notifier.journal import rows
@@ -47,26 +47,18 @@ INSERT_SPAN = """
 CHUNKS = (64, 32, 16, 8, 4, 2, 1)
 
 
-def write_rows(db: sqlite3.Connection, sql: str, rows: Sequence[tuple[Value, ...]]) -> int:
-    """Carry out a statement for these rows; how many rows it has changed."""
-    return sum(db.execute(*each).rowcount for each in _statements(sql, rows))
-
-
-def read_rows(db: sqlite3.Connection, sql: str, rows: Sequence[tuple[Value, ...]]) -> Iterator[Any]:
-    """What a query for these rows finds."""
-    for each in _statements(sql, rows):
-        yield from db.execute(*each).fetchall()
-
-
-def _statements(
-    sql: str, rows: Sequence[tuple[Value, ...]]
-) -> Iterator[tuple[str, Sequence[Value]]]:
-    begin = 0
+def run_rows(
+    db: sqlite3.Connection, sql: str, rows: Sequence[tuple[Value, ...]]
+) -> list[sqlite3.Cursor]:
+    """Carry out a statement for these rows, in a few portions. Returns a cursor of each."""
+    cursors, begin = [], 0
     for size in CHUNKS:
         while len(rows) - begin >= size:
             chunk = rows[begin : begin + size]
-            yield _statement(sql, size, len(chunk[0])), [*chain.from_iterable(chunk)]
+            values = [*chain.from_iterable(chunk)]
+            cursors.append(db.execute(_statement(sql, size, len(chunk[0])), values))
             begin += size
+    return cursors
 
 
 @cache
@@ -107,7 +99,7 @@ def update(db: sqlite3.Connection, seq: int, delivery: Delivery) -> None:
     """Write what has become of a delivery."""
     db.execute(UPDATE, (*rows.changing(delivery), seq))
     # Only a record that version 1 has written has conversations without rows of their own.
-    write_rows(db, INSERT_CONVERSATIONS, conversations(delivery, seq))
+    run_rows(db, INSERT_CONVERSATIONS, conversations(delivery, seq))
 
 
 def places(seq: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from notifier.journal.sqlite.claims import Claiming, Recording, record_all
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
-from notifier.journal.sqlite.rows import read_rows, run_all
+from notifier.journal.sqlite.rows import run_all, run_rows
 from notifier.journal.sqlite.thread import Answer, Piece, Work
 from notifier.journal.statements import Also
 
@@ -203,7 +203,7 @@ def _sorted(
         for piece in batch
         if isinstance(piece.work, Addition) and piece.work.key_name is not None
     ]
-    used = {*read_rows(db, USED_KEYS, names)} if names else set()
+    used = {name for found in run_rows(db, USED_KEYS, names) for name in found}
     for piece in batch:
         work = piece.work
         if isinstance(work, Addition) and not work.collapsing and work.key_name not in used:
