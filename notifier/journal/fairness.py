@@ -13,7 +13,7 @@ from notifier.journal.rows import moment
 T = TypeVar("T")
 
 AHEAD_BYTES = 64 * 1024  # a larger content is read when it is sent
-# One in LANE_EVERY places goes to each slower priority that has something due.
+# One in SLOWER_EVERY places goes to each slower priority that has something due.
 SLOWER_EVERY = 8
 
 by_priority = attrgetter("delivery.priority")  # of a claim
