@@ -7,6 +7,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Self
 
 import structlog
@@ -37,7 +38,9 @@ from notifier.threads import FairThreads
 WHAT = "erase-recipient"  # as the audit calls it
 NEWS = "erasure"  # the value that tells other replicas of a request, and of what it has hidden
 SAVE_SECONDS = 1.0  # between two notes of how far it has come
-AGAIN_SECONDS = 0.5  # between two looks at what is waited for
+AGAIN_SECONDS = 0.5  # between two looks at what is waited for, in the first minute
+SELDOM_SECONDS = 5.0  # later
+SOON = timedelta(minutes=1)
 LOOK_SECONDS = 30.0  # a replica that has died leaves its work
 # What was sent after a process had wiped its own may stand in its mailbox or its log again.
 SENT_MEANWHILE = {"in_flight", Outcome.TAKEN_OFF, Outcome.FOR_OTHERS}
@@ -104,6 +107,7 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
         self._supervisor = supervisor
         self._clock = clock
         self._news = asyncio.Event()
+        self._failed: set[str] = set()  # requests for which this process could not wipe its files
 
     async def __aenter__(self) -> Self:
         self._task = self._supervisor.start("erasure", self._keep_erasing)
@@ -171,16 +175,15 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
     async def _keep_erasing(self) -> None:
         while True:
             self._news.clear()
-            pause = AGAIN_SECONDS
+            pause = SELDOM_SECONDS
             with contextlib.suppress(NotifierError):
-                if not await self._all_open():
-                    pause = LOOK_SECONDS
+                pause = await self._all_open()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._news.wait()
 
-    async def _all_open(self) -> int:
-        """Go on with all that have not ended. Returns how many of these there are."""
+    async def _all_open(self) -> float:
+        """Go on with all that have not ended. Returns the seconds until the next look."""
         requests = await self._requests.open()
         if requests:
             secret = await self._secret()
@@ -192,7 +195,10 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
                     current = await self._requests.one(request.id)
                     if locked and current is not None and current.ended_at is None:
                         await self._one(current, person)
-        return len(requests)
+        if not requests:
+            return LOOK_SECONDS
+        soon = requests[-1].at + SOON > self._clock()
+        return AGAIN_SECONDS if soon else SELDOM_SECONDS
 
     async def _share(self, request: Request, person: Person) -> None:
         """Wipe this process's own memory and files, once."""
@@ -203,7 +209,9 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
             try:
                 await place.wipe(person, lambda name, more: counts.update({name: more}))
             except OSError as error:
-                log.error("erasure_failed", place=place.name, reason=str(error))  # noqa: TRY400  the reason is all there is to know
+                if request.id not in self._failed:
+                    self._failed.add(request.id)
+                    log.error("erasure_failed", place=place.name, reason=str(error))  # noqa: TRY400  the reason is all there is to know
                 return
         await self._requests.share(request.id, self._process, counts)
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from notifier.clock import Clock
-from notifier.deliveries import Delivery
+from notifier.deliveries import FINAL, Delivery, Status
 from notifier.erasure.person import Person
 from notifier.erasure.places import Count
 from notifier.erasure.wiping import Outcome, Wiping
@@ -31,7 +31,11 @@ CONTENTS_OF = """
     WHERE c.seq > ? AND c.seq <= ?
 """
 REST = "INSERT INTO erasure_rests (erasure, message) VALUES (?, ?) ON CONFLICT DO NOTHING"
-RESTS = "SELECT message FROM erasure_rests WHERE erasure = ?"
+KNOWN = "SELECT message FROM erasure_rests WHERE erasure = ? AND message = ?"
+RESTS = """
+    SELECT r.message, d.status FROM erasure_rests AS r
+    LEFT JOIN deliveries AS d ON d.id = r.message WHERE r.erasure = ?
+"""
 NO_REST = "DELETE FROM erasure_rests WHERE erasure = ? AND message = ?"
 # What an application answered to a callback may name whom the message was to.
 FORGET_REPLY = "UPDATE callbacks SET reply = '' WHERE message = ? AND reply <> ''"
@@ -59,6 +63,7 @@ class InMessages:
         self._threads = threads
         self._changed = changed
         self._clock = clock
+        self._go_on: set[str] = set()  # messages that others wait for, and none of ours
 
     async def wipe(
         self, erasure: str, person: Person, by: str, count: Count
@@ -82,10 +87,19 @@ class InMessages:
 
     async def wipe_rests(self, erasure: str, person: Person, by: str, count: Count) -> int:
         """Wipe what has ended meanwhile. Returns how many messages are still waited for."""
-        ids = [id for (id,) in await self._journal.query(RESTS, erasure)]
+        rests = await self._journal.query(RESTS, erasure)
+        ids = [id for id, status in rests if self._is_due(id, status)]
+        if not ids:
+            return len(rests)
         for start in range(0, len(ids), AT_ONCE):
             await self._wipe_all(erasure, person, by, count, ids[start : start + AT_ONCE])
         return len(await self._journal.query(RESTS, erasure))
+
+    def _is_due(self, id: str, status: str | None) -> bool:
+        """Whether a rest has ended, or nobody has looked at it since a worker gave it back."""
+        if status is None or status in FINAL:
+            return True
+        return status != Status.SENDING and id not in self._go_on
 
     async def _addressed(self, person: Person) -> AsyncIterator[Sequence[str]]:
         cursor = None
@@ -141,7 +155,7 @@ class InMessages:
     async def _wipe_one(self, erasure: str, person: Person, by: str, id: str) -> str:
         """What became of one message, as answers count it."""
         wiping = Wiping(person, self._clock(), by)
-        known = bool(await self._journal.query(f"{RESTS} AND message = ?", erasure, id))
+        known = bool(await self._journal.query(KNOWN, erasure, id))
 
         def also(_: Sequence[Delivery]) -> Sequence[Statement]:
             rest = REST if wiping.outcome in (Outcome.TAKEN_OFF, Outcome.FOR_OTHERS) else NO_REST
@@ -155,6 +169,10 @@ class InMessages:
         except MessageNotFound:  # it was pruned meanwhile
             await self._journal.execute(Statement(NO_REST, (erasure, id)))
             return Outcome.NONE
+        if wiping.outcome in (Outcome.TAKEN_OFF, Outcome.FOR_OTHERS):
+            self._go_on.add(id)
+        else:
+            self._go_on.discard(id)
         if wiping.outcome in (Outcome.CANCELLED, Outcome.TAKEN_OFF):
             self._changed(after)
         if wiping.outcome is Outcome.FOR_OTHERS and known:

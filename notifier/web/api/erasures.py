@@ -7,6 +7,7 @@ from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from notifier.erasure.erasing import State
 from notifier.messages import NO_CONTROLS
@@ -140,6 +141,7 @@ EXAMPLE = ErasureResource(
     waiting_for=0,
     not_reached=("backups of the journal, such as those of `notifier backup`",),
 )
+UNDER_WAY = replace(EXAMPLE, state="waiting", ended_at=None, counts={"taken_off": 1}, waiting_for=1)
 ERASE = Operation(
     id="eraseRecipient",
     summary="Forget a person",
@@ -151,7 +153,7 @@ ERASE = Operation(
     },
     answers={
         200: DocumentedAnswer("It is done.", ErasureResource, EXAMPLE),
-        202: DocumentedAnswer("There is more to do.", ErasureResource, EXAMPLE),
+        202: DocumentedAnswer("There is more to do.", ErasureResource, UNDER_WAY),
     },
     problems=(400, 413, 415, 422, 503),
 )
