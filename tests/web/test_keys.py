@@ -32,7 +32,7 @@ OPEN = {
         "/readyz",
         "/health",
     ),
-    *("/monitor", "/monitor/messages/{id:str}", "/inbox", "/sign-in", "/suppressions"),
+    *("/monitor", "/monitor/messages/{id:str}", "/inbox", "/sign-in", "/suppressions", "/audit"),
 }
 OPEN_ACTS = {"/sign-in", "/sign-out", "/v1/reports/{name:str}"}  # a provider signs what it tells
 SENDING = {
@@ -43,7 +43,10 @@ SENDING = {
 
 
 # What only those see who may act.
-PRIVATE = {"/v1/audit", "/v1/audit/export", "/v1/recipients/export"}
+PRIVATE = {
+    *("/v1/audit", "/v1/audit/export", "/v1/recipients/export"),
+    *("/v1/recipients/erase/{id:str}", "/v1/recipients/erase/{id}"),
+}
 
 
 def letter(**changes):

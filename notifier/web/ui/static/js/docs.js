@@ -10,6 +10,7 @@ const TAGS = [
   "simple",
   "templates",
   "suppressions",
+  "recipients",
   "reports",
   "callbacks",
   "operation",
