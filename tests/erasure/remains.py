@@ -14,7 +14,7 @@ PIECE = 12  # characters: a page of a database may end within the address
 def pieces(local):
     """Each of them stands in the local part, and one at least is whole where it is cut in two."""
     step = PIECE // 2
-    starts = [*range(0, len(local) - PIECE, step), len(local) - PIECE]
+    starts = [*range(0, len(local) - PIECE, step), max(len(local) - PIECE, 0)]
     return [local[start : start + PIECE] for start in starts]
 
 
