@@ -89,8 +89,8 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
             say(_line(finding))
             if not finding.ok:
                 failed.append(MAILBOX)
-    for warning in _unfulfilled(settings):
-        say(f"{click.style('warning', fg='yellow')}: {warning}")
+    for text in (*_sign_in(settings), *_unfulfilled(settings)):
+        say(text)
     if settings.relays and settings.default_from is None:
         say("No sender was tried, because NOTIFIER_DEFAULT_FROM is not set.")
     return failed
@@ -106,17 +106,37 @@ async def _mailbox_findings(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
 
 
+def _sign_in(settings: Settings) -> Iterator[str]:
+    """By which proxies people are signed in, and what they may do."""
+    if not settings.sign_in_header:
+        return
+    texts = dict(settings.describe())
+    yield (
+        f"sign-in: {settings.sign_in_header} from {texts[variable('trusted_proxies')]} names a"
+        " person, who may read"
+    )
+    if settings.sign_in_groups:
+        groups = texts[variable("sign_in_groups")]
+        yield f"  groups in {settings.sign_in_groups_header} allow more: {groups}"
+    if not settings.allowed_hosts:
+        yield (
+            f"  {variable('allowed_hosts')} is not set, so the proxy has to call by an address or"
+            " as localhost: another `Host` gets 421"
+        )
+
+
 def _unfulfilled(settings: Settings) -> Iterator[str]:
-    """What the conditions of the relays leave out."""
+    """Warnings of what the conditions of the relays leave out."""
+    warning = click.style("warning", fg="yellow")
     named = [(spec.name, key) for spec in settings.relays for key in spec.keys]
     known = {key.name for key in Keys.read(settings.keys_file).all()} if named else set()
     for relay, key in named:
         if key not in known:
-            yield f"{relay}: keys={key} names no API key in {settings.keys_file}"
+            yield f"{warning}: {relay}: keys={key} names no API key in {settings.keys_file}"
     if settings.relays and all(spec.conditional for spec in settings.relays):
         yield (
-            "every relay has conditions: a message that meets none of them is refused with 422. "
-            "Add a relay without conditions to take it."
+            f"{warning}: every relay has conditions: a message that meets none of them is refused"
+            " with 422. Add a relay without conditions to take it."
         )
 
 

@@ -23,7 +23,8 @@ from msgspec.structs import replace
 from notifier.errors import ConfigurationError
 from notifier.keys.callback import Callback, CallbackEvent
 from notifier.keys.file import exclusive, keys_in, require, write
-from notifier.keys.key import Key, KeyKind, KeyScope, key_from, with_zone
+from notifier.keys.key import Key, KeyKind, key_from, with_zone
+from notifier.scopes import KeyScope
 
 __all__ = ["Callback", "CallbackEvent", "Key", "KeyKind", "KeyScope", "Keys", "expiry", "new_key"]
 

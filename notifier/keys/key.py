@@ -14,26 +14,13 @@ from notifier.domains import SIMULATOR_DOMAIN
 from notifier.errors import ConfigurationError
 from notifier.keys.callback import Callback, callback_from
 from notifier.quotas import read_quota
+from notifier.scopes import KeyScope
 from notifier.verp import read_return_path
 
 # A bare key of TOML, so that it never needs quotes; it also stands in logs and in deliveries.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PER_MINUTE = Annotated[int, Meta(ge=1, le=1_000_000)]
 _PER_DAY = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-
-
-class KeyScope(StrEnum):
-    """
-    What a caller may do. `manage` includes `read` and `report`; none of them includes `send`.
-    `send` includes `sms` unless the key is bound to senders of mail, which say nothing of text
-    messages.
-    """
-
-    SEND = "send"  # have messages sent
-    SMS = "sms"  # have text messages sent
-    READ = "read"  # see what became of all messages
-    MANAGE = "manage"  # cancel, retry, pause
-    REPORT = "report"  # bring what is reported of messages
 
 
 class KeyKind(StrEnum):

@@ -298,7 +298,9 @@ class ServerProcess:
 
     def _log_access(self) -> None:
         settings = self._settings
-        if self._service.keys.configured:
+        if settings.sign_in_header:
+            log.info("sign_in_by_proxy", header=settings.sign_in_header)
+        if self._service.keys.configured or settings.sign_in_header:
             return
         if settings.anonymous == "anywhere":
             log.warning(

@@ -4,8 +4,8 @@ All settings, read once from a file and the environment. All faults are reported
 `sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
 relays, with the table of `relay_parameters`. `protection`, `submission` and `report_roads` have the
 settings about recipients, about mail that comes in by SMTP, and about reports, `retention` those
-about how long things are kept. `contradictions` finds settings that do not fit each other, and
-`access` says whether everybody may call.
+about how long things are kept, `sign_in` those about proxies that say who calls. `contradictions`
+finds settings that do not fit each other, and `access` says whether everybody may call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from notifier.errors import ConfigurationError
 from notifier.proxies import Proxy
 from notifier.relayspec import RelaySpec
 from notifier.retries import RetryPolicy
-from notifier.settings.access import check_access
+from notifier.settings.access import check_access, may_be_anonymous
 from notifier.settings.contradictions import contradictions
 from notifier.settings.parsers import (
     ADDRESS,
@@ -44,13 +44,13 @@ from notifier.settings.parsers import (
     whole,
 )
 from notifier.settings.relays import CAPTURE, RELAYS, read_tables
-from notifier.settings.report_roads import ReportRoads
+from notifier.settings.sign_in import SignIn
 from notifier.settings.sources import Sources, variable
 
-__all__ = ["CAPTURE", "FIELDS", "Settings", "check_access", "variable"]
+__all__ = ["CAPTURE", "FIELDS", "Settings", "check_access", "may_be_anonymous", "variable"]
 
 
-class Settings(ReportRoads, frozen=True, kw_only=True):
+class Settings(SignIn, frozen=True, kw_only=True):
     """One field for each variable: `workers` is NOTIFIER_WORKERS. Durations are in seconds."""
 
     host: Annotated[str, HOST, Meta(description="Address to listen on.")] = "127.0.0.1"
@@ -200,8 +200,8 @@ class Settings(ReportRoads, frozen=True, kw_only=True):
         HOSTS,
         Meta(
             description="Further host names, comma-separated, by which the service may be called "
-            "while there is no API key. `localhost`, loopback addresses and `NOTIFIER_HOST` are "
-            "always allowed."
+            "while there is no API key, and by people whom a proxy signs in. `localhost`, loopback "
+            "addresses and `NOTIFIER_HOST` are always allowed."
         ),
     ] = ()
     log_level: Annotated[

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from notifier.relayspec import RelaySpec
 from notifier.settings.relays import CAPTURE
+from notifier.settings.sign_in import contradictions_of_sign_in
 from notifier.settings.sources import variable
 
 
@@ -39,4 +40,5 @@ def contradictions(values: dict[str, Any]) -> list[str]:
             f"{variable('body_retention')} is longer than {variable('retention')}; "
             "contents are deleted with their messages"
         )
+    faults += contradictions_of_sign_in(values)
     return faults

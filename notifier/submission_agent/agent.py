@@ -47,7 +47,7 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
         self._service = service
         self._keys = service.keys
         self._clock = clock
-        self._anonymous = settings.anonymous != "never"
+        self._anonymous = settings.anonymous != "never" and not settings.sign_in_header
         self._name = settings.ehlo_name or socket.gethostname()
         self._memory = Memory()
         self._server = Server(
@@ -125,7 +125,7 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
         self._keys.reload_if_changed()
         if not self._keys.configured:
             if not (self._anonymous and is_loopback(client.client)):
-                return "550 5.7.1 there is no API key yet, so clients of other machines cannot send"
+                return "550 5.7.1 there is no API key yet, so this client cannot send"
             client.key = None
             return ""
         if client.key is None:

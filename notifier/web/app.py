@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from litestar import Litestar
+from litestar.datastructures import State
 
 from notifier.metrics import Requests
 from notifier.service import Notifier
@@ -26,6 +27,9 @@ from notifier.web.api.templates import TemplateViews
 from notifier.web.auth import Authentication
 from notifier.web.body_memory import BodyMemory
 from notifier.web.entrance import Entrance
+from notifier.web.forwarded import PROXIES, TrustedProxies
+from notifier.web.hosts import Hosts
+from notifier.web.logins import Logins
 from notifier.web.metrics import Metrics
 from notifier.web.probes import Probes
 from notifier.web.problems import HANDLERS
@@ -46,7 +50,9 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
     The application. The caller opens and closes the service. Handlers are methods of objects that
     have the service, so that no request has to look up dependencies.
     """
-    authentication = Authentication(service)
+    hosts, proxies = Hosts(service.settings), TrustedProxies(service.settings)
+    logins = Logins(service.settings, proxies) if service.settings.sign_in_header else None
+    authentication = Authentication(service, hosts, logins)
     memory = BodyMemory(largest=service.settings.max_body)
     layout = Layout(service, authentication)
     pages = Pages(service, layout)
@@ -85,12 +91,14 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
         ],
         middleware=[authentication.middleware, memory.middleware],
         exception_handlers=HANDLERS,
+        state=State({PROXIES: proxies}),
         openapi_config=None,  # openapi.py writes the document
         logging_config=None,
         request_max_body_size=None,  # bodies.py has the limit
     )
     pages.describe(app.routes)
     # Litestar's middleware runs where a route was found. The entrance also sees all other requests.
-    entrance = Entrance(app.asgi_handler, messages.sending, service, authentication, requests)
-    app.asgi_handler = entrance
+    app.asgi_handler = Entrance(
+        app.asgi_handler, messages.sending, service, authentication, hosts, requests
+    )
     return app

@@ -1,35 +1,42 @@
-"""Authentication and authorization: API keys, the sessions of browsers, the scopes of routes."""
+"""Authentication and authorization: API keys, sessions of browsers, logins, scopes of routes."""
 
 import contextlib
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from litestar import Request
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
-from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery
-from notifier.errors import ConfigurationError, Forbidden, MessageNotFound, Unauthorized
+from notifier.errors import Forbidden, MessageNotFound, Unauthorized
 from notifier.journal import Filter
-from notifier.keys import Key, KeyScope
+from notifier.keys import PREFIX, Key, KeyScope
 from notifier.service import Notifier
-from notifier.settings import Settings, check_access
+from notifier.settings import may_be_anonymous
 from notifier.web.audited import audited
 from notifier.web.bodies import AnyRequest
-from notifier.web.origins import KEYLESS, SAFE, address_of, is_secure, refuse_foreign
+from notifier.web.forwarded import address_of, is_secure
+from notifier.web.hosts import Hosts
+from notifier.web.logins import Login, Logins
+from notifier.web.origins import KEYLESS, SAFE, refuse_foreign
 from notifier.web.parameters import read_id
 from notifier.web.problems import WrongKey
 from notifier.web.routes import ACCESS, AUDIT, STREAM, Access, access_to
 from notifier.web.sse import Watch, until
+from notifier.web.visitors import Visitor
 
 KEY, BY = "notifier_key", "notifier_by"  # in the request's state
 ANONYMOUS = "anonymous"
 BEARER = b"bearer "
+# A stream of somebody whom a proxy has signed in ends after it. The browser opens it again, and the
+# proxy says anew who that is.
+LOGIN_STREAM = timedelta(minutes=5)
 COOKIE = "notifier_session"
 SECURE_COOKIE = "__Host-notifier_session"  # behind TLS: no other host can have set it; RFC 6265bis
 
@@ -57,7 +64,7 @@ def key_of(request: AnyRequest) -> Key | None:
 
 
 def by_of(request: AnyRequest) -> str:
-    """Who acts, as in timelines and logs: `key:shop`, `monitor:shop` or `anonymous`."""
+    """Who acts, as in timelines and logs: `key:shop`, `monitor:shop`, `login:ann`, `anonymous`."""
     if session := session_of(request):
         return session
     key = key_of(request)
@@ -65,7 +72,7 @@ def by_of(request: AnyRequest) -> str:
 
 
 def session_of(request: AnyRequest) -> str:
-    """The same for a caller with a session; empty: there is no session."""
+    """The same for a caller with a session or a login; empty: there is neither."""
     by: str = request.scope["state"].get(BY, "")
     return by
 
@@ -106,28 +113,6 @@ async def visible(service: Notifier, request: AnyRequest) -> Delivery:
     raise NotOwn(id[:64], key)
 
 
-class Visitor(Struct, frozen=True):
-    """Who looks at a page: whether a key is needed, and the caller's key if it is valid."""
-
-    needs_key: bool
-    key: Key | None = None
-
-    def may(self, scope: KeyScope) -> bool:
-        return self.key.may(scope) if self.key else not self.needs_key
-
-    @property
-    def manages(self) -> bool:
-        return self.may(KeyScope.MANAGE)
-
-    @property
-    def sends(self) -> bool:
-        return self.may(KeyScope.SEND)
-
-    @property
-    def reads(self) -> bool:
-        return self.may(KeyScope.READ)
-
-
 class Authentication:
     """
     ASGI middleware before every handler.
@@ -140,10 +125,19 @@ class Authentication:
     each call of a guard (Litestar 2.25).
     """
 
-    def __init__(self, service: Notifier, *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        service: Notifier,
+        hosts: Hosts,
+        logins: Logins | None = None,
+        *,
+        clock: Clock = utc_now,
+    ) -> None:
         self._service = service
         self._keys = service.keys
-        self.anonymous = _anonymous(service.settings)  # whether, while there is no key
+        self._hosts = hosts
+        self._logins = logins
+        self.anonymous = may_be_anonymous(service.settings)  # whether, while there is no key
         self._clock = clock
         self._watch = Watch()
 
@@ -179,7 +173,7 @@ class Authentication:
             with self._watch.over(ANONYMOUS, self.keyless) as ended:
                 return await app(scope, until(ended, receive), send)
         key, token = await self._let_in(Request(scope), access)
-        with self._watch.over(token or key.id, lambda: self._still(key, token)) as ended:
+        with self._watch.over(*self._bounds(key, token)) as ended:
             return await app(scope, until(ended, receive), send)
 
     async def admitted(self, request: AnyRequest, handler: BaseRouteHandler, send: Send) -> Send:
@@ -188,10 +182,10 @@ class Authentication:
         Unauthorized, Forbidden, NotOwn.
         """
         access = access_to(handler, request.method)
-        key, token = await self._let_in(request, access)
+        key, _ = await self._let_in(request, access)
         act = handler.opt.get(AUDIT)
         # A message that an application sends tells itself who has sent it.
-        if act and (access.scope is KeyScope.MANAGE or token):
+        if act and (access.scope is KeyScope.MANAGE or session_of(request)):
             send = audited(self._service, request.scope, send, by=by_of(request), act=act)
         if access.scope is KeyScope.SEND and (key.rate or key.daily):
             send = self._with_rate(send, key)
@@ -199,14 +193,18 @@ class Authentication:
 
     async def _let_in(self, request: AnyRequest, access: Access) -> tuple[Key, str]:
         """
-        The key of the request, or of its session, and the session's token. Raises Unauthorized,
-        Forbidden, MessageNotFound.
+        The key of the request, the login, or the key of the session and the session's token: the
+        first of them that there is. Raises Unauthorized, Forbidden, MessageNotFound.
         """
         assert access.scope is not None  # noqa: S101  an open route is not asked for a key
-        if not self._service.keys_remembered:
+        if not self._service.keys_remembered and self._keys.configured:
             await self._service.remember_keys()
-        token = ""
-        if presented := _presented(request):
+        token, presented = "", _presented(request)
+        key: Key
+        if login := self.login_of(request):
+            _refuse_other_pages(request)
+            key = login
+        elif presented:
             key = self._shown(request, presented)
         else:
             token = cookie_of(request)
@@ -217,12 +215,28 @@ class Authentication:
         state[KEY] = key
         if token:
             state[BY] = f"monitor:{key.name}"
+        elif login:
+            state[BY] = key.name
         return key, token
+
+    def login_of(self, request: AnyRequest) -> Login | None:
+        """
+        The person whom a trusted proxy has signed in. A key of this service that the request sends
+        goes first; another token can be the proxy's. Raises HostNotServed.
+        """
+        if self._logins is None or _presented(request).startswith(f"{PREFIX}_"):
+            return None
+        login = self._logins.of(request.scope)
+        if login is not None:
+            self._hosts.require(request.scope, "to people whom a proxy signs in")
+        return login
 
     async def visitor(self, request: AnyRequest) -> Visitor:
         """Who asks for a page that is open to everybody."""
         if request.scope["state"][KEYLESS]:
             return Visitor(needs_key=False)
+        if login := self.login_of(request):
+            return Visitor(needs_key=True, key=login)
         if presented := _presented(request):
             return Visitor(needs_key=True, key=self._keys.authenticate(presented, self._clock()))
         key = await self._service.sessions.known(cookie_of(request))
@@ -249,8 +263,8 @@ class Authentication:
 
     async def _signed_in(self, request: AnyRequest, token: str) -> Key:
         """The key of the browser's session. Raises Unauthorized; 403 for a page of another site."""
-        if token and request.method not in SAFE:
-            refuse_foreign(request.scope, browser=True)  # it sends the cookie with any request
+        if token:
+            _refuse_other_pages(request)
         key = await self._service.sessions.known(token)
         if key is not None:
             return key
@@ -258,8 +272,16 @@ class Authentication:
             error: Unauthorized = WrongKey("the session has ended; sign in again")
         else:
             error = Unauthorized(_NEEDED if self._keys.configured else _NONE)
-        _tell_refusal(request, 401, str(error), None)
+        unbelieved = self._logins.objection(request.scope) if self._logins else ""
+        _tell_refusal(request, 401, unbelieved or str(error), None)
         raise error
+
+    def _bounds(self, key: Key, token: str) -> tuple[str, Callable[[], bool]]:
+        """How long a stream goes on, and what it shares this with."""
+        if isinstance(key, Login):
+            ends = self._clock() + LOGIN_STREAM
+            return f"{key.name} {ends}", lambda: self._clock() < ends
+        return token or key.id, lambda: self._still(key, token)
 
     def _still(self, key: Key, token: str) -> bool:
         """Whether a stream that was opened with this key, or in this session, may go on."""
@@ -274,7 +296,7 @@ class Authentication:
         """Raises Forbidden; MessageNotFound where the message was not sent with the key."""
         if not (own and key.may(KeyScope.SEND)):
             objection = key.objection_to_scope(scope)
-            _tell_refusal(request, 403, objection, key.id)
+            _tell_refusal(request, 403, objection, key.id or None)
             raise Forbidden(objection)
         id: str | None = request.scope["path_params"].get("id")
         if id is None:
@@ -301,13 +323,10 @@ class Authentication:
         return sending
 
 
-def _anonymous(settings: Settings) -> bool:
-    """Whether a server with these settings may start without a key."""
-    try:
-        check_access(settings, keys_exist=False)
-    except ConfigurationError:
-        return False
-    return True
+def _refuse_other_pages(request: AnyRequest) -> None:
+    """A browser sends its cookie, and its proxy the login, with the requests of any page."""
+    if request.method not in SAFE:
+        refuse_foreign(request.scope, browser=True)
 
 
 def _presented(request: AnyRequest) -> str:

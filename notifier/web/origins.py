@@ -1,12 +1,9 @@
-"""From which pages and addresses the service may be called."""
+"""From which pages the service may be called."""
 
-import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
 from litestar.exceptions import HTTPException
-
-from notifier.web.bodies import AnyRequest
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 KEYLESS = "notifier_keyless"  # in the request's state: whether anybody may call
@@ -51,28 +48,3 @@ def _is_of(origin: str, host: str) -> bool:
     if port is None or not parts.netloc:
         return False
     return parts.netloc.lower().removesuffix(port) == host.removesuffix(port)
-
-
-def address_of(request: AnyRequest) -> str:
-    """The caller's address. If a proxy on this machine calls, the address that it reports."""
-    client = request.scope.get("client")
-    peer = client[0] if client else ""
-    if _is_loopback(peer) and (told := request.headers.get("x-forwarded-for")):
-        return told.rpartition(",")[2].strip()[:45]
-    return peer
-
-
-def is_secure(request: AnyRequest) -> bool:
-    """Whether the browser speaks TLS, with this server or with a proxy on this machine."""
-    if request.scope["scheme"] == "https":
-        return True
-    client = request.scope.get("client")
-    scheme = request.headers.get("x-forwarded-proto", "")
-    return scheme.strip().lower() == "https" and client is not None and _is_loopback(client[0])
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -61,6 +61,10 @@ class WrongKey(errors.Unauthorized):
     """What was sent as an API key is not a valid key."""
 
 
+class HostNotServed(errors.NotifierError):
+    """The `Host` of the request is not a name of the service. RFC 9110, section 15.5.20."""
+
+
 class NotSent(errors.NotifierError):
     """The message that the caller waits for will not be sent."""
 
@@ -82,6 +86,7 @@ KINDS: dict[type[errors.NotifierError], tuple[int, str, str]] = {
     ),
     errors.Unauthorized: (401, "unauthorized", "An API key is needed"),
     errors.Forbidden: (403, "forbidden", "The API key does not allow this"),
+    HostNotServed: (421, "host-not-served", "The service does not answer to this host name"),
     BadParameter: (422, "invalid-parameter", "A parameter is not valid"),
     BadHeader: (422, "invalid-header", "A header field is not valid"),
     NotSent: (502, "not-sent", "The message will not be sent"),

@@ -25,6 +25,7 @@ WORDS = [
     "threads",
     "proxies",
     "quotas",
+    "scopes",
     "http_client",
     "relayspec",
     "smtp_server",

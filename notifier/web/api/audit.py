@@ -26,7 +26,10 @@ class AuditFilters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     by: (
         Annotated[
             Word,
-            Meta(description="Who: `key:NAME`, `monitor:NAME`, `cli:USER`, `anonymous`."),
+            Meta(
+                description="Who: `key:NAME`, `monitor:NAME`, `login:NAME`, `cli:USER`, "
+                "`anonymous`."
+            ),
         ]
         | None
     ) = None

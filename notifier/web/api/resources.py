@@ -61,8 +61,8 @@ class Happening(Struct, frozen=True):
     by: Annotated[
         str | None,
         Meta(
-            description="Who acted: `key:NAME`, `monitor:NAME`, `cli:USER`, `report:ROAD` "
-            "or `anonymous`."
+            description="Who acted: `key:NAME`, `monitor:NAME`, `login:NAME`, `cli:USER`, "
+            "`report:ROAD` or `anonymous`."
         ),
     ] = None
 

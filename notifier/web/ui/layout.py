@@ -52,6 +52,7 @@ class Layout:
         self._service = service
         self._authentication = authentication
         self._base = service.settings.public_path
+        self._sign_out_url = service.settings.sign_out_url
 
     @cached_property
     def _environment(self) -> "Environment":
@@ -73,6 +74,7 @@ class Layout:
             base=self._base,
             version=__version__,
             visitor=visitor,
+            sign_out_url=self._sign_out_url,
             anybody=not visitor.needs_key and self._service.settings.anonymous == "anywhere",
             **values,
         )

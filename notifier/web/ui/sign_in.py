@@ -15,7 +15,7 @@ from notifier.keys import KeyScope
 from notifier.service import Notifier
 from notifier.web.auth import COOKIE, SECURE_COOKIE, Authentication, cookie_of, id_in
 from notifier.web.bodies import AnyRequest, decode, read_json
-from notifier.web.origins import address_of, is_secure
+from notifier.web.forwarded import address_of, is_secure
 from notifier.web.problems import WrongKey
 from notifier.web.routes import OPEN, get, post
 from notifier.web.ui.layout import Layout
@@ -68,6 +68,12 @@ class SignIn:
         return await self._layout.page(request, "sign-in.html")
 
     async def sign_in(self, request: AnyRequest) -> Response[SignedIn]:
+        if login := self._authentication.login_of(request):
+            raise HTTPException(
+                status_code=409,
+                detail=f"you are signed in as {login.person} by the company's login, which goes"
+                " before a session with a key",
+            )
         body = await read_json(request, dict(request.scope["headers"]), limit=LONGEST)
         presented = decode(_given, body).key.strip()
         try:

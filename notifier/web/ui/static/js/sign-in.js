@@ -29,5 +29,7 @@ function next() {
   return url.origin === location.origin ? url.href : `${base}/monitor`;
 }
 
+// A person whom a proxy has signed in goes on to the page.
+document.querySelector("#go-on")?.setAttribute("href", next());
 // There is no form if no key is needed.
 if (document.querySelector("#sign-in")) form("#sign-in").addEventListener("submit", signIn);

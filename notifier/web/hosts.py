@@ -1,0 +1,72 @@
+"""By which names the service is called where no key protects."""
+
+import ipaddress
+import re
+from functools import lru_cache
+from typing import Any
+
+import structlog
+
+from notifier.settings import Settings, variable
+from notifier.web.problems import HostNotServed
+
+LONGEST_HOST = 261  # octets of a `Host`: a name of 255, a colon and a port
+HOSTS = 256  # values of `Host` of which is remembered whether they are allowed
+_HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\s:/@\[\]]{1,255})(?::[0-9]{0,5})?")
+
+log = structlog.get_logger()
+
+
+class Hosts:
+    """
+    The names of the service.
+
+    A page on the Internet can have its own name resolved to a loopback address (DNS rebinding). It
+    then calls the service from its reader's browser as if it were the service's own page. Only the
+    name in `Host` reveals it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        # No name can be rebound to an address in `Host`: the caller typed the address.
+        self._addresses = settings.anonymous == "anywhere" or settings.sign_in_header != ""
+        named = {"localhost", settings.host.lower(), *settings.allowed_hosts}
+        self._names = frozenset(name.strip("[]") for name in named)
+        self._allows = lru_cache(maxsize=HOSTS)(self._judge)
+
+    def require(self, scope: Any, when: str) -> None:
+        """Raises HostNotServed if the request's `Host` is not one of them."""
+        given = [value for name, value in scope["headers"] if name == b"host"]
+        host = given[0] if len(given) == 1 and len(given[0]) <= LONGEST_HOST else b""
+        if self._allows(host):
+            return
+        name = name_in(host)[:100]
+        client = scope.get("client")
+        log.warning(
+            "refused",
+            status=421,
+            method=scope["method"],
+            path=scope["path"][:200],
+            client=client[0] if client else None,
+            reason=f"the host {name!r} is not served {when}",
+        )
+        raise HostNotServed(
+            f"{when}, the service answers as localhost and as {variable('host')}, but not as"
+            f" {name or 'nothing'!r}; add that name to {variable('allowed_hosts')}, or call with"
+            " an API key, made with `notifier keys add`"
+        )
+
+    def _judge(self, given: bytes) -> bool:
+        host = name_in(given)
+        if host in self._names:
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return address.is_loopback or self._addresses
+
+
+def name_in(host: bytes) -> str:
+    """The name in a `Host`, in lower case and without the port; empty: it has none."""
+    match = _HOST.fullmatch(host.decode("latin-1").lower())
+    return match[1].strip("[]").rstrip(".") if match else ""

@@ -1,0 +1,101 @@
+"""People whom a trusted proxy has signed in by the company's login, and what they may do."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from notifier.keys import Key, KeyScope
+from notifier.settings import Settings, variable
+from notifier.web.forwarded import TrustedProxies
+
+LONGEST = 255  # octets of a name
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
+
+
+class Login(Key, frozen=True, kw_only=True):
+    """
+    A person. To the service it is a key without rules, named `login:ann`, which no key in the file
+    can be named. It lasts for one request.
+    """
+
+    @property
+    def person(self) -> str:
+        return self.name.removeprefix("login:")
+
+    def _lack(self, scope: KeyScope) -> str:
+        has = ", ".join(sorted(self.scopes))
+        return f"the login {self.person!r} lacks the scope {scope.value!r}; it has {has}"
+
+
+class NotBelieved(ValueError):
+    """Why the header does not tell who the caller is."""
+
+
+class Logins:
+    """
+    Reads who the caller is from the header that the settings name. Only the address of the
+    connection decides whether it is believed. What is not believed is as good as not there.
+    """
+
+    def __init__(self, settings: Settings, proxies: TrustedProxies) -> None:
+        self._proxies = proxies
+        self._name = settings.sign_in_header.lower().encode()
+        self._groups_name = settings.sign_in_groups_header.lower().encode()
+        self._groups = dict(settings.sign_in_groups)
+
+    def of(self, scope: Any) -> Login | None:
+        """The person who makes this request. None: nobody whom a trusted proxy names."""
+        try:
+            return self._read(scope)
+        except NotBelieved:
+            return None
+
+    def objection(self, scope: Any) -> str:
+        """Why the request's header is not believed, for the log; empty: there is none."""
+        try:
+            self._read(scope)
+        except NotBelieved as error:
+            return str(error)
+        return ""
+
+    def _read(self, scope: Any) -> Login | None:
+        name, groups = self._value(scope, self._name), self._value(scope, self._groups_name)
+        if not name:
+            return None
+        if not self._proxies.forward(scope):
+            raise NotBelieved(
+                f"the header {self._name.decode()} came from an address that is not among"
+                f" {variable('trusted_proxies')}"
+            )
+        if len(name) > LONGEST or not (person := _text(name)).isprintable():
+            raise NotBelieved(
+                f"the header {self._name.decode()} has control characters, or more than"
+                f" {LONGEST} octets"
+            )
+        scopes = {KeyScope.READ}
+        for group in _text(groups).split(","):
+            scopes |= self._groups.get(group.strip(), frozenset())
+        return Login(
+            name=f"login:{person}",
+            id="",
+            sha256="",
+            scopes=frozenset(scopes),
+            created=_UNKNOWN,
+        )
+
+    def _value(self, scope: Any, header: bytes) -> bytes:
+        """
+        Raises NotBelieved if it is there twice: one of them may come from the caller, past a proxy
+        that does not remove it.
+        """
+        values = [value for name, value in scope["headers"] if name == header]
+        if len(values) > 1:
+            raise NotBelieved(f"the header {header.decode()} is there {len(values)} times")
+        return values[0].strip() if values else b""
+
+
+def _text(octets: bytes) -> str:
+    """UTF-8; what is not, as Latin-1, which HTTP once had. RFC 9110, section 5.5."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
