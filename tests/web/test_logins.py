@@ -263,7 +263,7 @@ async def test_timeline_audit_and_log_show_the_person(tmp_path):
         await client.post("/v1/suppressions", json={"address": "a@example.org"}, headers=both)
         for id in ids[:2]:
             message = (await client.get(f"/v1/messages/{id}", headers=ANN)).json()
-            by = {each["what"]: each.get("by") for each in message["events"]}
+            by = {each["what"]: each.get("by") for each in message["timeline"]}
             assert message["status"] == "cancelled"
             assert by["accepted"] == by["cancelled"] == person
         listed = await client.get("/v1/messages", params={"key": person}, headers=ANN)
