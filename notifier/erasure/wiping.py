@@ -1,11 +1,12 @@
 """What is left of a message once a person is forgotten."""
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Failure
+from notifier.attempts import Attempt
 from notifier.deliveries import Delivery, Event, Status
 from notifier.erasure.person import Person
 from notifier.errors import BeingSent
@@ -74,12 +75,13 @@ class Wiping:
 
     def _without(self, delivery: Delivery) -> Delivery:
         """The message for the others alone."""
+        struck = self._person.struck
         return replace(
             delivery,
             recipients=tuple(map(self._recipient, delivery.recipients)),
-            attempts=tuple(map(self._attempt, delivery.attempts)),
+            attempts=tuple(self._attempt(each, struck) for each in delivery.attempts),
             events=tuple(map(self._event, delivery.events)),
-            reason=self._person.struck(delivery.reason),
+            reason=struck(delivery.reason),
             warnings=(),
         ).with_event(self._now, ERASED, "a recipient", by=self._by)
 
@@ -91,8 +93,8 @@ class Wiping:
             subject="",
             sender=struck(delivery.sender),
             recipients=tuple(map(self._recipient, delivery.recipients)),
-            attempts=tuple(map(self._attempt, delivery.attempts)),
-            events=tuple(map(self._event, delivery.events)),
+            attempts=tuple(self._attempt(each, _nothing) for each in delivery.attempts),
+            events=tuple(replace(self._event(each), detail="") for each in delivery.events),
             return_path=struck(delivery.return_path),
             reason=ERASED if delivery.reason else "",
             warnings=(),
@@ -116,22 +118,23 @@ class Wiping:
             status, reply = RecipientStatus.SUPPRESSED, WITHHELD
         return Recipient(self._person.erased, status, recipient.code, reply, later)
 
-    def _attempt(self, attempt: Attempt) -> Attempt:
+    def _attempt(self, attempt: Attempt, said: Callable[[str], str]) -> Attempt:
+        """The attempt without its conversation, and with what `said` makes of each reply."""
         name = self._name
         return replace(
             attempt,
-            reply=self._person.struck(attempt.reply),
+            reply=said(attempt.reply),
             accepted=tuple(map(name, attempt.accepted)),
-            failures={name(each): self._failure(why) for each, why in attempt.failures.items()},
+            failures={
+                name(each): replace(why, reply=said(why.reply))
+                for each, why in attempt.failures.items()
+            },
             acceptances={
-                name(each): replace(taken, reply=self._person.struck(taken.reply))
+                name(each): replace(taken, reply=said(taken.reply))
                 for each, taken in attempt.acceptances.items()
             },
             conversation=(),
         )
-
-    def _failure(self, failure: Failure) -> Failure:
-        return replace(failure, reply=self._person.struck(failure.reply))
 
     def _event(self, event: Event) -> Event:
         struck = self._person.struck
@@ -139,3 +142,8 @@ class Wiping:
 
     def _name(self, address: str) -> str:
         return self._person.erased if self._person.has(address) else address
+
+
+def _nothing(_: str) -> str:
+    """What is left of what a server has said: it may have named the person in another way."""
+    return ""

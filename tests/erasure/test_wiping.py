@@ -55,6 +55,17 @@ def test_what_servers_have_said_of_the_person_goes_while_others_wait():
     assert after.recipients[1] == recipients[1]
 
 
+def test_what_servers_have_said_goes_with_the_content():
+    """A reply may name the person in another way than by the address."""
+    said = replace(attempt(accepted=(ANN,)), reply="250 for Ann Lee", conversation=("S: Ann Lee",))
+    told = delivery(recipients=(Recipient(ANN, SENT, 250, "Ann Lee"),), attempts=(said,))
+    before = replace(told.with_event(NOW, "bounced", "Ann Lee"), status=Status.SENT)
+    after, outcome = wiped(before)
+    assert outcome is Outcome.MESSAGES
+    assert (after.attempts[0].reply, after.attempts[0].code) == ("", said.code)
+    assert "Ann Lee" not in repr(after)
+
+
 def test_a_person_who_was_taken_off_is_not_asked_again():
     """A retry is for the others; the pseudonym never becomes a recipient of SMTP."""
     recipients = (Recipient(ANN), Recipient(BOB))
