@@ -101,8 +101,8 @@ class ByJournal:
                 export = Export(journal, beside, region=settings.sms_region)
                 person = await export.person(address)
                 await Audit(journal).note(actor(), WHAT, on=person.erased)
-                async for line in export.lines(person):
-                    file.write(line)
+                async for piece in export.pieces(person):
+                    file.write(piece)
 
         in_journal(settings, write)
 

@@ -5,8 +5,9 @@ The first line says what it is of, each other one what is held, and the last one
 without that one the export is not whole.
 """
 
+import base64
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -30,6 +31,9 @@ NOT_COVERED = (
     "log lines that went to a stream, which somebody else keeps",
     "captured mails and log files of other replicas on other machines",
 )
+
+PIECE = 3 * 128 * 1024  # octets; of base64 only the last piece may have padding
+_CLOSE = b'"}\n'
 
 _encode = msgspec.json.Encoder().encode
 
@@ -73,10 +77,10 @@ class Export:
         pseudonyms = Pseudonyms(await shared_secret(self._journal, SECRET))
         return person_of(written, pseudonyms, region=self._region)
 
-    async def lines(self, person: Person) -> AsyncIterator[bytes]:
+    async def pieces(self, person: Person) -> AsyncIterator[bytes]:
         """
-        The lines, each with its end. No more than one message is in memory at a time. Contents of
-        messages and mails are in base64.
+        The lines, each with its end; one with a large content in pieces. No more than one message
+        is in memory at a time. Contents of messages and mails are in base64.
         """
         yield _line(
             FIRST,
@@ -92,9 +96,23 @@ class Export:
             counts[holder.name] = 0
             async for each in holder.held(person):
                 counts[holder.name] += 1
-                yield _line(holder.name, each)
+                for piece in _pieces(holder.name, each):
+                    yield piece
         yield _line(LAST, {"counts": counts, "not_covered": NOT_COVERED})
 
 
 def _line(kind: str, item: dict[str, Any]) -> bytes:
     return _encode({"kind": kind, **item}) + b"\n"
+
+
+def _pieces(kind: str, item: dict[str, Any]) -> Iterator[bytes]:
+    """A line, in pieces that are encoded in a few milliseconds each."""
+    content = item.get("content")
+    if content is None or len(content) <= PIECE:
+        yield _line(kind, item)
+        return
+    others = {name: value for name, value in item.items() if name != "content"}
+    yield _line(kind, {**others, "content": ""}).removesuffix(_CLOSE)
+    for start in range(0, len(content), PIECE):
+        yield base64.b64encode(content[start : start + PIECE])
+    yield _CLOSE

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from notifier.erasure.export import PIECE
 from notifier.keys import KeyScope
 from tests.api_keys import look, made
 from tests.web_client import LETTER, final, problem_of, serving
@@ -65,6 +66,18 @@ async def test_all_that_is_held_of_a_person_is_told(web):
     assert told == {"add-suppression", "cancel", "export-recipient"}
     assert len(found["captured_mails"]) == 2
     assert all(b"nn@" in base64.b64decode(each["content"]) for each in found["captured_mails"])
+
+
+async def test_a_large_content_is_whole(web):
+    """In pieces, it is the same line."""
+    _, client = web
+    file = {"filename": "x", "content": base64.b64encode(bytes(range(256)) * 4000).decode()}
+    id = await send(client, attachments=[file])
+    source = (await client.get(f"/v1/messages/{id}/source")).content
+    _, found = await exported(client, "ann@example.net")
+    (message,) = found["messages"]
+    assert base64.b64decode(message["content"], validate=True) == source
+    assert len(source) > PIECE
 
 
 async def test_of_nobody_nothing_is_told(web):

@@ -100,7 +100,7 @@ class RecipientExports:
         # The audit must not hold the address longer than all else does.
         await self._service.audit.note(by_of(request), WHAT, on=person.erased)
         headers = {"content-disposition": 'attachment; filename="recipient.jsonl"'}
-        return Stream(self._export.lines(person), media_type=JSON_LINES, headers=headers)
+        return Stream(self._export.pieces(person), media_type=JSON_LINES, headers=headers)
 
 
 EXAMPLE = """\
