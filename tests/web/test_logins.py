@@ -7,9 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from notifier.service import Notifier
 from notifier.settings import Settings
-from notifier.web.logins import Login
+from notifier.web.auth import LOGIN_STREAM, Authentication
+from notifier.web.forwarded import TrustedProxies
+from notifier.web.hosts import Hosts
+from notifier.web.logins import Login, Logins
 from tests.api_keys import OURS, look, made, signed_in
+from tests.clocks import WallClock
 from tests.web_client import LETTER, client_of, problem_of, serving
 
 USER, GROUPS = "X-Forwarded-User", "X-Forwarded-Groups"
@@ -131,9 +136,6 @@ async def test_the_header_names_one_person_or_nobody(tmp_path, fields, person):
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_octets_of_a_header_are_a_fault(user, groups):
     """Whoever is named has a printable name that no key can have, and may read."""
-    from notifier.web.forwarded import TrustedProxies
-    from notifier.web.logins import Logins
-
     terms = Settings(**chosen())
     headers = [(USER.lower().encode(), user), (GROUPS.lower().encode(), groups)]
     scope = {"headers": headers, "client": (PROXY, 1)}
@@ -335,3 +337,19 @@ async def test_the_address_of_a_caller_is_the_one_that_the_last_stranger_had(tmp
                         "/v1/messages", headers=[*headers, ("Authorization", key + "!")]
                     )
                 assert [each["client"] for each in logs if each["event"] == "refused"] == [address]
+
+
+async def test_a_stream_ends_so_that_the_proxy_is_asked_again(tmp_path):
+    """After a few minutes: the browser opens it anew, and the proxy says who that is."""
+    clock = WallClock()
+    terms = Settings(data_dir=str(tmp_path), **chosen())
+    proxies, hosts = TrustedProxies(terms), Hosts(terms)
+    async with Notifier(terms) as service:
+        bounded = Authentication(service, hosts, Logins(terms, proxies), clock=clock)
+        person = Logins(terms, proxies).of(
+            {"headers": [(USER.lower().encode(), b"ann")], "client": (PROXY, 1)}
+        )
+        _, goes_on = bounded._bounds(person, "")
+        assert goes_on()
+        clock.shift = LOGIN_STREAM
+        assert not goes_on()
