@@ -493,19 +493,23 @@ async def _live(folder, ports, scenario, n):
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
 
-    received, begin = Session.data_received, Session._begin
+    received = Session.data_received
 
     def data_received(self, data):
         if places.here():
             die()
         received(self, data)
 
-    def write_first(self, *args):
-        if places.here():
-            die()
-        return begin(self, *args)
+    def dying_before(write):
+        async def written(self, *args, **options):
+            if places.here():
+                die()
+            return await write(self, *args, **options)
 
-    Session.data_received, Session._begin = data_received, write_first
+        return written
+
+    Session.data_received = data_received
+    Session.ask, Session.upload = dying_before(Session.ask), dying_before(Session.upload)
     async with Notifier(settings(folder, ports)) as service:
         commits(service, places, act=die)
 

@@ -4,12 +4,14 @@ import re
 
 import httpx2
 import pytest
+from litestar import Litestar
 
 from notifier.metrics import Requests
 from notifier.web.api.messages import Messages
 from notifier.web.auth import Authentication
 from notifier.web.body_memory import SMALL
 from notifier.web.entrance import Entrance
+from notifier.web.hosts import Hosts
 from notifier.web.responses import BytesResponse
 from tests.api_keys import made
 from tests.web_client import LETTER, client_of, serving
@@ -29,10 +31,14 @@ async def litestar(scope, receive, send):
 def entrance_of(service):
     """A client of an entrance that has nothing but this behind it."""
     sending = Messages(service).sending
-    entrance = Entrance(litestar, sending, service, Authentication(service), Requests())
+    hosts = Hosts(service.settings)
+    authentication = Authentication(service, hosts, None)
+    bare = Litestar([], openapi_config=None, logging_config=None)
+    entrance = Entrance(litestar, sending, service, authentication, hosts, Requests())
 
     async def app(scope, receive, send):
         scope["state"] = {}  # as servers do
+        scope["litestar_app"] = bare
         await entrance(scope, receive, send)
 
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost")
