@@ -4,10 +4,10 @@ import re
 
 import httpx2
 import pytest
-from litestar import Litestar
 
 from notifier.metrics import Requests
 from notifier.web.api.messages import Messages
+from notifier.web.app import create_app
 from notifier.web.auth import Authentication
 from notifier.web.body_memory import SMALL
 from notifier.web.entrance import Entrance
@@ -33,12 +33,12 @@ def entrance_of(service):
     sending = Messages(service).sending
     hosts = Hosts(service.settings)
     authentication = Authentication(service, hosts, None)
-    bare = Litestar([], openapi_config=None, logging_config=None)
+    whole = create_app(service)
     entrance = Entrance(litestar, sending, service, authentication, hosts, Requests())
 
     async def app(scope, receive, send):
         scope["state"] = {}  # as servers do
-        scope["litestar_app"] = bare
+        scope["litestar_app"] = whole
         await entrance(scope, receive, send)
 
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost")
