@@ -7,12 +7,10 @@ import click
 
 from notifier.cli.display import json_text, printable, table
 from notifier.cli.options import json_option
-from notifier.cli.sources import sourced
-from notifier.settings import Settings
+from notifier.cli.sources import Places, sourced
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
     from notifier.cli.audit_sources import Source
-    from notifier.cli.client import Client
 
 Opening: TypeAlias = "Callable[[], Source]"
 COLUMNS = ("AT (UTC)", "BY", "WHAT", "COUNT", "ON", "DETAIL")
@@ -20,14 +18,14 @@ WIDEST = 120  # characters of a detail; --json has all of it
 A_DAY = len("2027-01-31")
 
 
-def _source(settings: Settings, client: "Client", *, named: bool, offline: bool) -> "Source":
-    from notifier.cli.audit_sources import source_of
+def _places() -> "Places[Source]":
+    from notifier.cli.audit_sources import ByHttp, ByJournal
 
-    return source_of(settings, client, named=named, offline=offline)
+    return ByHttp, ByJournal
 
 
 @click.command()
-@sourced(_source)
+@sourced(_places)
 @json_option
 @click.option("--by", help="Who: key:NAME, monitor:NAME, cli:USER, anonymous.")
 @click.option("--what", help="What was done: cancel, pause-queue, sign-in-refused ...")

@@ -10,7 +10,7 @@ import msgspec
 
 from notifier.audit.actor import actor
 from notifier.cli.display import json_text, table
-from notifier.cli.options import server_url
+from notifier.cli.sources import Places, open_source
 from notifier.errors import ConfigurationError
 from notifier.keys import Key, KeyKind, Keys, KeyScope, expiry, new_key
 from notifier.settings import Settings
@@ -75,13 +75,11 @@ def messages_of(
     settings: Settings, name: str, url: str | None, api_key: str | None, *, offline: bool
 ) -> "KeyMessages":
     """Where the messages of the key are cancelled. Raises RequestFailed."""
-    from notifier.cli.client import Client
     from notifier.cli.key_messages import KeyMessages
-    from notifier.cli.message_sources import ByJournal, source_of
+    from notifier.cli.message_sources import ByHttp, ByJournal, Source
 
-    client = Client(url or server_url(settings), api_key=api_key)
-    source = source_of(settings, client, named=url is not None, offline=offline)
-    click.echo(f"notifier: {source.name}", err=True)
+    places: Places[Source] = ByHttp, ByJournal
+    source = open_source(places, settings, url, api_key, offline=offline)
     return KeyMessages(source, name, offline=isinstance(source, ByJournal))
 
 

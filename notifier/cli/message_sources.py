@@ -16,16 +16,13 @@ from msgspec import Struct
 from notifier.acts import filter_text
 from notifier.audit import Audit
 from notifier.audit.actor import actor
-from notifier.cli.client import Client
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
 from notifier.cli.progress import Progress, with_spinner
-from notifier.cli.sources import why_journal
+from notifier.cli.sources import AtServer, InJournal, converted
 from notifier.deliveries import Delivery
-from notifier.errors import Rejected
 from notifier.journal import Change, Journal
 from notifier.retries import retry
-from notifier.settings import Settings
 from notifier.settling import Settlement, settle
 from notifier.web.api.queries import Filters, MessageQuery
 from notifier.web.api.resources import MessageList, resource
@@ -71,18 +68,8 @@ class Source(Protocol):
         ...
 
 
-def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
-    """The server if it runs or its URL was given, else the journal. Raises RequestFailed."""
-    why = why_journal(settings, client, named=named, offline=offline)
-    return ByHttp(client) if why is None else ByJournal(settings, why)
-
-
-class ByHttp:
+class ByHttp(AtServer):
     """Messages of a running server. Raises RequestFailed."""
-
-    def __init__(self, client: Client) -> None:
-        self.name = f"from the server at {client.url}"
-        self._client = client
 
     def list(self, query: Mapping[str, Any]) -> Resource:
         return self._client.get(f"/v1/messages?{urlencode(query, doseq=True)}")
@@ -103,15 +90,11 @@ class ByHttp:
         return int(with_spinner(f"{act.verb}: messages", post)["count"])
 
 
-class ByJournal:
+class ByJournal(InJournal):
     """Messages of a journal that no server has open. Raises JournalInUse, Rejected."""
 
-    def __init__(self, settings: Settings, why: str) -> None:
-        self.name = f"from the journal in {settings.data_dir}: {why}"
-        self._settings = settings
-
     def list(self, query: Mapping[str, Any]) -> Resource:
-        asked = _read(query, MessageQuery)
+        asked = converted(query, MessageQuery)
         page = self._do(lambda it: it.find(asked.filter(), limit=asked.limit, cursor=asked.cursor))
         found = MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
         return _builtins(found)
@@ -130,11 +113,11 @@ class ByJournal:
         return _builtins(resource(self._do(amend)))
 
     def count(self, query: Mapping[str, Any]) -> int:
-        which = _read(query, Filters).filter()
+        which = converted(query, Filters).filter()
         return self._do(lambda it: it.count(which, most=MOST_COUNTED + 1))
 
     def act_all(self, act: Act, query: Mapping[str, Any], count: int) -> int:
-        which, step, done = _read(query, Filters).filter(), self._step(act), itertools.count(1)
+        which, step, done = converted(query, Filters).filter(), self._step(act), itertools.count(1)
         whole = count if count <= MOST_COUNTED else 0
         with Progress(counted=True) as progress:
 
@@ -162,13 +145,6 @@ class ByJournal:
 
     def _do(self, ask: Callable[[Journal], Awaitable[T]]) -> T:
         return in_journal(self._settings, ask)
-
-
-def _read(query: Mapping[str, Any], kind: type[F]) -> F:
-    try:
-        return msgspec.convert(query, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise Rejected(str(error)) from None
 
 
 def _builtins(value: msgspec.Struct) -> Resource:

@@ -10,13 +10,12 @@ import click
 
 from notifier.cli.display import json_line, json_text, message_details, message_table
 from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
-from notifier.cli.sources import Command, sourced
+from notifier.cli.sources import Command, Places, sourced
 from notifier.deliveries import Status
 from notifier.errors import NotifierError, Rejected
 from notifier.settings import Settings
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
-    from notifier.cli.client import Client
     from notifier.cli.message_sources import Act, Source
 
 PAST = {"retry": "retried", "cancel": "cancelled", "settle": "settled"}
@@ -29,10 +28,10 @@ def messages() -> None:
     """Look at messages, retry, cancel and settle them; works without a running server, too."""
 
 
-def _source(settings: Settings, client: "Client", *, named: bool, offline: bool) -> "Source":
-    from notifier.cli.message_sources import source_of
+def _places() -> "Places[Source]":
+    from notifier.cli.message_sources import ByHttp, ByJournal
 
-    return source_of(settings, client, named=named, offline=offline)
+    return ByHttp, ByJournal
 
 
 def _filters(command: Command) -> Command:
@@ -65,7 +64,7 @@ def _filters(command: Command) -> Command:
 
 
 @messages.command("list")
-@sourced(_source)
+@sourced(_places)
 @json_option
 @_filters
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
@@ -84,7 +83,7 @@ def list_messages(source: Opening, as_json: bool, **query: Any) -> None:
 
 
 @messages.command("show")
-@sourced(_source)
+@sourced(_places)
 @json_option
 @click.argument("id")
 def show_message(source: Opening, as_json: bool, id: str) -> None:
@@ -107,7 +106,7 @@ def _selected(command: Command) -> Command:
         click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
         _filters,
         json_option,
-        sourced(_source),
+        sourced(_places),
     ):
         command = option(command)
     return command

@@ -13,10 +13,9 @@ import msgspec
 from notifier.audit import Audit
 from notifier.audit.actor import actor
 from notifier.capture import Mailbox
-from notifier.cli.client import Client
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
-from notifier.cli.sources import why_journal
+from notifier.cli.sources import AtServer, InJournal
 from notifier.clock import utc_now
 from notifier.erasure.captured_mails import CapturedMails
 from notifier.erasure.erasing import Erasure
@@ -25,7 +24,6 @@ from notifier.erasure.log_files import LogFiles
 from notifier.errors import NotifierError
 from notifier.intake.storms import Brake
 from notifier.journal import Journal
-from notifier.settings import Settings
 from notifier.supervisor import Supervisor
 from notifier.threads import FairThreads
 from notifier.web.api.erasures import resource
@@ -56,18 +54,8 @@ class Source(Protocol):
         ...
 
 
-def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
-    """The server if it runs or its URL was given, else the journal. Raises RequestFailed."""
-    why = why_journal(settings, client, named=named, offline=offline)
-    return ByHttp(client) if why is None else ByJournal(settings, why)
-
-
-class ByHttp:
+class ByHttp(AtServer):
     """The persons that a running server knows. Raises RequestFailed."""
-
-    def __init__(self, client: Client) -> None:
-        self.name = f"from the server at {client.url}"
-        self._client = client
 
     def export(self, address: str, file: BinaryIO) -> None:
         last = b""
@@ -85,12 +73,8 @@ class ByHttp:
         return erasure
 
 
-class ByJournal:
+class ByJournal(InJournal):
     """Those in a journal that no server has open, and in the files beside it."""
-
-    def __init__(self, settings: Settings, why: str) -> None:
-        self.name = f"from the journal in {settings.data_dir}: {why}"
-        self._settings = settings
 
     def export(self, address: str, file: BinaryIO) -> None:
         settings = self._settings

@@ -9,11 +9,9 @@ import click
 from notifier.cli.display import Resource, json_text, printable
 from notifier.cli.options import json_option
 from notifier.cli.progress import with_spinner
-from notifier.cli.sources import sourced
-from notifier.settings import Settings
+from notifier.cli.sources import Places, sourced
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
-    from notifier.cli.client import Client
     from notifier.cli.recipient_sources import Source
 
 Opening: TypeAlias = "Callable[[], Source]"
@@ -24,14 +22,14 @@ def recipients() -> None:
     """See what is held of a person, and forget it; works without a running server, too."""
 
 
-def _source(settings: Settings, client: "Client", *, named: bool, offline: bool) -> "Source":
-    from notifier.cli.recipient_sources import source_of
+def _places() -> "Places[Source]":
+    from notifier.cli.recipient_sources import ByHttp, ByJournal
 
-    return source_of(settings, client, named=named, offline=offline)
+    return ByHttp, ByJournal
 
 
 @recipients.command("export")
-@sourced(_source)
+@sourced(_places)
 @click.argument("address")
 @click.argument("file", type=click.File("wb"), default="-")
 def export(source: Opening, address: str, file: BinaryIO) -> None:
@@ -43,7 +41,7 @@ def export(source: Opening, address: str, file: BinaryIO) -> None:
 
 
 @recipients.command("erase")
-@sourced(_source)
+@sourced(_places)
 @json_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.argument("address")

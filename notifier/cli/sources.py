@@ -5,18 +5,21 @@ say where, and which of the two it is.
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import click
+import msgspec
 
 from notifier.cli.options import config_option, key_option, server_url, url_option
+from notifier.errors import Rejected
 from notifier.settings import Settings
 
 if TYPE_CHECKING:  # it loads the HTTP client, and other commands must not
     from notifier.cli.client import Client
 
+T = TypeVar("T")
 Command: TypeAlias = Callable[..., None]
 
 
@@ -27,15 +30,28 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
-class Place(Protocol):
-    """Opens a source: `named` with a server's URL by the caller, or `offline` by its wish."""
-
-    def __call__(
-        self, settings: Settings, client: "Client", *, named: bool, offline: bool
-    ) -> Named: ...
+S = TypeVar("S", bound=Named)
+# At a running server, and in a journal that no server has open, for the reason that is given.
+Places: TypeAlias = tuple[Callable[["Client"], S], Callable[[Settings, str], S]]
 
 
-def sourced(opened: Place) -> Callable[[Command], Command]:
+class AtServer:
+    """A source that asks a running server. Raises RequestFailed."""
+
+    def __init__(self, client: "Client") -> None:
+        self.name = f"from the server at {client.url}"
+        self._client = client
+
+
+class InJournal:
+    """A source in a journal that no server has open. Raises JournalInUse, Rejected."""
+
+    def __init__(self, settings: Settings, why: str) -> None:
+        self.name = f"from the journal in {settings.data_dir}: {why}"
+        self._settings = settings
+
+
+def sourced(places: Callable[[], Places[Named]]) -> Callable[[Command], Command]:
     """Adds the options that say where things are; the command calls `source` to open it."""
 
     def decorated(command: Command) -> Command:
@@ -53,27 +69,44 @@ def sourced(opened: Place) -> Callable[[Command], Command]:
         ) -> None:
             if offline and url is not None:
                 raise click.UsageError("--offline and --url exclude each other.")
-            command(source=lambda: _open(opened, config, url, api_key, offline=offline), **given)
+
+            def source() -> Named:
+                settings = Settings.read(os.environ, config=config)
+                return open_source(places(), settings, url, api_key, offline=offline)
+
+            command(source=source, **given)
 
         return with_source
 
     return decorated
 
 
-def _open(
-    opened: Place, config: Path | None, url: str | None, api_key: str | None, *, offline: bool
-) -> Named:
-    """The source, named on stderr: stdout holds the result alone."""
-    settings = Settings.read(os.environ, config=config)
+def open_source(
+    places: Places[S], settings: Settings, url: str | None, api_key: str | None, *, offline: bool
+) -> S:
+    """
+    The server if it runs or its URL was given, else the journal. It is named on stderr: stdout
+    holds the result alone. Raises RequestFailed.
+    """
     from notifier.cli.client import Client
 
     client = Client(url or server_url(settings), api_key=api_key)
-    source = opened(settings, client, named=url is not None, offline=offline)
+    by_http, by_journal = places
+    why = _why_journal(settings, client, named=url is not None, offline=offline)
+    source = by_http(client) if why is None else by_journal(settings, why)
     click.echo(f"notifier: {source.name}", err=True)
     return source
 
 
-def why_journal(settings: Settings, client: "Client", *, named: bool, offline: bool) -> str | None:
+def converted(given: Mapping[str, Any], kind: type[T]) -> T:
+    """What was given, as the API's queries and bodies have it. Raises Rejected."""
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Rejected(str(error)) from None
+
+
+def _why_journal(settings: Settings, client: "Client", *, named: bool, offline: bool) -> str | None:
     """
     Why the journal is to be asked; None: the server is, because it runs or its URL was given.
     Raises RequestFailed where there is neither.

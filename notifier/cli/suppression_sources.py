@@ -11,14 +11,12 @@ import msgspec
 
 from notifier.audit import Audit
 from notifier.audit.actor import actor
-from notifier.cli.client import Client
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
-from notifier.cli.sources import why_journal
+from notifier.cli.sources import AtServer, InJournal, converted
 from notifier.clock import utc_now
 from notifier.errors import Rejected
 from notifier.journal import Journal
-from notifier.settings import Settings
 from notifier.supervisor import Supervisor
 from notifier.suppressions import Suppressions, read_address
 from notifier.suppressions.csv_file import read, written
@@ -63,18 +61,8 @@ class Source(Protocol):
     def write_csv(self, query: Mapping[str, Any], file: BinaryIO) -> None: ...
 
 
-def source_of(settings: Settings, client: Client, *, named: bool, offline: bool) -> Source:
-    """The server if it runs or its URL was given, else the journal. Raises RequestFailed."""
-    why = why_journal(settings, client, named=named, offline=offline)
-    return ByHttp(client) if why is None else ByJournal(settings, why)
-
-
-class ByHttp:
+class ByHttp(AtServer):
     """The list of a running server. Raises RequestFailed."""
-
-    def __init__(self, client: Client) -> None:
-        self.name = f"from the server at {client.url}"
-        self._client = client
 
     def list(self, query: Mapping[str, Any]) -> Resource:
         return self._client.get(f"{PATH}?{urlencode(query)}")
@@ -98,15 +86,11 @@ class ByHttp:
         file.write(self._client.read(f"{PATH}?{urlencode(query)}", CSV, timeout=ALL_SECONDS))
 
 
-class ByJournal:
+class ByJournal(InJournal):
     """The list in a journal that no server has open. Raises JournalInUse, Rejected."""
 
-    def __init__(self, settings: Settings, why: str) -> None:
-        self.name = f"from the journal in {settings.data_dir}: {why}"
-        self._settings = settings
-
     def list(self, query: Mapping[str, Any]) -> Resource:
-        asked = _read(query, SuppressionQuery)
+        asked = converted(query, SuppressionQuery)
         after = None if asked.cursor is None else after_of(asked.cursor)
         page = self._do(lambda it: it.page(asked.which(), limit=asked.limit + 1, after=after))
         shown = page[: asked.limit]
@@ -115,7 +99,7 @@ class ByJournal:
 
     def add(self, body: Mapping[str, Any]) -> Resource:
         by = actor()
-        made = suppression_of(_read(body, SuppressionBody), now=utc_now(), by=by)
+        made = suppression_of(converted(body, SuppressionBody), now=utc_now(), by=by)
         self._do(lambda it: it.put([made], by=by))
         return _builtins(resource(made))
 
@@ -130,7 +114,7 @@ class ByJournal:
         return count
 
     def remove_all(self, query: Mapping[str, Any]) -> int:
-        which = _read(query, SuppressionFilters).which()
+        which = converted(query, SuppressionFilters).which()
         return self._do(lambda it: it.remove_all(which, by=actor()))
 
     def take_csv(self, content: bytes) -> int:
@@ -140,7 +124,7 @@ class ByJournal:
         return len(found)
 
     def write_csv(self, query: Mapping[str, Any], file: BinaryIO) -> None:
-        which = _read(query, SuppressionFilters).which()
+        which = converted(query, SuppressionFilters).which()
 
         async def write(suppressions: Suppressions) -> None:
             file.write(written(()).encode())
@@ -159,13 +143,6 @@ class ByJournal:
             return await ask(unopened)
 
         return in_journal(self._settings, asked)
-
-
-def _read(given: Mapping[str, Any], kind: type[T]) -> T:
-    try:
-        return msgspec.convert(given, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise Rejected(str(error)) from None
 
 
 def _builtins(value: msgspec.Struct) -> Resource:

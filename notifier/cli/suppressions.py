@@ -8,12 +8,10 @@ import click
 
 from notifier.cli.display import json_line, json_text, printable, table
 from notifier.cli.options import json_option
-from notifier.cli.sources import Command, sourced
+from notifier.cli.sources import Command, Places, sourced
 from notifier.errors import ConfigurationError, NotifierError
-from notifier.settings import Settings
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
-    from notifier.cli.client import Client
     from notifier.cli.suppression_sources import Source
 
 Opening: TypeAlias = "Callable[[], Source]"
@@ -26,10 +24,10 @@ def suppressions() -> None:
     """The recipients to whom nothing is sent; works without a running server, too."""
 
 
-def _source(settings: Settings, client: "Client", *, named: bool, offline: bool) -> "Source":
-    from notifier.cli.suppression_sources import source_of
+def _places() -> "Places[Source]":
+    from notifier.cli.suppression_sources import ByHttp, ByJournal
 
-    return source_of(settings, client, named=named, offline=offline)
+    return ByHttp, ByJournal
 
 
 def _filters(command: Command) -> Command:
@@ -50,7 +48,7 @@ def _given(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @suppressions.command("list")
-@sourced(_source)
+@sourced(_places)
 @json_option
 @_filters
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
@@ -75,7 +73,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 @suppressions.command("add")
-@sourced(_source)
+@sourced(_places)
 @json_option
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--reason", type=click.Choice(REASONS), default="manual", show_default=True)
@@ -109,7 +107,7 @@ def _ending(text: str) -> str:
 
 
 @suppressions.command("remove")
-@sourced(_source)
+@sourced(_places)
 @json_option
 @_filters
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -158,7 +156,7 @@ def _remove(place: "Source", addresses: Sequence[str], key: str | None, *, as_js
 
 
 @suppressions.command("import")
-@sourced(_source)
+@sourced(_places)
 @json_option
 @click.argument("file", type=click.File("rb"))
 def take_csv(source: Opening, as_json: bool, file: BinaryIO) -> None:
@@ -172,7 +170,7 @@ def take_csv(source: Opening, as_json: bool, file: BinaryIO) -> None:
 
 
 @suppressions.command("export")
-@sourced(_source)
+@sourced(_places)
 @_filters
 @click.argument("file", type=click.File("wb"), default="-")
 def write_csv(source: Opening, file: BinaryIO, **query: Any) -> None:
