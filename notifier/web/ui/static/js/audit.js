@@ -2,7 +2,7 @@
 import { base, get } from "./api.js";
 import { reportingErrors } from "./dialogs.js";
 import { $, count, field, form, h, time } from "./dom.js";
-import { local } from "./filters.js";
+import { local, named } from "./filters.js";
 
 const PATH = "/v1/audit";
 const FILTERS = ["by", "what", "since"];
@@ -54,15 +54,7 @@ const WORDS = new Map(ACTS.map(([name, one, many]) => [name, { one, many: many ?
 let cursor = null;
 
 // The filters in the page's URL, in the terms of the API.
-export function filters(search = location.search) {
-  const here = new URLSearchParams(search);
-  const found = new URLSearchParams();
-  for (const name of FILTERS) {
-    const value = here.get(name)?.trim();
-    if (value) found.set(name, value);
-  }
-  return found;
-}
+export const filters = (search = location.search) => named(FILTERS, search);
 
 // What was done, for people; an act without words is shown by its name.
 /** @type {(what: string, number?: number) => string} */

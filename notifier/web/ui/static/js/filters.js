@@ -16,16 +16,20 @@ const STATUSES = [
 const FIELDS = ["q", "to", "reference", "tag", "user_id", "relay", "key", "channel", "reason", "bounced"];
 const TIMES = ["created_after", "created_before"];
 
-// The filters in the page's URL, in the terms of the API.
-export function filters(search = location.search) {
+// Those of the parameters in a page's URL that have these names and a value.
+/** @type {(names: string[], search: string) => URLSearchParams} */
+export function named(names, search) {
   const here = new URLSearchParams(search);
   const found = new URLSearchParams();
-  for (const name of ["status", ...FIELDS, ...TIMES]) {
+  for (const name of names) {
     const value = here.get(name)?.trim();
     if (value) found.set(name, value);
   }
   return found;
 }
+
+// The filters in the page's URL, in the terms of the API.
+export const filters = (search = location.search) => named(["status", ...FIELDS, ...TIMES], search);
 
 export const cursor = () => new URLSearchParams(location.search).get("cursor");
 

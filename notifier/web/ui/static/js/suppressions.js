@@ -2,6 +2,7 @@
 import { file, get, manages, post, remove, upload } from "./api.js";
 import { confirmed, reportingErrors, toast } from "./dialogs.js";
 import { $, field, form, h, plural } from "./dom.js";
+import { named } from "./filters.js";
 
 const PATH = "/v1/suppressions";
 const CSV = "text/csv";
@@ -11,15 +12,7 @@ const FILTERS = ["address", "domain", "reason", "key"];
 let cursor = null;
 
 // The filters in the page's URL, in the terms of the API.
-export function filters(search = location.search) {
-  const here = new URLSearchParams(search);
-  const found = new URLSearchParams();
-  for (const name of FILTERS) {
-    const value = here.get(name)?.trim();
-    if (value) found.set(name, value);
-  }
-  return found;
-}
+export const filters = (search = location.search) => named(FILTERS, search);
 
 /**
  * What the form asks for. A date means its end, in the time zone of the reader.
