@@ -23,14 +23,16 @@ class CapturedMails:
         self._mailbox = mailbox  # there is one once the service is open
 
     async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
-        """Each mail, and its file."""
+        """Each mail from or to the person, and its file. Other recipients are not named."""
         mailbox = self._mailbox()
         async for id in mailbox.find(person.mentions.within, caller=CALLER):
             summary = await mailbox.look(id, lambda mail: (mail.sender, mail.recipients))
             content = await mailbox.source(id, caller=CALLER)
             if summary is not None and content is not None:
                 sender, recipients = summary
-                yield {"id": id, "from": sender, "to": recipients, "content": content}
+                own = [each for each in recipients if person.mentions.within(each)]
+                if own or person.mentions.within(sender):
+                    yield {"id": id, "from": sender, "to": own, "content": content}
 
     async def wipe(self, person: Person, count: Count) -> None:
         """Delete the mails, and refuse the person no more."""

@@ -42,8 +42,6 @@ AGAIN_SECONDS = 0.5  # between two looks at what is waited for, in the first min
 SELDOM_SECONDS = 5.0  # later
 SOON = timedelta(minutes=1)
 LOOK_SECONDS = 30.0  # a replica that has died leaves its work
-# What was sent after a process had wiped its own may stand in its mailbox or its log again.
-SENT_MEANWHILE = {"in_flight", Outcome.TAKEN_OFF, Outcome.FOR_OTHERS}
 # What no erasure reaches, whatever the journal.
 NOT_REACHED = (
     "backups of the journal, such as those of `notifier backup`",
@@ -107,7 +105,7 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
         self._supervisor = supervisor
         self._clock = clock
         self._news = asyncio.Event()
-        self._failed: set[str] = set()  # requests for which this process could not wipe its files
+        self._failed: dict[str, str] = {}  # by request: what this process could not wipe, and why
 
     async def __aenter__(self) -> Self:
         self._task = self._supervisor.start("erasure", self._keep_erasing)
@@ -157,7 +155,7 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
         counts = Counter(request.progress.counts)
         for share in (await self._requests.shares(id)).values():
             counts.update(share)
-        left = (request.progress.left,) if request.progress.left else ()
+        left = filter(None, (self._failed.get(id), request.progress.left))
         return State(
             request=request,
             counts=dict(counts),
@@ -190,11 +188,12 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
             for request in requests:
                 sealed = seal(request.sealed or b"", secret, request.id)
                 person = known_person(sealed.decode(), Pseudonyms(secret))
-                await self._share(request, person)
-                async with self._journal.try_lock("erasure") as locked:
-                    current = await self._requests.one(request.id)
-                    if locked and current is not None and current.ended_at is None:
-                        await self._one(current, person)
+                with contextlib.suppress(NotifierError):  # the next look goes on with this one
+                    await self._share(request, person)
+                    async with self._journal.try_lock("erasure") as locked:
+                        current = await self._requests.one(request.id)
+                        if locked and current is not None and current.ended_at is None:
+                            await self._one(current, person)
         if not requests:
             return LOOK_SECONDS
         soon = requests[-1].at + SOON > self._clock()
@@ -205,14 +204,18 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
         if self._process in await self._requests.shares(request.id):
             return
         counts: Counter[str] = Counter()
+        failed = ""
         for place in self._places:
             try:
                 await place.wipe(person, lambda name, more: counts.update({name: more}))
             except OSError as error:
                 if request.id not in self._failed:
-                    self._failed.add(request.id)
                     log.error("erasure_failed", place=place.name, reason=str(error))  # noqa: TRY400  the reason is all there is to know
-                return
+                failed = f"{place.name} of {self._process}: {error}; it is tried again"
+        if failed:
+            self._failed[request.id] = failed
+            return
+        self._failed.pop(request.id, None)
         await self._requests.share(request.id, self._process, counts)
 
     async def _one(self, request: Request, person: Person) -> None:
@@ -238,13 +241,15 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
             await self._requests.save(request, RUNNING)
         waits = await self._messages.wipe_rests(request.id, person, request.by, count)
         shares = await self._requests.shares(request.id)
-        others = len(shares) < await self._journal.replicas()
+        # A process that was started again is the same replica.
+        others = len({each.partition(" ")[0] for each in shares}) < await self._journal.replicas()
         if waits or others:
             if request.state == RUNNING or more:
                 progress.left = await self._journal.overwrite()
                 await self._requests.save(request, WAITING)
             return
-        if not progress.shared_again and SENT_MEANWHILE & progress.counts.keys():
+        if not progress.shared_again:
+            # What was sent after a process had wiped its own stands in its mailbox and log again.
             progress.counts = dict(sum(map(Counter, shares.values()), Counter(progress.counts)))
             progress.shared_again = True
             await self._requests.share_again(request)

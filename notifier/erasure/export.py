@@ -27,7 +27,7 @@ NOT_COVERED = (
     "backups of the journal, such as those of `notifier backup`",
     "what relays and SMS providers keep of what they were handed",
     "what applications keep that send messages or receive callbacks",
-    "messages to others that name the person in their text alone",
+    "messages and captured mails to others that name the person in their text alone",
     "log lines that went to a stream, which somebody else keeps",
     "captured mails and log files of other replicas on other machines",
 )

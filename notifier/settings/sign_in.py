@@ -15,6 +15,7 @@ from notifier.settings.sources import variable
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Groups: TypeAlias = tuple[tuple[str, frozenset[KeyScope]], ...]
 
+MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # IPv4 in IPv6: RFC 4291, section 2.5.5.2
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, section 5.6.2
 # They say something else to the service, or to its HTTP server.
 _OTHERS = frozenset(
@@ -38,6 +39,9 @@ def _read_network(text: str) -> Network:
         raise ValueError(
             f"{text!r} is not an address or a network{reason}; write 192.0.2.1 or 10.1.0.0/16"
         ) from None
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(MAPPED):
+        mapped = network.network_address.ipv4_mapped
+        network = ipaddress.ip_network(f"{mapped}/{network.prefixlen - MAPPED.prefixlen}")
     if network.prefixlen == 0:
         raise ValueError(f"{text!r} is every address; write those of the proxies alone")
     return network

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifier.deliveries import Status
+from notifier.erasure.captured_mails import CapturedMails
+from notifier.erasure.log_files import LogFiles
 from notifier.errors import MessageNotFound
 from tests.relay import ScriptedRelay
 from tests.web_client import LETTER, final, problem_of, serving
@@ -192,13 +194,52 @@ async def test_each_replica_wipes_what_it_has_by_itself(postgres, tmp_path):
     url = await postgres.database()
     async with (
         serving(tmp_path / "a", journal=url) as (one, client),
-        serving(tmp_path / "b", journal=url) as (other, _),
+        serving(tmp_path / "b", journal=url, port=8015) as (other, _),
     ):
         for service in (one, other):
             await service.mailbox.put(b"\r\nhello", sender="me@example.org", recipients=[ANN])
         told = await erased(client)
         assert told["counts"]["captured_mails"] == 2
         assert (await one.mailbox.count(), await other.mailbox.count()) == (0, 0)
+
+
+async def test_a_mail_that_comes_after_the_first_wipe_is_wiped_too(tmp_path, monkeypatch):
+    """A message may be sent between the wipe of the mailbox and the search of the journal."""
+    async with serving(tmp_path) as (service, client):
+        wipe = CapturedMails.wipe
+
+        async def wiped(place, person, count):
+            await wipe(place, person, count)
+            if not late:
+                late.append(await place._mailbox().put(b"\r\nhi", sender="", recipients=[ANN]))
+
+        late = []
+        monkeypatch.setattr(CapturedMails, "wipe", wiped)
+        assert (await erased(client))["state"] == "done"
+        assert late
+        assert await service.mailbox.count() == 0
+
+
+async def test_what_cannot_be_wiped_is_told_and_keeps_nothing_else_from_it(tmp_path, monkeypatch):
+    """The answer names the place and its fault; the erasure goes on once the fault is gone."""
+    async with serving(tmp_path) as (service, _):
+        broken = True
+
+        async def wiped(place, person, count):
+            if broken:
+                raise OSError("no space left")
+
+        monkeypatch.setattr(LogFiles, "wipe", wiped)
+        await service.mailbox.put(b"\r\nhello", sender="me@example.org", recipients=[ANN])
+        asked = await service.erasure.erase(ANN, by="key:a")
+        async with asyncio.timeout(10):
+            while "log_files of" not in (told := await service.erasure.state(asked)).not_reached[0]:
+                await asyncio.sleep(0.01)
+            assert told.not_reached[0].endswith("no space left; it is tried again")
+            assert await service.mailbox.count() == 0
+            broken = False
+            while (await service.erasure.state(asked)).request.state != "done":
+                await asyncio.sleep(0.01)
 
 
 async def test_what_is_being_sent_is_waited_for(tmp_path):

@@ -48,8 +48,8 @@ class TestCapturedMails:
         others = [await put("joann@example.org"), await put("bob@example.org")]
         place = CapturedMails(lambda: mailbox)
         held = [each async for each in place.held(ANN)]
-        assert [each["id"] for each in held] == hers
-        assert held[0]["to"] == ("Ann@Example.org",)
+        assert [each["id"] for each in held] == hers[:1]  # the other one is somebody else's
+        assert held[0]["to"] == ["Ann@Example.org"]
         assert b"Delivered-To: Ann@Example.org" in held[0]["content"]
         assert await wiped(place, ANN) == {"captured_mails": 2}
         assert [each.id for each in await mailbox.list()] == others[::-1]

@@ -33,6 +33,13 @@ def test_what_is_written_is_read_again():
     assert read(**written) == settings
 
 
+def test_ipv4_addresses_written_as_ipv6_are_ipv4():
+    """A socket reports them as IPv4, so they would never match."""
+    settings = read(trusted_proxies="::ffff:192.0.2.1, ::ffff:10.1.0.0/112")
+    assert [str(each) for each in settings.trusted_proxies] == ["192.0.2.1/32", "10.1.0.0/16"]
+    assert "is every address" in faults(trusted_proxies="::ffff:0.0.0.0/96")[0]
+
+
 def test_with_it_no_key_is_needed_for_a_start():
     """Nobody is anonymous then, so that any address may be listened on."""
     check_access(read(**WHOLE, host="0.0.0.0"), keys_exist=False)
