@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from notifier.keys import KeyScope
+from notifier.web.responses import BytesResponse
 
 JSON = "application/json"
 # In a handler's `opt`. AUDIT: what the audit calls it; empty: there is nothing to tell, or the
@@ -121,9 +122,16 @@ def _act(operation: Operation | None) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", operation.id).lower()
 
 
-def options(path: str, handler: Handler, access: Access) -> HTTPRouteHandler:
-    """A route for OPTIONS: Litestar's own knows only the methods of the path's first handler."""
-    return _route(path, [HttpMethod.OPTIONS], handler, access, None)
+def options(path: str, allow: str, access: Access) -> HTTPRouteHandler:
+    """
+    A route for OPTIONS, whose answer names the methods. RFC 9110, section 8.6. Litestar's own knows
+    only those of the path's first handler.
+    """
+
+    async def answer() -> BytesResponse:
+        return BytesResponse(b"", status=204, headers=[(b"allow", allow.encode())])
+
+    return _route(path, [HttpMethod.OPTIONS], answer, access, None)
 
 
 def _route(

@@ -14,26 +14,27 @@ from notifier.messages import NO_CONTROLS
 from notifier.service import Notifier
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
-from notifier.web.responses import BytesResponse
 from notifier.web.routes import MANAGE, DocumentedAnswer, Operation, get, options, post
 
 TAG = "recipients"
 PATH = "/v1/recipients/erase"
 WAIT_SECONDS = 10.0  # for what is mostly done at once
 
+Written = Annotated[
+    str,
+    Meta(
+        pattern=NO_CONTROLS,
+        min_length=3,
+        max_length=998,
+        description="An address, in any spelling, or a phone number: `+12025550123`.",
+    ),
+]
+
 
 class ErasureBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whom to forget."""
 
-    address: Annotated[
-        str,
-        Meta(
-            pattern=NO_CONTROLS,
-            min_length=3,
-            max_length=998,
-            description="An address, in any spelling, or a phone number: `+12025550123`.",
-        ),
-    ]
+    address: Written
 
 
 class ErasureResource(Struct, frozen=True, kw_only=True):
@@ -80,14 +81,10 @@ class Erasures:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            options(PATH, self.options, MANAGE),
+            options(PATH, "OPTIONS, POST", MANAGE),
             post(PATH, self.erase, MANAGE, ERASE, told=True),
             get(f"{PATH}/{{id:str}}", self.state, MANAGE, STATE),
         ]
-
-    async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
-        allow = (b"allow", b"OPTIONS, POST")  # RFC 9110, section 8.6
-        return BytesResponse(b"", status=204, headers=[allow])
 
     async def erase(self, request: AnyRequest) -> Response[ErasureResource]:
         """
@@ -142,15 +139,16 @@ EXAMPLE = ErasureResource(
     not_reached=("backups of the journal, such as those of `notifier backup`",),
 )
 UNDER_WAY = replace(EXAMPLE, state="waiting", ended_at=None, counts={"taken_off": 1}, waiting_for=1)
+PERSONS: dict[str, Any] = {
+    "address": {"address": "ann@example.org"},
+    "number": {"address": "+12025550123"},
+}
 ERASE = Operation(
     id="eraseRecipient",
     summary="Forget a person",
     tag=TAG,
     body=_body.schema,
-    examples={
-        "address": {"address": "ann@example.org"},
-        "number": {"address": "+12025550123"},
-    },
+    examples=PERSONS,
     answers={
         200: DocumentedAnswer("It is done.", ErasureResource, EXAMPLE),
         202: DocumentedAnswer("There is more to do.", ErasureResource, UNDER_WAY),

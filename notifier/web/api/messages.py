@@ -56,7 +56,7 @@ class Messages:
     def routes(self) -> list[HTTPRouteHandler]:
         message = "/v1/messages/{id:str}"
         return [
-            options("/v1/messages", self.options, SEND),
+            options("/v1/messages", "GET, HEAD, OPTIONS, POST", SEND),
             self.sending,
             get("/v1/messages", self.list, READ_OWN, LIST),
             get(message, self.show, READ_OWN, SHOW),
@@ -64,10 +64,6 @@ class Messages:
             post(f"{message}/retry", self.retry, MANAGE, RETRY, told=True),
             post(f"{message}/send-now", self.send_now, MANAGE, SEND_NOW, told=True),
         ]
-
-    async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
-        allow = (b"allow", b"GET, HEAD, OPTIONS, POST")  # RFC 9110, section 8.6
-        return BytesResponse(b"", status=204, headers=[allow])
 
     async def send(self, request: AnyRequest) -> BytesResponse:
         """When the answer arrives, the message is on disk and the service sends it."""

@@ -1,36 +1,22 @@
 """/v1/recipients/export: all that is held of a person."""
 
-from typing import Annotated, Any
-
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from notifier.erasure.captured_mails import CapturedMails
 from notifier.erasure.export import WHAT, Export
 from notifier.erasure.log_files import LogFiles
-from notifier.messages import NO_CONTROLS
 from notifier.service import Notifier
+from notifier.web.api.erasures import PERSONS, TAG, Written
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
 from notifier.web.parameters import read_query
 from notifier.web.problems import BadParameter
-from notifier.web.responses import BytesResponse
 from notifier.web.routes import MANAGE, DocumentedAnswer, Operation, get, options, post
 
 JSON_LINES = "application/jsonl"
-TAG = "recipients"
 PATH = "/v1/recipients/export"
-
-Written = Annotated[
-    str,
-    Meta(
-        pattern=NO_CONTROLS,
-        min_length=3,
-        max_length=998,
-        description="An address, in any spelling, or a phone number: `+12025550123`.",
-    ),
-]
 
 
 class RecipientQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,14 +48,10 @@ class RecipientExports:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            options(PATH, self.options, MANAGE),
+            options(PATH, "GET, HEAD, OPTIONS, POST", MANAGE),
             get(PATH, self.by_query, MANAGE, BY_QUERY),
             post(PATH, self.by_body, MANAGE, BY_BODY, told=True),
         ]
-
-    async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
-        allow = (b"allow", b"GET, HEAD, OPTIONS, POST")  # RFC 9110, section 8.6
-        return BytesResponse(b"", status=204, headers=[allow])
 
     async def by_query(self, request: AnyRequest) -> Stream:
         """
@@ -113,10 +95,6 @@ EXAMPLE = """\
 ANSWERS: dict[int, DocumentedAnswer] = {
     200: DocumentedAnswer("JSON lines.", str, EXAMPLE, media_type=JSON_LINES)
 }
-EXAMPLES: dict[str, Any] = {
-    "address": {"address": "ann@example.org"},
-    "number": {"address": "+12025550123"},
-}
 BY_QUERY = Operation(
     id="exportRecipientByQuery",
     summary="Export what is held of a person",
@@ -130,7 +108,7 @@ BY_BODY = Operation(
     summary="Export what is held of a person",
     tag=TAG,
     body=_body.schema,
-    examples=EXAMPLES,
+    examples=PERSONS,
     answers=ANSWERS,
     problems=(400, 413, 415, 422, 503),
 )

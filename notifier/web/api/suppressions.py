@@ -26,7 +26,6 @@ from notifier.web.auth import by_of, caller_of
 from notifier.web.bodies import AnyRequest, BodyDecoder, read_json, read_octets
 from notifier.web.parameters import read_query
 from notifier.web.problems import BadParameter
-from notifier.web.responses import BytesResponse
 from notifier.web.routes import (
     MANAGE,
     READ,
@@ -159,17 +158,13 @@ class SuppressionCalls:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            options(PATH, self.options, READ),
+            options(PATH, "DELETE, GET, HEAD, OPTIONS, POST", READ),
             get(PATH, self.list, READ, LIST),
             post(PATH, self.add, MANAGE, ADD, told=True),
             delete(PATH, self.remove_all, MANAGE, REMOVE_ALL, told=True),
             post(f"{PATH}/import", self.take_csv, MANAGE, IMPORT, told=True),
             delete(f"{PATH}/{{address:path}}", self.remove, MANAGE, REMOVE, told=True),
         ]
-
-    async def options(self, request: AnyRequest) -> BytesResponse:  # noqa: ARG002 - Litestar calls it by name
-        allow = (b"allow", b"DELETE, GET, HEAD, OPTIONS, POST")  # RFC 9110, section 8.6
-        return BytesResponse(b"", status=204, headers=[allow])
 
     async def list(self, request: AnyRequest) -> Response[Any]:
         """
