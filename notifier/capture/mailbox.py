@@ -15,6 +15,7 @@ from typing import Self, TypeAlias, TypeVar
 
 from notifier.capture.parsing import Caught, File, OpenedMail, Summary, stamped
 from notifier.capture.refusals import Refusals
+from notifier.clock import Clock, utc_now
 from notifier.disk import sync
 from notifier.threads import FairThreads
 
@@ -30,10 +31,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = re.compile(r"[0-9a-f]{24}\Z")
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
     """
     A mail that was put in is on disk and survives a crash. The oldest is deleted when there are
@@ -46,7 +43,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         *,
         keep: int = 1000,
         octets: int = 200_000_000,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Clock = utc_now,
     ) -> None:
         self.refusals = Refusals()
         self._folder = folder

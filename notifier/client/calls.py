@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict, TypeVar
 from urllib.parse import urlencode
@@ -75,17 +75,14 @@ class _Mixed(Struct):
 class Calls:
     """Makes the calls of one client."""
 
-    def __init__(
-        self, url: str, retrying: Retrying, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, url: str, retrying: Retrying) -> None:
         self._url = url
         self._retrying = retrying
-        self._clock = clock
 
     def send(
         self, draft: Mapping[str, Any], *, wait: float, idempotency_key: str | None
     ) -> Call[Message]:
-        until = self._clock() + wait
+        until = time.monotonic() + wait
         seconds = min(wait, LONGEST_POLL)
         prefer = {"Prefer": f"wait={math.ceil(seconds)}"} if wait > 0 else {}
         ask = Ask(
@@ -130,7 +127,7 @@ class Calls:
         return self._read(Ask(method="GET", path=_path(id)), Message)
 
     def wait(self, id: str, *, timeout: float) -> Call[Message]:
-        until = self._clock() + timeout
+        until = time.monotonic() + timeout
         message = yield from self.get(id)
         message = yield from self._until_settled(message, until)
         if not message.settled:
@@ -164,12 +161,12 @@ class Calls:
 
     def _until_settled(self, message: Message, until: float) -> Call[Message]:
         """The message once it is settled, or as it is then."""
-        while not message.settled and (left := until - self._clock()) > 0:
+        while not message.settled and (left := until - time.monotonic()) > 0:
             seconds = min(left, LONGEST_POLL)
-            before, asked_at = message, self._clock()
+            before, asked_at = message, time.monotonic()
             path = f"{_path(message.id)}?wait={math.ceil(seconds)}"
             message = yield from self._read(Ask(method="GET", path=path, seconds=seconds), Message)
-            if _seen(message) == _seen(before) and self._clock() - asked_at < SHORT_POLL:
+            if _seen(message) == _seen(before) and time.monotonic() - asked_at < SHORT_POLL:
                 yield Pause(spread(SHORT_POLL))
         return message
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from notifier import __version__
-from notifier.clock import Clock, utc_now
+from notifier.clock import utc_now
 from notifier.erasure.holdings import AuditRecords, Messages, Strikes, Suppressions
 from notifier.erasure.person import Person, person_of
 from notifier.journal import Journal
@@ -58,7 +58,6 @@ class Export:
         beside: Sequence[Holder],
         *,
         region: str | None = None,
-        clock: Clock = utc_now,
     ) -> None:
         """`region`: of phone numbers that are written without their country."""
         self._journal = journal
@@ -70,7 +69,6 @@ class Export:
         )
         self._holders: tuple[Holder, ...] = (*in_journal, *beside)
         self._region = region
-        self._clock = clock
 
     async def person(self, written: str) -> Person:
         """Whose address or phone number it is. Raises InvalidMessage, which names `/address`."""
@@ -87,7 +85,7 @@ class Export:
             {
                 "address": person.address,
                 "pseudonym": person.erased,
-                "at": self._clock(),
+                "at": utc_now(),
                 "version": __version__,
             },
         )

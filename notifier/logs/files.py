@@ -104,13 +104,12 @@ class RotatedFile:
 class Files:
     """One rotated file for each level, which holds lines of that level alone."""
 
-    def __init__(self, folder: Path, *, largest: int = LARGEST, kept: int = KEPT) -> None:
+    def __init__(self, folder: Path) -> None:
         """Raises ConfigurationError."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._files = {
-                name: RotatedFile(folder / f"{name}.log", largest=largest, kept=kept)
-                for name in dict.fromkeys(NAMES.values())
+                name: RotatedFile(folder / f"{name}.log") for name in dict.fromkeys(NAMES.values())
             }
         except OSError as error:
             raise ConfigurationError(

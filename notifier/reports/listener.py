@@ -25,14 +25,12 @@ MOST_REFUSED = 20  # recipients of one connection, which then ends: somebody gue
 log = structlog.get_logger()
 
 
-def report_listener(
-    addresses: Sequence[ListenAddress], reports: Reports, *, bounds: Bounds = BOUNDS
-) -> Server:
+def report_listener(addresses: Sequence[ListenAddress], reports: Reports) -> Server:
     """
     The server. A mail that it answers with 250 was taken; where it cannot be taken now the answer
     is 451, and its sender comes again.
     """
-    return Server(addresses, lambda server, tls: _connection(server, tls, reports), bounds=bounds)
+    return Server(addresses, lambda server, tls: _connection(server, tls, reports), bounds=BOUNDS)
 
 
 def _connection(server: Server, tls: ssl.SSLContext | None, reports: Reports) -> Connection:

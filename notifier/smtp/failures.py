@@ -332,9 +332,9 @@ def relay_failure(stage: Stage, name: str, reason: str) -> Failure:
     return Failure(scope=Scope.RELAY, permanent=False, stage=stage, reply=reason, name=name)
 
 
-def unsendable(reason: str, *, stage: Stage = Stage.MAIL, name: str = "") -> Failure:
+def unsendable(reason: str, *, name: str) -> Failure:
     """A message that SMTP cannot express; the relay was not asked."""
-    return Failure(scope=Scope.MESSAGE, permanent=True, stage=stage, reply=reason, name=name)
+    return Failure(scope=Scope.MESSAGE, permanent=True, stage=Stage.MAIL, reply=reason, name=name)
 
 
 def unfit(reason: str, *, name: str) -> Failure:

@@ -11,7 +11,7 @@ from typing import Self
 import structlog
 
 from notifier.attempts import USUAL_REPORTS, Notify
-from notifier.clock import Clock, utc_now
+from notifier.clock import utc_now
 from notifier.compose import address
 from notifier.deliveries import Delivery
 from notifier.errors import ConfigurationError, Draining, NotifierError, Refusal
@@ -42,11 +42,10 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
     logs in: the user is the key's name, the password the key.
     """
 
-    def __init__(self, service: Notifier, *, clock: Clock = utc_now) -> None:
+    def __init__(self, service: Notifier) -> None:
         settings = service.settings
         self._service = service
         self._keys = service.keys
-        self._clock = clock
         self._anonymous = settings.anonymous != "never" and not settings.sign_in_header
         self._name = settings.ehlo_name or socket.gethostname()
         self._memory = Memory()
@@ -91,7 +90,7 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
 
     async def log_in(self, client: Submitter, user: str, password: str) -> str:
         self._keys.reload_if_changed()
-        now = self._clock()
+        now = utc_now()
         key = self._keys.authenticate(password, now)
         if key is not None and key.name == user:
             if not self._service.keys_remembered:
@@ -132,7 +131,7 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
             how = "log in" if client.private else "begin TLS and log in"
             return f"530 5.7.0 {how}: the user is the name of an API key, the password the key"
         key: Key | None = self._keys.find(client.key.id)
-        if key is None or (lapsed := key.lapsed(self._clock())):
+        if key is None or (lapsed := key.lapsed(utc_now())):
             client.key = None
             return line(f"535 5.7.8 {lapsed if key else 'the API key is gone'}")
         client.key = key  # its rules may have changed

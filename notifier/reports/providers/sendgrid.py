@@ -8,7 +8,7 @@ SendGrid, which signs each request with a key of elliptic curves. Needs the extr
 import base64
 import binascii
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -45,11 +45,8 @@ class SendGrid:
 
     name = "sendgrid"
 
-    def __init__(
-        self, key: EllipticCurvePublicKey, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, key: EllipticCurvePublicKey) -> None:
         self._key = key
-        self._clock = clock
 
     async def read(self, received: Received) -> Sequence[Report]:
         self._check(received)
@@ -66,7 +63,7 @@ class SendGrid:
             self._key.verify(signature, signed, ECDSA(hashes.SHA256()))
         except (InvalidSignature, binascii.Error, ValueError):
             raise BadSignature("the signature was not made with the key of sendgrid") from None
-        check_age(timestamp, now=self._clock())
+        check_age(timestamp, now=time.time())
 
 
 def public_key(text: str) -> EllipticCurvePublicKey:

@@ -120,9 +120,9 @@ def is_page(body: bytes) -> bool:
     return start.startswith(b"<") and _PAGE.search(start) is not None
 
 
-def complaint(data: Any, levels: int = DEEPEST) -> str:
+def complaint(data: Any) -> str:
     """What a body says in its error fields, as text; empty: nothing."""
-    return "; ".join(dict.fromkeys(_complaints(data, levels)))
+    return "; ".join(dict.fromkeys(_complaints(data, DEEPEST)))
 
 
 def _complaints(data: Any, levels: int, *, within_error: bool = False) -> Iterator[str]:
