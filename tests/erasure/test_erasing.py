@@ -17,15 +17,6 @@ ANN = "Ann.Lee@example.net"
 LATER = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-async def web(request, tmp_path):
-    url = "sqlite:"
-    if request.param == "postgres":
-        url = await request.getfixturevalue("postgres").database()
-    async with serving(tmp_path, journal=url) as (service, client):
-        yield service, client
-
-
 async def sent(client, **changes):
     answer = await client.post("/v1/messages", json=LETTER | changes)
     assert answer.status_code == 202, answer.text

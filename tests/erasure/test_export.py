@@ -3,8 +3,6 @@
 import base64
 import json
 
-import pytest
-
 from notifier.erasure.export import PIECE
 from notifier.keys import KeyScope
 from tests.api_keys import look, made
@@ -12,15 +10,6 @@ from tests.web_client import LETTER, final, problem_of, serving
 
 PATH = "/v1/recipients/export"
 KINDS = ["messages", "suppressions", "strikes", "audit", "captured_mails", "log_files"]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def web(request, tmp_path):
-    url = "sqlite:"
-    if request.param == "postgres":
-        url = await request.getfixturevalue("postgres").database()
-    async with serving(tmp_path, journal=url) as (service, client):
-        yield service, client
 
 
 async def exported(client, address):

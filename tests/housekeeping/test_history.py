@@ -21,17 +21,6 @@ def clock():
     return Clock(NOW)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-async def journal(request, tmp_path):
-    url = f"sqlite:{tmp_path}/notifier.db"
-    if request.param == "postgres":
-        url = await request.getfixturevalue("postgres").database()
-    journal = journal_at(url, data_dir="")
-    await journal.open()
-    yield journal
-    await journal.close()
-
-
 class Writes:
     """A journal that counts what is written of the history, and can be made to fail or wait."""
 
