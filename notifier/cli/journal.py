@@ -23,18 +23,17 @@ T = TypeVar("T")
 
 def in_journal(settings: Settings, ask: Callable[[Journal], Awaitable[T]]) -> T:
     """What the journal answers, while no server has it open. Raises JournalInUse."""
+    hint = "that process does not answer at this URL; give its --url"
     with Logs(level="warning"):
-        return asyncio.run(_opened(settings, ask))
+        return asyncio.run(_opened(settings, ask, hint))
 
 
-async def _opened(settings: Settings, ask: Callable[[Journal], Awaitable[T]]) -> T:
+async def _opened(settings: Settings, ask: Callable[[Journal], Awaitable[T]], hint: str) -> T:
     journal = journal_at(settings.journal, data_dir=settings.data_dir)
     try:
         await journal.open()
     except JournalInUse as error:
-        raise JournalInUse(
-            f"{error}; that process does not answer at this URL; give its --url"
-        ) from None
+        raise JournalInUse(f"{error}; {hint}") from None
     try:
         return await ask(journal)
     finally:
@@ -66,20 +65,9 @@ def prune(settings: Settings) -> str:
     """Drop old rows. Returns what to print. Raises JournalInUse, JournalFailure."""
     if not journal_exists(settings.journal, data_dir=settings.data_dir):
         raise JournalFailure(f"there is no journal in {settings.data_dir}")
+    hint = "a running server prunes by itself, every minute"
     with Logs(level="warning"):
-        return asyncio.run(_prune(settings))
-
-
-async def _prune(settings: Settings) -> str:
-    journal = journal_at(settings.journal, data_dir=settings.data_dir)
-    try:
-        await journal.open()
-    except JournalInUse as error:
-        raise JournalInUse(f"{error}; a running server prunes by itself, every minute") from None
-    try:
-        dropped = await _drop(journal, settings)
-    finally:
-        await journal.close()
+        dropped = asyncio.run(_opened(settings, lambda journal: _drop(journal, settings), hint))
     return (
         f"{dropped} rows dropped: messages, contents, idempotency keys and records of the audit"
         " past their retention"
