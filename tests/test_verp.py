@@ -23,7 +23,7 @@ def test_a_token_tells_message_and_recipient_again(id, address, shout):
 
 
 @given(ids, st.integers(0, 44), st.sampled_from("abcdefghijklmnopqrstuvwxyz234567"))
-def test_a_token_that_was_changed_is_none_of_ours(id, place, letter):
+def test_changed_token_is_rejected(id, place, letter):
     """Any changed character makes it invalid; of the last one a single bit counts."""
     token = VERP.token(id, "ann@example.org")
     changed = token[:place] + letter + token[place + 1 :]
@@ -38,12 +38,12 @@ def test_what_others_write_is_none_of_ours(text):
     assert VERP.read_address(PATH, text) is None
 
 
-def test_a_token_of_another_secret_is_none_of_ours():
+def test_token_of_another_secret_is_rejected():
     """Without the secret no valid token can be made."""
     assert VERP.read(Verp(b"another").token(ID, "ann@example.org")) is None
 
 
-def test_an_address_of_another_path_is_none_of_ours():
+def test_address_of_another_path_is_rejected():
     """The token alone is not enough."""
     made = VERP.address(PATH, ID, "ann@example.org")
     assert VERP.read_address("returns+*@example.org", made) is None

@@ -105,7 +105,7 @@ async def test_capture_is_a_relay_on_loopback(capture):
         assert other.spec.password != capture.spec.password
 
 
-async def test_who_does_not_know_the_secret_leaves_no_mail(capture):
+async def test_wrong_secret_leaves_no_mail(capture):
     """Without a login, or with a wrong one, MAIL is refused; nothing is in the mailbox."""
     client = await Client.connect(capture, login=False)
     assert (await client.ask("MAIL FROM:<us@example.org>")).startswith("530")

@@ -61,7 +61,7 @@ async def test_a_message_keeps_its_states_and_nothing_of_the_person(web):
     assert (await shown(client, other))["subject"] == LETTER["subject"]
 
 
-async def test_what_waits_is_cancelled(web):
+async def test_erasure_cancels_waiting_messages(web):
     """A scheduled message to the person alone is never sent, and cannot be retried."""
     _, client = web
     id = await sent(client, to=[ANN], send_at=LATER)
@@ -111,7 +111,7 @@ async def test_whom_a_text_names_is_erased_there_too(web):
     assert (message["metadata"], message["recipients"][0]["address"]) == ({}, "bob@example.net")
 
 
-async def test_whoever_is_suppressed_stays_so(web):
+async def test_erasure_keeps_the_suppression(web):
     """The entry has the pseudonym; nothing is sent to the address, until it is taken off."""
     _, client = web
     await client.post("/v1/suppressions", json={"address": ANN, "source": f"{ANN} asked for it"})
@@ -233,7 +233,7 @@ async def test_what_cannot_be_wiped_is_told_and_keeps_nothing_else_from_it(tmp_p
                 await asyncio.sleep(0.01)
 
 
-async def test_what_is_being_sent_is_waited_for(tmp_path):
+async def test_erasure_waits_for_messages_being_sent(tmp_path):
     """A worker's outcome is recorded first; then its message is wiped, and nothing is lost."""
     async with ScriptedRelay() as relay:
         relay.hold("DATA")

@@ -33,7 +33,7 @@ async def send(client, **changes):
     return answer.json()["id"]
 
 
-async def test_all_that_is_held_of_a_person_is_told(web):
+async def test_export_holds_all_data_of_a_person(web):
     """Messages to and from, with contents and conversations; the lists, the audit, the inbox."""
     _, client = web
     to_her = await send(client, to=["Ann@Example.net", "bob@example.net"])
@@ -69,7 +69,7 @@ async def test_a_large_content_is_whole(web):
     assert len(source) > PIECE
 
 
-async def test_of_nobody_nothing_is_told(web):
+async def test_export_of_an_unknown_person_is_empty(web):
     """The export is whole, and empty but for the audit's record of this very request."""
     _, client = web
     await send(client)
@@ -90,8 +90,8 @@ async def test_a_number_and_a_domain_in_letters_are_known_in_each_spelling(web):
         assert len(found["suppressions"]) == 1
 
 
-async def test_what_was_erased_is_found_under_the_pseudonym(web):
-    """By the address that only who asks still knows."""
+async def test_erased_data_is_exported_under_the_pseudonym(web):
+    """The caller names the address; the export finds the pseudonym."""
     service, client = web
     first, _ = await exported(client, "ann@example.net")
     pseudonym = first["pseudonym"]
@@ -113,7 +113,7 @@ async def test_get_answers_the_same(web):
         assert said in (await client.get(f"{PATH}{query}")).text
 
 
-async def test_who_may_not_manage_gets_nothing(tmp_path):
+async def test_export_needs_the_manage_scope(tmp_path):
     """A key with `read` may read messages one by one, and export nobody."""
     async with serving(tmp_path) as (service, client):
         headers = made(tmp_path, "reader", KeyScope.READ)

@@ -104,7 +104,7 @@ def test_every_act_has_words_on_the_page():
     assert words >= {act.what for act in ACTS.values()} | others
 
 
-async def test_every_act_is_told_with_who_did_it(tmp_path):
+async def test_audit_records_every_act_with_its_actor(tmp_path):
     """What was done, on what and by whom; once, and as soon as it is answered."""
     headers = made(tmp_path, "boss", *KeyScope)
     made_key(tmp_path, "http://127.0.0.1:9/")

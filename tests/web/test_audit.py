@@ -25,7 +25,7 @@ async def told(client, query="", headers=None):
     return answer.json()["items"]
 
 
-async def test_each_act_on_messages_is_told_with_who_did_it(web, tmp_path):
+async def test_audit_records_each_act_on_messages_with_its_actor(web, tmp_path):
     """One message, and all that match with the filter and the count."""
     service, client = web
     keys = {"Authorization": made(tmp_path, "shop", SEND, MANAGE)["Authorization"]}
@@ -98,7 +98,7 @@ async def test_messages_of_applications_are_not_told_twice(web, tmp_path):
     assert sign_out["by"] == "monitor:shop"
 
 
-async def test_sign_ins_in_vain_are_told(web, tmp_path):
+async def test_audit_records_failed_sign_ins(web, tmp_path):
     """With the address and the reason; the key itself is nowhere."""
     service, client = web
     headers = made(tmp_path, "shop", MANAGE)

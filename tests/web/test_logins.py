@@ -48,7 +48,7 @@ async def status(client, headers, path="/v1/messages"):
     return (await client.get(path, headers=headers)).status_code
 
 
-async def test_who_is_named_by_a_trusted_proxy_may_read(tmp_path):
+async def test_user_named_by_a_trusted_proxy_may_read(tmp_path):
     """Without a group no more than that; a group that the settings know allows what they say."""
     async with serving_people(tmp_path) as (service, _), calling(service) as client:
         assert await status(client, ANN) == 200
