@@ -135,7 +135,7 @@ async def test_the_header_names_one_person_or_nobody(tmp_path, fields, person):
 @given(st.binary(max_size=300), st.binary(max_size=300))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_octets_of_a_header_are_a_fault(user, groups):
-    """Whoever is named has a printable name that no key can have, and may read."""
+    """A named user has a printable name that no key can have, and may read."""
     terms = Settings(**chosen())
     headers = [(USER.lower().encode(), user), (GROUPS.lower().encode(), groups)]
     scope = {"headers": headers, "client": (PROXY, 1)}
