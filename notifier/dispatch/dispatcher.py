@@ -255,6 +255,7 @@ class Dispatcher:
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(EXPIRE_SECONDS)
+            self._waiting_changed.clear()  # first, so that none that comes meanwhile is missed
             now = self._clock()
             with contextlib.suppress(NotifierError):
                 for delivery in await self._journal.expire(now, self._expiry(now)):
@@ -263,7 +264,6 @@ class Dispatcher:
                 await self._wait_for_expiry()
 
     async def _wait_for_expiry(self) -> None:
-        self._waiting_changed.clear()
         expiry = await next_expiry(self._journal)
         wait = EXPIRE_POLL_SECONDS
         if expiry is not None:

@@ -164,7 +164,8 @@ class Server(uvicorn.Server):
         tick = 0
         while not await self.on_tick(tick):
             busy = bool(self.server_state.connections)
-            tick += 1 if busy else CHECK_TICKS  # uvicorn renews the Date with each of ten ticks
+            # uvicorn renews the Date where a number of ten ticks is whole.
+            tick += 1 if busy else CHECK_TICKS - tick % CHECK_TICKS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS if busy else TICK_SECONDS * CHECK_TICKS):
                     await self._stopping.wait()
