@@ -75,7 +75,7 @@ def test_only_who_was_deferred_is_tried_again():
     assert deferred.pending.recipients == (BOB,)
 
 
-def test_what_a_relay_has_accepted_is_accepted_whatever_else_is_said():
+def test_accepted_recipient_stays_accepted():
     """An accepted recipient never gets it again, and keeps the reply of the relay that took it."""
     tried = attempt(ANN, bob=(Scope.RELAY, False, 530), ann=(Scope.RELAY, False, 530))
     words = {ANN: Acceptance("250 the other one", 250)}
@@ -183,7 +183,7 @@ def test_a_person_can_try_again_without_repeating():
 
 
 @pytest.mark.parametrize(("tried", "status"), [(False, Status.QUEUED), (True, Status.DEFERRED)])
-def test_what_is_given_back_is_as_it_was(tried, status):
+def test_released_delivery_is_unchanged(tried, status):
     """A claimed delivery that no worker came to is queued or deferred again, uncounted."""
     start = under_way(attempts=(attempt(),) if tried else ())
     assert start.released() == replace(start, status=status)
@@ -217,13 +217,13 @@ def test_remembers_first_and_last_events():
 
 @pytest.mark.parametrize("status", [Status.SENDING, Status.SENT])
 @pytest.mark.parametrize("change", ["retried", "cancelled", "hurried"])
-def test_what_is_under_way_or_done_is_not_touched(status, change):
+def test_delivery_under_way_or_done_is_not_touched(status, change):
     """F44: once it is on its way nobody can call it off, hurry it or repeat it."""
     with pytest.raises(WrongState):
         getattr(under_way(status=status), change)(NOW)
 
 
-def test_what_is_held_can_be_called_off():
+def test_held_delivery_can_be_cancelled():
     """A person who does not want a second copy cancels what waits for their word."""
     held = under_way(status=Status.HELD, reason="the relay may have it already")
     cancelled = held.cancelled(LATER)

@@ -67,7 +67,7 @@ async def test_to_publish_does_nothing_for_each_follower():
     assert max(map(rounds.count, rounds)) <= ROUND_COST // TURN_COST + 1
 
 
-async def test_what_comes_between_two_turns_is_told_together():
+async def test_changes_between_two_turns_come_together():
     """All followers share the same news. A later turn gets more at once, and misses nothing."""
     feed = Feed()
     with feed.follow() as one, feed.follow() as other:

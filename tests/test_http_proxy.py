@@ -109,7 +109,7 @@ async def test_alerts_go_through_it():
 
 
 @pytest.mark.parametrize("here", ["http://127.0.0.1:1/", "http://localhost/x", "https://[::1]/"])
-def test_what_is_on_this_machine_is_not_behind_a_proxy(here):
+def test_loopback_addresses_bypass_the_proxy(here):
     """The proxy could not reach it."""
     assert proxy_for(here, ADDRESS) is None
     assert proxy_for("https://elsewhere.example/", ADDRESS) is ADDRESS

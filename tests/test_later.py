@@ -48,7 +48,7 @@ def test_only_what_outweighs_is_news():
     assert reported(spam, ANN, later("delivered", ""), now=THEN) is spam
 
 
-def test_what_bounced_stays_bounced():
+def test_bounced_recipient_stays_bounced():
     """A complaint before or after the bounce does not take it away."""
     for states in (("bounced", "complained"), ("complained", "bounced")):
         one = sent(delivery())

@@ -57,7 +57,7 @@ def test_a_message_that_never_arrived_fails():
     assert settled_by(again) is None
 
 
-def test_what_a_relay_has_said_of_a_recipient_stays():
+def test_reply_about_a_recipient_stays():
     """Ann was accepted and Bob refused; only what became of Eve was unknown."""
     refused = Failure(
         scope=Scope.RECIPIENT, permanent=True, stage=Stage.RCPT, reply="550 who?", code=550

@@ -38,7 +38,7 @@ async def busy(threads, order):
     return running
 
 
-async def test_who_asks_for_much_waits_for_itself(threads):
+async def test_heavy_caller_waits_for_itself(threads):
     """Twenty of one caller, then two others with one each: they come after one, not after all."""
     order = Order()
     running = await busy(threads, order)
@@ -66,7 +66,7 @@ async def test_work_whose_caller_has_gone_is_not_begun(threads):
     assert order.served == ["stays"]
 
 
-async def test_what_work_raises_is_raised_and_the_thread_goes_on(threads):
+async def test_exception_of_work_is_raised_and_the_thread_goes_on(threads):
     """One failure is its caller's alone."""
     with pytest.raises(ZeroDivisionError):
         await threads.run("a", lambda: 1 / 0)

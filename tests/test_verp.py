@@ -32,7 +32,7 @@ def test_changed_token_is_rejected(id, place, letter):
 
 
 @given(st.text(max_size=60))
-def test_what_others_write_is_none_of_ours(text):
+def test_addresses_of_others_are_no_tokens(text):
     """Any text may stand where a token should."""
     assert VERP.read(text) is None
     assert VERP.read_address(PATH, text) is None
@@ -94,7 +94,7 @@ def test_return_paths(text, read):
         ("b@" + ".".join(["e" * 60] * 5), "too long"),
     ],
 )
-def test_what_is_no_return_path(text, wrong):
+def test_invalid_return_path_is_rejected(text, wrong):
     """It is refused in words that say what to write."""
     with pytest.raises(ValueError, match=wrong):
         read_return_path(text)

@@ -183,7 +183,7 @@ async def test_a_restart_tells_nothing_twice_and_tells_the_end(tmp_path, chat):
     assert {each["alert"]: each["since"] for each in chat.posted[2:]} == began
 
 
-async def test_what_ended_while_the_service_was_down_is_told(tmp_path, chat):
+async def test_callbacks_tell_of_messages_that_ended_during_downtime(tmp_path, chat):
     """The disk was low when the service died, and is not when it starts again."""
     low, over = ("disk_low", "raised", str(tmp_path)), ("disk_low", "over", str(tmp_path))
     async with ScriptedRelay() as relay:

@@ -17,7 +17,7 @@ WELL = Health(
 )
 
 
-def test_what_is_held_for_long_is_an_alert_that_says_until_when():
+def test_message_held_for_long_raises_an_alert_with_its_deadline():
     """The alert comes after `alert_after`, and ends once nothing is held."""
     clock = Clock(NOW)
     watched = Conditions(Settings(alert_after=600.0, held_retention=86400.0), clock=clock)

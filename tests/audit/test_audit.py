@@ -95,7 +95,7 @@ async def test_a_cursor_of_another_list_is_refused(journal, cursor):
         await Audit(journal).page(Which(), cursor=cursor)
 
 
-async def test_what_is_past_its_time_is_deleted(journal):
+async def test_expired_records_are_deleted(journal):
     """And nothing else."""
     clock = Clock(NOW)
     audit = Audit(journal, retention=86400.0, clock=lambda: clock.now)
@@ -108,7 +108,7 @@ async def test_what_is_past_its_time_is_deleted(journal):
     assert [each[1] for each in await told(audit)] == ["new"]
 
 
-async def test_what_is_sent_is_summed_up_by_the_hour(journal):
+async def test_sent_messages_are_summed_by_the_hour(journal):
     """One record of each sender and hour, to which replicas add; it is without a person's own."""
     clock = Clock(NOW)
     audits = [Audit(journal, clock=lambda: clock.now) for _ in range(2)]

@@ -241,7 +241,9 @@ async def _fails(service):
     return (await state(service)).failing_since
 
 
-async def test_what_waits_is_counted_less_often_where_that_takes_long(tmp_path, monkeypatch):
+async def test_waiting_callbacks_are_counted_less_often_when_counting_is_slow(
+    tmp_path, monkeypatch
+):
     """A look for the lease does not wait for it; a person who asks gets the present count."""
     monkeypatch.setattr(callbacks, "COUNT_SHARE", 1e9)
     async with applying(tmp_path, BROKEN) as (service, key, _, _):
@@ -255,7 +257,7 @@ async def test_what_waits_is_counted_less_often_where_that_takes_long(tmp_path, 
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_what_was_put_off_before_a_restart_is_told_once_the_application_works(tmp_path):
+async def test_deferred_callbacks_survive_a_restart(tmp_path):
     """All of it at once, as without a restart."""
     with patch.object(answers, "PAUSES", (3600.0,)):
         async with Site((503, b"down")) as site, ScriptedRelay() as relay:
@@ -394,7 +396,7 @@ async def _listens(port):
     return False
 
 
-async def test_what_is_reported_afterwards_is_told(tmp_path):
+async def test_later_reports_are_told(tmp_path):
     """A bounce after the end, once, with what was said of the recipient."""
     async with applying(tmp_path, OK) as (service, key, site, _):
         id = await submit_as(service, key)
@@ -428,7 +430,7 @@ async def test_a_callback_is_given_up_after_three_days(tmp_path):
         await until_rows(service, ("told", 200))
 
 
-async def test_what_was_not_tried_for_three_days_of_failures_is_given_up(tmp_path):
+async def test_callback_is_given_up_after_three_days_of_failures(tmp_path):
     """An application that is gone for good leaves nothing that waits for ever."""
     clock = WallClock()
     async with applying(tmp_path, (502, b"down"), clock=clock) as (service, key, _, _):

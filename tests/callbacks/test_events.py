@@ -98,7 +98,7 @@ def test_a_report_is_newer_than_the_end_that_it_is_about():
     assert newest(noted, EVERY - {CallbackEvent.BOUNCED}) == newest(over, EVERY)
 
 
-def test_what_waits_is_no_event():
+def test_waiting_message_is_no_event():
     """Nobody is told that a message is queued, sent or put off."""
     for status in (Status.QUEUED, Status.SCHEDULED, Status.SENDING, Status.DEFERRED):
         assert newest(delivery(status=status), EVERY) is None

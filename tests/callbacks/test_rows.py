@@ -171,7 +171,7 @@ async def test_many_are_replayed_given_up_and_started_again(journal, monkeypatch
     assert {each.outcome for each in await rows.last("shop", 10)} == {GIVEN_UP}
 
 
-async def test_what_was_put_off_is_hurried(journal):
+async def test_deferred_callbacks_are_hurried(journal):
     """Once the application works again."""
     await ended_as_sent(journal, "d1")
     rows = Rows(journal)
@@ -195,7 +195,7 @@ async def test_rows_are_pruned_when_they_are_old(journal):
     assert await rows.last("shop", 5) == []
 
 
-async def test_what_waits_too_long_is_found_without_a_look_at_all_that_waits(tmp_path):
+async def test_overdue_callbacks_are_found_by_an_index(tmp_path):
     """So that a minute's tidying does not hold up those who write."""
     journal = journal_at("sqlite:", data_dir=str(tmp_path))
     await journal.open()

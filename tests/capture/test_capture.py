@@ -118,7 +118,7 @@ async def test_wrong_secret_leaves_no_mail(capture):
 
 
 @pytest.mark.parametrize("piece", [1, 3, 1000])
-async def test_what_is_no_smtp_is_hung_up_on_at_its_first_word(capture, piece):
+async def test_client_that_does_not_speak_smtp_is_disconnected(capture, piece):
     """A web page's POST, whose body would be a conversation: none of it is read."""
     reader, writer = await asyncio.open_connection("127.0.0.1", capture.port)
     assert (await reader.readline()).startswith(b"220")
@@ -135,7 +135,7 @@ async def test_what_is_no_smtp_is_hung_up_on_at_its_first_word(capture, piece):
     writer.close()
 
 
-async def test_what_smtplib_sends_is_caught(capture):
+async def test_mail_of_smtplib_is_captured(capture):
     """An ordinary client's mail is in the mailbox with its envelope, its texts and its files."""
     mail = EmailMessage()
     mail["From"] = "Us <us@example.org>"
@@ -255,7 +255,7 @@ async def test_many_clients_at_once_lose_nothing(capture):
     )
 
 
-async def test_what_cannot_be_kept_is_not_accepted(capture, tmp_path):
+async def test_mail_that_cannot_be_kept_is_rejected(capture, tmp_path):
     """A mailbox that cannot be written answers 452, so that the mail is tried again."""
     client = await Client.connect(capture)
     (tmp_path / "inbox").rename(tmp_path / "elsewhere")

@@ -339,7 +339,7 @@ async def test_send_shows_its_key(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
-def test_what_root_makes_is_the_service_s(keys, tmp_path):
+def test_files_made_by_root_belong_to_the_service(keys, tmp_path):
     """The file is its folder's owner's at first, and stays whose it is."""
     os.chown(tmp_path, NOBODY, NOBODY)
     assert keys("add", "first").returncode == 0

@@ -71,7 +71,7 @@ async def test_a_person_is_erased_with_and_without_a_server(server):
     assert len(pseudonyms) == 1
 
 
-async def test_what_is_no_address_is_told(server):
+async def test_invalid_address_is_reported(server):
     """With the server's words, and with those of the journal."""
     for running in (True, False):
         if not running:

@@ -56,7 +56,7 @@ def test_options_are_those_of_sendmail(arguments, expected):
 @pytest.mark.parametrize(
     "arguments", [[], ["-bs"], ["-bp"], ["-q", "1m"], ["-Z", "a@x.org"], ["-f"]]
 )
-def test_what_is_no_mail_is_a_fault_of_usage(arguments):
+def test_input_without_a_mail_is_a_usage_error(arguments):
     """64 is EX_USAGE."""
     with pytest.raises(Exit) as raised:
         call(*arguments)

@@ -89,7 +89,7 @@ def test_html_alone(notifier_mailbox):
     assert notifier_mailbox.wait(to="ann@example.org").html.strip() == "<p>Hello</p>"
 
 
-def test_what_the_api_has_no_field_for_goes_as_a_whole_mail(notifier_mailbox):
+def test_mail_without_api_fields_goes_as_source(notifier_mailbox):
     """A calendar, a mail in the mail, a Message-ID, several Reply-To: all as Django wrote them."""
     message = EmailMultiAlternatives(
         "Meeting",

@@ -379,7 +379,7 @@ def test_a_picture_is_shown_however_its_url_is_written(id, url):
     assert composed(html=html, attachments=(file(content_id=id),)).warnings == ()
 
 
-def test_what_belongs_together_names_its_root():
+def test_related_parts_name_their_root():
     """RFC 2387: a multipart/related says of which type its first part is."""
     picture = file("a.png", content_id="a", content_type="image/png")
     alone = parsed(text="", html="<img src=cid:a>", attachments=(picture,))

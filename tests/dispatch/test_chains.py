@@ -198,7 +198,7 @@ async def test_waiting_messages_go_by_the_chains_of_new_settings(tmp_path, two):
     assert len(b.received) == 2
 
 
-async def test_what_no_relay_takes_after_a_restart_is_held(tmp_path, two):
+async def test_message_no_relay_takes_after_a_restart_is_held(tmp_path, two):
     """It is set aside with the reason, and can be cancelled or retried."""
     a, b = two
     async with service(tmp_path, to_a(a)) as notifier:

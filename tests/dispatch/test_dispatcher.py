@@ -380,7 +380,7 @@ async def test_an_idle_worker_sends_nothing_while_a_record_fails(journal, monkey
     assert len(transport.sent) == 3
 
 
-async def test_what_expires_in_the_window_is_not_sent(journal):
+async def test_message_that_expires_in_the_window_is_not_sent(journal):
     """Claimed in time, and too old when its worker is free: it ends visibly, unsent."""
     transport, now = Transport(), datetime.now(UTC)
     shift = timedelta()
@@ -494,7 +494,7 @@ async def test_after_an_outage_of_the_database_every_route_claims_again(postgres
         await journal.close()
 
 
-async def test_what_another_replica_has_taken_over_is_not_sent(postgres):
+async def test_message_taken_over_by_another_replica_is_not_sent(postgres):
     """Its worker was busy until after the lease had run out: the other one sends it."""
     async with opened(await postgres.database(), lease=LEASE) as (ours, others):
         transport = Transport()
@@ -533,7 +533,7 @@ async def test_an_outcome_that_cannot_be_kept_is_held_and_its_worker_goes_on(jou
     assert [line["id"] for line in lines if line["event"] == "record_refused"] == ["d1"]
 
 
-async def test_what_cannot_even_be_held_stops_no_worker(journal, monkeypatch):
+async def test_worker_survives_a_message_that_cannot_be_held(journal, monkeypatch):
     """A delivery that the journal takes in no shape stays `sending`; the next one is sent."""
     monkeypatch.setattr("notifier.dispatch.sending.JOURNAL_SECONDS", 0.02)
     record = journal.record

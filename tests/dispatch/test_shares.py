@@ -135,7 +135,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.integers(1, 6), st.integers(1, 4))
-def test_whatever_comes_and_ends_the_shares_hold(events, workers, ways):
+def test_shares_hold_for_any_order_of_arrivals_and_ends(events, workers, ways):
     """
     With every worker as busy as it may be after each step: no share that has something to do is
     without a worker; what is under way keeps to its bounds; and bulk leaves one worker.

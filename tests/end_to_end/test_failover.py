@@ -78,7 +78,7 @@ async def test_nobody_else_is_asked_once_the_first_may_have_it(how, first, secon
     assert not second.heard
 
 
-async def test_what_the_first_refuses_is_asked_of_nobody_else(first, second, tmp_path):
+async def test_message_refused_by_one_relay_is_offered_to_no_other(first, second, tmp_path):
     """A 550 is the answer, and a 450 is asked again of the same relay."""
     first.answer("RCPT", "550 5.1.1 nobody here", to="ann@example.org")
     first.answer("RCPT", "450 4.2.1 greylisted", to="bob@example.org", times=1)
@@ -106,7 +106,7 @@ async def test_recipients_that_the_first_has_taken_are_not_sent_by_the_second(
     assert [recipients for _, recipients, _ in second.received] == [("bob@example.org",)]
 
 
-async def test_whom_the_first_has_taken_the_second_never_gets(first, second, tmp_path):
+async def test_recipient_accepted_by_one_relay_is_not_offered_to_another(first, second, tmp_path):
     """The first wants a login for Bob only: one copy each, nothing uncertain, both on record."""
     first.answer("RCPT", "530 5.7.0 log in first", to="bob@example.org")
     first.answer("DOT", "250 first has it")
@@ -145,7 +145,7 @@ async def test_settings_of_the_only_relay_lose_no_message(verb, answer, first, t
     assert len(first.received) == 1
 
 
-async def test_what_is_too_large_for_the_first_goes_by_the_second(first, second, tmp_path):
+async def test_message_too_large_for_one_relay_goes_to_the_next(first, second, tmp_path):
     """It is offered by both alike; too large for both, it fails with the limit of each."""
     first.features, second.features = ("SIZE 100",), ("SIZE 1000",)
     async with notifying(tmp_path, first, second) as service:

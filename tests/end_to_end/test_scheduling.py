@@ -61,7 +61,7 @@ async def test_times_of_another_zone_are_shown_as_all_others(relay, tmp_path):
     assert {found.due_at.tzinfo, found.expires_at.tzinfo} == {UTC}
 
 
-async def test_what_says_no_end_has_its_lifetime_from_when_it_is_due(relay, tmp_path):
+async def test_lifetime_without_an_end_begins_when_the_message_is_due(relay, tmp_path):
     """The default, as a `ttl`, counts from `send_at`: who plans far ahead loses nothing by it."""
     due_at = now() + timedelta(days=9)
     async with notifying(tmp_path, relay, expire_after=3600.0) as service:
@@ -146,7 +146,7 @@ def dated(content):
     return parsedate_to_datetime(message_from_bytes(content)["Date"])
 
 
-async def test_what_is_cancelled_before_it_is_due_never_leaves(relay, tmp_path):
+async def test_message_cancelled_before_it_is_due_is_not_sent(relay, tmp_path):
     """F44: cancelled, with no mail also when its time has come."""
     clock = WallClock()
     async with notifying(tmp_path, relay, clock=clock) as service:
@@ -477,7 +477,7 @@ async def test_all_that_match_are_changed_at_once(relay, tmp_path):
     assert sorted(subjects(relay)) == ["a", "b", "c", "d"]
 
 
-async def test_who_waits_for_a_message_learns_that_it_was_changed_with_others(relay, tmp_path):
+async def test_waiting_caller_sees_a_bulk_change(relay, tmp_path):
     """`Prefer: wait` returns as soon as its message is cancelled by a filter."""
     async with notifying(tmp_path, relay) as service:
         id = await submit_one(service, email(send_at=now() + timedelta(days=1), tags=("x",)))
@@ -488,7 +488,7 @@ async def test_who_waits_for_a_message_learns_that_it_was_changed_with_others(re
             assert (await waiting).status is Status.CANCELLED
 
 
-async def test_what_is_recovered_leaves_at_once(relay, tmp_path):
+async def test_recovered_message_is_sent_at_once(relay, tmp_path):
     """What another one left behind is taken over, and nobody waits for a look at the journal."""
     async with notifying(tmp_path, relay) as service:
         await ended(service, await submit_one(service))  # nothing is due from here on
@@ -541,7 +541,7 @@ async def test_an_end_that_comes_while_one_begins_to_wait_is_heard(relay, tmp_pa
     assert (looks[0].status, outcome.status) == (Status.QUEUED, Status.CANCELLED)
 
 
-async def test_what_somebody_merely_looks_at_is_counted_once(relay, tmp_path):
+async def test_viewed_message_is_counted_once(relay, tmp_path):
     """Changing others over and over, while somebody follows a message that was sent."""
     async with notifying(tmp_path, relay) as service:
         sent = await submit_one(service)

@@ -146,7 +146,7 @@ async def test_no_form_of_another_site_changes_anything(tmp_path, kind):
         assert service.dispatcher.paused
 
 
-async def test_what_callers_write_is_no_template(tmp_path):
+async def test_text_of_callers_is_not_a_template(tmp_path):
     """Template code in a message, or in the data of one, leaves as it was written."""
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "t.subject.txt").write_text("To {{ name }}")

@@ -179,7 +179,9 @@ async def test_a_part_that_is_put_off_holds_up_those_behind_it(relay, tmp_path):
         (sms(to="12"), "/to", ""),
     ],
 )
-async def test_what_cannot_be_sent_is_refused_at_the_door(message, pointer, words, relay, tmp_path):
+async def test_message_that_cannot_be_sent_is_rejected_on_submission(
+    message, pointer, words, relay, tmp_path
+):
     """With the field named, and nothing kept."""
     async with texting(tmp_path, relay) as service:
         with pytest.raises(InvalidMessage) as caught:

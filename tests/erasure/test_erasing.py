@@ -98,7 +98,7 @@ async def test_a_message_goes_on_to_its_other_recipients(web):
         await service.content(id)
 
 
-async def test_whom_a_text_names_is_erased_there_too(web):
+async def test_person_named_in_a_text_is_erased_there_too(web):
     """A mail to somebody else that names the person anywhere loses its content."""
     service, client = web
     named = await sent(client, to=["bob@example.net"], text="äöü: write to ANN.lee@example.net")
@@ -163,7 +163,7 @@ async def test_a_number_is_forgotten_in_any_spelling(web):
 
 
 @pytest.mark.parametrize("address", ["nobody", "@example.org", "a@b@c", "+12"])
-async def test_what_is_no_address_is_refused(web, address):
+async def test_invalid_address_is_rejected(web, address):
     """The answer names the field."""
     _, client = web
     answer = await client.post(PATH, json={"address": address})
@@ -211,7 +211,7 @@ async def test_a_mail_that_comes_after_the_first_wipe_is_wiped_too(tmp_path, mon
         assert await service.mailbox.count() == 0
 
 
-async def test_what_cannot_be_wiped_is_told_and_keeps_nothing_else_from_it(tmp_path, monkeypatch):
+async def test_place_that_cannot_be_wiped_is_named_and_blocks_no_other(tmp_path, monkeypatch):
     """The answer names the place and its fault; the erasure goes on once the fault is gone."""
     async with serving(tmp_path) as (service, _):
         broken = True

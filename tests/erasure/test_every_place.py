@@ -89,7 +89,7 @@ async def test_each_column_is_wiped_or_holds_no_address(sql, request, tmp_path):
     assert not IN_TABLES & set(OTHERS)
 
 
-async def test_what_an_older_version_left_in_freed_pages_is_overwritten(tmp_path):
+async def test_pages_freed_by_an_older_version_are_overwritten(tmp_path):
     """A file from before is made anew once, and its WAL is cut: no octet of it is left."""
     path = tmp_path / "notifier.db"
     journal = SqliteJournal(str(path))

@@ -140,7 +140,7 @@ def test_every_address_is_found(address, encoding, capitals):
 
 
 @given(addresses)
-def test_what_is_compared_is_compared_to_itself(address):
+def test_compared_form_is_stable(address):
     """Comparing an address again changes nothing, and neither case nor the domain's form counts."""
     known = compared(address)
     assert compared(known) == known

@@ -38,7 +38,7 @@ def test_one_that_somebody_has_got_already_is_sent_and_not_cancelled():
     assert [each.status for each in after.recipients] == [SENT, RecipientStatus.SUPPRESSED]
 
 
-def test_what_servers_have_said_of_the_person_goes_while_others_wait():
+def test_replies_about_the_person_go_while_others_wait():
     """The conversations go, and a reply has the pseudonym; the others stay as they were."""
     said = replace(
         attempt(accepted=(ANN,)), reply=f"250 {ANN.upper()} ok", conversation=(f"C: RCPT {ANN}",)
@@ -55,7 +55,7 @@ def test_what_servers_have_said_of_the_person_goes_while_others_wait():
     assert after.recipients[1] == recipients[1]
 
 
-def test_what_servers_have_said_goes_with_the_content():
+def test_replies_go_with_the_content():
     """A reply may name the person in another way than by the address."""
     said = replace(attempt(accepted=(ANN,)), reply="250 for Ann Lee", conversation=("S: Ann Lee",))
     told = delivery(recipients=(Recipient(ANN, SENT, 250, "Ann Lee"),), attempts=(said,))

@@ -84,7 +84,7 @@ async def test_hidden_recipients_are_named_in_bcc(tmp_path):
     assert source == f"Bcc: <{BOB}>,\r\n <{EVE}>\r\n".encode() + SOURCE
 
 
-async def test_who_has_it_already_is_not_sent_it_again(tmp_path):
+async def test_recipient_who_has_the_message_gets_no_second_copy(tmp_path):
     """Ann is named in the header and not meant any more: another relay has to take it."""
     async with ScriptedRelay() as other, mailbox(tmp_path, others=[other]) as (api, relays):
         attempt = await relays.send(envelope(BOB), SOURCE)
@@ -94,7 +94,7 @@ async def test_who_has_it_already_is_not_sent_it_again(tmp_path):
     assert [recipients for _, recipients, _ in other.received] == [(BOB,)]
 
 
-async def test_what_no_relay_can_send_fails_with_its_reason(tmp_path):
+async def test_message_that_no_relay_can_send_fails_with_a_reason(tmp_path):
     """It is not put off until it expires."""
     async with mailbox(tmp_path) as (api, relays):
         attempt = await relays.send(envelope(BOB), SOURCE)

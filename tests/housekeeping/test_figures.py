@@ -51,7 +51,7 @@ async def test_the_rate_is_a_second_however_long_the_last_look_is_ago(since, rat
     assert figures.rate == rate
 
 
-async def test_what_is_accepted_while_the_figures_are_read_waits():
+async def test_messages_accepted_while_figures_are_read_are_counted():
     """They do not know of it yet; without it more would be let in than may wait."""
     journal = Counts()
     figures = Figures(journal, supervisor=Supervisor(), clock=Clock(NOW))

@@ -111,7 +111,7 @@ async def test_under_load_it_is_saved_by_one_write(journal, clock):
     assert [each.sent for each in kept] == [1, 2]
 
 
-async def test_what_could_not_be_saved_is_saved_later(journal, clock):
+async def test_unsaved_minutes_are_saved_later(journal, clock):
     """A journal that is away loses no figure, and none is there twice."""
 
     def away():

@@ -10,7 +10,7 @@ from tests.clocks import Clock
 from tests.deliveries import NOW, entry
 
 
-async def test_what_is_held_ends_after_its_retention(journal):
+async def test_held_message_ends_after_its_retention(journal):
     """A held message expires after its retention and not before, and listeners are called."""
     ended = []
     settings = Settings(held_retention=3600.0)

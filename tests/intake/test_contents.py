@@ -87,7 +87,7 @@ async def test_missing_variables_are_named_each(templates, relay, tmp_path):
         (filled(name="two\nlines", address={"city": "x"}), "/data"),
     ],
 )
-async def test_what_does_not_fit_the_template_is_refused(
+async def test_data_that_does_not_fit_the_template_is_rejected(
     message, pointer, templates, relay, tmp_path
 ):
     """Unknown name, content given twice, a subject of two lines."""
@@ -107,7 +107,7 @@ async def test_a_template_without_a_subject_leaves_the_callers(templates, relay,
     assert mail.get_content().strip() == "Dear Ann"
 
 
-async def test_what_was_accepted_stays_as_it_was_filled(templates, relay, tmp_path):
+async def test_accepted_message_keeps_its_rendered_content(templates, relay, tmp_path):
     """A template that is changed later changes nothing that waits."""
     async with notifying(tmp_path, relay, templates=templates) as service:
         await service.pause()
@@ -229,7 +229,7 @@ async def test_retention_is_what_the_settings_say(relay, tmp_path):
         assert not page.deliveries
 
 
-async def test_what_has_no_content_any_more_cannot_be_retried(relay, tmp_path):
+async def test_message_without_content_cannot_be_retried(relay, tmp_path):
     """Alone it is refused in words, in a crowd it is left out: no worker finds out too late."""
     relay.answer("RCPT", "550 5.1.1 nobody here", times=2)
     passed = timedelta()

@@ -68,7 +68,7 @@ async def test_a_message_beyond_the_quota_is_held(tmp_path):
         assert await service.message(held.id) == held
 
 
-async def test_what_is_held_is_freed_or_cancelled_by_its_reason(tmp_path):
+async def test_held_messages_are_released_or_cancelled_by_reason(tmp_path):
     """The bulk acts with `reason=storm` leave messages alone that are held for another reason."""
     async with braking(tmp_path) as service:
         for _ in range(4):
@@ -96,7 +96,7 @@ async def test_the_next_hour_has_a_quota_of_its_own(tmp_path):
         assert again.status == "queued"
 
 
-async def test_what_was_not_accepted_does_not_count(tmp_path):
+async def test_rejected_message_does_not_count(tmp_path):
     """Neither a repeated request, nor one that is refused."""
     async with braking(tmp_path) as service:
         same = IdempotencyKey("k", b"f")
@@ -110,7 +110,7 @@ async def test_what_was_not_accepted_does_not_count(tmp_path):
         assert third.status == "held"
 
 
-async def test_what_is_superseded_does_not_count(tmp_path):
+async def test_superseded_message_does_not_count(tmp_path):
     """Nobody gets it, so the newest one goes."""
     async with braking(tmp_path) as service:
         for _ in range(6):
@@ -118,7 +118,7 @@ async def test_what_is_superseded_does_not_count(tmp_path):
             assert newest.status == "queued"
 
 
-async def test_what_is_held_supersedes_nothing(tmp_path):
+async def test_held_message_supersedes_nothing(tmp_path):
     """The earlier message goes in its place."""
     async with braking(tmp_path) as service:
         await send(service, to("ann@x.org"))
@@ -155,7 +155,7 @@ async def test_a_key_may_have_a_quota_of_its_own(tmp_path):
         assert [each.status.value for each in others] == ["queued"] * 2 + ["held"]
 
 
-async def test_what_never_leaves_does_not_count(tmp_path):
+async def test_message_that_never_leaves_does_not_count(tmp_path):
     """Messages to the simulator, and those of a test key."""
     async with braking(tmp_path) as service:
         simulated = await send(service, *[to("success@simulator.notifier") for _ in range(3)])
@@ -198,7 +198,7 @@ def test_counts_are_bounded():
 
 
 @pytest.mark.parametrize("text", ["20", "0/h", "20/week", "-1/h", "1.5/h", "99999999/h"])
-def test_what_is_no_quota(text):
+def test_invalid_quota_is_rejected(text):
     """It says what would be right."""
     with pytest.raises(ValueError, match="write 20/h, 5/min or 100/d"):
         read_quota(text)

@@ -30,7 +30,7 @@ def round_of(number):
     ]
 
 
-async def test_what_is_refused_amid_a_flow_mixes_up_no_other_message(server, tmp_path):
+async def test_refusal_amid_a_flow_affects_no_other_message(server, tmp_path):
     """
     Each arrives once, from its own sender, at its first try; the refused ones nowhere. A server
     that takes no commands behind the end of a content is noticed.

@@ -55,7 +55,7 @@ async def all_pages(journal, which, *, limit):
 
 
 class TestAdd:
-    async def test_what_was_added_is_there_as_it_was(self, journal):
+    async def test_added_delivery_reads_back_unchanged(self, journal):
         """A delivery comes back equal to what was given, its content byte by byte."""
         full = delivery(
             recipients=(Recipient("Ann@Example.org"), Recipient("bob@example.org")),
@@ -82,7 +82,7 @@ class TestAdd:
         for id, content in made.items():
             assert await journal.content(id) == content
 
-    async def test_what_was_added_outlives_a_restart(self, journal, journal_here):
+    async def test_added_delivery_survives_a_restart(self, journal, journal_here):
         """Another object on the same journal finds what the first one kept."""
         await journal.add([entry()])
         await journal.put("paused", "main")
@@ -94,7 +94,7 @@ class TestAdd:
         assert (await again.backlog()).counts[Status.QUEUED] == 1
         await again.close()
 
-    async def test_what_is_not_there_is_not_found(self, journal):
+    async def test_unknown_delivery_is_not_found(self, journal):
         """An unknown id is MessageNotFound in every call that takes one."""
         for call in (
             journal.get("no"),
@@ -228,7 +228,7 @@ class TestCollapse:
         assert sorted(ids(await journal.claim(RELAY, 9, now=noon))) == ["new", "other"]
         assert (await journal.backlog()).counts[Status.SUPERSEDED] == 1
 
-    async def test_what_is_under_way_is_left_alone(self, journal):
+    async def test_delivery_under_way_is_left_alone(self, journal):
         """A message that is being sent, or has been sent, is not superseded."""
         await journal.add([entry("old", collapse_key="c")])
         [claim] = await journal.claim(RELAY, 1, now=noon)
@@ -239,7 +239,7 @@ class TestCollapse:
             "new",
         ]
 
-    async def test_what_does_not_wait_supersedes_nothing(self, journal):
+    async def test_delivery_that_does_not_wait_supersedes_nothing(self, journal):
         """A new message that is held leaves those alone that wait under its collapse key."""
         await journal.add([entry("old", collapse_key="c")])
         held = entry("new", collapse_key="c", status=Status.HELD)
@@ -261,7 +261,7 @@ class TestClaim:
         claimed = [id for each in claims for id in ids(each)]
         assert sorted(claimed) == ids(each.delivery for each in entries(100))
 
-    async def test_what_is_claimed_is_sending(self, journal):
+    async def test_claimed_delivery_is_sending(self, journal):
         """The claim and the journal both say `sending`; everything else is unchanged."""
         await journal.add([entry()])
         [claim] = await journal.claim(RELAY, 1, now=noon)
@@ -370,7 +370,7 @@ class TestClaim:
 
 
 class TestRecord:
-    async def test_what_became_of_it_is_kept(self, journal):
+    async def test_outcome_is_kept(self, journal):
         """The record is what was recorded, and the claim is over."""
         await journal.add([entry()])
         [claim] = await journal.claim(RELAY, 1, now=noon)
@@ -379,7 +379,7 @@ class TestRecord:
         assert await journal.get("d1") == done
         assert not await journal.record(done)
 
-    async def test_what_is_not_ours_is_left_alone(self, journal):
+    async def test_claim_of_another_process_is_left_alone(self, journal):
         """A record for what nobody has claimed, or nobody knows, changes nothing."""
         await journal.add([entry()])
         assert not await journal.record(sent(delivery()))
@@ -396,7 +396,7 @@ class TestRecord:
         assert kept == [number != 30 for number in range(70)]
         assert (await journal.backlog()).counts[Status.SENT] == 70
 
-    async def test_what_cannot_be_kept_is_refused_alone_and_is_ours_still(self, journal):
+    async def test_record_that_cannot_be_kept_fails_alone_and_stays_claimed(self, journal):
         """
         Only the record that cannot be stored is refused; its claim stands, and another record may
         follow.
@@ -462,7 +462,7 @@ class TestAmend:
     @pytest.mark.parametrize(
         ("step", "error"), [(refused, WrongState), (broken, ZeroDivisionError)]
     )
-    async def test_what_a_step_raises_changes_nothing(self, journal, step, error):
+    async def test_step_that_raises_changes_nothing(self, journal, step, error):
         """Whatever a step raises reaches the caller, the journal goes on."""
         await journal.add([entry()])
         with pytest.raises(error):
@@ -534,7 +534,7 @@ class TestAmend:
 
 
 class TestTime:
-    async def test_what_a_dead_process_was_sending_is_recovered(self, journal, journal_here):
+    async def test_deliveries_of_a_dead_process_are_recovered(self, journal, journal_here):
         """After a restart every claimed delivery takes the step, and nothing else."""
         await journal.add(entries(1200))
         await journal.claim(RELAY, 1100, now=noon)
@@ -549,7 +549,7 @@ class TestTime:
         assert await again.recover(lambda each: each.recovered(NOW)) == []
         await again.close()
 
-    async def test_what_we_are_sending_is_not_recovered(self, journal):
+    async def test_own_claims_are_not_recovered(self, journal):
         """Recovering what dead replicas left does not touch our own claims."""
         assert await journal.recover(lambda each: each.recovered(NOW)) == []
         await journal.add([entry()])
@@ -623,7 +623,7 @@ class TestTime:
         assert backlog.oldest_due_at == early
         assert backlog.waiting == 2
 
-    async def test_what_nobody_decides_on_is_given_up(self, journal):
+    async def test_held_delivery_without_a_decision_is_given_up(self, journal):
         """What was held before a time ends, the oldest first; the backlog has its time."""
         assert (await journal.backlog()).held_since is None
         for hours in (2, 1, 3):
@@ -650,7 +650,7 @@ class TestTime:
 
 
 class TestConversations:
-    async def test_what_was_said_is_shown_only_where_it_is_asked_for(self, journal):
+    async def test_conversations_are_read_only_on_request(self, journal):
         """Conversations are read only on request; a list reads the first one alone."""
         await journal.add([entry()])
         one = delivery()
@@ -673,7 +673,7 @@ class TestConversations:
         assert said == [0, 1, 2, *range(33, 50)]
         assert replace(full, attempts=()) == replace(listed, attempts=())
 
-    async def test_what_is_refused_says_nothing(self, journal):
+    async def test_refused_record_keeps_no_conversation(self, journal):
         """Of a record that is not kept, nothing that was said is."""
         failed = attempt(accepted=(), failures={"ann@example.org": LATER})
         await journal.add(entries(2, attempts=(failed,)))
@@ -687,7 +687,7 @@ class TestConversations:
         assert tried.conversation == ("S: 250",)
         assert await journal.query(CONVERSATIONS) == [(1,)]
 
-    async def test_what_is_pruned_says_nothing_any_more(self, journal):
+    async def test_pruned_delivery_keeps_no_conversation(self, journal):
         """A later message under the same number does not show the words of an earlier one."""
         await journal.add([entry()])
         failed = replace(
@@ -721,7 +721,7 @@ class TestUnreadable:
         assert await journal.content("d00001") == b"content"
 
     @pytest.mark.parametrize("record", [b"", b"\xff{", b"[]", b"{", b'{"id": 7}'])
-    async def test_whatever_is_there_can_be_shown(self, journal, record):
+    async def test_every_row_can_be_shown(self, journal, record):
         """Also where nothing of it can be read."""
         await journal.add([entry(), entry("d2")])
         await spoil(journal, "d1", record)
@@ -1051,7 +1051,7 @@ class TestFind:
         with pytest.raises(Rejected, match="cursor"):
             await journal.find(Filter(), cursor=cursor)
 
-    async def test_whatever_is_searched_for_is_only_not_found(self, journal):
+    async def test_any_search_text_is_safe(self, journal):
         """No text in a filter does worse than to find nothing, or to be refused."""
         await journal.add([entry()])
 
@@ -1143,7 +1143,7 @@ class TestWords:
 
 
 class TestClose:
-    async def test_what_was_asked_is_done_first(self, journal, journal_here):
+    async def test_calls_are_carried_out_in_order(self, journal, journal_here):
         """Calls from before the end are answered, and later ones raise JournalUnavailable."""
         asked = [asyncio.ensure_future(journal.add([each])) for each in entries(100)]
         await asyncio.sleep(0)

@@ -72,7 +72,7 @@ class TestVersion1:
             assert backlog.held_since > NOW  # counted from now on
             await journal.close()
 
-    async def test_what_was_said_before_is_kept_apart_from_then_on(self, journal_of_version_1):
+    async def test_older_conversations_move_to_their_own_table(self, journal_of_version_1):
         """What is tried again, or changed, takes the old conversations with it."""
         journal = journal_at(journal_of_version_1, data_dir="")
         await journal.open()
@@ -111,7 +111,7 @@ class TestVersion2:
             assert dict.fromkeys(Status, 1) | {Status.QUEUED: 2} == (await journal.backlog()).counts
             await journal.close()
 
-    async def test_what_was_being_sent_is_recovered(self, journal_of_version_2):
+    async def test_deliveries_being_sent_are_recovered(self, journal_of_version_2):
         """A message that a dead process had claimed is uncertain, and waits again."""
         journal = journal_at(journal_of_version_2, data_dir="")
         await journal.open()

@@ -150,7 +150,7 @@ class TestTogether:
             counts = (await one.backlog()).counts
         assert (counts[Status.QUEUED], counts[Status.SUPERSEDED]) == (1, 1)
 
-    async def test_what_one_does_the_others_hear(self, url):
+    async def test_replicas_hear_of_each_others_changes(self, url):
         """A new delivery wakes the other replicas, and its end reaches them with its id."""
         async with opened(url) as (one, other):
             await one._lease.renew()  # it knows of the other from here on
@@ -169,7 +169,7 @@ class TestTogether:
 
 
 class TestLease:
-    async def test_what_a_living_replica_has_is_left_alone(self, url, postgres):
+    async def test_claims_of_a_living_replica_are_left_alone(self, url, postgres):
         """`recover` takes nothing from others that are alive, however long, nor from ourselves."""
         async with opened(url, lease=LEASE) as (one, other):
             await one.add(entries(2))
@@ -220,7 +220,7 @@ class TestLease:
             assert await one.still_ours(claim.delivery)
             assert await one.record(sent(claim.delivery))
 
-    async def test_what_a_silent_one_has_is_taken_over_and_its_record_refused(self, url):
+    async def test_claims_of_a_silent_replica_are_taken_over(self, url):
         """F45: after the lease another sends it, flagged; what the first one records is refused."""
         async with opened(url, lease=LEASE) as (one, other):
             await one.add([entry()])
@@ -416,7 +416,7 @@ class TestIndices:
             (Filter(created_after=NOW + timedelta(hours=1)), "deliveries_created"),
         ],
     )
-    async def test_what_is_rare_is_found_by_its_index(self, url, postgres, which, index):
+    async def test_rare_values_are_found_by_an_index(self, url, postgres, which, index):
         """Among many rows no search by an exact filter reads through the others."""
         async with opened(url, count=1) as (one,):
             await one.add([entry()])

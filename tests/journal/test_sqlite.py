@@ -101,7 +101,7 @@ def process(path, what):
 
 
 class TestCommits:
-    async def test_what_arrives_is_claimed_in_the_commit_that_adds_it(self, path):
+    async def test_new_delivery_is_claimed_in_the_commit_that_adds_it(self, path):
         """An idle worker does not wait for a second commit, nor for one more message."""
         busy, go_on, commits, claiming = threading.Event(), threading.Event(), Commits(), []
         later = NOW + timedelta(milliseconds=1)
@@ -125,7 +125,7 @@ class TestCommits:
             assert ids(await claiming[0]) == ["d1", "d2"]
         assert commits.count == 2
 
-    async def test_what_is_claimed_as_it_arrives_is_written_once(self, path):
+    async def test_delivery_claimed_on_arrival_is_written_once(self, path):
         """A claim of new deliveries, while nothing else is due, changes no row of them."""
         async with opened(path) as journal:
             assert await journal.claim(RELAY, 9, now=noon) == []
@@ -145,7 +145,7 @@ class TestCommits:
             assert ids(await journal.recover(Delivery.released)) == ["d1", "d2"]
             assert ids(await journal.claim(RELAY, 9, now=noon)) == ["d2", "d1"]
 
-    async def test_what_could_not_be_claimed_as_it_arrived_is_claimed_alone(self, path):
+    async def test_delivery_not_claimed_on_arrival_is_claimed_later(self, path):
         """A commit that fails is done again piece by piece, and nothing is lost by it."""
         commits = Commits(failing={2}, error=failure("SQLITE_BUSY"))
         async with opened(path, commit=commits) as journal:
@@ -358,7 +358,7 @@ class TestOpening:
             with pytest.raises(JournalUnavailable):
                 await journal.add([entry()])
 
-    async def test_what_is_no_database_is_refused(self, path):
+    async def test_file_that_is_no_database_is_rejected(self, path):
         """Some other file of that name is left alone."""
         path.parent.mkdir()
         path.write_bytes(b"letters to the editor" * 500)
@@ -522,7 +522,7 @@ class TestFullDisk:
                 await journal.expire(NOW, lambda each: each)
                 await asyncio.sleep(0.05)
 
-    async def test_what_was_sent_can_be_recorded_on_a_full_disk(self, mounted):
+    async def test_sent_message_can_be_recorded_on_a_full_disk(self, mounted):
         """F13: the ballast makes room for records of sent messages, and is restored later."""
         folder = mounted("size=6m")
         path = folder / "notifier.db"
@@ -610,7 +610,7 @@ class TestLongReader:
         assert len([e for e in logs if e["event"] == "journal_wal_large"]) == 1
 
 
-async def test_what_piled_up_before_the_end_is_answered(path):
+async def test_calls_made_before_the_end_are_answered(path):
     """Closed while the writer is busy, it still does all that was asked, and then ends."""
     begun, gate = threading.Event(), threading.Event()
     async with opened(path) as journal:
@@ -707,7 +707,7 @@ class TestSearchesAndReads:
         await journal.prune(finished_before=later, contents_before=later, now=later)
 
 
-async def test_whatever_cannot_be_bound_is_refused(path):
+async def test_value_that_cannot_be_bound_is_rejected(path):
     """Text that no database can hold is the caller's fault, and not the end of the journal."""
     async with opened(path) as journal:
         await journal.add([entry()])

@@ -54,7 +54,7 @@ async def test_statements_of_one_call_are_written_together_or_not_at_all(journal
     assert await journal.query(NAMES, "") == []
 
 
-async def test_what_goes_with_a_change_is_written_with_it(journal):
+async def test_statements_of_a_change_share_its_transaction(journal):
     """`also` of `amend` gets the delivery as it is now, and its rows are there afterwards."""
     await journal.add([entry()])
     await journal.amend("d1", lambda each: each.cancelled(NOW), also=states)
@@ -137,7 +137,7 @@ async def test_many_that_end_together_are_all_accompanied(journal):
     assert rows == dict.fromkeys(ids(ended), "sent")
 
 
-async def test_what_was_undone_is_not_accompanied_twice(journal):
+async def test_undone_change_is_accompanied_once(journal):
     """A change that cannot be stored leaves no row; those that shared its commit have theirs."""
     await journal.add([entry(f"d{n}") for n in range(4)])
     journal.accompany(states)

@@ -45,7 +45,7 @@ async def test_callers_that_wait_are_served_in_turns():
     assert served(others) == [True, False, True, False, True, False]
 
 
-async def test_who_stops_waiting_takes_no_place():
+async def test_caller_that_stops_waiting_takes_no_turn():
     """Neither before its turn nor at the moment of it."""
     turns = Turns("ab")
     [first] = await waiting(turns, "a", 1)

@@ -68,7 +68,7 @@ def test_every_fault_is_told_at_once(tmp_path):
         ({"url": "http://[::1]/", "ca_file": "/etc/ssl"}, ".ca_file: '/etc/ssl'"),
     ],
 )
-def test_what_cannot_be_is_a_fault(fields, fault, tmp_path):
+def test_impossible_rules_are_rejected(fields, fault, tmp_path):
     """Each names its field."""
     (found,) = faults(tmp_path, **fields)
     assert found.startswith(f"keys.shop.callback{fault}")

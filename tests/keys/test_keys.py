@@ -136,7 +136,7 @@ def test_every_fault_of_the_file_is_named_at_once(path):
     "text",
     ["keys = 1", "[keys]\na = 1", "[[keys]]", "x = 1", "[keys", "\xff", "[keys.a]\n" * 2],
 )
-def test_what_is_not_a_keys_file_is_said_to_be_so(path, text):
+def test_file_that_is_no_keys_file_is_reported(path, text):
     """Broken TOML, a wrong shape or a wrong encoding is a fault of settings, not a crash."""
     path.write_bytes(text.encode("latin-1"))
     assert all(fault.startswith(f"{path}: ") for fault in faults(Keys.read, path))
@@ -182,7 +182,7 @@ locals_ = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_
 
 @unhurried
 @given(name=st.text(max_size=70) | names, local=locals_, rate=st.none() | st.integers(1, 10**6))
-def test_whatever_a_key_may_hold_survives_the_file(tmp_path_factory, name, local, rate):
+def test_every_key_survives_the_file(tmp_path_factory, name, local, rate):
     """What can be made can be written and read; what cannot is refused by name."""
     path = tmp_path_factory.mktemp("keys") / "keys.toml"
     try:
@@ -505,7 +505,7 @@ def test_a_batch_is_let_in_whole_or_not_at_all(clock):
     assert [standing.remaining for standing in after.standings] == [40, 0]
 
 
-def test_what_can_never_be_allowed_is_said_to_be_so(clock):
+def test_request_that_can_never_be_allowed_is_reported(clock):
     """The error says that a batch above the quota never fits, and gives no time to wait."""
     refused = Limits(clock=clock).take("k", rate=10, daily=100, n=11)
     assert not refused.possible

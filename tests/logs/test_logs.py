@@ -61,7 +61,7 @@ def test_a_line_is_json(tmp_path):
     }
 
 
-def test_what_is_below_the_level_is_not_logged(tmp_path):
+def test_lines_below_the_level_are_not_logged(tmp_path):
     """Neither ours nor that of libraries."""
     with logged(tmp_path, level="warning") as lines:
         for log in (structlog.get_logger(), logging.getLogger("library")):
@@ -363,7 +363,7 @@ def test_no_line_is_lost_when_the_process_ends(ending, code):
     assert done.returncode == code
 
 
-def test_what_is_said_after_the_stop_still_goes_out(tmp_path):
+def test_lines_after_the_stop_are_written(tmp_path):
     """Whatever ends last may still have something to say."""
     path = tmp_path / "late"
     fd = os.open(path, os.O_RDWR | os.O_CREAT)

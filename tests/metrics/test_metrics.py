@@ -119,7 +119,7 @@ async def test_every_end_is_counted(tmp_path):
     assert accepted == 4
 
 
-async def test_what_is_uncertain_is_counted(tmp_path):
+async def test_uncertain_outcomes_are_counted(tmp_path):
     """Each time that a relay vanished behind the dot."""
     async with serving(tmp_path) as (service, client):
         lost = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"}
@@ -129,7 +129,7 @@ async def test_what_is_uncertain_is_counted(tmp_path):
         assert (await scraped(client))["notifier_uncertain_total",] == 1
 
 
-async def test_what_is_recovered_was_accepted_before(tmp_path):
+async def test_recovered_message_is_not_accepted_again(tmp_path):
     """A message that a dead process left sending ends as any other, and is not accepted anew."""
     journal = journal_at("sqlite:", data_dir=str(tmp_path))
     await journal.open()
@@ -148,7 +148,7 @@ async def test_what_is_recovered_was_accepted_before(tmp_path):
         assert await ends_of(client) == ({"sent": 1}, 0)
 
 
-async def test_what_waits_shows_with_its_age(tmp_path):
+async def test_waiting_messages_show_their_age(tmp_path):
     """Depth, and since when the oldest one has been due."""
     async with serving(tmp_path) as (service, client):
         await service.pause()

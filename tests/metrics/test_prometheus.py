@@ -56,7 +56,7 @@ def test_the_dashboard_asks_what_prometheus_understands(tmp_path):
     assert f"{len(queries)} rules found" in promtool("check", "rules", file)
 
 
-async def test_what_a_server_answers_is_in_order(tmp_path):
+async def test_answers_of_a_server_are_in_order(tmp_path):
     """After traffic of every outcome, so that no family is empty: no fault, and no advice."""
     async with ScriptedRelay() as relay:
         relay.answer("RCPT", "550 no such user", to="n1@example.org")

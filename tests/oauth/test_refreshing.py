@@ -169,7 +169,7 @@ async def test_a_refused_token_is_replaced_once_for_all():
         assert (await tokens.get()).value == "token-2"  # somebody else may take it
 
 
-async def test_who_waits_survives_a_death_of_the_task():
+async def test_waiting_callers_survive_a_death_of_the_task():
     """The supervisor starts it again, and the wait goes on."""
     issuer = Issuer(3600)
     issuer.failing = RuntimeError("a bug")

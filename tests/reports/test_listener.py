@@ -112,7 +112,7 @@ async def test_a_mail_is_read_once_for_all_its_recipients(tmp_path, monkeypatch)
         assert (await later(service, second)).state == "bounced"
 
 
-async def test_what_is_no_report_is_taken_and_changes_nothing(tmp_path):
+async def test_mail_without_a_report_changes_nothing(tmp_path):
     """An automatic reply gets its 250: it would come again and again."""
     async with listening(tmp_path) as (service, id, path):
         await asyncio.to_thread(send, service, out_of_office(path), path, sender=ANN)

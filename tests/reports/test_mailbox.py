@@ -118,7 +118,7 @@ async def test_a_report_that_arrives_is_taken_and_moved(server, tmp_path):
 
 
 @needs_dovecot
-async def test_what_is_no_report_stays_with_a_flag(server, tmp_path):
+async def test_mail_without_a_report_stays_flagged(server, tmp_path):
     """A person finds it. It is not read again, also by the next process."""
     for _ in range(2):
         async with reading_from(server, tmp_path) as (service, id, path):
@@ -131,7 +131,7 @@ async def test_what_is_no_report_stays_with_a_flag(server, tmp_path):
 
 
 @needs_dovecot
-async def test_what_was_there_before_is_taken(server, tmp_path):
+async def test_mails_from_before_the_start_are_read(server, tmp_path):
     """Many mails, in the order of their arrival."""
     async with reading_from(server, tmp_path) as (service, id, path):
         pass

@@ -49,7 +49,7 @@ def test_a_text_counts_where_it_came_to_a_token(name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_is_no_report_is_none_even_to_a_token(name):
+def test_mail_to_a_token_may_be_no_report(name):
     """An automatic reply, a receipt, a forwarded bounce: nothing is made of them."""
     assert read(OTHERS[name], [TOKEN]) == []
 

@@ -121,7 +121,7 @@ def test_a_sender_that_no_message_could_have_is_refused_at_the_start(tmp_path):
     assert fault.startswith("NOTIFIER_DEFAULT_FROM: ")
 
 
-async def test_what_is_good_starts(tmp_path):
+async def test_valid_settings_start(tmp_path):
     """All of these at once, each of them right."""
     (tmp_path / "carriers.toml").write_text('[ours]\nnames = ["Ours"]\nsms = "sms.example.org"\n')
     (tmp_path / "templates").mkdir()

@@ -165,7 +165,7 @@ def test_durations(text, seconds):
 @pytest.mark.parametrize(
     "text", ["", "0s", "0.1ms", "-1s", "1 s", "1w", "inf", "nan", "1e3", "9999d", "٣s"]
 )
-def test_what_is_no_duration(text):
+def test_invalid_durations(text):
     """Nothing is guessed: zero, negative, endless and foreign spellings are refused."""
     with pytest.raises(ValueError, match=r"write|out of range"):
         read_duration(text)
@@ -329,7 +329,7 @@ def test_describe_strikes_out_secrets():
     assert told.keys() == {f"NOTIFIER_{field.name.upper()}" for field in FIELDS}
 
 
-def test_whatever_may_be_secret_is_struck_out():
+def test_secrets_are_redacted():
     """The provider's body, and parameters of the database that nobody has found harmless."""
     settings = read(
         sms_provider=f"https://u:{SECRET}@api.example/{SECRET}?k={SECRET}",
@@ -494,7 +494,7 @@ def test_each_fault_of_a_table_is_told_with_its_table_and_key(tmp_path):
         ("[[relay]]\nurl = 'capture:'\nname = 'a'", "capture: takes no parameters"),
     ],
 )
-def test_what_is_no_list_of_tables_is_refused(tmp_path, text, wrong):
+def test_value_that_is_no_list_of_tables_is_rejected(tmp_path, text, wrong):
     """The error says how relays are written."""
     [fault] = faults(tables(tmp_path / "n.toml", text))
     assert wrong in fault

@@ -83,6 +83,6 @@ def test_a_value_that_means_nothing_stops_the_start(name, text, said):
         ({"anonymous": "anywhere"}, "nobody is anonymous"),
     ],
 )
-def test_what_does_not_fit_stops_the_start(changes, said):
+def test_invalid_settings_stop_the_start(changes, said):
     """A sign-in without proxies would believe everybody or nobody; half of it would do nothing."""
     assert any(said in fault for fault in faults(**WHOLE | changes))

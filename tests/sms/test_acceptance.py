@@ -165,7 +165,7 @@ def each_of(table):
 
 
 @each_of(TAKEN)
-def test_what_providers_say_of_success_is_success(said):
+def test_known_success_answers_are_success(said):
     """Fields for errors that are empty, flags that mean something else, our own words repeated."""
     given = verdict(said)
     assert given.failure is None
@@ -191,7 +191,7 @@ def test_a_refusal_of_our_account_charges_no_message(said):
 
 
 @each_of(UNCLEAR)
-def test_what_may_mean_both_is_uncertain(said):
+def test_ambiguous_answer_is_uncertain(said):
     """Neither lost nor sent without a word: `on_uncertain` decides."""
     given = verdict(said)
     assert given.failure is not None

@@ -96,7 +96,7 @@ def test_a_sunset_without_a_day_stays_a_warning():
     assert "is being shut down, says" in warning
 
 
-def test_what_is_known_of_a_gateway_holds_for_all_who_use_it():
+def test_facts_of_a_gateway_hold_for_each_of_its_carriers():
     """Straight Talk's customers are on Verizon's gateway, Chatr's on Rogers'."""
     straight, verizon = KNOWN.find("Straight Talk"), KNOWN.find("Verizon")
     assert straight.sms == verizon.sms

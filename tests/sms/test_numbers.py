@@ -89,7 +89,7 @@ WIDE = {ord(char): chr(0xFF00 + ord(char) - 0x20) for char in "+()-./0123456789"
     st.sampled_from(["+12025550123", "(+44) 20 7946 0958", "202-555-0123", "20255501", "+", "a1"]),
     st.data(),
 )
-def test_what_nobody_sees_changes_nothing(text, data):
+def test_invisible_characters_change_nothing(text, data):
     """Marks of direction and the like, wherever they stand; and full-width forms."""
     marked = "".join(data.draw(UNSEEN) + char for char in text) + data.draw(UNSEEN)
     assert _outcome(marked, "US") == _outcome(text, "US")
@@ -104,7 +104,7 @@ ALMOST = st.text(
 
 
 @given(ALMOST, st.sampled_from([None, "US", "DE", "AQ", "001"]))
-def test_what_looks_like_a_number_is_one_or_refused(text, region):
+def test_text_is_read_as_a_number_or_rejected(text, region):
     """Digits of every script among what stands between them; a region without numbers, too."""
     try:
         number = parse(text, region=region)

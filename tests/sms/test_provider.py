@@ -88,7 +88,7 @@ async def test_twilio_is_asked_as_it_documents():
 @pytest.mark.parametrize(
     "answer", [INVALID, UNSUBSCRIBED, REGION, TOO_LONG], ids=lambda a: a[1]["code"]
 )
-async def test_what_twilio_refuses_for_good_is_final(answer):
+async def test_permanent_refusal_of_twilio_is_final(answer):
     """The recipient or the text is at fault; the provider goes on."""
     async with _asking(answer) as (_, provider):
         attempt = await _send(provider)

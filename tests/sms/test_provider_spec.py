@@ -267,7 +267,7 @@ def test_the_reply_of_an_acceptance_is_the_providers_id(said, reply):
     assert judge(Answer(200, body), codes=Codes(), repeatable=False, now=NOW).reply == reply
 
 
-def test_what_a_provider_repeats_of_the_settings_is_struck_out():
+def test_secrets_repeated_by_a_provider_are_redacted():
     """Of the URL its path and query, keys in the body, the password; the words around them stay."""
     spec = read_provider(
         "https://u:pass-word@api.example/hooks/T0000-B1/send?key=query-key",

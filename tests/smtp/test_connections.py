@@ -95,7 +95,7 @@ async def test_how_many_messages_a_connection_carries_is_remembered():
     assert copies(relay) == {ANN: 40}
 
 
-async def test_what_is_remembered_of_a_relay_is_forgotten(monkeypatch):
+async def test_facts_about_a_relay_are_forgotten(monkeypatch):
     """Limits change: after its time a connection is tried to the full again."""
     monkeypatch.setattr(connections, "REMEMBER_SECONDS", 0.0)
     async with LimitedRelay(messages=5) as relay, sending(relay.spec) as relays:

@@ -643,7 +643,7 @@ replies = st.one_of(
     ending=st.sampled_from(["fin", "rst", "stay"]),
     pipelining=st.booleans(),
 )
-def test_whatever_a_relay_says_the_next_message_is_clean(said, ending, pipelining):
+def test_any_conversation_leaves_the_next_message_clean(said, ending, pipelining):
     """Any octets, in any pieces, from the envelope on: an attempt, in time, and nothing stays."""
     asyncio.run(_any_relay(said, ending, pipelining=pipelining))
 

@@ -236,7 +236,7 @@ def test_login_gives_each_secret_once(prompts):
 # ---------------------------------------------------------------- what is offered
 
 
-async def test_what_is_offered_may_be_long():
+async def test_long_offers_are_read():
     """EHLO's reply is read whole, of whatever length and case, and AUTH= is the AUTH of old."""
     features = [*(f"X-{number} {'x' * 60}" for number in range(20)), "pipelining", "Size 7000"]
     async with (
@@ -513,7 +513,7 @@ EVIL = b"\x1b]0;owned\x07\x1b[2J\x9b31m\xc2\x9b\xe2\x80\xae\x00\x7f"
 
 @pytest.mark.parametrize("verb", ["GREETING", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "DOT"])
 @pytest.mark.parametrize("good", [True, False])
-async def test_what_a_relay_says_moves_no_cursor(verb, good):
+async def test_replies_of_a_relay_move_no_cursor(verb, good):
     """No control character of it gets into a finding, a conversation, a reply or the state."""
     usual = {"GREETING": b"220", "AUTH": b"235", "DATA": b"354"}.get(verb, b"250")
     code = usual if good else b"554"

@@ -73,7 +73,7 @@ def test_whatever_is_said_who_was_accepted_is_accepted_and_in_no_further_envelop
         assert said == Acceptance(reply, 250)
 
 
-def test_what_is_final_is_offered_no_more():
+def test_final_recipient_is_not_offered_again():
     """Nor what the next one may not be asked for."""
     offers = Offers(envelope(*ALL))
     said = {

@@ -302,7 +302,7 @@ async def test_too_many_connections_are_fewer_afterwards(said):
         assert (await relays.send(envelope(BOB), SOURCE)).accepted
 
 
-async def test_what_one_relay_refuses_for_its_rate_the_next_one_takes():
+async def test_message_refused_for_rate_goes_to_the_next_relay():
     """Only what was refused goes on to it; what was not offered waits for the first's pace."""
     clock = Clock()
     async with (
@@ -343,7 +343,7 @@ async def test_a_message_that_waits_for_the_pace_keeps_its_place_and_is_overtake
         ]
 
 
-async def test_what_waits_for_the_pace_expires_with_words(tmp_path):
+async def test_message_waiting_for_the_pace_expires_with_a_reason(tmp_path):
     """The relay never takes it: it says whose limit it was."""
     async with ScriptedRelay() as relay, notifying(tmp_path, relay) as service:
         relay.answer("MAIL", RATE)

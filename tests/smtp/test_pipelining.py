@@ -70,7 +70,7 @@ def assert_unmixed(relay):
 # ---------------------------------------------------------------- how it goes
 
 
-async def test_what_waits_leaves_with_the_dot_before_it():
+async def test_waiting_message_leaves_with_the_dot_before_it():
     """Of ten over one connection the last nine cost one write each."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         names = [f"n{number}@example.org" for number in range(10)]
@@ -128,7 +128,7 @@ async def test_it_can_be_turned_off(mode, features):
         assert [bool(each) for each in unread] == [pipelined]
 
 
-async def test_what_cannot_go_ahead_has_its_turn():
+async def test_message_that_cannot_go_ahead_has_its_turn():
     """An address that the relay cannot take, and a content of many pieces, are sent as before."""
     features = ("PIPELINING", "SIZE 50000000")
     async with (
@@ -288,7 +288,7 @@ async def test_a_pause_lets_what_has_gone_ahead_go_on():
         assert relays.room() == 0
 
 
-async def test_who_is_cancelled_behind_a_dot_harms_nobody():
+async def test_cancellation_behind_a_dot_affects_no_other_message():
     """The message before it is taken; the connection, which has commands open, is given up."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         async with behind_each_other(relay, relays, ANN, BOB, EVE) as sends:
@@ -302,7 +302,7 @@ async def test_who_is_cancelled_behind_a_dot_harms_nobody():
         assert relays.room() > 0
 
 
-async def test_who_is_cancelled_at_the_dot_harms_nobody_behind_it():
+async def test_cancellation_at_the_dot_affects_no_message_behind_it():
     """What has gone ahead in vain begins anew."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         async with behind_each_other(relay, relays, ANN, BOB, EVE) as sends:

@@ -101,7 +101,7 @@ async def test_a_proxy_that_is_away_or_silent_is_not_the_relay_being_down(scheme
                 assert f"{scheme}://127.0.0.1:{port} cannot be reached" in attempt.reply
 
 
-async def test_what_is_not_a_proxy_is_told():
+async def test_server_that_is_no_proxy_is_reported():
     """An SMTP server in its place is reported for both kinds of proxies."""
     async with ScriptedRelay() as relay:
         for scheme, name in (("http", "proxy_refused"), ("socks5", "proxy_refused")):

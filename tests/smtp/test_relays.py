@@ -37,7 +37,7 @@ def test_a_rate_is_kept_over_any_time():
     assert sent == pytest.approx(2 + 2.0 * 10, abs=1)
 
 
-def test_what_is_taken_from_an_empty_bucket_is_owed():
+def test_tokens_taken_from_an_empty_bucket_are_owed():
     """Each who comes too early waits for a place of its own."""
     pace = Rate(2.0, Clock())
     assert [pace.take() for _ in range(5)] == [0, 0, 0.5, 1.0, 1.5]
@@ -334,7 +334,7 @@ OF_THE_RELAY = [
 
 
 @pytest.mark.parametrize("answer", OF_THE_RELAY)
-async def test_whom_the_first_has_accepted_the_second_does_not_get(pair, answer):
+async def test_recipient_accepted_by_the_first_relay_is_not_sent_to_the_second(pair, answer):
     """The first takes Ann and has something against Bob: one copy each, both on record."""
     first, second, specs = pair
     first.answer("RCPT", answer, to=BOB)
@@ -362,7 +362,7 @@ async def test_each_recipient_has_the_words_of_the_relay_that_took_it(pair):
 
 @pytest.mark.parametrize("verb", ["GREETING", "RCPT", "DOT"])
 @pytest.mark.parametrize("answer", ["530 5.7.0 log in first", CUT])
-async def test_what_the_first_has_taken_stays_so_whatever_the_second_does(pair, verb, answer):
+async def test_acceptance_by_the_first_relay_stands(pair, verb, answer):
     """Refused, cut off, silent about the dot: Ann has it, by the first, and Bob is pending."""
     first, second, specs = pair
     first.answer("RCPT", "530 5.7.0 log in first", to=BOB)
@@ -472,7 +472,7 @@ OLD = ("PIPELINING", "SIZE 50000000", "8BITMIME")
 @pytest.mark.parametrize(
     ("features", "smtputf8"), [(SMALL, False), (OLD, True)], ids=["SIZE", "SMTPUTF8"]
 )
-async def test_what_the_first_can_never_take_the_second_takes(pair, features, smtputf8):
+async def test_message_one_relay_can_never_take_goes_to_the_next(pair, features, smtputf8):
     """The EHLO of one relay does not bind the other, and the first stays usable."""
     first, second, specs = pair
     first.features = features
@@ -506,7 +506,7 @@ async def test_one_that_says_so_in_its_replies_is_passed_over_too(pair, verb, an
     assert (copies(first), copies(second)) == ({}, {ANN: 1})
 
 
-async def test_what_no_relay_can_take_fails_with_the_reason_of_each(pair):
+async def test_message_no_relay_can_take_fails_with_each_reason(pair):
     """Too large for the first, of an address that the second cannot write: for good, charged."""
     first, second, specs = pair
     first.features, second.features = SMALL, OLD

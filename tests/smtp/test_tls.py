@@ -138,7 +138,7 @@ async def test_f24_starttls_that_is_refused_sends_nothing(trusted, good, answer,
         assert relay.verbs() == ["EHLO", "STARTTLS"]
 
 
-async def test_what_is_said_before_tls_does_not_count_after_it(trusted, good):
+async def test_extensions_from_before_tls_are_dropped(trusted, good):
     """CVE-2011-0411's family: octets put in behind the 220 end it; nothing is sent."""
     async with (
         ScriptedRelay(tls=Tls.STARTTLS, context=good) as relay,

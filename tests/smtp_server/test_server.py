@@ -140,7 +140,7 @@ def test_mail_comes_over_tls(certificate, authority, loop, tls):
         runner.run(scenario())
 
 
-async def test_what_came_in_clear_before_tls_does_not_count(certificate, connect):
+async def test_octets_from_before_tls_are_dropped(certificate, connect):
     """A command that was smuggled behind STARTTLS is not carried out. CVE-2011-0411."""
     address = ListenAddress(
         host=HOST,

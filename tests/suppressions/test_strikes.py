@@ -184,7 +184,7 @@ async def test_the_next_time_it_lasts_longer(bouncing):
     assert lasted == [30, 60, 90, 90]
 
 
-async def test_what_a_person_says_counts_more(bouncing):
+async def test_decision_of_a_person_outweighs_a_report(bouncing):
     """An entry by hand stays, and who is taken off the list begins without strikes."""
     by_hand = Suppression(address="ann@x.org", reason=Reason.MANUAL, since=NOW)
     await bouncing.suppressions.put([by_hand], by="cli:root")
@@ -308,7 +308,7 @@ async def test_a_report_that_is_believed_counts_at_once(tmp_path):
         assert len(relay.received) == 2
 
 
-async def test_what_has_ended_long_ago_is_forgotten(bouncing):
+async def test_old_strikes_are_forgotten(bouncing):
     """Ninety days after its end a suppression is deleted, and the next one is the first again."""
     await bouncing.refused()
     await bouncing.refused()

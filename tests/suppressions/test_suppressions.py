@@ -186,7 +186,7 @@ async def test_a_message_that_waited_is_looked_up_again(tmp_path, journal_url):
             ]  # fmt: skip
 
 
-async def test_what_waits_is_looked_up_after_the_list_has_changed(tmp_path, journal_url):
+async def test_waiting_messages_are_screened_after_the_list_changed(tmp_path, journal_url):
     """A message that came a moment ago, too; also where the list has changed while nothing ran."""
     async with ScriptedRelay() as relay:
         for restart in (False, True):

@@ -139,7 +139,7 @@ def test_layouts_and_shared_pieces(folder):
          "3210"),
     ],
 )  # fmt: skip
-def test_what_templates_commonly_do_works(folder, source, out):
+def test_common_template_features_work(folder, source, out):
     """Being held in takes away nothing that a mail needs."""
     data = {
         "order": {"items": [{"name": "a", "n": 1}, {"name": "b", "n": 2}]},
@@ -235,7 +235,7 @@ def test_in_a_loop_the_element_that_lacks_it_is_named(folder):
     assert [f.pointer for f in found] == ["/data/order/items/1/price", "/data/order/items/3/price"]
 
 
-def test_what_a_branch_not_taken_needs_is_not_missing(folder):
+def test_values_of_a_branch_not_taken_are_not_missing(folder):
     """Only what was really needed counts; a condition on what is missing is an error itself."""
     source = "{% if paid %}{{ receipt }}{% else %}{{ bill }}{% endif %}"
     assert text_of(folder, source, paid=True, receipt="r") == "r"
@@ -295,7 +295,7 @@ def test_a_preview_shows_what_can_be_shown(folder):
     assert {fault.pointer for fault in preview.faults} == {"/data/name", "/template"}
 
 
-def test_what_fails_in_a_template_is_found_by_file_and_line(folder):
+def test_template_faults_name_file_and_line(folder):
     """The line is of the file that the fault is in, not of the one that included it."""
     put(folder, _row_txt="\n\n{{ a // 0 }}", t_txt="\n{% include '_row.txt' %}")
     (fault,) = faults(Templates(folder).fill, "t", {"a": 1})
@@ -473,7 +473,7 @@ def test_data_may_be_called_anything(folder):
         ("{{ 10.0 ** 400 }}", "out of range"),
     ],
 )
-def test_what_a_template_makes_is_bounded(folder, source, why):
+def test_output_of_a_template_is_bounded(folder, source, why):
     """Output, ranges, products and powers, whatever number the data brings."""
     data = {"l": list(range(5000)), "n": 1_000_000_000}
     tracemalloc.start()

@@ -24,7 +24,7 @@ def test_each_begins_empty(notifier_mailbox, number):
     assert notifier_mailbox.wait(to="Ann@example.org", subject="Hell").text.strip() == "It works."
     assert urllib.request.urlopen(notifier_mailbox.url + "/inbox").status == 200
 
-def test_what_waits_is_gone_in_the_next_test(notifier_mailbox):
+def test_waiting_messages_are_gone_in_the_next_test(notifier_mailbox):
     notifier_mailbox.fail("ann@example.org", 451)
     Notifier().send("ann@example.org", **LETTER)
 
@@ -108,7 +108,7 @@ def test_a_failing_test_shows_what_arrived(tmp_path):
     assert "/inbox: nothing" in second
 
 
-def test_who_does_not_use_it_does_not_pay(tmp_path):
+def test_unused_fixture_costs_nothing(tmp_path):
     """Without the fixture pytest imports one small module, and starts no server."""
     done = run_pytest(tmp_path, test_unused=UNUSED)
     assert "1 passed" in done.stdout, done.stdout

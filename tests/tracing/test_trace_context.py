@@ -32,7 +32,7 @@ async def test_traceparent_is_kept_with_the_message(tmp_path, path):
         ("nonsense", None),
     ],
 )
-async def test_what_is_no_traceparent_is_passed_over(tmp_path, given, kept):
+async def test_invalid_traceparent_is_ignored(tmp_path, given, kept):
     """The message is accepted all the same: a fault in tracing must not stop mail."""
     async with serving(tmp_path) as (_, client):
         answer = await client.post("/v1/messages", json=LETTER, headers={"traceparent": given})

@@ -157,7 +157,7 @@ async def test_a_thousand_are_the_most(client):
     ],
 )
 @pytest.mark.parametrize("headers", [{}, PERMISSIVE])
-async def test_what_is_no_batch_is_a_problem(client, body, status, headers):
+async def test_body_that_is_no_batch_is_a_problem(client, body, status, headers):
     """Malformed as a whole: 400 whatever the validation; of another shape: 422."""
     answer = await client.post(BATCH, content=body, headers=JSON | headers)
     if headers and body in {b"[null]", b"[[]]"}:

@@ -52,7 +52,7 @@ async def full_of(of, caller, bodies):
     return taken
 
 
-async def test_what_has_not_arrived_takes_no_room():
+async def test_body_that_has_not_arrived_takes_no_memory():
     """A hundred that have begun, with small pieces: another one has all the room."""
     of = BodyMemory(largest=LARGEST)
     begun = [Body(of, "a") for _ in range(100)]

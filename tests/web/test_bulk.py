@@ -53,7 +53,7 @@ async def test_all_that_match_are_called_off(client):
     }
 
 
-async def test_what_the_state_forbids_is_passed_over(client):
+async def test_acts_that_the_state_forbids_are_skipped(client):
     """Not counted, and not an error: 0 is an answer, too."""
     await post(client, tags=["t"])
     assert await change(client, "cancel", "tag=t") == {"count": 1}
@@ -63,7 +63,7 @@ async def test_what_the_state_forbids_is_passed_over(client):
     assert await change(client, "cancel/", "tag=nobody") == {"count": 0}
 
 
-async def test_what_is_scheduled_goes_at_once(web):
+async def test_scheduled_message_is_sent_at_once(web):
     """All that match and wait, through the workers."""
     service, client = web
     ids = [await post(client, reference=f"r{n}", send_at=tomorrow()) for n in range(3)]
@@ -74,7 +74,7 @@ async def test_what_is_scheduled_goes_at_once(web):
         assert (await service.outcome(id, timeout=5)).status == "sent"
 
 
-async def test_what_failed_is_tried_again(web):
+async def test_failed_message_is_tried_again(web):
     """All of it at once, after whatever was wrong has been mended."""
     service, client = web
     await service.resume()
@@ -154,7 +154,7 @@ async def test_a_page_of_another_site_changes_nothing(client, site):
     assert await states(client) == {"r": "queued"}
 
 
-async def test_what_matches_can_be_counted_first(client):
+async def test_matching_messages_can_be_counted_first(client):
     """By any filter, words among them; so that a person knows what a call would be about."""
     for number in range(3):
         await post(client, reference=f"a{number}", subject=f"Invoice no-{number}")

@@ -125,7 +125,7 @@ async def test_a_source_that_has_been_pruned_is_a_problem(web):
 
 @pytest.mark.parametrize("view", ["conversation", "source", "explain"])
 @pytest.mark.parametrize("id", ["nothing", "%00", "a" * 65])
-async def test_what_is_not_there_has_no_views(client, view, id):
+async def test_unknown_message_has_no_views(client, view, id):
     """404 as for the message."""
     answer = await client.get(f"/v1/messages/{id}/{view}")
     assert answer.status_code == 404

@@ -88,7 +88,7 @@ async def test_a_reader_that_takes_nothing_is_not_waited_for():
     await ended(*streams)
 
 
-async def test_what_fails_before_the_first_event_is_no_stream():
+async def test_failure_before_the_first_event_is_no_stream():
     """The exception is raised, to be answered as an error; nothing has been sent yet."""
     reader = Reader()
 

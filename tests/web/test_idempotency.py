@@ -245,7 +245,7 @@ async def test_a_message_that_is_no_more_is_answered_as_it_was(tmp_path):
 # What stands against the request only now
 
 
-async def test_what_was_accepted_is_answered_also_past_the_rate(tmp_path):
+async def test_repeat_of_an_accepted_message_is_answered_past_the_rate(tmp_path):
     """Who lost the answer to the last message of the minute gets it, and not a 429."""
     caller = made(tmp_path, rate=1)
     async with serving(tmp_path) as (_, client):
