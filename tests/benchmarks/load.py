@@ -107,7 +107,8 @@ def measured(peer, sink, *, count, first=0, rate=None):
     time.sleep(0.3)  # for the last records
     spent, rss = peer.family.cpu() - before, peer.family.rss()
     arrived = sink.ask(f"times {folder / 'arrived'}")
-    if arrived["distinct"] != count or arrived["duplicates"]:
+    # A message of the warm-up may come again from a peer that delivers at least once.
+    if arrived["distinct"] < count or arrived["duplicates"]:
         raise SystemExit(f"{peer.name}: not each was delivered once: {arrived}")
     waits = _waits(folder)
     return Figures(
