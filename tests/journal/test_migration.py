@@ -94,17 +94,21 @@ class TestVersion1:
         await journal.close()
 
 
+async def has_every_state(journal):
+    """A message in each state is there, with its content."""
+    shown = (await journal.find(Filter())).deliveries
+    states = {name: name for name in Status} | {"provider": "queued"}
+    assert {each.id: each.status.value for each in shown} == states
+    assert await journal.content("sending") == b"content of sending"
+
+
 class TestVersion2:
     async def test_messages_in_every_state_go_on(self, journal_of_version_2):
         """Each is there with its state and its content, and what is due is sent."""
         for _ in range(2):
             journal = journal_at(journal_of_version_2, data_dir="")
             await journal.open()
-            shown = (await journal.find(Filter())).deliveries
-            assert {each.id: each.status.value for each in shown} == {
-                name: name for name in Status
-            } | {"provider": "queued"}
-            assert await journal.content("sending") == b"content of sending"
+            await has_every_state(journal)
             assert await journal.count(Filter(tag="a", key="app"), most=9) == 1
             assert await journal.values() == {"paused:main": "yes"}
             assert [minute.accepted for minute in await summed(journal, NOW, but="us")] == [3]
@@ -144,11 +148,7 @@ class TestVersion3:
         for _ in range(2):
             journal = journal_at(journal_of_version_3, data_dir="")
             await journal.open()
-            shown = (await journal.find(Filter())).deliveries
-            assert {each.id: each.status.value for each in shown} == {
-                name: name for name in Status
-            } | {"provider": "queued"}
-            assert await journal.content("sending") == b"content of sending"
+            await has_every_state(journal)
             for table, key in (
                 ("suppressions", "gone@example.org"),
                 ("suppression_strikes", "gone@example.org"),

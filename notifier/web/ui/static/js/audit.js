@@ -1,8 +1,8 @@
 // The audit: who did what. The URL has the filters.
 import { base, get } from "./api.js";
-import { reportingErrors } from "./dialogs.js";
 import { $, count, field, form, h, time } from "./dom.js";
 import { local, named } from "./filters.js";
+import { listing } from "./listing.js";
 
 const PATH = "/v1/audit";
 const FILTERS = ["by", "what", "since"];
@@ -50,9 +50,6 @@ const ACTS = [
 ];
 const WORDS = new Map(ACTS.map(([name, one, many]) => [name, { one, many: many ?? one }]));
 
-/** @type {string | null} where the page that is shown begins */
-let cursor = null;
-
 // The filters in the page's URL, in the terms of the API.
 export const filters = (search = location.search) => named(FILTERS, search);
 
@@ -61,27 +58,6 @@ export const filters = (search = location.search) => named(FILTERS, search);
 export function words(what, number = 1) {
   const { one, many } = WORDS.get(what) ?? { one: what, many: what };
   return number === 1 ? one : `${many} (${count(number)})`;
-}
-
-async function showList() {
-  const query = filters();
-  $("#export").setAttribute("href", `${base}${PATH}/export?${query}`);
-  if (cursor) query.set("cursor", cursor);
-  const page = await get(`${PATH}?${query}`);
-  const none = filters().size ? "Nothing matches." : "Nothing was done yet.";
-  const empty = h("tr", {}, h("td", { class: "empty", colspan: "5" }, none));
-  $("#records").replaceChildren(...(page.items.length ? page.items.map(row) : [empty]));
-  $("#records").setAttribute("aria-busy", "false");
-  $("#first").hidden = !cursor;
-  $("#next").hidden = !page.next_cursor;
-  $("#next").onclick = () => turnTo(page.next_cursor);
-}
-
-/** @type {(to: string | null) => Promise<void>} */
-async function turnTo(to) {
-  cursor = to;
-  await reportingErrors(showList);
-  $("#list-title").scrollIntoView();
 }
 
 function row(/** @type {AuditRecord} */ record) {
@@ -118,18 +94,6 @@ function showFilters() {
   field(fields, "since").value = local(query.get("since"));
 }
 
-// Change the filters. The list begins at its first page.
-function go(/** @type {URLSearchParams} */ query) {
-  history.pushState(null, "", query.size ? `?${query}` : location.pathname);
-  showAnew();
-}
-
-function showAnew() {
-  cursor = null;
-  showFilters();
-  reportingErrors(showList);
-}
-
 function written() {
   const fields = form("#filters");
   const given = new URLSearchParams(FILTERS.map((name) => [name, field(fields, name).value]));
@@ -138,16 +102,26 @@ function written() {
   return filters(`?${given}`);
 }
 
+const list = listing({
+  body: "#records",
+  columns: 5,
+  filters,
+  showFilters,
+  load: (query) => {
+    $("#export").setAttribute("href", `${base}${PATH}/export?${filters()}`);
+    return get(`${PATH}?${query}`);
+  },
+  row,
+  none: (filtered) => (filtered ? "Nothing matches." : "Nothing was done yet."),
+});
+
 function start() {
   $("#filters [name=what]").append(...[...WORDS].map(([name, { many }]) => new Option(many, name)));
   form("#filters").addEventListener("submit", (event) => {
     event.preventDefault();
-    go(written());
+    list.go(written());
   });
-  $("#clear").addEventListener("click", () => go(new URLSearchParams()));
-  $("#first").addEventListener("click", () => turnTo(null));
-  addEventListener("popstate", showAnew);
-  showAnew();
+  list.start();
 }
 
 if (location.pathname.endsWith("/audit")) start();

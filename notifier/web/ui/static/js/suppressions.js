@@ -3,13 +3,11 @@ import { file, get, manages, post, remove, upload } from "./api.js";
 import { confirmed, reportingErrors, toast } from "./dialogs.js";
 import { $, field, form, h, plural } from "./dom.js";
 import { named } from "./filters.js";
+import { listing } from "./listing.js";
 
 const PATH = "/v1/suppressions";
 const CSV = "text/csv";
 const FILTERS = ["address", "domain", "reason", "key"];
-
-/** @type {string | null} where the page that is shown begins */
-let cursor = null;
 
 // The filters in the page's URL, in the terms of the API.
 export const filters = (search = location.search) => named(FILTERS, search);
@@ -31,27 +29,6 @@ export function asked(given) {
 /** @type {(entry: Suppression) => string} */
 export function pathOf({ address, key }) {
   return `${PATH}/${encodeURIComponent(address)}?key=${encodeURIComponent(key ?? "-")}`;
-}
-
-async function showList() {
-  const query = filters();
-  if (cursor) query.set("cursor", cursor);
-  const page = await get(`${PATH}?${query}`);
-  const rows = page.items.map(row);
-  const none = query.size ? "No suppression matches." : "Nobody is suppressed.";
-  const empty = h("tr", {}, h("td", { class: "empty", colspan: manages ? "7" : "6" }, none));
-  $("#suppressions").replaceChildren(...(rows.length ? rows : [empty]));
-  $("#suppressions").setAttribute("aria-busy", "false");
-  $("#first").hidden = !cursor;
-  $("#next").hidden = !page.next_cursor;
-  $("#next").onclick = () => turnTo(page.next_cursor);
-}
-
-/** @type {(to: string | null) => Promise<void>} */
-async function turnTo(to) {
-  cursor = to;
-  await reportingErrors(showList);
-  $("#list-title").scrollIntoView();
 }
 
 // The day alone, with its year: an end may be far away.
@@ -85,7 +62,7 @@ async function takeOff(entry) {
   if (!(await confirmed(question))) return;
   await remove(pathOf(entry));
   toast(`${entry.address} is not suppressed any more.`);
-  await showList();
+  await list.show();
   $("#list-title").focus();
 }
 
@@ -101,8 +78,7 @@ async function takeOffAll() {
   if (!(await confirmed(question))) return;
   const { count } = await remove(`${PATH}?${query}`);
   toast(`${plural(count, "suppression is", "suppressions are")} removed.`);
-  cursor = null;
-  await showList();
+  await list.showFirst();
 }
 
 async function add() {
@@ -113,7 +89,7 @@ async function add() {
   const entry = await post(PATH, asked(given));
   fields.reset();
   toast(`Nothing is sent to ${entry.address}.`);
-  await showList();
+  await list.show();
   field(fields, "address").focus();
 }
 
@@ -124,7 +100,7 @@ async function takeFile() {
   const { count } = await upload(`${PATH}/import`, chosen, CSV);
   fields.reset();
   toast(`${plural(count, "suppression is", "suppressions are")} imported.`);
-  await showList();
+  await list.show();
 }
 
 async function save() {
@@ -141,18 +117,6 @@ function showFilters() {
   if (manages) $("#remove-all").hidden = query.size === 0;
 }
 
-// Change the filters. The list begins at its first page.
-function go(/** @type {URLSearchParams} */ query) {
-  history.pushState(null, "", query.size ? `?${query}` : location.pathname);
-  showAnew();
-}
-
-function showAnew() {
-  cursor = null;
-  showFilters();
-  reportingErrors(showList);
-}
-
 /** @type {(selector: string, work: () => Promise<void>) => void} */
 function onSubmit(selector, work) {
   form(selector).addEventListener("submit", (event) => {
@@ -161,22 +125,29 @@ function onSubmit(selector, work) {
   });
 }
 
+const list = listing({
+  body: "#suppressions",
+  columns: manages ? 7 : 6,
+  filters,
+  showFilters,
+  load: (query) => get(`${PATH}?${query}`),
+  row,
+  none: (filtered) => (filtered ? "No suppression matches." : "Nobody is suppressed."),
+});
+
 function start() {
   onSubmit("#filters", async () => {
     const fields = form("#filters");
     const written = new URLSearchParams(FILTERS.map((name) => [name, field(fields, name).value]));
-    go(filters(`?${written}`));
+    list.go(filters(`?${written}`));
   });
-  $("#clear").addEventListener("click", () => go(new URLSearchParams()));
   $("#export").addEventListener("click", () => reportingErrors(save));
-  $("#first").addEventListener("click", () => turnTo(null));
   if (manages) {
     onSubmit("#add", add);
     onSubmit("#import", takeFile);
     $("#remove-all").addEventListener("click", () => reportingErrors(takeOffAll));
   }
-  addEventListener("popstate", showAnew);
-  showAnew();
+  list.start();
 }
 
 if (location.pathname.endsWith("/suppressions")) start();
