@@ -183,21 +183,36 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
     async def _all_open(self) -> float:
         """Go on with all that have not ended. Returns the seconds until the next look."""
         requests = await self._requests.open()
-        if requests:
-            secret = await self._secret()
-            for request in requests:
-                sealed = seal(request.sealed or b"", secret, request.id)
-                person = known_person(sealed.decode(), Pseudonyms(secret))
-                with contextlib.suppress(NotifierError):  # the next look goes on with this one
-                    await self._share(request, person)
-                    async with self._journal.try_lock("erasure") as locked:
-                        current = await self._requests.one(request.id)
-                        if locked and current is not None and current.ended_at is None:
-                            await self._one(current, person)
         if not requests:
             return LOOK_SECONDS
+        secret = await self._secret()
+        for request in requests:
+            if request.sealed is None:
+                continue
+            sealed = seal(request.sealed, secret, request.id)
+            person = known_person(sealed.decode(), Pseudonyms(secret))
+            with contextlib.suppress(NotifierError):  # the next look goes on with this one
+                await self._share(request, person)
+                async with self._journal.try_lock("erasure") as locked:
+                    current = await self._requests.one(request.id)
+                    if locked and current is not None and current.sealed is not None:
+                        await self._one(current, person)
+        async with self._journal.try_lock("erasure") as locked:
+            if locked:
+                await self._end_all()
         soon = requests[-1].at + SOON > self._clock()
         return AGAIN_SECONDS if soon else SELDOM_SECONDS
+
+    async def _end_all(self) -> None:
+        """Overwrite what was deleted, at once for all whose person is found nowhere any more."""
+        over = [each for each in await self._requests.open() if each.sealed is None]
+        if not over:
+            return
+        left = await self._journal.overwrite()
+        for each in over:
+            each.progress.left = left
+            await self._requests.end(each, self._clock())
+            log.info("erased", id=each.id, person=each.erased, **each.progress.counts)
 
     async def _share(self, request: Request, person: Person) -> None:
         """Wipe this process's own memory and files, once."""
@@ -244,8 +259,9 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
         # A process that was started again is the same replica.
         others = len({each.partition(" ")[0] for each in shares}) < await self._journal.replicas()
         if waits or others:
-            if request.state == RUNNING or more:
+            if request.state == RUNNING:
                 progress.left = await self._journal.overwrite()
+            if request.state == RUNNING or more:
                 await self._requests.save(request, WAITING)
             return
         if not progress.shared_again:
@@ -256,7 +272,4 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
             await self._journal.put(NEWS, f"{request.id} again")
             self.heed()
             return
-        progress.left = await self._journal.overwrite()
-        await self._requests.end(request, self._clock())
-        await self._journal.overwrite()  # the sealed address, too
-        log.info("erased", id=request.id, person=person.erased, **progress.counts)
+        await self._requests.forget(request)

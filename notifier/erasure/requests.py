@@ -18,8 +18,9 @@ ADD = f"INSERT INTO erasures ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)"  #
 ONE = f"SELECT {_COLUMNS} FROM erasures WHERE id = ?"  # noqa: S608  constant
 OPEN = f"SELECT {_COLUMNS} FROM erasures WHERE ended_at IS NULL ORDER BY at"  # noqa: S608  constant
 SAVE = "UPDATE erasures SET state = ?, progress = ? WHERE id = ? AND ended_at IS NULL"
+FORGET = "UPDATE erasures SET progress = ?, address = NULL WHERE id = ? AND ended_at IS NULL"
 END = """
-    UPDATE erasures SET state = 'done', progress = ?, ended_at = ?, address = NULL
+    UPDATE erasures SET state = 'done', progress = ?, ended_at = ?
     WHERE id = ? AND ended_at IS NULL
 """
 SHARE = """
@@ -84,8 +85,13 @@ class Requests:
         values = (state, _text(request.progress), request.id)
         await self._journal.execute(Statement(SAVE, values))
 
-    async def end(self, request: Request, now: datetime) -> None:
+    async def forget(self, request: Request) -> None:
         """The address has been searched for everywhere, so it is not kept any more."""
+        values = (_text(request.progress), request.id)
+        await self._journal.execute(Statement(FORGET, values))
+
+    async def end(self, request: Request, now: datetime) -> None:
+        """What was deleted has been overwritten, too."""
         values = (_text(request.progress), micros(now), request.id)
         await self._journal.execute(Statement(END, values))
 

@@ -24,7 +24,6 @@ MOST_BYTES = 1024 * 1024 * 1024
 ADD_TERM = "INSERT INTO terms VALUES (?, ?, ?)"
 STRIP = "UPDATE deliveries SET stripped = 1 WHERE seq = ?"
 DROP_CONTENT = "DELETE FROM contents WHERE seq = ?"
-OVERWRITTEN = "SELECT 1 FROM overwritten"
 
 log = structlog.get_logger()
 
@@ -57,17 +56,21 @@ def erase(
 
 async def overwrite(writes: JournalThread, path: Path) -> str:
     """
-    Overwrite what was deleted. From its beginning SQLite does so in the file, if this version has
-    made it; else the file is made anew once. Then what is left is in the WAL.
+    Overwrite what was deleted. SQLite overwrites a deleted row, but not the copies that it leaves
+    behind in pages when it moves rows among them. So the file is made anew, and the WAL emptied.
     """
     left: str = await writes.ask(Apart(lambda db: _overwrite(db, path)))
     return left
 
 
 def _overwrite(db: sqlite3.Connection, path: Path) -> str:
-    left = ""
-    if db.execute(OVERWRITTEN).fetchone() is None:
-        left = _make_anew(db, path)
+    _empty_wal(db)  # first, so that nothing is made anew while a search keeps the WAL
+    left = _make_anew(db, path)
+    _empty_wal(db)
+    return left
+
+
+def _empty_wal(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA busy_timeout = 0")
     try:
         busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -75,17 +78,15 @@ def _overwrite(db: sqlite3.Connection, path: Path) -> str:
         db.execute(BUSY)
     if busy:
         raise JournalUnavailable("a search still needs what the journal is to forget")
-    return left
 
 
 def _make_anew(db: sqlite3.Connection, path: Path) -> str:
     size = path.stat().st_size
     if size > MOST_BYTES or free_bytes(path.parent) < 3 * size:
         return (
-            f"pages of {path.name} that were freed before notifier overwrote them; to overwrite"
-            f" these, too, stop notifier and run: sqlite3 {path} VACUUM"
+            f"copies of rows in pages of {path.name}, which is too large to be made anew meanwhile;"
+            f" to overwrite them, stop notifier and run: sqlite3 {path} VACUUM"
         )
     log.info("journal_made_anew", path=str(path), bytes=size)
     db.execute("VACUUM")
-    db.execute("INSERT INTO overwritten VALUES (1)")
     return ""

@@ -125,8 +125,6 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         )
         if version:
             log.info("journal_migrated", version=next_version)
-    if not version:  # it never held anything that was not overwritten
-        db.execute("INSERT INTO overwritten VALUES (1)")
     if version == SCHEMA_VERSION:
         db.execute("BEGIN IMMEDIATE")  # to see whether it can be written
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

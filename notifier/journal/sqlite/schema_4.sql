@@ -1,8 +1,5 @@
 -- From version 3 to 4.
 
--- It has a row if all that was ever deleted from the file has been overwritten there.
-CREATE TABLE overwritten (yes INTEGER NOT NULL) STRICT;
-
 -- Forgetting a person. `hash` stands for the address everywhere, see `erasure`.
 CREATE TABLE erasures (
     id       TEXT    NOT NULL PRIMARY KEY,
