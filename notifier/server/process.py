@@ -255,6 +255,8 @@ class ServerProcess:
     async def _answer(self) -> None:
         with contextlib.suppress(NotifierError):  # the service says so
             await self._service.audit.note_start(self._settings)
+        if self._stopping.is_set():  # meanwhile; from here on the server is told to stop
+            return
         app = create_app(self._service, log_drops=lambda: self._logs.dropped)
         gc.set_threshold(*GC_THRESHOLD)
         gc.enable()

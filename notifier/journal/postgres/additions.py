@@ -59,7 +59,7 @@ ANSWER = """
 """
 WAITING_ALIKE = """
     SELECT seq, status, record FROM deliveries
-    WHERE key = $1 AND collapse_key = $2 ORDER BY seq FOR UPDATE
+    WHERE key = $1 AND collapse_key = $2 ORDER BY seq DESC FOR UPDATE
 """
 
 KeyName: TypeAlias = tuple[str, str]  # scope, key
@@ -197,6 +197,6 @@ async def _collapse(db: Connection, addition: Addition) -> Added:
         if new.collapse_key and new.status in WAITING:
             found = await db.fetch(WAITING_ALIKE, new.key, new.collapse_key)
             change = partial(Delivery.superseded, now=new.created_at, by=new.id)
-            superseded += await change_all(db, found, change, hold=True)
+            superseded += await change_all(db, found[::-1], change, hold=True)
         await _insert(db, [entry])
     return Added(superseded=tuple(superseded))

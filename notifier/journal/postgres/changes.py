@@ -36,7 +36,7 @@ UPDATE = f"""
 """  # noqa: S608  constant
 SEVERAL = """
     SELECT id, seq, status, record FROM deliveries WHERE id = ANY ($1::text[])
-    ORDER BY seq FOR UPDATE
+    ORDER BY seq DESC FOR UPDATE
 """
 INSERT_CONVERSATIONS = """
     INSERT INTO conversations SELECT * FROM unnest($1::bigint[], $2::int[], $3::bytea[])

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import ipaddress
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
@@ -17,6 +17,7 @@ from notifier.journal import faults
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+T = TypeVar("T")
 
 CONNECTIONS = 8  # of a replica at most, and one more for its lease
 CONNECT_SECONDS = 5.0
@@ -41,8 +42,10 @@ MIGRATIONS = tuple(
 
 # What the database, the network, or the driver between them raises.
 TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-# Two transactions blocked each other: a second try may succeed.
+# Transactions that waited for each other, of which PostgreSQL has ended this one. All lock rows by
+# `seq`, the newest first, so that it is rare.
 COLLIDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+COLLISIONS = 5  # in a row, after which a transaction is given up
 
 _VERIFIED = {"verify-ca", "verify-full"}  # of the modes of libpq, section 34.19
 
@@ -189,3 +192,14 @@ def translated() -> Iterator[None]:
         yield
     except TROUBLE as error:
         raise explained(error) from error
+
+
+async def again_if_collided(transaction: Callable[[], Awaitable[T]]) -> T:
+    """Do a transaction, and again where it collided with another one. Raises what it raises."""
+    for _ in range(COLLISIONS):
+        try:
+            return await transaction()
+        except JournalUnavailable as error:
+            if not isinstance(error.__cause__, COLLIDED):
+                raise
+    return await transaction()

@@ -33,6 +33,7 @@ from notifier.journal.postgres.connection import (
     CONNECT_SECONDS,
     TROUBLE,
     Connection,
+    again_if_collided,
     open_pool,
     translated,
 )
@@ -210,16 +211,20 @@ class PostgresJournal(Erasing):
 
     async def amend_all(self, which: Filter, change: Change, *, also: Also | None = None) -> int:
         changed, before = 0, None
-        while True:
+
+        async def portion() -> tuple[int | None, list[Delivery]]:
             async with self._transaction() as db:
                 found = await searches.matching(db, which, limit=PORTION, before=before, lock=True)
                 after = await changes.change_all(db, found, change, hold=False)
                 await self._finish(db, after, also=also)
+            return found[-1]["seq"] if len(found) == PORTION else None, after
+
+        while True:
+            before, after = await again_if_collided(portion)
             changed += len(after)
             self.arrivals.tell_of(after)
-            if len(found) < PORTION:
+            if before is None:
                 return changed
-            before = found[-1]["seq"]
 
     async def recover(self, change: Change) -> list[Delivery]:
         recovered: list[Delivery] = []

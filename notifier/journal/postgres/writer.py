@@ -18,6 +18,7 @@ from notifier.journal.postgres.additions import Addition, add_all
 from notifier.journal.postgres.changes import Amendment, amend_all
 from notifier.journal.postgres.connection import (
     COLLIDED,
+    COLLISIONS,
     CONNECT_SECONDS,
     TROUBLE,
     Connection,
@@ -160,12 +161,14 @@ class Writer:
                 size += sum(len(entry.content) for entry in piece.entries)
         return batch
 
-    async def _done(self, batch: list[Piece]) -> list[Answer]:
+    async def _done(self, batch: list[Piece], tries: int = COLLISIONS) -> list[Answer]:
         try:
             return await self._together(batch)
         except (*TROUBLE, UnicodeError) as error:
-            alone = len(batch) > 1 and (is_unkeepable(error) or isinstance(error, COLLIDED))
-            if not alone:
+            collided = isinstance(error, COLLIDED)
+            if collided and len(batch) == 1 and tries:
+                return await self._done(batch, tries - 1)
+            if len(batch) == 1 or not (collided or is_unkeepable(error)):
                 return [(piece, explained(error)) for piece in batch]
         except Exception as error:
             log.exception("journal_write_failed")
