@@ -24,7 +24,16 @@ from notifier.errors import (
 )
 from notifier.journal import Filter, journal_at
 from notifier.journal.sqlite import SqliteJournal, backup, disk, searches, thread
-from notifier.journal.sqlite.writer import commit
+from notifier.journal.sqlite.additions import Addition
+from notifier.journal.sqlite.counts import StatusCounts
+from notifier.journal.sqlite.thread import Piece
+from notifier.journal.sqlite.writer import (
+    GATHER_MOST_SECONDS,
+    SEEN_BATCHES,
+    SHARED_SECONDS,
+    Gathering,
+    commit,
+)
 from tests.deliveries import NOW, delivery, entries, entry, idempotency, ids, noon, sent
 from tests.disks import fill, remount
 from tests.paths import ROOT
@@ -608,6 +617,33 @@ class TestLongReader:
                 await journal.expire(NOW, lambda each: each)
                 await until(lambda: wal.stat().st_size == 0)
         assert len([e for e in logs if e["event"] == "journal_wal_large"]) == 1
+
+
+async def batch(*, new, others=1):
+    """Pieces as the writer gets them: so many new messages, and other calls."""
+    future = asyncio.get_running_loop().create_future()
+    additions = [Addition([entry()], 1, StatusCounts(), None) for _ in range(new)]
+    return [Piece(work, future) for work in (*additions, *[len] * others)]
+
+
+async def test_a_caller_that_sends_one_message_after_the_other_does_not_wait():
+    """The writer takes the next call at once while each batch has one new message."""
+    gathering = Gathering()
+    assert {gathering(await batch(new=1)) for _ in range(SEEN_BATCHES * 2)} == {0.0}
+
+
+async def test_messages_of_several_callers_share_a_commit():
+    """After two new messages in one batch the writer waits, until several have had one."""
+    gathering = Gathering()
+    waits = [gathering(await batch(new=new)) for new in (2, *[1] * (SEEN_BATCHES + 1))]
+    assert waits == [SHARED_SECONDS] * SEEN_BATCHES + [0.0, 0.0]
+
+
+async def test_the_writer_waits_longer_after_a_large_batch():
+    """Under full load the wait grows with the batch, up to a limit."""
+    gathering = Gathering()
+    assert gathering(await batch(new=30)) == pytest.approx(0.0031)
+    assert gathering(await batch(new=500)) == GATHER_MOST_SECONDS
 
 
 async def test_calls_made_before_the_end_are_answered(path):

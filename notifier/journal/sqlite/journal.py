@@ -35,12 +35,10 @@ from notifier.journal.sqlite.claims import HEADS, NEVER, QUEUES, Claiming, Claim
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, failure
 from notifier.journal.sqlite.thread import JournalThread, serve_reads
-from notifier.journal.sqlite.writer import Commit, Writer, commit
+from notifier.journal.sqlite.writer import Commit, Gathering, Writer, commit
 from notifier.journal.statements import Also, Bound, Row, Statement
 
 BATCH = 1000  # pieces of work in one transaction
-# Between two transactions under load, the longer the more they hold: a quarter less CPU a message.
-GATHER_SECONDS, GATHER_MOST_SECONDS = 0.0001, 0.004
 SEARCHES = 3  # at a time, of which one caller has two
 PORTION = 500  # deliveries in one transaction of bulk changes
 MIN_FREE_BYTES = 64 * 1024 * 1024
@@ -104,8 +102,7 @@ class SqliteJournal:
             serve=self._writer.serve,
             idle=self._writer.idle,
             batch=BATCH,
-            gather=GATHER_SECONDS,
-            gather_most=GATHER_MOST_SECONDS,
+            pause=Gathering(),
             on_end=self._fail,
         )
         self._reads = self._reading("journal-reads", cache_kib=2000)

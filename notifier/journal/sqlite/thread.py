@@ -48,9 +48,8 @@ class JournalThread:
     WAIT_SECONDS at most, and at once while such calls come more seldom than that.
 
     `serve` carries out a batch, and `idle` is called when nothing waits. What they raise is fatal.
-    If several callers ask at a time, the thread waits after each batch, `gather` seconds for each
-    of its pieces up to `gather_most`, so that more of them share the cost of the next one. A single
-    caller is answered at once.
+    After a batch the thread waits as many seconds as `pause` says, so that more calls share the
+    cost of the next one.
     """
 
     def __init__(
@@ -61,16 +60,14 @@ class JournalThread:
         serve: Callable[[sqlite3.Connection, list[Piece]], list[Answer]],
         idle: Callable[[sqlite3.Connection], None] | None = None,
         batch: int = 1,
-        gather: float = 0.0,
-        gather_most: float = 0.0,
+        pause: Callable[[list[Piece]], float] | None = None,
         on_end: Callable[[BaseException], None],
     ) -> None:
         self._connect = connect
         self._serve = serve
         self._idle = idle
         self._batch = batch
-        self._gather = gather
-        self._gather_most = gather_most
+        self._pause = pause
         self._on_end = on_end
         self._asked: list[Piece] = []  # not handed over yet
         self._handing_over: asyncio.Handle | None = None
@@ -156,8 +153,8 @@ class JournalThread:
         while batch := self._take():
             try:
                 self._on_loop(_answer, self._serve(db, batch))
-                if self._gather and len(batch) > 1:
-                    time.sleep(min(self._gather * len(batch), self._gather_most))
+                if self._pause is not None and (seconds := self._pause(batch)):
+                    time.sleep(seconds)
                 batch.clear()  # or it would hold on to contents until there is more to do
                 if self._idle is not None and not self._pieces and self._inbox.empty():
                     self._idle(db)

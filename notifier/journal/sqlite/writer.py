@@ -22,6 +22,11 @@ from notifier.journal.sqlite.rows import run_all, run_rows
 from notifier.journal.sqlite.thread import Answer, Piece, Work
 from notifier.journal.statements import Also
 
+# Between two transactions while messages come from several callers: a third less CPU a message.
+SHARED_SECONDS = 0.002
+SEEN_BATCHES = 4  # with new messages, after which several callers at a time are forgotten
+# The same for each call in the transaction before, up to a limit: under full load a quarter less.
+GATHER_SECONDS, GATHER_MOST_SECONDS = 0.0001, 0.004
 WAL_BYTES = 64 * 1024 * 1024  # above this size the WAL is truncated when nothing waits
 
 Commit: TypeAlias = Callable[[sqlite3.Connection], object]
@@ -40,6 +45,29 @@ class Apart:
 
     def __call__(self, db: sqlite3.Connection) -> Any:
         return self._work(db)
+
+
+class Gathering:
+    """
+    How many seconds the writer waits after a batch, so that more messages share the next commit. A
+    caller that sends one message after the other does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._alone = SEEN_BATCHES  # batches with one new message since there were several in one
+
+    def __call__(self, batch: list[Piece]) -> float:
+        if len(batch) == 1:
+            return 0.0
+        additions = sum(1 for piece in batch if type(piece.work) is Addition)
+        if additions > 1:
+            self._alone = 0
+        elif additions:
+            self._alone += 1
+            if self._alone >= SEEN_BATCHES:
+                return 0.0
+        seconds = min(len(batch) * GATHER_SECONDS, GATHER_MOST_SECONDS)
+        return max(seconds, SHARED_SECONDS) if self._alone < SEEN_BATCHES else seconds
 
 
 class Writer:
