@@ -11,13 +11,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELD = b"\r\nDate: "
 
 
-def date(at: datetime) -> str:
-    """Write a time as the value of a Date field."""
-    return _date(math.floor(at.timestamp()))
-
-
 @lru_cache(maxsize=64)  # most mails are of the same few seconds
-def _date(second: int) -> str:
+def date(second: int) -> str:
+    """Write a time, in whole seconds since 1970, as the value of a Date field."""
     at = _EPOCH + timedelta(seconds=second)
     day, month = at.weekday() * 3, at.month * 3
     return (
@@ -39,4 +35,4 @@ def dated_by(mail: bytes, latest: datetime) -> bytes:
             return mail
     except (TypeError, ValueError):  # not of ours: a mail that was handed in as a whole
         return mail
-    return mail[:begin] + date(latest).encode() + mail[end:]
+    return mail[:begin] + date(math.floor(latest.timestamp())).encode() + mail[end:]

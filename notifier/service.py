@@ -105,6 +105,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.audit = Audit(
             self.journal,
             keys=self.keys,
+            senders=self.tally.senders,
             retention=settings.audit_retention,
             supervisor=self.supervisor,
             clock=clock,
@@ -120,7 +121,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             settings,
             preflight,
             figures=self.figures,
-            accepted=self._accepted,
+            accepted=self.feed.publish,
             clock=clock,
             threads=self.threads,
             suppressions=self.suppressions,
@@ -282,10 +283,6 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         """Make spans of everything from now on."""
         self._attempted.append(spans.attempted)
         self.feed.listen(spans.ended)
-
-    def _accepted(self, delivery: Delivery) -> None:
-        self.audit.sent(delivery)
-        self.feed.publish(delivery)
 
     def _expiry(self, now: datetime) -> Change:
         trouble, relays_of = self.transports.trouble, self.chains.relays_of

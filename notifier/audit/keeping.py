@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Self
@@ -17,7 +18,6 @@ from notifier.audit.records import Page, Record, Which, added, added_counted
 from notifier.audit.sums import Sums, statements
 from notifier.audit.vain import Vain
 from notifier.clock import Clock, utc_now
-from notifier.deliveries import Delivery, Status
 from notifier.errors import NotifierError
 from notifier.journal import Journal
 from notifier.journal.rows import micros
@@ -30,7 +30,6 @@ LOOK_SECONDS = 5.0  # between two looks at the keys and at what is past its time
 PORTION = 500  # rows that are deleted at a time
 PAGE = 200  # rows that are exported at a time: more would keep other readers waiting
 SERVICE = "service"  # who acts where nobody asked for it
-QUEUED, SCHEDULED = Status.QUEUED, Status.SCHEDULED
 KNOWN_KEYS = "audit:keys"  # the value with the keys as they were at the last look
 
 log = structlog.get_logger()
@@ -47,12 +46,15 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
         journal: Journal,
         *,
         keys: Keys | None = None,
+        senders: Counter[str] | None = None,
         retention: float = 0.0,
         supervisor: Supervisor | None = None,
         clock: Clock = utc_now,
     ) -> None:
+        """`senders`: how many messages were accepted of whom; the audit takes the counts out."""
         self._journal = journal
         self._keys = keys
+        self._senders = Counter() if senders is None else senders
         self._retention = timedelta(seconds=retention)
         self._supervisor = supervisor or Supervisor()
         self._clock = clock
@@ -114,14 +116,11 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
             if told:
                 await self._journal.execute(*map(added, told))
 
-    def sent(self, delivery: Delivery) -> None:
-        """Count a message that was accepted. A person's has a record of its own."""
-        status = delivery.status
-        if (status is QUEUED or status is SCHEDULED) and not delivery.by:
-            self._sums.count(delivery.accepted_by, "send")
-
     async def write_sums(self) -> None:
         """Write what was counted since the last call. Raises JournalUnavailable."""
+        for by, number in self._senders.items():
+            self._sums.count(by, "send", number)
+        self._senders.clear()
         counts = self._sums.taken()
         try:
             if counts:

@@ -17,7 +17,7 @@ class Sums:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def count(self, by: str, what: str, number: int = 1) -> None:
-        """Count something. Called for each message, so it is quick."""
+        """Count something."""
         self._counts[by, what] += number
 
     def taken(self) -> Counter[tuple[str, str]]:

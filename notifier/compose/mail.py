@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from notifier.attempts import Envelope
-from notifier.compose.addresses import Address, address
+from notifier.compose.addresses import address
 from notifier.compose.custom_headers import custom_field
 from notifier.compose.headers import address_field, require_text, text_field
 from notifier.compose.html import CID_URL, content_id_of
@@ -91,7 +91,7 @@ def compose(
         (
             fields,
             subject,
-            f"Date: {date(at)}\r\nMessage-ID: <{id}@{domain}>\r\n".encode(),
+            f"Date: {date(int(at.timestamp()))}\r\nMessage-ID: <{id}@{domain}>\r\n".encode(),
             custom,
             b"MIME-Version: 1.0\r\n",
             parts,
@@ -117,31 +117,18 @@ def _addressed(
     email: Email, sender: str | None, faults: list[Fault]
 ) -> tuple[Envelope, bytes] | None:
     """The envelope, and the header fields with addresses. None: some are wrong."""
-    before = len(faults)
     given = sender if email.sender is None else email.sender
-    author = None
-    if given is None:
-        faults.append(
-            Fault("/from", "a sender is needed, because NOTIFIER_DEFAULT_FROM is not set")
-        )
-    else:
-        try:
-            author = address(given)
-        except ValueError as error:
-            whose = "" if email.sender is not None else f"NOTIFIER_DEFAULT_FROM, {given!r}: "
-            faults.append(Fault("/from", f"{whose}{error}"))
-    to = _read("/to/", email.to, faults)
-    cc = _read("/cc/", email.cc, faults) if email.cc else []
-    bcc = _read("/bcc/", email.bcc, faults) if email.bcc else []
-    reply_to: list[Address] = []
-    if email.reply_to is not None:
-        reply_to = _read("/reply_to", (email.reply_to,), faults)
     count = len(email.to) + len(email.cc) + len(email.bcc)
-    if not 0 < count <= MOST_RECIPIENTS:
-        faults.append(Fault("/to", f"1 to {MOST_RECIPIENTS} recipients in all, not {count}"))
-    if author is None or len(faults) > before:
+    try:
+        author = address(given or "")
+        to, cc = [*map(address, email.to)], [*map(address, email.cc)]
+        recipients = [*to, *cc, *map(address, email.bcc)]
+        reply_to = [] if email.reply_to is None else [address(email.reply_to)]
+    except ValueError:
+        author = None
+    if author is None or not 0 < count <= MOST_RECIPIENTS:
+        faults.extend(_address_faults(email, given))
         return None
-    recipients = [*to, *cc, *bcc]
     envelope = Envelope(
         author.spec,
         tuple(dict.fromkeys([each.spec for each in recipients])),
@@ -155,15 +142,29 @@ def _addressed(
     return envelope, fields
 
 
-def _read(pointer: str, given: Sequence[str], faults: list[Fault]) -> list[Address]:
-    found: list[Address] = []
-    for place, text in enumerate(given):
+def _address_faults(email: Email, sender: str | None) -> Iterator[Fault]:
+    """What is wrong with the addresses, field by field."""
+    if sender is None:
+        yield Fault("/from", "a sender is needed, because NOTIFIER_DEFAULT_FROM is not set")
+    else:
+        whose = "" if email.sender is not None else f"NOTIFIER_DEFAULT_FROM, {sender!r}: "
+        yield from _faults_of({"/from": sender}, whose)
+    for name, given in (("to", email.to), ("cc", email.cc), ("bcc", email.bcc)):
+        yield from _faults_of({f"/{name}/{place}": text for place, text in enumerate(given)})
+    if email.reply_to is not None:
+        yield from _faults_of({"/reply_to": email.reply_to})
+    count = len(email.to) + len(email.cc) + len(email.bcc)
+    if not 0 < count <= MOST_RECIPIENTS:
+        yield Fault("/to", f"1 to {MOST_RECIPIENTS} recipients in all, not {count}")
+
+
+def _faults_of(given: dict[str, str], whose: str = "") -> Iterator[Fault]:
+    """The faults of addresses, by where they stand."""
+    for pointer, text in given.items():
         try:
-            found.append(address(text))
+            address(text)
         except ValueError as error:
-            where = f"{pointer}{place}" if pointer.endswith("/") else pointer
-            faults.append(Fault(where, str(error)))
-    return found
+            yield Fault(pointer, f"{whose}{error}")
 
 
 def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> bytes:

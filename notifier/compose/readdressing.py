@@ -50,7 +50,7 @@ def readdressed(
     header = b"".join(
         (
             address_field(b"To", [each.header for each in found]),
-            f"Date: {date(at)}\r\nMessage-ID: <{id}@{domain}>\r\n".encode(),
+            f"Date: {date(int(at.timestamp()))}\r\nMessage-ID: <{id}@{domain}>\r\n".encode(),
             *(field + b"\r\n" for name, field in _fields(head) if not _is_left_out(name)),
         )
     )

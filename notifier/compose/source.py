@@ -127,7 +127,7 @@ def compose_source(
         raise InvalidMessage(*faults)
     kinds = {name for name, _ in fields}
     if "date" not in kinds:
-        added += f"Date: {date(at)}\r\n".encode()
+        added += f"Date: {date(int(at.timestamp()))}\r\n".encode()
     if "message-id" not in kinds:
         added += f"Message-ID: <{id}@{envelope_sender.domain}>\r\n".encode()
     header = b"".join([field for _, field in fields]) + added

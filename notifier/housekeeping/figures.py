@@ -50,11 +50,6 @@ class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def count(self, accepted: int) -> None:
-        """Add messages that the journal has just accepted."""
-        self.waiting += accepted
-        self.trouble = ""
-
     async def _refresh(self) -> None:
         seen = -1.0
         while True:

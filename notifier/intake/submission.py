@@ -172,7 +172,8 @@ class Intake:
             else:  # it was accepted all the same
                 self._accepted(replace(new, status=Status.QUEUED, finished_at=None, events=()))
             self._accepted(new)
-        self._figures.count(waiting)
+        self._figures.waiting += waiting
+        self._figures.trouble = ""
         if self._suppressions.any:
             self._suppressions.tally(deliveries)
         for changed in superseded:

@@ -44,6 +44,8 @@ class Tally:
     def __init__(self) -> None:
         # From 0 on: the first value of a new series is no increase to Prometheus.
         self.accepted = Counter(dict.fromkeys(CHANNELS, 0))
+        # By sender, for the audit, which takes the counts out and has a record of each person's.
+        self.senders: Counter[str] = Counter()
         self.ended: Counter[Ended] = Counter(
             {(channel, status.value): 0 for channel in CHANNELS for status in FINAL}
         )
@@ -61,6 +63,8 @@ class Tally:
         if status is QUEUED or status is SCHEDULED:
             if not delivery.attempts and not delivery.events:
                 self.accepted[delivery.channel] += 1
+                if not delivery.by:
+                    self.senders[delivery.accepted_by] += 1
         elif status is SENT:
             self.ended[delivery.channel, "sent"] += 1
             settled = delivery.events and delivery.events[-1].what == "settled"

@@ -62,22 +62,9 @@ class Entrance:
 
     def __call__(self, scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
         begun = perf_counter()
-
-        def noted(message: Any) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                path = scope.get("path_template") or UNKNOWN
-                self._count(scope["method"], path, message["status"], perf_counter() - begun)
-            return send(message)
-
         given = scope["headers"]
         keyless = not self._keys.exist() and self._authentication.anonymous
         scope["state"][KEYLESS] = keyless
-        if keyless:
-            try:
-                if scope["path"].rstrip("/") not in PROBES:
-                    self._hosts.require(scope, "while there is no API key")
-            except HostNotServed as error:
-                return _refusal(error)(scope, receive, noted)
         if scope["path"] == self._path and scope["method"] == "POST":
             headers = dict(given)
             if (
@@ -85,24 +72,39 @@ class Entrance:
                 and _UNUSUAL.isdisjoint(headers)
                 and _LENGTH.fullmatch(length := headers.get(b"content-length", b""))
                 and int(length) <= SMALL
-                and _PLAIN_HOST.fullmatch(headers.get(b"host", b""))
+                and _PLAIN_HOST.fullmatch(host := headers.get(b"host", b""))
+                and (not keyless or self._hosts.allows(host))
             ):
-                return self._send(scope, receive, noted)
+                return self._send(scope, receive, send, begun)
+
+        def noted(message: Any) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                path = scope.get("path_template") or UNKNOWN
+                self._count(scope["method"], path, message["status"], perf_counter() - begun)
+            return send(message)
+
+        if keyless:
+            try:
+                if scope["path"].rstrip("/") not in PROBES:
+                    self._hosts.require(scope, "while there is no API key")
+            except HostNotServed as error:
+                return _refusal(error)(scope, receive, noted)
         return self._app(scope, receive, noted)
 
-    async def _send(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def _send(self, scope: Any, receive: Receive, send: Send, begun: float) -> None:
         """The usual POST: what Litestar and our middleware in it do, as far as it needs them."""
         scope["path_template"], scope["path_params"] = self._path, {}
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         try:
             if not scope["state"][KEYLESS]:
                 send = await self._authentication.admitted(request, self._route, send)
-            response: BytesResponse = await self._handler(request)
+            response: Any = await self._handler(request)
+            status = response.status
         except Exception as error:  # noqa: BLE001  the caller gets the answer that it stands for
-            problem = answer_error(request, error)
-            await problem.to_asgi_response(app=None, request=request)(scope, receive, send)
-        else:
-            await response(scope, receive, send)
+            response = answer_error(request, error).to_asgi_response(app=None, request=request)
+            status = response.status_code
+        self._count("POST", self._path, status, perf_counter() - begun)
+        await response(scope, receive, send)
 
 
 def _refusal(error: HostNotServed) -> BytesResponse:

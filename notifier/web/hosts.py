@@ -31,13 +31,14 @@ class Hosts:
         self._addresses = settings.anonymous == "anywhere" or settings.sign_in_header != ""
         named = {"localhost", settings.host.lower(), *settings.allowed_hosts}
         self._names = frozenset(name.strip("[]") for name in named)
-        self._allows = lru_cache(maxsize=HOSTS)(self._judge)
+        # Whether a `Host` of at most LONGEST_HOST octets is one of them.
+        self.allows = lru_cache(maxsize=HOSTS)(self._judge)
 
     def require(self, scope: Any, when: str) -> None:
         """Raises HostNotServed if the request's `Host` is not one of them."""
         given = [value for name, value in scope["headers"] if name == b"host"]
         host = given[0] if len(given) == 1 and len(given[0]) <= LONGEST_HOST else b""
-        if self._allows(host):
+        if self.allows(host):
             return
         name = name_in(host)[:100]
         client = scope.get("client")

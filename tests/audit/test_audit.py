@@ -13,6 +13,7 @@ from notifier.errors import JournalUnavailable, Rejected, WrongState
 from notifier.journal import Filter, journal_at
 from notifier.journal.statements import Statement
 from notifier.keys import Keys, KeyScope, new_key
+from notifier.metrics import Tally
 from tests.clocks import Clock
 from tests.deliveries import NOW, delivery, entries
 
@@ -111,13 +112,14 @@ async def test_expired_records_are_deleted(journal):
 async def test_sent_messages_are_summed_by_the_hour(journal):
     """One record of each sender and hour, to which replicas add; it is without a person's own."""
     clock = Clock(NOW)
-    audits = [Audit(journal, clock=lambda: clock.now) for _ in range(2)]
+    tallies = [Tally() for _ in range(2)]
+    audits = [Audit(journal, senders=each.senders, clock=lambda: clock.now) for each in tallies]
     sent = [delivery(key="shop"), delivery(key="shop"), delivery(), delivery(by="monitor:ann")]
     for _ in range(2):
-        for audit in audits:
+        for audit, tally in zip(audits, tallies, strict=True):
             for each in sent:
-                audit.sent(each)
-                audit.sent(replace(each, status=Status.SENT))  # it is no new message
+                tally.count(each)
+                tally.count(replace(each, status=Status.SENT))  # it is no new message
             await audit.write_sums()
         clock.now += timedelta(minutes=1)
     assert {each[:4] for each in await told(audits[0])} == {
@@ -125,7 +127,7 @@ async def test_sent_messages_are_summed_by_the_hour(journal):
         ("key:shop", "send", "", 8),
     }
     clock.now += timedelta(hours=1)
-    audits[0].sent(sent[0])
+    tallies[0].count(sent[0])
     await audits[0].write_sums()
     assert (await told(audits[0]))[0][:4] == ("key:shop", "send", "", 1)
 
