@@ -14,6 +14,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from enum import Enum, auto
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -120,6 +121,18 @@ class ConnectionLimit:
             )
 
 
+class Awaited(Enum):
+    """What is still to come of a request."""
+
+    HEAD = auto()  # nothing has come yet, or the header is not complete
+    BODY = auto()
+    NOTHING = auto()
+
+
+# Bound once: Python 3.11 takes a tenth of a microsecond to find a member in its enum.
+HEAD, BODY, NOTHING = Awaited
+
+
 class Client(HttpToolsProtocol):
     """
     One client's connection. A request that is not complete in time is answered with 408, a header
@@ -127,10 +140,12 @@ class Client(HttpToolsProtocol):
     """
 
     connection_limit = ConnectionLimit(most=sys.maxsize)
+    _request: object = None  # the scope of the latest request that has begun
+    _headed: object = None  # that of the latest whose header is complete
+    _awaited: Awaited = HEAD
     _deadline = 0.0  # by the loop's clock, for the header or for the next progress of the body
     _head = 0  # octets of the unfinished header, without those of its first read
-    _body: int | None = None  # octets of the body since the last check; None: no body is awaited
-    _whole = False  # a request has come whole, and no other has begun
+    _body = 0  # octets of the body since the last check
     _unread_since: float | None = None
 
     def connection_made(self, transport: object) -> None:
@@ -143,38 +158,37 @@ class Client(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._body is None and not self._whole:
+        """Read on, then see what is still to come. To note it in each callback would cost more."""
+        if self._awaited is HEAD:
             self._head += len(data)
             if self._head > HEAD_BYTES + len(data):
                 return self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        return super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._whole = False
-        self._deadline = self.loop.time() + HEAD_SECONDS
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._head = self._body = 0
-        self._deadline = self.loop.time() + BODY_SECONDS
+        super().data_received(data)
+        cycle, request = self.cycle, self.scope
+        if request is not self._request:
+            self._request, self._awaited = request, HEAD
+            self._deadline = self.loop.time() + HEAD_SECONDS
+        if cycle is None:
+            return None
+        if cycle.scope is request and request is not self._headed:
+            self._headed, self._awaited, self._head = request, BODY, 0
+            self._deadline = self.loop.time() + BODY_SECONDS
+        if self._awaited is BODY and not cycle.more_body:
+            self._awaited, self._body = NOTHING, 0
+        # A request is being worked on: this one, or one in front of it.
+        if self.pipeline or not (cycle.more_body or cycle.response_complete):
+            self.connection_limit.waiting.pop(self, None)
+        return None
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
-        self._body = (self._body or 0) + len(body)
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._body = None
-        self._whole = True
-        if not self.cycle.response_complete:
-            self.connection_limit.waiting.pop(self, None)
+        self._body += len(body)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.cycle.response_complete:  # no pipelined request has begun
             self.connection_limit.heard_from(self)
-        if self._body is not None:
+        if self._awaited is BODY:
             self._deadline = self.loop.time() + LINGER_SECONDS
 
     def pause_writing(self) -> None:
@@ -192,11 +206,11 @@ class Client(HttpToolsProtocol):
         """
         if self._unread_since is not None and now - self._unread_since > UNREAD_SECONDS:
             self.transport.abort()
-        elif self._whole:
+        elif self._awaited is NOTHING:
             if self.timeout_keep_alive_task is None and self.cycle.response_complete:
                 # Something came that does not begin a request, such as an empty line.
-                self._whole, self._deadline = False, now + HEAD_SECONDS
-        elif self._body is not None:
+                self._awaited, self._deadline = HEAD, now + HEAD_SECONDS
+        elif self._awaited is BODY:
             self._check_body(now)
         elif now > self._deadline and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
@@ -206,7 +220,7 @@ class Client(HttpToolsProtocol):
             if now > self._deadline:
                 self.transport.close()
             return
-        arrived, self._body = self._body or 0, 0
+        arrived, self._body = self._body, 0
         if self.flow.read_paused:  # the service does not read, so the client cannot send
             self._deadline = now + BODY_SECONDS
         else:
