@@ -30,6 +30,7 @@ BODY = (
 )
 MOST_RECONNECTS = 1000  # in all; a server that is gone is not worth more
 RECONNECT_SECONDS = 0.05
+TAKEN_SECONDS = 0.3  # for the server to take the connections, before the load begins at its rate
 LOST = "lost"  # what is counted as status when a connection breaks before the answer
 
 
@@ -152,6 +153,7 @@ class Load:
                 await asyncio.gather(*(self.connect() for _ in range(connections)))
                 self.running = True
                 if self.rate:
+                    await asyncio.sleep(TAKEN_SECONDS)
                     await self.keep_pace(self.rate)
                 else:
                     while self.idle and self.next < self.end:

@@ -23,7 +23,7 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, journal_at
-from notifier.journal.sqlite import SqliteJournal, backup, disk, searches, thread
+from notifier.journal.sqlite import SqliteJournal, backup, disk, searches, thread, writer
 from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.thread import Piece
@@ -617,6 +617,18 @@ class TestLongReader:
                 await journal.expire(NOW, lambda each: each)
                 await until(lambda: wal.stat().st_size == 0)
         assert len([e for e in logs if e["event"] == "journal_wal_large"]) == 1
+
+
+async def test_a_grown_wal_is_written_back_after_the_answers(path, monkeypatch):
+    """The writer checkpoints between two transactions, so the WAL begins again and stays small."""
+    monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 100)
+    said = []
+    async with opened(path) as journal:
+        await journal._writes.ask(lambda db: db.set_trace_callback(said.append))
+        for each in entries(200):
+            await journal.add([each])
+        assert said[said.index("PRAGMA wal_checkpoint(PASSIVE)") - 1] == "COMMIT"
+        assert path.with_name("notifier.db-wal").stat().st_size < 200 * 4096
 
 
 async def batch(*, new, others=1):

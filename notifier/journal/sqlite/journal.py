@@ -35,7 +35,7 @@ from notifier.journal.sqlite.claims import HEADS, NEVER, QUEUES, Claiming, Claim
 from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, failure
 from notifier.journal.sqlite.thread import JournalThread, serve_reads
-from notifier.journal.sqlite.writer import Commit, Gathering, Writer, commit
+from notifier.journal.sqlite.writer import Commit, Writer, commit
 from notifier.journal.statements import Also, Bound, Row, Statement
 
 BATCH = 1000  # pieces of work in one transaction
@@ -102,7 +102,7 @@ class SqliteJournal:
             serve=self._writer.serve,
             idle=self._writer.idle,
             batch=BATCH,
-            pause=Gathering(),
+            rest=self._writer.rest,
             on_end=self._fail,
         )
         self._reads = self._reading("journal-reads", cache_kib=2000)

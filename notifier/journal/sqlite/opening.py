@@ -27,8 +27,9 @@ APPLICATION_ID = 0x4E544659  # "NTFY", where `file` looks for it
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 CHECKED_BYTES = 32 * 1024 * 1024  # of a larger file only the pages that are used first are checked
 BUSY = "PRAGMA busy_timeout = 2000"
-# A checkpoint delays everybody who waits for a commit: better seldom and longer.
-CHECKPOINT_PAGES = 4000
+# A checkpoint within a commit delays those who wait for the commit. The writer makes its own before
+# that, except where few rows fill many pages.
+AUTOCHECKPOINT_PAGES = 8000
 READ_PID_SECONDS = 0.2  # the holder writes its pid right after locking
 
 log = structlog.get_logger()
@@ -67,7 +68,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     try:
         db.execute(BUSY)
         db.execute("PRAGMA synchronous = full")
-        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
         db.execute("PRAGMA journal_size_limit = 67108864")
         db.execute("PRAGMA cache_size = -16000")
         db.execute("PRAGMA secure_delete = 1")  # nothing that was erased stays in a freed page

@@ -47,9 +47,8 @@ class JournalThread:
     all of them. A call that may wait (`ask`) goes with the next one that may not: after
     WAIT_SECONDS at most, and at once while such calls come more seldom than that.
 
-    `serve` carries out a batch, and `idle` is called when nothing waits. What they raise is fatal.
-    After a batch the thread waits as many seconds as `pause` says, so that more calls share the
-    cost of the next one.
+    `serve` carries out a batch, `rest` is called once its callers have been answered, and `idle`
+    when nothing waits. What they raise is fatal.
     """
 
     def __init__(
@@ -60,14 +59,14 @@ class JournalThread:
         serve: Callable[[sqlite3.Connection, list[Piece]], list[Answer]],
         idle: Callable[[sqlite3.Connection], None] | None = None,
         batch: int = 1,
-        pause: Callable[[list[Piece]], float] | None = None,
+        rest: Callable[[sqlite3.Connection, list[Piece]], None] | None = None,
         on_end: Callable[[BaseException], None],
     ) -> None:
         self._connect = connect
         self._serve = serve
         self._idle = idle
         self._batch = batch
-        self._pause = pause
+        self._rest = rest
         self._on_end = on_end
         self._asked: list[Piece] = []  # not handed over yet
         self._handing_over: asyncio.Handle | None = None
@@ -153,8 +152,8 @@ class JournalThread:
         while batch := self._take():
             try:
                 self._on_loop(_answer, self._serve(db, batch))
-                if self._pause is not None and (seconds := self._pause(batch)):
-                    time.sleep(seconds)
+                if self._rest is not None:
+                    self._rest(db, batch)
                 batch.clear()  # or it would hold on to contents until there is more to do
                 if self._idle is not None and not self._pieces and self._inbox.empty():
                     self._idle(db)

@@ -27,6 +27,9 @@ SHARED_SECONDS = 0.002
 SEEN_BATCHES = 4  # with new messages, after which several callers at a time are forgotten
 # The same for each call in the transaction before, up to a limit: under full load a quarter less.
 GATHER_SECONDS, GATHER_MOST_SECONDS = 0.0001, 0.004
+# Rows and commits between two checkpoints: about so many pages of the WAL.
+CHECKPOINT_PAGES = 4000
+COMMIT_PAGES = 4  # of a commit, besides those of its rows
 WAL_BYTES = 64 * 1024 * 1024  # above this size the WAL is truncated when nothing waits
 
 Commit: TypeAlias = Callable[[sqlite3.Connection], object]
@@ -85,6 +88,9 @@ class Writer:
         self._wal = wal
         self._commit = commit
         self.commits = Commits()
+        self._gathering = Gathering()
+        self._batches = 0
+        self._written = 0  # pages until the latest checkpoint, about
         self._also: list[Also] = []
         self._alarmed = False
 
@@ -107,6 +113,16 @@ class Writer:
             if len(batch) == 1:
                 return [self._failed(db, batch[0], error)]
         return [self._alone(db, piece) for piece in batch]
+
+    def rest(self, db: sqlite3.Connection, batch: list[Piece]) -> None:
+        """Checkpoint when the WAL has grown, else wait for more messages. Nobody waits for this."""
+        self._batches += 1
+        written = db.total_changes + self._batches * COMMIT_PAGES
+        if written - self._written >= CHECKPOINT_PAGES:
+            self._written = written
+            self._checkpoint(db, cut=False)
+        elif seconds := self._gathering(batch):
+            time.sleep(seconds)
 
     def idle(self, db: sqlite3.Connection) -> None:
         """Truncate a WAL that grew because of a long reader, and restore the ballast."""
