@@ -82,8 +82,8 @@ async def listening(service):
         await running
 
 
-async def post(port, connections, number):
-    """The id of an accepted message; a connection and an idempotency key of its own."""
+async def post(port, number):
+    """The id of an accepted message, and its connection. It has an idempotency key of its own."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = json.dumps(LETTER).encode()
     head = (
@@ -96,9 +96,7 @@ async def post(port, connections, number):
         assert answer.startswith(b"HTTP/1.1 202"), answer
         length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         message = json.loads(await reader.readexactly(length))
-    writer.close()
-    await until(lambda: not connections)  # its end belongs to neither way
-    return message["id"]
+    return message["id"], writer
 
 
 async def ways():
@@ -117,7 +115,9 @@ async def ways():
             for number in range(RUNS + 1):
                 await service.pause()
                 with tracer.on() as passed:
-                    id = await post(port, connections, number)
+                    id, connection = await post(port, number)
+                connection.close()
+                await until(lambda: not connections)  # its end belongs to neither way
                 with tracer.on() as left:
                     service.dispatcher.resume()  # not the service's, which writes to the journal
                     await until(lambda: id in done)  # noqa: B023 - it is awaited within the round
