@@ -195,7 +195,8 @@ class Writer:
                 await rows.run(db, each.also)
                 answers.append((each, None))
             await self._finish(db, _changed(answers), bool(values))
-        self._commits.observe(time.perf_counter() - begun, len(batch))
+        self._commits.seconds.observe(time.perf_counter() - begun)
+        self._commits.sizes.observe(len(batch))
         return answers
 
 

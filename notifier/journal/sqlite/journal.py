@@ -100,7 +100,6 @@ class SqliteJournal:
             "journal-writes",
             connect=self._connect,
             serve=self._writer.serve,
-            idle=self._writer.idle,
             batch=BATCH,
             rest=self._writer.rest,
             on_end=self._fail,

@@ -47,8 +47,8 @@ class JournalThread:
     all of them. A call that may wait (`ask`) goes with the next one that may not: after
     WAIT_SECONDS at most, and at once while such calls come more seldom than that.
 
-    `serve` carries out a batch, `rest` is called once its callers have been answered, and `idle`
-    when nothing waits. What they raise is fatal.
+    `serve` carries out a batch, and `rest` is called once its callers have been answered. What they
+    raise is fatal.
     """
 
     def __init__(
@@ -57,14 +57,12 @@ class JournalThread:
         *,
         connect: Callable[[], sqlite3.Connection],
         serve: Callable[[sqlite3.Connection, list[Piece]], list[Answer]],
-        idle: Callable[[sqlite3.Connection], None] | None = None,
         batch: int = 1,
         rest: Callable[[sqlite3.Connection, list[Piece]], None] | None = None,
         on_end: Callable[[BaseException], None],
     ) -> None:
         self._connect = connect
         self._serve = serve
-        self._idle = idle
         self._batch = batch
         self._rest = rest
         self._on_end = on_end
@@ -155,8 +153,6 @@ class JournalThread:
                 if self._rest is not None:
                     self._rest(db, batch)
                 batch.clear()  # or it would hold on to contents until there is more to do
-                if self._idle is not None and not self._pieces and self._inbox.empty():
-                    self._idle(db)
             except BaseException as error:  # noqa: BLE001  a dead thread with a living API is the worst state
                 with contextlib.suppress(Exception):
                     db.close()

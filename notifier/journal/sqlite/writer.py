@@ -30,7 +30,7 @@ GATHER_SECONDS, GATHER_MOST_SECONDS = 0.0001, 0.004
 # Rows and commits between two checkpoints: about so many pages of the WAL.
 CHECKPOINT_PAGES = 4000
 COMMIT_PAGES = 4  # of a commit, besides those of its rows
-WAL_BYTES = 64 * 1024 * 1024  # above this size the WAL is truncated when nothing waits
+WAL_BYTES = 64 * 1024 * 1024  # above this size the WAL is truncated
 
 Commit: TypeAlias = Callable[[sqlite3.Connection], object]
 
@@ -115,17 +115,12 @@ class Writer:
         return [self._alone(db, piece) for piece in batch]
 
     def rest(self, db: sqlite3.Connection, batch: list[Piece]) -> None:
-        """Checkpoint when the WAL has grown, else wait for more messages. Nobody waits for this."""
+        """
+        Checkpoint when the WAL has grown, and restore the ballast; else wait for more messages.
+        Nobody waits for this. A WAL that grew because of a long reader is truncated.
+        """
         self._batches += 1
         written = db.total_changes + self._batches * COMMIT_PAGES
-        if written - self._written >= CHECKPOINT_PAGES:
-            self._written = written
-            self._checkpoint(db, cut=False)
-        elif seconds := self._gathering(batch):
-            time.sleep(seconds)
-
-    def idle(self, db: sqlite3.Connection) -> None:
-        """Truncate a WAL that grew because of a long reader, and restore the ballast."""
         if self._disk.ballast_gone:
             self._disk.refill()
         size = self._wal.stat().st_size
@@ -133,8 +128,12 @@ class Writer:
         if large and not self._alarmed:
             log.warning("journal_wal_large", path=str(self._wal), bytes=size)
         self._alarmed = large
-        if large or self._disk.ballast_gone:  # at this size the WAL must begin again and not grow
+        # Without the ballast the WAL must begin again and not grow.
+        if large or self._disk.ballast_gone or written - self._written >= CHECKPOINT_PAGES:
+            self._written = written
             self._checkpoint(db, cut=large)
+        elif seconds := self._gathering(batch):
+            time.sleep(seconds)
 
     def _checkpoint(self, db: sqlite3.Connection, *, cut: bool) -> None:
         try:
@@ -174,7 +173,8 @@ class Writer:
                 run_all(db, also(changed))
         begun = time.perf_counter()
         self._commit(db)
-        self.commits.observe(time.perf_counter() - begun, len(batch))
+        self.commits.seconds.observe(time.perf_counter() - begun)
+        self.commits.sizes.observe(len(batch))
         self._counts.commit()
         return answers
 
