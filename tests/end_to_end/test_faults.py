@@ -24,7 +24,7 @@ from notifier.deliveries import Status
 from notifier.errors import JournalUnavailable
 from notifier.journal import Filter
 from notifier.server import protocol as clients
-from notifier.web.api import messages
+from notifier.web import submissions
 from tests.clocks import WallClock
 from tests.disks import fill
 from tests.process import Server, message
@@ -145,26 +145,46 @@ async def test_f11_a_body_that_comes_on_is_not_cut_short(tmp_path, monkeypatch):
 async def test_f11_a_body_that_we_do_not_read_is_not_its_clients_fault(tmp_path, monkeypatch):
     """A client whose body the service does not read is not closed by the time limit."""
     monkeypatch.setattr(clients, "BODY_SECONDS", 0.3)
-    may_read, read_json = asyncio.Event(), messages.read_json
+    may_read, read_json = asyncio.Event(), submissions.read_json
 
     async def later(request, headers, *, limit):
         if int(headers[b"content-length"]) > 500:
             await may_read.wait()
         return await read_json(request, headers, limit=limit)
 
-    monkeypatch.setattr(messages, "read_json", later)
+    monkeypatch.setattr(submissions, "read_json", later)
     body = json.dumps(LETTER | {"text": "x" * 500_000}).encode()
     async with notifying(tmp_path) as service, listening(service) as port, asyncio.timeout(LIMIT):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
-        for _ in range(2):
-            idle, idler = await asyncio.open_connection("127.0.0.1", port)
-            idler.write(POST + b"Content-Length: 500\r\n\r\n{")
-            assert await idle.read(12) == b"HTTP/1.1 408"
-            idler.close()
+        await others_are_cut_off(port)
         may_read.set()
         assert await reader.read(12) == b"HTTP/1.1 202"
+        writer.close()
+
+
+async def others_are_cut_off(port):
+    """Other clients run out of time, one by one: whoever may be cut off is cut off by now."""
+    for _ in range(4):
+        idle, idler = await asyncio.open_connection("127.0.0.1", port)
+        idler.write(POST + b"Content-Length: 500\r\n\r\n{")
+        assert await idle.read(12) == b"HTTP/1.1 408"
+        idler.close()
+
+
+async def test_f11_our_own_time_does_not_count(tmp_path, monkeypatch):
+    """A client that has sent all of its request waits for the answer longer than the limits."""
+    monkeypatch.setattr(clients, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(clients, "BODY_SECONDS", 0.3)
+    body = json.dumps(LETTER).encode()
+    async with notifying(tmp_path) as service, listening(service) as port, asyncio.timeout(LIMIT):
+        await service.pause()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST + b"Prefer: wait=20\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await others_are_cut_off(port)
+        await service.resume()
+        assert await reader.read(12) == b"HTTP/1.1 200"
         writer.close()
 
 
