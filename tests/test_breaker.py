@@ -170,7 +170,7 @@ def test_one_connection_too_many_does_not_rest_a_relay_that_takes_messages():
     assert fresh.state is State.OPEN
 
 
-def test_a_quota_told_at_the_dot_is_no_single_messages():
+def test_a_quota_reply_at_the_dot_is_about_the_relay():
     """Three refusals for it in a row make the relay rest, also if it has just taken a message."""
     tried = breaker(Clock())
     tried.end(tried.begin(), None, took=True)

@@ -64,7 +64,7 @@ def test_one_refused_recipient_makes_it_partial():
     assert sent.pending.recipients == ()
 
 
-def test_only_who_was_deferred_is_tried_again():
+def test_only_deferred_recipients_are_tried_again():
     """F27: the next envelope holds neither the accepted nor the refused."""
     deferred = after(
         under_way(),
@@ -86,7 +86,7 @@ def test_accepted_recipient_stays_accepted():
     assert deferred.pending.recipients == (BOB, EVE)
 
 
-def test_the_reason_to_wait_is_what_was_said_of_one_who_waits():
+def test_the_reason_is_of_a_recipient_that_waits():
     """Not that somebody else has it already."""
     deferred = after(under_way(), attempt(ANN, EVE, bob=(Scope.RECIPIENT, False, 451)))
     assert deferred.reason == "451 no"
@@ -110,7 +110,7 @@ def test_a_permanent_fault_of_the_relay_loses_nobody():
     assert waiting.pending.recipients == (ANN, BOB, EVE)
 
 
-def test_one_of_whom_the_relay_could_not_be_asked_makes_a_try_uncharged():
+def test_a_recipient_that_could_not_be_offered_makes_a_try_uncharged():
     """Whatever it has said of another: the message is not to be charged with its trouble."""
     tried = attempt(ann=(Scope.RELAY, False, 421), bob=(Scope.RECIPIENT, False, 450))
     assert tried.relay_failed
@@ -163,7 +163,7 @@ def test_ends_by_age():
     assert expired.finished_at == NOW
 
 
-def test_expiry_does_not_hide_who_has_it():
+def test_expiry_keeps_the_recipients_that_have_the_message():
     """If some have the message when time is up, it is sent, in part."""
     start = under_way(expires_at=LATER)
     over = after(start, attempt(ANN, bob=(Scope.RECIPIENT, False, 451)))

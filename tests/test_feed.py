@@ -102,7 +102,7 @@ async def test_a_quiet_feed_gives_turns_nevertheless():
         assert not following.over
 
 
-async def test_unread_news_do_not_wait_behind_who_has_read_all():
+async def test_unread_news_come_before_idle_readers():
     """A reader that comes back late gets what it has missed in the next round, not in a minute."""
     feed = Feed(quiet=60.0)
     with feed.follow() as quick, feed.follow() as late:
@@ -153,7 +153,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["publish", "read"]), st.integers(0, 
 
 
 @given(STEPS)
-def test_whoever_reads_in_whatever_order_has_all_at_once(steps):
+def test_readers_in_any_order_get_all_news_at_once(steps):
     """No news waits for a quiet feed's turn, whichever readers come, and how late."""
 
     async def play():

@@ -39,7 +39,7 @@ def test_a_sent_message_stays_sent_and_says_that_it_bounced():
     assert after.events[-1].by == "report:http"
 
 
-def test_only_what_outweighs_is_news():
+def test_only_a_stronger_report_is_news():
     """A report that says no more than one before it changes nothing."""
     once = reported(sent(delivery()), ANN, later(), now=THEN)
     assert reported(once, ANN, later(), now=THEN) is once
@@ -58,7 +58,7 @@ def test_bounced_recipient_stays_bounced():
         assert one.recipients[0].later.state is LaterState.BOUNCED
 
 
-def test_a_report_is_the_newest_event_whatever_the_clock_says():
+def test_a_report_is_the_newest_event_after_a_clock_step():
     """It was set back, or is a replica's that is behind: by their times both reports are told."""
     ended = THEN + timedelta(seconds=6)
     one = sent(delivery(recipients=(Recipient(ANN), Recipient(BOB))), now=ended)
@@ -78,7 +78,7 @@ def test_a_report_is_the_newest_event_whatever_the_clock_says():
 @pytest.mark.parametrize(
     "status", [Status.HELD, Status.DEFERRED, Status.QUEUED, Status.EXPIRED, Status.CANCELLED]
 )
-def test_any_report_settles_what_was_uncertain(status, state):
+def test_any_report_settles_an_uncertain_outcome(status, state):
     """Who reports of a message has it: it is sent, and nobody sends it again."""
     after = reported(uncertain(status=status), ANN, later(state), now=THEN)
     assert after.status is Status.SENT
@@ -87,7 +87,7 @@ def test_any_report_settles_what_was_uncertain(status, state):
     assert after.pending.recipients == ()
 
 
-def test_those_of_whom_nothing_is_reported_stay_as_they_are():
+def test_other_recipients_stay_as_they_are():
     """The message is settled for one recipient, and still held for the other."""
     held = uncertain(recipients=(Recipient(ANN), Recipient(BOB)), status=Status.HELD)
     after = reported(held, ANN, later("delivered"), now=THEN)
@@ -95,7 +95,7 @@ def test_those_of_whom_nothing_is_reported_stay_as_they_are():
     assert after.pending.recipients == (BOB,)
 
 
-def test_who_was_suppressed_after_an_uncertain_attempt_may_have_it():
+def test_a_recipient_suppressed_after_an_uncertain_attempt_may_have_the_message():
     """A report proves it for those who were in the envelope, and for a lone one after a crash."""
     several = without(lost(under_way()), {ANN: "a", BOB: "b", EVE: "c"}, THEN)
     crashed = without(delivery(status=Status.SENDING).recovered(NOW), {ANN: "bounced"}, THEN)
@@ -115,7 +115,7 @@ def test_while_it_is_being_sent_a_report_waits():
         reported(uncertain(status=Status.SENDING), ANN, later(), now=THEN)
 
 
-def test_nobody_can_report_of_what_no_relay_has():
+def test_a_report_needs_a_recipient_that_a_relay_accepted():
     """A message that was never offered, and recipients who were refused or left out."""
     refused = Recipient(BOB, RecipientStatus.REFUSED, 550, "550 no")
     partly = replace(sent(delivery()), recipients=(*sent(delivery()).recipients, refused))

@@ -39,7 +39,7 @@ def test_a_held_message_is_sent_because_a_person_knows_it():
     assert settled_by(done) is event
 
 
-def test_what_waits_to_be_sent_again_can_be_settled_while_its_outcome_is_unknown():
+def test_a_deferred_message_with_an_unknown_outcome_can_be_settled():
     """Deferred after an uncertain attempt: it arrived, so no second copy leaves."""
     deferred = lost(delivery(status=Status.SENDING))
     assert deferred.status is Status.DEFERRED
@@ -80,7 +80,7 @@ def test_a_suppressed_recipient_stays_suppressed():
     assert states(settled(lost(replace(one, status=Status.SENDING)))) == expected
 
 
-def test_who_was_suppressed_after_an_uncertain_attempt_is_settled():
+def test_a_recipient_suppressed_after_an_uncertain_attempt_is_settled():
     """The relay may have it for Ann; `sent` says that it has."""
     tried = lost(delivery(status=Status.SENDING))
     ended = without(replace(tried, status=Status.SENDING), {ANN: "bounced"}, NOW)
@@ -132,7 +132,7 @@ def test_a_message_that_ended_uncertain_can_be_settled_later(end):
         (stormy(delivery(), "too many", NOW), "before any relay was asked"),
     ],
 )
-def test_nobody_may_say_what_is_known(one, says):
+def test_a_known_outcome_cannot_be_settled(one, says):
     """Each refusal says why."""
     with pytest.raises(WrongState, match=says):
         settled(one)

@@ -138,7 +138,7 @@ def settings_of(folder, relay, **changes):
     )
 
 
-async def test_whichever_task_dies_is_told_of_and_started_again(tmp_path, relay):
+async def test_each_task_that_dies_is_started_again(tmp_path, relay):
     """
     It is logged and counted, and the service is not ready. Then it runs again, and a message
     leaves.
@@ -158,9 +158,7 @@ async def test_so_it_is_on_postgres(tmp_path, relay, postgres):
     assert "journal-lease" in names
 
 
-async def test_where_going_on_would_break_the_promise_the_process_is_to_end(
-    tmp_path, relay, postgres
-):
+async def test_a_task_that_must_not_start_again_ends_the_process(tmp_path, relay, postgres):
     """What a journal's writer had in hand is unknown: it is not started again."""
     supervisor = Mortal()
     settings = settings_of(tmp_path, relay, journal=await postgres.database())

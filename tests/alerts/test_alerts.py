@@ -213,7 +213,7 @@ async def test_an_alert_that_cannot_be_noted_is_delivered_once(tmp_path, chat, m
             await nothing_told(chat)
 
 
-async def test_of_replicas_one_tells_what_all_see(tmp_path, chat, postgres):
+async def test_one_of_the_replicas_raises_an_alert(tmp_path, chat, postgres):
     """Three replicas find the same messages waiting. One reports that, and its end."""
     url = await postgres.database()
     clock = WallClock()

@@ -40,7 +40,7 @@ def test_message_held_for_long_raises_an_alert_with_its_deadline():
     assert name not in none.unclear
 
 
-def test_a_disk_that_is_hardly_better_is_neither_low_nor_well(monkeypatch):
+def test_a_disk_alert_has_hysteresis(monkeypatch):
     """So an alert does not come and go with each file; its end needs a quarter more."""
     watched = Conditions(Settings(), clock=Clock(NOW))
 

@@ -67,7 +67,7 @@ async def state(service, key="shop"):
     return view.state
 
 
-async def test_a_message_that_was_sent_is_told_as_get_shows_it(tmp_path):
+async def test_a_callback_has_the_message_as_get_shows_it(tmp_path):
     """With its type, its time and its version, signed as Standard Webhooks says."""
     async with applying(tmp_path, OK) as (service, key, site, _):
         id = await submit_as(service, key, reference="order-7")
@@ -104,7 +104,7 @@ async def test_nothing_is_written_for_other_keys_and_other_events(tmp_path):
         await until_rows(service, ("told", 200))
 
 
-async def test_the_events_that_are_asked_for_are_told(tmp_path):
+async def test_only_the_wanted_events_become_callbacks(tmp_path):
     """`cancelled` only where it is asked for; an event that is not asked for changes nothing."""
     later = {"send_at": now() + timedelta(hours=1)}
     async with applying(tmp_path, OK, events=["cancelled"]) as (service, key, site, _):
@@ -169,7 +169,7 @@ async def _paused(service):
     return (await state(service)).paused_at
 
 
-async def test_f49_what_was_under_way_goes_again_after_a_restart(tmp_path):
+async def test_f49_a_callback_under_way_goes_again_after_a_restart(tmp_path):
     """Under the same id: the application may have taken it."""
     async with Site(HANG) as site, ScriptedRelay() as relay:
         key = made_key(tmp_path, f"http://127.0.0.1:{site.port}/hook")
@@ -201,7 +201,7 @@ async def test_f50_an_application_that_hangs_gets_few_at_a_time_and_delays_no_ot
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_an_application_that_comes_back_gets_what_was_put_off(tmp_path):
+async def test_an_application_that_comes_back_gets_its_delayed_callbacks(tmp_path):
     """All of it at once, although each would have waited on."""
     with patch.object(answers, "PAUSES", (3600.0,)):
         async with applying(tmp_path, (503, b"down")) as (service, key, site, _):
@@ -311,7 +311,7 @@ def _reload(service):
     assert service.keys.reload_if_changed()
 
 
-async def test_a_message_that_was_pruned_is_not_told(tmp_path):
+async def test_a_pruned_message_has_no_callback(tmp_path):
     """There is nothing to show any more; its row goes."""
     async with applying(tmp_path, BROKEN) as (service, key, site, _):
         await ended(service, await submit_as(service, key))

@@ -85,7 +85,7 @@ async def test_f51_a_redirect_is_not_followed():
     assert setback_of(answer, NOW) is not None
 
 
-async def test_f51_no_answer_is_told_as_what_it_is(monkeypatch):
+async def test_f51_each_missing_answer_has_its_own_error(monkeypatch):
     """Nobody listens, nobody has the name, silence, a cut, and what is no HTTP."""
     monkeypatch.setattr(requests, "ANSWER_SECONDS", 0.05)
     silence, _ = await answered(HANG)
@@ -127,7 +127,7 @@ async def test_a_wrong_certificate_is_a_failure_and_a_private_authority_can_be_n
     assert friend.told
 
 
-async def test_a_version_of_tls_that_nobody_speaks_is_a_failure(trusted):
+async def test_a_tls_version_that_the_server_lacks_is_a_failure(trusted):
     """A server without a certificate ends the handshake."""
     async with raw(b"", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as port:
         answer = await post(f"https://127.0.0.1:{port}/", ca_file=trusted["ca"])
@@ -161,7 +161,7 @@ async def test_it_goes_through_the_proxy():
         (101, Setback()),
     ],
 )
-def test_what_an_answer_says_of_the_application(code, setback):
+def test_an_answer_shows_whether_the_application_is_down(code, setback):
     """Whether the others would fail, too."""
     assert setback_of(Answer(code=code, reply=""), NOW) == setback
 

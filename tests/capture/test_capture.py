@@ -415,7 +415,7 @@ async def test_a_client_that_gives_up_leaves_the_mail_counted(mailbox):
 @pytest.mark.parametrize(
     "id", ["", "..", "../inbox/x", "/etc/passwd", "0" * 24, "0" * 23 + "\n", "\x00", "%2e%2e"]
 )
-async def test_an_id_that_is_none_finds_nothing(mailbox, id, tmp_path):
+async def test_an_unknown_id_finds_nothing(mailbox, id, tmp_path):
     """Ids are looked up, never made into paths: no trick leads out of the folder."""
     await put(mailbox)
     (tmp_path / "x.eml").write_bytes(b"Subject: secret\r\n\r\n")

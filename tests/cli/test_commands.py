@@ -422,7 +422,7 @@ async def test_check_knows_bad_certificates(authority, authority_file):
     assert unknown.returncode == wrong.returncode == 1
 
 
-async def test_check_of_an_authority_that_is_none(authority):
+async def test_check_of_a_wrong_authority(authority):
     """A file that contains no certificate is a wrong setting."""
     async with Relay(tls=certified(authority, "localhost")) as relay:
         url = f"smtps://localhost:{relay.port}?ca={ROOT / 'README.md'}"
@@ -432,7 +432,7 @@ async def test_check_of_an_authority_that_is_none(authority):
     assert "Traceback" not in done.stderr
 
 
-def test_check_of_what_is_not_there():
+def test_check_of_an_absent_relay():
     """A closed port and an unknown name are distinguished. The mailbox needs no check."""
     done = run(
         "check", relays=f"smtp://127.0.0.1:{free_port()}?name=a,smtp://nosuch.invalid,capture:"

@@ -67,7 +67,7 @@ async def test_messages_are_seen_and_changed_with_and_without_a_server(server):
     assert "no message has the id" in unknown.stderr
 
 
-async def test_each_of_several_is_told_whatever_became_of_the_others(server):
+async def test_each_of_several_messages_has_its_own_outcome(server):
     """What cannot be done stops nothing else; with --json each is a line."""
     ids = [await later(server, number) for number in range(3)]
     for running in (True, False):
@@ -144,14 +144,14 @@ async def test_all_that_match_are_changed_with_and_without_a_server(server):
         (("list", "--status", "faild"), "'faild' is not one of 'scheduled'"),
     ],
 )
-def test_which_messages_must_be_said_well(arguments, told):
+def test_the_selection_of_messages_must_be_right(arguments, told):
     """As wrong usage, before anything is asked or opened."""
     done = run("messages", *arguments, port=1)
     assert done.returncode == 2
     assert told in done.stderr
 
 
-async def test_a_filter_that_is_none_is_named(server):
+async def test_a_wrong_filter_is_named(server):
     """In the same words by HTTP and from the journal."""
     for running in (True, False):
         if not running:

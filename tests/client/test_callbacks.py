@@ -70,7 +70,7 @@ def test_another_secret_is_not_believed():
 
 
 @pytest.mark.parametrize("field", ["Webhook-Id", "Webhook-Timestamp"])
-def test_what_is_signed_is_bound(field):
+def test_a_signature_covers_id_and_time(field):
     """Another id or time than was signed is refused."""
     headers = signed()
     headers[field] = str(int(time.time()) + 1) if "Time" in field else "msg_2"
@@ -158,7 +158,7 @@ def test_we_agree_with_the_standard(data, id):
 
 
 @given(place=st.integers(0, len(BODY) - 1), octet=st.integers(1, 255))
-def test_no_changed_octet_is_believed(place, octet):
+def test_a_changed_octet_is_refused(place, octet):
     """A body in which one octet was changed is refused."""
     changed = bytearray(BODY)
     changed[place] ^= octet

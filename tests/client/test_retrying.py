@@ -150,7 +150,7 @@ def test_a_lost_answer_leaves_the_key():
         assert isinstance(caught.value, ConnectionError)
 
 
-def test_nobody_listens():
+def test_a_refused_connection_is_an_error():
     """Where no connection was made, the error does not say that something may be accepted."""
     url = f"http://127.0.0.1:{free_port()}"
     with Notifier(url, retry_for=0) as client, pytest.raises(Unreachable) as caught:

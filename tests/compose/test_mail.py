@@ -148,7 +148,7 @@ def test_bcc_is_in_the_envelope_alone():
     assert b"Bcc" not in made.content
 
 
-def test_a_recipient_is_told_once():
+def test_a_recipient_in_several_fields_counts_once():
     """One address in several fields is one recipient; a domain's case makes no difference."""
     made = composed(
         to=("b@x.test", "Bob <b@X.test>"), cc=("c@x.test", "B@x.test"), bcc=("c@x.TEST",)
@@ -566,7 +566,7 @@ def test_a_restricted_caller_has_headers_of_its_own(name):
 
 
 @pytest.mark.parametrize("value", ["auto-replied", "Auto-Notified", "auto-generated"])
-def test_how_a_message_came_about_can_be_said(value):
+def test_a_caller_says_how_a_message_came_about(value):
     """The caller knows whether it answers another mail."""
     assert parsed(headers={"auto-submitted": value}).get_all("Auto-Submitted") == [value]
 

@@ -19,7 +19,7 @@ def text(html):
     return made.removesuffix("\n")
 
 
-def test_there_are_mails():
+def test_the_samples_exist():
     """Twenty layouts, of the kinds that services send."""
     assert len(MAILS) >= 20
 
@@ -156,7 +156,7 @@ def test_a_mail_reads_as_it_should(path):
         ("H<sub>2</sub>O 2<sup>2x</sup> a<sub>i</sub>", "H₂O 2^2x ai"),
     ],
 )  # fmt: skip
-def test_what_html_says(html, expected):
+def test_each_html_element_becomes_text(html, expected):
     """Each element is read as what it means, and nothing that is not shown is read."""
     assert text(html) == expected
 
@@ -192,7 +192,7 @@ def test_what_html_says(html, expected):
     ],
     ids=lambda html: html[:20],
 )
-def test_no_html_holds_us_up(html):
+def test_no_html_takes_long(html):
     """However deep or large an HTML is, its text is made in time that follows from its size."""
     start = time.process_time()
     made, _ = text_of(html)
@@ -200,7 +200,7 @@ def test_no_html_holds_us_up(html):
     assert len(made) <= min(TEXT_CHARACTERS, 10 * len(html)) + 1000
 
 
-def test_what_is_deep_is_not_set_in_for_ever():
+def test_the_indentation_of_quotes_is_bounded():
     """Indentation of quotes is bounded, so the text does not grow with the square of its HTML."""
     lines = text("<blockquote>x" * 1000).splitlines()
     assert max(map(len, lines)) == 2 * MOST_PREFIXES + 1

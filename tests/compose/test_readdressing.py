@@ -52,7 +52,7 @@ def test_the_reader_sees_the_new_recipients_alone():
         assert len(after.get_all(field)) == 1
 
 
-def test_an_address_beyond_ascii_needs_what_it_needs():
+def test_an_address_beyond_ascii_needs_smtputf8():
     """SMTPUTF8 only as long as an address in the header is one."""
     odd = made(to=("bücher@example.org",))
     assert odd.envelope.smtputf8
@@ -84,7 +84,7 @@ def test_a_command_to_a_provider_is_not_passed_on_by_a_key_with_rules():
     subject=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=200),
     text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=300),
 )
-def test_whatever_a_mail_says_its_copy_says(subject, text):
+def test_a_copy_says_the_same_as_its_mail(subject, text):
     """Subject and body are those of the first mail, octet by octet."""
     old = made(subject=subject, text=text)
     new = readdressed(old.content, ["ann@example.org"], **TERMS)

@@ -146,7 +146,7 @@ async def test_each_recipient_gets_it_by_its_own_chain(tmp_path, two):
     assert (recipients(a), recipients(b)) == (["ann@a.example"], ["bob@b.example"])
 
 
-async def test_a_recipient_whom_no_relay_takes_is_refused_at_the_door(tmp_path, two):
+async def test_a_recipient_that_no_relay_takes_is_refused_at_once(tmp_path, two):
     """The error names the recipient, and nothing is kept."""
     a, b = two
     async with service(tmp_path, to_a(a), to_b(b)) as notifier:

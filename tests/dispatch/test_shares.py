@@ -56,7 +56,7 @@ async def add(dispatcher, journal, route, *entries):
 
 
 @pytest.mark.parametrize("hangs", ROUTES)
-async def test_whichever_way_hangs_the_others_send(journal, hangs):
+async def test_a_route_that_hangs_does_not_stop_the_others(journal, hangs):
     """It has all the workers that it can get; each of the others sends all it has."""
     async with four_ways(journal) as (dispatcher, ways):
         await add(dispatcher, journal, hangs, *(of(hangs, n) for n in range(30)))

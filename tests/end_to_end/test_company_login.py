@@ -109,7 +109,7 @@ async def test_a_person_reads_and_a_group_acts_in_the_persons_name(proxied):
     assert told["what"] == "pause-queue"
 
 
-async def test_nginx_removes_what_a_client_claims(proxied):
+async def test_nginx_removes_the_claims_of_a_client(proxied):
     """Without a login nobody gets through; with one, the claim makes nobody anybody else."""
     client, _ = proxied
     assert (await client.get("/v1/messages", headers=FORGED)).status_code == 401

@@ -14,7 +14,7 @@ MANY = "twenty messages"
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-async def test_whatever_fails_nothing_is_lost(fault, scenario, tmp_path):
+async def test_each_failure_of_the_journal_loses_nothing(fault, scenario, tmp_path):
     """Until a run is untouched: no message lost, none sent twice without being flagged."""
     stride = 1
     if fault is killed:

@@ -21,7 +21,7 @@ async def second():
         yield relay
 
 
-async def test_the_second_relay_takes_what_the_first_cannot(second, tmp_path):
+async def test_the_second_relay_takes_messages_of_a_closed_first(second, tmp_path):
     """The first is closed: there is one attempt, which names the relay that was passed over."""
     nobody = ScriptedRelay(port=free_port())  # never opened
     async with notifying(tmp_path, nobody, second) as service:
@@ -54,9 +54,7 @@ async def test_a_relay_that_says_that_it_closes_is_passed_over_at_any_stage(
     assert (len(first.received), len(second.received)) == (0, 1)
 
 
-async def test_what_is_said_at_the_dot_is_about_the_message_and_no_other_relay_is_asked(
-    first, second, tmp_path
-):
+async def test_a_reply_to_the_content_does_not_go_to_another_relay(first, second, tmp_path):
     """The first has seen the content: it is tried again there, and charged."""
     first.answer("DOT", "451 4.3.0 later", times=1)
     async with notifying(tmp_path, first, second) as service:
@@ -66,7 +64,7 @@ async def test_what_is_said_at_the_dot_is_about_the_message_and_no_other_relay_i
 
 
 @pytest.mark.parametrize("how", [CUT, FIN])
-async def test_nobody_else_is_asked_once_the_first_may_have_it(how, first, second, tmp_path):
+async def test_an_uncertain_attempt_does_not_go_to_the_next_relay(how, first, second, tmp_path):
     """Gone after the dot: uncertain, and never offered to the second by the same attempt."""
     first.answer("DOT", how, times=1)
     async with notifying(tmp_path, first, second) as service:

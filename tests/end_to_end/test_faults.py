@@ -188,7 +188,7 @@ async def test_f11_our_own_time_does_not_count(tmp_path, monkeypatch):
         writer.close()
 
 
-async def test_f11_an_answer_that_nobody_reads_is_given_up(tmp_path, monkeypatch):
+async def test_f11_an_unread_answer_is_given_up(tmp_path, monkeypatch):
     """A client that asks and does not read holds its answer in our memory only for so long."""
     monkeypatch.setattr(clients, "UNREAD_SECONDS", 0.3)
     async with notifying(tmp_path) as service, listening(service) as port:

@@ -54,7 +54,7 @@ async def tried_in_vain(server, ids, words):
     return any(words in attempt["reply"] for each in found for attempt in each["attempts"])
 
 
-async def test_thirty_messages_get_through_whatever_happens(tmp_path, relay_options):
+async def test_thirty_messages_get_through_every_trouble(tmp_path, relay_options):
     """
     A mailbox that takes ten messages in a short minute and three connections. Its tokens come
     from an endpoint that is down at the start, and down again when the first one has ended; the

@@ -220,7 +220,7 @@ async def simulated(client, server):
     return answer.json()["status"]
 
 
-async def test_three_replicas_lose_nothing_whatever_happens(relay, url, tmp_path, postgres):
+async def test_three_replicas_lose_nothing_in_any_trouble(relay, url, tmp_path, postgres):
     """Under load one is killed, one stopped past its lease, and the database restarted."""
     async with replicas(relay, url, tmp_path, 3, lease=f"{LEASE}s") as servers:
         killed, stopped, steady = servers

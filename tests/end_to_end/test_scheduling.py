@@ -165,7 +165,7 @@ async def test_message_cancelled_before_it_is_due_is_not_sent(relay, tmp_path):
     }
 
 
-async def test_f48_what_expires_while_the_relay_is_down_is_never_sent_later(relay, tmp_path):
+async def test_f48_a_message_that_expires_while_the_relay_is_down_is_never_sent(relay, tmp_path):
     """It ends visibly with what the relay said last, and stays at home when that works again."""
     relay.answer("GREETING", "421 4.3.2 closed for today")
     clock = WallClock()
@@ -185,9 +185,7 @@ async def test_f48_what_expires_while_the_relay_is_down_is_never_sent_later(rela
     assert [recipients for _, recipients, _ in relay.received] == [("bob@example.org",)]
 
 
-async def test_f48_what_was_never_tried_also_tells_why_no_relay_took_it(
-    relay, tmp_path, monkeypatch
-):
+async def test_f48_an_untried_message_tells_why_no_relay_took_it(relay, tmp_path, monkeypatch):
     """With the breaker open nothing is offered; the reason still names the relay's trouble."""
     monkeypatch.setattr(Rests, "after", lambda *_: 3600.0)
     relay.answer("GREETING", "421 4.3.2 closed for today")
@@ -362,7 +360,7 @@ async def test_a_relay_that_never_answers_the_dot_gets_three_copies_and_no_more(
 
 
 @pytest.mark.parametrize("verb", ["MAIL", "DATA", "DOT"])
-async def test_f44_what_is_on_its_way_cannot_be_cancelled(verb, relay, tmp_path):
+async def test_f44_a_claimed_message_cannot_be_cancelled(verb, relay, tmp_path):
     """From the claim on it is too late, whatever the stage; it is sent once."""
     relay.hold(verb)
     async with notifying(tmp_path, relay) as service:

@@ -30,7 +30,7 @@ def test_a_message_in_the_hands_of_a_worker_is_left_alone():
         wiped(to(ANN, status=Status.SENDING))
 
 
-def test_one_that_somebody_has_got_already_is_sent_and_not_cancelled():
+def test_a_message_that_reached_a_recipient_is_sent_and_not_cancelled():
     """Whoever was still waiting is taken off; the message has reached somebody."""
     recipients = (Recipient(BOB, SENT, 250, "ok"), Recipient(ANN))
     after, outcome = wiped(delivery(recipients=recipients, status=Status.DEFERRED))

@@ -114,7 +114,7 @@ async def test_message_that_no_relay_can_send_fails_with_a_reason(tmp_path):
     st.lists(st.sampled_from([ANN, BOB, EVE]), min_size=1, max_size=3, unique=True),
     st.binary(max_size=30),
 )
-def test_nobody_is_lost_and_nobody_gets_it_too(named, recipients, body):
+def test_exactly_the_recipients_get_the_message(named, recipients, body):
     """Whatever the header names: all recipients and no others, or it is not sent this way."""
     fields = f"To: {', '.join(named)}\r\n" if named else ""
     content = fields.encode() + b"Subject: x\r\n\r\n" + body
@@ -184,7 +184,9 @@ async def test_without_a_token_nothing_is_asked(tmp_path):
         (error(302, ""), Scope.RELAY, "server_error", False),
     ],
 )
-async def test_whose_trouble_an_answer_is(answer, scope, name, final, tmp_path):
+async def test_an_answer_is_the_trouble_of_the_relay_or_the_message(
+    answer, scope, name, final, tmp_path
+):
     """The table of `answers`; the relay's trouble is never charged."""
     async with mailbox(tmp_path, answer) as (_, relays):
         attempt = await relays.send(envelope(), SOURCE)
@@ -206,7 +208,7 @@ async def test_it_is_left_alone_for_as_long_as_it_asks(tmp_path):
 
 
 @pytest.mark.parametrize("answer", [CUT, error(504, "UnknownError"), error(502, "BadGateway")])
-async def test_without_an_answer_nobody_knows(answer, tmp_path):
+async def test_a_request_without_an_answer_is_uncertain(answer, tmp_path):
     """The request was out: it may have been sent."""
     async with mailbox(tmp_path, answer) as (_, relays):
         attempt = await relays.send(envelope(), SOURCE)
@@ -214,7 +216,7 @@ async def test_without_an_answer_nobody_knows(answer, tmp_path):
         assert not attempt.accepted
 
 
-async def test_silence_is_given_up_and_nobody_knows(tmp_path):
+async def test_silence_at_the_dot_is_uncertain(tmp_path):
     """After its time; the same where the service stops."""
     async with mailbox(tmp_path, answer_seconds=2.0) as (api, relays):
         api.held.clear()
@@ -229,7 +231,7 @@ async def test_silence_is_given_up_and_nobody_knows(tmp_path):
         assert (await send).uncertain
 
 
-async def test_where_nobody_listens_it_is_certain(tmp_path):
+async def test_a_refused_connection_goes_to_the_next_relay_at_once(tmp_path):
     """Nothing was out; the next relay is asked at once."""
     async with ScriptedRelay() as other, mailbox(tmp_path, others=[other]) as (api, relays):
         api._server.close()

@@ -122,7 +122,7 @@ async def test_accepted_message_keeps_its_rendered_content(templates, relay, tmp
 
 
 @pytest.mark.parametrize(("size", "apart"), [(HEAVY + 1, True), (1000, False)])
-async def test_only_what_is_heavy_is_composed_by_a_thread_of_its_own(
+async def test_only_heavy_messages_are_composed_in_a_thread(
     size, apart, relay, tmp_path, monkeypatch
 ):
     """An attachment above the limit leaves the loop alone; a small one costs no thread hop."""

@@ -214,7 +214,7 @@ class TestIdempotency:
 
 
 class TestCollapse:
-    async def test_a_newer_one_takes_the_place_of_what_waits(self, journal):
+    async def test_a_newer_message_supersedes_the_waiting_one(self, journal):
         """
         A waiting message with the same key of the same caller is superseded, and names its
         successor.
@@ -979,7 +979,7 @@ class TestFind:
         assert ids((await journal.find(both)).deliveries) == ["a"]
         assert await journal.count(both, most=9) == 1
 
-    async def test_an_empty_filter_is_none(self, journal, deliveries):
+    async def test_an_empty_filter_does_not_filter(self, journal, deliveries):
         """Empty says as little as None."""
         page = await journal.find(Filter(user_id="", key="", tag="", to=""), limit=1000)
         assert len(page.deliveries) == 600
@@ -1046,7 +1046,7 @@ class TestFind:
     @pytest.mark.parametrize(
         "cursor", ["", "x", "AAAA", "-" * 11, "é", "\ud800", "A" * 12, "____" * 3]
     )
-    async def test_a_cursor_that_is_none_is_refused(self, journal, cursor):
+    async def test_a_wrong_cursor_is_refused(self, journal, cursor):
         """A cursor of the caller's own making is refused by its name."""
         with pytest.raises(Rejected, match="cursor"):
             await journal.find(Filter(), cursor=cursor)

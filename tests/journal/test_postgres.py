@@ -112,7 +112,7 @@ class TestTogether:
             found = await journals[2].find(Filter())
         assert ids(found.deliveries) == [f"d{first}"]
 
-    async def test_a_newer_one_takes_the_place_of_what_waits_elsewhere(self, url):
+    async def test_a_newer_message_supersedes_across_replicas(self, url):
         """Of many at once under one collapse key, on three replicas, one remains."""
         async with opened(url, count=3) as journals:
             await asyncio.gather(

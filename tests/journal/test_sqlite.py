@@ -329,7 +329,7 @@ class TestInUse:
 
 
 class TestOpening:
-    async def test_only_we_may_read_it(self, path):
+    async def test_only_the_owner_may_read_it(self, path):
         """The folder is ours alone, and so is every file in it."""
         async with opened(path) as journal:
             await journal.add([entry()])

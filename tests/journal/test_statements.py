@@ -69,7 +69,7 @@ async def test_without_the_change_nothing_goes_with_it(journal):
     assert await journal.query(NAMES, "") == []
 
 
-async def test_without_what_goes_with_it_there_is_no_change(journal):
+async def test_a_change_needs_the_statements_that_go_with_it(journal):
     """Where the statements of `also` fail, the delivery is as before."""
     await journal.add([entry()])
     with pytest.raises(Exception, match="no_such_table"):

@@ -199,7 +199,7 @@ def _add(path, name):
     Keys.read(path).add(key)
 
 
-def test_two_who_add_keys_at_once_lose_none(path):
+def test_keys_added_at_the_same_time_are_all_kept(path):
     """The file is read again under its lock: four processes, twenty keys, all of them there."""
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.starmap(_add, [(path, f"k{number}") for number in range(20)])
@@ -296,7 +296,7 @@ def test_a_rule_allows_exactly_the_domain_that_is_written(written, other):
 # Who calls
 
 
-def test_only_the_whole_key_opens(path):
+def test_only_the_whole_key_is_accepted(path):
     """A wrong secret, another's id, a cut key and any other text open nothing."""
     key, secret = made(path)
     other, _ = made(path, "other")
@@ -319,14 +319,14 @@ def test_only_the_whole_key_opens(path):
 
 @unhurried
 @given(st.text())
-def test_no_text_breaks_the_door(text):
+def test_no_text_breaks_the_listener(text):
     """Whatever is presented is judged, never raised at."""
     keys = Keys(Clock(), clock=Clock())
     assert keys.authenticate(text, NOW) is None
     assert keys.why_not(text, NOW)
 
 
-def test_a_lapsed_key_opens_nothing_and_its_holder_is_told_why(path):
+def test_the_holder_of_a_lapsed_key_learns_why(path):
     """The holder learns whether it has expired or was revoked. Others do not."""
     _, secret = made(path, expires=NOW)
     keys = Keys.read(path)

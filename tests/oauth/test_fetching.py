@@ -141,7 +141,7 @@ async def test_by_a_service_account(tmp_path):
         (CUT, UNAVAILABLE, "was not reached"),
     ],
 )
-async def test_what_an_answer_without_a_token_means(answer, name, words, tmp_path):
+async def test_an_answer_without_a_token_has_a_meaning(answer, name, words, tmp_path):
     """Who is denied has to act; the rest passes by itself."""
     async with TokenEndpoint(answer) as endpoint:
         with pytest.raises(NoToken, match=words) as raised:
@@ -169,7 +169,7 @@ async def test_an_endpoint_that_hangs_is_given_up(tmp_path):
             await fetch(grant(tmp_path, endpoint.section(tmp_path)), seconds=0.2)
 
 
-async def test_nobody_listens(tmp_path):
+async def test_a_refused_connection_is_an_error(tmp_path):
     """As an endpoint that is down."""
     endpoint = TokenEndpoint()
     endpoint.port = free_port()

@@ -59,7 +59,7 @@ async def refreshed(issuer, **options):
     await supervisor.close()
 
 
-async def test_all_who_need_one_get_the_same_by_one_request():
+async def test_connections_share_one_request_for_a_token():
     """All connections of all relays that wait for a token get it from one request."""
     issuer = Issuer(3600)
     issuer.open.clear()
@@ -71,7 +71,7 @@ async def test_all_who_need_one_get_the_same_by_one_request():
     assert (issuer.asked, issuer.most_at_once) == (1, 1)
 
 
-async def test_it_is_fetched_anew_before_it_ends_and_nobody_waits():
+async def test_a_token_is_renewed_before_it_ends():
     """While the next one is under way, the one that is good is used."""
     issuer, clock = Issuer(120.0), Clock()
     async with refreshed(issuer, clock=clock) as tokens:
@@ -96,7 +96,7 @@ async def test_it_is_due_a_minute_before_it_ends(seconds, before):
         assert tokens._due == clock.now + seconds - before
 
 
-async def test_it_is_not_fetched_while_nobody_needs_a_new_one():
+async def test_a_token_is_not_renewed_too_early():
     """By its own timer: half of the life of a short one has to go by."""
     issuer = Issuer(0.4)
     async with refreshed(issuer) as tokens:
@@ -124,7 +124,7 @@ async def test_while_there_is_trouble_a_token_that_is_good_is_used():
         assert tokens.state().good_until is None
 
 
-async def test_when_there_is_one_again_it_is_told():
+async def test_a_token_after_a_failure_is_logged_once():
     """The log says so once, and only after a failure."""
     issuer, told = Issuer(3600), []
     issuer.failing = DOWN

@@ -173,7 +173,7 @@ async def test_the_listener_takes_reports_over_tls(tmp_path, authority):
     st.lists(st.integers(1, 9), min_size=1),
     st.one_of(st.none(), st.integers(5, 60)),
 )
-def test_a_content_is_the_same_in_whatever_pieces_it_comes(parts, sizes, kept):
+def test_a_content_in_any_pieces_is_the_same(parts, sizes, kept):
     """Its dots are unstuffed; of a longer one than is kept only the beginning is there."""
 
     async def scenario():

@@ -386,7 +386,7 @@ async def test_both_versions_of_signatures_of_sns_are_checked(version):
         sns("", version="3"),
     ],
 )
-async def test_f57_what_is_not_signed_by_sns_is_refused(body):
+async def test_f57_an_event_not_signed_by_sns_is_refused(body):
     """And nothing but certificates of SNS is fetched."""
     amazon = Amazon()
     with pytest.raises(BadSignature):

@@ -188,7 +188,7 @@ def test_a_module_knows_only_what_is_above_it():
     assert wrong == []
 
 
-def test_calls_know_what_they_share_and_not_one_another():
+def test_rooms_of_web_import_in_one_direction():
     """In `web`: shared modules, then the API, then the simple calls and the pages, then the app."""
     wrong = []
     for path in MODULES:

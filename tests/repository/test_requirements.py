@@ -41,7 +41,7 @@ def asked_for(name):
 
 
 @pytest.mark.parametrize("name", ["container", "build"])
-def test_what_is_locked_is_in_the_ranges_that_are_asked_for(name):
+def test_the_locks_agree_with_the_ranges(name):
     """A dependency that is new or has another range needs a new lock."""
     lock = locked(name)
     for asked in asked_for(name):

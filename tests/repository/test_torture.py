@@ -17,7 +17,7 @@ async def test_the_fuzzing_gets_somewhere():
     assert statuses[422] > 50
 
 
-async def test_no_conversation_makes_a_copy_without_a_flag():
+async def test_each_possible_copy_is_flagged():
     """Two relays, one of them odd: who was accepted has it once, or the record says why not."""
     assert await converse(150, seed=8) == []
 

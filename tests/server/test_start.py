@@ -94,7 +94,7 @@ def test_all_are_told_together(tmp_path):
     assert any("bye.subject.txt" in line for line in of_templates)
 
 
-def test_a_stranger_at_the_door_is_told_with_the_rest(tmp_path):
+def test_an_open_address_is_reported_with_the_other_faults(tmp_path):
     """An address for everybody without a key, and a carrier map that is not there."""
     code, said = serve(tmp_path, host="0.0.0.0", carriers="/nowhere.toml")
     assert code == 2

@@ -107,7 +107,7 @@ async def left(folder):
 
 
 @pytest.mark.parametrize("after", [0.0, 0.2, 0.4, 0.6, 0.8, 1.2])
-async def test_whenever_it_is_told_to_stop_it_ends_with_0(after, tmp_path):
+async def test_a_stop_at_any_moment_ends_with_0(after, tmp_path):
     """A stop at each moment of the start ends with 0, and claims are given back."""
     await stuck(tmp_path / "data")
     async with ScriptedRelay() as relay:
@@ -144,7 +144,7 @@ async def test_a_second_sigterm_does_not_cut_short_what_is_under_way(tmp_path):
     assert (await left(tmp_path / "data"))[Status.SENDING] == 0
 
 
-async def test_at_whichever_step_a_start_is_cancelled_nothing_is_left(tmp_path):
+async def test_a_start_cancelled_at_any_step_leaves_nothing(tmp_path):
     """Broken off after one turn of the loop, or two, and so on, until it comes through."""
     await stuck(tmp_path / "data")
     async with ScriptedRelay() as relay:

@@ -228,7 +228,7 @@ def test_a_name_for_ehlo_is_for_all_relays_but_those_that_have_their_own():
         "a\u0000b", "[x]", "[]", ".".join(["a" * 60] * 5),
     ],
 )  # fmt: skip
-def test_a_name_for_ehlo_that_is_none(name):
+def test_a_wrong_ehlo_name_is_refused(name):
     """RFC 5321, sections 4.1.2 and 4.1.3: a domain or an address literal; said at the start."""
     (fault,) = faults(ehlo_name=name)
     assert fault.startswith("NOTIFIER_EHLO_NAME: ")

@@ -24,7 +24,7 @@ def faults(**given):
     return refused.value.faults
 
 
-def test_what_is_written_is_read_again():
+def test_written_values_are_read_again():
     """Also by a name of a group that has a colon or a space; `notifier config` shows all of it."""
     settings = read(**WHOLE)
     texts = {name: text for name, text in settings.describe() if text}

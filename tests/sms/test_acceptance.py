@@ -173,7 +173,7 @@ def test_known_success_answers_are_success(said):
 
 
 @each_of(REFUSED)
-def test_a_refusal_within_a_200_is_none_of_the_providers_trouble(said):
+def test_a_refusal_within_a_200_does_not_rest_the_provider(said):
     """Nothing was sent: it is tried again for as long as its schedule has tries, then failed."""
     given = verdict(said)
     assert given.failure is not None
@@ -206,7 +206,7 @@ def test_a_page_lets_the_provider_rest_at_once():
     assert verdict(UNCLEAR["a bare number"]).meaning is Meaning.TROUBLE
 
 
-def test_json_that_is_none_is_unclear():
+def test_malformed_json_is_unclear():
     """Where all of it was read; of an answer that was cut off the status stands."""
     assert verdict(b"OK", json=True).uncertain
     assert verdict(b'{"id": "1', json=True, whole=False).failure is None
@@ -262,13 +262,13 @@ def test_the_operators_word_on_success_decides_alone(expected, said, taken):
 
 
 @pytest.mark.parametrize("said", [b"", b"OK", b"<html>", b'{"a": '])
-def test_where_success_is_described_what_is_no_json_is_unclear(said):
+def test_an_answer_that_is_not_json_is_unclear(said):
     """It cannot be looked at."""
     assert verdict(said, expected="/a=1").uncertain
 
 
 @pytest.mark.parametrize("text", ["", "a=1", "/a", "/a=", "/a= ", "=1"])
-def test_a_description_of_success_that_is_none_is_told(text):
+def test_a_wrong_description_of_success_is_an_error(text):
     """A pointer begins with a slash, and a value follows."""
     with pytest.raises(ValueError, match="/messages/0/status=0"):
         Expected.read(text)

@@ -37,7 +37,7 @@ def _written(tmp_path, text):
         ("Télus", "telus"),
     ],
 )
-def test_a_carrier_is_found_by_whatever_it_is_called(written, id):
+def test_a_carrier_is_found_by_each_of_its_names(written, id):
     """Case, punctuation and accents do not matter."""
     assert KNOWN.find(written).id == id
 

@@ -176,7 +176,7 @@ async def test_one_text_that_it_may_not_send_does_not_rest_a_provider_that_works
         assert provider.room() == 0
 
 
-def test_what_was_under_way_when_it_began_to_rest_does_not_cut_the_rest_short():
+def test_an_earlier_answer_does_not_end_a_rest():
     """Not even a 403 from a provider that took a text just before."""
     breaker = Breaker(full=8, rests=Rests(), clock=Clock(), random=lambda: 0.5, slow_start=False)
     breaker.end(breaker.begin(), None, took=True)
@@ -244,7 +244,7 @@ async def test_a_provider_that_knows_keys_makes_a_repeat_harmless():
         assert not attempt.failures[TO].final
 
 
-async def test_nobody_listening_is_known_not_to_have_sent():
+async def test_a_refused_connection_sends_nothing_for_certain():
     """Three in a row let it rest, each rest twice as long, up to five minutes."""
     watch = Clock()
     async with asyncio.timeout(LIMIT):
@@ -327,7 +327,7 @@ async def test_no_more_than_eight_requests_are_under_way():
         assert provider.states()[0].busy == 0
 
 
-async def test_what_waited_for_a_place_is_not_asked_of_a_provider_that_rests():
+async def test_waiting_texts_do_not_go_to_a_provider_that_rests():
     """The first answers close the door; those that come to it later turn back."""
     async with _asking((*LOGIN, LATE)) as (site, provider):
         sends = [asyncio.create_task(_send(provider)) for _ in range(12)]
@@ -340,7 +340,7 @@ async def test_what_waited_for_a_place_is_not_asked_of_a_provider_that_rests():
         assert provider._breaker.left <= 5
 
 
-async def test_what_was_under_way_does_not_cut_a_rest_short():
+async def test_an_earlier_acceptance_does_not_end_a_rest():
     """An acceptance that comes behind a 429 was asked for before it."""
     async with _asking((*ACCEPTED, LATE), TOO_MANY) as (site, provider):
         first = asyncio.create_task(_send(provider))
@@ -525,7 +525,7 @@ async def test_a_page_with_a_200_is_uncertain_and_lets_the_provider_rest():
     assert (attempt.accepted, attempt.uncertain) == ((), True)
 
 
-async def test_success_is_what_the_operator_says():
+async def test_the_setting_decides_what_success_is():
     """The same answer is one or the other by the setting; JSON that is none, by its type, too."""
     said = (200, {"state": 3})
     for success, taken in (("/state=3", (TO,)), ("/state=4", ())):

@@ -225,7 +225,7 @@ def test_deep_json_is_only_a_strange_answer():
         (504, Scope.RELAY, False, True, Meaning.TROUBLE),
     ],
 )
-def test_what_a_status_means(status, scope, permanent, uncertain, meaning):
+def test_an_http_status_has_a_meaning(status, scope, permanent, uncertain, meaning):
     """Of a provider whose own codes are not known, that answers in JSON."""
     answer = Answer(status, b'{"code": 21211}')
     verdict = judge(answer, codes=Codes(), repeatable=False, now=NOW)

@@ -141,7 +141,7 @@ def test_a_long_text_is_refused_or_left_whole_as_asked():
         assert split(fits, long=Long.REFUSE) == split(fits) == [fits]
 
 
-def test_what_a_gateway_adds_is_left_free():
+def test_a_text_leaves_space_for_what_its_gateway_adds():
     """A gateway that counts the sender's address within 160 gets that much less."""
     limit = Limit.within(160, spare=30)
     assert [len(part) for part in split("x" * 131, limit=limit)] == [130, 13]

@@ -85,7 +85,7 @@ async def test_mail_put_off_after_good_messages_means_the_connection(features):
     assert copies(relay) == {ANN: 10}
 
 
-async def test_how_many_messages_a_connection_carries_is_remembered():
+async def test_the_number_of_messages_on_a_connection_is_remembered():
     """Turned away twice after five, it is turned away no more: each connection gets five."""
     async with LimitedRelay(messages=5) as relay, sending(relay.spec) as relays:
         for _ in range(40):
@@ -238,7 +238,7 @@ async def test_doubt_about_the_second_transaction_does_not_touch_the_first():
     assert attempt.failures.keys() == {BOB, EVE}
 
 
-async def test_once_we_were_told_to_stop_no_next_transaction_begins(monkeypatch):
+async def test_no_transaction_begins_after_a_stop(monkeypatch):
     """The first has been accepted; those who were too many wait for another time."""
     async with LimitedRelay(recipients=1) as relay, sending(relay.spec) as relays:
         add = Offers.add

@@ -132,7 +132,7 @@ async def test_a_refusal(features, verb, answer, scope, final, stage):
 
 @both_ways
 @pytest.mark.parametrize("answer", ["354 go on", "300 hm", "251 elsewhere"])
-async def test_an_answer_to_the_dot_that_is_none_is_uncertain(features, answer):
+async def test_an_odd_reply_to_the_dot_is_uncertain(features, answer):
     """2xx is a yes whatever its last digits; 3xx may be anything, and the message be taken."""
     async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:
         relay.answer("DOT", answer, times=1)
@@ -176,7 +176,7 @@ async def test_f28_two_of_three(features):
 
 
 @both_ways
-async def test_when_all_are_refused_nobody_gets_anything(features):
+async def test_a_transaction_without_accepted_recipients_sends_nothing(features):
     """The connection is kept, and the next message is sent over it."""
     async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:
         relay.answer("RCPT", "550 5.1.1 nobody", times=2)
@@ -190,7 +190,7 @@ async def test_when_all_are_refused_nobody_gets_anything(features):
 
 
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
-async def test_a_relay_that_wants_content_for_nobody_gets_a_lone_dot(verb):
+async def test_a_relay_that_wants_content_without_recipients_gets_a_lone_dot(verb):
     """RFC 2920, section 3.1: 354 though all was refused; the two ends stay in step."""
     async with ScriptedRelay() as relay, sending(relay.spec) as relays:
         relay.answer(verb, "550 5.1.1 no", times=1)
@@ -268,7 +268,7 @@ def test_a_relay_that_asks_for_less(said, less):
     assert asks_for_less(refusal(Stage.MAIL, Reply(int(said[:3]), said))) is less
 
 
-def test_no_code_loses_a_message_but_a_clear_no():
+def test_only_a_permanent_refusal_loses_a_message():
     """Only 5xx is final, and only where it is about message or recipient."""
     for code in range(200, 600):
         for stage in Stage:

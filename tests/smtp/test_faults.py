@@ -253,7 +253,7 @@ async def test_a_recipient_refused_before_the_break_stays_refused():
 @both_ways
 @pytest.mark.parametrize("how", [CUT, FIN, SILENCE])
 @on_each_loop
-def test_f31_after_the_dot_nobody_knows(features, how, run):
+def test_f31_a_reset_after_the_dot_is_uncertain(features, how, run):
     """The relay has it and cannot say so: uncertain, charged, and not sent again by us."""
 
     async def scenario():
@@ -385,7 +385,7 @@ def test_f32_also_where_only_the_end_of_it_is_still_here(run):
 
 @on_each_loop
 @pytest.mark.parametrize("content", [SOURCE, LARGE], ids=["small", "large"])
-def test_f32_nor_what_was_written_after_the_reset(content, run):
+def test_f32_content_written_after_a_reset_is_not_sent(content, run):
     """The kernel knows of the reset before we do, and takes nothing: that is certain, too."""
 
     async def scenario():
@@ -473,7 +473,7 @@ async def test_a_slow_reader_gets_the_time_it_needs():
         assert relay.received[0][2] == LARGE
 
 
-async def test_a_yes_that_comes_too_early_is_none():
+async def test_an_early_250_does_not_count():
     """A 250 while most of the content is still here cannot mean that it was taken."""
     async with ScriptedRelay(receive_buffer=4096) as relay, sending(relay.spec) as relays:
         relay.answer("DATA", StopReading("354 go on"))
@@ -525,7 +525,7 @@ NONSENSE = [
 @both_ways
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "DOT"])
 @pytest.mark.parametrize("octets", NONSENSE, ids=lambda octets: repr(octets[:10]))
-async def test_f33_what_is_no_reply_ends_the_connection(features, verb, octets):
+async def test_f33_a_malformed_reply_ends_the_connection(features, verb, octets):
     """It is the relay's fault (uncertain at the dot), and the next message is clean."""
     async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:
         relay.answer(verb, octets, times=1)
@@ -604,7 +604,7 @@ def test_f36_an_idle_connection_closed_by_the_relay_costs_nothing(how, run):
     run(scenario())
 
 
-async def test_f36_also_when_nobody_has_noticed_yet():
+async def test_f36_an_end_of_an_idle_connection_is_noticed_late():
     """The end of an idle connection may be on its way while the next message is written."""
     async with ScriptedRelay() as relay, sending(relay.spec) as relays:
         for _ in range(20):

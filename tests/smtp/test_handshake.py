@@ -100,7 +100,7 @@ async def test_helo_is_not_enough_where_login_or_tls_is_asked_for(changes):
         assert relay.verbs() == ["EHLO"]
 
 
-async def test_how_the_kernel_is_told_to_treat_a_connection():
+async def test_a_connection_has_its_socket_options():
     """Nothing waits to be sent, a dead peer is noticed, and little is taken ahead of the relay."""
     async with ScriptedRelay() as relay:
         opening = Opening(relay.spec, resolver=Resolver(), context=None, timeouts=USUAL_TIMEOUTS)
@@ -116,7 +116,7 @@ async def test_how_the_kernel_is_told_to_treat_a_connection():
 
 
 @given(st.text(max_size=70))
-def test_whatever_a_host_is_called_the_name_is_one(name):
+def test_the_ehlo_name_is_valid_for_each_host_name(name):
     """No text that an operating system gives gets into EHLO but a name or an address."""
     with pytest.MonkeyPatch.context() as patch, socket.socket() as unconnected:
         patch.setattr(socket, "gethostname", lambda: name)
@@ -553,7 +553,7 @@ def repr_of(finding):
         ("localhost", Tls.NONE, "ann", False),
     ],
 )
-def test_when_a_login_can_be_read_on_its_way(host, tls, username, clear):
+def test_a_login_without_tls_can_be_read_on_its_way(host, tls, username, clear):
     """Without TLS, and over a network."""
     spec = RelaySpec(name="r", host=host, port=25, tls=tls, username=username, password="x")
     assert spec.login_in_clear is clear

@@ -21,7 +21,7 @@ def judged(row, stage):
 
 
 @rows
-def test_a_row_is_what_its_example_is_taken_for(row):
+def test_each_row_matches_its_own_example(row):
     """At each of its stages, by its own row and no other; it has a remedy and a source."""
     for stage in row.stages - {Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.EHLO}:
         if row.fault not in SLOWER and stage is Stage.AUTH and row.stages != {Stage.AUTH}:
@@ -78,7 +78,7 @@ def test_a_row_slows_rests_or_leaves_the_relay(row):
         (Stage.DOT, "554 5.7.1 rate limit", ""),
     ],
 )
-def test_words_are_told_apart(stage, said, name):
+def test_refusals_are_told_apart_by_their_words(stage, said, name):
     """Of rate, of one mailbox, of one transaction, of one connection; a 5xx is never a rate."""
     assert refusal(stage, Reply(int(said[:3]), said)).name == name
 

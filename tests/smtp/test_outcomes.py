@@ -51,7 +51,7 @@ def outcomes(draw):
 
 
 @given(st.lists(outcomes(), min_size=1, max_size=5))
-def test_whatever_is_said_who_was_accepted_is_accepted_and_in_no_further_envelope(told):
+def test_an_accepted_recipient_is_in_no_further_envelope(told):
     """And after one of which nobody knows there is none."""
     offers = Offers(envelope(*ALL))
     accepted, doubt = {}, False
@@ -87,7 +87,7 @@ def test_final_recipient_is_not_offered_again():
     assert offers.left(lambda _: False) is None
 
 
-def test_what_decides_is_what_accepted_somebody_or_is_in_doubt():
+def test_an_acceptance_or_an_uncertain_attempt_decides():
     """Else the last; and whose offer it was."""
     offers = Offers(envelope(*ALL))
     later = failure(Scope.RELAY)

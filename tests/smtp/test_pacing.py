@@ -356,7 +356,7 @@ async def test_message_waiting_for_the_pace_expires_with_a_reason(tmp_path):
     assert "rate overlimit" in delivery.reason
 
 
-async def test_what_waits_for_a_connection_is_not_offered_once_the_relay_wants_fewer():
+async def test_a_waiting_message_is_not_offered_once_the_relay_wants_fewer_connections():
     """It was under way when another was refused; its connection is kept for the next one."""
     clock = Clock()
     async with (

@@ -94,7 +94,7 @@ async def test_each_conversation_is_its_own():
         assert second.conversation[-1] == "S: 250 2.0.0 taken"
 
 
-async def test_nothing_is_waited_for():
+async def test_nothing_waits_without_need():
     """A message that is alone leaves alone, and the next one begins anew."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         for _ in range(3):
@@ -249,7 +249,7 @@ async def test_no_recipient_is_taken_into_an_envelope_without_a_sender():
 
 
 @pytest.mark.parametrize("how", [CUT, FIN])
-async def test_only_the_open_dot_is_uncertain(how):
+async def test_only_a_lost_reply_to_the_content_is_uncertain(how):
     """What was behind it goes to the relay anew, before all others, and is not charged."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         relay.answer("DOT", how, times=1)
@@ -261,7 +261,7 @@ async def test_only_the_open_dot_is_uncertain(how):
         assert len(relay.connections) == 2
 
 
-async def test_to_be_told_to_stop():
+async def test_a_stop_leaves_the_open_dot_uncertain():
     """The open dot is uncertain, the message behind it was not begun, and nothing else leaves."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         async with behind_each_other(relay, relays, ANN, BOB, EVE) as sends:
@@ -275,7 +275,7 @@ async def test_to_be_told_to_stop():
         assert copies(relay) == {ANN: 1}
 
 
-async def test_a_pause_lets_what_has_gone_ahead_go_on():
+async def test_a_pause_does_not_stop_requests_under_way():
     """It is under way; what only waits is not begun."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         async with behind_each_other(relay, relays, ANN, BOB, EVE) as sends:
@@ -315,7 +315,7 @@ async def test_cancellation_at_the_dot_affects_no_message_behind_it():
         assert state(relays).busy == 0
 
 
-async def test_nobody_stays_behind_a_dot_that_hangs(monkeypatch):
+async def test_a_message_leaves_a_connection_whose_dot_hangs(monkeypatch):
     """A message that waits long behind a dot moves to another connection once there is one."""
     monkeypatch.setattr(turns, "AHEAD_SECONDS", 0.05)
     async with (
@@ -369,7 +369,7 @@ async def test_a_relay_that_says_so_is_asked_the_old_way(verb):
         assert ahead(relay) > seen
 
 
-async def test_a_dot_that_is_refused_for_what_is_behind_it():
+async def test_a_refusal_of_pipelined_commands_is_not_the_fault_of_the_message():
     """The message is offered anew, alone; it was not its fault."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         relay.answer("DOT", BAD_ORDER, times=1)
@@ -379,7 +379,7 @@ async def test_a_dot_that_is_refused_for_what_is_behind_it():
         assert state(relays).pipelining is Pipelining.TRANSACTION
 
 
-async def test_a_relay_that_swallows_what_is_behind_a_dot():
+async def test_a_relay_that_swallows_pipelined_commands():
     """It never answers those commands: the message begins anew, and that is the last time."""
     async with (
         ScriptedRelay() as relay,
@@ -392,7 +392,7 @@ async def test_a_relay_that_swallows_what_is_behind_a_dot():
 
 
 @pytest.mark.parametrize("answer", [CUT, FIN])
-async def test_a_relay_that_hangs_up_on_what_is_behind_a_dot(answer):
+async def test_a_relay_that_hangs_up_on_pipelined_commands(answer):
     """Once may be chance; twice in a row it is the relay's way."""
     async with ScriptedRelay() as relay, sending(relay.spec, changes=ONE) as relays:
         for wanted in (Pipelining.FULL, Pipelining.TRANSACTION):

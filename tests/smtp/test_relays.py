@@ -65,7 +65,7 @@ async def test_a_relays_rate_limits_room_and_holds_back_what_comes_too_early():
 # ---------------------------------------------------------------- room
 
 
-async def test_room_is_what_may_start_now():
+async def test_each_send_takes_a_place_of_its_relay():
     """Every send under way takes a place of those that the relay may have."""
     changes = {"pipelining": Pipelining.TRANSACTION}
     async with ScriptedRelay() as relay, sending(relay.spec, changes=changes) as relays:
@@ -205,7 +205,7 @@ async def test_all_go_to_the_first(pair):
         ("DOT", "432 4.3.2 thread limit"),
     ],
 )
-async def test_where_the_first_fails_the_second_takes_over(pair, verb, answer):
+async def test_the_second_relay_takes_over(pair, verb, answer):
     """One copy; the attempt is the second's, and begins with why the first was passed over."""
     first, second, specs = pair
     first.answer(verb, answer)
@@ -234,7 +234,7 @@ async def test_where_the_first_fails_the_second_takes_over(pair, verb, answer):
         ("DOT", CUT),
     ],
 )
-async def test_what_the_first_has_answered_or_may_have_taken_goes_nowhere_else(pair, verb, answer):
+async def test_a_message_that_the_first_relay_answered_goes_nowhere_else(pair, verb, answer):
     """A no is not shopped around, and a message that may have left is not sent by another."""
     first, second, specs = pair
     first.answer(verb, answer)
@@ -245,7 +245,7 @@ async def test_what_the_first_has_answered_or_may_have_taken_goes_nowhere_else(p
     assert not second.connections
 
 
-async def test_a_recipient_whom_the_first_refused_is_not_named_to_the_second(pair):
+async def test_a_recipient_refused_by_the_first_relay_is_not_offered_to_the_second(pair):
     """Only those whom it did not answer for go on, and what it said is kept."""
     first, second, specs = pair
     first.answer("RCPT", "550 5.1.1 nobody", to=ANN)
@@ -258,7 +258,7 @@ async def test_a_recipient_whom_the_first_refused_is_not_named_to_the_second(pai
     assert not any(ANN in line for line in second.heard)
 
 
-async def test_when_all_fail_the_last_one_tells(pair):
+async def test_the_last_relay_tells_when_all_fail(pair):
     """Nothing is charged, and the conversation names them in order."""
     first, second, specs = pair
     first.answer("GREETING", "421 4.3.2 first")
@@ -390,7 +390,7 @@ async def test_after_an_abort_no_second_relay_is_asked(pair):
     assert not second.connections
 
 
-async def test_after_an_abort_not_even_for_whom_the_first_has_something_against(pair):
+async def test_no_recipient_goes_to_the_next_relay_after_an_abort(pair):
     """One has an answer of the relay's kind already when it is broken off: nobody goes on."""
     first, second, specs = pair
     first.features = ()
@@ -534,7 +534,7 @@ async def test_while_another_may_be_able_to_take_it_nothing_is_lost(pair):
         assert (await relays.send(envelope(), SOURCE)).relay == "second"
 
 
-async def test_one_recipient_whom_no_relay_can_ever_take_is_lost_alone(pair):
+async def test_a_recipient_that_no_relay_can_take_is_lost_alone(pair):
     """The other has it, by the first relay's words; of this one both reasons are kept."""
     first, second, specs = pair
     first.answer("RCPT", "552 5.3.4 ours is smaller", to=BOB)

@@ -110,7 +110,7 @@ async def test_a_relay_that_fails_amid_them_hands_the_rest_on():
     assert [recipients for _, recipients, _ in second.received] == [(BOB,), (EVE,)]
 
 
-async def test_after_an_uncertain_one_nobody_else_is_tried():
+async def test_no_recipient_is_tried_after_an_uncertain_one():
     """The others stay pending, and nothing is said against them."""
     async with ScriptedRelay() as relay, sending(relay.spec, verp=VERP) as relays:
         relay.answer("DOT", CUT, after=1)

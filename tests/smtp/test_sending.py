@@ -59,7 +59,7 @@ async def test_a_connection_carries_many_messages(features):
         assert relay.verbs()[-1] == "QUIT"
 
 
-async def test_where_it_is_offered_the_envelope_is_one_flight():
+async def test_pipelining_sends_the_envelope_at_once():
     """RFC 2920: the relay has every command before it has answered the first one."""
     async with ScriptedRelay() as relay, sending(relay.spec) as relays:
         relay.hold("MAIL")
@@ -71,7 +71,7 @@ async def test_where_it_is_offered_the_envelope_is_one_flight():
         assert (await attempt).accepted == (ANN, BOB)
 
 
-async def test_where_it_is_not_offered_commands_wait_for_their_replies():
+async def test_commands_wait_for_replies_without_pipelining():
     """A relay that does not know pipelining never sees two commands at once."""
     async with ScriptedRelay(features=PLAIN) as relay, sending(relay.spec) as relays:
         for verb in ("MAIL", "RCPT", "DATA"):
@@ -135,7 +135,7 @@ async def test_addresses_that_are_not_ascii_need_smtputf8():
     "poison",
     ["é@example.org", "a b@example.org", "a\r\nRSET\r\n@x.org", "a>@x", "\ud800@x", "\0@x"],
 )
-async def test_f34_an_address_that_cannot_be_written_hurts_nobody_else(features, poison):
+async def test_f34_an_address_that_cannot_be_written_fails_alone(features, poison):
     """It fails alone: the others of its message get theirs, and so does the next message."""
     async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:
         alone = await relays.send(envelope(poison), SOURCE)
@@ -352,7 +352,7 @@ async def test_a_pause_is_heeded_and_ended():
             relays.pause("nobody")
 
 
-def test_a_file_of_certificates_that_is_none_is_the_operators_mistake(tmp_path):
+def test_a_wrong_file_of_certificates_is_an_error_of_the_settings(tmp_path):
     """The error comes when the relay is set up, with the name of its setting."""
     spec = RelaySpec(
         name="r", host="localhost", port=25, tls=Tls.STARTTLS, ca=str(tmp_path / "none.pem")

@@ -165,7 +165,7 @@ async def test_a_port_that_does_not_speak_tls(trusted):
 
 @protected
 @on_each_loop
-def test_f32_under_tls_too_what_has_not_left_us_is_not_sent(tls, run, good, trusted):
+def test_f32_unsent_octets_under_tls_are_not_sent(tls, run, good, trusted):
     """The octets under TLS are counted: not uncertain, and no copy arrives later."""
     large = b"Subject: large\r\n\r\n" + (b"y" * 70 + b"\r\n") * 110_000
 

@@ -258,7 +258,7 @@ async def test_a_wrong_address_is_refused_by_its_command(submission):
     ]
 
 
-async def test_what_is_asked_to_be_reported_is_kept(submission):
+async def test_the_notify_of_the_recipients_is_kept(submission):
     """NOTIFY of the recipients becomes the message's `notify`."""
 
     def talk(client):

@@ -100,7 +100,7 @@ def test_any_octets_are_taken_or_refused(given):
         b"x" * 999,
     ],
 )
-def test_f54_what_hides_a_second_mail_is_refused(unsafe):
+def test_f54_a_smuggled_second_mail_is_refused(unsafe):
     """In header and body: lone CR and LF, NUL, lines that relays would break."""
     for source in (
         b"From: us@example.org\r\n\r\n" + unsafe + b"\r\n",

@@ -33,7 +33,7 @@ SUPPRESSIONS = st.builds(
 
 
 @given(st.lists(SUPPRESSIONS, max_size=5))
-def test_what_is_written_is_read_again(suppressions):
+def test_written_values_are_read_again(suppressions):
     """Whatever stands in it; but for a source that is empty, which becomes the reader's."""
     found = read(written(suppressions).encode(), now=NOW, source="")
     assert found == suppressions

@@ -141,14 +141,14 @@ async def test_the_same_message_counts_once(bouncing):
 
 
 @pytest.mark.parametrize("reply", ["550 5.1.1 x", "550-5.1.10 x", "550 5.2.1 x"])
-async def test_what_says_that_there_is_no_mailbox(bouncing, reply):
+async def test_these_codes_say_that_there_is_no_mailbox(bouncing, reply):
     """These codes alone."""
     await bouncing.refused(reply=reply)
     await bouncing.refused(reply=reply)
     assert await bouncing.lasts() == {"ann@x.org": 30}
 
 
-async def test_what_never_suppresses(bouncing):
+async def test_other_reports_never_suppress(bouncing):
     """Policy, full mailboxes, DNS, what passes, other stages, other routes, complaints."""
     for number in range(2):
         for reply in (
@@ -197,7 +197,7 @@ async def test_decision_of_a_person_outweighs_a_report(bouncing):
 
 
 @pytest.mark.parametrize("by", ["domain", "relay"])
-async def test_a_burst_suppresses_nobody(bouncing, by):
+async def test_a_burst_of_bounces_suppresses_no_address(bouncing, by):
     """
     Twenty addresses of a domain, or by one relay, within an hour: what was suppressed at its begin
     is lifted, an alert is raised, and its strikes never count.

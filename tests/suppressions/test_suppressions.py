@@ -296,7 +296,7 @@ def test_addresses_are_compared_in_one_form(written, read):
 
 
 @pytest.mark.parametrize("written", ["", "ann", "a b@x.org", "Ann <a@x.org>", "+12", "x" * 400])
-def test_what_is_no_address(written):
+def test_a_wrong_address_gets_an_error_that_helps(written):
     """It says what would be right, or what is wrong."""
     with pytest.raises(ValueError, match=r"write|longer"):
         read_address(written)

@@ -191,7 +191,7 @@ json_values = st.recursive(
         ]
     ),
 )
-def test_no_data_does_more_than_be_refused(tmp_path_factory, data, source):
+def test_any_data_is_refused_cleanly(tmp_path_factory, data, source):
     """Whatever JSON holds, a template is filled in or its faults are named."""
     folder = tmp_path_factory.getbasetemp()
     put(folder, t_txt=source)

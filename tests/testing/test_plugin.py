@@ -28,7 +28,7 @@ def test_waiting_messages_are_gone_in_the_next_test(notifier_mailbox):
     notifier_mailbox.fail("ann@example.org", 451)
     Notifier().send("ann@example.org", **LETTER)
 
-def test_nothing_comes_late(notifier_mailbox):
+def test_events_come_at_once(notifier_mailbox):
     Notifier().send("bob@example.org", wait=10, **LETTER)
     assert [mail.recipients for mail in notifier_mailbox.sent] == [("bob@example.org",)]
 

@@ -86,7 +86,7 @@ async def test_a_message_is_a_span_under_its_callers_and_its_attempt_one_under_i
     assert whole.start_time <= tried.start_time < tried.end_time <= whole.end_time
 
 
-async def test_spans_say_what_the_log_says_and_nothing_of_whom_or_what(tmp_path):
+async def test_spans_name_no_address_and_no_content(tmp_path):
     """A relay's words repeat addresses: they are left out, too."""
     secret = email("ann@example.org", "bob@example.org", subject="Secret", text="Body")
     async with ScriptedRelay() as relay, notifying(tmp_path, relay) as service:
@@ -156,7 +156,7 @@ async def test_attempts_of_another_life_of_the_process_hang_under_the_same_span(
     assert [event.name for event in whole.events] == ["hurried"]
 
 
-async def test_a_message_that_nobody_traced_begins_a_trace_with_its_own_id(tmp_path):
+async def test_an_untraced_message_begins_a_trace_with_its_own_id(tmp_path):
     """So it is found by what every answer and log line has."""
     async with ScriptedRelay() as relay, notifying(tmp_path, relay) as service:
         kept = Kept(service)
@@ -211,7 +211,7 @@ async def test_a_message_retried_by_a_person_has_a_span_for_each_life(tmp_path):
     assert parents == [failed.context.span_id, sent.context.span_id]
 
 
-async def test_what_nobody_can_know_is_an_error_of_the_attempt(tmp_path):
+async def test_an_unknown_outcome_is_an_error_of_the_attempt(tmp_path):
     """The link died after the final dot."""
     async with ScriptedRelay() as relay, notifying(tmp_path, relay) as service:
         relay.answer("DOT", CUT, times=1)
@@ -335,7 +335,7 @@ def test_a_variable_that_cannot_be_followed_is_told_and_no_mail_waits_for_it(
     assert [line["event"] for line in lines] == ["tracing_off"]
 
 
-def test_where_it_is_off_the_sdk_is_not_even_loaded():
+def test_tracing_that_is_off_does_not_load_the_sdk():
     """It would take its time and memory."""
     program = "import sys, notifier.server.process; sys.exit('opentelemetry' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
@@ -440,7 +440,7 @@ async def test_a_collector_that_never_answers_holds_up_neither_mail_nor_the_end(
     ]
 
 
-async def test_that_a_collector_is_down_and_that_it_is_back_is_told_once_each(tmp_path):
+async def test_a_collector_that_goes_down_and_comes_back_is_logged_once_each(tmp_path):
     """However many batches it has not taken; and why."""
     with Collector() as collector:
         collector.status = 400

@@ -111,7 +111,7 @@ async def test_audit_records_failed_sign_ins(web, tmp_path):
     assert secret not in json.dumps(record)
 
 
-async def test_only_who_manages_sees_it(web, tmp_path):
+async def test_managers_alone_see_it(web, tmp_path):
     """Not even who may read messages."""
     service, client = web
     reader = made(tmp_path, "reader", READ, SEND)

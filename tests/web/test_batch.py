@@ -121,7 +121,7 @@ async def test_all_may_be_wrong(client):
 
 
 @pytest.mark.parametrize("value", ["lenient", "", "strict, permissive"])
-async def test_a_validation_that_is_none_is_refused(client, value):
+async def test_an_unknown_validation_is_refused(client, value):
     """A typing error must not choose the other validation."""
     answer = await client.post(BATCH, json=[LETTER], headers={"X-Batch-Validation": value})
     assert answer.status_code == 422

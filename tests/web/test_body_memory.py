@@ -108,7 +108,7 @@ async def test_the_first_to_begin_comes_to_its_end():
         body.leave()
 
 
-async def test_one_who_gives_up_waiting_lets_the_next_in():
+async def test_a_request_that_gives_up_lets_the_next_one_in():
     """What stood behind it in its caller's line, and fits, is let in at once."""
     of = BodyMemory(largest=LARGEST)
     held = await full_of(of, "x", 2) + await full_of(of, "y", 1)
@@ -129,7 +129,7 @@ async def test_one_who_gives_up_waiting_lets_the_next_in():
     assert of._left == BODIES * LARGEST
 
 
-async def test_one_who_waits_for_long_is_told_so(monkeypatch):
+async def test_a_request_that_waits_too_long_gets_503(monkeypatch):
     """503, and it holds nothing afterwards."""
     monkeypatch.setattr(body_memory, "WAIT_SECONDS", 0.01)
     of = BodyMemory(largest=LARGEST)

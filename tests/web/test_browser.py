@@ -486,7 +486,7 @@ async def test_the_keyboard_is_enough(server, visit):
     await page.locator("#status .status.scheduled").wait_for()
 
 
-async def test_what_came_of_an_action_stays_until_it_is_dismissed(server, visit):
+async def test_the_outcome_of_an_action_stays_until_it_is_dismissed(server, visit):
     """By a button that the keyboard reaches."""
     page = await visit.go("/monitor?q=nothing-has-these-words")
     await page.get_by_text("No message matches.").wait_for()
@@ -515,7 +515,7 @@ async def test_the_list_is_a_table_for_those_who_hear_it(server, visit, width):
     assert await visit.faults() == []
 
 
-async def test_nothing_is_said_again_that_has_not_changed(server, visit):
+async def test_unchanged_news_is_not_repeated(server, visit):
     """A refresh of a message that is as it was changes nothing that a screen reader hears."""
     id = await send(server, 12, send_at=TOMORROW)
     page = await visit.go(f"/monitor/messages/{id}")

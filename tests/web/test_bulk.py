@@ -129,7 +129,7 @@ async def test_without_a_filter_nothing_is_changed(client, verb, query):
         ("created_before=null", "created_before"),
     ],
 )
-async def test_a_parameter_that_is_none_changes_nothing(client, query, name):
+async def test_an_unknown_parameter_changes_nothing(client, query, name):
     """Passed over it would have changed more than was meant."""
     await post(client, reference="r", tags=["t"])
     answer = await client.post(f"/v1/messages/cancel?{query}")

@@ -78,7 +78,7 @@ async def _state(client, headers, state, **more):
     return found["state"] == state and all(found[name] == more[name] for name in more)
 
 
-async def test_only_who_manages_acts(tmp_path, headers):
+async def test_actions_need_manage(tmp_path, headers):
     """Reading is for `read`, acting for `manage`."""
     _, reader = headers
     add_callback(tmp_path, "shop", "http://127.0.0.1:9/")

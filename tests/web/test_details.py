@@ -480,7 +480,7 @@ async def test_the_service_tells_what_it_knows(web):
     assert "capture accepted the message" in end["explanation"]
 
 
-async def test_only_what_a_message_can_go_to_is_in_its_way(tmp_path):
+async def test_only_usable_relays_hold_up_a_message(tmp_path):
     """A paused relay does not hold up what is simulated or goes by the provider."""
     settings = {"sms_provider": "https://127.0.0.1:1/", "sms_region": "US"}
     async with serving(tmp_path, **settings) as (service, client):

@@ -149,7 +149,7 @@ async def told(reader, words):
     return await reader.readuntil(words)
 
 
-async def test_a_message_is_told_as_it_is_and_then_as_it_becomes(tmp_path):
+async def test_a_stream_shows_the_state_and_then_each_change(tmp_path):
     """Whoever comes late has missed nothing that matters; and is told when we stop."""
     async with notifying(tmp_path) as service, listening(service) as port:
         id = await submit_one(service, email(send_at=now() + timedelta(days=1)))

@@ -93,7 +93,7 @@ async def test_with_a_key_any_host_is_served(tmp_path):
 
 
 @pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
-async def test_where_the_browser_says_no_site_the_origin_decides(tmp_path, origin):
+async def test_the_origin_decides_without_sec_fetch_site(tmp_path, origin):
     """Without a key as with a cookie; one that cannot be read is foreign, and no fault of ours."""
     async with serving(tmp_path) as (service, client):
         headers = {"Origin": origin.encode("latin-1")}
@@ -142,7 +142,7 @@ async def app(tmp_path):
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(origin=st.binary(max_size=60), host=st.binary(max_size=60))
-async def test_no_origin_and_no_host_is_too_much(app, origin, host):
+async def test_any_origin_and_host_are_answered(app, origin, host):
     """Any octets are an answer of ours, never a fault."""
     scope = {
         "type": "http",
@@ -168,7 +168,7 @@ async def test_no_origin_and_no_host_is_too_much(app, origin, host):
     assert told[0]["status"] in (403, 421)
 
 
-async def test_strangers_are_told_of_no_relay(tmp_path):
+async def test_strangers_learn_nothing_of_relays(tmp_path):
     """Neither its host nor its last words, once there are keys: status and reasons alone."""
     words = "550 mail.internal.example says that you are blocked"
     async with ScriptedRelay() as relay:

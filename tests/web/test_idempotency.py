@@ -140,7 +140,7 @@ async def test_fifty_at_once_make_one_message(web, path):
 
 @every_maker
 @pytest.mark.parametrize("key", ["", "two words", "k" * 256, "\u00fc", "tab\t"])
-async def test_a_key_that_is_none_is_refused_by_its_name(web, path, key):
+async def test_a_wrong_idempotency_key_names_its_header(web, path, key):
     """1 to 255 visible ASCII characters; anything else names the header."""
     service, client = web
     answer = await client.post(path, json=body_of(path), headers={"Idempotency-Key": key.encode()})
@@ -259,7 +259,7 @@ async def test_repeat_of_an_accepted_message_is_answered_past_the_rate(tmp_path)
     assert other.status_code == 429
 
 
-async def test_what_was_accepted_is_answered_also_when_its_time_is_over(tmp_path):
+async def test_a_repeated_request_is_answered_after_its_time_is_over(tmp_path):
     """A message that would be refused by now was not when it was handed in."""
     clock = WallClock()
     settings = Settings(data_dir=str(tmp_path))
@@ -275,7 +275,7 @@ async def test_what_was_accepted_is_answered_also_when_its_time_is_over(tmp_path
     assert fresh.status_code == 422
 
 
-async def test_what_was_accepted_is_answered_also_by_a_service_that_stops(web):
+async def test_a_repeated_request_is_answered_while_the_service_stops(web):
     """What nobody has handed in before is turned away."""
     service, client = web
     first = await client.post("/send-email/", json=SIMPLE, headers=KEY)
@@ -286,7 +286,7 @@ async def test_what_was_accepted_is_answered_also_by_a_service_that_stops(web):
     assert other.status_code == 503
 
 
-async def test_who_cannot_look_up_the_answer_tells_the_refusal(web, monkeypatch):
+async def test_a_failed_look_up_leaves_the_refusal(web, monkeypatch):
     """With a journal that cannot be read either, the caller learns what was wrong at first."""
     service, client = web
 

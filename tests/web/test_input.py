@@ -123,7 +123,7 @@ async def test_the_simple_endpoints_survive_the_same(client):
             assert answer.status_code in {400, 422}, answer.text
 
 
-async def test_what_looks_odd_and_is_right_is_taken(client):
+async def test_odd_but_valid_input_is_taken(client):
     """Limits are where they are said to be, and not before."""
     for body in (
         in_metadata(str(2**63 - 1).encode()),

@@ -118,7 +118,7 @@ async def test_every_route_is_open_on_purpose_or_closed(tmp_path):
         assert opened == OPEN | OPEN_ACTS
 
 
-async def test_what_hands_messages_in_is_what_needs_send(tmp_path):
+async def test_routes_that_submit_messages_need_send(tmp_path):
     """And whatever else changes something needs `manage`: also what nobody has thought of."""
     async with serving(tmp_path) as (service, _):
         needed = {}
@@ -168,7 +168,7 @@ async def test_a_key_is_shown_in_either_field(tmp_path, written):
         {"X-API-Key": "n" * 5000},
     ],
 )
-async def test_a_wrong_key_is_told_to_be_one(tmp_path, headers):
+async def test_a_wrong_key_gets_a_challenge(tmp_path, headers):
     """401, and WWW-Authenticate says that the token is invalid: RFC 6750, section 3.1."""
     made(tmp_path)
     async with serving(tmp_path) as (_, client):
@@ -179,7 +179,7 @@ async def test_a_wrong_key_is_told_to_be_one(tmp_path, headers):
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic dTpw"}, {"X-API-Key": " "}])
-async def test_no_key_is_told_how_to_show_one(tmp_path, headers):
+async def test_a_missing_key_gets_a_hint(tmp_path, headers):
     """The 401 explains it, also if Authorization holds something else, and on the pages."""
     made(tmp_path)
     async with serving(tmp_path) as (_, client):
@@ -198,7 +198,7 @@ async def test_no_key_is_told_how_to_show_one(tmp_path, headers):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(shown=st.binary(max_size=200))
-def test_no_octets_break_the_door(door, shown):
+def test_no_octets_break_the_entrance(door, shown):
     """Whatever stands in the field is a 401, never a 500."""
     run, client = door
     for headers in ({b"x-api-key": shown}, {b"authorization": b"Bearer " + shown}):
@@ -342,7 +342,7 @@ async def test_a_key_that_only_sends_sees_its_own_messages(tmp_path):
         assert {each["id"] for each in everything} == {*of_a, of_b}
 
 
-async def test_a_key_sends_as_whom_and_to_whom_it_may(tmp_path):
+async def test_a_key_is_held_to_its_senders_and_recipients(tmp_path):
     """Senders, recipient domains and a team's list are held to; the default sender is the key's."""
     bound = made(tmp_path, "bound", senders=("me@example.org",), recipient_domains=("example.net",))
     team = made(tmp_path, "team", kind=KeyKind.TEAM, recipients=("ann@example.net",))
@@ -520,7 +520,7 @@ async def test_a_rate_is_told_and_held_to(tmp_path):
         assert "ratelimit" not in listed.headers
 
 
-async def test_what_is_not_accepted_costs_nothing(tmp_path):
+async def test_a_refused_message_costs_nothing(tmp_path):
     """Refused, forbidden or answered before: the key's rate is as it was."""
     headers = made(tmp_path, rate=2, senders=("me@example.org",))
     once = headers | {"Idempotency-Key": "1"}
@@ -669,7 +669,7 @@ async def test_the_document_says_which_scope_each_call_needs(tmp_path):
                 assert "RateLimit" in operation["responses"]["429"]["headers"], path
 
 
-async def test_who_sends_may_look_up_what_it_needs(tmp_path):
+async def test_a_sender_may_list_carriers_and_templates(tmp_path):
     """The carriers and the templates, with `send` alone; nothing else of the service."""
     headers = made(tmp_path)
     async with serving(tmp_path) as (_, client):
@@ -694,7 +694,7 @@ async def test_a_count_is_of_a_sending_keys_own(tmp_path):
             assert (await client.get(f"{path}?key=b", headers=a)).status_code == 403
 
 
-async def test_what_a_revoked_key_has_sent_is_found_and_called_off(tmp_path):
+async def test_messages_of_a_revoked_key_are_found_and_cancelled(tmp_path):
     """By the key's name, which each message tells; and the timeline says who called it off."""
     a, b, boss = made(tmp_path, "a"), made(tmp_path, "b"), made(tmp_path, "boss", MANAGE)
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
@@ -717,7 +717,7 @@ async def test_what_a_revoked_key_has_sent_is_found_and_called_off(tmp_path):
         assert rest["status"] == "scheduled"
 
 
-async def test_acts_say_by_whom(tmp_path):
+async def test_actions_name_their_caller(tmp_path):
     """In the timeline, and in the log for what has none: without a key it is `anonymous`."""
     async with serving(tmp_path) as (_, client):
         with capture_logs() as logs:
@@ -734,7 +734,7 @@ async def test_acts_say_by_whom(tmp_path):
     assert {told["paused"], told["inbox_deleted"], told["changed"]} == {"anonymous"}
 
 
-async def test_what_is_only_tried_counts_too(tmp_path):
+async def test_a_dry_run_counts_towards_the_rate(tmp_path):
     """Dry runs and previews cost what a message costs, so a key's rate bounds them."""
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "t.txt").write_text("Hello")

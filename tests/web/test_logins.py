@@ -116,7 +116,7 @@ async def test_a_proxy_is_known_by_its_network_and_by_both_families(tmp_path, pe
         ([(GROUPS, "ops")], None),
     ],
 )
-async def test_the_header_names_one_person_or_nobody(tmp_path, fields, person):
+async def test_the_header_names_one_person_or_none(tmp_path, fields, person):
     """
     UTF-8, or else Latin-1; percent signs stand for themselves. What is there twice, empty, too long
     or not printable is as good as not there.

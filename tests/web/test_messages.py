@@ -170,7 +170,7 @@ async def test_a_parameter_that_cannot_be_taken_is_named(client, query, name):
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "%00", "%ff", "A" * 5000, "e30="])
-async def test_a_cursor_that_is_none_is_refused(client, cursor):
+async def test_a_wrong_cursor_is_refused(client, cursor):
     """It is a mistake of the caller, whatever bytes stand in it."""
     problem_of(await client.get(f"/v1/messages?cursor={cursor}"), 422)
 
@@ -335,7 +335,7 @@ async def test_a_long_message_is_searched_for_tags_beside_the_loop(
         ({"user_id": 1.5}, "/user_id"),
     ],
 )
-async def test_what_is_wrong_is_told_in_the_callers_names(client, change, pointer):
+async def test_faults_point_into_the_body_of_the_caller(client, change, pointer):
     """Pointers lead into the body that was sent, not into what we make of it."""
     for path in ("/send-email/", "/send-async/"):
         assert only_error(await client.post(path, json=SIMPLE | change))["pointer"] == pointer
@@ -421,7 +421,7 @@ async def test_a_wrong_method_is_told_the_right_ones(client, method, path, allow
     assert set(answer.headers["allow"].split(", ")) == allowed
 
 
-async def test_what_is_not_there_is_a_problem(client):
+async def test_an_absent_resource_is_a_problem(client):
     """404 as any other error."""
     for path in (
         "/nothing",

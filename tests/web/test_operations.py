@@ -140,7 +140,7 @@ async def test_a_relay_tells_its_trouble(tmp_path):
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 @pytest.mark.parametrize("name", ["nobody", "CAPTURE", "%00", "x" * 2000, "simulator"])
-async def test_a_relay_that_is_none_cannot_be_paused(client, verb, name):
+async def test_an_unknown_relay_cannot_be_paused(client, verb, name):
     """The 404 lists the relays."""
     answer = await client.post(f"/v1/relays/{name}/{verb}")
     assert answer.status_code == 404
@@ -221,7 +221,7 @@ def _sent(found):
 
 
 @pytest.mark.parametrize("path", ["/v1/stats", "/v1/relays", "/v1/templates"])
-async def test_what_is_looked_at_takes_no_parameters(client, path):
+async def test_a_static_file_takes_no_parameters(client, path):
     """And HEAD as well as GET."""
     assert (await client.get(f"{path}?verbose=1")).status_code == 422
     head = await client.head(f"{path}/")
@@ -281,7 +281,7 @@ async def test_a_preview_tells_what_is_missing(templated):
 
 
 @pytest.mark.parametrize("name", ["nobody", "..%2Fshipped", "%00", "SHIPPED"])
-async def test_a_template_that_is_none_has_no_preview(templated, name):
+async def test_an_unknown_template_has_no_preview(templated, name):
     """The 404 lists the templates."""
     answer = await templated.post(f"/v1/templates/{name}/preview", json={})
     assert answer.status_code == 404

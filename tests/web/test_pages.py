@@ -128,7 +128,7 @@ async def test_the_index_says_how_to_call_under_the_name_it_was_called_by(client
     assert "http://127.0.0.1:8014" not in text
 
 
-async def test_no_hosts_name_becomes_a_tag(tmp_path):
+async def test_a_host_name_never_becomes_a_tag(tmp_path):
     """The index shows under which name it was called, as text: with a key that may be any."""
     made(tmp_path)
     async with serving(tmp_path) as (_, client):
@@ -168,7 +168,7 @@ async def test_nothing_but_static_files_is_served(client, path):
 
 
 @pytest.mark.parametrize("folder", [STATIC, TESTS], ids=["package", "tests"])
-def test_what_others_wrote_is_what_they_wrote(folder):
+def test_vendored_files_are_unchanged(folder):
     """Every vendored file has its sum in the manifest, and each package its licence."""
     manifest = tomllib.loads((folder / "vendor/MANIFEST.toml").read_text())
     listed = set()
@@ -310,7 +310,7 @@ async def test_the_monitor_takes_a_message_apart(client):
 
 
 @pytest.mark.parametrize("id", ["nothing", "..%2f..%2fnotifier.db", "%00", "\u00fc", "a" * 500])
-async def test_what_was_not_caught_is_not_found(client, id):
+async def test_an_unknown_captured_mail_is_not_found(client, id):
     """Whatever is written there; it never names a file."""
     for path in ("messages/{}", "messages/{}/source", "messages/{}/html"):
         answer = await client.get("/inbox/" + path.format(id))

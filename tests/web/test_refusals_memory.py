@@ -76,12 +76,12 @@ async def refused(client, path, body, headers):
 
 
 @pytest.mark.parametrize(("path", "body", "headers"), REFUSED.values(), ids=REFUSED.keys())
-async def test_what_is_refused_is_held_no_more(web, path, body, headers):
+async def test_a_refused_message_leaves_memory(web, path, body, headers):
     """Nothing of it waits for the garbage collector."""
     assert await refused(web[1], path, body, JSON | headers) == []
 
 
-async def test_what_cannot_be_kept_is_held_no_more(web, monkeypatch):
+async def test_a_message_that_cannot_be_kept_leaves_memory(web, monkeypatch):
     """Nor does a message that the journal cannot take now."""
     service, client = web
 

@@ -29,7 +29,7 @@ def bounce_of(id):
     return REPORTS["bounce"].replace(EXAMPLE_ID, id).encode()
 
 
-async def test_what_is_reported_shows_wherever_one_looks(client):
+async def test_a_bounce_shows_in_every_view(client):
     """Resource, list, count, timeline, explanation and figures tell of the bounce."""
     before = await sent(client)
     assert before["bounced"] is False
@@ -62,7 +62,7 @@ async def test_what_is_reported_shows_wherever_one_looks(client):
     assert 'notifier_reports_total{class="no_mailbox",state="bounced"} 1.0' in figures
 
 
-async def test_what_is_not_taken_says_why(client):
+async def test_a_report_that_is_not_taken_says_why(client):
     """A mail that is no report, and a report of a message that is not here."""
     plain = await client.post("/v1/reports", content=b"Subject: Hi\n\nHello", headers=MAIL)
     assert plain.json() == {

@@ -54,14 +54,14 @@ async def test_the_channel_tells_the_shapes_apart(client):
 
 
 @pytest.mark.parametrize("channel", ["fax", "", "SMS", None, 1, ["sms"], {"a": 1}])
-async def test_a_channel_that_is_none_is_named(client, channel):
+async def test_an_unknown_channel_is_named(client, channel):
     """Whatever else may be wrong with the body."""
     for body in (LETTER, TEXT, {}):
         answer = await client.post("/v1/messages", json=body | {"channel": channel})
         assert pointers(answer) == ["/channel"]
 
 
-async def test_a_fault_is_told_in_terms_of_the_channel_that_was_meant(client):
+async def test_faults_name_the_fields_of_their_channel(client):
     """The errors of a text message do not mention fields of an email, and the other way round."""
     for body, pointer in (
         (TEXT | {"subject": "Hi"}, "/subject"),
@@ -77,7 +77,7 @@ async def test_a_fault_is_told_in_terms_of_the_channel_that_was_meant(client):
         assert pointers(await client.post("/v1/messages", json=body)) == [pointer]
 
 
-async def test_what_breaks_off_behind_a_fault_is_no_json(client):
+async def test_json_that_breaks_off_after_a_fault_is_a_400(client):
     """400, though what stands before that point is wrong in itself, too."""
     body = b'{"channel": "sms", "to": 1, "text": Infinity}'
     answer = await client.post("/v1/messages", content=body, headers=JSON)
@@ -88,7 +88,7 @@ async def test_what_breaks_off_behind_a_fault_is_no_json(client):
 # Waiting
 
 
-async def test_who_prefers_to_wait_gets_the_end(client):
+async def test_prefer_wait_gets_the_final_message(client):
     """200 with the final message, and the header that says that it was waited for."""
     answer = await client.post("/v1/messages", json=LETTER, headers={"Prefer": "wait=5"})
     assert answer.status_code == 200
@@ -122,7 +122,7 @@ async def test_a_preference_is_read_as_the_rfc_has_it(client, fields, applied):
     assert answer.status_code == (200 if applied else 202)
 
 
-async def test_who_waited_in_vain_gets_the_message_as_it_is(tmp_path):
+async def test_a_wait_that_ends_early_gets_the_present_message(tmp_path):
     """202 after the service's own limit, however long the caller would have waited."""
     async with serving(tmp_path, wait_limit=0.1) as (service, client), asyncio.timeout(LIMIT):
         await service.pause()
@@ -226,7 +226,7 @@ async def test_an_attempt_that_nobody_saw_begin_is_a_change(web):
     assert progress(tried) == progress(replace(tried, reason="other"))
 
 
-async def test_what_is_final_is_answered_at_once(client):
+async def test_a_final_message_is_answered_at_once(client):
     """Nothing more will happen to it."""
     sent = await client.post("/v1/messages", json=LETTER, headers={"Prefer": "wait=5"})
     async with asyncio.timeout(LIMIT):
@@ -274,7 +274,7 @@ async def test_a_dry_run_of_a_text_message_is_text(client):
     assert b"\0" not in answer.content
 
 
-async def test_a_dry_run_refuses_what_would_be_refused(client):
+async def test_a_dry_run_refuses_as_a_real_request(client):
     """With the same problem, and nothing is kept under the idempotency key either."""
     key = {"Idempotency-Key": "k"}
     wrong = LETTER | {"to": ["nobody"]}
@@ -295,7 +295,7 @@ async def test_a_dry_run_refuses_a_wrong_idempotency_key(client):
 
 
 @pytest.mark.parametrize("query", ["dry_run=maybe", "dry_run=", "dryrun=true"])
-async def test_a_dry_run_that_is_none_is_refused(client, query):
+async def test_a_wrong_dry_run_parameter_is_refused(client, query):
     """A caller who meant a dry run must not send a message."""
     answer = await client.post(f"/v1/messages?{query}", json=LETTER)
     assert answer.status_code == 422
@@ -310,7 +310,7 @@ async def test_nothing_is_accepted_while_the_service_stops(web):
     assert answer.headers["retry-after"]
 
 
-async def test_what_a_path_can_be_asked_with_is_told_whole(client):
+async def test_allow_names_all_methods_of_a_path(client):
     """OPTIONS and 405 name the same methods, also where handlers share a path."""
     for path in ("/v1/messages", "/v1/messages/abc", "/v1/messages/batch", "/v1/stats"):
         answers = [await client.options(path), await client.delete(path)]

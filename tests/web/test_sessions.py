@@ -52,7 +52,7 @@ async def test_the_cookie_is_not_the_key(tmp_path):
 
 
 @pytest.mark.parametrize("forged", ["", "x", "session:", "\xff" * 9, "a" * 5000, "ntf_key"])
-async def test_what_is_no_session_opens_nothing(tmp_path, forged):
+async def test_a_wrong_session_opens_nothing(tmp_path, forged):
     """Also the key itself, where it stands for a session."""
     secret = key_in(tmp_path)
     async with serving(tmp_path) as (_, client):
@@ -183,7 +183,7 @@ async def test_the_oldest_session_ends_first_in_whatever_order_the_journal_has_t
     assert known == [False, *[True] * (MOST - 1)]
 
 
-async def test_who_signs_in_is_logged_also_in_vain(tmp_path):
+async def test_each_sign_in_is_logged(tmp_path):
     """By the key's name; in vain by address and the key's id, without what was tried."""
     secret = key_in(tmp_path)
     async with serving(tmp_path) as (_, client):
@@ -214,7 +214,7 @@ async def test_wrong_keys_are_slowed_by_address(tmp_path):
         assert (await tried(secret, "192.0.2.1")).status_code == 200
 
 
-async def test_what_is_done_in_the_monitor_says_so(tmp_path):
+async def test_an_action_in_the_monitor_names_its_caller(tmp_path):
     """`by` in the timeline, and in the log: the key's name, and that it was in a browser."""
     secret = key_in(tmp_path, "ann", "manage", "send")
     async with serving(tmp_path) as (_, client):
@@ -234,7 +234,7 @@ async def test_what_is_done_in_the_monitor_says_so(tmp_path):
 
 @pytest.mark.parametrize("how", ["key", "session", "signed out", "first key"])
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/events?digest=true", "/inbox/events"])
-async def test_an_open_stream_ends_with_what_opened_it(tmp_path, how, path):
+async def test_an_open_stream_ends_with_its_key_or_session(tmp_path, how, path):
     """A key that is revoked, a session that ends, and the first key where there was none."""
     if how != "first key":
         secret = key_in(tmp_path)

@@ -61,7 +61,7 @@ async def test_a_message_that_would_be_sent_again_is_not(client):
     assert (await settle(client, id, **{"as": "failed"})).json()["status"] == "failed"
 
 
-async def test_what_had_ended_is_not_counted_as_finished_again(web):
+async def test_a_finished_message_is_counted_once(web):
     """Cancelled, then known to have arrived: the counters have it once, and followers hear it."""
     service, client = web
     id = await uncertain(client)
@@ -74,7 +74,7 @@ async def test_what_had_ended_is_not_counted_as_finished_again(web):
     assert [each["what"] for each in message["timeline"]][-2:] == ["cancelled", "settled"]
 
 
-async def test_what_is_known_is_a_409(client):
+async def test_settling_a_known_outcome_is_a_409(client):
     """With the reason; the message stays as it is."""
     id = (await client.post("/v1/messages", json=LETTER)).json()["id"]
     await final(client, id)

@@ -75,7 +75,7 @@ async def test_to_look_is_not_to_act(locked):
 
 
 @pytest.mark.parametrize("path", ["/monitor?status=sent&q=a+b", "/monitor/messages/abc", "/inbox"])
-async def test_who_may_not_look_is_led_to_the_sign_in(locked, path):
+async def test_a_caller_without_read_is_led_to_the_sign_in(locked, path):
     """And comes back to where they wanted to go. A key that only sends may not look either."""
     _, client, secrets = locked
     for key in (None, secrets["send"]):
@@ -89,7 +89,7 @@ async def test_who_may_not_look_is_led_to_the_sign_in(locked, path):
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"key": 7}', b'{"key": "' + b"a" * 2000 + b'"}'])
-async def test_what_is_no_key_is_refused(locked, body):
+async def test_a_wrong_key_is_refused(locked, body):
     """Whatever is sent there."""
     _, client, _ = locked
     headers = OURS | {"Content-Type": "application/json"}

@@ -17,7 +17,7 @@ async def opened(tmp_path):
         yield service, client
 
 
-async def test_a_whole_mail_goes_to_whom_it_names(opened):
+async def test_a_whole_mail_goes_to_the_recipients_in_its_header(opened):
     """Without `to` the recipients are those of To, Cc and Bcc, and Bcc is taken off."""
     service, client = opened
     answer = await client.post("/v1/messages", content=MAIL, headers=RFC822)

@@ -20,7 +20,7 @@ async def stormy(tmp_path):
         yield service, client
 
 
-async def test_what_is_held_is_explained_counted_and_freed(stormy):
+async def test_a_held_message_is_explained_counted_and_freed(stormy):
     """It is accepted with 202; the filter `reason` finds it; `retry` sends it."""
     _, client = stormy
     answer = await client.post(PATH, json=LETTER)
@@ -40,7 +40,7 @@ async def test_what_is_held_is_explained_counted_and_freed(stormy):
     assert (await client.get(f"{PATH}/{message['id']}")).json()["status"] == "queued"
 
 
-async def test_what_is_refused_says_until_when(tmp_path):
+async def test_a_refusal_says_when_to_try_again(tmp_path):
     """429 with Retry-After; in a permissive batch that message alone, with its own problem."""
     async with serving(tmp_path, per_recipient=TWO, on_storm="refuse") as (_, client):
         other = LETTER | {"to": ["bob@example.net"]}

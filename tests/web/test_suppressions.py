@@ -37,7 +37,7 @@ async def addresses(client, **query):
     return [each["address"] for each in answer.json()["items"]]
 
 
-async def test_what_is_put_on_the_list_is_shown_and_taken_off(client):
+async def test_a_suppression_is_added_shown_and_removed(client):
     """The answer is the entry as it is listed; DELETE names it in the path."""
     until = "2100-01-31T12:00:00Z"
     made = await add(client, "Ann@Example.ORG", key="shop", until=until, source="by phone")
@@ -156,7 +156,7 @@ async def test_each_wrong_line_is_named(client, content, told):
     assert await addresses(client) == []
 
 
-async def test_what_has_ended_is_not_imported(client):
+async def test_an_entry_that_has_ended_is_not_imported(client):
     """So that an old export brings nothing back."""
     content = "address,until\nann@x.org,2020-01-01\nbob@x.org,2100-01-01\n"
     answer = await client.post(f"{PATH}/import", content=content, headers=CSV)
