@@ -23,7 +23,7 @@ from notifier.journal.sqlite.thread import Answer, Piece, Work
 from notifier.journal.statements import Also
 
 # Between two transactions while messages come from several callers: a third less CPU a message.
-SHARED_SECONDS = 0.002
+SHARED_SECONDS = 0.003
 SEEN_BATCHES = 4  # with new messages, after which several callers at a time are forgotten
 # The same for each call in the transaction before, up to a limit: under full load a quarter less.
 GATHER_SECONDS, GATHER_MOST_SECONDS = 0.0001, 0.004
