@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # loaded where mail is taken by SMTP
 
 TICK_SECONDS = 0.1  # between two looks at the connections
 GC_THRESHOLD = (50_000, 20, 50)  # allocations before a collection of each generation
-FREEZE_SECONDS = 0.5  # after the start, so that it does not delay the first answers
+COLLECT_SECONDS = 0.5  # after the start, so that it does not delay the first answers
 M_MMAP_THRESHOLD = -3  # option of mallopt(3)
 LARGE_BLOCK = 1024 * 1024  # octets
 REQUEST_SECONDS = 2  # for open requests at the end; clients can repeat them
@@ -80,13 +80,16 @@ def _return_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
-def _freeze() -> None:
+def _begin_collecting() -> None:
     """
-    Take what lives until the end from the garbage collector. Otherwise it looks at these objects
-    again and again under load, which takes a tenth of a message's time.
+    Turn the garbage collector on, without what lives until the end. It would look at these objects
+    again and again under load, which takes a tenth of a message's time. It stays off until now,
+    because it would begin with all that the start has made.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
+    gc.enable()
 
 
 async def _report_journal_in_use(journal: Journal) -> None:
@@ -258,9 +261,7 @@ class ServerProcess:
         if self._stopping.is_set():  # meanwhile; from here on the server is told to stop
             return
         app = create_app(self._service, log_drops=lambda: self._logs.dropped)
-        gc.set_threshold(*GC_THRESHOLD)
-        gc.enable()
-        asyncio.get_running_loop().call_later(FREEZE_SECONDS, _freeze)
+        asyncio.get_running_loop().call_later(COLLECT_SECONDS, _begin_collecting)
         limit = descriptors.raise_limit()
         Client.connection_limit = ConnectionLimit(
             descriptors.connections(
@@ -274,7 +275,7 @@ class ServerProcess:
                 backlog=descriptors.backlog(limit),
                 timeout_keep_alive=math.ceil(self._settings.keep_alive),
                 ws="none",
-                lifespan="on",
+                lifespan="off",  # ours is `run`; Litestar's would start its events, which we lack
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,

@@ -147,3 +147,35 @@ def test_each_address_of_a_host_has_the_same_port(monkeypatch):
         first, second = (each.getsockname() for each in taken)
     assert first[1] == second[1] != 0
     assert (first[0], second[0]) == ("127.0.0.1", "127.0.0.2")
+
+
+# What a start without settings has no use for, and whoever needs it loads when it is needed.
+UNUSED = {
+    "anyio._backends",  # Litestar's events
+    "asyncpg",
+    "cryptography",
+    "flufl",
+    "httpx2",
+    "jinja2",
+    "jwt",
+    "markdown_it",
+    "notifier.submission_agent",
+    "opentelemetry.sdk",
+    "phonenumbers",
+    "rich.console",
+    "turbohtml",
+    "yaml",  # Litestar's OpenAPI documents
+}
+
+
+async def test_a_start_loads_nothing_that_it_does_not_use(tmp_path):
+    """Until it is ready, and while it answers that it is."""
+    server = Server(tmp_path)
+    server.variables["PYTHONPROFILEIMPORTTIME"] = "1"  # Python writes a line for each import
+    async with server:
+        pass
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    loaded = {line.split("|")[-1].strip() for line in lines if line.startswith("import time:")}
+    assert "litestar.app" in loaded
+    begins = tuple(f"{name}." for name in UNUSED)
+    assert not sorted(name for name in loaded if f"{name}.".startswith(begins))
