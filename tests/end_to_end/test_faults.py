@@ -165,7 +165,7 @@ async def test_f11_a_body_that_we_do_not_read_is_not_its_clients_fault(tmp_path,
 
 
 async def others_are_cut_off(port):
-    """Other clients run out of time, one by one: every one that may be cut off is cut off by now."""
+    """Other clients run out of time, one by one: all that may be cut off are cut off by now."""
     for _ in range(4):
         idle, idler = await asyncio.open_connection("127.0.0.1", port)
         idler.write(POST + b"Content-Length: 500\r\n\r\n{")
