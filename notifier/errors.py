@@ -5,6 +5,7 @@ Everything that notifier raises.
   x ConfigurationError      the operator must change a setting              exit 2
   x Rejected                the caller must change the request
     + InvalidMessage        fields are wrong, each named by its pointer
+      - InvalidAddress      of a person to forget or to tell about
     + MessageNotFound
     + WrongState            the message's state does not allow it
     + IdempotencyMismatch   the key was used for another request
@@ -75,6 +76,10 @@ class InvalidMessage(Rejected):
     def __init__(self, *faults: Fault) -> None:
         super().__init__("; ".join(map(str, faults)))
         self.faults: Sequence[Fault] = faults
+
+
+class InvalidAddress(InvalidMessage):
+    """What should name a person is no address and no phone number."""
 
 
 class MessageNotFound(Rejected):

@@ -5,13 +5,14 @@ server.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from notifier.audit import Audit
 from notifier.audit.actor import actor
 from notifier.cli.progress import Progress
+from notifier.erasure.requests import Requests
 from notifier.errors import JournalFailure, JournalInUse, NotifierError
 from notifier.housekeeping import pruning
 from notifier.journal import Journal, backup_of, journal_at, journal_exists
@@ -69,8 +70,8 @@ def prune(settings: Settings) -> str:
     with Logs(level="warning"):
         dropped = asyncio.run(_opened(settings, lambda journal: _drop(journal, settings), hint))
     return (
-        f"{dropped} rows dropped: messages, contents, idempotency keys and records of the audit"
-        " past their retention"
+        f"{dropped} rows dropped: messages, contents, idempotency keys, records of the audit and"
+        " erasures past their retention"
     )
 
 
@@ -88,6 +89,8 @@ async def _drop(journal: Journal, settings: Settings) -> int:
         try:
             await pruning.prune(journal, settings, datetime.now(UTC), progress=count)
             dropped += await audit.prune()
+            old = datetime.now(UTC) - timedelta(seconds=settings.audit_retention)
+            dropped += await Requests(journal).prune(old)
         finally:
             await audit.note(actor(), "prune", count=dropped)
     return dropped

@@ -41,6 +41,7 @@ SAVE_SECONDS = 1.0  # between two notes of how far it has come
 AGAIN_SECONDS = 0.5  # between two looks at what is waited for, in the first minute
 SELDOM_SECONDS = 5.0  # later
 SOON = timedelta(minutes=1)
+PRUNE_SECONDS = 3600.0  # between two looks at what is past its time
 LOOK_SECONDS = 30.0  # a replica that has died leaves its work
 # What no erasure reaches, whatever the journal.
 NOT_REACHED = (
@@ -90,6 +91,7 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
         `hidden` when the list of suppressions may have pseudonyms.
         """
         self._region = settings.sms_region
+        self._retention = timedelta(seconds=settings.audit_retention)
         self._process = f"{socket.gethostname()}:{settings.port} {secrets.token_hex(4)}"
         self._journal = journal
         self._audit = audit
@@ -171,11 +173,15 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
         return await shared_secret(self._journal, SECRET)
 
     async def _keep_erasing(self) -> None:
+        pruned = -PRUNE_SECONDS
         while True:
             self._news.clear()
             pause = SELDOM_SECONDS
             with contextlib.suppress(NotifierError):
                 pause = await self._all_open()
+                if time.monotonic() - pruned >= PRUNE_SECONDS:
+                    await self._requests.prune(self._clock() - self._retention)
+                    pruned = time.monotonic()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._news.wait()

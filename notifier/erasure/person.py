@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from notifier.compose.addresses import address
 from notifier.erasure.mentions import Mentions
-from notifier.errors import Fault, InvalidMessage
+from notifier.errors import Fault, InvalidAddress, InvalidMessage
 from notifier.pseudonyms import Pseudonyms, compared
 
 
@@ -34,19 +34,22 @@ class Person(Struct, frozen=True):
 def person_of(written: str, pseudonyms: Pseudonyms, *, region: str | None = None) -> Person:
     """
     The person with this address, which may have a display name, or with this phone number, which
-    may be a national one of the `region`. Raises InvalidMessage, which names `/address`.
+    may be a national one of the `region`. Raises InvalidAddress, which names `/address`.
     """
     text = written.strip()
     if "@" not in text:
         from notifier.sms.numbers import parse  # loads slowly, and few ask for it
 
-        number = parse(text, region=region, pointer="/address")
+        try:
+            number = parse(text, region=region, pointer="/address")
+        except InvalidMessage as error:
+            raise InvalidAddress(*error.faults) from None
         found, national = number.e164, number.national
     else:
         try:
             found, national = compared(address(text).spec), ""
         except ValueError as error:
-            raise InvalidMessage(Fault("/address", str(error))) from None
+            raise InvalidAddress(Fault("/address", str(error))) from None
     return Person(found, pseudonyms.of(found), Mentions(found, national), national)
 
 

@@ -28,6 +28,12 @@ SHARE = """
 """
 SHARES = "SELECT process, counts FROM erasure_shares WHERE erasure = ?"
 DROP_SHARES = "DELETE FROM erasure_shares WHERE erasure = ?"
+# An erasure that has not ended stays, however old it is.
+OLD = "at < ? AND ended_at IS NOT NULL"
+DROP_OLD_SHARES = (
+    f"DELETE FROM erasure_shares WHERE erasure IN (SELECT id FROM erasures WHERE {OLD})"  # noqa: S608  constant
+)
+DROP_OLD = f"DELETE FROM erasures WHERE {OLD} RETURNING 1"  # noqa: S608  constant
 RESTS = "SELECT count(*) FROM erasure_rests WHERE erasure = ?"
 
 
@@ -108,6 +114,14 @@ class Requests:
         """Have each process wipe its own once more; the progress holds the counts so far."""
         values = (request.state, _text(request.progress), request.id)
         await self._journal.execute(Statement(SAVE, values), Statement(DROP_SHARES, (request.id,)))
+
+    async def prune(self, before: datetime) -> int:
+        """Delete those that were asked for before and have ended. Returns their number."""
+        old = (micros(before),)
+        _, rows = await self._journal.execute(
+            Statement(DROP_OLD_SHARES, old), Statement(DROP_OLD, old)
+        )
+        return len(rows)
 
     async def rests(self, id: str) -> int:
         """How many messages are waited for."""

@@ -76,6 +76,7 @@ class NotSent(errors.NotifierError):
 
 # The first class that fits, so subclasses come before their base.
 KINDS: dict[type[errors.NotifierError], tuple[int, str, str]] = {
+    errors.InvalidAddress: (422, "invalid-address", "The address is not valid"),
     errors.InvalidMessage: (422, "invalid-message", "The message is not valid"),
     errors.MessageNotFound: (404, "message-not-found", "The message does not exist"),
     errors.WrongState: (409, "wrong-state", "The state of the message does not allow this"),

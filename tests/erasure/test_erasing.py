@@ -8,6 +8,7 @@ import pytest
 from notifier.deliveries import Status
 from notifier.erasure.captured_mails import CapturedMails
 from notifier.erasure.log_files import LogFiles
+from notifier.erasure.requests import Requests
 from notifier.errors import MessageNotFound
 from tests.relay import ScriptedRelay
 from tests.web_client import LETTER, final, problem_of, serving
@@ -164,11 +165,40 @@ async def test_a_number_is_forgotten_in_any_spelling(web):
 
 @pytest.mark.parametrize("address", ["nobody", "@example.org", "a@b@c", "+12"])
 async def test_invalid_address_is_rejected(web, address):
-    """The answer names the field."""
+    """The answer names the field, and says that the address is wrong."""
     _, client = web
     answer = await client.post(PATH, json={"address": address})
-    problem = problem_of(answer, 422, "invalid-message")
+    problem = problem_of(answer, 422, "invalid-address")
+    assert problem["title"] == "The address is not valid"
     assert problem["errors"][0]["pointer"] == "/address"
+
+
+async def test_erased_person_is_listed_by_the_pseudonym(web):
+    """The list of messages knows the address no more, and finds them by what took its place."""
+    _, client = web
+    id = await sent(client, to=[ANN])
+    told = await erased(client)
+    by_address, by_pseudonym = [
+        (await client.get("/v1/messages", params={"to": each})).json()["items"]
+        for each in (ANN, told["erased"])
+    ]
+    assert by_address == []
+    assert [each["id"] for each in by_pseudonym] == [id]
+
+
+async def test_old_erasures_are_pruned(web):
+    """With what each replica has wiped; one that has not ended stays."""
+    service, client = web
+    told = await erased(client)
+    await sent(client, to=[ANN, "bob@example.net"], send_at=LATER)
+    waiting = (await client.post(PATH, json={"address": ANN})).json()["id"]
+    requests = Requests(service.journal)
+    now = datetime.now(UTC)
+    assert await requests.prune(now - timedelta(days=1)) == 0
+    assert await requests.prune(now + timedelta(days=1)) == 1
+    assert await requests.shares(told["id"]) == {}
+    assert (await client.get(f"{PATH}/{told['id']}")).status_code == 404
+    assert (await client.get(f"{PATH}/{waiting}")).status_code == 200
 
 
 async def test_to_ask_twice_does_no_harm(web):

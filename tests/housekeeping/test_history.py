@@ -1,6 +1,7 @@
 """Figures by the minute: what is counted, and that it outlives a restart."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,11 +149,12 @@ async def test_a_save_wakes_no_other_replica(postgres, clock):
     """Other replicas are notified only of words that concern them."""
     url = await postgres.database()
     one, other = (journal_at(url, data_dir="") for _ in range(2))
+    heard = []
+    other._heard = SimpleNamespace(add=heard.append)
     await one.open()
     await other.open()
     try:
-        heard = []
-        other._lease._hear = heard.append
+        await until(lambda: any(each.missed for each in heard))  # from here on it listens
         history = history_of(one, clock)
         count(history, under_way(status=Status.SENT))
         await history.save()
