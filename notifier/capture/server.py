@@ -1,42 +1,25 @@
 """An SMTP server on loopback that puts mail into the mailbox."""
 
-import asyncio
 import contextlib
 import secrets
-from collections.abc import Sequence
-from functools import partial
-from hmac import compare_digest
 from pathlib import Path
-from typing import Protocol, Self
-
-import structlog
+from typing import TYPE_CHECKING, Protocol, Self
 
 from notifier.capture.mailbox import Mailbox
 from notifier.relayspec import RelaySpec
-from notifier.smtp_server import (
-    AuthResult,
-    Bounds,
-    Connection,
-    Envelope,
-    ListenAddress,
-    LoginPassword,
-    Server,
-    Session,
-)
+from notifier.smtp_server import Bounds, ListenAddress, Server
+
+if TYPE_CHECKING:
+    from notifier.capture.connection import CaptureConnection, Mail
 
 HOST = "127.0.0.1"
 LARGEST = 64 * 1024 * 1024  # octets of one mail
-NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, section 4.5.5
 # Both ends of each connection are in this process, and there is no other sender.
 CONNECTIONS = 16
 MESSAGES_PER_CONNECTION = 10_000
-# The first words of SMTP clients. Others speak HTTP, because a web page made a browser do so.
-GREETINGS = (b"EHLO", b"HELO", b"NOOP", b"QUIT", b"RSET")
 SILENT_SECONDS = 10.0  # for a client that has not logged in
 USERNAME = "notifier"
 BOUNDS = Bounds(octets=LARGEST, command_seconds=SILENT_SECONDS, answer_seconds=0.0)
-
-log = structlog.get_logger()
 
 
 class Taker(Protocol):
@@ -51,135 +34,6 @@ class Taker(Protocol):
         ...
 
 
-class Mail:
-    """A mail that has come in, up to its final dot."""
-
-    def __init__(self, session: Session, envelope: Envelope) -> None:
-        content = envelope.content
-        self.source = content if isinstance(content, (bytes, bytearray)) else b""
-        self.sender = "" if envelope.mail_from == NO_SENDER else envelope.mail_from or ""
-        self.recipients: Sequence[str] = tuple(envelope.rcpt_tos)
-        self.client = session.host_name or ""
-
-    async def keep(self, mailbox: Mailbox) -> str:
-        """Put the mail into the mailbox, and return the SMTP reply."""
-        id = await mailbox.put(
-            self.source, sender=self.sender, recipients=self.recipients, client=self.client
-        )
-        return f"250 2.0.0 kept as {id}"
-
-
-class _Handler:
-    """What aiosmtpd calls."""
-
-    def __init__(self, taker: Taker) -> None:
-        self._taker = taker
-
-    async def handle_MAIL(  # noqa: N802  aiosmtpd's name
-        self,
-        _server: Connection,
-        session: Session,
-        envelope: Envelope,
-        address: str,
-        options: list[str],
-    ) -> str:
-        """Refuse mail from other processes, which could otherwise write into the mailbox."""
-        if not session.authenticated:
-            return "530 5.7.0 only notifier itself may send here, and it logs in"
-        envelope.mail_from = address
-        envelope.mail_options.extend(options)
-        return "250 2.1.0 OK"
-
-    async def handle_EHLO(  # noqa: N802  aiosmtpd's name
-        self,
-        _server: Connection,
-        session: Session,
-        _envelope: Envelope,
-        hostname: str,
-        responses: list[str],
-    ) -> list[str]:
-        """
-        Offer pipelining. aiosmtpd reads command by command from a buffer and answers each in
-        its order, which is all that RFC 2920, section 3.2 asks of a server.
-        """
-        session.host_name = hostname
-        return [*responses[:-1], "250-PIPELINING", "250-ENHANCEDSTATUSCODES", responses[-1]]
-
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
-        self,
-        _server: Connection,
-        _session: Session,
-        envelope: Envelope,
-        address: str,
-        options: list[str],
-    ) -> str:
-        if refusal := self._taker.rcpt(address):
-            return refusal
-        envelope.rcpt_tos.append(address)
-        envelope.rcpt_options.extend(options)
-        return "250 2.1.5 OK"
-
-    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
-        self, server: Connection, session: Session, envelope: Envelope
-    ) -> str:
-        try:
-            reply = await self._taker.data(Mail(session, envelope))
-        except OSError as error:
-            log.error("capture_failed", reason=str(error))  # noqa: TRY400  the reason says it all
-            return f"452 4.3.1 cannot keep it: {error.strerror}"
-        if reply is None:
-            server.cut()
-            await asyncio.get_running_loop().create_future()  # aiosmtpd cancels us now
-        return reply or ""
-
-    async def handle_exception(self, error: Exception) -> str:
-        log.error("capture_crashed", exc_info=error)
-        return "451 4.3.0 internal error"
-
-
-class _Connection(Connection):
-    """Offers a login, and closes connections that do not speak SMTP."""
-
-    def __init__(self, server: Server, taker: Taker, secret: str) -> None:
-        super().__init__(
-            server,
-            _Handler(taker),
-            authenticator=partial(_log_in, secret.encode()),
-            auth_require_tls=False,  # it does not leave the machine
-        )
-        self._begin: bytes | None = (
-            b""  # the beginning of the first word; None: the word was checked
-        )
-
-    def data_received(self, data: bytes) -> None:
-        if self._begin is not None:
-            self._begin += data[:4]
-            word = self._begin[:4].upper()
-            if not any(greeting.startswith(word) for greeting in GREETINGS):
-                return self.cut("554 5.5.0 this is SMTP, and for the service itself")
-            if len(word) == 4:
-                self._begin = None
-        return super().data_received(data)
-
-    def stay(self) -> None:
-        """Allow as much time for the next command as SMTP asks for. RFC 5321, section 4.5.3.2.7."""
-        self._timeout_duration = 300.0
-
-
-def _log_in(
-    secret: bytes,
-    server: _Connection,
-    _session: Session,
-    _envelope: Envelope,
-    _mechanism: str,
-    given: object,
-) -> AuthResult:
-    right = isinstance(given, LoginPassword) and compare_digest(given.password, secret)
-    if right:
-        server.stay()
-    return AuthResult(success=right, handled=False)
-
-
 class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
     """
     An SMTP server on a free loopback port, between `open` and `close`.
@@ -191,11 +45,15 @@ class Listener(contextlib.AbstractAsyncContextManager["Listener"]):
     def __init__(self, name: str, taker: Taker) -> None:
         self._name = name
         self._secret = secrets.token_hex(16)
-        self._server = Server(
-            (ListenAddress(host=HOST, port=0),),
-            lambda server, _: _Connection(server, taker, self._secret),
-            bounds=BOUNDS,
-        )
+        self._taker = taker
+        address = ListenAddress(host=HOST, port=0)
+        self._server = Server((address,), lambda *_: self._connection(), bounds=BOUNDS)
+
+    def _connection(self) -> "CaptureConnection":
+        # Loaded at the first mail: a start need not wait for aiosmtpd, which takes 10 ms.
+        from notifier.capture.connection import CaptureConnection
+
+        return CaptureConnection(self._server, self._taker, self._secret)
 
     @property
     def port(self) -> int:
@@ -238,7 +96,7 @@ class _KeepEverything:
     def rcpt(self, address: str) -> str:
         return self._mailbox.refusals.reply(address)
 
-    async def data(self, mail: Mail) -> str:
+    async def data(self, mail: "Mail") -> str:
         return await mail.keep(self._mailbox)
 
 

@@ -9,10 +9,14 @@ import hashlib
 import re
 from collections import OrderedDict
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from notifier.capture.mailbox import Mailbox
-from notifier.capture.server import Listener, Mail
+from notifier.capture.server import Listener
 from notifier.domains import SIMULATOR_DOMAIN
+
+if TYPE_CHECKING:  # it is loaded at the first connection
+    from notifier.capture.connection import Mail
 
 SLOW_SECONDS = 10.0
 REMEMBERED = 10_000  # mails that came before
@@ -57,7 +61,7 @@ class _Play:
             case _:
                 return ""
 
-    async def data(self, mail: Mail) -> str | None:
+    async def data(self, mail: "Mail") -> str | None:
         # Only the content tells which mail this is, so 451 cannot be said earlier.
         if self._first(Role.TEMP_FAIL, mail):
             return "451 4.3.0 simulated: try again"
@@ -66,7 +70,7 @@ class _Play:
         kept = await mail.keep(self._mailbox)
         return None if self._first(Role.DROP_AFTER_DOT, mail) else kept
 
-    def _first(self, role: Role, mail: Mail) -> bool:
+    def _first(self, role: Role, mail: "Mail") -> bool:
         """Whether this is the first time that this mail comes to a recipient with this role."""
         players = [address for address in mail.recipients if played_by(address) is role]
         if not players:

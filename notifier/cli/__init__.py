@@ -11,15 +11,12 @@ between the server and the journal for all of them. `client` calls a running ser
 `options` are those that several commands have; `display` and `progress` write to the terminal.
 """
 
-import contextlib
 import gc
-import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
@@ -63,43 +60,15 @@ def serve(config: Path | None, host: str | None, port: str | None) -> None:
     given = {"NOTIFIER_HOST": host, "NOTIFIER_PORT": port}
     environ = {**os.environ, **{name: text for name, text in given.items() if text is not None}}
     gc.disable()  # nearly all that imports make stays; `process` enables it again
+    from notifier.server.imports import hidden, postponed
+
     # structlog and Litestar load it for tracebacks in colour, which we do not write: 4 MB, 40 ms.
     # Litestar writes OpenAPI documents with yaml, and ours is not Litestar's: 1 MB, 12 ms.
-    with _hidden("rich"), _postponed("yaml"):
+    with hidden("rich"), postponed("yaml"):
         settings = Settings.read(environ, config=config, further=_further_faults)
         from notifier.server.process import serve
 
     serve(settings)
-
-
-@contextlib.contextmanager
-def _hidden(library: str) -> Iterator[None]:
-    """Let imports within go on without a library that is optional to them."""
-    modules: dict[str, Any] = sys.modules
-    modules[library] = None  # Python's own mark: importing it raises ModuleNotFoundError
-    try:
-        yield
-    finally:
-        del modules[library]
-
-
-@contextlib.contextmanager
-def _postponed(library: str) -> Iterator[None]:
-    """Let imports within take a library that is loaded when something of it is used."""
-    stand_in: Any = ModuleType(library)
-
-    def load(name: str) -> Any:
-        if sys.modules.get(library) is stand_in:
-            del sys.modules[library]
-        return getattr(importlib.import_module(library), name)
-
-    stand_in.__getattr__ = load
-    sys.modules[library] = stand_in
-    try:
-        yield
-    finally:
-        if sys.modules.get(library) is stand_in:
-            del sys.modules[library]
 
 
 def _further_faults(settings: Settings) -> Sequence[str]:

@@ -10,7 +10,8 @@ import structlog
 
 from notifier.errors import Unavailable
 from notifier.reports.taking import Reports
-from notifier.smtp_server import Bounds, Connection, Envelope, ListenAddress, Server, Session
+from notifier.smtp_server import Bounds, ListenAddress, Server
+from notifier.smtp_server.connection import Connection, Envelope, Session
 
 ROAD = "smtp"
 BOUNDS = Bounds(

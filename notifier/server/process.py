@@ -23,6 +23,7 @@ from notifier.intake.admission import FALLBACK_SENDER, NO_SENDER
 from notifier.journal import Journal
 from notifier.logs import Logs
 from notifier.server import descriptors
+from notifier.server.imports import hidden
 from notifier.server.protocol import CHECK_TICKS, Client, ConnectionLimit, check_some
 from notifier.server.sockets import CannotListen, bound, url_of
 from notifier.service import Notifier
@@ -260,7 +261,9 @@ class ServerProcess:
             await self._service.audit.note_start(self._settings)
         if self._stopping.is_set():  # meanwhile; from here on the server is told to stop
             return
-        app = create_app(self._service, log_drops=lambda: self._logs.dropped)
+        # Litestar has plugins for their classes, of which we have none: 10 ms, and 85 and 10 MB.
+        with hidden("attr", "pydantic"):
+            app = create_app(self._service, log_drops=lambda: self._logs.dropped)
         asyncio.get_running_loop().call_later(COLLECT_SECONDS, _begin_collecting)
         limit = descriptors.raise_limit()
         Client.connection_limit = ConnectionLimit(

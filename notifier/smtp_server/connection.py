@@ -6,13 +6,15 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
-from aiosmtpd.smtp import SMTP
-from msgspec import Struct
+from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from notifier.smtp_server.content import Content
 
 if TYPE_CHECKING:
     from notifier.smtp_server.server import Server
+
+# aiosmtpd's shapes, which the handlers of a server are called with, stand here for all of them.
+__all__ = ["MISSING", "AuthResult", "Connection", "Envelope", "LoginPassword", "Session"]
 
 NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, section 4.5.5
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -21,17 +23,6 @@ _USUAL_PATH = re.compile(
 )
 
 CLOSING_SECONDS = 5.0  # for a client to read the last reply
-
-
-class Bounds(Struct, frozen=True, kw_only=True):
-    """What the clients of a server may take."""
-
-    connections: int = 100  # at a time; the one that has got least done gives way to a new one
-    octets: int = 64 * 1024 * 1024  # of one mail
-    kept: int | None = None  # octets of a longer mail, of which the rest is dropped; None: all
-    command_seconds: float = 300.0  # until the next command; RFC 5321, section 4.5.3.2.7
-    content_seconds: float = 600.0  # for a whole content
-    answer_seconds: float = 10.0  # that the server, when it closes, waits for answers it owes
 
 
 class Connection(SMTP):

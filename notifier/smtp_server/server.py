@@ -6,17 +6,32 @@ import logging
 import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from msgspec import Struct
 
 from notifier.errors import ConfigurationError
 from notifier.relayspec import Tls
 from notifier.smtp_server.addresses import ListenAddress
-from notifier.smtp_server.connection import Bounds, Connection
+
+if TYPE_CHECKING:  # it needs aiosmtpd, which is loaded at the first connection
+    from notifier.smtp_server.connection import Connection
 
 HANDSHAKE_SECONDS = 10.0  # of implicit TLS; until then no connection is counted
 
 # Makes a connection. The context is for STARTTLS; None: it is not offered.
-Make: TypeAlias = Callable[["Server", ssl.SSLContext | None], Connection]
+Make: TypeAlias = Callable[["Server", ssl.SSLContext | None], "Connection"]
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """What the clients of a server may take."""
+
+    connections: int = 100  # at a time; the one that has got least done gives way to a new one
+    octets: int = 64 * 1024 * 1024  # of one mail
+    kept: int | None = None  # octets of a longer mail, of which the rest is dropped; None: all
+    command_seconds: float = 300.0  # until the next command; RFC 5321, section 4.5.3.2.7
+    content_seconds: float = 600.0  # for a whole content
+    answer_seconds: float = 10.0  # that the server, when it closes, waits for answers it owes
 
 
 class Server(contextlib.AbstractAsyncContextManager["Server"]):
@@ -100,7 +115,7 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
-    def admit(self, connection: Connection) -> None:
+    def admit(self, connection: "Connection") -> None:
         """List a new connection, and close another one if there are too many."""
         self.connections.add(connection)
         if len(self.connections) <= self.bounds.connections:
@@ -114,5 +129,5 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
         self.connections.discard(last)
         last.cut("421 4.3.2 too many connections, and this one got nothing done")
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: "Connection") -> None:
         self.connections.discard(connection)

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from notifier.keys import Key
 from notifier.relayspec import is_loopback
-from notifier.smtp_server import (
+from notifier.smtp_server import Server
+from notifier.smtp_server.connection import (
     MISSING,
     AuthResult,
     Connection,
     Envelope,
     LoginPassword,
-    Server,
     Session,
 )
 from notifier.submission_agent.commands import NULL, parameters, path

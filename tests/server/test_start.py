@@ -151,8 +151,10 @@ def test_each_address_of_a_host_has_the_same_port(monkeypatch):
 
 # What a start without settings has no use for, and whoever needs it loads when it is needed.
 UNUSED = {
+    "aiosmtpd",  # the built-in mailbox, until a mail comes
     "anyio._backends",  # Litestar's events
     "asyncpg",
+    "attr._make",  # Litestar's plugin for its classes
     "cryptography",
     "flufl",
     "httpx2",
@@ -162,6 +164,7 @@ UNUSED = {
     "notifier.submission_agent",
     "opentelemetry.sdk",
     "phonenumbers",
+    "pydantic.main",  # Litestar's plugin for its classes
     "rich.console",
     "turbohtml",
     "yaml",  # Litestar's OpenAPI documents

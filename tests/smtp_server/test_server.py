@@ -14,7 +14,6 @@ from notifier.errors import ConfigurationError
 from notifier.relayspec import Tls
 from notifier.smtp_server import (
     Bounds,
-    Connection,
     ListenAddress,
     Server,
     read_addresses,
@@ -22,7 +21,7 @@ from notifier.smtp_server import (
 )
 from notifier.smtp_server import connection as connections
 from notifier.smtp_server import server as servers
-from notifier.smtp_server.connection import _USUAL_PATH
+from notifier.smtp_server.connection import _USUAL_PATH, Connection
 from tests.waiting import LIMIT, until
 
 HOST = "127.0.0.1"
