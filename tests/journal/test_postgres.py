@@ -19,6 +19,7 @@ from notifier.errors import (
 from notifier.journal import Filter, News, journal_at
 from notifier.journal.postgres import connection, searches
 from notifier.journal.postgres.lease import NEWS_KEPT
+from notifier.journal.statements import Statement
 from tests.deliveries import NOW, RELAY, delivery, entries, entry, idempotency, ids, noon, sent
 from tests.replica_journals import LEASE, opened, silence
 from tests.waiting import LIMIT, until
@@ -56,6 +57,42 @@ class TestAlone:
             await until(taken)
             with pytest.raises(JournalUnavailable):
                 await lost.__aexit__(None, None, None)
+
+
+class TestCollisions:
+    async def test_statements_that_block_each_other_are_repeated(self, url):
+        """PostgreSQL ends one of the two transactions; it is done again, and both are kept."""
+        slow = Statement("SELECT pg_sleep(0.3)", ())
+        async with opened(url) as (here, there):
+            await here.put("a", "0")
+            await here.put("b", "0")
+
+            def more(name):
+                return Statement("UPDATE words SET value = value || ? WHERE name = ?", ("1", name))
+
+            await asyncio.gather(
+                here.execute(more("a"), slow, more("b")), there.execute(more("b"), slow, more("a"))
+            )
+            assert [await here.value(each) for each in "ab"] == ["011", "011"]
+
+    async def test_bulk_acts_and_single_acts_at_once_all_succeed(self, url):
+        """Two replicas change the same messages, in different orders."""
+        async with opened(url) as (here, there):
+            for number in range(40):
+                await here.add([entry(f"m{number}", user_id="7")])
+
+            def noted(one):
+                return one.with_event(NOW, "noted")
+
+            names = [f"m{number}" for number in range(40)]
+            await asyncio.gather(
+                *(journal.amend_all(Filter(user_id="7"), noted) for journal in (here, there) * 5),
+                *(here.amend(each, noted) for each in names),
+                *(there.amend(each, noted) for each in reversed(names)),
+            )
+            for each in names:
+                events = (await here.get(each)).events
+                assert [event.what for event in events].count("noted") == 12
 
 
 class TestOpening:

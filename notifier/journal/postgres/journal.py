@@ -56,8 +56,7 @@ DROP_LEASES = """
 """
 ABANDONED = """
     SELECT seq, status, record FROM deliveries
-    WHERE status = 'sending'
-        AND NOT EXISTS (SELECT FROM leases WHERE leases.id = deliveries.lease)
+    WHERE status = 'sending' AND NOT EXISTS (SELECT FROM leases WHERE leases.id = deliveries.lease)
     ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED
 """
 UNANSWERED = """
@@ -228,9 +227,8 @@ class PostgresJournal(Erasing):
 
     async def recover(self, change: Change) -> list[Delivery]:
         recovered: list[Delivery] = []
-        lease = timedelta(seconds=self._lease_seconds)
         async with self._connection() as db:
-            await db.execute(DROP_LEASES, self._lease.id, lease)
+            await db.execute(DROP_LEASES, self._lease.id, timedelta(seconds=self._lease_seconds))
         while True:
             portion = await self._changed(ABANDONED, (PORTION,), change)
             self.arrivals.tell_of(portion)
@@ -303,6 +301,9 @@ class PostgresJournal(Erasing):
             return [tuple(row) for row in await db.fetch(numbered(sql), *values)]
 
     async def execute(self, *statements: Statement) -> list[list[Row]]:
+        return await again_if_collided(lambda: self._executed(statements))
+
+    async def _executed(self, statements: Sequence[Statement]) -> list[list[Row]]:
         async with self._transaction() as db:
             return await rows.run(db, statements)
 
