@@ -651,11 +651,13 @@ async def test_messages_of_several_callers_share_a_commit():
     assert waits == [SHARED_SECONDS] * SEEN_BATCHES + [0.0, 0.0]
 
 
-async def test_the_writer_waits_longer_after_a_large_batch():
-    """Under full load the wait grows with the batch, up to a limit."""
+async def test_outcomes_wait_less_than_messages():
+    """Without new messages the wait grows with the batch, up to a limit; a single call has none."""
     gathering = Gathering()
-    assert gathering(await batch(new=30)) == pytest.approx(0.0031)
-    assert gathering(await batch(new=500)) == GATHER_MOST_SECONDS
+    assert gathering(await batch(new=30)) == SHARED_SECONDS
+    assert gathering(await batch(new=0)) == 0.0
+    assert gathering(await batch(new=0, others=20)) == pytest.approx(0.001)
+    assert gathering(await batch(new=0, others=500)) == GATHER_MOST_SECONDS < SHARED_SECONDS
 
 
 async def test_calls_made_before_the_end_are_answered(path):
