@@ -61,16 +61,19 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
         self._vain = Vain()
         self._sums = Sums()
         self.count = self._sums.count
-        self._known: dict[str, key_changes.Known] = {}
+        self._writing_sums = asyncio.Lock()
+        self._seen: key_changes.Seen = {}
 
     async def __aenter__(self) -> Self:
-        self._known = key_changes.read(await self._journal.value(KNOWN_KEYS))
         await self.look_at_keys()
         self._task = self._supervisor.start("audit", self._keep)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._task.cancel()
+        async with (
+            self._writing_sums
+        ):  # cancelled amid a write, nobody knows whether it was written
+            self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         with contextlib.suppress(NotifierError):
             await self.write_sums()
@@ -118,16 +121,17 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
 
     async def write_sums(self) -> None:
         """Write what was counted since the last call. Raises JournalUnavailable."""
-        for by, number in self._senders.items():
-            self._sums.count(by, "send", number)
-        self._senders.clear()
-        counts = self._sums.taken()
-        try:
-            if counts:
-                await self._journal.execute(*statements(counts, self._clock()))
-        except BaseException:
-            self._sums.give_back(counts)
-            raise
+        async with self._writing_sums:
+            for by, number in self._senders.items():
+                self._sums.count(by, "send", number)
+            self._senders.clear()
+            counts = self._sums.taken()
+            try:
+                if counts:
+                    await self._journal.execute(*statements(counts, self._clock()))
+            except NotifierError:
+                self._sums.give_back(counts)
+                raise
 
     def one(self, by: str, what: str, *, on: str, detail: str = "") -> Also:
         """What is written with the change of one message."""
@@ -162,12 +166,15 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
             return
         self._keys.reload_if_changed()
         keys = self._keys.all()
-        known = key_changes.known(keys)
-        if known == self._known:
+        seen = key_changes.seen(keys)
+        if seen == self._seen:
             return
-        told = key_changes.changes(self._known, keys, self._clock())
-        await self._journal.put(KNOWN_KEYS, key_changes.written(known), *told)
-        self._known = known
+        # As all replicas know them: another one may have told of it already.
+        known = key_changes.read(await self._journal.value(KNOWN_KEYS))
+        after, told = key_changes.changes(known, keys, self._clock())
+        if after != known:
+            await self._journal.put(KNOWN_KEYS, key_changes.written(after), *told)
+        self._seen = seen
 
     async def prune(self) -> int:
         """Delete what is past its time, in portions. Returns the number of rows."""

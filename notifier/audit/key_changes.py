@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from notifier.audit.records import Record, added_once
 from notifier.journal.statements import Statement
@@ -16,14 +17,17 @@ BY_HAND = "keys file"  # who changed a key: whoever has written the file
 
 
 class Known(Struct, frozen=True):
-    """A key as it was at the last look."""
+    """A key as it was at the last look of any replica."""
 
     name: str
     terms: str  # a digest of its rules
     revoked: bool
+    there: bool = True  # False: it was removed
+    changes: int = 0  # so that the same change is told again when it happens again
 
 
 KnownKeys: TypeAlias = Mapping[str, Known]  # by id
+Seen: TypeAlias = Mapping[str, tuple[str, str, bool]]  # by id: what is known of keys in a file
 
 _known = msgspec.json.Decoder(dict[str, Known])
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -37,27 +41,46 @@ def read(value: str | None) -> dict[str, Known]:
     return _known.decode(value) if value else {}
 
 
-def known(keys: tuple[Key, ...]) -> dict[str, Known]:
-    return {key.id: Known(key.name, _terms(key), key.revoked is not None) for key in keys}
+def seen(keys: tuple[Key, ...]) -> Seen:
+    return {key.id: (key.name, _terms(key), key.revoked is not None) for key in keys}
 
 
-def changes(before: KnownKeys, keys: tuple[Key, ...], now: datetime) -> Iterator[Statement]:
-    """The statements that tell of each change; several replicas tell of it once."""
+def changes(
+    before: KnownKeys, keys: tuple[Key, ...], now: datetime
+) -> tuple[dict[str, Known], list[Statement]]:
+    """
+    The keys as they are known from now on, and the statements that tell of each change. Several
+    replicas that begin with the same keys tell of a change once.
+    """
+    after, told = dict(before), []
     for key in keys:
-        terms, was = _terms(key), before.get(key.id)
-        if was is None:
-            made = Record(key.created, key.made_by or BY_HAND, "make-key", key.name, 1, _rules(key))
-            yield added_once(made, f"key {key.id} made")
-        elif was.terms != terms:
-            changed = Record(now, BY_HAND, "change-key", key.name, 1, _rules(key))
-            yield added_once(changed, f"key {key.id} {terms} after {was.terms}")
-        if key.revoked is not None and not (was and was.revoked):
-            revoked = Record(key.revoked, key.revoked_by or BY_HAND, "revoke-key", key.name)
-            yield added_once(revoked, f"key {key.id} revoked")
+        was = before.get(key.id)
+        records = tuple(_told(key, was, now))
+        number = 0 if was is None else was.changes + bool(records)
+        after[key.id] = Known(key.name, _terms(key), key.revoked is not None, changes=number)
+        told += [added_once(each, f"key {key.id} {each.what} {number}") for each in records]
     there = {key.id for key in keys}
     for id, gone in before.items():
-        if id not in there:
-            yield added_once(Record(now, BY_HAND, "remove-key", gone.name), f"key {id} removed")
+        if gone.there and id not in there:
+            after[id] = replace(gone, there=False, changes=gone.changes + 1)
+            removed = Record(now, BY_HAND, "remove-key", gone.name)
+            told.append(added_once(removed, f"key {id} remove-key {after[id].changes}"))
+    return after, told
+
+
+def _told(key: Key, was: Known | None, now: datetime) -> Iterator[Record]:
+    """What happened to a key since it was known so. None: it was not known."""
+    rules = _rules(key)
+    if was is None:
+        yield Record(key.created, key.made_by or BY_HAND, "make-key", key.name, 1, rules)
+    elif not was.there:
+        yield Record(now, BY_HAND, "make-key", key.name, 1, f"put back, {rules}")
+    elif was.revoked and key.revoked is None:
+        yield Record(now, BY_HAND, "change-key", key.name, 1, f"no longer revoked, {rules}")
+    elif was.terms != _terms(key):
+        yield Record(now, BY_HAND, "change-key", key.name, 1, rules)
+    if key.revoked is not None and not (was and was.revoked):
+        yield Record(key.revoked, key.revoked_by or BY_HAND, "revoke-key", key.name)
 
 
 def _terms(key: Key) -> str:
@@ -71,9 +94,6 @@ def _fields(key: Key) -> dict[str, object]:
         fields.pop(name, None)
     fields["scopes"] = sorted(scope.value for scope in key.scopes)
     return fields
-
-
-_UNSET: tuple[object, ...] = (None, [], (), "")
 
 
 def _rules(key: Key) -> str:

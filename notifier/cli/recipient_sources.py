@@ -82,11 +82,12 @@ class ByJournal(InJournal):
         async def write(journal: Journal) -> None:
             async with Mailbox(Path(settings.data_dir) / "inbox") as mailbox:
                 beside = CapturedMails(lambda: mailbox), LogFiles(settings.log_dir)
-                export = Export(journal, beside, region=settings.sms_region)
-                person = await export.person(address)
-                await Audit(journal).note(actor(), WHAT, on=person.erased)
-                async for piece in export.pieces(person):
-                    file.write(piece)
+                with contextlib.closing(FairThreads("work")) as threads:
+                    export = Export(journal, threads, beside, region=settings.sms_region)
+                    person = await export.person(address)
+                    await Audit(journal).note(actor(), WHAT, on=person.erased)
+                    async for piece in export.pieces(person):
+                        file.write(piece)
 
         in_journal(settings, write)
 

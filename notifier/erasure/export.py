@@ -19,6 +19,7 @@ from notifier.erasure.person import Person, person_of
 from notifier.journal import Journal
 from notifier.journal.shared_secret import shared_secret
 from notifier.pseudonyms import SECRET, Pseudonyms
+from notifier.threads import FairThreads
 
 WHAT = "export-recipient"  # as the audit calls it
 FIRST, LAST = "export", "end"  # the kinds of the first and the last line
@@ -27,7 +28,7 @@ NOT_COVERED = (
     "backups of the journal, such as those of `notifier backup`",
     "what relays and SMS providers keep of what they were handed",
     "what applications keep that send messages or receive callbacks",
-    "messages and captured mails to others that name the person in their text alone",
+    "messages and captured mails to others that name the person in their content alone",
     "log lines that went to a stream, which somebody else keeps",
     "captured mails and log files of other replicas on other machines",
 )
@@ -55,6 +56,7 @@ class Export:
     def __init__(
         self,
         journal: Journal,
+        threads: FairThreads,
         beside: Sequence[Holder],
         *,
         region: str | None = None,
@@ -62,7 +64,7 @@ class Export:
         """`region`: of phone numbers that are written without their country."""
         self._journal = journal
         in_journal = (
-            Messages(journal),
+            Messages(journal, threads),
             Suppressions(journal),
             Strikes(journal),
             AuditRecords(journal),

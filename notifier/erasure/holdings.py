@@ -8,11 +8,14 @@ import msgspec
 from notifier.deliveries import Delivery
 from notifier.domains import domain_to_unicode
 from notifier.erasure.person import Person
+from notifier.erasure.records import LAST, records_naming
 from notifier.errors import MessageNotFound
 from notifier.journal import Filter, Journal
 from notifier.journal.rows import moment
 from notifier.journal.statements import Row
+from notifier.threads import FairThreads
 
+CALLER = "export"  # as whom it takes turns with those who search
 PAGE = 50  # messages that are looked up together
 SPAN = 20_000  # records of the audit that are searched together
 
@@ -30,8 +33,8 @@ _ENDS = "SELECT min(seq), max(seq) FROM audit"
 _AUDIT = r"""
     SELECT at, actor, what, subject, number, detail FROM audit
     WHERE seq >= ? AND seq < ? AND (
-        lower(subject || ' ' || detail) LIKE ? ESCAPE '\'
-        OR lower(subject || ' ' || detail) LIKE ? ESCAPE '\'
+        lower(actor || ' ' || subject || ' ' || detail) LIKE ? ESCAPE '\'
+        OR lower(actor || ' ' || subject || ' ' || detail) LIKE ? ESCAPE '\'
     ) ORDER BY seq
 """
 
@@ -39,15 +42,19 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Messages:
-    """Messages to the person, from the person, or that name the person where a reader sees it."""
+    """Messages to the person, from the person, or that name the person outside their content."""
 
     name = "messages"
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, threads: FairThreads) -> None:
         self._journal = journal
+        self._threads = threads
 
     async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
-        """Each with its states, conversations, callback and content (None: it is pruned)."""
+        """
+        Each with its states, conversations, callback and content (None: it is pruned); first those
+        that a search finds.
+        """
         seen: set[str] = set()  # ids of those found by one spelling
         for spelling in _spellings(person):
             async for delivery in self._found(spelling):
@@ -55,12 +62,20 @@ class Messages:
                     seen.add(delivery.id)
                     if (each := await self._whole(delivery.id)) is not None:
                         yield each
+        ((last,),) = await self._journal.query(LAST)
+        if last is None:
+            return
+        records = records_naming(self._journal, self._threads, person, last, caller=CALLER)
+        async for ids in records:
+            for id in ids:
+                if id not in seen and (each := await self._whole(id)) is not None:
+                    yield each
 
     async def _found(self, spelling: str) -> AsyncIterator[Delivery]:
         cursor = None
         while True:
             which = Filter(q=spelling)
-            page = await self._journal.find(which, limit=PAGE, cursor=cursor, by="export")
+            page = await self._journal.find(which, limit=PAGE, cursor=cursor, by=CALLER)
             for delivery in page.deliveries:
                 yield delivery
             if (cursor := page.next_cursor) is None:
@@ -123,7 +138,7 @@ class Strikes:
 
 
 class AuditRecords:
-    """What somebody did that concerned the person."""
+    """What the person did, or somebody else that concerned the person."""
 
     name = "audit"
 
@@ -137,7 +152,7 @@ class AuditRecords:
         for start in range(first or 0, 0 if last is None else last + 1, SPAN):
             for row in await self._journal.query(_AUDIT, start, start + SPAN, *patterns):
                 at, by, what, on, count, detail = row
-                if _names(person, (on, detail)):
+                if _names(person, (by, on, detail)):
                     yield {
                         "at": moment(at),
                         "by": by,

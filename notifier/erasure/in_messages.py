@@ -8,21 +8,17 @@ from notifier.clock import Clock
 from notifier.deliveries import FINAL, Delivery, Status
 from notifier.erasure.person import Person
 from notifier.erasure.places import Count
+from notifier.erasure.records import LAST, naming, records_naming
 from notifier.erasure.wiping import Outcome, Wiping
 from notifier.errors import BeingSent, MessageNotFound
 from notifier.journal import Filter, Journal
-from notifier.journal.rows import conversations
-from notifier.journal.statements import Row, Statement
+from notifier.journal.statements import Statement
 from notifier.threads import FairThreads
 
 AT_ONCE = 50  # messages that are changed together: they share a commit
-RECORDS = 200  # that are looked through together
+TOGETHER = 200  # messages or contents that are looked up together
 OCTETS = 1024 * 1024  # of contents that are looked through together, or one that is larger
 
-LAST = "SELECT max(seq) FROM deliveries"
-RECORDS_OF = (
-    "SELECT seq, id, record FROM deliveries WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
-)
 CONTENTS = """
     SELECT seq, length(content) FROM contents WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
 """
@@ -39,7 +35,6 @@ RESTS = """
 NO_REST = "DELETE FROM erasure_rests WHERE erasure = ? AND message = ?"
 # What an application answered to a callback may name whom the message was to.
 FORGET_REPLY = "UPDATE callbacks SET reply = '' WHERE message = ? AND reply <> ''"
-SEVERAL = b'"started_at"'  # stands in a record once for each attempt
 
 CALLER = "erasure"  # as whom it takes turns with those who search
 
@@ -78,7 +73,8 @@ class InMessages:
             yield
         ((last,),) = await self._journal.query(LAST)
         if last is not None:
-            async for ids in self._named_in_records(person, last):
+            records = records_naming(self._journal, self._threads, person, last, caller=CALLER)
+            async for ids in records:
                 await wipe(ids)
                 yield
             async for ids in self._named_in_contents(person, last):
@@ -105,32 +101,14 @@ class InMessages:
         cursor = None
         which = Filter(to=person.address)
         while True:
-            page = await self._journal.find(which, limit=RECORDS, cursor=cursor, by=CALLER)
+            page = await self._journal.find(which, limit=TOGETHER, cursor=cursor, by=CALLER)
             yield [each.id for each in page.deliveries]
             if (cursor := page.next_cursor) is None:
                 return
 
-    async def _named_in_records(self, person: Person, last: int) -> AsyncIterator[Sequence[str]]:
-        seq = -1
-        while rows := await self._journal.query(RECORDS_OF, seq, last, RECORDS):
-            seq = rows[-1][0]
-            found = await self._threads.run(CALLER, partial(_naming, person, rows))
-            for _, id, record in rows:
-                if record.count(SEVERAL) > 1 and id not in found and await self._said(person, id):
-                    found.append(id)
-            yield found
-
-    async def _said(self, person: Person, id: str) -> bool:
-        """Whether a conversation that is kept apart from the record names the person."""
-        try:
-            delivery = await self._journal.get(id, conversations=True)
-        except MessageNotFound:
-            return False
-        return any(person.mentions.within(lines) for _, lines in conversations(delivery))
-
     async def _named_in_contents(self, person: Person, last: int) -> AsyncIterator[Sequence[str]]:
         seq = -1
-        while rows := await self._journal.query(CONTENTS, seq, last, RECORDS):
+        while rows := await self._journal.query(CONTENTS, seq, last, TOGETHER):
             size = 0
             for end, octets in rows:
                 if size and size + octets > OCTETS:
@@ -139,7 +117,7 @@ class InMessages:
             found = await self._journal.query(CONTENTS_OF, seq, upto)
             seq = upto
             pairs = [(0, id, content) for id, content in found]
-            yield await self._threads.run(CALLER, partial(_naming, person, pairs))
+            yield await self._threads.run(CALLER, partial(naming, person, pairs))
 
     async def _wipe_all(
         self, erasure: str, person: Person, by: str, count: Count, ids: Sequence[str]
@@ -178,7 +156,3 @@ class InMessages:
         if wiping.outcome is Outcome.FOR_OTHERS and known:
             return Outcome.NONE
         return wiping.outcome
-
-
-def _naming(person: Person, rows: Sequence[Row]) -> list[str]:
-    return [id for _, id, text in rows if person.mentions.within(text)]

@@ -1,5 +1,6 @@
 """Who did what: written with what it tells, found by pages, and kept for its time."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -201,6 +202,47 @@ async def test_keys_that_come_and_go_are_told_once(journal, tmp_path):
     keys._put(())
     assert ("keys file", "remove-key", "shop") in await look()
     assert len(await look()) == 4
+
+
+async def test_a_change_that_happens_again_is_told_again(journal, tmp_path):
+    """Rules that go back and forth, and a key that is removed, put back, revoked and not."""
+    keys = Keys.read(tmp_path / "keys.toml", clock=lambda: 0.0)
+    audits = [Audit(journal, keys=keys, clock=lambda: NOW) for _ in range(2)]  # two replicas
+    key, _ = new_key("shop", now=NOW, scopes=(KeyScope.SEND,), by="cli:ann")
+    wider = replace(key, scopes=type(key.scopes)({KeyScope.SEND, KeyScope.MANAGE}))
+    revoked = replace(key, revoked=NOW, revoked_by="cli:bob")
+    for files in ([key], [wider], [key], [wider], [key], [], [key], [], [key], [revoked]):
+        keys._put(tuple(files))
+        for audit in audits:
+            await audit.look_at_keys()
+    for files in ([key], [revoked]):
+        keys._put(tuple(files))
+        for audit in reversed(audits):
+            await audit.look_at_keys()
+    whats = [what for _, what, *_ in await told(audits[0])]
+    assert whats[::-1] == [
+        "make-key",
+        *["change-key"] * 4,
+        *["remove-key", "make-key"] * 2,
+        "revoke-key",
+        "change-key",
+        "revoke-key",
+    ]
+    details = [detail for *_, detail in await told(audits[0], what="change-key")]
+    assert details[0].startswith("no longer revoked")
+
+
+async def test_sums_under_way_at_the_end_are_written_once(journal):
+    """A write that the end would cut off is waited for."""
+    audit = Audit(journal, clock=lambda: NOW)
+    async with audit:
+        audit.count("key:shop", "send", 3)
+        writing = asyncio.create_task(audit.write_sums())
+        while not audit._writing_sums.locked():
+            await asyncio.sleep(0)
+        audit._task.cancel()
+        audit._task = writing  # as if its time had come just now
+    assert [each[:4] for each in await told(audit)] == [("key:shop", "send", "", 3)]
 
 
 def test_failed_sign_ins_fill_no_disk():

@@ -3,6 +3,8 @@
 import base64
 import json
 
+import pytest
+
 from notifier.erasure.export import PIECE
 from notifier.keys import KeyScope
 from tests.api_keys import look, made
@@ -55,6 +57,34 @@ async def test_export_holds_all_data_of_a_person(web):
     assert told == {"add-suppression", "cancel", "export-recipient"}
     assert len(found["captured_mails"]) == 2
     assert all(b"nn@" in base64.b64decode(each["content"]) for each in found["captured_mails"])
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"metadata": {"of": "ANN@Example.net"}},
+        {"metadata": {"ann@example.net": 1}},
+        {"metadata": {"link": "https://example.org/?a=ann%40example.net"}},
+        {"reference": "https://example.org/?a=ann%40example.net"},
+        {"collapse_key": "ann@example.net"},
+    ],
+)
+async def test_messages_to_others_that_name_a_person_are_exported(web, named):
+    """Wherever it stands but in the content, and also percent-encoded, as erasing finds it."""
+    _, client = web
+    of_her = await send(client, to=["bob@example.net"], **named)
+    await send(client, to=["bob@example.net"])
+    _, found = await exported(client, "ann@example.net")
+    assert [each["message"]["id"] for each in found["messages"]] == [of_her]
+
+
+async def test_export_holds_what_the_person_did(web):
+    """Somebody who signs in with an address is in the audit under it."""
+    service, client = web
+    await service.audit.note("monitor:ann@example.net", "pause-queue")
+    await service.audit.note("monitor:joann@example.net", "resume-queue")
+    _, found = await exported(client, "ann@example.net")
+    assert [each["what"] for each in found["audit"]] == ["pause-queue", "export-recipient"]
 
 
 async def test_a_large_content_is_whole(web):

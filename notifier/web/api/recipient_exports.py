@@ -44,7 +44,8 @@ class RecipientExports:
             CapturedMails(lambda: service.mailbox),
             LogFiles(service.settings.log_dir),
         )
-        self._export = Export(service.journal, here, region=service.settings.sms_region)
+        region = service.settings.sms_region
+        self._export = Export(service.journal, service.threads, here, region=region)
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
