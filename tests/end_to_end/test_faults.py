@@ -309,7 +309,12 @@ async def test_f14_a_failed_fsync_ends_the_process_with_74(
     async with server_for(relay, tmp_path / "s") as server, http(server) as client:
         kept = await client.post("/v1/messages", json=message(1))
         assert kept.status_code == 202
-        await relay.until(lambda: len(relay.received) == 1)
+        location = f"/v1/messages/{kept.json()['id']}"
+
+        async def settled():
+            return (await client.get(location)).json()["status"] == "sent"
+
+        await until(settled)  # else the outcome's fsync may fail first, and nobody waits
         sign.touch()
         refused = await client.post("/v1/messages", json=message(2))
         assert refused.status_code == 503
@@ -322,7 +327,7 @@ async def test_f14_a_failed_fsync_ends_the_process_with_74(
         again = await client.post("/v1/messages", json=message(3))
         assert again.status_code == 202
         await relay.until(lambda: len({r for _, r, _ in relay.received}) >= 2)
-        assert (await client.get(f"/v1/messages/{kept.json()['id']}")).json()["id"]
+        assert (await client.get(location)).json()["status"] == "sent"
 
 
 # F37: the clock is set
