@@ -13,14 +13,18 @@ import structlog
 
 from notifier.capture.mailbox import Mailbox
 from notifier.smtp_server import Server
-from notifier.smtp_server.connection import AuthResult, Connection, Envelope, LoginPassword, Session
+from notifier.smtp_server.connection import (
+    NO_SENDER,
+    AuthResult,
+    Connection,
+    Envelope,
+    Handler,
+    LoginPassword,
+    Session,
+)
 
 if TYPE_CHECKING:
     from notifier.capture.server import Taker
-
-NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, section 4.5.5
-# The first words of SMTP clients. Others speak HTTP, because a web page made a browser do so.
-GREETINGS = (b"EHLO", b"HELO", b"NOOP", b"QUIT", b"RSET")
 
 log = structlog.get_logger()
 
@@ -43,11 +47,14 @@ class Mail:
         return f"250 2.0.0 kept as {id}"
 
 
-class _Handler:
-    """What aiosmtpd calls."""
+class _Handler(Handler):
+    failed = "capture_crashed"
 
     def __init__(self, taker: "Taker") -> None:
         self._taker = taker
+
+    def login(self, _connection: Connection) -> str:
+        return "LOGIN PLAIN"
 
     async def handle_MAIL(  # noqa: N802  aiosmtpd's name
         self,
@@ -63,21 +70,6 @@ class _Handler:
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
-
-    async def handle_EHLO(  # noqa: N802  aiosmtpd's name
-        self,
-        _server: Connection,
-        session: Session,
-        _envelope: Envelope,
-        hostname: str,
-        responses: list[str],
-    ) -> list[str]:
-        """
-        Offer pipelining. aiosmtpd reads command by command from a buffer and answers each in
-        its order, which is all that RFC 2920, section 3.2 asks of a server.
-        """
-        session.host_name = hostname
-        return [*responses[:-1], "250-PIPELINING", "250-ENHANCEDSTATUSCODES", responses[-1]]
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self,
@@ -106,10 +98,6 @@ class _Handler:
             await asyncio.get_running_loop().create_future()  # aiosmtpd cancels us now
         return reply or ""
 
-    async def handle_exception(self, error: Exception) -> str:
-        log.error("capture_crashed", exc_info=error)
-        return "451 4.3.0 internal error"
-
 
 class CaptureConnection(Connection):
     """Offers a login, and closes connections that do not speak SMTP."""
@@ -121,18 +109,10 @@ class CaptureConnection(Connection):
             authenticator=partial(_log_in, secret.encode()),
             auth_require_tls=False,  # it does not leave the machine
         )
-        self._begin: bytes | None = (
-            b""  # the beginning of the first word; None: the word was checked
-        )
 
     def data_received(self, data: bytes) -> None:
-        if self._begin is not None:
-            self._begin += data[:4]
-            word = self._begin[:4].upper()
-            if not any(greeting.startswith(word) for greeting in GREETINGS):
-                return self.cut("554 5.5.0 this is SMTP, and for the service itself")
-            if len(word) == 4:
-                self._begin = None
+        if not self.speaks_smtp(data):
+            return self.cut("554 5.5.0 this is SMTP, and for the service itself")
         return super().data_received(data)
 
     def stay(self) -> None:

@@ -11,7 +11,7 @@ import structlog
 from notifier.errors import Unavailable
 from notifier.reports.taking import Reports
 from notifier.smtp_server import Bounds, ListenAddress, Server
-from notifier.smtp_server.connection import Connection, Envelope, Session
+from notifier.smtp_server.connection import Connection, Envelope, Handler, Session
 
 ROAD = "smtp"
 BOUNDS = Bounds(
@@ -43,24 +43,12 @@ def _connection(server: Server, tls: ssl.SSLContext | None, reports: Reports) ->
     )
 
 
-class _Handler:
-    """What aiosmtpd calls; one for each connection."""
+class _Handler(Handler):
+    failed = "report_listener_failed"
 
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
         self._refused = 0
-
-    async def handle_EHLO(  # noqa: N802  aiosmtpd's name
-        self,
-        _server: Connection,
-        session: Session,
-        _envelope: Envelope,
-        hostname: str,
-        responses: list[str],
-    ) -> list[str]:
-        session.host_name = hostname
-        offered = [line for line in responses[:-1] if not line.startswith("250-AUTH")]
-        return [*offered, "250-PIPELINING", "250 ENHANCEDSTATUSCODES"]
 
     async def handle_RCPT(  # noqa: N802  aiosmtpd's name
         self,
@@ -100,7 +88,3 @@ class _Handler:
             log.warning("report_deferred", road=ROAD, reason=str(error))
             return f"451 4.3.0 {error}"
         return "250 2.0.0 taken"
-
-    async def handle_exception(self, error: Exception) -> str:
-        log.error("report_listener_failed", exc_info=error)
-        return "451 4.3.0 internal error"

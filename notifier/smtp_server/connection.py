@@ -6,6 +6,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from notifier.smtp_server.content import Content
@@ -14,15 +15,60 @@ if TYPE_CHECKING:
     from notifier.smtp_server.server import Server
 
 # aiosmtpd's shapes, which the handlers of a server are called with, stand here for all of them.
-__all__ = ["MISSING", "AuthResult", "Connection", "Envelope", "LoginPassword", "Session"]
+__all__ = [
+    "MISSING",
+    "NO_SENDER",
+    "AuthResult",
+    "Connection",
+    "Envelope",
+    "Handler",
+    "LoginPassword",
+    "Session",
+]
 
 NO_SENDER = "<>"  # as aiosmtpd writes the empty reverse-path of RFC 5321, section 4.5.5
+# The first words of SMTP clients. Others speak HTTP, because a web page made a browser do so.
+GREETINGS = (b"EHLO", b"HELO", b"HELP", b"NOOP", b"QUIT", b"RSET")
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _USUAL_PATH = re.compile(
     rf"<({_ATEXT}(?:\.{_ATEXT})*@{_ATEXT}(?:\.{_ATEXT})*)?>((?: [^()\x00-\x1f]*)?)"
 )
 
 CLOSING_SECONDS = 5.0  # for a client to read the last reply
+
+log = structlog.get_logger()
+
+
+class Handler:
+    """What aiosmtpd calls for the commands of a connection; the hooks that all servers share."""
+
+    failed = ""  # the log's event where a hook raises
+
+    def login(self, connection: Any) -> str:  # noqa: ARG002  others look at it
+        """The mechanisms by which the client may log in now; empty: it may not."""
+        return ""
+
+    async def handle_EHLO(  # noqa: N802  aiosmtpd's name
+        self,
+        connection: Any,
+        session: Session,
+        _envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        """
+        Offer pipelining. aiosmtpd reads command by command from a buffer and answers each in
+        its order, which is all that RFC 2920, section 3.2 asks of a server.
+        """
+        session.host_name = hostname
+        offered = [line for line in responses[:-1] if not line.startswith("250-AUTH")]
+        if mechanisms := self.login(connection):
+            offered.append(f"250-AUTH {mechanisms}")
+        return [*offered, "250-PIPELINING", "250 ENHANCEDSTATUSCODES"]
+
+    async def handle_exception(self, error: Exception) -> str:
+        log.error(self.failed, exc_info=error)
+        return "451 4.3.0 the service failed; its log says why"
 
 
 class Connection(SMTP):
@@ -44,6 +90,7 @@ class Connection(SMTP):
         self.client = ""  # its address
         self.since = 0.0  # when it was made, or last got a mail through; by the monotonic clock
         self.busy = False  # its mail is being taken, and an answer is owed
+        self._begin: bytes | None = b""  # of the first word; None: it was checked
         super().__init__(
             handler,
             timeout=bounds.command_seconds,
@@ -92,6 +139,16 @@ class Connection(SMTP):
             self._wire.abort()
 
     # ------------------------------------------------------------------ what arrives
+
+    def speaks_smtp(self, data: bytes) -> bool:
+        """Whether the client's first word may be one of SMTP, as far as it has come."""
+        if self._begin is None or self._tls_protocol is not None:
+            return True
+        self._begin += data[:4]
+        word = self._begin[:4].upper()
+        if len(word) == 4:
+            self._begin = None
+        return any(greeting.startswith(word) for greeting in GREETINGS)
 
     def data_received(self, data: bytes) -> None:
         if self._content is not None:

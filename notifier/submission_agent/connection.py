@@ -1,6 +1,7 @@
 """One client that submits mail: the commands of RFC 6409, answered as the agent decides."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -12,19 +13,18 @@ from notifier.relayspec import is_loopback
 from notifier.smtp_server import Server
 from notifier.smtp_server.connection import (
     MISSING,
+    NO_SENDER,
     AuthResult,
     Connection,
     Envelope,
+    Handler,
     LoginPassword,
     Session,
 )
-from notifier.submission_agent.commands import NULL, parameters, path
 from notifier.submission_agent.memory import SMALL, Memory
-from notifier.submission_agent.replies import FAILED, enhanced
+from notifier.submission_agent.replies import enhanced
 from notifier.threads import Turn
 
-# The first words of SMTP clients. Others speak HTTP, because a web page made a browser do so.
-GREETINGS = (b"EHLO", b"HELO", b"HELP", b"NOOP", b"QUIT", b"RSET")
 STRANGER_SECONDS = 60.0  # until a client has logged in, or begun a mail that it may send
 SESSION_SECONDS = 3600.0  # for all mails of a connection
 MOST_LOGINS = 3  # that may fail on a connection
@@ -32,6 +32,10 @@ ARGUMENT_OCTETS = 1024  # of MAIL and RCPT: addresses may have 254, and there ar
 NOT_ASCII = "553 5.6.7 the address is not ASCII, so MAIL has to say SMTPUTF8"
 
 log = structlog.get_logger()
+# Without its source route.
+_PATH = re.compile(r'<(?:@[^:<>]*:)?((?:"(?:[^"\\]|\\.)*"|[^<>"\s])*)>(?:\s+(.*))?')
+_BEHIND = re.compile(r'([^<"]*<(?:"(?:[^"\\]|\\.)*"|[^>"])*>)(.*)')
+_BARE = re.compile(r"([^<>\s]+)(?:\s+(.*))?")
 
 
 class Arrived(Struct, frozen=True):
@@ -68,29 +72,14 @@ class Judge(Protocol):
         ...
 
 
-class _Handler:
-    """What aiosmtpd calls."""
+class _Handler(Handler):
+    failed = "smtp_submission_failed"
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
-    async def handle_EHLO(  # noqa: N802  aiosmtpd's name
-        self,
-        server: "Submitter",
-        session: Session,
-        _envelope: Envelope,
-        hostname: str,
-        responses: list[str],
-    ) -> list[str]:
-        """
-        Offer pipelining. aiosmtpd reads command by command from a buffer and answers each in
-        its order, which is all that RFC 2920, section 3.2 asks of a server.
-        """
-        session.host_name = hostname
-        offered = [each for each in responses[:-1] if not each.startswith("250-AUTH")]
-        if server.private:
-            offered.append("250-AUTH PLAIN LOGIN")
-        return [*offered, "250-PIPELINING", "250 ENHANCEDSTATUSCODES"]
+    def login(self, connection: "Submitter") -> str:
+        return "PLAIN LOGIN" if connection.private else ""
 
     async def handle_MAIL(  # noqa: N802  aiosmtpd's name
         self,
@@ -101,7 +90,7 @@ class _Handler:
         options: list[str],
     ) -> str:
         refusal = "" if address.isascii() or envelope.smtp_utf8 else NOT_ASCII
-        refusal = refusal or await self._judge.mail(server, "" if address == NULL else address)
+        refusal = refusal or await self._judge.mail(server, "" if address == NO_SENDER else address)
         if refusal:
             self._judge.answered(server, refusal)
             return refusal
@@ -131,7 +120,7 @@ class _Handler:
     ) -> str:
         mail = Arrived(
             bytes(envelope.content or b""),  # type: ignore[arg-type]  # octets, as we had it decoded
-            "" if envelope.mail_from == NULL else envelope.mail_from or "",
+            "" if envelope.mail_from == NO_SENDER else envelope.mail_from or "",
             tuple(envelope.rcpt_tos),
             envelope.smtp_utf8,
             tuple(envelope.rcpt_options),
@@ -146,10 +135,6 @@ class _Handler:
         reply = await asyncio.shield(taking)
         self._judge.answered(server, reply)
         return reply
-
-    async def handle_exception(self, error: Exception) -> str:
-        log.error("smtp_submission_failed", exc_info=error)
-        return FAILED
 
 
 class Submitter(Connection):
@@ -174,7 +159,6 @@ class Submitter(Connection):
         self._failed_logins = 0
         self._bare = False  # the replies carry no enhanced codes: RFC 2034, section 3
         self._turn = Turn()
-        self._begin: bytes | None = b""  # of the first word; None: it was checked
         # A login on this machine needs no TLS: see smtp_AUTH.
         super().__init__(
             server, _Handler(judge), hostname=hostname, auth_require_tls=False, **options
@@ -193,13 +177,8 @@ class Submitter(Connection):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._begin is not None and self._tls_protocol is None:
-            self._begin += data[:4]
-            word = self._begin[:4].upper()
-            if not any(greeting.startswith(word) for greeting in GREETINGS):
-                return self.cut("554 5.5.0 this is SMTP")
-            if len(word) == 4:
-                self._begin = None
+        if not self.speaks_smtp(data):
+            return self.cut("554 5.5.0 this is SMTP")
         super().data_received(data)
         if self.arrived > SMALL and not self._paused and not self._memory.enter(self):
             self._paused = True
@@ -329,3 +308,26 @@ class Submitter(Connection):
     async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802  aiosmtpd's name
         kept, self.asked = parameters(arg, ("NOTIFY", "ORCPT"))
         await super().smtp_RCPT(kept)
+
+
+def path(argument: str) -> tuple[str | None, str | None]:
+    """The address, and what stands behind it. None: there is no address."""
+    found = _PATH.fullmatch(argument) or _BARE.fullmatch(argument)
+    if found is None:
+        return None, None
+    return found[1] or NO_SENDER, found[2] or ""
+
+
+def parameters(argument: str | None, ours: tuple[str, ...]) -> tuple[str | None, dict[str, str]]:
+    """The argument without these parameters, and the parameters, in upper case."""
+    split = _BEHIND.fullmatch(argument or "")
+    if split is None or not split[2].strip():
+        return argument, {}
+    kept, found = [], {}
+    for each in split[2].split():
+        name, _, value = each.partition("=")
+        if name.upper() in ours:
+            found[name.upper()] = value.upper()
+        else:
+            kept.append(each)
+    return " ".join((split[1], *kept)), found

@@ -16,7 +16,6 @@ from notifier.errors import (
 
 LONGEST = 450  # characters: a line has 512 octets, RFC 5321, section 4.5.3.1.5
 STOPPING = "421 4.3.2 the service is stopping; try again"
-FAILED = "451 4.3.0 the service failed; its log says why"
 
 _HAS_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3} ")
 # Of what aiosmtpd answers by itself.

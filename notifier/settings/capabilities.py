@@ -1,0 +1,97 @@
+"""
+Settings beside those of sending: how long things are kept, to whom nothing is sent, and what comes
+in by SMTP or as a report.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from notifier.mailboxspec import MailboxSpec, read_mailbox, write_mailbox
+from notifier.quotas import Quota
+from notifier.settings.parsers import DURATION, LINE, QUOTA, Parser, choice
+from notifier.smtp_server import read_addresses, write_addresses
+
+SMTP_LISTEN = Parser(read_addresses, write_addresses)
+MAILBOX = Parser(read_mailbox, write_mailbox, secret=True)
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """The fields of Settings about that. A Struct has one base, so they follow one another."""
+
+    retention: Annotated[
+        float, DURATION, Meta(description="How long finished messages are kept.")
+    ] = 30 * 86400.0
+    body_retention: Annotated[
+        float, DURATION, Meta(description="How long the contents of finished messages are kept.")
+    ] = 7 * 86400.0
+    held_retention: Annotated[
+        float,
+        DURATION,
+        Meta(description="How long a `held` message waits for a decision before it expires."),
+    ] = 30 * 86400.0
+    audit_retention: Annotated[
+        float, DURATION, Meta(description="How long the audit is kept, which tells who did what.")
+    ] = 366 * 86400.0
+    suppress: Annotated[
+        Literal["off", "bounces"],
+        choice("off", "bounces"),
+        Meta(
+            description="`bounces`: an address that does not exist twice in seven days is "
+            "suppressed by itself; see [suppressions](suppressions.md). `off`: only by hand."
+        ),
+    ] = "off"
+    per_recipient: Annotated[
+        Quota | None,
+        QUOTA,
+        Meta(
+            description="Most messages to one recipient in a time, such as `20/h`; see "
+            "[the storm brake](suppressions.md#the-storm-brake). A key may have its own. "
+            "Default: no limit."
+        ),
+    ] = None
+    on_storm: Annotated[
+        Literal["hold", "refuse"],
+        choice("hold", "refuse"),
+        Meta(
+            description="What becomes of a message beyond `NOTIFIER_PER_RECIPIENT`: `hold` it "
+            "until a person decides, or `refuse` it with `429`."
+        ),
+    ] = "hold"
+    smtp_listen: Annotated[
+        tuple[Any, ...],  # of ListenAddress
+        SMTP_LISTEN,
+        Meta(
+            description="Addresses where mail is taken by SMTP, comma-separated: `127.0.0.1:2525`, "
+            "`0.0.0.0:587?tls=starttls&certificate=FILE&key=FILE` or `tls=implicit`; see "
+            "[submission by SMTP](smtp-submission.md). Default: none."
+        ),
+    ] = ()
+    report_listen: Annotated[
+        tuple[Any, ...],  # of ListenAddress
+        SMTP_LISTEN,
+        Meta(
+            description="Addresses, comma-separated, where an SMTP listener takes reports to the "
+            "tokens of return paths, and nothing else: `127.0.0.1:2526`, with TLS "
+            "`?tls=starttls&certificate=&key=` or `tls=implicit`. See [roads of "
+            "reports](report-roads.md). Default: none."
+        ),
+    ] = ()
+    report_mailbox: Annotated[
+        MailboxSpec | None,
+        MAILBOX,
+        Meta(
+            description="IMAP mailbox from which reports are read: "
+            "`imaps://user:password@host/INBOX`, or with `?oauth=NAME` a section of "
+            "`NOTIFIER_OAUTH`; `read=` names the folder of what was read, `ca=` a file of "
+            "certificates. See [roads of reports](report-roads.md). Default: none."
+        ),
+    ] = None
+    report_secrets: Annotated[
+        str | None,
+        LINE,
+        Meta(
+            description="TOML file of the secrets by which providers sign their events; see "
+            "[roads of reports](report-roads.md). Default: none."
+        ),
+    ] = None
