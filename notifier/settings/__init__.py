@@ -2,10 +2,9 @@
 All settings, read once from a file and the environment. All faults are reported at once.
 
 `sources` finds the text of each setting, `parsers` turns it into a value, and `relays` does so for
-relays, with the table of `relay_parameters`. `protection`, `submission` and `report_roads` have the
-settings about recipients, about mail that comes in by SMTP, and about reports, `retention` those
-about how long things are kept, `sign_in` those about proxies that say who calls. `contradictions`
-finds settings that do not fit each other, and `access` says whether everybody may call.
+relays, with the table of `relay_parameters`. `capabilities` has the settings beside those of
+sending, and `sign_in` those about proxies that say who calls. `contradictions` finds settings that
+do not fit each other, or the keys.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +18,7 @@ from notifier.errors import ConfigurationError
 from notifier.proxies import Proxy
 from notifier.relayspec import RelaySpec
 from notifier.retries import RetryPolicy
-from notifier.settings.access import check_access, may_be_anonymous
-from notifier.settings.contradictions import contradictions
+from notifier.settings.contradictions import check_access, contradictions, may_be_anonymous
 from notifier.settings.parsers import (
     ADDRESS,
     DURATION,

@@ -1,13 +1,17 @@
-"""Check settings together: values that hold for all relays, and contradictions."""
+"""Check settings together, and whether they let everybody call while there is no API key."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from notifier.relayspec import RelaySpec
+from notifier.errors import ConfigurationError
+from notifier.relayspec import RelaySpec, is_loopback
 from notifier.settings.relays import CAPTURE
 from notifier.settings.sign_in import contradictions_of_sign_in
 from notifier.settings.sources import variable
+
+if TYPE_CHECKING:  # which knows this module
+    from notifier.settings import Settings
 
 
 def contradictions(values: dict[str, Any]) -> list[str]:
@@ -42,3 +46,33 @@ def contradictions(values: dict[str, Any]) -> list[str]:
         )
     faults += contradictions_of_sign_in(values)
     return faults
+
+
+def check_access(settings: "Settings", *, keys_exist: bool) -> None:
+    """Refuse to serve everybody unless the settings say so. Raises ConfigurationError."""
+    if keys_exist or settings.sign_in_header or settings.anonymous == "anywhere":
+        return
+    remedy = f"make a key with `notifier keys add` ({variable('api_keys')}: {settings.keys_file})"
+    if settings.anonymous == "never":
+        raise ConfigurationError(
+            f"{variable('anonymous')} is never, and there is no key, so nobody could call; {remedy}"
+        )
+    if not is_loopback(settings.host):
+        raise ConfigurationError(
+            f"{variable('host')}={settings.host} is not a loopback address, and there is no key; "
+            f"{remedy}, or set {variable('anonymous')}=anywhere"
+        )
+
+
+def may_be_anonymous(settings: "Settings") -> bool:
+    """
+    Whether anybody may call while there is no API key. Where a proxy signs people in, nobody may:
+    all that comes through the proxy comes from its address.
+    """
+    if settings.sign_in_header:
+        return False
+    try:
+        check_access(settings, keys_exist=False)
+    except ConfigurationError:
+        return False
+    return True

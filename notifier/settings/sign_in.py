@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeAlias
 from msgspec import Meta
 
 from notifier.scopes import KeyScope
+from notifier.settings.capabilities import Capabilities
 from notifier.settings.parsers import Parser
-from notifier.settings.report_roads import ReportRoads
 from notifier.settings.sources import variable
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -105,7 +105,7 @@ GROUPS = Parser(_read_groups, write_groups)
 LINK = Parser(_read_link)
 
 
-class SignIn(ReportRoads, frozen=True, kw_only=True):
+class SignIn(Capabilities, frozen=True, kw_only=True):
     """The fields of Settings about that. A Struct has one base, so they follow one another."""
 
     trusted_proxies: Annotated[
