@@ -11,22 +11,21 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from notifier.audit import Audit
-from notifier.audit.actor import actor
+from notifier.audit.records import actor
 from notifier.capture import Mailbox
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
 from notifier.cli.sources import AtServer, InJournal
 from notifier.clock import utc_now
-from notifier.erasure.captured_mails import CapturedMails
 from notifier.erasure.erasing import Erasure
 from notifier.erasure.export import LAST, WHAT, Export
-from notifier.erasure.log_files import LogFiles
+from notifier.erasure.local_places import CapturedMails, LogFiles
 from notifier.errors import NotifierError
 from notifier.intake.storms import Brake
 from notifier.journal import Journal
 from notifier.supervisor import Supervisor
 from notifier.threads import FairThreads
-from notifier.web.api.erasures import resource
+from notifier.web.api.recipients import resource
 
 EXPORT = "/v1/recipients/export"
 ERASE = "/v1/recipients/erase"

@@ -5,8 +5,7 @@ Forgets a person: an address or a phone number is erased wherever notifier itsel
 * `places`: what each place where an address may stand can do
 * `mentions`: finds an address in a text, also where it is encoded
 * `erasing`: carries out what was asked for; `requests`: what that was, as rows
-* `records`: finds the messages whose record names a person
 * `in_messages`, `in_tables`: the places of the journal; `wiping`: what is left of a message
 * `export`: all that is held of a person, as JSON lines; `holdings`: what the journal holds
-* `captured_mails`, `log_files`, `memory`: the places on this machine
+* `local_places`: the places on this machine: captured mails, logs, memory
 """

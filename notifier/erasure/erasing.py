@@ -17,11 +17,9 @@ from notifier.audit import Audit
 from notifier.capture import Mailbox
 from notifier.clock import Clock
 from notifier.deliveries import Delivery
-from notifier.erasure.captured_mails import CapturedMails
 from notifier.erasure.in_messages import InMessages
 from notifier.erasure.in_tables import InTables
-from notifier.erasure.log_files import LogFiles
-from notifier.erasure.memory import Memory
+from notifier.erasure.local_places import CapturedMails, LogFiles, Memory
 from notifier.erasure.person import Person, known_person, person_of
 from notifier.erasure.places import Place
 from notifier.erasure.requests import RUNNING, WAITING, Progress, Request, Requests, seal

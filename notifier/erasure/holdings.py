@@ -7,8 +7,8 @@ import msgspec
 
 from notifier.deliveries import Delivery
 from notifier.domains import domain_to_unicode
+from notifier.erasure.in_messages import LAST, records_naming
 from notifier.erasure.person import Person
-from notifier.erasure.records import LAST, records_naming
 from notifier.errors import MessageNotFound
 from notifier.journal import Filter, Journal
 from notifier.journal.rows import moment

@@ -1,13 +1,26 @@
-"""The mails in the built-in mailbox, and the recipients whom it refuses for tests."""
+"""The places on this machine: the built-in mailbox, the files of the log, and memory."""
 
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from notifier.capture import Mailbox
+from notifier.compose.addresses import address
 from notifier.erasure.person import Person
 from notifier.erasure.places import Count
+from notifier.intake.storms import Brake
+from notifier.logs.rewriting import rewrite, slices
+from notifier.threads import in_daemon_thread
 
 CALLER = "erasure"  # as whom it takes turns with those who read
+THREAD = "log-files"
+_RUN = re.compile(rb"[a-z0-9]+")
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class CapturedMails:
@@ -40,3 +53,104 @@ class CapturedMails:
         async for id in mailbox.find(person.mentions.within, caller=CALLER):
             count(self.name, await mailbox.delete((id,)))
         mailbox.refusals.forget(person.mentions.within)
+
+
+class Memory:
+    """The addresses that were read last, and the recipient whom an alert names."""
+
+    name = "memory"
+    local = True
+
+    def __init__(self, brake: Brake) -> None:
+        self._brake = brake
+
+    async def held(self, _person: Person) -> AsyncIterator[dict[str, Any]]:
+        """Nothing that the messages would not tell."""
+        nothing: tuple[dict[str, Any], ...] = ()
+        for each in nothing:
+            yield each
+
+    async def wipe(self, person: Person, _count: Count) -> None:
+        """Forget it; the counts of messages hold no address."""
+        address.cache_clear()
+        self._brake.forget(person.has, person.erased)
+
+
+class LogFiles:
+    """Puts the pseudonym in the place of each value that mentions the person."""
+
+    name = "log_files"
+    local = True
+
+    def __init__(self, folder: str | None) -> None:
+        self._folder = Path(folder) if folder else None
+
+    async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
+        """Each line. Raises OSError."""
+        if self._folder is None:
+            return
+        all_of_them, lines = slices(self._folder), _Lines(person)
+        while (found := await in_daemon_thread(THREAD, partial(lines.next, all_of_them))) != []:
+            for line in found:
+                yield {"line": line.decode("utf-8", "replace").rstrip("\n")}
+
+    async def wipe(self, person: Person, count: Count) -> None:
+        """Rewrite the files that mention the person, while the log is written on."""
+        if self._folder is not None:
+            change = _Lines(person).forgotten
+            done = await in_daemon_thread(THREAD, partial(rewrite, self._folder, change))
+            count(self.name, done.changed)
+
+
+class _Lines:
+    """Lines of the log, which is JSON. Those with signs of the person are looked at closely."""
+
+    def __init__(self, person: Person) -> None:
+        self._person = person
+        # No usual encoding but base64 changes letters and digits, and the log has none of that.
+        local, _, domain = person.address.encode().rpartition(b"@")
+        pieces = (local, domain) if local else (person.address.encode(),)
+        runs = [_RUN.findall(each) for each in pieces if b"xn--" not in each]
+        self._signs = [max(each, key=len) for each in runs if each]
+
+    def next(self, all_of_them: Iterator[bytes]) -> list[bytes]:
+        """The lines of the next slice that has any; none: there are no more."""
+        for lines in all_of_them:
+            if self._shows_signs(lines):
+                found = [each for each in lines.splitlines(keepends=True) if self._mentions(each)]
+                if found:
+                    return found
+        return []
+
+    def forgotten(self, lines: bytes) -> bytes:
+        """The lines without the person."""
+        if not self._shows_signs(lines):
+            return lines
+        return b"".join(
+            self._line(each) if self._mentions(each) else each
+            for each in lines.splitlines(keepends=True)
+        )
+
+    def _shows_signs(self, lines: bytes) -> bool:
+        small = lines.lower()
+        return all(sign in small for sign in self._signs)
+
+    def _mentions(self, line: bytes) -> bool:
+        return self._shows_signs(line) and self._person.mentions.within(line)
+
+    def _line(self, line: bytes) -> bytes:
+        end = b"\n" if line.endswith(b"\n") else b""
+        try:
+            changed = _encode(self._value(_decode(line)))
+        except msgspec.DecodeError:
+            changed = b""
+        if not changed or self._person.mentions.within(changed):
+            changed = _encode({"event": self._person.erased})
+        return changed + end
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {self._value(name): self._value(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self._value(each) for each in value]
+        return self._person.erased if self._person.mentions.within(str(value)) else value

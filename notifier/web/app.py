@@ -14,12 +14,11 @@ from notifier.web.api.callbacks import Callbacks
 from notifier.web.api.carriers import Carriers
 from notifier.web.api.copies import Copies
 from notifier.web.api.details import Details
-from notifier.web.api.erasures import Erasures
 from notifier.web.api.events import Events
 from notifier.web.api.messages import Messages
 from notifier.web.api.operations import Operations
 from notifier.web.api.provider_events import ProviderEvents
-from notifier.web.api.recipient_exports import RecipientExports
+from notifier.web.api.recipients import Recipients
 from notifier.web.api.reports import ReportsByMail
 from notifier.web.api.settling import Settling
 from notifier.web.api.suppressions import SuppressionCalls
@@ -75,8 +74,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *ProviderEvents(service).routes(),
             *ReportsByMail(service).routes(),
             *Operations(service).routes(),
-            *RecipientExports(service).routes(),
-            *Erasures(service).routes(),
+            *Recipients(service).routes(),
             *AuditViews(service).routes(),
             *Callbacks(service).routes(),
             *Probes(service, authentication).routes(),

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifier.deliveries import Status
-from notifier.erasure.captured_mails import CapturedMails
-from notifier.erasure.log_files import LogFiles
+from notifier.erasure.local_places import CapturedMails, LogFiles
 from notifier.erasure.requests import Requests
 from notifier.errors import MessageNotFound
 from tests.relay import ScriptedRelay

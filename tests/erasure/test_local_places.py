@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from notifier.capture import Mailbox, Refusal
-from notifier.erasure.captured_mails import CapturedMails
-from notifier.erasure.log_files import LogFiles
-from notifier.erasure.memory import Memory
+from notifier.erasure.local_places import CapturedMails, LogFiles, Memory
 from notifier.erasure.person import known_person
 from notifier.intake.storms import Brake, Stopped
 from notifier.pseudonyms import Pseudonyms

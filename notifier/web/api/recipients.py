@@ -1,4 +1,4 @@
-"""/v1/recipients/erase: forget a person."""
+"""/v1/recipients: export all that is held of a person, and forget a person."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -6,18 +6,25 @@ from typing import Annotated, Any, Literal
 from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from notifier.erasure.erasing import State
+from notifier.erasure.export import WHAT, Export
+from notifier.erasure.local_places import CapturedMails, LogFiles
 from notifier.messages import NO_CONTROLS
 from notifier.service import Notifier
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
+from notifier.web.parameters import read_query
+from notifier.web.problems import BadParameter
 from notifier.web.routes import MANAGE, DocumentedAnswer, Operation, get, options, post
 
 TAG = "recipients"
-PATH = "/v1/recipients/erase"
+ERASURES = "/v1/recipients/erase"
+EXPORTS = "/v1/recipients/export"
+JSON_LINES = "application/jsonl"
 WAIT_SECONDS = 10.0  # for what is mostly done at once
 
 Written = Annotated[
@@ -29,6 +36,18 @@ Written = Annotated[
         description="An address, in any spelling, or a phone number: `+12025550123`.",
     ),
 ]
+
+
+class RecipientQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom to tell about."""
+
+    address: Written | None = None
+
+
+class RecipientBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom to tell about."""
+
+    address: Written
 
 
 class ErasureBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,22 +88,62 @@ class ErasureResource(Struct, frozen=True, kw_only=True):
     ]
 
 
-_body = BodyDecoder(ErasureBody)
+_whom_to_tell_about = BodyDecoder(RecipientBody)
+_whom_to_forget = BodyDecoder(ErasureBody)
 
 
-class Erasures:
-    """Ask for an erasure, and see how far it has come."""
+class Recipients:
+    """Export and erase; the export by GET and by POST, whose address stands in no proxy's log."""
 
     def __init__(self, service: Notifier) -> None:
         self._erasure = service.erasure
+        self._audit = service.audit
         self._limit = service.settings.max_body
+        here = (
+            CapturedMails(lambda: service.mailbox),
+            LogFiles(service.settings.log_dir),
+        )
+        region = service.settings.sms_region
+        self._export = Export(service.journal, service.threads, here, region=region)
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            options(PATH, "OPTIONS, POST", MANAGE),
-            post(PATH, self.erase, MANAGE, ERASE, told=True),
-            get(f"{PATH}/{{id:str}}", self.state, MANAGE, STATE),
+            options(EXPORTS, "GET, HEAD, OPTIONS, POST", MANAGE),
+            get(EXPORTS, self.export_by_query, MANAGE, EXPORT_BY_QUERY),
+            post(EXPORTS, self.export, MANAGE, EXPORT, told=True),
+            options(ERASURES, "OPTIONS, POST", MANAGE),
+            post(ERASURES, self.erase, MANAGE, ERASE, told=True),
+            get(f"{ERASURES}/{{id:str}}", self.state, MANAGE, STATE),
         ]
+
+    async def export_by_query(self, request: AnyRequest) -> Stream:
+        """
+        As the POST, which should be preferred: proxies log the query of a URL, and the address with
+        it.
+        """
+        address = read_query(request, RecipientQuery).address
+        if address is None:
+            raise BadParameter("address", "is missing")
+        if address.startswith(" ") and address.strip().isdigit():  # `+` means a blank in a query
+            address = f"+{address.strip()}"
+        return await self._exported(request, address)
+
+    async def export(self, request: AnyRequest) -> Stream:
+        """
+        All that notifier holds of a person, one JSON object a line: messages with contents, states
+        and conversations, suppressions, bounces, records of the audit, captured mails and lines of
+        the log. Contents are in base64. The first line, of kind `export`, tells of whom; the last
+        one, of kind `end`, has the counts, and what else may be kept that notifier cannot reach.
+        For somebody who was erased it is what is still known under the pseudonym.
+        """
+        return await self._exported(request, await self._read(request, _whom_to_tell_about))
+
+    async def _exported(self, request: AnyRequest, address: str) -> Stream:
+        person = await self._export.person(address)
+        # The audit must not hold the address longer than all else does.
+        await self._audit.note(by_of(request), WHAT, on=person.erased)
+        headers = {"content-disposition": 'attachment; filename="recipient.jsonl"'}
+        return Stream(self._export.pieces(person), media_type=JSON_LINES, headers=headers)
 
     async def erase(self, request: AnyRequest) -> Response[ErasureResource]:
         """
@@ -95,14 +154,18 @@ class Erasures:
         its `id` until `state` is `done`. The work goes on after a restart, and to ask twice does no
         harm.
         """
-        headers = dict(request.scope["headers"])
-        body = _body.decode(await read_json(request, headers, limit=self._limit))
-        id = await self._erasure.erase(body.address, by=by_of(request))
+        address = await self._read(request, _whom_to_forget)
+        id = await self._erasure.erase(address, by=by_of(request))
         return await self._answer(id, wait=WAIT_SECONDS)
 
     async def state(self, request: AnyRequest) -> Response[ErasureResource]:
         """How far it has come."""
         return await self._answer(request.path_params["id"], wait=0)
+
+    async def _read(self, request: AnyRequest, body: BodyDecoder[Any]) -> str:
+        headers = dict(request.scope["headers"])
+        address: str = body.decode(await read_json(request, headers, limit=self._limit)).address
+        return address
 
     async def _answer(self, id: str, *, wait: float) -> Response[ErasureResource]:
         state = await self._erasure.state(id, wait=wait)
@@ -147,7 +210,7 @@ ERASE = Operation(
     id="eraseRecipient",
     summary="Forget a person",
     tag=TAG,
-    body=_body.schema,
+    body=_whom_to_forget.schema,
     examples=PERSONS,
     answers={
         200: DocumentedAnswer("It is done.", ErasureResource, EXAMPLE),
@@ -161,4 +224,31 @@ STATE = Operation(
     tag=TAG,
     answers={200: DocumentedAnswer("How far it has come.", ErasureResource, EXAMPLE)},
     problems=(404, 503),
+)
+EXPORTED = """\
+{"kind":"export","address":"ann@example.org","pseudonym":"erased:0f880c3fc01e3626572ea7e8d4d8f5c2",\
+"at":"2027-01-31T12:00:00Z","version":"1.0.0"}
+{"kind":"suppressions","address":"ann@example.org","key":"","reason":"manual",\
+"since":"2027-01-31T12:00:00Z","until":null,"source":"key:shop"}
+{"kind":"end","counts":{"messages":0,"suppressions":1},"not_covered":["backups of the journal"]}
+"""
+EXPORT_ANSWERS: dict[int, DocumentedAnswer] = {
+    200: DocumentedAnswer("JSON lines.", str, EXPORTED, media_type=JSON_LINES)
+}
+EXPORT_BY_QUERY = Operation(
+    id="exportRecipientByQuery",
+    summary="Export what is held of a person",
+    tag=TAG,
+    query=RecipientQuery,
+    answers=EXPORT_ANSWERS,
+    problems=(422, 503),
+)
+EXPORT = Operation(
+    id="exportRecipient",
+    summary="Export what is held of a person",
+    tag=TAG,
+    body=_whom_to_tell_about.schema,
+    examples=PERSONS,
+    answers=EXPORT_ANSWERS,
+    problems=(400, 413, 415, 422, 503),
 )
