@@ -1,12 +1,10 @@
 """
 The audit: who did what, kept in the journal longer than messages are.
 
-* `actor`: the user of the system, who acts on the command line
-* `records`: what was done, as rows, and pages of them
+* `records`: what was done, as rows, and pages of them; who acts on the command line
 * `keeping`: writes and reads the audit, and deletes what is past its time
 * `key_changes`: notices which API keys were made, changed and revoked
-* `sums`: what happens too often for a record each, by the hour
-* `vain`: tells of failed sign-ins, of no more than a few an hour
+* `sums`: what happens too often for a record each: sums, and failed sign-ins
 """
 
 from notifier.audit.keeping import Audit

@@ -13,10 +13,8 @@ import structlog
 from msgspec.structs import replace
 
 from notifier.audit import key_changes, records
-from notifier.audit.actor import actor
-from notifier.audit.records import Page, Record, Which, added, added_counted
-from notifier.audit.sums import Sums, statements
-from notifier.audit.vain import Vain
+from notifier.audit.records import Page, Record, Which, actor, added, added_counted
+from notifier.audit.sums import RefusedSignIns, Sums, statements
 from notifier.clock import Clock, utc_now
 from notifier.errors import NotifierError
 from notifier.journal import Journal
@@ -58,7 +56,7 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
         self._retention = timedelta(seconds=retention)
         self._supervisor = supervisor or Supervisor()
         self._clock = clock
-        self._vain = Vain()
+        self._refused_sign_ins = RefusedSignIns()
         self._sums = Sums()
         self.count = self._sums.count
         self._writing_sums = asyncio.Lock()
@@ -114,7 +112,7 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
 
     async def note_vain(self, *, on: str, detail: str) -> None:
         """Write that somebody at this address could not sign in. It never raises."""
-        told = self._vain.told(self._clock(), on=on, detail=detail)
+        told = self._refused_sign_ins.told(self._clock(), on=on, detail=detail)
         with contextlib.suppress(NotifierError):
             if told:
                 await self._journal.execute(*map(added, told))
@@ -193,7 +191,7 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
             with contextlib.suppress(NotifierError):
                 await self.look_at_keys()
                 await self.write_sums()
-                if rest := self._vain.rest(self._clock()):
+                if rest := self._refused_sign_ins.rest(self._clock()):
                     await self._journal.execute(*map(added, rest))
                 if asyncio.get_running_loop().time() - looked_for_old > 3600.0:
                     looked_for_old = asyncio.get_running_loop().time()

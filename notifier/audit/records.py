@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import os
+import pwd
 from datetime import datetime
 
 from msgspec import Struct
@@ -124,3 +126,12 @@ def _place(cursor: str) -> tuple[int, int]:
     if len(octets) != 16 or octets[0] > 0x7F or octets[8] > 0x7F:
         raise Rejected("cursor: not one that this list returned")
     return int.from_bytes(octets[:8], "big"), int.from_bytes(octets[8:], "big")
+
+
+def actor() -> str:
+    """As in timelines: `cli:` and the user's name, or the number if the system has no name."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"cli:{name}"

@@ -13,9 +13,8 @@ from msgspec import Struct
 
 from notifier.audit import Audit
 from notifier.callbacks.answers import GIVEN_UP_AFTER, Answer
-from notifier.callbacks.receivers import Kept, Receivers
+from notifier.callbacks.receivers import CallbackState, Kept, Receivers
 from notifier.callbacks.rows import GIVEN_UP, Figure, LastAnswer, Rows, writer_of
-from notifier.callbacks.state import CallbackState
 from notifier.clock import Clock
 from notifier.deliveries import Delivery, Status
 from notifier.errors import JournalUnavailable

@@ -20,12 +20,10 @@ from notifier.callbacks.answers import (
     pause_after,
     setback_of,
 )
-from notifier.callbacks.bodies import body_of
 from notifier.callbacks.events import version_of
 from notifier.callbacks.receivers import Kept, Receivers
-from notifier.callbacks.requests import Sender
+from notifier.callbacks.requests import Sender, body_of, signed_headers
 from notifier.callbacks.rows import GIVEN_UP, GONE, TOLD, Rows, Waiting
-from notifier.callbacks.signing import signed_headers
 from notifier.clock import Clock
 from notifier.deliveries import Delivery
 from notifier.errors import JournalUnavailable, MessageNotFound

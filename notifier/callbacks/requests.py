@@ -1,16 +1,24 @@
-"""POST one callback. Whatever the application does, there is an answer in bounded time."""
+"""
+One callback over HTTP: its body, its signature, and a POST that ends in bounded time, whatever the
+application does.
+"""
 
 import asyncio
+import base64
+import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import httpx2
+import msgspec
 
 from notifier.callbacks.answers import Answer, reply_of
 from notifier.exchange import Exchange
 from notifier.http_client import http_client
 from notifier.keys import Callback
-from notifier.keys.callback import trust_of
+from notifier.keys.callback import secret_bytes, trust_of
 from notifier.proxies import Proxy
 
 CONNECT_SECONDS = 5.0
@@ -18,6 +26,12 @@ ANSWER_SECONDS = 15.0  # from the first step to the status
 BODY_SECONDS = 1.0  # for the text behind the status, which is only shown
 LARGEST_ANSWER = 4096  # octets that are read of it
 KEEPALIVE_SECONDS = 4.0  # below what servers allow, so that none closes under a request
+LARGEST_BODY = 256 * 1024  # octets; what is larger is shown without its history, then shorter still
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+# What is left out of a large message, in this order, until it fits.
+_HISTORY = ("attempts", "timeline")
+_LISTS = ("recipients", "metadata", "tags", "warnings")
 
 
 class Sender:
@@ -80,3 +94,41 @@ async def _begin(response: httpx2.Response) -> str:
         if len(body) >= LARGEST_ANSWER:
             break
     return reply_of(bytes(body[:LARGEST_ANSWER]))
+
+
+def body_of(event: str, at: datetime, version: int, message: bytes) -> bytes:
+    """
+    `message`: as GET shows it, in JSON. `abridged` is there and true where a part of it had to be
+    left out.
+    """
+    data: Any = msgspec.Raw(message)
+    if len(message) <= LARGEST_BODY:
+        return _written(event, at, version, data, {})
+    data = _decode(message)
+    for name in (*_HISTORY, *_LISTS):
+        data.pop(name, None)
+        if len(body := _written(event, at, version, data, {"abridged": True})) <= LARGEST_BODY:
+            break
+    return body
+
+
+def _written(event: str, at: datetime, version: int, data: object, more: dict[str, bool]) -> bytes:
+    return _encode({"type": event, "timestamp": at, "version": version, "data": data} | more)
+
+
+def signed_headers(id: str, at: datetime, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+    """
+    The header fields of one try: one signature for each secret, so that secrets can rotate.
+    Standard Webhooks 1.0.0, https://www.standardwebhooks.com.
+    """
+    timestamp = str(int(at.timestamp()))
+    content = b".".join((id.encode(), timestamp.encode(), body))
+    return {
+        "webhook-id": id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(_signature(content, secret) for secret in secrets),
+    }
+
+
+def _signature(content: bytes, secret: str) -> str:
+    return "v1," + base64.b64encode(hmac.digest(secret_bytes(secret), content, "sha256")).decode()

@@ -97,7 +97,7 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
 
 
 async def _mailbox_findings(settings: Settings) -> AsyncIterator[Finding]:
-    from notifier.reports.probe import probe as probe_mailbox
+    from notifier.reports.mailbox import probe as probe_mailbox
 
     spec, grant = settings.report_mailbox, mailbox_grant(settings)
     if spec is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from notifier.audit import Audit
-from notifier.audit.actor import actor
+from notifier.audit.records import actor
 from notifier.cli.progress import Progress
 from notifier.erasure.requests import Requests
 from notifier.errors import JournalFailure, JournalInUse, NotifierError

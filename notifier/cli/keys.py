@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from notifier.audit.actor import actor
+from notifier.audit.records import actor
 from notifier.cli.display import json_text, table
 from notifier.cli.sources import Places, open_source
 from notifier.errors import ConfigurationError

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from notifier.acts import filter_text
 from notifier.audit import Audit
-from notifier.audit.actor import actor
+from notifier.audit.records import actor
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
 from notifier.cli.progress import Progress, with_spinner

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from notifier.audit import Audit
-from notifier.audit.actor import actor
+from notifier.audit.records import actor
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
 from notifier.cli.sources import AtServer, InJournal, converted

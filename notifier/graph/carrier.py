@@ -7,6 +7,8 @@ import asyncio
 import base64
 import ssl
 from collections.abc import Awaitable, Sequence
+from email.parser import HeaderParser
+from email.utils import getaddresses
 from urllib.parse import quote
 
 import httpx2
@@ -14,7 +16,6 @@ import httpx2
 from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
 from notifier.exchange import Exchange
 from notifier.graph.answers import Answer, judge
-from notifier.graph.recipients import addressed
 from notifier.http_client import http_client
 from notifier.relayspec import RelaySpec
 from notifier.tokens import NoToken, Token, Tokens
@@ -27,6 +28,8 @@ ANSWER_SECONDS = 120.0  # for one whole exchange
 KEEPALIVE_SECONDS = 5.0  # below what servers allow, so that none closes under a request
 NOT_LET_IN = 401
 STOPPED = "cut off, because the service stops"
+FOLD = "\r\n "  # RFC 5322, section 2.2.3
+LONGEST_HEADER = 256 * 1024  # octets of all fields
 
 
 class Graph:
@@ -202,3 +205,26 @@ def _failed(
         uncertain=uncertain,
         conversation=conversation or (f"   {failure.reply}",),
     )
+
+
+def addressed(content: bytes, recipients: tuple[str, ...]) -> bytes | None:
+    """
+    The source that reaches these recipients and nobody else. None: that is impossible.
+
+    There is no envelope: the mail goes to everybody in To, Cc and Bcc. So hidden recipients are
+    added as a Bcc field, which Exchange removes. A message whose headers name others than its
+    recipients cannot be sent this way, because they would get it, too.
+    """
+    end = content.find(b"\r\n\r\n")
+    if not 0 <= end <= LONGEST_HEADER:
+        return None
+    fields = HeaderParser().parsestr(content[: end + 2].decode("utf-8", "surrogateescape"))
+    named = [value for name in ("To", "Cc", "Bcc") for value in fields.get_all(name, [])]
+    visible = {address.casefold() for _, address in getaddresses(named) if address}
+    wanted = {address.casefold(): address for address in recipients}
+    if not visible <= wanted.keys():
+        return None
+    hidden = [address for folded, address in wanted.items() if folded not in visible]
+    if not hidden:
+        return content
+    return f"Bcc: {f',{FOLD}'.join(f'<{each}>' for each in hidden)}\r\n".encode() + content

@@ -2,24 +2,21 @@
 What came of messages after a relay took them: reports that come back, read, matched and believed.
 
 * `report`: what a report says, and what came of it here
-* `classes`: why messages come back, in few classes
-* `sentences`: what was reported, for people
+* `classes`: why messages come back, in few classes; what was reported, for people
 * `matching`: which message and recipient it is about, and whether it is believed
 * `taking`: takes reports in, by whatever road they come
-* `parsing`: what a mail reports, put together from
+* `parsing`: what a mail reports, also complaints of readers, put together from
   * `mails`: a mail, parsed in bounded time
   * `statuses`: delivery status notifications
-  * `complaints`: complaints of readers
   * `prose`: bounces that are text for people
 * `roads`: opens the roads by which they come besides HTTP and the command line:
   * `listener`: an SMTP listener
-  * `mailbox`: an IMAP mailbox, read by `imap`; `probe` is for `notifier check`
+  * `mailbox`: an IMAP mailbox, read by `imap`
   * `providers`: events of providers
 """
 
-from notifier.reports.classes import MEANINGS, Class, class_of
+from notifier.reports.classes import MEANINGS, Class, class_of, sentence
 from notifier.reports.report import Finding, Report, Result, Taken
-from notifier.reports.sentences import sentence
 from notifier.reports.taking import Listener, Reports
 
 __all__ = [

@@ -1,12 +1,12 @@
 """Reads what a mail reports."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
+from msgspec.structs import replace
 
 from notifier.recipients import LaterState
 from notifier.reports import mails
-from notifier.reports.complaints import complaints
 from notifier.reports.mails import Mail
 from notifier.reports.prose import in_prose
 from notifier.reports.report import Report
@@ -18,6 +18,8 @@ _CAME_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-
 _RETURN_PATHS = ("Return-Path", "X-Return-Path", "X-Envelope-From")
 
 log = structlog.get_logger()
+# What is said about a message by others than its reader, or in its favour.
+_NO_COMPLAINTS = frozenset({"not-spam", "auth-failure", "dmarc"})
 
 
 def read_reports(
@@ -64,3 +66,25 @@ def _with_returned(like: Report, parts: Sequence[Mail]) -> Report:
         paths=(*like.paths, *mails.all_of(found, _RETURN_PATHS)),
         message_id=found.get("Message-ID", ""),
     )
+
+
+def complaints(part: Mail, like: Report) -> Iterator[Report]:
+    """
+    What a part of the type message/feedback-report says, RFC 5965: a reader has called a message
+    spam. `like` has what is known besides. Recipients are often struck out; a token in
+    Original-Mail-From names them all the same.
+    """
+    for block in mails.blocks(part)[:1]:
+        kind = block.get("Feedback-Type", "").strip().lower()
+        if not kind or kind in _NO_COMPLAINTS:
+            continue
+        agent = block.get("User-Agent", "").strip()
+        yield replace(
+            like,
+            state=LaterState.COMPLAINED,
+            at=mails.date(block.get("Arrival-Date", "")) or like.at,
+            text=f"{kind}, says {agent}" if agent else kind,
+            paths=(*like.paths, *mails.all_of(block, ("Original-Mail-From",))),
+            envelope_id=block.get("Original-Envelope-Id", ""),
+            recipients=mails.all_of(block, ("Original-Rcpt-To", "Removal-Recipient")),
+        )

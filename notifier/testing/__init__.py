@@ -2,6 +2,5 @@
 Test programs that send: a pytest plug-in with the fixture `notifier_mailbox`.
 
 `plugin` is what pytest loads; it costs a project that does not use the fixture nothing. `server`
-runs a real server with the built-in mailbox, `mailbox` is what a test sees of it, and `report` adds
-what arrived to the report of a test that failed.
+runs a real server with the built-in mailbox, and `mailbox` is what a test sees of it.
 """

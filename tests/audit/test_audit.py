@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from notifier.audit import Audit, Which
 from notifier.audit.records import Record, added
-from notifier.audit.vain import HOUR, MOST, Vain
+from notifier.audit.sums import HOUR, MOST, RefusedSignIns
 from notifier.deliveries import Delivery, Status
 from notifier.errors import JournalUnavailable, Rejected, WrongState
 from notifier.journal import Filter, journal_at
@@ -247,7 +247,7 @@ async def test_sums_under_way_at_the_end_are_written_once(journal):
 
 def test_failed_sign_ins_fill_no_disk():
     """Some of an hour are told one by one, the others by their number."""
-    vain = Vain()
+    vain = RefusedSignIns()
     records = [each for _ in range(1000) for each in vain.told(NOW, on="192.0.2.1", detail="no")]
     assert len(records) == MOST
     assert vain.rest(NOW) == []

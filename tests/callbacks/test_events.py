@@ -10,10 +10,9 @@ from msgspec.structs import replace
 from standardwebhooks import Webhook
 
 from notifier.attempts import Failure, Scope, Stage
-from notifier.callbacks import bodies
-from notifier.callbacks.bodies import body_of
+from notifier.callbacks import requests
 from notifier.callbacks.events import Occasion, newest, version_of
-from notifier.callbacks.signing import signed_headers
+from notifier.callbacks.requests import body_of, signed_headers
 from notifier.client import verify_callback
 from notifier.deliveries import Status
 from notifier.errors import NotifierError
@@ -117,7 +116,7 @@ def test_a_large_message_is_told_without_its_history():
     assert large["data"] == {"id": "d1", "status": "sent", "metadata": {}}
     recipients = message | {"recipients": ["x" * 1000] * 300}
     body = body_of("message.sent", NOW, 3, json.dumps(recipients).encode())
-    assert len(body) <= bodies.LARGEST
+    assert len(body) <= requests.LARGEST_BODY
     assert json.loads(body)["data"] == {"id": "d1", "status": "sent", "metadata": {}}
 
 

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from click.testing import CliRunner
 
-from notifier.audit.actor import actor
+from notifier.audit.records import actor
 from notifier.cli import cli
 from tests.process import Server, environment, message
 from tests.waiting import LIMIT
