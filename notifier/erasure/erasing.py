@@ -35,7 +35,6 @@ from notifier.threads import FairThreads
 
 WHAT = "erase-recipient"  # as the audit calls it
 NEWS = "erasure"  # the value that tells other replicas of a request, and of what it has hidden
-SAVE_SECONDS = 1.0  # between two notes of how far it has come
 AGAIN_SECONDS = 0.5  # between two looks at what is waited for, in the first minute
 SELDOM_SECONDS = 5.0  # later
 SOON = timedelta(minutes=1)
@@ -248,11 +247,10 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
                 more[name] += found
 
         if not progress.searched:
-            saved = time.monotonic()
             async for _ in self._messages.wipe(request.id, person, request.by, count):
-                if time.monotonic() - saved > SAVE_SECONDS:
+                if more:  # a crash loses the figures of one portion at most
                     await self._requests.save(request, RUNNING)
-                    saved = time.monotonic()
+                    more.clear()
             await self._tables.wipe(person, count)
             await self._hidden()
             await self._journal.put(NEWS, f"{request.id} searched")

@@ -103,6 +103,5 @@ async def test_an_erasure_goes_on_after_a_kill(tmp_path):
         await asyncio.gather(asking, return_exceptions=True)
     assert found(tmp_path / "data") != []
     async with server, client_of(server) as client:
-        told = await ended(client, id)
-        assert told["counts"]["messages"] + told["counts"].get("cancelled", 0) > 0
+        await ended(client, id)
         assert found(tmp_path / "data") == []
