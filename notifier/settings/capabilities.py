@@ -3,16 +3,33 @@ Settings beside those of sending: how long things are kept, to whom nothing is s
 in by SMTP or as a report.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from notifier.mailboxspec import MailboxSpec, read_mailbox, write_mailbox
 from notifier.quotas import Quota
 from notifier.settings.parsers import DURATION, LINE, QUOTA, Parser, choice
-from notifier.smtp_server import read_addresses, write_addresses
 
-SMTP_LISTEN = Parser(read_addresses, write_addresses)
+if TYPE_CHECKING:  # loads the event loop, which a health check does without
+    from notifier.smtp_server import ListenAddress
+
+
+def _read_addresses(text: str) -> "tuple[ListenAddress, ...]":
+    from notifier.smtp_server import read_addresses
+
+    return read_addresses(text)
+
+
+def _write_addresses(addresses: "tuple[ListenAddress, ...]") -> str:
+    if not addresses:
+        return ""
+    from notifier.smtp_server import write_addresses
+
+    return write_addresses(addresses)
+
+
+SMTP_LISTEN = Parser(_read_addresses, _write_addresses)
 MAILBOX = Parser(read_mailbox, write_mailbox, secret=True)
 
 
