@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from notifier.messages import Email
 from notifier.service import Notifier
 from notifier.settings import Settings
-from notifier.web.api.resources import render
+from notifier.web.api.message_json import render
 from tests.waiting import LIMIT
 
 SENDER = "us@example.org"

@@ -10,7 +10,7 @@ from notifier.server import protocol as clients
 from notifier.server.process import Server
 from notifier.service import Notifier
 from notifier.settings import Settings
-from notifier.web.api.resources import render
+from notifier.web.api.message_json import render
 from notifier.web.app import create_app
 from tests.waiting import LIMIT
 

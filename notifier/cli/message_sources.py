@@ -24,8 +24,8 @@ from notifier.deliveries import Delivery
 from notifier.journal import Change, Journal
 from notifier.retries import retry
 from notifier.settling import Settlement, settle
+from notifier.web.api.message_json import MessageList, resource
 from notifier.web.api.queries import Filters, MessageQuery
-from notifier.web.api.resources import MessageList, resource
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Filters)

@@ -2,8 +2,8 @@
 Compose: make an envelope and the bytes to send of a caller's request, once, at admission.
 
 `mail` puts a message together of fields and parts: `addresses` reads and writes addresses,
-`headers` writes header fields, `custom_headers` says which ones a caller may add, and `mime` writes
-parts. `source` takes a mail that a caller hands in as a whole; `readdressing` makes a copy of a
+`mime` writes header fields and parts, and `custom_headers` says which fields a caller may add.
+`source` takes a mail that a caller hands in as a whole; `readdressing` makes a copy of a
 finished mail for other recipients. `plaintext` makes the text of an HTML; `html` finds things in an
 HTML without parsing it.
 """

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from notifier.compose.headers import ADDRESS_COLUMN, LINE, encoded_words, require_text
+from notifier.compose.mime import ADDRESS_COLUMN, LINE, encoded_words, require_text
 from notifier.domains import domain_to_ascii, email_validator
 
 # RFC 5321, section 4.5.3.1, and erratum 1690 of RFC 3696.

@@ -2,7 +2,7 @@
 
 import re
 
-from notifier.compose.headers import folded, require_text, text_field
+from notifier.compose.mime import folded, require_text, text_field
 
 # With a longer name no encoded word would fit on its line.
 _NAME = re.compile(r"[!-9;-~]{1,50}")

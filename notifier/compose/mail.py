@@ -9,9 +9,9 @@ from msgspec import Struct
 from notifier.attempts import Envelope
 from notifier.compose.addresses import address
 from notifier.compose.custom_headers import custom_field
-from notifier.compose.headers import address_field, require_text, text_field
 from notifier.compose.html import CID_URL, content_id_of
 from notifier.compose.mime import (
+    address_field,
     attachment_part,
     content_id,
     content_type,
@@ -19,6 +19,8 @@ from notifier.compose.mime import (
     octets_of,
     require_content_id,
     require_filename,
+    require_text,
+    text_field,
     text_part,
 )
 from notifier.compose.plaintext import HTML_CHARACTERS, text_of

@@ -1,8 +1,10 @@
 """
-Write MIME parts: RFC 2045 to 2049, 2183, 2231, 2387.
+Write header fields and MIME parts: RFC 5322, section 2.2; RFC 2045 to 2049, 2183, 2231, 2387.
 
-Every part is 7-bit, its line ends CRLF. A boundary begins with `=_`, which occurs in no
-part: neither base64 nor quoted-printable can have it, and text that has it is encoded.
+All is 7-bit, its line ends CRLF. In a header, text that is not plain ASCII, or that could be taken
+for an encoded word, becomes encoded words; so readers see exactly what the caller wrote. A boundary
+begins with `=_`, which occurs in no part: neither base64 nor quoted-printable can have it, and text
+that has it is encoded.
 """
 
 import re
@@ -12,8 +14,15 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from notifier.characters import CONTROLS
 from notifier.messages import Attachment
 
+LINE = 76  # a line with an encoded word on it: RFC 2047, section 2
+ADDRESS_COLUMN = len("Reply-To: ")  # the longest name of a field that holds addresses
+_WORD_OCTETS = 45  # of UTF-8 in one encoded word: 72 octets when written
+_WORD_FRAME = len("=?utf-8?B??=")
+_FORBIDDEN = re.compile(rf"[{CONTROLS}\ud800-\udfff]")
+_FOLD = re.compile(r"(?<=\S) (?=\S)")
 _LINE = 78  # RFC 5322, section 2.1.1
 _COLUMNS = 76  # of base64: RFC 2045, section 6.8
 # Octets that are encoded at a time, in whole lines: other threads get a turn between them.
@@ -31,6 +40,66 @@ _CALENDAR_HEAD = 16 * 1024  # octets in which a calendar says what it is for
 _CONTENT_ID = re.compile(r"<?[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,255}>?")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._ -]")
 _QUOTABLE = re.compile(r'[^"\\\x00-\x1f\x7f-\U0010ffff]{1,60}')
+
+
+def require_text(text: str) -> None:
+    """Raises ValueError if the text cannot be in a header: controls, lone surrogates."""
+    if found := _FORBIDDEN.search(text):
+        raise ValueError(f"the character U+{ord(found[0]):04X} is not allowed here")
+
+
+def text_field(name: str, text: str, *, longest: int = 60) -> bytes:
+    """
+    A field of free text. If a word has more than `longest` octets, the whole text becomes encoded
+    words, so that it can be folded. Raises what `require_text` raises.
+    """
+    if not text.isprintable():
+        require_text(text)
+    if text.isascii() and "=?" not in text and text.strip(" ") == text:
+        if len(name) + len(text) < LINE:
+            return f"{name}: {text}\r\n".encode() if text else f"{name}:\r\n".encode()
+        words = _FOLD.split(text)
+        if max(map(len, words)) <= longest:
+            return folded(name, words)
+    words_ = encoded_words(text, column=len(name) + 2)
+    return b"%b: %b\r\n" % (name.encode(), words_)
+
+
+def address_field(name: bytes, addresses: Sequence[bytes]) -> bytes:
+    """A field of addresses, each as it is written there, all on a line or each on its own."""
+    line = b", ".join(addresses)
+    if len(addresses) > 1 and len(line) > LINE - ADDRESS_COLUMN:
+        line = b",\r\n ".join(addresses)
+    return b"%b: %b\r\n" % (name, line)
+
+
+def folded(name: str, words: Sequence[str]) -> bytes:
+    """A field of words, broken between words before a line becomes too long."""
+    lines = [f"{name}:"]
+    for place, word in enumerate(words):
+        if place and len(lines[-1]) + len(word) + 1 > LINE:
+            lines.append("")
+        lines[-1] += f" {word}"
+    return "\r\n".join(lines).encode() + b"\r\n"
+
+
+def encoded_words(text: str, *, column: int) -> bytes:
+    """
+    Text as encoded words, each on a line of its own, the first beginning at `column`, which
+    is at most 56. They are in base64 alone, which suits phrases as well as free text. No
+    character is divided.
+    """
+    octets = text.encode()
+    words: list[bytes] = []
+    start = 0
+    room = min((LINE - column - _WORD_FRAME) // 4 * 3, _WORD_OCTETS)
+    while start < len(octets):
+        end = start + room
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:
+            end -= 1
+        words.append(b"=?utf-8?B?%b?=" % b2a_base64(octets[start:end], newline=False))
+        start, room = end, _WORD_OCTETS
+    return b"\r\n ".join(words)
 
 
 def octets_of(text: str) -> bytes:

@@ -7,8 +7,8 @@ from datetime import datetime
 from notifier.attempts import Envelope
 from notifier.compose.addresses import Address, address
 from notifier.compose.custom_headers import is_command
-from notifier.compose.headers import address_field
 from notifier.compose.mail import MOST_RECIPIENTS, Composed
+from notifier.compose.mime import address_field
 from notifier.dates import date
 from notifier.errors import Fault, Forbidden, InvalidMessage
 

@@ -29,7 +29,7 @@ from notifier.server.sockets import CannotListen, bound, url_of
 from notifier.service import Notifier
 from notifier.settings import Settings, check_access
 from notifier.smtp.remedies import LOGIN_IN_CLEAR
-from notifier.web.api.resources import render
+from notifier.web.api.message_json import render
 from notifier.web.app import create_app
 
 if TYPE_CHECKING:  # loaded where mail is taken by SMTP

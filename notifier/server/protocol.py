@@ -82,40 +82,24 @@ class ConnectionLimit:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._open: set[Client] = set()
-        # Without those whose request is complete, and worked on. The oldest is first.
+        self.most = most
+        # Without those whose request is complete, and worked on. The first to be closed is first.
         self.waiting: OrderedDict[Client, None] = OrderedDict()
         self._logged_at = -math.inf
         self._closed = 0
 
-    def opened(self, client: "Client") -> None:
-        self._open.add(client)
-        self.waiting[client] = None
-        while len(self._open) > self._most:
-            oldest = next(iter(self.waiting))
-            self.gone(oldest)
-            oldest.transport.abort()
-            self._closed += 1
-            self._log()
-
-    def gone(self, client: "Client") -> None:
-        self._open.discard(client)
-        self.waiting.pop(client, None)
-
-    def heard_from(self, client: "Client") -> None:
-        """The client has sent something, or its answer has ended: it is the last to be closed."""
-        if client in self._open:
-            self.waiting[client] = None
-            self.waiting.move_to_end(client)
-
-    def _log(self) -> None:
+    def close_one(self) -> None:
+        """Close the connection that has waited longest."""
+        client, _ = self.waiting.popitem(last=False)
+        client.connections.discard(client)  # it counts no more
+        client.transport.abort()
+        self._closed += 1
         now = time.monotonic()
         if now - self._logged_at >= LOG_SECONDS:
             self._logged_at = now
             log.warning(
                 "too_many_connections",
-                most=self._most,
+                most=self.most,
                 closed=self._closed,
                 why="the connections that waited longest were closed; `ulimit -n` allows no more",
             )
@@ -151,10 +135,12 @@ class Client(HttpToolsProtocol):
     def connection_made(self, transport: object) -> None:
         super().connection_made(CorkedTransport(transport, self.loop))  # type: ignore[arg-type]  # uvicorn needs no more of a transport than this has
         self._deadline = self.loop.time() + HEAD_SECONDS
-        self.connection_limit.opened(self)
+        self.connection_limit.waiting[self] = None
+        if len(self.connections) > self.connection_limit.most:
+            self.connection_limit.close_one()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.connection_limit.gone(self)
+        self.connection_limit.waiting.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -187,7 +173,9 @@ class Client(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.cycle.response_complete:  # no pipelined request has begun
-            self.connection_limit.heard_from(self)
+            waiting = self.connection_limit.waiting
+            waiting[self] = None
+            waiting.move_to_end(self)
         if self._awaited is BODY:
             self._deadline = self.loop.time() + LINGER_SECONDS
 
@@ -225,8 +213,8 @@ class Client(HttpToolsProtocol):
             self._deadline = now + BODY_SECONDS
         else:
             self._deadline = min(now + BODY_SECONDS, self._deadline + arrived / BODY_RATE)
-        if arrived:
-            self.connection_limit.heard_from(self)
+        if arrived and self in self.connection_limit.waiting:
+            self.connection_limit.waiting.move_to_end(self)
         if now > self._deadline and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 

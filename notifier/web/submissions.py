@@ -53,11 +53,9 @@ class _IdOnly(Struct):
 _stored = msgspec.json.Decoder(_IdOnly)
 
 
-def id_of(submitted: Submission) -> str:
-    """The ID of the one message that was submitted, now or before."""
-    if submitted.deliveries:
-        return submitted.deliveries[0].id
-    return _stored.decode(submitted.answer).id
+def stored_id(answer: bytes) -> str:
+    """The id of the one message that was submitted before, from the answer of then."""
+    return _stored.decode(answer).id
 
 
 def replay(submitted: Submission) -> Sequence[tuple[bytes, bytes]]:

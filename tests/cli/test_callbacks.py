@@ -10,7 +10,7 @@ from notifier.cli import cli
 from notifier.keys import KeyScope
 from notifier.service import Notifier
 from notifier.settings import Settings
-from notifier.web.api.resources import render
+from notifier.web.api.message_json import render
 from tests.api_keys import made
 from tests.applications import add_callback
 from tests.provider import Site

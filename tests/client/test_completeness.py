@@ -8,7 +8,7 @@ from notifier import messages
 from notifier.client import Attachment, Attempt, Happening, Later, Message, Recipient
 from notifier.client.calls import Filters
 from notifier.client.fields import Draft
-from notifier.web.api import queries, resources
+from notifier.web.api import message_json, queries
 
 
 def names(kind):
@@ -18,11 +18,11 @@ def names(kind):
 def test_the_client_shows_every_field():
     """A message of the client has each field of a message of the API, by the same name."""
     pairs = [
-        (resources.MessageResource, Message),
-        (resources.RecipientResource, Recipient),
-        (resources.AttemptResource, Attempt),
-        (resources.Happening, Happening),
-        (resources.LaterResource, Later),
+        (message_json.MessageResource, Message),
+        (message_json.RecipientResource, Recipient),
+        (message_json.AttemptResource, Attempt),
+        (message_json.Happening, Happening),
+        (message_json.LaterResource, Later),
         (messages.Attachment, Attachment),
     ]
     for theirs, ours in pairs:

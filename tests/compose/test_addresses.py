@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from notifier.compose import address
-from notifier.compose.headers import address_field
+from notifier.compose.mime import address_field
 from notifier.domains import domain_to_ascii
 
 # What is given; what SMTP is told; the name.

@@ -265,13 +265,13 @@ async def test_other_work_has_its_turn_between_the_messages_of_a_batch(web, monk
             turns += 1
             await asyncio.sleep(0)
 
-    read, read_message = [], message_json.read_message
+    read, read_one = [], message_json.read_one
 
     def counted(body):
         read.append(turns)
-        return read_message(body)
+        return read_one(body)
 
-    monkeypatch.setattr(message_json, "read_message", counted)
+    monkeypatch.setattr(message_json, "read_one", counted)
     turning = asyncio.create_task(turn())
     message = LETTER if right else LETTER | {"to": "nobody"}
     answer = await client.post(BATCH, json=[message] * 10)

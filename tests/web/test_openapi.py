@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from notifier.web.api.resources import MessageList, MessageResource
+from notifier.web.api.message_json import MessageList, MessageResource
 from notifier.web.problems import Problem
 from tests.web_client import JSON, serving
 

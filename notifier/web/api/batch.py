@@ -9,9 +9,8 @@ from notifier.deliveries import Delivery
 from notifier.errors import Refusal
 from notifier.service import Notifier
 from notifier.web.api import examples
-from notifier.web.api.message_json import Batch, read_batch
+from notifier.web.api.message_json import Batch, MessageResource, read_batch, resource
 from notifier.web.api.messages import TAG
-from notifier.web.api.resources import MessageResource, resource
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadHeader, Problem, problem_of

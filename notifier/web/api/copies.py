@@ -13,8 +13,8 @@ from notifier.intake.copies import PRUNED, copy_of
 from notifier.messages import Mailbox, Message
 from notifier.service import Notifier
 from notifier.web.api import examples
+from notifier.web.api.message_json import MessageResource
 from notifier.web.api.messages import SENT_HEADERS, TAG, Messages, single
-from notifier.web.api.resources import MessageResource
 from notifier.web.auth import by_of, visible
 from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.parameters import PREFER

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from notifier.deliveries import Delivery, Status
 from notifier.feed import Published
 from notifier.service import Notifier
-from notifier.web.api.resources import render
+from notifier.web.api.message_json import render
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import checked_id, read_query
 from notifier.web.responses import encode

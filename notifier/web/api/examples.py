@@ -9,7 +9,7 @@ from notifier.attempts import Attempt, Stage
 from notifier.deliveries import Delivery
 from notifier.housekeeping.minutes import Minute
 from notifier.recipients import Recipient
-from notifier.web.api.resources import MessageList, resource
+from notifier.web.api.message_json import MessageList, resource
 
 _AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 

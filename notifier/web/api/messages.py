@@ -11,9 +11,15 @@ from notifier.messages import Sms
 from notifier.recipients import RecipientStatus
 from notifier.service import Notifier, Submission
 from notifier.web.api import examples
-from notifier.web.api.message_json import AnyMessage, read_one
+from notifier.web.api.message_json import (
+    AnyMessage,
+    MessageList,
+    MessageResource,
+    read_one,
+    render,
+    resource,
+)
 from notifier.web.api.queries import MessageQuery, SendQuery, ShowQuery, SourceQuery
-from notifier.web.api.resources import MessageList, MessageResource, render, resource
 from notifier.web.api.sources import RFC822, Sources, is_source
 from notifier.web.auth import by_of, caller_of, key_of, narrowed
 from notifier.web.bodies import AnyRequest, NotJson, read_json
@@ -34,8 +40,8 @@ from notifier.web.submissions import (
     REPLAY,
     REPLAYED,
     Submissions,
-    id_of,
     read_idempotency,
+    stored_id,
 )
 
 TAG = "messages"
@@ -80,7 +86,7 @@ class Messages:
 
     async def answer(self, request: AnyRequest, submitted: Submission) -> BytesResponse:
         """The answer to a request that made a message, maybe after a wait for its end."""
-        id = id_of(submitted)
+        id = stored_id(submitted.answer) if submitted.replayed else submitted.deliveries[0].id
         headers = [(b"location", self._base + id.encode())]
         if submitted.replayed:
             headers.append(REPLAYED)

@@ -7,7 +7,7 @@ from msgspec import Struct
 from notifier.reports import Result
 from notifier.service import Notifier
 from notifier.web.api import examples
-from notifier.web.api.resources import LaterResource, later_resource
+from notifier.web.api.message_json import LaterResource, later_resource
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest, read_octets
 from notifier.web.routes import REPORT, DocumentedAnswer, Operation, post

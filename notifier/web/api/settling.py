@@ -9,9 +9,9 @@ from notifier.messages import NO_CONTROLS
 from notifier.service import Notifier
 from notifier.settling import SettledAs, Settlement
 from notifier.web.api.bulk import Changed, read_filter
+from notifier.web.api.message_json import MessageResource, resource
 from notifier.web.api.messages import MESSAGE, TAG
 from notifier.web.api.queries import Filters
-from notifier.web.api.resources import MessageResource, resource
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
 from notifier.web.parameters import read_id

@@ -21,7 +21,7 @@ from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.problems import NotSent
 from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
-from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, answer_of, id_of, replay
+from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, answer_of, replay, stored_id
 
 # Like Mailbox without its pattern, which `compose` checks: msgspec 0.22 corrupts the heap
 # if a string with a pattern and an array are alternatives.
@@ -104,8 +104,9 @@ class Emails:
         A repeated request waits as well, for the message of the first one.
         """
         submitted = await self._submissions.take(request, _read, accepted, threaded=True)
+        id = stored_id(submitted.answer) if submitted.replayed else submitted.deliveries[0].id
         try:
-            delivery = await self._service.outcome(id_of(submitted), timeout=self._longest_wait)
+            delivery = await self._service.outcome(id, timeout=self._longest_wait)
         except MessageNotFound:  # the request was a repeated one, and its message is pruned
             return answer_of(submitted, status=202)
         reply = last_reply(delivery)
