@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Self, TypeAlias
 
 import structlog
 from msgspec import Struct
@@ -20,6 +20,8 @@ FATAL = frozenset(
 FIRST_PAUSE = 0.5  # seconds between a death and the next start; doubled with each further death
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 60.0  # a task that has run for so long begins with the first pause again
+
+Run: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 log = structlog.get_logger()
 
@@ -68,7 +70,7 @@ class Supervisor:
     def start(
         self,
         name: str,
-        run: Callable[[], Coroutine[Any, Any, None]],
+        run: Run,
         *,
         over: Callable[[], bool] = lambda: False,
     ) -> "asyncio.Task[None]":
@@ -115,7 +117,7 @@ class Supervisor:
     async def _keep(
         self,
         condition: _Condition,
-        run: Callable[[], Coroutine[Any, Any, None]],
+        run: Run,
         over: Callable[[], bool],
     ) -> None:
         name = condition.name
@@ -148,3 +150,22 @@ class Supervisor:
             await self._sleep(pause)
             condition.waits, condition.well_at = False, self._clock() + pause
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class Background:
+    """Something whose tasks run between entering and leaving."""
+
+    def __init__(self, supervisor: Supervisor, tasks: Mapping[str, Run]) -> None:
+        """`tasks`: by the names that the supervisor shows."""
+        self._supervisor = supervisor
+        self._to_run = tasks
+        self._running: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._running = [self._supervisor.start(name, run) for name, run in self._to_run.items()]
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)

@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
-from typing import Self
 
 import structlog
 from msgspec.structs import replace
@@ -25,7 +24,7 @@ from notifier.housekeeping.health import Health
 from notifier.journal import Journal
 from notifier.settings import Settings
 from notifier.smtp import Relays
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 
 __all__ = ["Alert", "Alerts"]
 
@@ -35,7 +34,7 @@ TELL_SECONDS = 60.0  # for one alert on one channel
 log = structlog.get_logger()
 
 
-class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
+class Alerts(Background):
     """
     Delivers each alert once on each channel, and once more when its condition is over. Restarts
     between do not change this, except a death right after a delivery, before the journal has it.
@@ -55,29 +54,17 @@ class Alerts(contextlib.AbstractAsyncContextManager["Alerts"]):
         supervisor: Supervisor,
         clock: Clock,
     ) -> None:
-        self._supervisor = supervisor
         self._conditions = Conditions(settings, clock=clock)
         self._health = health
-        self._channels = channels_of(settings, relays, clock=clock)
+        channels = channels_of(settings, relays, clock=clock)
+        looks = {f"alerts-{each.name}": partial(self._look, each) for each in channels}
+        super().__init__(supervisor, looks)
         self._journal = journal
         self._host = socket.gethostname()
         # A journal in a file has one process, whose host name may be another one after a restart.
         alone = settings.journal.startswith("sqlite:")
         self._us = "" if alone else f"{self._host}:{settings.port}"
         self._failing: dict[str, str] = {}  # channel: why it fails
-        self._looking: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        self._looking = [
-            self._supervisor.start(f"alerts-{channel.name}", partial(self._look, channel))
-            for channel in self._channels
-        ]
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        for task in self._looking:
-            task.cancel()
-        await asyncio.gather(*self._looking, return_exceptions=True)
 
     async def _look(self, channel: Channel) -> None:
         ledger = Ledger(self._journal, channel.name, us=self._us)

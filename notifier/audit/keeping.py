@@ -22,7 +22,7 @@ from notifier.journal.rows import micros
 from notifier.journal.statements import Also, Bound, Counted, Counting, Statement
 from notifier.keys import Keys
 from notifier.settings import FIELDS, Settings, variable
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 
 LOOK_SECONDS = 5.0  # between two looks at the keys and at what is past its time
 PORTION = 500  # rows that are deleted at a time
@@ -33,7 +33,7 @@ KNOWN_KEYS = "audit:keys"  # the value with the keys as they were at the last lo
 log = structlog.get_logger()
 
 
-class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
+class Audit(Background):
     """
     Keeps who did what. What changes the journal is written in the transaction of the change; all
     else before its answer. Between entering and leaving it notices changes of keys, and prunes.
@@ -54,7 +54,7 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
         self._keys = keys
         self._senders = Counter() if senders is None else senders
         self._retention = timedelta(seconds=retention)
-        self._supervisor = supervisor or Supervisor()
+        super().__init__(supervisor or Supervisor(), {"audit": self._keep})
         self._clock = clock
         self._refused_sign_ins = RefusedSignIns()
         self._sums = Sums()
@@ -64,15 +64,11 @@ class Audit(contextlib.AbstractAsyncContextManager["Audit"]):
 
     async def __aenter__(self) -> Self:
         await self.look_at_keys()
-        self._task = self._supervisor.start("audit", self._keep)
-        return self
+        return await super().__aenter__()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        async with (
-            self._writing_sums
-        ):  # cancelled amid a write, nobody knows whether it was written
-            self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        async with self._writing_sums:  # cut off amid a write, nobody knows whether it was written
+            await super().__aexit__(*exc_info)
         with contextlib.suppress(NotifierError):
             await self.write_sums()
 

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Self
 
 import structlog
 from msgspec import Struct
@@ -30,7 +29,7 @@ from notifier.journal import Journal
 from notifier.journal.shared_secret import shared_secret
 from notifier.pseudonyms import SECRET, Pseudonyms
 from notifier.settings import Settings
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 from notifier.threads import FairThreads
 
 WHAT = "erase-recipient"  # as the audit calls it
@@ -63,7 +62,7 @@ class State(Struct, frozen=True, kw_only=True):
     not_reached: Sequence[str]
 
 
-class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
+class Erasure(Background):
     """
     Erases. What was asked for is on disk before anything is wiped, and goes on after a crash. One
     replica does the journal's part; each wipes its own memory and files.
@@ -101,18 +100,10 @@ class Erasure(contextlib.AbstractAsyncContextManager["Erasure"]):
         self._messages = InMessages(journal, threads, changed=changed, clock=clock)
         self._tables = InTables(journal, threads)
         self._requests = Requests(journal)
-        self._supervisor = supervisor
+        super().__init__(supervisor, {"erasure": self._keep_erasing})
         self._clock = clock
         self._news = asyncio.Event()
         self._failed: dict[str, str] = {}  # by request: what this process could not wipe, and why
-
-    async def __aenter__(self) -> Self:
-        self._task = self._supervisor.start("erasure", self._keep_erasing)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
 
     async def erase(self, written: str, *, by: str) -> str:
         """

@@ -1,7 +1,6 @@
 """The backlog's figures: messages that wait, their rate, and whether the journal is writable."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Self
@@ -9,7 +8,7 @@ from typing import Self
 from notifier.clock import Clock
 from notifier.errors import NotifierError
 from notifier.journal import Backlog, Journal
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 
 REFRESH_SECONDS = 2.0  # how old the backlog's figures may be
 SHORTEST_LOOK_SECONDS = (
@@ -17,7 +16,7 @@ SHORTEST_LOOK_SECONDS = (
 )
 
 
-class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
+class Figures(Background):
     """The backlog's figures, read every two seconds between entering and leaving."""
 
     def __init__(
@@ -33,7 +32,7 @@ class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
         self.rate = 0.0  # messages leaving the backlog, a second
         self.trouble = ""  # why the journal cannot be written; empty: it can
         self._journal = journal
-        self._supervisor = supervisor
+        super().__init__(supervisor, {"refresh": self._refresh})
         self._clock = clock
         self._monotonic = monotonic  # seconds, by the monotonic clock
         self._looked_at = monotonic()
@@ -43,12 +42,7 @@ class Figures(contextlib.AbstractAsyncContextManager["Figures"]):
         self.backlog = await self._journal.backlog()
         self.waiting = self.backlog.waiting
         self._looked_at = self._monotonic()
-        self._task = self._supervisor.start("refresh", self._refresh)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        return await super().__aenter__()
 
     async def _refresh(self) -> None:
         seen = -1.0

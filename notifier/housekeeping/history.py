@@ -17,7 +17,7 @@ from notifier.housekeeping.minutes import Minute, keep, minute_of, start_of, sum
 from notifier.journal import Journal
 from notifier.metrics import Tally
 from notifier.recipients import Later, LaterState, Recipient
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 
 KEPT_MINUTES = 24 * 60
 SAVE_SECONDS = 10.0  # the figures that a kill may lose
@@ -26,7 +26,7 @@ BURST, BURST_SHARE = 20, 0.05
 LATE_MINUTES = 15  # how late another replica's figures of a minute may be
 
 
-class History(contextlib.AbstractAsyncContextManager["History"]):
+class History(Background):
     """
     Keeps by the minute what the tally counts between entering and leaving; it survives restarts.
 
@@ -44,7 +44,7 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
         clock: Clock,
     ) -> None:
         self._journal = journal
-        self._supervisor = supervisor or Supervisor()
+        super().__init__(supervisor or Supervisor(), {"history": self._keep_saving})
         self._tally = tally
         self._noted = tally.totals  # what is in a minute already
         self._waiting = waiting
@@ -59,12 +59,10 @@ class History(contextlib.AbstractAsyncContextManager["History"]):
 
     async def __aenter__(self) -> Self:
         await self._look(minute_of(self._clock()) - KEPT_MINUTES)
-        self._saving = self._supervisor.start("history", self._keep_saving)
-        return self
+        return await super().__aenter__()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._saving.cancel()
-        await asyncio.gather(self._saving, return_exceptions=True)
+        await super().__aexit__(*exc_info)
         with contextlib.suppress(NotifierError):
             await self.save()
 

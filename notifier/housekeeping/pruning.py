@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Self
 
 import structlog
 
@@ -14,7 +13,7 @@ from notifier.deliveries import Delivery
 from notifier.errors import NotifierError
 from notifier.journal import Journal
 from notifier.settings import Settings
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 
 PRUNE_SECONDS = 60.0
 PAUSE_SECONDS = 0.05  # between portions, so that others get their turn
@@ -22,7 +21,7 @@ PAUSE_SECONDS = 0.05  # between portions, so that others get their turn
 log = structlog.get_logger()
 
 
-class Pruning(contextlib.AbstractAsyncContextManager["Pruning"]):
+class Pruning(Background):
     """Prunes the journal every minute between entering and leaving."""
 
     def __init__(
@@ -36,17 +35,9 @@ class Pruning(contextlib.AbstractAsyncContextManager["Pruning"]):
     ) -> None:
         self._journal = journal
         self._settings = settings
-        self._supervisor = supervisor
+        super().__init__(supervisor, {"prune": self._keep_pruning})
         self._clock = clock
         self._ended = ended  # called with each delivery that expired
-
-    async def __aenter__(self) -> Self:
-        self._task = self._supervisor.start("prune", self._keep_pruning)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _keep_pruning(self) -> None:
         while True:

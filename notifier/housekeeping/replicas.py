@@ -3,19 +3,18 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Self
 
 from notifier.errors import MessageNotFound, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Journal, News
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 
 RECOVER_SECONDS = 1.0  # how long the claims of a dead replica may lie there
 GATHER_SECONDS = 0.02  # news within this time is handled together
 FORWARDED = 200  # changes at once that are shown to those who follow all messages
 
 
-class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
+class Replicas(Background):
     """
     Wakes the dispatcher for messages that other replicas accepted, publishes what they sent, and
     recovers the claims of dead replicas. Runs between entering and leaving, where the journal is
@@ -33,22 +32,9 @@ class Replicas(contextlib.AbstractAsyncContextManager["Replicas"]):
     ) -> None:
         self._journal = journal
         self._feed = feed
-        self._supervisor = supervisor
+        super().__init__(supervisor, {"news": self._listen, "take-over": self._keep_taking_over})
         self._take_over = take_over
         self._heed_values = heed_values
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        self._tasks = [
-            self._supervisor.start("news", self._listen),
-            self._supervisor.start("take-over", self._keep_taking_over),
-        ]
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _keep_taking_over(self) -> None:
         while True:

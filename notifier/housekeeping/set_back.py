@@ -1,12 +1,10 @@
 """Move due times when the wall clock is set back; look for what is due when it is set forward."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Self
 
 import structlog
 from msgspec.structs import replace
@@ -15,7 +13,7 @@ from notifier.clock import Clock
 from notifier.deliveries import Delivery, Route, Status
 from notifier.errors import NotifierError, WrongState
 from notifier.journal import Filter, Journal
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 
 CLOCK_SECONDS = 5.0  # between two looks at the clock
 SHORTEST_JUMP = timedelta(seconds=2)  # a smaller one moves nothing
@@ -27,7 +25,7 @@ PUT_OFF = (Status.QUEUED, Status.DEFERRED)
 log = structlog.get_logger()
 
 
-class SetBack(contextlib.AbstractAsyncContextManager["SetBack"]):
+class SetBack(Background):
     """
     Watches the clock between entering and leaving. A message that waits for its next attempt must
     not wait longer because the clock was set back, and what becomes due because it was set forward
@@ -43,17 +41,9 @@ class SetBack(contextlib.AbstractAsyncContextManager["SetBack"]):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
-        self._supervisor = supervisor
+        super().__init__(supervisor, {"clock": self._watch})
         self._clock = clock
         self._monotonic = monotonic  # seconds, by a clock that nobody sets
-
-    async def __aenter__(self) -> Self:
-        self._task = self._supervisor.start("clock", self._watch)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _watch(self) -> None:
         ahead = self._ahead()

@@ -6,15 +6,14 @@ Grafana, `alerts.yaml` for Prometheus.
 """
 
 import asyncio
-import contextlib
 from collections import Counter
 from importlib.resources import files
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 from notifier.attempts import Attempt
 from notifier.deliveries import FINAL, Delivery, Status
 from notifier.histogram import Histogram
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 
 __all__ = ["LoopLag", "Requests", "Tally", "shipped"]
 
@@ -110,20 +109,12 @@ class Requests:
         taken.observe(seconds)
 
 
-class LoopLag(contextlib.AbstractAsyncContextManager["LoopLag"]):
+class LoopLag(Background):
     """Measures how late the event loop runs what is due. Everything else waits as long."""
 
     def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+        super().__init__(supervisor, {"loop-lag": self._measure})
         self.seconds = Histogram(LAG_BOUNDS)
-
-    async def __aenter__(self) -> Self:
-        self._measuring = self._supervisor.start("loop-lag", self._measure)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._measuring.cancel()
-        await asyncio.gather(self._measuring, return_exceptions=True)
 
     async def _measure(self) -> None:
         loop = asyncio.get_running_loop()

@@ -5,13 +5,12 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Self
 
 import structlog
 
 from notifier.oauth.answers import Fetched
 from notifier.oauth.grants import Grant
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 from notifier.tokens import UNAVAILABLE, NoToken, Token, TokenState
 
 BEFORE_ITS_END = 60.0  # seconds; half of its life where that is less
@@ -22,7 +21,7 @@ WAIT_SECONDS = 15.0  # that a message waits for a token; the request may take lo
 log = structlog.get_logger()
 
 
-class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
+class Refreshed(Background):
     """
     The token of one grant. A task of its own fetches one at a time: when it is opened, a minute
     before the end of each, and at once when somebody needs one and there is none. Who asks while
@@ -38,7 +37,7 @@ class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._grant = grant
-        self._supervisor = supervisor
+        super().__init__(supervisor, {f"oauth-{grant.section.name}": self._run})
         self._fetch = fetch or _fetch
         self._clock = clock
         self._token: Token | None = None
@@ -51,16 +50,6 @@ class Refreshed(contextlib.AbstractAsyncContextManager["Refreshed"]):
         self._waiting: list[asyncio.Future[Token]] = []
         self._wanted = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._task = self._supervisor.start(f"oauth-{self._grant.section.name}", self._run)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     def listen(self, ended: Callable[[], None]) -> None:
         """Have it called when there is a token again, after there was none to be had."""

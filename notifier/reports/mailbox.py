@@ -1,9 +1,7 @@
 """Reads reports from an IMAP mailbox, one replica at a time."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Self
 
 import structlog
 
@@ -13,7 +11,7 @@ from notifier.journal import Journal
 from notifier.mailboxspec import MailboxSpec
 from notifier.reports.imap import ImapConnection, ImapError
 from notifier.reports.taking import Reports
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 from notifier.tokens import NoToken, Tokens
 
 ROAD = "imap"
@@ -39,7 +37,7 @@ _REMEDIES = {
 }
 
 
-class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
+class Mailbox(Background):
     """
     Takes what arrives, then moves it to a folder. A mail that was taken and not moved, because
     something broke in between, is taken again, and counts once. What is no report stays where it
@@ -60,19 +58,9 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         self._tokens = tokens
         self._reports = reports
         self._journal = journal
-        self._supervisor = supervisor
+        super().__init__(supervisor, {"report-mailbox": self._run})
         self._sleep = sleep
-        self._task: asyncio.Task[None] | None = None
         self.trouble = ""  # why it cannot be read now
-
-    async def __aenter__(self) -> Self:
-        self._task = self._supervisor.start("report-mailbox", self._run)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE

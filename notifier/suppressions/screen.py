@@ -19,7 +19,7 @@ from notifier.journal.shared_secret import shared_secret
 from notifier.pseudonyms import SECRET, Pseudonyms, compared
 from notifier.recipients import RecipientStatus
 from notifier.screening import without
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Background, Supervisor
 from notifier.suppressions.strikes import KEPT, Bursts, statements, strikes_of
 from notifier.suppressions.suppression import Reason, Suppression, Which, names_of
 from notifier.suppressions.table import Table
@@ -38,7 +38,7 @@ FILLED = "suppressions"
 log = structlog.get_logger()
 
 
-class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
+class Suppressions(Background):
     """
     Knows whether there are any suppressions, so that messages cost nothing while there are none.
     The list itself is in the journal, and each look-up reads it there.
@@ -62,7 +62,7 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
         self._audit = audit
         self._table = Table(journal)
         self._bursts = Bursts(journal)
-        self._supervisor = supervisor
+        super().__init__(supervisor, {"suppressions": self._keep_looking})
         self._clock = clock
         self._pseudonyms: Pseudonyms | None = None  # where somebody on the list was erased
         self._changes = 0
@@ -76,12 +76,7 @@ class Suppressions(contextlib.AbstractAsyncContextManager["Suppressions"]):
             self._journal.accompany(statements)
         self.any = await self._table.any(self._clock())
         await self._look_for_pseudonyms()
-        self._looking = self._supervisor.start("suppressions", self._keep_looking)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._looking.cancel()
-        await asyncio.gather(self._looking, return_exceptions=True)
+        return await super().__aenter__()
 
     # Look up
 
