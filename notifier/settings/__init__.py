@@ -130,13 +130,13 @@ class Settings(SignIn, frozen=True, kw_only=True):
         int,
         whole(1, 1000),
         Meta(
-            description="Messages that are sent or recorded at the same time. Three times "
+            description="Messages that are sent or recorded at the same time. Five times "
             "the connections of a relay keep it busy: one message under way, the next behind its "
-            "dot, and one whose outcome is written. Each further way out (relays, gateways, SMS "
-            "provider, simulator) gets one worker more, and each chain of relays as many again, so "
-            "that none waits for another."
+            "dot, and three whose outcomes are written together. Each further way out "
+            "(relays, gateways, SMS provider, simulator) gets one worker more, and each chain of "
+            "relays as many again, so that none waits for another."
         ),
-    ] = 48
+    ] = 80
     queue_size: Annotated[
         int,
         whole(1, 100_000),
@@ -144,7 +144,7 @@ class Settings(SignIn, frozen=True, kw_only=True):
             description="Messages claimed ahead of the workers for each way out; the others wait "
             "in the journal. After a `kill -9` each claimed message counts as uncertain."
         ),
-    ] = 32
+    ] = 96
     max_backlog: Annotated[
         int,
         whole(1, 10**9),

@@ -225,7 +225,7 @@ async def test_a_hanging_chain_leaves_the_other_its_workers(tmp_path, two):
     """With more messages than workers at a relay that never answers, the other goes on."""
     a, b = two
     a.hold("MAIL")
-    async with service(tmp_path, to_a(a), to_b(b), workers=2) as notifier:
+    async with service(tmp_path, to_a(a), to_b(b), workers=2, queue_size=8) as notifier:
         hanging = await asyncio.gather(
             *(submit_one(notifier, email(f"u{number}@a.example")) for number in range(20))
         )
