@@ -27,30 +27,40 @@ class Fairness:
 
     def __init__(self) -> None:
         self._given: defaultdict[str, int] = defaultdict(int)  # places, of all priorities
-        self._last: dict[Line, str] = {}  # the key that was served last
+        self.last: dict[Line, str] = {}  # the key that was served last
 
     def shares(
-        self, queue: str, limit: int, priorities: Sequence[int]
-    ) -> Iterator[tuple[int, int]]:
-        """Priorities and how many places each may fill, in this order. The fastest is first."""
-        if len(priorities) > 1:
+        self, queue: str, limit: int, heads: Iterable[Head], now: int, slowest: Priority
+    ) -> Iterator[tuple[Line, list[str], int]]:
+        """
+        What is due: the priorities of a queue, the keys of each in turn, and how many places each
+        priority may fill, in this order. The fastest is first.
+        """
+        due: dict[int, list[str]] = {}
+        for priority, key, due_at in heads:
+            if due_at <= now and priority <= slowest:
+                due.setdefault(priority, []).append(key)
+        if len(due) > 1:
             before = self._given[queue]
             self._given[queue] = after = before + limit
-            for number, priority in enumerate(reversed(priorities[1:])):
+            for number, priority in enumerate(reversed([*due][1:])):
                 shift = number * SLOWER_EVERY // 2  # so that the priorities' turns never coincide
-                yield priority, (after + shift) // SLOWER_EVERY - (before + shift) // SLOWER_EVERY
-        for priority in priorities:
-            yield priority, limit
+                share = (after + shift) // SLOWER_EVERY - (before + shift) // SLOWER_EVERY
+                yield (queue, priority), self.order((queue, priority), due[priority]), share
+        for priority, keys in due.items():
+            if len(keys) > 1:
+                keys = self.order((queue, priority), keys)
+            yield (queue, priority), keys, limit
 
     def order(self, line: Line, keys: Sequence[str]) -> list[str]:
         """The keys in turn, beginning after the key that was served last."""
-        last = self._last.get(line, "")
+        last = self.last.get(line, "")
         return [key for key in keys if key > last] + [key for key in keys if key <= last]
 
     def in_turns(self, line: Line, found: Mapping[str, Sequence[T]]) -> list[T]:
         """One delivery of each key, then a second one of each, and so on."""
         if len(found) == 1:
-            [(self._last[line], only)] = found.items()
+            [(self.last[line], only)] = found.items()
             return list(only)
         turns = [
             (key, each)
@@ -58,17 +68,8 @@ class Fairness:
             for key, each in filter(None, turn)
         ]
         if turns:
-            self._last[line] = turns[-1][0]
+            self.last[line] = turns[-1][0]
         return [each for _, each in turns]
-
-
-def due_keys(heads: Iterable[Head], now: int, slowest: Priority) -> dict[int, list[str]]:
-    """The keys that have due deliveries, by priority, the fastest first."""
-    keys: dict[int, list[str]] = {}
-    for priority, key, due_at in heads:
-        if due_at <= now and priority <= slowest:
-            keys.setdefault(priority, []).append(key)
-    return keys
 
 
 def first_due(heads: Iterable[Head], slowest: Priority = Priority.BULK) -> datetime | None:

@@ -9,6 +9,7 @@ other, and a row for it would make each message dearer.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -31,6 +32,7 @@ _STATUS = {status.value: status for status in Status}
 _FIELDS = msgspec.structs.fields(Delivery)
 _LIFE = timedelta(days=2)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Delivery).decode
 _decode_lines = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -42,7 +44,7 @@ class Unreadable(Exception):
 
 def micros(at: datetime) -> int:
     """Microseconds since 1970, UTC."""
-    return round(at.timestamp() * 1e6)
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def moment(at: int) -> datetime:
@@ -60,7 +62,7 @@ def changing(delivery: Delivery) -> tuple[Value, ...]:
     waits = status in WAITING
     finished_at = delivery.finished_at
     return (
-        status.value,
+        str(status),
         delivery.queue,
         delivery.attempts[-1].relay or None if delivery.attempts else None,
         micros(delivery.due_at) if waits else None,
@@ -73,15 +75,8 @@ def changing(delivery: Delivery) -> tuple[Value, ...]:
     )
 
 
-def lasting(delivery: Delivery) -> tuple[str, str, int, str, int]:
-    """The values of LASTING."""
-    return (
-        delivery.id,
-        delivery.key,
-        int(delivery.priority),
-        delivery.channel,
-        micros(delivery.created_at),
-    )
+# The values of LASTING without the last, which are what the delivery has. `real` is a plain number.
+lasting = attrgetter("id", "key", "priority.real", "channel")
 
 
 def terms(delivery: Delivery) -> set[str]:

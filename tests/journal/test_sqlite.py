@@ -25,7 +25,7 @@ from notifier.errors import (
 from notifier.journal import Filter, journal_at
 from notifier.journal.sqlite import SqliteJournal, backup, disk, searches, thread, writer
 from notifier.journal.sqlite.additions import Addition
-from notifier.journal.sqlite.counts import StatusCounts
+from notifier.journal.sqlite.rows import StatusCounts
 from notifier.journal.sqlite.thread import Piece
 from notifier.journal.sqlite.writer import (
     GATHER_MOST_SECONDS,

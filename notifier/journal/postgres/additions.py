@@ -178,7 +178,13 @@ async def _insert(db: Connection, entries: Sequence[Entry]) -> None:
     if not entries:
         return
     values = [
-        (*rows.changing(each.delivery), *lasting(each.delivery), each.content) for each in entries
+        (
+            *rows.changing(each.delivery),
+            *lasting(each.delivery),
+            micros(each.delivery.created_at),
+            each.content,
+        )
+        for each in entries
     ]
     found_by = [
         (place, term) for place, each in enumerate(entries, 1) for term in terms(each.delivery)

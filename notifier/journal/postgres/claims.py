@@ -12,7 +12,6 @@ from notifier.journal.fairness import (
     Fairness,
     Line,
     by_priority,
-    due_keys,
     first_due,
     portions,
 )
@@ -82,12 +81,11 @@ class Claims:
         Claim due deliveries. Each statement is a transaction of its own, so its claims stand
         whatever happens next.
         """
-        keys = due_keys(await db.fetch(HEADS, queue), now, slowest)
+        heads = await db.fetch(HEADS, queue)
         claims: list[Claim] = []
-        for priority, share in self._fairness.shares(queue, limit, list(keys)):
+        for line, keys, share in self._fairness.shares(queue, limit, heads, now, slowest):
             if places := min(share, limit - len(claims)):
-                line = queue, priority
-                claims += await self._due(db, line, keys[priority], places, now, token)
+                claims += await self._due(db, line, keys, places, now, token)
         claims.sort(key=by_priority)  # stable: within a priority the turns stay
         return claims
 
@@ -100,7 +98,7 @@ class Claims:
         now: int,
         token: Token,
     ) -> list[Claim]:
-        waiting = self._fairness.order(line, keys)
+        waiting = keys.copy()
         found: dict[str, list[Found]] = {key: [] for key in waiting}
         while places and waiting:
             asked = portions(waiting, places)

@@ -12,8 +12,7 @@ The journal in a SQLite file, for one process.
 * `changes`: deliveries changed one by one, and what is old dropped
 * `erasing`: deliveries that are forgotten, and what was deleted overwritten
 * `searches`: pages of what matches a filter
-* `counts`: how many there are by status, and when the first is due
-* `rows`: deliveries as rows in SQL, and many rows by few statements
+* `rows`: deliveries as rows in SQL, many rows by few statements, and how many there are
 * `disk`: the disk below, and which errors mean that it is full or broken
 * `backup`: a copy while the journal is in use
 """

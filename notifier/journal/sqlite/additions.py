@@ -12,7 +12,7 @@ from notifier.journal import Added, Entry, Idempotency
 from notifier.journal.rows import Value, changing, lasting, micros, terms
 from notifier.journal.sqlite import contents, rows
 from notifier.journal.sqlite.changes import change_one
-from notifier.journal.sqlite.counts import StatusCounts
+from notifier.journal.sqlite.rows import SPAN_MICROS, StatusCounts
 
 WAITING_ALIKE = """
     SELECT seq, status, record FROM deliveries INDEXED BY deliveries_collapse
@@ -46,20 +46,23 @@ class Addition:
         self.key_name = None if idempotency is None else (idempotency.scope, idempotency.key)
         self.deliveries: list[tuple[Value, ...]] = []
         self.contents: list[tuple[int, bytes]] = []
+        self.large: list[tuple[int, bytes]] = []  # contents that are written by themselves
         self.conversations: list[tuple[int, bytes]] = []
         self.terms: list[tuple[int, str, int]] = []
-        self.created: list[tuple[int, int]] = []
+        self.spans: list[tuple[int, int, int]] = []
         self.collapsing: list[tuple[int, Delivery]] = []
         for number, entry in enumerate(entries, seq):
             delivery = entry.delivery
-            unchanging = lasting(delivery)
-            self.deliveries.append((*changing(delivery), *unchanging, number))
-            self.contents.append((number, entry.content))
+            created_at = micros(delivery.created_at)
+            self.deliveries.append((*changing(delivery), *lasting(delivery), created_at, number))
+            small = len(entry.content) <= contents.LARGE_BYTES
+            (self.contents if small else self.large).append((number, entry.content))
             if delivery.attempts:
                 self.conversations += rows.conversations(delivery, number)
             bucket = number >> rows.BUCKET_BITS
             self.terms += [(bucket, term, number) for term in terms(delivery)]
-            self.created.append((number, unchanging[-1]))
+            minute = created_at - created_at % SPAN_MICROS
+            self.spans.append((bucket, minute, minute + SPAN_MICROS))
             if delivery.collapse_key and delivery.status in WAITING:
                 self.collapsing.append((number, delivery))
 
@@ -73,7 +76,7 @@ class Addition:
             answer = answer_kept(db, self.key_name, self.idempotency.fingerprint, now)
             if answer is not None:
                 return Added(answer)
-        insert_all(db, [self])
+        insert_all(db, self.counts, [self])
         superseded = [
             each for seq, new in self.collapsing for each in _supersede(db, self.counts, seq, new)
         ]
@@ -81,32 +84,39 @@ class Addition:
 
 
 def insert_all(
-    db: sqlite3.Connection, additions: Sequence[Addition], claimed: Collection[int] = ()
+    db: sqlite3.Connection,
+    counts: StatusCounts,
+    additions: Sequence[Addition],
+    claimed: Collection[int] = (),
 ) -> None:
     """Insert all entries; those with the numbers `claimed` as a claim would leave them."""
     deliveries = [row for each in additions for row in each.deliveries]
     if claimed:
         deliveries = [_claimed(row) if row[-1] in claimed else row for row in deliveries]
     rows.run_rows(db, rows.INSERT, deliveries)
-    contents.insert(db, [row for each in additions for row in each.contents])
+    rows.run_rows(db, contents.INSERT, [row for each in additions for row in each.contents])
+    for seq, content in [row for each in additions for row in each.large]:
+        contents.insert_large(db, seq, content)
     terms = [row for each in additions for row in each.terms]
     rows.run_rows(db, "INSERT INTO terms VALUES {rows}", terms)
     if conversations := [row for each in additions for row in each.conversations]:
         rows.run_rows(db, rows.INSERT_CONVERSATIONS, conversations)
-    for span in rows.spans(each for addition in additions for each in addition.created):
-        db.execute(rows.INSERT_SPAN, span)
+    # Whole minutes, so that most deliveries of a batch have the same, and few commits change it.
+    rows.run_rows(db, rows.INSERT_SPANS, [*{row for each in additions for row in each.spans}])
     keys: list[tuple[Value, ...]] = [
         (asked.scope, asked.key, asked.fingerprint, asked.answer, micros(asked.expires_at))
         for each in additions
         if (asked := each.idempotency) is not None
     ]
     rows.run_rows(db, KEEP_KEYS, keys)
-    for addition in additions:
-        for (seq, _), entry in zip(addition.contents, addition.entries, strict=True):
-            if seq in claimed:
-                addition.counts.add_claimed(entry.delivery)
-            else:
-                addition.counts.change(None, entry.delivery)
+    new = [
+        (row[-1], entry.delivery)
+        for each in additions
+        for row, entry in zip(each.deliveries, each.entries, strict=True)
+    ]
+    counts.change(None, [delivery for seq, delivery in new if seq not in claimed])
+    if claimed:
+        counts.add_claimed([delivery for seq, delivery in new if seq in claimed])
 
 
 def _claimed(row: tuple[Value, ...]) -> tuple[Value, ...]:

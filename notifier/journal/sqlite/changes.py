@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -13,8 +12,7 @@ from notifier.errors import NotifierError, Rejected, WrongState
 from notifier.journal import Change
 from notifier.journal.rows import Unreadable, decode, known_status, micros
 from notifier.journal.sqlite import rows
-from notifier.journal.sqlite.counts import StatusCounts
-from notifier.journal.sqlite.rows import Found
+from notifier.journal.sqlite.rows import Found, StatusCounts
 
 ENDED = """
     SELECT seq, status, record FROM deliveries INDEXED BY deliveries_finished
@@ -84,7 +82,7 @@ def change_one(
     after = changed(before, change)
     if after is not before:
         rows.update(db, seq, after)
-        counts.change(before.status, after)
+        counts.change(before.status, [after])
     return after
 
 
@@ -96,7 +94,7 @@ def hold_unreadable(
     delivery = rows.salvaged(db, seq, Status.HELD, record, why)
     values = (Status.HELD.value, None, micros(datetime.now(UTC)), seq)
     db.execute(rows.UPDATE_UNREADABLE, values)
-    counts.change(known_status(status), delivery)
+    counts.change(known_status(status), [delivery])
     log.error("record_unreadable", id=delivery.id, reason=delivery.reason)
     return delivery
 
@@ -126,7 +124,7 @@ def _change_unreadable(
     if after.finished_at is not None:
         values = (after.status.value, micros(after.finished_at), None, seq)
         db.execute(rows.UPDATE_UNREADABLE, values)
-        counts.change(known_status(status), after)
+        counts.change(known_status(status), [after])
         return after
     if not hold:
         raise WrongState(before.reason)
@@ -163,8 +161,7 @@ def _drop_deliveries(db: sqlite3.Connection, counts: StatusCounts, before: int, 
     )
     db.executemany("DELETE FROM deliveries WHERE seq = ?", [(seq,) for seq, _ in deliveries])
     db.execute(DROP_SPANS)
-    for status, count in Counter(status for _, status, _ in ended).items():
-        counts.move(known_status(status), None, count)
+    counts.moves.subtract(known for _, status, _ in ended if (known := known_status(status)))
     return len(ended)
 
 

@@ -11,7 +11,7 @@ from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Status
 from notifier.errors import NotifierError
 from notifier.journal import Claim, Entry
-from notifier.journal.fairness import AHEAD_BYTES, Fairness, Line, by_priority, due_keys, portions
+from notifier.journal.fairness import AHEAD_BYTES, Fairness, Line, by_priority, portions
 from notifier.journal.rows import (
     CHANGING,
     Unreadable,
@@ -22,8 +22,7 @@ from notifier.journal.rows import (
     micros,
 )
 from notifier.journal.sqlite.changes import hold_unreadable
-from notifier.journal.sqlite.counts import StatusCounts
-from notifier.journal.sqlite.rows import NUMBER_BITS, run_rows
+from notifier.journal.sqlite.rows import NUMBER_BITS, StatusCounts, run_rows
 
 # The earliest due time of every (priority, key) of a queue: one index seek for each, however
 # many rows wait behind it.
@@ -98,43 +97,52 @@ New: TypeAlias = tuple[tuple[Any, ...], Entry]  # the row that is to be inserted
 NEVER = 2**63 - 1
 
 
-class Claims:
-    """Claims what is due, in fair shares."""
+class Claiming(Struct, frozen=True, gc=False):
+    """
+    A call that claims what is due in a queue, in fair shares. In a batch with additions it may take
+    what is new as it is inserted.
+    """
 
-    def __init__(self, counts: StatusCounts) -> None:
-        self._counts = counts
-        self._fairness = Fairness()
+    counts: StatusCounts
+    fairness: Fairness
+    queue: str
+    limit: int
+    now: Clock
+    slowest: Priority
 
-    def take(
-        self, db: sqlite3.Connection, queue: str, limit: int, now: int, slowest: Priority
-    ) -> list[Claim]:
-        if self._counts.first_due.get(queue, 0) > now:
+    def __call__(self, db: sqlite3.Connection) -> list[Claim]:
+        queue, now = self.queue, micros(self.now())
+        if self.counts.first_due.get(queue, 0) > now:
             return []
-        keys = due_keys(db.execute(HEADS, (queue,)).fetchall(), now, slowest)
+        heads = db.execute(HEADS, (queue,)).fetchall()
         claims: list[Claim] = []
-        for priority, share in self._fairness.shares(queue, limit, list(keys)):
-            if places := min(share, limit - len(claims)):
-                rows = self._due(db, (queue, priority), keys[priority], places, now)
+        for line, keys, share in self.fairness.shares(queue, self.limit, heads, now, self.slowest):
+            if places := min(share, self.limit - len(claims)):
+                if len(keys) == 1:
+                    [self.fairness.last[line]] = keys
+                    values = (AHEAD_BYTES, *line, keys[0], now, places, 0)
+                    rows = db.execute(DUE, values).fetchall()
+                else:
+                    rows = self._due(db, line, keys, places, now)
                 claims += self._claimed(db, rows)
         claims.sort(key=by_priority)  # stable: within a priority the turns stay
-        if len(claims) < limit:
+        if len(claims) < self.limit:
             heads = db.execute(HEADS, (queue,)).fetchall()
-            self._counts.first_due[queue] = min((due_at for *_, due_at in heads), default=NEVER)
+            self.counts.first_due[queue] = min((due_at for *_, due_at in heads), default=NEVER)
         else:
-            self._counts.first_due.pop(queue, None)
+            self.counts.first_due.pop(queue, None)
         return claims
 
-    def take_new(
-        self, new: Iterable[New], queue: str, limit: int, now: int, slowest: Priority
-    ) -> tuple[list[Claim], set[int]] | None:
+    def take_new(self, new: Iterable[New]) -> tuple[list[Claim], set[int]] | None:
         """
         Claim all that is new and due, before it is inserted, so that it is written once. Returns
         the numbers, too. None: something else is due, or not all of it may be claimed.
         """
-        if self._counts.first_due.get(queue, 0) <= now:
+        queue, now = self.queue, micros(self.now())
+        if self.counts.first_due.get(queue, 0) <= now:
             return None
         due = [each for each in new if _is_due(each[0], queue, now)]
-        if len(due) > limit or any(entry.delivery.priority > slowest for _, entry in due):
+        if len(due) > self.limit or any(entry.delivery.priority > self.slowest for _, entry in due):
             return None
         lines: dict[int, dict[str, list[Claim]]] = {}
         for _, entry in due:
@@ -144,16 +152,17 @@ class Claims:
             line.setdefault(delivery.key, []).append(Claim(delivery, content))
         claims: list[Claim] = []
         for priority, found in sorted(lines.items()):
-            keys = self._fairness.order((queue, priority), sorted(found))
+            keys = self.fairness.order((queue, priority), sorted(found))
             turns = {key: found[key] for key in keys}
-            claims += self._fairness.in_turns((queue, priority), turns)
+            claims += self.fairness.in_turns((queue, priority), turns)
         return claims, {row[-1] for row, _ in due}
 
     def _due(
         self, db: sqlite3.Connection, line: Line, keys: list[str], places: int, now: int
     ) -> list[Row]:
+        """The deliveries of several keys in turns, as many as there are places."""
         queue, priority = line
-        waiting = self._fairness.order(line, keys)
+        waiting = keys.copy()
         found: dict[str, list[Row]] = {key: [] for key in waiting}
         while places and waiting:
             for key, share in portions(waiting, places).items():
@@ -163,7 +172,7 @@ class Claims:
                 places -= len(rows)
                 if len(rows) < share:
                     waiting.remove(key)
-        return self._fairness.in_turns(line, found)
+        return self.fairness.in_turns(line, found)
 
     def _claimed(self, db: sqlite3.Connection, rows: list[Row]) -> list[Claim]:
         """Mark deliveries as `sending`. Those that cannot be read are held."""
@@ -172,31 +181,14 @@ class Claims:
             try:
                 delivery = decode(status, record)
             except Unreadable as why:
-                hold_unreadable(db, self._counts, (seq, status, record), why)
+                hold_unreadable(db, self.counts, (seq, status, record), why)
                 continue
-            self._counts.move(delivery.status, Status.SENDING)
+            self.counts.moves[delivery.status] -= 1
             seqs.append((seq,))
             claims.append(Claim(replace(delivery, status=Status.SENDING), content))
+        self.counts.moves[Status.SENDING] += len(claims)
         run_rows(db, CLAIM, seqs)
         return claims
-
-
-class Claiming(Struct, frozen=True, gc=False):
-    """A call that claims. In a batch with additions it may take what is new as it is inserted."""
-
-    claims: Claims
-    queue: str
-    limit: int
-    now: Clock
-    slowest: Priority
-
-    def __call__(self, db: sqlite3.Connection) -> list[Claim]:
-        now = micros(self.now())
-        return self.claims.take(db, self.queue, self.limit, now, self.slowest)
-
-    def take_new(self, new: Iterable[New]) -> tuple[list[Claim], set[int]] | None:
-        now = micros(self.now())
-        return self.claims.take_new(new, self.queue, self.limit, now, self.slowest)
 
 
 def _is_due(row: tuple[Any, ...], queue: str, now: int) -> bool:
@@ -215,25 +207,27 @@ class Recording:
     """
 
     def __init__(self, delivery: Delivery, counts: StatusCounts) -> None:
+        self.delivery = delivery
+        self.counts = counts
         self.row = (*changing(delivery), delivery.id)
         self.conversations: list[tuple[str, int, bytes]] = []
         self.dropped: tuple[int, int] | None = None
         if len(delivery.attempts) > 1:
             self.conversations = [(delivery.id, *each) for each in conversations(delivery)]
             self.dropped = dropped(delivery)
-        self.delivery = delivery
-        self.counts = counts
 
     def __call__(self, db: sqlite3.Connection) -> bool:
         """Store it. False: the delivery is no longer claimed here."""
         try:
-            record_all(db, [self])
+            record_all(db, self.counts, [self])
         except NotAllOurs:
             return False  # and nothing was written
         return True
 
 
-def record_all(db: sqlite3.Connection, recordings: Sequence[Recording]) -> None:
+def record_all(
+    db: sqlite3.Connection, counts: StatusCounts, recordings: Sequence[Recording]
+) -> None:
     """Store all. Raises NotAllOurs; the caller then undoes the transaction of several."""
     updated = run_rows(db, RECORD, [each.row for each in recordings])
     if sum(each.rowcount for each in updated) != len(recordings):
@@ -241,6 +235,6 @@ def record_all(db: sqlite3.Connection, recordings: Sequence[Recording]) -> None:
     if said := [row for each in recordings for row in each.conversations]:
         run_rows(db, RECORD_CONVERSATIONS, said)
     for each in recordings:
-        each.counts.change(Status.SENDING, each.delivery)
         if each.dropped is not None:
-            db.execute(DROP_CONVERSATIONS, (each.row[-1], *each.dropped))
+            db.execute(DROP_CONVERSATIONS, (each.delivery.id, *each.dropped))
+    counts.change(Status.SENDING, [each.delivery for each in recordings])

@@ -4,10 +4,8 @@ value of a statement SQLite copies it twice, and keeps one copy for as long as t
 """
 
 import sqlite3
-from collections.abc import Sequence
 
 from notifier.errors import MessageNotFound
-from notifier.journal.sqlite.rows import run_rows
 
 LARGE_BYTES = 64 * 1024
 
@@ -19,14 +17,11 @@ PLACE = """
 """
 
 
-def insert(db: sqlite3.Connection, contents: Sequence[tuple[int, bytes]]) -> None:
-    """Each under the number of its delivery."""
-    run_rows(db, INSERT, [each for each in contents if len(each[1]) <= LARGE_BYTES])
-    for seq, content in contents:
-        if len(content) > LARGE_BYTES:
-            db.execute(INSERT_PLACE, (seq, len(content)))
-            with db.blobopen("contents", "content", seq) as place:
-                place.write(content)
+def insert_large(db: sqlite3.Connection, seq: int, content: bytes) -> None:
+    """Insert the content of one delivery, which is larger than LARGE_BYTES."""
+    db.execute(INSERT_PLACE, (seq, len(content)))
+    with db.blobopen("contents", "content", seq) as place:
+        place.write(content)
 
 
 def read(db: sqlite3.Connection, id: str) -> bytes:

@@ -11,9 +11,8 @@ from notifier.errors import JournalUnavailable
 from notifier.journal import Change
 from notifier.journal.rows import known_status
 from notifier.journal.sqlite import changes, rows
-from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.opening import BUSY
-from notifier.journal.sqlite.rows import Found
+from notifier.journal.sqlite.rows import Found, StatusCounts
 from notifier.journal.sqlite.thread import JournalThread
 from notifier.journal.sqlite.writer import Apart
 from notifier.journal.statements import Also
@@ -48,7 +47,7 @@ def erase(
             db.execute(STRIP, (seq,))
             db.execute(DROP_CONTENT, (seq,))
         if known_status(status) is not after.status:
-            counts.change(known_status(status), after)
+            counts.change(known_status(status), [after])
     if also is not None:
         rows.run_all(db, also([after]))
     return after

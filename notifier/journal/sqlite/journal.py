@@ -26,14 +26,14 @@ from notifier.journal import (
     Page,
 )  # fmt: skip
 from notifier.journal.arrivals import Arrivals
-from notifier.journal.fairness import first_due
+from notifier.journal.fairness import Fairness, first_due
 from notifier.journal.rows import micros, moment
 from notifier.journal.searches import Turns
 from notifier.journal.sqlite import changes, contents, erasing, opening, rows, searches
 from notifier.journal.sqlite.additions import Addition, answer_kept
-from notifier.journal.sqlite.claims import HEADS, NEVER, QUEUES, Claiming, Claims, Recording
-from notifier.journal.sqlite.counts import StatusCounts
+from notifier.journal.sqlite.claims import HEADS, NEVER, QUEUES, Claiming, Recording
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, failure
+from notifier.journal.sqlite.rows import StatusCounts
 from notifier.journal.sqlite.thread import JournalThread, serve_reads
 from notifier.journal.sqlite.writer import Commit, Writer, commit
 from notifier.journal.statements import Also, Bound, Row, Statement
@@ -89,7 +89,7 @@ class SqliteJournal:
         self._lock = opening.Lock(self._path.with_name(self._path.name + ".lock"))
         self._disk = Disk(self._path, min_free=min_free)
         self._counts = StatusCounts()
-        self._claims = Claims(self._counts)
+        self._fairness = Fairness()
         self._seq = 0  # of the newest delivery
         self._recovered = False
         wal = self._path.with_name(self._path.name + "-wal")
@@ -157,7 +157,7 @@ class SqliteJournal:
     def claim(
         self, queue: str, limit: int, *, now: Clock, slowest: Priority = Priority.BULK
     ) -> "asyncio.Future[list[Claim]]":
-        return self._writes.ask(Claiming(self._claims, queue, limit, now, slowest))
+        return self._writes.ask(Claiming(self._counts, self._fairness, queue, limit, now, slowest))
 
     async def still_ours(self, delivery: Delivery) -> bool:  # noqa: ARG002  there is nobody else
         return True

@@ -1,18 +1,20 @@
 """
-Deliveries as rows in SQL, and many rows by few statements. sqlite3 gives up the interpreter's
-lock at each step of a statement, and gets it back only when the loop lets it: with a statement
-for each row the writer would wait hundreds of times for one commit.
+Deliveries as rows in SQL, many rows by few statements, and what the writer knows of the rows
+without asking. sqlite3 gives up the interpreter's lock at each step of a statement, and gets it
+back only when the loop lets it: with a statement for each row the writer would wait hundreds of
+times for one commit.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from typing import TypeAlias
 
-from notifier.deliveries import Delivery
+from notifier.deliveries import WAITING, Delivery, Status
 from notifier.journal import rows
-from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value
+from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value, known_status, micros
 from notifier.journal.statements import Row, Statement, by_sql
 
 Found: TypeAlias = tuple[int, str, bytes]  # seq, status, record
@@ -37,8 +39,8 @@ UPDATE_UNREADABLE = """
 COLUMNS = "SELECT id, key, route, priority, channel, created_at FROM deliveries WHERE seq = ?"
 CONVERSATIONS = "SELECT place, lines FROM conversations WHERE place >= ? AND place < ?"
 INSERT_CONVERSATIONS = "INSERT OR REPLACE INTO conversations VALUES {rows}"
-INSERT_SPAN = """
-    INSERT INTO spans VALUES (?, ?, ?) ON CONFLICT (bucket) DO UPDATE
+INSERT_SPANS = """
+    INSERT INTO spans VALUES {rows} ON CONFLICT (bucket) DO UPDATE
     SET first = min(first, excluded.first), last = max(last, excluded.last)
     WHERE excluded.first < first OR excluded.last > last
 """
@@ -125,15 +127,53 @@ def terms(delivery: Delivery, seq: int) -> list[tuple[int, str, int]]:
     return [(bucket, term, seq) for term in rows.terms(delivery)]
 
 
-def spans(created: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
+class StatusCounts:
     """
-    For deliveries by number and time of creation: each bucket's first and last time, as rows. The
-    last one is up to a minute later, so that few commits change it.
+    How many deliveries there are by status, as of the last commit; and, if `keep_changed` is set,
+    which deliveries the transaction has added or changed.
+
+    `first_due` has, for queues of which it is known, a time before which nothing in it is due: of
+    the first delivery that waits there, or earlier.
     """
-    found: dict[int, tuple[int, int, int]] = {}
-    for seq, at in created:
-        bucket = seq >> BUCKET_BITS
-        end = (at // SPAN_MICROS + 1) * SPAN_MICROS
-        _, first, last = found.get(bucket, (bucket, at, end))
-        found[bucket] = bucket, min(first, at), max(last, end)
-    return list(found.values())
+
+    def __init__(self) -> None:
+        self.counts: Counter[Status] = Counter()
+        self.moves: Counter[Status] = Counter()  # what the transaction adds to the counts
+        self.keep_changed = False
+        self.changed: list[Delivery] = []
+        self.first_due: dict[str, int] = {}
+
+    def load(self, db: sqlite3.Connection) -> None:
+        rows = db.execute("SELECT status, count(*) FROM deliveries GROUP BY status")
+        known = ((known_status(status), count) for status, count in rows)
+        self.counts = Counter({status: count for status, count in known if status is not None})
+
+    def change(self, before: Status | None, deliveries: Sequence[Delivery]) -> None:
+        """Count deliveries that were added (`before` is None) or changed."""
+        if before is not None:
+            self.moves[before] -= len(deliveries)
+        for each in deliveries:
+            self.moves[each.status] += 1
+            if each.status in WAITING and (known := self.first_due.get(each.queue)) is not None:
+                self.first_due[each.queue] = min(known, micros(each.due_at))
+        if self.keep_changed:
+            self.changed += deliveries
+
+    def add_claimed(self, new: Sequence[Delivery]) -> None:
+        """Count deliveries that were claimed as they were added: they never wait."""
+        self.moves[Status.SENDING] += len(new)
+        if self.keep_changed:
+            self.changed += new
+
+    def commit(self) -> None:
+        self.changed.clear()
+        if self.moves:
+            counts = self.counts.copy()  # replaced as a whole, because other threads read it
+            counts.update(self.moves)
+            self.counts = counts
+            self.moves.clear()
+
+    def roll_back(self) -> None:
+        self.changed.clear()
+        self.first_due.clear()  # what was claimed is due again
+        self.moves.clear()

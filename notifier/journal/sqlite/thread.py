@@ -84,6 +84,7 @@ class JournalThread:
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._on_loop: Callable[..., object] = self._loop.call_soon_threadsafe
         self._closed = False
         self._thread.start()
         try:
@@ -136,15 +137,16 @@ class JournalThread:
             self._asked = []
 
     def _run(self) -> None:
-        try:
-            db = self._connect()
-        except BaseException as error:  # noqa: BLE001  the caller of `open` gets it
-            self._on_loop(_answer, [(self._opened, error)])
-            self._refuse(error)
-        else:
-            self._on_loop(_answer, [(self._opened, None)])
-            self._work(db)
-        self._on_loop(_answer, [(self._ended, None)])
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            try:
+                db = self._connect()
+            except BaseException as error:  # noqa: BLE001  the caller of `open` gets it
+                self._on_loop(_answer, [(self._opened, error)])
+                self._refuse(error)
+            else:
+                self._on_loop(_answer, [(self._opened, None)])
+                self._work(db)
+            self._on_loop(_answer, [(self._ended, None)])
 
     def _work(self, db: sqlite3.Connection) -> None:
         while batch := self._take():
@@ -177,10 +179,6 @@ class JournalThread:
         batch = self._pieces[: self._batch]
         del self._pieces[: self._batch]
         return batch
-
-    def _on_loop(self, call: Callable[..., object], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-            self._loop.call_soon_threadsafe(call, *args)
 
 
 def serve_reads(db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:

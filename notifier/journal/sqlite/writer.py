@@ -1,6 +1,5 @@
 """The writer thread's work: shared commits, and measures against a full disk."""
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
@@ -12,13 +11,12 @@ import structlog
 
 from notifier.errors import NotifierError
 from notifier.journal import Added, Commits
-from notifier.journal.sqlite.additions import USED_KEYS, Addition, insert_all
+from notifier.journal.sqlite.additions import USED_KEYS, Addition, KeyName, insert_all
 from notifier.journal.sqlite.changes import ChangeRaised
 from notifier.journal.sqlite.claims import Claiming, Recording, record_all
-from notifier.journal.sqlite.counts import StatusCounts
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
-from notifier.journal.sqlite.rows import run_all, run_rows
+from notifier.journal.sqlite.rows import StatusCounts, run_all, run_rows
 from notifier.journal.sqlite.thread import Answer, Piece, Work
 from notifier.journal.statements import Also
 
@@ -104,12 +102,18 @@ class Writer:
         try:
             return self._together(db, batch)
         except Exception as error:
-            self._undo(db)
+            self._counts.roll_back()
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             if is_fatal(error):
                 raise
             if len(batch) == 1:
-                return [self._failed(db, batch[0], error)]
-        return [self._alone(db, piece) for piece in batch]
+                [piece] = batch
+                # Again without the ballast, if that may help.
+                if piece.vital and is_full(error) and self._disk.release():
+                    return self.serve(db, batch)
+                return [(piece.future, _raised(error))]
+        return [self.serve(db, [piece])[0] for piece in batch]
 
     def rest(self, db: sqlite3.Connection, batch: list[Piece]) -> None:
         """
@@ -149,14 +153,36 @@ class Writer:
         """Run first the pieces that cost less together than one by one, then the others."""
         db.execute("BEGIN IMMEDIATE")
         answers: list[Answer] = []
-        additions, recordings, others = _sorted(db, batch)
+        additions: list[Addition] = []
+        recordings: list[Recording] = []
+        others: list[Piece] = []
+        names = [
+            piece.work.key_name
+            for piece in batch
+            if type(piece.work) is Addition and piece.work.key_name is not None
+        ]
+        used: set[KeyName | None] = set()
+        used.update(*run_rows(db, USED_KEYS, names))
+        for piece in batch:
+            work = piece.work
+            if type(work) is Recording and len(batch) > 1:
+                recordings.append(work)
+                answers.append((piece.future, True))
+            elif (
+                type(work) is not Addition
+                or work.collapsing
+                or (work.key_name is not None and work.key_name in used)
+            ):
+                others.append(piece)
+            else:
+                additions.append(work)
+                answers.append((piece.future, Added()))
+                used.add(work.key_name)
         if additions:
-            claimed = self._claim_new(list(additions.values()), others, answers) if others else ()
-            insert_all(db, list(additions.values()), claimed)
-            answers += ((future, Added()) for future in additions)
+            claimed = self._claim_new(additions, others, answers) if others else ()
+            insert_all(db, self._counts, additions, claimed)
         if recordings:
-            record_all(db, list(recordings.values()))
-            answers += ((future, True) for future in recordings)
+            record_all(db, self._counts, recordings)
         for piece in others:
             before = db.total_changes
             try:
@@ -165,15 +191,18 @@ class Writer:
                 if db.total_changes != before:
                     raise  # half done: undo it, and do the rest again
                 answers.append((piece.future, _raised(error)))
-        if changed := self._counts.changed:
-            for also in self._also:
-                run_all(db, also(changed))
+        if self._counts.changed:
+            self._write_also(db)
         begun = time.perf_counter()
         self._commit(db)
         self.commits.seconds.observe(time.perf_counter() - begun)
         self.commits.sizes.observe(len(batch))
         self._counts.commit()
         return answers
+
+    def _write_also(self, db: sqlite3.Connection) -> None:
+        for also in self._also:
+            run_all(db, also(self._counts.changed))
 
     def _claim_new(
         self, additions: list[Addition], others: list[Piece], answers: list[Answer]
@@ -204,55 +233,7 @@ class Writer:
                 raise
             return piece.future, explained(error)
 
-    def _alone(self, db: sqlite3.Connection, piece: Piece) -> Answer:
-        try:
-            return self._together(db, [piece])[0]
-        except Exception as error:
-            self._undo(db)
-            if is_fatal(error):
-                raise
-            return self._failed(db, piece, error)
-
-    def _failed(self, db: sqlite3.Connection, piece: Piece, error: Exception) -> Answer:
-        """Run them again without the ballast, if that may help."""
-        if piece.vital and is_full(error) and self._disk.release():
-            return self._alone(db, piece)
-        return piece.future, _raised(error)
-
-    def _undo(self, db: sqlite3.Connection) -> None:
-        self._counts.roll_back()
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-
 
 def _raised(error: Exception) -> Exception:
     """The error that the caller gets."""
     return error.error if isinstance(error, ChangeRaised) else explained(error)
-
-
-def _sorted(
-    db: sqlite3.Connection, batch: list[Piece]
-) -> tuple[
-    "dict[asyncio.Future[Any], Addition]", "dict[asyncio.Future[Any], Recording]", list[Piece]
-]:
-    """Simple additions and recordings with their callers' futures, and the other pieces."""
-    additions: dict[asyncio.Future[Any], Addition] = {}
-    recordings: dict[asyncio.Future[Any], Recording] = {}
-    others: list[Piece] = []
-    names = [
-        piece.work.key_name
-        for piece in batch
-        if isinstance(piece.work, Addition) and piece.work.key_name is not None
-    ]
-    used = {name for found in run_rows(db, USED_KEYS, names) for name in found}
-    for piece in batch:
-        work = piece.work
-        if isinstance(work, Addition) and not work.collapsing and work.key_name not in used:
-            additions[piece.future] = work
-            if work.key_name is not None:
-                used.add(work.key_name)
-        elif isinstance(work, Recording) and len(batch) > 1:
-            recordings[piece.future] = work
-        else:
-            others.append(piece)
-    return additions, recordings, others
