@@ -94,7 +94,10 @@ class Chains:
         """Why nobody takes a message from this sender to these recipients."""
         others = f" and {len(recipients) - 1} more" if len(recipients) > 1 else ""
         who = f"{recipients[0]}{others}"
-        return f"no relay takes a message from {sender or 'nobody'} to {who}: each has a condition"
+        return (
+            f"no relay accepts a message from {sender or 'nobody'} to {who}: each has a "
+            "condition that the message does not meet"
+        )
 
 
 def chain_of(parts: dict[str | None, tuple[str, ...]]) -> str:

@@ -343,7 +343,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def undecided(self, now: datetime) -> "Delivery":
         """The delivery, expired because nobody decided while it was held."""
-        given_up = replace(self.expired(now), reason=f"held, and nobody decided: {self.reason}")
+        given_up = replace(self.expired(now), reason=f"held, and no one decided: {self.reason}")
         return given_up.with_event(now, "given_up", "held for NOTIFIER_HELD_RETENTION")
 
     def cancelled(self, now: datetime, by: str = "") -> "Delivery":

@@ -59,7 +59,7 @@ def read_mailbox(url: str) -> MailboxSpec:
     folder = _folder(_decoded(parts.path.removeprefix("/")) or "INBOX")
     read = _folder(given.get("read", READ))
     if read.upper() == folder.upper():
-        raise ValueError("read= must name another folder than the one that is read")
+        raise ValueError("read= must name a different folder from the one that is read")
     return MailboxSpec(
         host=host,
         port=PORTS[parts.scheme] if parts.port is None else parts.port,
@@ -102,7 +102,7 @@ def _parameters(query: str) -> Mapping[str, str]:
     if len(given) < len(pairs) or not all(given.values()):
         raise ValueError("after the ?, write name=value pairs joined by &, each name once")
     if given.keys() - set(PARAMETERS):
-        raise ValueError(f"after the ?, there may be {', '.join(PARAMETERS)}")
+        raise ValueError(f"after the ?, the parameters may be {', '.join(PARAMETERS)}")
     return given
 
 

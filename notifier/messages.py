@@ -125,8 +125,7 @@ class Message(
     despite_suppression: Annotated[
         bool,
         Meta(
-            description="Send also to suppressed recipients. It needs a key with the scope "
-            "`manage`."
+            description="Send also to suppressed recipients. Needs a key with the scope `manage`."
         ),
     ] = False
 
@@ -156,7 +155,7 @@ class Email(Message, tag="email", frozen=True, kw_only=True):
         Meta(
             max_length=3,
             description="What the relay is asked to report to the return path; an empty list: "
-            "nothing. It needs a return path, and a relay that offers DSN (RFC 3461).",
+            "nothing. Needs a return path, and a relay that offers DSN (RFC 3461).",
         ),
     ] = USUAL_REPORTS
 
@@ -202,7 +201,8 @@ class Sms(Message, tag="sms", frozen=True, kw_only=True):
             pattern=NO_CONTROLS,
             min_length=1,
             max_length=64,
-            description="A number, `+12025550123`, or without `+` in the region of the service.",
+            description="A phone number such as `+12025550123`. Without `+` it is a number in the "
+            "region `NOTIFIER_SMS_REGION`.",
         ),
     ]
     carrier: Label | None = None

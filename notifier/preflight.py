@@ -151,8 +151,8 @@ def mailbox_grant(settings: Settings) -> Grant | None:
     section = (_sections(settings) or {}).get(spec.oauth)
     if section is None:
         raise ConfigurationError(
-            f"{variable('report_mailbox')}: oauth={spec.oauth} names no section of the file of"
-            f" {variable('oauth')}"
+            f"{variable('report_mailbox')}: oauth={spec.oauth} is not a section of the"
+            f" file {variable('oauth')}"
         )
     return grant_to_read(spec.username, section)
 
@@ -182,8 +182,8 @@ def _report_roads(settings: Settings, faults: list[str]) -> None:
         _try(faults, place.context, variable("report_listen"))
     if settings.report_mailbox is not None and find_spec("aioimaplib") is None:
         faults.append(
-            f"{variable('report_mailbox')}: IMAP needs a library that is not here; install it with"
-            " pip install 'notifier[imap]'"
+            f"{variable('report_mailbox')}: IMAP needs a library that is not "
+            "installed; run pip install 'notifier[imap]'"
         )
 
 

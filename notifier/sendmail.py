@@ -86,7 +86,7 @@ def read_call(arguments: Sequence[str]) -> Call:
     mode = given.get("-b", "m")
     if mode != "m" or "-q" in given:
         asked = f"-b{mode}" if mode != "m" else "-q"
-        raise Exit(EX_USAGE, f"{asked} is not for this program: it only hands in one mail")
+        raise Exit(EX_USAGE, f"{asked} is not supported: this program only submits one mail")
     call = Call(
         recipients=[spec for _, spec in getaddresses(recipients) if spec],
         from_header="-t" in given,
@@ -96,7 +96,7 @@ def read_call(arguments: Sequence[str]) -> Call:
         verbose="-v" in given,
     )
     if not (recipients or call.from_header):
-        raise Exit(EX_USAGE, "name recipients, or give -t to take those of the header")
+        raise Exit(EX_USAGE, "name recipients, or give -t to read them from the header")
     return call
 
 

@@ -59,7 +59,8 @@ def settle(delivery: Delivery, now: datetime, *, settlement: Settlement, by: str
         reached = outcome is SettledAs.SENT
     if outcome is SettledAs.SENT and not reached:
         raise WrongState(
-            "every recipient is suppressed, and no record says that a relay may have it for one"
+            "every recipient is suppressed, and no attempt is recorded for any of them, so the"
+            " message cannot be settled as sent"
         )
     was = f" (it was {delivery.status})" if delivery.finished_at else ""
     why = f": {settlement.why}" if settlement.why else ""
@@ -76,13 +77,16 @@ def objection_to_settling(delivery: Delivery) -> str:
     """Why the delivery cannot be settled; empty: it can be."""
     status = delivery.status
     if status is Status.HELD and delivery.reason == STORM and not delivery.uncertain:
-        return "the message is held before any relay was asked; retry or cancel it"
+        return (
+            "the message is held and no attempt was made, so there is nothing to settle; "
+            "retry or cancel it"
+        )
     if status is Status.HELD:
         return ""
     if status is Status.SENDING:
-        return "a worker sends the message now; its outcome is known soon"
+        return "a worker is sending the message now; wait for its outcome"
     if status is Status.SENT:
-        return "the message is sent: a relay has accepted it"
+        return "the message is already sent: a relay has accepted it"
     if not delivery.uncertain:
         return (
             f"a message that is {status} cannot be settled: it is not held, and no attempt had an "

@@ -91,7 +91,7 @@ def test_a_recipient_suppressed_after_an_uncertain_attempt_is_settled():
 
 
 def test_nothing_is_sent_where_no_recipient_can_have_it():
-    """Where no record says who was offered, those who are suppressed stay so."""
+    """Where no attempt was made for one who was offered, those who are suppressed stay so."""
     crashed = without(under_way().recovered(NOW), {ANN: "a", BOB: "b", EVE: "c"}, NOW)
     with pytest.raises(WrongState, match="every recipient"):
         settled(crashed)
@@ -122,14 +122,14 @@ def test_a_message_that_ended_uncertain_can_be_settled_later(end):
     ("one", "says"),
     [
         (delivery(), "no attempt had an uncertain outcome"),
-        (delivery(status=Status.SENDING, uncertain=1), "a worker sends the message now"),
+        (delivery(status=Status.SENDING, uncertain=1), "a worker is sending the message now"),
         (called_off(delivery()), "that is cancelled cannot be settled"),
         (
             delivery(uncertain=1).after(attempt(), retry_at=NOW, now=NOW),
             "a relay has accepted it",
         ),
         (settled(called_off(delivery(uncertain=1)), FAILED), "was settled as failed"),
-        (stormy(delivery(), "too many", NOW), "before any relay was asked"),
+        (stormy(delivery(), "too many", NOW), "no attempt was made, so"),
     ],
 )
 def test_a_known_outcome_cannot_be_settled(one, says):

@@ -22,16 +22,16 @@ Wrong: TypeAlias = tuple[datetime, str]  # since when, and the alert's text
 
 # The text of the alert that says that a condition is over.
 ENDS = {
-    "relay_down": "the relay {} takes mail again",
+    "relay_down": "the relay {} accepts mail again",
     "token_missing": "the relay {} has a token again",
     "messages_wait": "messages are sent on time again",
     "messages_held": "no message is held any more",
-    "callbacks_fail": "the application of the key {} takes callbacks again",
-    "callbacks_paused": "the callbacks of the key {} are not paused any more",
+    "callbacks_fail": "the application of the key {} accepts callbacks again",
+    "callbacks_paused": "the callbacks of the key {} are no longer paused",
     "disk_low": "{}: its disk has free space again",
-    "bounce_burst": "at {}, bounces are as usual again",
+    "bounce_burst": "bounces from {} are as usual again",
     "bounces": "few {} bounce again",
-    "storm": "{} get no more than their quota again",
+    "storm": "{} get no more messages than their quota again",
 }
 CALLBACKS_AFTER = timedelta(days=1)  # for which an application has failed
 SHARED = frozenset(
@@ -89,7 +89,7 @@ class Conditions:
         elif relay.state != "paused" and relay.trouble is not None:
             since = self._resting.setdefault(relay.name, seen.at)
             if seen.at - since >= self._alert_after:
-                words = f"the relay {relay.name} does not take mail: {relay.trouble.text}"
+                words = f"the relay {relay.name} does not accept mail: {relay.trouble.text}"
                 seen.wrong[name] = since, words
                 return False
         seen.unclear.add(name)
@@ -135,8 +135,8 @@ class Conditions:
             since = each.failing_since
             if since is not None and seen.at - since >= CALLBACKS_AFTER:
                 words = (
-                    f"the application of the key {each.key} takes no callbacks: {each.trouble}; "
-                    f"{each.waiting} wait"
+                    f"the application of the key {each.key} does not accept callbacks:"
+                    f" {each.trouble}; {each.waiting} wait"
                 )
                 seen.wrong[name] = since, words
             elif since is not None:

@@ -124,7 +124,7 @@ def _place(cursor: str) -> tuple[int, int]:
     except (binascii.Error, ValueError):
         octets = b""
     if len(octets) != 16 or octets[0] > 0x7F or octets[8] > 0x7F:
-        raise Rejected("cursor: not one that this list returned")
+        raise Rejected("cursor: this is not a cursor that this list returned")
     return int.from_bytes(octets[:8], "big"), int.from_bytes(octets[8:], "big")
 
 

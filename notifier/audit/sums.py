@@ -74,5 +74,5 @@ class RefusedSignIns:
         if self._since is None or more <= 0 or at - self._since < HOUR:
             return []
         since, self._since, self._count = self._since, None, 0
-        detail = f"more since {since:%Y-%m-%d %H:%M} UTC, not told one by one"
+        detail = f"more since {since:%Y-%m-%d %H:%M} UTC, not recorded one by one"
         return [Record(at, "anonymous", WHAT, "", more, detail)]

@@ -78,7 +78,7 @@ class Sender:
         finally:
             await exchange.hang_up()
         if code is not None and 300 <= code < 400:
-            reply = "it redirects, which is not followed"
+            reply = "it redirects; redirects are not followed"
         return Answer(
             code=code,
             reply=reply_of(reply.encode()),

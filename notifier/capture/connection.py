@@ -66,7 +66,7 @@ class _Handler(Handler):
     ) -> str:
         """Refuse mail from other processes, which could otherwise write into the mailbox."""
         if not session.authenticated:
-            return "530 5.7.0 only notifier itself may send here, and it logs in"
+            return "530 5.7.0 only notifier itself may send here, after a login"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
@@ -112,7 +112,7 @@ class CaptureConnection(Connection):
 
     def data_received(self, data: bytes) -> None:
         if not self.speaks_smtp(data):
-            return self.cut("554 5.5.0 this is SMTP, and for the service itself")
+            return self.cut("554 5.5.0 this port speaks SMTP only, for notifier itself")
         return super().data_received(data)
 
     def stay(self) -> None:

@@ -188,8 +188,10 @@ def keys() -> None:
 )
 @click.option(
     "--return-path",
-    help="Address that reports about its mail go to, such as bounces+*@example.org."
-    " Default: NOTIFIER_RETURN_PATH.",
+    help=(
+        "Address to which its mail is reported, such as bounces+*@example.org. Default: "
+        "NOTIFIER_RETURN_PATH."
+    ),
 )
 @click.option("--expires", help="When the key expires: 2027-01-31 or 2027-01-31T12:00:00Z.")
 @json_option
@@ -239,7 +241,7 @@ def revoke_key(
     if offline and url is not None:
         raise click.UsageError("--offline and --url exclude each other.")
     if (offline or url is not None) and not cancel:
-        raise click.UsageError("--offline and --url say where to --cancel.")
+        raise click.UsageError("--offline and --url need --cancel.")
     settings = Settings.read(os.environ, config=config)
     from notifier.cli.keys import messages_of, revoke
 

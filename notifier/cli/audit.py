@@ -31,7 +31,7 @@ def _places() -> "Places[Source]":
 @click.option("--what", help="What was done: cancel, pause-queue, sign-in-refused ...")
 @click.option("--since", help="2027-01-31 or 2027-01-31T12:00:00Z")
 @click.option("--limit", type=click.IntRange(1, 200), help="Records of a page. Default: 50.")
-@click.option("--cursor", help="The cursor that the page before ended with.")
+@click.option("--cursor", help="The cursor at the end of the previous page.")
 @click.option(
     "--export",
     type=click.File("wb"),
@@ -46,7 +46,9 @@ def audit(
     query = {name: value for name, value in {**given, "since": since}.items() if value is not None}
     if export is not None:
         if as_json or query.keys() & {"limit", "cursor"}:
-            raise click.UsageError("--export writes all that match: without --json and pages.")
+            raise click.UsageError(
+                "--export writes all records that match; do not combine it with --json or pages."
+            )
         source().export(query, export)
         return
     page = source().list(query)

@@ -120,8 +120,8 @@ def _sign_in(settings: Settings) -> Iterator[str]:
         yield f"  groups in {settings.sign_in_groups_header} allow more: {groups}"
     if not settings.allowed_hosts:
         yield (
-            f"  {variable('allowed_hosts')} is not set, so the proxy has to call by an address or"
-            " as localhost: another `Host` gets 421"
+            f"  {variable('allowed_hosts')} is not set, so the proxy must call by an "
+            "address or as localhost; any other `Host` gets 421"
         )
 
 

@@ -52,7 +52,7 @@ def _filters(command: Command) -> Command:
         click.option(
             "--bounced",
             flag_value="true",
-            help="Those that came back from a recipient after a relay took them.",
+            help="Only messages that a recipient's server returned after a relay took them.",
         ),
         click.option("--created-after", help="2026-12-24T18:00:00Z"),
         click.option("--created-before", help="2026-12-24T18:00:00Z"),
@@ -68,7 +68,7 @@ def _filters(command: Command) -> Command:
 @json_option
 @_filters
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@click.option("--cursor", help="The cursor that the page before ended with.")
+@click.option("--cursor", help="The cursor at the end of the previous page.")
 def list_messages(source: Opening, as_json: bool, **query: Any) -> None:
     """Print messages, newest first."""
     page = source().list(_given(query))
@@ -129,7 +129,7 @@ def _act(
         raise click.UsageError("Give either the ids of messages or options that select them.")
     if which and not yes and not sys.stdin.isatty():
         raise click.UsageError(
-            "There is no terminal to ask at; give --yes to act without a question."
+            "There is no terminal to confirm at; give --yes to act without confirmation."
         )
     if ids:
         _change(source(), act, ids, as_json=as_json)

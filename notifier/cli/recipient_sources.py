@@ -62,7 +62,7 @@ class ByHttp(AtServer):
         for last in self._client.lines(EXPORT, {"address": address}, timeout=ALL_SECONDS):
             file.write(last)
         if not last.startswith(_END):
-            raise ExportBrokeOff("the export broke off, so it is not whole; try again")
+            raise ExportBrokeOff("the connection broke, so the export is incomplete; try again")
 
     def erase(self, address: str) -> Resource:
         erasure = self._client.post(ERASE, {"address": address}, timeout=ALL_SECONDS)

@@ -53,7 +53,7 @@ def erase(source: Opening, as_json: bool, address: str, yes: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(
-                "There is no terminal to ask at; give --yes to act without a question."
+                "There is no terminal to confirm at; give --yes to act without confirmation."
             )
         click.confirm(
             f"Erase all that is held of {printable(address)}? This cannot be undone.",
@@ -69,7 +69,10 @@ def _told(erasure: Resource) -> str:
     counts = [f"{count} {name.replace('_', ' ')}" for name, count in erasure["counts"].items()]
     lines = [f"{erasure['erased']}  {erasure['state']}", ", ".join(counts) or "nothing was found"]
     if waits := erasure["waiting_for"]:
-        lines.append(f"{waits} messages are still being sent, or go to others; theirs go then")
+        lines.append(
+            f"{waits} messages are still being sent, or go to other recipients; their "
+            "content is wiped when they end"
+        )
     lines.append("not reached:")
     lines += [f"  {each}" for each in erasure["not_reached"]]
     return "\n".join(lines)

@@ -52,7 +52,7 @@ def _given(query: dict[str, Any]) -> dict[str, Any]:
 @json_option
 @_filters
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--cursor", help="The cursor that the page before ended with.")
+@click.option("--cursor", help="The cursor at the end of the previous page.")
 def list_suppressions(source: Opening, as_json: bool, **query: Any) -> None:
     """Print the entries, by address."""
     page = source().list(_given(query))
@@ -79,7 +79,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 @click.option("--reason", type=click.Choice(REASONS), default="manual", show_default=True)
 @click.option("--key", help="Only for messages of this API key. Default: of all.")
 @click.option("--until", help="When it ends: 2027-01-31 or 2027-01-31T12:00:00Z. Default: never.")
-@click.option("--source", "wanted_by", help="Who or what wants it.")
+@click.option("--source", "wanted_by", help="Who or what asked for it.")
 def add(
     source: Opening,
     as_json: bool,
@@ -126,9 +126,9 @@ def remove(
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(
-                "There is no terminal to ask at; give --yes to act without a question."
+                "There is no terminal to confirm at; give --yes to act without confirmation."
             )
-        click.confirm("Take all that match off the list?", abort=True, err=True)
+        click.confirm("Delete all suppressions that match?", abort=True, err=True)
     count = source().remove_all(which)
     click.echo(json_line({"count": count}) if as_json else f"{count} removed")
 

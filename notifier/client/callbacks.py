@@ -89,8 +89,8 @@ def verify_callback(
     ]
     if not any(matches):
         raise InvalidCallback(
-            "webhook-signature: no secret of ours made it; check the secrets, and that the body "
-            "is as it came"
+            "webhook-signature: was made with none of the secrets; check the secrets,"
+            " and pass the body exactly as it came"
         )
     try:
         found = _body.decode(body)
@@ -118,7 +118,7 @@ def _keys(secrets: str | Sequence[str]) -> list[bytes]:
         except (binascii.Error, ValueError):
             key = b""
         if not key:  # anybody could sign with an empty one
-            raise ValueError(f"secrets[{number}] must be {PREFIX} and base64 behind it")
+            raise ValueError(f"secrets[{number}] must be {PREFIX} followed by base64")
         keys.append(key)
     return keys
 
@@ -137,8 +137,8 @@ def _check_age(sent: bytes, now: float, tolerance: float) -> None:
     if abs(age) > tolerance:
         how = f"{age:.0f} seconds old" if age > 0 else f"{-age:.0f} seconds ahead"
         raise InvalidCallback(
-            f"{_TIMESTAMP}: the request is {how}, more than {tolerance:.0f}; somebody repeats an "
-            "old one, or a clock is wrong"
+            f"{_TIMESTAMP}: the request is {how}, and at most {tolerance:.0f} are "
+            "allowed; it may be a replay, or a clock is wrong"
         )
 
 

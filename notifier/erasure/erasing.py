@@ -42,12 +42,12 @@ LOOK_SECONDS = 30.0  # a replica that has died leaves its work
 # What no erasure reaches, whatever the journal.
 NOT_REACHED = (
     "backups of the journal, such as those of `notifier backup`",
-    "what relays and SMS providers keep, and the mailboxes of those who got a message",
-    "what applications keep that sent messages or received callbacks",
-    "log lines that went to a stream, and what was exported to a collector of traces",
+    "copies that relays and SMS providers keep, and the mailboxes of the recipients",
+    "data of the applications that sent messages or received callbacks",
+    "log lines that were written to a stream, and traces that were exported to a collector",
     "the keys file, the TOML file and the templates",
-    "replicas that were off: erase again when they are back",
-    "blocks that the file system or the disk has freed",
+    "replicas that were not running: erase again when they run",
+    "blocks that the file system or the disk has freed but not overwritten",
 )
 
 log = structlog.get_logger()
@@ -220,7 +220,7 @@ class Erasure(Background):
             except OSError as error:
                 if request.id not in self._failed:
                     log.error("erasure_failed", place=place.name, reason=str(error))  # noqa: TRY400  the reason is all there is to know
-                failed = f"{place.name} of {self._process}: {error}; it is tried again"
+                failed = f"{place.name} of {self._process}: {error}; it will be tried again"
         if failed:
             self._failed[request.id] = failed
             return

@@ -26,10 +26,10 @@ FIRST, LAST = "export", "end"  # the kinds of the first and the last line
 # What a person who asks has to be told besides.
 NOT_COVERED = (
     "backups of the journal, such as those of `notifier backup`",
-    "what relays and SMS providers keep of what they were handed",
-    "what applications keep that send messages or receive callbacks",
+    "copies that relays and SMS providers keep",
+    "data of the applications that send messages or receive callbacks",
     "messages and captured mails to others that name the person in their content alone",
-    "log lines that went to a stream, which somebody else keeps",
+    "log lines that were written to a stream, such as standard error",
     "captured mails and log files of other replicas on other machines",
 )
 

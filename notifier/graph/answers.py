@@ -56,7 +56,7 @@ _decoder = msgspec.json.Decoder(_Body)
 
 
 class Answer(Struct, frozen=True):
-    """What came back."""
+    "What the application answered."
 
     status: int
     body: bytes = b""

@@ -27,7 +27,7 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 120.0  # for one whole exchange
 KEEPALIVE_SECONDS = 5.0  # below what servers allow, so that none closes under a request
 NOT_LET_IN = 401
-STOPPED = "cut off, because the service stops"
+STOPPED = "cut off because the service is stopping"
 FOLD = "\r\n "  # RFC 5322, section 2.2.3
 LONGEST_HEADER = 256 * 1024  # octets of all fields
 
@@ -63,7 +63,8 @@ class Graph:
         source = addressed(content, recipients)
         if source is None:
             reason = (
-                "its header names others than it is to go to, and Microsoft Graph sends it to all"
+                "the header of the message names other recipients than its envelope, "
+                "and Microsoft Graph would send it to them, too"
             )
             return _failed(_unfit("other_recipients", reason), recipients)
         body = base64.b64encode(source)

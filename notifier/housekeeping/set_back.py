@@ -68,7 +68,7 @@ class SetBack(Background):
 
 def _moved(delivery: Delivery, *, by: timedelta, now: datetime) -> Delivery:
     if delivery.status not in PUT_OFF or delivery.due_at <= now:
-        raise WrongState("the delivery does not wait for a time")
+        raise WrongState("the delivery does not wait for a point in time")
     # Each replica on a host notices the jump, and a change that failed half-way is done again.
     if any(each.what == MOVED and abs(each.at - now) < SAME_JUMP for each in delivery.events[-1:]):
         raise WrongState("the delivery was moved before")

@@ -64,8 +64,8 @@ def copy_of(original: Delivery, content: bytes, to: Sequence[str]) -> Copy:
 def _text(original: Delivery, content: bytes) -> str:
     if original.route is not Route.PROVIDER:
         raise WrongState(
-            "a text message to a carrier's gateway cannot be copied: it was made for this carrier; "
-            "send the text anew"
+            "a text message to a carrier's gateway cannot be copied, because it was "
+            "composed for this carrier; send the text as a new message"
         )
     from notifier.sms.provider import text_in  # the HTTP client takes its time to load
 

@@ -14,8 +14,8 @@ def full(why: str) -> JournalUnavailable:
 
 
 def search_too_long() -> JournalUnavailable:
-    return JournalUnavailable("the search takes too long: narrow it by another filter")
+    return JournalUnavailable("the search takes too long; add another filter")
 
 
 def unkeepable(error: BaseException) -> Rejected:
-    return Rejected(f"the journal cannot keep it: {error}")
+    return Rejected(f"the journal cannot store this value: {error}")

@@ -26,7 +26,7 @@ CHANGING = (
 )  # fmt: skip
 LASTING = ("id", "key", "priority", "channel", "created_at")
 
-UNREADABLE = "its record cannot be read, a newer notifier may have written it"
+UNREADABLE = "the record of the message cannot be read; a newer notifier may have written it"
 
 _STATUS = {status.value: status for status in Status}
 _FIELDS = msgspec.structs.fields(Delivery)

@@ -34,7 +34,7 @@ def seq_of(cursor: str | None) -> int | None:
     except (binascii.Error, ValueError):
         seq = b""
     if len(seq) != 8 or seq[0] > 0x7F:
-        raise Rejected("cursor: not one that a list returned")
+        raise Rejected("cursor: this is not a cursor that a list returned")
     return int.from_bytes(seq, "big")
 
 

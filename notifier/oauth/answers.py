@@ -46,7 +46,10 @@ def of_a_program(printed: bytes, name: str) -> Fetched:
         return _token(_object(printed), name)
     value = printed.decode("ascii", errors="replace").strip()
     if not _TOKEN.fullmatch(value):
-        raise NoToken(UNAVAILABLE, f"{name} has not printed a token alone")
+        raise NoToken(
+            UNAVAILABLE,
+            (f"{name} must print the token and nothing else, but printed something different"),
+        )
     return Fetched(value, UNKNOWN_SECONDS)
 
 
@@ -59,7 +62,7 @@ def _token(data: dict[str, Any], source: str) -> Fetched:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return Fetched(value, UNKNOWN_SECONDS)
     if seconds <= 0:
-        raise NoToken(UNAVAILABLE, f"{source} has answered with a token that has ended")
+        raise NoToken(UNAVAILABLE, f"{source} has answered with a token that has already expired")
     return Fetched(value, min(float(seconds), LONGEST_SECONDS))
 
 

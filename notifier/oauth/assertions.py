@@ -28,7 +28,7 @@ def by_certificate(section: Section) -> str:
     pem = Path(section.secret_file).read_text(encoding="utf-8")
     found = _CERTIFICATE.search(pem)
     if found is None:
-        raise NoToken(DENIED, f"{section.secret_file} holds no certificate any more")
+        raise NoToken(DENIED, f"{section.secret_file} no longer holds a certificate")
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(found[0])).digest()
     thumbprint = base64.urlsafe_b64encode(digest).decode().rstrip("=")
     now = int(time.time())
@@ -73,5 +73,5 @@ def _signed(
     try:
         return jwt.encode(claims, key, algorithm=algorithm, headers=headers)
     except (ValueError, TypeError, jwt.PyJWTError):  # whose words may repeat the key
-        reason = f"{section.secret_file} holds no private key of RSA that can sign"
+        reason = f"{section.secret_file} no longer holds an RSA key that can sign"
         raise NoToken(DENIED, reason) from None

@@ -34,14 +34,14 @@ def grants_of(
             continue
         if sections is None:
             faults.append(
-                f"relay {relay.name}: oauth={relay.oauth} names a section of a file, and"
-                " NOTIFIER_OAUTH names no file"
+                f"relay {relay.name}: oauth={relay.oauth} names a section, but "
+                "NOTIFIER_OAUTH, the file of the sections, is not set"
             )
         elif (section := sections.get(relay.oauth)) is None:
             there = ", ".join(sections) or "none"
             faults.append(
-                f"relay {relay.name}: NOTIFIER_OAUTH has no section [{relay.oauth}];"
-                f" there are {there}"
+                f"relay {relay.name}: NOTIFIER_OAUTH has no section [{relay.oauth}]; "
+                f"its sections: {there}"
             )
         elif fault := _disagrees(relay, section):
             faults.append(f"relay {relay.name}: {fault}")
@@ -78,5 +78,5 @@ def _disagrees(relay: RelaySpec, section: Section) -> str:
         ("client", graph.client, section.client_id),
     ):
         if here != there:
-            return f"its {name} is {here}, and that of [{section.name}] is {there}"
+            return f"its {name} is {here}, but {name} of the section [{section.name}] is {there}"
     return ""

@@ -77,7 +77,9 @@ def _asked(section: Section) -> _Asked:
     try:
         return _request(section)
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-        reason = f"{section.secret_file} cannot be read, or is not what it was at the start"
+        reason = (
+            f"{section.secret_file} cannot be read, or no longer holds what it held at the start"
+        )
         raise NoToken(DENIED, reason) from None
 
 

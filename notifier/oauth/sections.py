@@ -77,7 +77,7 @@ def read_sections(path: Path) -> Mapping[str, Section]:
     faults: list[str] = []
     for name, fields in _tables(path).items():
         if not isinstance(fields, dict):
-            faults.append(f"{name} stands outside of a section; write [NAME] above it")
+            faults.append(f"{name} is outside of a section; write [NAME] above it")
             continue
         found = _Reader(name, fields)
         if (section := found.section()) is not None:
@@ -127,10 +127,10 @@ class _Reader:
         needed, further = _SORTS[sort]
         for field in sorted(self.fields.keys() - needed - further):
             if field in _IN_FILES:
-                self.faults.append(f"{field}: secrets stand in files; write {field}_file")
+                self.faults.append(f"{field}: a secret must be in a file; write {field}_file")
             else:
                 known = ", ".join(sorted(needed | further))
-                self.faults.append(f"{field} is unknown here; there are {known}")
+                self.faults.append(f"{field} is not a known field; known: {known}")
         self.faults += [f"{field} is missing" for field in sorted(needed - self.fields.keys())]
 
     def _microsoft(self) -> Section:
@@ -141,7 +141,9 @@ class _Reader:
         if "certificate_file" in self.fields:
             kind, file = Kind.CERTIFICATE, self._certificate()
             if "client_secret_file" in self.fields:
-                self.faults.append("it has client_secret_file and certificate_file; write one")
+                self.faults.append(
+                    "client_secret_file and certificate_file are both given; keep one"
+                )
         elif "client_secret_file" not in self.fields:
             self.faults.append("client_secret_file or certificate_file is missing")
         return Section(
@@ -208,7 +210,7 @@ class _Reader:
     def _scope(self) -> str:
         scope = self._text("scope")
         if scope and not _SCOPE.fullmatch(scope):
-            self.faults.append("scope must be words with one space between them")
+            self.faults.append("scope must be words separated by single spaces")
         return scope
 
     def _url(self) -> str:
@@ -227,7 +229,8 @@ class _Reader:
             self.faults.append(f"{called} must be a URL, https://HOST/PATH")
         elif parts.scheme == "http" and not is_loopback(host):
             self.faults.append(
-                f"{called}: the secret would go in clear; http:// is for loopback addresses only"
+                f"{called}: the secret would go in clear; write https:// (http:// is "
+                "for loopback addresses only)"
             )
 
     def _file(self, field: str) -> str:
@@ -264,8 +267,7 @@ class _Reader:
             or importlib.util.find_spec("cryptography") is None
         ):
             self.faults.append(
-                f"{field} needs a library that is not here; install it with"
-                " pip install 'notifier[oauth]'"
+                f"{field} needs a library that is not installed; run pip install 'notifier[oauth]'"
             )
 
 

@@ -31,7 +31,7 @@ MEANINGS = {
     Class.DISABLED: "the mailbox takes no messages",
     Class.FULL: "the mailbox is full",
     Class.SIZE: "the message is too large",
-    Class.UNREACHABLE: "no server further on could be reached in time",
+    Class.UNREACHABLE: "the next mail server could not be reached in time",
     Class.POLICY: "its rules do not allow the message",
 }
 # By the last two numbers of the code, else by the second alone.

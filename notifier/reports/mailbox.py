@@ -29,11 +29,11 @@ log = structlog.get_logger()
 _REMEDIES = {
     "AUTHENTICATE failed": "At Microsoft 365 the application needs the permission IMAP.AccessAsApp"
     " and FullAccess to the mailbox (Add-MailboxPermission).",
-    "AUTHENTICATIONFAILED": "The user or the password is wrong. Percent-encode both; many"
-    " providers want a password for applications, or OAuth.",
-    "SELECT was refused": "There is no such folder; it stands behind the host, as in /INBOX.",
-    "certificate": "The server's certificate is not trusted; ca= names a file of authorities.",
-    "CREATE was refused": "read= must name a folder that may be made, perhaps INBOX.NAME.",
+    "AUTHENTICATIONFAILED": ("The user or the password is wrong. Percent-encode both; many providers require "
+        "an app password, or OAuth."),
+    "There is no such folder; write its name after the host, as in /INBOX.": "There is no such folder; it stands behind the host, as in /INBOX.",
+    "certificate": "The server's certificate is not trusted; name a file of authorities with ca=.",
+    "read= must name a folder that the server allows to create, perhaps INBOX.NAME.": "read= must name a folder that may be made, perhaps INBOX.NAME.",
 }
 
 
@@ -130,7 +130,7 @@ async def probe(spec: MailboxSpec, tokens: Tokens | None) -> AsyncIterator[Findi
             yield Finding("login", ok=True, said=f"as {spec.username}")
             count = len(await connection.unread())
             await connection.make_folder(spec.read)
-            way = "IDLE tells of new mail" if connection.can_idle else "no IDLE: asked each minute"
+            way = "IDLE announces new mail" if connection.can_idle else "no IDLE: asked each minute"
             said = f"{spec.folder} has {count} mails to read; {way}"
             yield Finding("read", ok=True, said=said)
     except ImapError as error:

@@ -85,7 +85,7 @@ class Reports:
             for address in envelope
             for each in reports
         ]
-        return Taken(tuple(findings) or (Finding(Result.IGNORED, "the mail is no report"),))
+        return Taken(tuple(findings) or (Finding(Result.IGNORED, "the mail is not a report"),))
 
     async def take_event(self, event: Report) -> Taken:
         """Take a report that has been read already, such as a provider's event."""
@@ -94,11 +94,11 @@ class Reports:
     async def _take(self, report: Report) -> Finding:
         subject = subject_of(report, await self._tokens())
         if subject is None:
-            return Finding(Result.UNKNOWN, "it names no message of this service")
+            return Finding(Result.UNKNOWN, "the report names no message of this service")
         try:
             return await self._apply(report, subject)
         except MessageNotFound:
-            why = "it is about a message that is not kept any more, or was never sent"
+            why = "the report is about a message that this service no longer has, or never had"
             return Finding(Result.UNKNOWN, why, subject.id)
         except WrongState as error:
             return Finding(Result.UNKNOWN, str(error), subject.id)
@@ -162,7 +162,7 @@ class _Step:
         report, now = self._report, self._now
         recipient = recipient_of(delivery, self._subject, report)
         if recipient is None:
-            raise WrongState("it names none of the message's recipients")
+            raise WrongState("the report names none of the message's recipients")
         at = now if report.at is None else min(max(report.at, delivery.created_at), now)
         text = " ".join(report.text.split())[:LONGEST_TEXT]
         later = Later(report.state, at, report.code, text, report.road)

@@ -101,7 +101,10 @@ class ConnectionLimit:
                 "too_many_connections",
                 most=self.most,
                 closed=self._closed,
-                why="the connections that waited longest were closed; `ulimit -n` allows no more",
+                why=(
+                    "the process may open no more files (`ulimit -n`), so the connections"
+                    " that waited longest were closed"
+                ),
             )
 
 

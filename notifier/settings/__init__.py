@@ -83,9 +83,10 @@ class Settings(SignIn, frozen=True, kw_only=True):
         Proxy | None,
         HTTP_PROXY,
         Meta(
-            description="HTTP proxy for whatever goes out by HTTP, `http://user:password@host:port`"
-            ": tokens, Microsoft Graph, the SMS provider, callbacks, alerts. What leads to this "
-            "machine does not go through it. Relays have `proxy=` in their URL. Default: none."
+            description=("HTTP proxy for the service's own HTTP requests, "
+                "`http://user:password@host:port`: tokens, Microsoft Graph, the SMS "
+                "provider, callbacks, alerts. Requests to this machine do not use it. "
+                "Relays have `proxy=` in their URL. Default: none.")
         ),
     ] = None
     ehlo_name: Annotated[
@@ -101,10 +102,10 @@ class Settings(SignIn, frozen=True, kw_only=True):
         str | None,
         RETURN_PATH,
         Meta(
-            description="Address that reports of failed delivery are sent to: the envelope sender "
-            "of all mail. A `*` in it, as in `bounces+*@example.org`, stands for a token that "
-            "names message and recipient; see [return paths](return-paths.md). Default: the "
-            "sender of each message."
+            description=("Address to which failed deliveries are reported: the envelope sender of "
+                "all mail. A `*` in it, as in `bounces+*@example.org`, stands for a token"
+                " that names message and recipient; see [return paths](return-paths.md). "
+                "Default: the sender of each message.")
         ),
     ] = None
     data_dir: Annotated[
@@ -141,8 +142,9 @@ class Settings(SignIn, frozen=True, kw_only=True):
         int,
         whole(1, 100_000),
         Meta(
-            description="Messages claimed ahead of the workers for each way out; the others wait "
-            "in the journal. After a `kill -9` each claimed message counts as uncertain."
+            description=("Messages claimed ahead of the workers for each route; the others wait in"
+                " the journal. After a `kill -9` each claimed message counts as "
+                "uncertain.")
         ),
     ] = 96
     max_backlog: Annotated[

@@ -178,7 +178,9 @@ def _read_public_path(text: str) -> str:
 
 def _read_http_proxy(text: str) -> Proxy:
     if not text.startswith("http://"):
-        raise ValueError("write http://user:password@host:port; other kinds do not carry HTTP here")
+        raise ValueError(
+            "write http://user:password@host:port; other kinds of proxy are not supported"
+        )
     return read_proxy(text)
 
 

@@ -99,7 +99,7 @@ def _read_mailbox(text: str) -> str:
 def _read_base(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not is_loopback(parts.hostname or ""):
-        raise ValueError("is for tests: it takes http://127.0.0.1:PORT, a loopback address")
+        raise ValueError("is for tests: it must be http://127.0.0.1:PORT, a loopback address")
     return text.rstrip("/")
 
 
@@ -109,7 +109,7 @@ def _logs_in_safely(spec: RelaySpec) -> str:
     if spec.username is None or spec.password is not None:
         return "needs the mailbox as the user, and no password: noreply%40example.org@host"
     if spec.tls is Tls.NONE and not is_loopback(spec.host):
-        return "needs TLS, as the token would go in clear; write smtp+starttls:// or smtps://"
+        return "needs TLS, because the token would go in clear; write smtp+starttls:// or smtps://"
     return ""
 
 
@@ -203,8 +203,9 @@ PARAMETERS = (
         read=_read_pipelining,
         takes="off, transaction or full",
         description="Commands that are sent together where the relay offers PIPELINING. `off`: "
-        "each waits for the reply to the one before. `transaction`: those of a message. `full`: "
-        "also those of the next message, in the write of the final dot. Default: `full`.",
+        "each waits for the reply to the one before. `transaction`: those of one message are sent "
+        "together. `full`: also those of the next message, together with the final dot. Default: "
+        "`full`.",
         kinds=(SMTP,),
     ),
     Parameter(
@@ -259,7 +260,7 @@ PARAMETERS = (
         name="base",
         read=_read_base,
         takes="http://127.0.0.1:PORT",
-        description="Another place of Microsoft Graph, in tests.",
+        description="Another base URL of Microsoft Graph, for tests.",
         kinds=(GRAPH,),
     ),
 )

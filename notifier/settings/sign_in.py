@@ -57,7 +57,7 @@ def _read_header(text: str) -> str:
     if not _TOKEN.fullmatch(text):
         raise ValueError(f"{text!r} is not the name of a header; write X-Forwarded-User")
     if text.lower() in _OTHERS:
-        raise ValueError(f"{text!r} cannot say who calls; write X-Forwarded-User")
+        raise ValueError(f"{text!r} cannot name the person who calls; write X-Forwarded-User")
     return text
 
 
@@ -112,10 +112,10 @@ class SignIn(Capabilities, frozen=True, kw_only=True):
         tuple[Any, ...],  # of Network
         NETWORKS,
         Meta(
-            description="Addresses and networks of proxies, comma-separated, that are believed: "
-            "`10.0.0.2,192.168.7.0/24`. They report a caller's address (`X-Forwarded-For`), TLS "
-            "(`X-Forwarded-Proto`), and with `NOTIFIER_SIGN_IN_HEADER` who it is. Default: "
-            "loopback addresses, for the first two alone."
+            description="Addresses and networks of trusted proxies, comma-separated: "
+            "`10.0.0.2,192.168.7.0/24`. The service believes what they report: a caller's address "
+            "(`X-Forwarded-For`), TLS (`X-Forwarded-Proto`), and with `NOTIFIER_SIGN_IN_HEADER` "
+            "the person. Default: loopback addresses, for the first two alone."
         ),
     ] = ()
     sign_in_header: Annotated[
@@ -147,8 +147,8 @@ class SignIn(Capabilities, frozen=True, kw_only=True):
         str,
         LINK,
         Meta(
-            description="Where the monitor's pages lead a person to sign out at the proxy, such as "
-            "`/oauth2/sign_out`. Default: they have no such link."
+            description="Link by which the monitor's pages sign a person out at the proxy, such as "
+            "`/oauth2/sign_out`. Default: no link."
         ),
     ] = ""
 

@@ -28,7 +28,7 @@ from notifier.smtp.session import Session, Timeouts
 from notifier.smtp.transaction import Transaction, begun
 from notifier.smtp.turns import Turn, Turns
 
-STOPPED = "we were told to stop"
+STOPPED = "the service is stopping"
 DROPPED = "dropped"  # by us, because of what was said on it
 REMEMBER_SECONDS = 3600.0  # how many messages the relay takes on a connection
 
@@ -120,7 +120,7 @@ class Pool:
         if used is not None:
             if not served_its_time(outcome, taken=used.taken):
                 return outcome
-            used.fail(DROPPED, "the relay takes no more on it")
+            used.fail(DROPPED, "the relay accepts no more messages on this connection")
             limited = turned_away(outcome)
             outcome = await self._offer_afresh(envelope, content, aborts=aborts)
         if come_again(outcome) and aborts == self._aborts:
@@ -154,7 +154,7 @@ class Pool:
             return session
         if eased != self._eased and aborts == self._aborts:
             self._keep(session)
-            failure = relay_failure(Stage.MAIL, PACED, "the relay takes fewer messages just now")
+            failure = relay_failure(Stage.MAIL, PACED, "the relay accepts fewer messages for now")
             return failed(failure, envelope.recipients)
         return await self._offer(session, envelope, content, aborts=aborts)
 
@@ -191,7 +191,7 @@ class Pool:
         if session.follower is not None and outcome.failures:
             spoilt = spoilt or self._refused_for_what_follows(session, outcome)
         if spoilt:
-            session.fail(DROPPED, "the two ends may be out of step")
+            session.fail(DROPPED, "the replies may no longer match the commands")
         self._give_back(session, outcome)
         if spoilt and aborts == self._aborts:
             return await self._offer_afresh(envelope, content, aborts=aborts)
@@ -259,7 +259,7 @@ class Pool:
             self._busy.add(session)
         else:
             self._behind.forget(session)
-            session.fail(DROPPED, "nobody is left for the commands that went ahead")
+            session.fail(DROPPED, "no message follows for the commands that were sent ahead")
 
     def _give_back(self, session: Session, outcome: Outcome) -> None:
         session.carried += 1

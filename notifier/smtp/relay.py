@@ -233,12 +233,12 @@ class Relay:
     def _why_unfit(self) -> tuple[str, str]:
         if self.paused:
             return "paused", "the relay is paused"
-        why = self.trouble.text if self.trouble is not None else "it is being tried"
+        why = self.trouble.text if self.trouble is not None else "it is being tested"
         return "resting", f"the relay rests: {why}"
 
     def _why_paced(self) -> str:
         why = self.trouble.text if self.trouble is not None else "no words"
-        return f"the relay takes fewer messages just now: {why}"
+        return f"the relay accepts fewer messages for now: {why}"
 
     def _keep_pace(self, ticket: int, outcome: Outcome) -> None:
         """Count an outcome with failures for the pace."""

@@ -14,8 +14,9 @@ REMEDIES = {
         "465 (smtps://) or 25 (smtp://)."
     ),
     "connect_timeout": (
-        "Does the name server answer? Else something between here and there drops the connection. "
-        "Many networks block port 25: try 587, or have the firewall opened for port {port}."
+        "Does the name server answer? If so, a firewall on the way may drop the "
+        "connection. Many networks block port 25: try 587, or have the firewall "
+        "opened for port {port}."
     ),
     "connect_failed": "Is there a route from here to {host}? Ask the administrator of the network.",
     "proxy_unreachable": (
@@ -23,8 +24,8 @@ REMEDIES = {
         "asked."
     ),
     "proxy_refused": (
-        "The proxy does not connect us to {host}, port {port}; its words say why. Do its rules "
-        "allow that host and port? Many allow CONNECT to port 443 alone."
+        "The proxy does not connect us to {host}, port {port}; its reply says why. Do"
+        " its rules allow that host and port? Many allow CONNECT to port 443 alone."
     ),
     "proxy_auth_failed": (
         "The proxy wants a login: write proxy=http://user:password@host:port, with special "
@@ -46,34 +47,35 @@ REMEDIES = {
         "does not like our name, set NOTIFIER_EHLO_NAME to a name that it can look up."
     ),
     "malformed_reply": "This is not SMTP. Does the port belong to a mail server?",
-    "stray_reply": "The relay sent a reply that we did not ask for. Is there a proxy in between?",
+    "stray_reply": "The relay sent a reply to no command of ours. Is there a proxy in between?",
     "tls_failed": (
         "If the port does not speak TLS from the first octet (587 does not), write "
-        "smtp+starttls:// instead of smtps://. Else the two sides have no TLS in common."
+        "smtp+starttls:// instead of smtps://. Otherwise the relay and this machine "
+        "support no common version of TLS."
     ),
     "tls_timeout": (
         "If the port does not speak TLS from the first octet (587 does not), write "
         "smtp+starttls:// instead of smtps://."
     ),
     "starttls_required": (
-        "Without STARTTLS nothing is sent, as it would go in clear. Use smtps:// on port 465, or "
-        "smtp:// if the network between is yours."
+        "With smtp+starttls:// nothing is sent in clear. Use smtps:// on port 465, or"
+        " smtp:// if you trust the network in between."
     ),
     "starttls_unavailable": "The relay cannot do STARTTLS just now; its own log says why.",
-    "starttls_refused": "The relay offers STARTTLS and cannot do it now; its own log says why.",
+    "starttls_refused": "The relay offers STARTTLS but cannot do it now; its own log says why.",
     "tls_certificate_expired": (
         "The relay's administrator must renew it. Is the clock of this machine right?"
     ),
     "tls_certificate_not_yet_valid": "Is the clock of this machine right?",
     "tls_certificate_untrusted": (
-        "Its authority is not known here, or it is self-signed. If that is intended, name the "
-        "authority, or the certificate, with ca=PATH."
+        "Its authority is not known here, or it is self-signed. If that is intended, "
+        "name the authority or the certificate with ca=PATH."
     ),
     "tls_certificate_wrong_host": (
         "The certificate is not for {host}. Write a name that is in the certificate."
     ),
     "tls_certificate_invalid": (
-        "Ask the relay's administrator for a valid one, or name its authority with ca=PATH."
+        "Ask the relay's administrator for a valid certificate, or name its authority with ca=PATH."
     ),
     "auth_not_offered": (
         "Many relays offer a login only under TLS: write smtp+starttls:// or smtps://."
@@ -83,12 +85,13 @@ REMEDIES = {
         "characters like @ : / % must be percent-encoded. Some providers require an app password."
     ),
     "token_unavailable": (
-        "It issues no token just now, so nothing is sent by this relay until it does. Is there a "
-        "way from here to it?"
+        "The token endpoint issues no token now, so nothing is sent by this relay. "
+        "Can this machine reach the endpoint?"
     ),
     "token_denied": (
-        "It refuses to issue a token; its words say why. Has the secret or the certificate ended, "
-        "is client_id right, and has an administrator consented to what the application may do?"
+        "The token endpoint refuses to issue a token; its reply says why. Has the "
+        "secret or the certificate expired, is client_id right, and has an "
+        "administrator consented to what the application may do?"
     ),
     "token_refused": (
         "The relay refuses a token that has just been issued. With Microsoft 365 `535 5.7.139` "
@@ -119,30 +122,38 @@ REMEDIES = {
         "may use."
     ),
     "throttled": (
-        "The relay wants fewer messages in a time. They wait for the pace that it takes; rate= in "
-        "the URL, as rate=30/min, keeps below it from the start."
+        "The relay accepts fewer messages in a time. The service sends at the pace "
+        "that the relay accepts; rate= in the URL, as rate=30/min, keeps below it "
+        "from the start."
     ),
     "too_many_connections": (
-        "The relay wants fewer connections at a time, from all who use this account or address "
-        "together. It gets fewer now; connections= in the URL keeps below it from the start."
+        "The relay accepts fewer connections at a time, from all who use this account"
+        " or address together. The service opens fewer now; connections= in the URL "
+        "keeps below the limit from the start."
     ),
     "account_blocked": (
-        "The provider has blocked the account for a time, because too many of its mails failed "
-        "for the same reason; its reply says which. End that reason; the block ends by itself."
+        "The provider has blocked the account for a time, because too many of its "
+        "mails failed for the same reason; its reply says which. Remove that reason; "
+        "the block then ends by itself."
     ),
     "basic_auth_off": (
-        "Logins by password are off, as Microsoft has it by default. Log in by OAuth 2 (oauth= in "
-        "the URL), or have SMTP AUTH allowed for this mailbox as long as that is possible."
+        "Logins by password are off, which is Microsoft's default. Log in by OAuth 2 "
+        "(oauth= in the URL), or have SMTP AUTH allowed for this mailbox as long as "
+        "that is possible."
     ),
     "identity_not_verified": (
-        "Amazon SES sends only from addresses and domains that were verified in this region, and "
-        "to such alone while the account is in its sandbox. Verify the one that its reply names."
+        "Amazon SES sends only from addresses and domains that were verified in this "
+        "region; while the account is in its sandbox, it also sends only to those. "
+        "Verify the one that its reply names."
     ),
-    "mailbox_busy": "One recipient's mailbox gets too much at a time. It is tried again later.",
-    "quota_exceeded": "Our quota with the relay is used up. Wait, or ask for a larger one.",
-    "not_accepting": "The relay takes no mail just now. Try again in a minute.",
-    "out_of_step": "The replies are out of step with our commands. Is there a proxy in between?",
-    "too_large": "The relay takes no mail of any size from us; its reply says why.",
+    "mailbox_busy": (
+        "The mailbox of one recipient gets too many messages at a time. The service tries"
+        " again later."
+    ),
+    "quota_exceeded": "Our quota at the relay is used up. Wait, or ask for a larger one.",
+    "not_accepting": "The relay accepts no mail for now. Try again in a minute.",
+    "out_of_step": "The replies do not match our commands. Is there a proxy in between?",
+    "too_large": "The relay accepts no mail of any size from us; its reply says why.",
     "eight_bit_not_offered": (
         "The mail came in as a whole and holds octets beyond ASCII. Have its sender encode it "
         "(quoted-printable or base64), or add a relay that offers 8BITMIME."
@@ -155,7 +166,7 @@ MEANINGS = {
     "account_blocked": "has blocked our account for a time",
     "basic_auth_off": "takes no login by password any more",
     "identity_not_verified": "has not verified the sender's address",
-    "mailbox_busy": "says that a recipient gets too much mail at a time",
+    "mailbox_busy": "says that a recipient gets too many messages at a time",
     "quota_exceeded": "says that our quota is used up",
     "relaying_denied": "does not relay for us",
     "sender_not_allowed": "does not let our account send as this sender",

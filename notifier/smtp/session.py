@@ -238,7 +238,7 @@ class Session(asyncio.Protocol):
         if self.breach is not None:
             parting.set_result(None)
         else:
-            self.breach = Breach("parted", "we have left")
+            self.breach = Breach("parted", "we have sent QUIT")
             self._transport.write(b"QUIT\r\n")
             self._stop_timer()
             self._timer = self._loop.call_later(self.timeouts.quit, self._transport.abort)
@@ -269,7 +269,7 @@ class Session(asyncio.Protocol):
             if not replies or replies[0].code != CLOSING:
                 return self.fail(
                     "stray_reply",
-                    f"a reply that we did not ask for: {_said(replies, self._reader)}",
+                    f"a reply to no command: {_said(replies, self._reader)}",
                 )
             return self.fail("closing", replies[0].line)
         answer.replies += replies
@@ -302,7 +302,7 @@ class Session(asyncio.Protocol):
         if len(got) > wanted or (len(got) == wanted and not self._reader.between):
             stray = _said(got[wanted:], self._reader)
             del got[wanted:]
-            return self.fail("stray_reply", f"a reply that we did not ask for: {stray}")
+            return self.fail("stray_reply", f"a reply to no command: {stray}")
         if self._reader.malformed:
             return self.fail("malformed_reply", self._reader.malformed)
         if got:
@@ -382,4 +382,4 @@ class Session(asyncio.Protocol):
 
 
 def _said(replies: list[Reply], reader: ReplyReader) -> str:
-    return replies[0].line if replies else reader.malformed or "a part of a reply"
+    return replies[0].line if replies else reader.malformed or "an incomplete reply"

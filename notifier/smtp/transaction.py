@@ -167,7 +167,7 @@ class Transaction:
         """
         if any(reply.positive for reply in self.replies[1:-1]):
             # In an envelope that we do not know: a dot would send an empty mail to them.
-            self.session.fail("out_of_step", "it took a recipient without a sender")
+            self.session.fail("out_of_step", "it accepted a recipient without a sender")
         else:
             await self.session.ask(b".\r\n", 1, self.session.timeouts.data)
 

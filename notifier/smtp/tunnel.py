@@ -22,14 +22,14 @@ LARGEST_ANSWER = 16 * 1024  # octets of an HTTP answer
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n")
 _END = re.compile(rb"\r?\n\r?\n")
 _SOCKS_REPLIES = {
-    1: "it has failed",
+    1: "it has a general failure",
     2: "its rules do not allow it",
     3: "the network is unreachable",
     4: "the host is unreachable, or its name was not found",
     5: "the relay refuses connections",
     6: "the relay did not answer in time",
     7: "it does not know CONNECT",
-    8: "it does not take this kind of address",
+    8: "it does not support this kind of address",
 }
 
 
@@ -65,7 +65,7 @@ async def _connect(connected: socket.socket, proxy: Proxy, host: str, port: int)
     code = int(status[1])
     said = f"{code} {(status[2] or b'').decode('ascii', 'replace')[:100].strip()}".rstrip()
     if code == 407:
-        raise _refused(proxy, f"{said} (it wants another login)", LOGIN_FAILED)
+        raise _refused(proxy, f"{said} (it requires another login)", LOGIN_FAILED)
     if not 200 <= code < 300:
         raise _refused(proxy, said)
     return said
@@ -98,9 +98,9 @@ async def _socks(connected: socket.socket, proxy: Proxy, host: str, port: int) -
         await loop.sock_sendall(connected, login)
         _, status = await _exactly(connected, 2)
         if status:
-            raise _refused(proxy, "user and password are not right", LOGIN_FAILED)
+            raise _refused(proxy, "the user or the password is wrong", LOGIN_FAILED)
     elif method:
-        raise _refused(proxy, "it wants another login", LOGIN_FAILED)
+        raise _refused(proxy, "it requires another kind of login", LOGIN_FAILED)
     await loop.sock_sendall(connected, b"\x05\x01\x00" + _address(host) + port.to_bytes(2, "big"))
     _, reply, _, kind = await _exactly(connected, 4)
     if reply:

@@ -60,7 +60,7 @@ def _address(text: str) -> ListenAddress:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"an IPv6 address stands in brackets; write {FORM}")
+        raise ValueError(f"an IPv6 address needs brackets; write {FORM}")
     if not colon or not host or any(c in host for c in "[]@/ \t") or not host.isprintable():
         raise ValueError(f"write {FORM}")
     if not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
@@ -68,7 +68,9 @@ def _address(text: str) -> ListenAddress:
     pairs = parse_qsl(query, keep_blank_values=True)
     given = dict(pairs)
     if unknown := sorted(given.keys() - set(PARAMETERS)):
-        raise ValueError(f"there is no parameter {unknown[0]!r}; there are {', '.join(PARAMETERS)}")
+        raise ValueError(
+            f"there is no parameter {unknown[0]!r}; the parameters are {', '.join(PARAMETERS)}"
+        )
     if len(given) < len(pairs) or (mark and not pairs) or not all(given.values()):
         raise ValueError("after the ?, write name=value pairs joined by &, each name once")
     tls = given.get("tls", "none")

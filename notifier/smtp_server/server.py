@@ -93,7 +93,7 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
             server.close()
         for each in tuple(self.connections):
             if not each.busy:
-                each.cut("421 4.3.2 the service stops")
+                each.cut("421 4.3.2 the service is stopping")
 
     async def close(self) -> None:
         """Take no more connections, and end those that are open once their answer is given."""
@@ -122,12 +122,12 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
             return
         idle = [each for each in self.connections if not each.busy and each is not connection]
         if not idle:
-            connection.cut("421 4.3.2 too many connections; come again later")
+            connection.cut("421 4.3.2 too many connections; try again later")
             return
         held = Counter(each.client for each in self.connections)
         last = max(idle, key=lambda each: (held[each.client], -each.since))
         self.connections.discard(last)
-        last.cut("421 4.3.2 too many connections, and this one got nothing done")
+        last.cut("421 4.3.2 too many connections; this one was idle")
 
     def forget(self, connection: "Connection") -> None:
         self.connections.discard(connection)

@@ -124,7 +124,7 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
         self._keys.reload_if_changed()
         if not self._keys.configured:
             if not (self._anonymous and is_loopback(client.client)):
-                return "550 5.7.1 there is no API key yet, so this client cannot send"
+                return "550 5.7.1 the service has no API key yet, so only local clients may send"
             client.key = None
             return ""
         if client.key is None:
@@ -133,14 +133,17 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
         key: Key | None = self._keys.find(client.key.id)
         if key is None or (lapsed := key.lapsed(utc_now())):
             client.key = None
-            return line(f"535 5.7.8 {lapsed if key else 'the API key is gone'}")
+            return line(f"535 5.7.8 {lapsed if key else 'the API key has been removed'}")
         client.key = key  # its rules may have changed
         objection = key.objection_to_channel("email")
         return line(f"550 5.7.1 {objection}") if objection else ""
 
     def rcpt(self, client: Submitter, address_: str, before: Sequence[str]) -> str:
         if len(before) >= MOST_SOURCE_RECIPIENTS:
-            return f"452 4.5.3 at most {MOST_SOURCE_RECIPIENTS}; send to the others in another mail"
+            return (
+                f"452 4.5.3 at most {MOST_SOURCE_RECIPIENTS} recipients in a mail; send "
+                "another mail to the others"
+            )
         try:
             spec = address(address_).spec
         except ValueError as error:

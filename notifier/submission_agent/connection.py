@@ -29,7 +29,7 @@ STRANGER_SECONDS = 60.0  # until a client has logged in, or begun a mail that it
 SESSION_SECONDS = 3600.0  # for all mails of a connection
 MOST_LOGINS = 3  # that may fail on a connection
 ARGUMENT_OCTETS = 1024  # of MAIL and RCPT: addresses may have 254, and there are parameters
-NOT_ASCII = "553 5.6.7 the address is not ASCII, so MAIL has to say SMTPUTF8"
+NOT_ASCII = "553 5.6.7 the address is not ASCII; MAIL FROM must have the parameter SMTPUTF8"
 
 log = structlog.get_logger()
 # Without its source route.
@@ -178,7 +178,7 @@ class Submitter(Connection):
 
     def data_received(self, data: bytes) -> None:
         if not self.speaks_smtp(data):
-            return self.cut("554 5.5.0 this is SMTP")
+            return self.cut("554 5.5.0 this port speaks SMTP only")
         super().data_received(data)
         if self.arrived > SMALL and not self._paused and not self._memory.enter(self):
             self._paused = True
@@ -219,7 +219,7 @@ class Submitter(Connection):
         self._reset_timeout()
 
     def _timeout_cb(self) -> None:
-        self.cut("421 4.4.2 nothing came in time")
+        self.cut("421 4.4.2 timeout: the client sent nothing for too long")
 
     # ------------------------------------------------------------------ replies
 
@@ -253,7 +253,7 @@ class Submitter(Connection):
 
     async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802  aiosmtpd's name
         if not self.private:
-            await self.push("538 5.7.11 a login needs TLS here")
+            await self.push("538 5.7.11 a login is allowed only under TLS; begin with STARTTLS")
             return
         mechanism, _, rest = (arg or "").partition(" ")
         await super().smtp_AUTH(f"{mechanism.upper()} {rest}".strip())

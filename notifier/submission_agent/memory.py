@@ -69,6 +69,8 @@ class Memory:
             late = now - since > GIVE_WAY_SECONDS and client.arrived < SLOW * (now - since)
             if self._waiting and late:
                 self.leave(client)
-                client.cut("421 4.4.2 the mail arrives too slowly, and others wait")
+                client.cut(
+                    "421 4.4.2 the mail arrives too slowly, and other mail waits for the memory"
+                )
         if self._waiting:
             self._timer = loop.call_later(GIVE_WAY_SECONDS, self._make_way)

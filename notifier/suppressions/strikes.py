@@ -162,8 +162,8 @@ class Bursts:
                 lift = Statement(LIFT.format(name=name), (since, where, since))
                 await self._journal.execute(lift)
                 text = (
-                    f"{count} addresses {place.format(where)} bounced as if they did not exist,"
-                    " within an hour; nobody is suppressed for that"
+                    f"{count} addresses {place.format(where)} bounced within an hour "
+                    "as if they did not exist; none of them is suppressed for that"
                 )
                 troubles.append(Trouble("bounce_burst", where, moment(at), text))
         return tuple(troubles)

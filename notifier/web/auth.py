@@ -369,4 +369,4 @@ def _tell_refusal(request: AnyRequest, status: int, reason: str, key_id: str | N
 
 
 _NEEDED = "an API key is needed, as `Authorization: Bearer ntf_...` or as `X-API-Key: ntf_...`"
-_NONE = f"{_NEEDED}; there is none yet; make one with `notifier keys add`"
+_NONE = f"{_NEEDED}; the service has no key yet; make one with `notifier keys add`"

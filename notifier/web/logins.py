@@ -89,7 +89,7 @@ class Logins:
         """
         values = [value for name, value in scope["headers"] if name == header]
         if len(values) > 1:
-            raise NotBelieved(f"the header {header.decode()} is there {len(values)} times")
+            raise NotBelieved(f"the header {header.decode()} was sent {len(values)} times")
         return values[0].strip() if values else b""
 
 

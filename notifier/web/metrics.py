@@ -96,14 +96,16 @@ class Metrics:
         )
         yield _counter(
             "notifier_storm_messages",
-            "Messages that were held or refused because a recipient gets too many.",
+            "Messages that were held or refused because their recipient got too many.",
             [((), self._service.intake.brake.stopped)],
         )
         if self._service.settings.smtp_listen:
             yield _counter(
                 "notifier_smtp_submissions",
-                "Replies to clients that submit mail by SMTP: to each mail, and to what refused a "
-                "login, a sender or a recipient.",
+                (
+                    "Replies to clients that submit mail by SMTP: one for each mail, and "
+                    "one for each refused login, sender or recipient."
+                ),
                 [((code,), count) for code, count in tally.smtp_replies.items()],
                 "reply",
             )
@@ -116,12 +118,13 @@ class Metrics:
         )
         yield _counter(
             "notifier_suppressed_recipients",
-            "Recipients that got nothing because they are suppressed.",
+            "Recipients that were left out because they are suppressed.",
             [((), suppressions.count)],
         )
         yield _counter(
             "notifier_reports",
-            "What was reported of recipients after a relay took the message, by state and class.",
+            ("Reports about recipients that came after a relay took the message, by "
+                "state and class."),
             self._service.reports.counts.items(),
             "state", "class",
         )  # fmt: skip
@@ -215,14 +218,17 @@ class Metrics:
         )
         yield _gauge(
             "notifier_relay_pace",
-            "Messages a second that a relay gets, where it has refused some for their rate.",
+            (
+                "Messages a second that the service sends to a relay, if the relay has "
+                "refused some for their rate."
+            ),
             [((relay.name,), relay.pace) for relay in relays if relay.pace is not None],
             "relay",
         )
         now = datetime.now(UTC)
         yield _gauge(
             "notifier_relay_token_expires_seconds",
-            "How long the token of a relay with oauth= is good; 0: there is none.",
+            "Time until the OAuth 2 token of a relay expires; 0: there is no token.",
             [
                 (
                     (relay.name,),
@@ -240,7 +246,7 @@ class Metrics:
         callbacks, now = self._service.callbacks, datetime.now(UTC)
         yield _counter(
             "notifier_callback_tries",
-            "Tries to tell an application, by API key and outcome: told, failed, gone, given_up.",
+            "Attempts to send a callback, by API key and outcome: told, failed, gone, given_up.",
             callbacks.outcomes.items(),
             "key", "outcome",
         )  # fmt: skip
@@ -253,7 +259,7 @@ class Metrics:
             ),
             (
                 "failing_seconds",
-                "How long an application has not taken any callback; 0: it takes them.",
+                "How long an application has not accepted any callback; 0: it accepts them.",
                 lambda each: _age(each.failing_since, now),
             ),
             (
@@ -297,7 +303,7 @@ class Metrics:
         )
         yield _histogram(
             "notifier_loop_lag_seconds",
-            "Delay with which the event loop ran what was due.",
+            "Delay between the time when the event loop should have run something and when it ran.",
             [((), service.lag.seconds)],
         )
 
@@ -313,7 +319,7 @@ class Metrics:
         )  # fmt: skip
         yield _histogram(
             "notifier_http_request_seconds",
-            "Time from a request to the begin of its answer.",
+            "Time from a request to the start of its response.",
             [((path,), seconds) for path, seconds in self._requests.seconds.items()],
             "path",
         )

@@ -261,7 +261,7 @@ def test_an_application_that_takes_no_callbacks_is_told_after_a_day(tmp_path):
     clock.shift = timedelta(days=1, seconds=1)
     since, words = seen.look(health).wrong["callbacks_fail", "shop"]
     assert since == at
-    assert words.endswith("takes no callbacks: 503 busy; 7 wait")
+    assert words.endswith("does not accept callbacks: 503 busy; 7 wait")
     after = seen.look(replace(health, callbacks=()))
     assert not {("callbacks_fail", "shop"), ("callbacks_paused", "hr")} & {
         *after.wrong,

@@ -252,7 +252,7 @@ def test_failed_sign_ins_fill_no_disk():
     assert vain.rest(NOW) == []
     more, first = vain.told(NOW + HOUR, on="192.0.2.2", detail="no")
     assert (more.count, first.on) == (1000 - MOST, "192.0.2.2")
-    assert "not told one by one" in more.detail
+    assert "not recorded one by one" in more.detail
 
 
 async def test_the_text_of_a_record_may_be_anything(journal):

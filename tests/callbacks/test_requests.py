@@ -80,7 +80,7 @@ async def test_f51_a_redirect_is_not_followed():
     """It could lead the request, and the addresses in it, anywhere."""
     answer, site = await answered((302, b"moved"), fields={"Location": "/elsewhere"})
     assert not answer.told
-    assert answer.reply == "it redirects, which is not followed"
+    assert answer.reply == "it redirects; redirects are not followed"
     assert len(site.requests) == 1
     assert setback_of(answer, NOW) is not None
 

@@ -276,7 +276,7 @@ async def test_closing_hangs_up_on_clients(tmp_path):
     await client.ask("DATA")
     client.writer.write(b"Subject: never ends\r\n")
     await asyncio.wait_for(capture.close(), 5)
-    assert await client.reply() in ("", "421 4.3.2 the service stops")
+    assert await client.reply() in ("", "421 4.3.2 the service is stopping")
     assert await client.reply() == ""
     client.close()
 

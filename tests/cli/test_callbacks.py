@@ -69,4 +69,4 @@ async def test_a_key_that_has_none_is_named(served):
     """With those that have one."""
     run, _, _ = served
     refused = await run("resume", "nobody")
-    assert "those that have one: shop" in str(refused.exception)
+    assert "the keys with a callback: shop" in str(refused.exception)

@@ -262,5 +262,5 @@ def test_it_says_what_is_wrong(capsys):
     """On standard error, by one line."""
     assert main([]) == 64
     assert capsys.readouterr().err == (
-        "sendmail: name recipients, or give -t to take those of the header\n"
+        "sendmail: name recipients, or give -t to read them from the header\n"
     )

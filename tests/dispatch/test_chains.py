@@ -156,7 +156,7 @@ async def test_a_recipient_that_no_relay_takes_is_refused_at_once(tmp_path, two)
         assert not any(notifier.counts.values())
         [fault] = refused.value.faults
         assert fault.pointer == "/cc/0"
-        assert "no relay takes a message from us@example.org to eve@c.example" in fault.message
+        assert "no relay accepts a message from us@example.org to eve@c.example" in fault.message
 
 
 async def test_a_chain_that_is_down_holds_up_only_its_own_recipients(tmp_path, two):
@@ -207,7 +207,7 @@ async def test_message_no_relay_takes_after_a_restart_is_held(tmp_path, two):
     async with service(tmp_path, to_b(b)) as notifier:
         await notifier.resume()
         held = await until_status(notifier, id, Status.HELD)
-    assert held.reason.startswith("no relay takes a message from us@example.org to ann@a.example")
+    assert held.reason.startswith("no relay accepts a message from us@example.org to ann@a.example")
 
 
 async def test_text_messages_by_gateways_have_chains_too(tmp_path, two):

@@ -544,7 +544,7 @@ async def test_worker_survives_a_message_that_cannot_be_held(journal, monkeypatc
         if settled.id == "d1":
             if next(unavailable, None):
                 raise JournalUnavailable("not now")
-            raise Rejected("the journal cannot keep it")
+            raise Rejected("the journal cannot store this value")
         return await record(settled)
 
     journal.record = refusing

@@ -255,7 +255,7 @@ async def test_place_that_cannot_be_wiped_is_named_and_blocks_no_other(tmp_path,
         async with asyncio.timeout(10):
             while "log_files of" not in (told := await service.erasure.state(asked)).not_reached[0]:
                 await asyncio.sleep(0.01)
-            assert told.not_reached[0].endswith("no space left; it is tried again")
+            assert told.not_reached[0].endswith("no space left; it will be tried again")
             assert await service.mailbox.count() == 0
             broken = False
             while (await service.erasure.state(asked)).request.state != "done":

@@ -98,7 +98,7 @@ async def test_message_that_no_relay_can_send_fails_with_a_reason(tmp_path):
     async with mailbox(tmp_path) as (api, relays):
         attempt = await relays.send(envelope(BOB), SOURCE)
         assert attempt.failures[BOB].final
-        assert "names others" in attempt.failures[BOB].reply
+        assert "names other recipients" in attempt.failures[BOB].reply
         large = SOURCE + b"x" * (LARGEST_REQUEST * 3 // 4)
         attempt = await relays.send(envelope(), large)
         assert attempt.failures[ANN].final

@@ -137,7 +137,7 @@ async def test_by_a_service_account(tmp_path):
         ((302, {}), UNAVAILABLE, "302"),
         ((200, {"token_type": "Bearer"}), UNAVAILABLE, "without a token"),
         ((200, {"access_token": "a b", "expires_in": 3}), UNAVAILABLE, "without a token"),
-        ((200, {"access_token": "a", "expires_in": 0}), UNAVAILABLE, "has ended"),
+        ((200, {"access_token": "a", "expires_in": 0}), UNAVAILABLE, "has already expired"),
         (CUT, UNAVAILABLE, "was not reached"),
     ],
 )
@@ -248,8 +248,8 @@ def test_a_command_runs_on_each_loop(run, tmp_path):
     ("script", "words"),
     [
         ("exit(3)", "exit code 3"),
-        ("print('a b')", "has not printed a token alone"),
-        ("pass", "has not printed a token alone"),
+        ("print('a b')", "must print the token and nothing else"),
+        ("pass", "must print the token and nothing else"),
         ("print('{}')", "without a token"),
         ("import time; time.sleep(60)", "did not end within"),
         ("import os, time; os.fork() or time.sleep(3)", "printed no token"),  # one writes on

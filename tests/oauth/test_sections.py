@@ -87,13 +87,13 @@ def test_relays_of_one_section_share_a_token_unless_it_is_for_a_user(tmp_path, s
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("client_id = 3", ["client_id stands outside of a section; write [NAME] above it"]),
+        ("client_id = 3", ["client_id is outside of a section; write [NAME] above it"]),
         ("[a]\nclient_secret = hush-hush", ["is not TOML"]),
         ('[a]\npreset = "azure"', ['[a] preset must be "microsoft" or "google"']),
         (
             f'[a]\n{MICROSOFT}client_secret = "hush-hush"',
             [
-                "[a] client_secret: secrets stand in files; write client_secret_file",
+                "[a] client_secret: a secret must be in a file; write client_secret_file",
                 "[a] client_secret_file or certificate_file is missing",
             ],
         ),
@@ -101,15 +101,15 @@ def test_relays_of_one_section_share_a_token_unless_it_is_for_a_user(tmp_path, s
             '[a]\npreset = "microsoft"\ntenant = "a/b"\nclient_id = 3\ntenent = "x"\n'
             'client_secret_file = "/nowhere"\n[b]\ntoken_url = "http://login.example/token"\n',
             [
-                "[a] tenent is unknown here; there are certificate_file, client_id,"
+                "[a] tenent is not a known field; known: certificate_file, client_id,"
                 " client_secret_file, preset, scope, tenant, token_url",
                 "[a] tenant must be the id of a directory, or one of its domains",
                 "[a] client_secret_file: /nowhere: No such file or directory",
                 "[a] client_id must be a text of visible characters",
                 "[b] client_id is missing",
                 "[b] client_secret_file is missing",
-                "[b] token_url: the secret would go in clear; http:// is for loopback addresses"
-                " only",
+                "[b] token_url: the secret would go in clear; write https:// (http:// is for loopback"
+                " addresses only)",
             ],
         ),
         (
@@ -148,15 +148,15 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path, secret, monkeypatch):
     assert read(tmp_path, f'[a]\n{MICROSOFT}client_secret_file = "{secret}"')
     told = faults_of(tmp_path, f'[a]\n{MICROSOFT}certificate_file = "{secret}"')
     assert told[0] == (
-        "[a] certificate_file needs a library that is not here; install it with"
-        " pip install 'notifier[oauth]'"
+        "[a] certificate_file needs a library that is not installed; run pip install"
+        " 'notifier[oauth]'"
     )
 
 
 @pytest.mark.parametrize(
     ("url", "fault"),
     [
-        ("smtp://us@mail.example?oauth=a", "oauth= needs TLS, as the token would go in clear"),
+        ("smtp://us@mail.example?oauth=a", "oauth= needs TLS, because the token would go in clear"),
         ("smtps://mail.example?oauth=a", "oauth= needs the mailbox as the user"),
         ("smtps://us:hush@mail.example?oauth=a", "oauth= needs the mailbox as the user"),
         ("smtps://us@mail.example?oauth=a/b", "oauth= takes the name of a section"),
@@ -184,11 +184,11 @@ def test_the_service_does_not_start_with_a_wrong_file(tmp_path, secret):
     relays = "smtps://us@mail.example?oauth=b"
     served = run("serve", data_dir=tmp_path, relays=relays, oauth=path)
     assert served.returncode == 2
-    fault = "relay mail.example: NOTIFIER_OAUTH has no section [b]; there are a"
+    fault = "relay mail.example: NOTIFIER_OAUTH has no section [b]; its sections: a"
     assert fault in served.stderr
     checked = run("check", data_dir=tmp_path, relays=relays)
     assert checked.returncode == 2
-    assert "NOTIFIER_OAUTH names no file" in checked.stderr
+    assert "NOTIFIER_OAUTH, the file of the sections, is not set" in checked.stderr
 
 
 GRAPH = "graph://corp.example/us?mailbox=noreply@corp.example&oauth=m365"
@@ -202,7 +202,9 @@ def test_graph_asks_for_a_token_of_its_own(tmp_path, secret):
     assert first.section.scope == "https://outlook.office365.com/.default"
     assert second.section.scope == "https://graph.microsoft.com/.default"
     (other,) = Settings.read({"NOTIFIER_RELAYS": GRAPH.replace("/us?", "/them?")}).relays
-    with pytest.raises(ConfigurationError, match=r"client is them, and that of \[m365\] is us"):
+    with pytest.raises(
+        ConfigurationError, match=r"client is them, but client of the section \[m365\] is us"
+    ):
         grants_of([other], sections)
 
 

@@ -227,7 +227,7 @@ async def test_check_tries_the_login(server):
         with contextlib.suppress(CheckFailed):
             await asyncio.to_thread(check, chosen, say=said.append)
     text = "\n".join(said)
-    assert "INBOX has 0 mails to read; IDLE tells of new mail" in text
+    assert "INBOX has 0 mails to read; IDLE announces new mail" in text
     assert "AUTHENTICATIONFAILED" in text
     assert "The user or the password is wrong" in text
 
@@ -235,7 +235,7 @@ async def test_check_tries_the_login(server):
 def test_check_needs_the_section_that_the_mailbox_names():
     """It is a fault like those of relays."""
     chosen = MailboxSpec(host="127.0.0.1", port=9, username=USER, oauth="m365")
-    with pytest.raises(ConfigurationError, match="oauth=m365 names no section"):
+    with pytest.raises(ConfigurationError, match="oauth=m365 is not a section"):
         check(Settings(report_mailbox=chosen), say=print)
 
 
@@ -387,7 +387,7 @@ def test_a_mailbox_is_read_and_written():
         ("imaps://a:secret@mail.example.org?oauth=x", "both a password"),
         ("imap://a:secret@mail.example.org", "in clear"),
         ("pop3://a:secret@mail.example.org", "imaps://"),
-        ("imaps://a:secret@mail.example.org/INBOX?read=inbox", "another folder"),
+        ("imaps://a:secret@mail.example.org/INBOX?read=inbox", "a different folder"),
         ("imaps://a:secret@mail.example.org?folder=x", "oauth, read, ca"),
         ("imaps://a:secret@mail.example.org/a%22b", "ASCII"),
         ("imaps://a:sec/ret@mail.example.org", "percent|%2F"),

@@ -508,7 +508,7 @@ def providers(tmp_path_factory):
         ('mailgun = { signing_key = "a", secret = "b" }', "secret: unknown"),
         ('sendgrid = { public_key = "hush-hush" }', "verification key"),
         ('twilio = { token = "hush-hush", url = "http://example.org/" }', "https://"),
-        ('mandrill = { key = "hush-hush" }', "no provider that is known"),
+        ('mandrill = { key = "hush-hush" }', "is not a known provider"),
         ("ses = {", "not TOML"),
     ],
 )

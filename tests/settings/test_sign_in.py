@@ -56,7 +56,7 @@ def test_with_it_no_key_is_needed_for_a_start():
         ("trusted_proxies", "::/0", "is every address"),
         ("sign_in_header", "X Forwarded User", "is not the name of a header"),
         ("sign_in_header", "X-Forwarded-User:", "is not the name of a header"),
-        ("sign_in_header", "X-API-Key", "cannot say who calls"),
+        ("sign_in_header", "X-API-Key", "cannot name the person who calls"),
         ("sign_in_groups", "ops", "is not a group and its scopes; write ops:manage"),
         ("sign_in_groups", "ops:", "the group 'ops' has no scope"),
         ("sign_in_groups", "ops:manage,ops:send", "the group 'ops' is there twice"),

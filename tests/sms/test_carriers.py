@@ -202,10 +202,10 @@ def test_all_faults_of_an_operators_file_are_told_at_once(tmp_path):
         "verizon: limit: ",
         "acme: nmaes: unknown field; did you mean names?",
         "acme: sms: ",
-        "acme: names: it is missing",
+        "acme: names: is missing",
         "acme: country: 'XX'",
-        "gone: effective: it is missing",
-        "copy: names: 'at&t' is att already",
+        "gone: effective: is missing",
+        "copy: names: 'at&t' already names att",
         "guest: host: no carrier with a gateway of its own is called 'nobody'",
         "friend: host: no carrier with a gateway of its own is called 'straight_talk'",
     ]

@@ -361,7 +361,7 @@ async def test_an_abort_tells_what_is_known():
         provider.abort_all()
         for attempt in await asyncio.gather(*sends):
             assert attempt.uncertain
-            assert "the service stops" in attempt.reply
+            assert "the service is stopping" in attempt.reply
         assert provider.states()[0].state == "closed"
 
 

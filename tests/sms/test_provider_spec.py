@@ -75,9 +75,9 @@ def test_credentials_leave_the_url_for_the_header():
         ("https://us:hunter/2@api.example.org/", {}, [""]),
         ("", {}, ["it must be a URL"]),
         ("twilio://AC01@?from=+15005550006", {}, ["write twilio://SID:TOKEN@"]),
-        ("twilio://AC01:hunter2@", {}, ["there must be from="]),
-        ("twilio://AC01:hunter2@?from=+1", {}, ["there must be from="]),
-        ("twilio://AC01:hunter2@?from=12345&to=1", {}, ["there must be from="]),
+        ("twilio://AC01:hunter2@", {}, ["write from="]),
+        ("twilio://AC01:hunter2@?from=+1", {}, ["write from="]),
+        ("twilio://AC01:hunter2@?from=12345&to=1", {}, ["write from="]),
         ("twilio://AC01:hunter2@?from=12345&from=1", {}, ["a parameter is given twice"]),
         ("twilio://AC01:hunter2@/x?from=12345", {}, ["after the @ only a host"]),
         (

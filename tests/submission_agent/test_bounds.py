@@ -91,7 +91,7 @@ async def test_f53_few_large_mails_arrive_at_a_time(tmp_path, monkeypatch):
         waiting = asyncio.create_task(submission.send(LARGE))
         await until(lambda: submission.agent._memory._waiting)
         assert (await submission.send(MAIL))[0] == 250
-        assert (await said(slow)).endswith(b"others wait\r\n")
+        assert (await said(slow)).endswith(b"waits for the memory\r\n")
         assert (await waiting)[0] == 250
         await until(lambda: not submission.agent._memory._held)
 

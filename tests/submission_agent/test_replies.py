@@ -298,7 +298,7 @@ async def test_a_browser_is_turned_away(submission):
     async with asyncio.timeout(LIMIT):
         said = await reader.read()
     writer.close()
-    assert said.split(b"\r\n")[1] == b"554 5.5.0 this is SMTP"
+    assert said.split(b"\r\n")[1] == b"554 5.5.0 this port speaks SMTP only"
     assert said.count(b"\r\n") == 2
 
 

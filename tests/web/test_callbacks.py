@@ -96,7 +96,7 @@ async def test_a_key_without_a_callback_is_not_found(tmp_path, headers):
         answer = await client.post("/v1/callbacks/reader/test", headers=manager)
         assert answer.status_code == 404
         problem = answer.json()
-        assert problem["detail"].endswith("those that have one: shop")
+        assert problem["detail"].endswith("the keys with a callback: shop")
         answer = await client.post("/v1/callbacks/shop/replay", headers=manager)
         problem = problem_of(answer, 422, "invalid-parameter")
         assert problem["errors"][0]["parameter"] == "since"

@@ -112,4 +112,4 @@ async def test_reset_is_for_tests_alone(tmp_path):
     ):
         answer = await client.post("/inbox/reset")
     assert answer.status_code == 409
-    assert "reset is for tests" in answer.json()["detail"]
+    assert "reset works only for tests" in answer.json()["detail"]

@@ -70,7 +70,7 @@ async def test_a_report_that_is_not_taken_says_why(client):
         "reports": [
             {
                 "result": "ignored",
-                "why": "the mail is no report",
+                "why": "the mail is not a report",
                 "message": None,
                 "recipient": None,
                 "later": None,

@@ -152,8 +152,8 @@ async def _migrate(db: Connection) -> None:
     found = await db.fetchval("SELECT coalesce(max(version), 0) FROM versions")
     if found > len(MIGRATIONS):
         raise JournalFailure(
-            f"NOTIFIER_JOURNAL: its schema is of version {found}, made by a newer notifier;"
-            f" this one knows up to {len(MIGRATIONS)}"
+            f"NOTIFIER_JOURNAL: the schema has version {found}, made by a newer "
+            f"notifier; this notifier knows versions up to {len(MIGRATIONS)}"
         )
     for version, migration in enumerate(MIGRATIONS[found:], found + 1):
         async with db.transaction():

@@ -31,8 +31,8 @@ TABLES = (
 )  # fmt: skip
 VACUUM_SECONDS = 3600.0
 LEFT = (
-    "what PostgreSQL has freed and not used again: its data files, its WAL, its replicas and its"
-    " backups"
+    "old versions of rows that PostgreSQL has not overwritten yet: in its data files,"
+    " its WAL, its replicas and its backups"
 )
 
 

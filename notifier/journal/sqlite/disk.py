@@ -157,7 +157,7 @@ def explained(error: Exception) -> NotifierError:
         return faults.unkeepable(error)
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
         return faults.search_too_long()
-    return JournalUnavailable(f"the journal cannot do it now: {error}")
+    return JournalUnavailable(f"the journal cannot do this now: {error}")
 
 
 def failure(path: object, error: BaseException) -> JournalFailure:

@@ -76,15 +76,16 @@ def _empty_wal(db: sqlite3.Connection) -> None:
     finally:
         db.execute(BUSY)
     if busy:
-        raise JournalUnavailable("a search still needs what the journal is to forget")
+        raise JournalUnavailable("a search that is under way still reads the old data")
 
 
 def _make_anew(db: sqlite3.Connection, path: Path) -> str:
     size = path.stat().st_size
     if size > MOST_BYTES or free_bytes(path.parent) < 3 * size:
         return (
-            f"copies of rows in pages of {path.name}, which is too large to be made anew meanwhile;"
-            f" to overwrite them, stop notifier and run: sqlite3 {path} VACUUM"
+            f"copies of rows in pages of {path.name}: the file is too large to be "
+            "written anew while the service runs; to overwrite them, stop notifier "
+            f"and run: sqlite3 {path} VACUUM"
         )
     log.info("journal_made_anew", path=str(path), bytes=size)
     db.execute("VACUUM")

@@ -101,7 +101,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _check(db: sqlite3.Connection, path: Path) -> None:
     """Damage shows now, not when the first message of the day is refused."""
     if db.execute("PRAGMA journal_mode = wal").fetchone() != ("wal",):
-        raise JournalFailure(f"{path} lies on a file system that cannot hold a WAL")
+        raise JournalFailure(
+            f"{path} lies on a file system that does not support SQLite's WAL; put "
+            "NOTIFIER_DATA_DIR on a local disk"
+        )
     if path.stat().st_size <= CHECKED_BYTES:
         (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
@@ -109,7 +112,10 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     (identity,) = db.execute("PRAGMA application_id").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if tables and identity != APPLICATION_ID:
-        raise JournalFailure(f"{path} is a SQLite file, but not a journal of notifier")
+        raise JournalFailure(
+            f"{path} is a SQLite file, but not a journal of notifier; name another file in"
+            " NOTIFIER_JOURNAL"
+        )
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:

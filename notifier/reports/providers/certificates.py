@@ -42,16 +42,16 @@ class Certificates:
             raise BadSignature("SignatureVersion must be 1 or 2")
         key = (await self._certificate(url, host)).public_key()
         if not isinstance(key, RSAPublicKey):
-            raise BadSignature("the certificate of SNS holds no key of RSA")
+            raise BadSignature("the certificate of SNS holds no RSA key")
         try:
             key.verify(signature, signed, PKCS1v15(), algorithm())
         except InvalidSignature:
-            raise BadSignature("the signature is not one of SNS for this content") from None
+            raise BadSignature("the signature of SNS does not match this content") from None
 
     async def confirm(self, url: str, host: str) -> None:
         """Confirm a subscription. Raises BadSignature, Unavailable."""
         if parse_qs(_require(url, host, "SubscribeURL")).get("Action") != ["ConfirmSubscription"]:
-            raise BadSignature("SubscribeURL does not confirm a subscription")
+            raise BadSignature("SubscribeURL is not the confirmation of a subscription")
         await self._fetched(url)
 
     async def _certificate(self, url: str, host: str) -> x509.Certificate:

@@ -51,7 +51,7 @@ def check_age(timestamp: str, *, now: float) -> None:
     except ValueError:
         age = float("nan")
     if not -AHEAD_SECONDS <= age <= OLDEST_SECONDS:
-        raise BadSignature("the signature was made too long ago, or at no known time")
+        raise BadSignature("the timestamp of the signature is missing, wrong or too old")
 
 
 def object_of(body: bytes | str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def read_providers(path: Path, proxy: Proxy | None = None) -> Mapping[str, Provi
     for name, fields in _tables(path).items():
         kind = KINDS.get(name)
         if kind is None:
-            faults.append(f"{name}: is no provider that is known; there are {', '.join(KINDS)}")
+            faults.append(f"{name}: is not a known provider; the providers are {', '.join(KINDS)}")
         elif not isinstance(fields, dict):
             faults.append(f"{name}: must be a table; write {name} = {{{kind[1]}}}")
         else:
@@ -154,8 +154,8 @@ def _twilio(fields: _Fields, _proxy: Proxy | None) -> Provider:
 def _require_cryptography() -> None:
     if find_spec("cryptography") is None:
         raise ValueError(
-            "its signatures need a library that is not here; install it with"
-            " pip install 'notifier[reports]'"
+            "its signatures need a library that is not installed; run pip install "
+            "'notifier[reports]'"
         )
 
 

@@ -212,9 +212,9 @@ def _faults(entry: Mapping[str, Any], countries: frozenset[str]) -> Iterable[str
 def _gaps(entry: Mapping[str, Any]) -> Iterable[str]:
     for name, field in _FIELDS.items():
         if field.required and name not in entry:
-            yield f"{name}: it is missing"
+            yield f"{name}: is missing"
     if entry.get("status") == GatewayStatus.DEAD and "effective" not in entry:
-        yield "effective: it is missing; give the date since when the gateway is dead"
+        yield "effective: is missing; give the date since when the gateway is dead"
 
 
 def _namesakes(carriers: Iterable[Carrier]) -> Iterable[str]:
@@ -223,7 +223,7 @@ def _namesakes(carriers: Iterable[Carrier]) -> Iterable[str]:
         for name in (carrier.id, *carrier.names):
             owner = owners.setdefault(_folded(name), carrier.id)
             if owner != carrier.id:
-                yield f"{carrier.id}: names: {name!r} is {owner} already"
+                yield f"{carrier.id}: names: {name!r} already names {owner}"
 
 
 def _folded(name: str) -> str:

@@ -161,7 +161,7 @@ class Provider:
         """Abort every request under way. Each returns with what is known of it."""
         for limit, exchange in self._under_way.items():
             if not limit.expired():
-                exchange.give_up("cut off, because the service stops")
+                exchange.give_up("cut off because the service is stopping")
                 limit.reschedule(asyncio.get_running_loop().time())
 
     async def send(self, envelope: Envelope, content: bytes) -> Attempt:

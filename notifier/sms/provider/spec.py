@@ -197,8 +197,8 @@ def _twilio_sender(given: Mapping[str, str]) -> dict[str, str]:
         case {"messaging_service": service, **others} if not others and _ACCOUNT.fullmatch(service):
             return {"MessagingServiceSid": service}
     raise ValueError(
-        "after the ? there must be from= (a number in E.164, a short code or a name) or"
-        " messaging_service=, and at most account= besides"
+        "after the ?, write from= (a number in E.164, a short code or a name) or "
+        "messaging_service=, and if needed account="
     )
 
 

@@ -28,7 +28,7 @@ class LastAnswerResource(Struct, frozen=True):
     at: Annotated[datetime, Meta(description="When the event happened.")]
     answered_at: datetime
     code: Annotated[int | None, Meta(description="The HTTP status; `null`: there was no answer.")]
-    reply: Annotated[str, Meta(description="The begin of the answer, or why there is none.")]
+    reply: Annotated[str, Meta(description="The beginning of the answer, or why there is none.")]
     tries: int
     outcome: Annotated[
         Outcome | None,
@@ -48,8 +48,8 @@ class CallbackResource(Struct, frozen=True, kw_only=True):
     state: Annotated[
         Literal["working", "failing", "paused"],
         Meta(
-            description="`failing`: the last try went wrong. `paused`: nothing is sent until "
-            "somebody resumes it."
+            description="`failing`: the last attempt failed. `paused`: nothing is sent until a "
+            "person resumes it."
         ),
     ]
     reason: Annotated[str | None, Meta(description="Why it is failing or paused.")]
@@ -74,7 +74,7 @@ class CallbackAnswer(Struct, frozen=True):
 
     ok: Annotated[bool, Meta(description="Whether the answer was a 2xx.")]
     code: Annotated[int | None, Meta(description="The HTTP status; `null`: there was no answer.")]
-    reply: Annotated[str, Meta(description="The begin of the answer, or why there is none.")]
+    reply: Annotated[str, Meta(description="The beginning of the answer, or why there is none.")]
     seconds: float
 
 
@@ -84,7 +84,10 @@ class ReplayQuery(Struct, frozen=True, forbid_unknown_fields=True):
     since: (
         Annotated[
             datetime,
-            Meta(tz=True, description="Events from then on are told again. It must be given."),
+            Meta(
+                tz=True,
+                description="Callbacks for events since this time are sent again. Required.",
+            ),
         ]
         | None
     ) = None
@@ -141,7 +144,7 @@ class Callbacks:
         if key not in known:
             names = ", ".join(known) or "none"
             raise NotFoundException(
-                f"no key named {key[:100]!r} has a callback; those that have one: {names}"
+                f"no key named {key[:100]!r} has a callback; the keys with a callback: {names}"
             )
         return key
 
@@ -210,14 +213,14 @@ TEST = Operation(
     path=KEY,
     answers={
         200: DocumentedAnswer(
-            "What came back.", CallbackAnswer, CallbackAnswer(True, 204, "", 0.012)
+            "What the application answered.", CallbackAnswer, CallbackAnswer(True, 204, "", 0.012)
         )
     },
     problems=(403, 404, 503),
 )
 REPLAY = Operation(
     id="replayCallbacks",
-    summary="Tell an application again what happened",
+    summary="Send the callbacks of an application again",
     tag=TAG,
     path=KEY,
     query=ReplayQuery,

@@ -30,9 +30,9 @@ class EventQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     digest: Annotated[
         bool,
         Meta(
-            description="Without `message`: once a second the ids of the messages that have "
-            "changed, instead of each message each time. If too many have changed, only the "
-            "latest ids. For pages that people look at."
+            description="Send once a second the ids of the messages that have changed, instead of "
+            "each message at each change. If too many have changed, only the latest ids. It is "
+            "meant for pages, and cannot be combined with `message`."
         ),
     ] = False
 
@@ -140,12 +140,12 @@ def _message(delivery: Delivery) -> bytes:
 
 EVENTS = Operation(
     id="followEvents",
-    summary="Follow every change",
+    summary="Stream every change",
     tag="messages",
     query=EventQuery,
     answers={
         200: DocumentedAnswer(
-            "A stream of events, until one side closes it.",
+            "A stream of events. It ends when one side closes it.",
             Event,
             Event("queue", '{"sent": 17}'),
             media_type="text/event-stream",

@@ -134,7 +134,7 @@ class LaterResource(Struct, frozen=True):
     code: Annotated[str, Meta(description="Enhanced status code, RFC 3463; may be empty.")]
     text: Annotated[str, Meta(description="What a server said.")]
     road: Annotated[str, Meta(description="How the report came in: `http`, `smtp`, `imap` ...")]
-    kind: Annotated[Class, Meta(description="Why it came back or waits.")] = field(name="class")
+    kind: Annotated[Class, Meta(description="Why the message came back or is delayed.")] = field(name="class")
 
 
 class RecipientResource(Struct, frozen=True):
@@ -186,7 +186,7 @@ class MessageResource(Struct, frozen=True, kw_only=True):
         bool, Meta(description="Some recipients were accepted, the others were refused.")
     ]
     bounced: Annotated[
-        bool, Meta(description="It came back from a recipient after a relay took it.")
+        bool, Meta(description="A recipient's server returned it after a relay took it.")
     ]
     handed_to: Annotated[
         str | None,

@@ -50,7 +50,7 @@ class ProviderEvents:
         provider = self._providers.get(name)
         if provider is None:
             raise NotFoundException(
-                detail=f"{name[:50]!r} has no secret in the file of NOTIFIER_REPORT_SECRETS"
+                detail=f"{name[:50]!r} has no secret in the file NOTIFIER_REPORT_SECRETS"
             )
         headers = request.scope["headers"]
         received = Received(
@@ -77,11 +77,13 @@ class ProviderEvents:
 
 TAKE = Operation(
     id="takeEvents",
-    summary="Take in the events of a provider",
+    summary="Receive events of a provider",
     tag=TAG,
     answers={
         200: DocumentedAnswer(
-            "What came of them.", EventsTaken, {"taken": 1, "repeated": 0, "unknown": 0}
+            "What the service did with each event.",
+            EventsTaken,
+            {"taken": 1, "repeated": 0, "unknown": 0},
         ),
     },
     problems=(400, 403, 404, 413, 422, 503),

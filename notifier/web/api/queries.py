@@ -38,7 +38,8 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     bounced: (
         Annotated[
-            bool, Meta(description="Whether it came back from a recipient after a relay took it.")
+            bool,
+            Meta(description="Whether a recipient's server returned it after a relay took it."),
         ]
         | None
     ) = None

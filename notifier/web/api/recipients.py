@@ -63,28 +63,32 @@ class ErasureResource(Struct, frozen=True, kw_only=True):
     state: Annotated[
         Literal["running", "waiting", "done"],
         Meta(
-            description="`running`: it searches. `waiting`: all was searched, and messages are "
-            "waited for that are being sent, or that others still get. `done`: nothing is left."
+            description="`running`: the search is under way. `waiting`: the search is over, but "
+            "some messages are still being sent, or still go to other recipients. `done`: nothing "
+            "is left."
         ),
     ]
-    erased: Annotated[str, Meta(description="What stands in place of the address from now on.")]
+    erased: Annotated[str, Meta(description="The pseudonym that replaces the address.")]
     by: str
     at: datetime
     ended_at: datetime | None
     counts: Annotated[
         dict[str, int],
         Meta(
-            description="What was wiped. `messages`: had ended; `cancelled`: waited; `taken_off`: "
-            "go on to their other recipients; `for_others`: name the person, and go to others; "
-            "`in_flight`: were being sent; `suppressions`: hold on under the pseudonym; `strikes`, "
+            description="What was wiped. `messages`: messages that had ended; `cancelled`: waiting "
+            "messages, now cancelled; `taken_off`: messages that go on to their other recipients; "
+            "`for_others`: messages to others that name the person; `in_flight`: messages that "
+            "were being sent; `suppressions`: entries that hold on under the pseudonym; `strikes`, "
             "`callbacks`, `idempotency_keys`, `audit`, `values`, `captured_mails`, `log_files`."
         ),
     ]
     waiting_for: Annotated[
-        int, Meta(description="Messages whose contents go once they have been sent or have ended.")
+        int,
+        Meta(description="Messages whose content is wiped as soon as they are sent or have ended."),
     ]
     not_reached: Annotated[
-        tuple[str, ...], Meta(description="Where the address may stand all the same.")
+        tuple[str, ...],
+        Meta(description="Places that the service cannot reach, where the address may still be."),
     ]
 
 
@@ -159,7 +163,7 @@ class Recipients:
         return await self._answer(id, wait=WAIT_SECONDS)
 
     async def state(self, request: AnyRequest) -> Response[ErasureResource]:
-        """How far it has come."""
+        "The erasure in its present state."
         return await self._answer(request.path_params["id"], wait=0)
 
     async def _read(self, request: AnyRequest, body: BodyDecoder[Any]) -> str:
@@ -170,7 +174,7 @@ class Recipients:
     async def _answer(self, id: str, *, wait: float) -> Response[ErasureResource]:
         state = await self._erasure.state(id, wait=wait)
         if state is None:
-            raise NotFoundException("there is no erasure of this id")
+            raise NotFoundException("there is no erasure with this id")
         done = not wait or state.request.ended_at is not None
         return Response(resource(state), status_code=200 if done else 202)
 
@@ -208,21 +212,23 @@ PERSONS: dict[str, Any] = {
 }
 ERASE = Operation(
     id="eraseRecipient",
-    summary="Forget a person",
+    summary="Erase a person",
     tag=TAG,
     body=_whom_to_forget.schema,
     examples=PERSONS,
     answers={
-        200: DocumentedAnswer("It is done.", ErasureResource, EXAMPLE),
-        202: DocumentedAnswer("There is more to do.", ErasureResource, UNDER_WAY),
+        200: DocumentedAnswer("The erasure is done.", ErasureResource, EXAMPLE),
+        202: DocumentedAnswer(
+            "The erasure is under way; ask for it by its id.", ErasureResource, UNDER_WAY
+        ),
     },
     problems=(400, 413, 415, 422, 503),
 )
 STATE = Operation(
     id="getErasure",
-    summary="See how far an erasure has come",
+    summary="Show an erasure",
     tag=TAG,
-    answers={200: DocumentedAnswer("How far it has come.", ErasureResource, EXAMPLE)},
+    answers={200: DocumentedAnswer("The erasure in its present state.", ErasureResource, EXAMPLE)},
     problems=(404, 503),
 )
 EXPORTED = """\
@@ -237,7 +243,7 @@ EXPORT_ANSWERS: dict[int, DocumentedAnswer] = {
 }
 EXPORT_BY_QUERY = Operation(
     id="exportRecipientByQuery",
-    summary="Export what is held of a person",
+    summary="Export the data of a person",
     tag=TAG,
     query=RecipientQuery,
     answers=EXPORT_ANSWERS,
@@ -245,7 +251,7 @@ EXPORT_BY_QUERY = Operation(
 )
 EXPORT = Operation(
     id="exportRecipient",
-    summary="Export what is held of a person",
+    summary="Export the data of a person",
     tag=TAG,
     body=_whom_to_tell_about.schema,
     examples=PERSONS,

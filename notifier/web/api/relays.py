@@ -30,7 +30,9 @@ class TokenResource(Struct, frozen=True):
 
     source: Annotated[str, Meta(description="Who issues it.")]
     good_until: Annotated[datetime | None, Meta(description="`null`: there is none.")]
-    trouble: Annotated[str, Meta(description="Why there is no newer one; empty: it is in order.")]
+    trouble: Annotated[
+        str, Meta(description="Why there is no newer token; empty: the token is in order.")
+    ]
     failing_since: Annotated[datetime | None, Meta(description="Since when there is trouble.")]
 
 
@@ -59,21 +61,31 @@ class RelayResource(Struct, frozen=True, kw_only=True):
     failed: int
     pipelining: Annotated[
         Pipelining | None,
-        Meta(description="How commands are sent now where the relay offers it; `null`: no SMTP."),
+        Meta(
+            description="The pipelining that is used now, where the relay offers it; `null`: the "
+            "relay does not speak SMTP."
+        ),
     ] = None
     pipelining_trouble: Annotated[
-        str, Meta(description="Why it is less than was asked for; empty: it is not.")
+        str, Meta(description="Why it is less than `pipelining=` asks for; empty: it is not less.")
     ] = ""
     pace: Annotated[
         float | None,
-        Meta(description="Messages a second that it has shown to take; `null`: it set no limit."),
+        Meta(
+            description="Messages a second that the relay has shown to accept; `null`: it has set "
+            "no limit."
+        ),
     ] = None
     held_until: Annotated[
-        datetime | None, Meta(description="It wanted fewer messages, and is asked again then.")
+        datetime | None,
+        Meta(description="The relay wanted fewer messages. It gets the next one at this time."),
     ] = None
-    throttled: Annotated[int, Meta(description="Messages that it refused for their rate.")] = 0
+    throttled: Annotated[
+        int, Meta(description="Messages that it refused because they came too fast.")
+    ] = 0
     token: Annotated[
-        TokenResource | None, Meta(description="`null`: it is not logged in to with one.")
+        TokenResource | None,
+        Meta(description="The OAuth 2 token; `null`: the relay has no `oauth=`."),
     ] = None
     conditions: Annotated[
         dict[str, tuple[str, ...]],

@@ -73,13 +73,15 @@ class ReportsByMail:
 
 TAKE = Operation(
     id="takeReport",
-    summary="Take in a mail that reports what came of a message",
+    summary="Receive a mail that reports about a message",
     tag=TAG,
     body=str,
     body_type="message/rfc822",
     examples=examples.REPORTS,
     answers={
-        200: DocumentedAnswer("What came of it.", TakenResource, examples.REPORT_TAKEN),
+        200: DocumentedAnswer(
+            "What the service did with the report.", TakenResource, examples.REPORT_TAKEN
+        ),
     },
     problems=(400, 403, 413, 415, 503),
 )

@@ -29,7 +29,8 @@ class SettleBody(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
         Meta(
             pattern=NO_CONTROLS,
             max_length=LONGEST_WHY,
-            description="How it is known; kept in the timeline with the name of who says so.",
+            description="How the outcome is known. The timeline shows it, with the name of the "
+            "caller.",
         ),
     ] = ""
 
@@ -78,7 +79,7 @@ EXAMPLES: dict[str, Any] = {
 }
 SETTLE = Operation(
     id="settleMessage",
-    summary="Say what became of a held or uncertain message",
+    summary="Settle a held or uncertain message",
     tag=TAG,
     body=_body.schema,
     examples=EXAMPLES,
@@ -87,7 +88,7 @@ SETTLE = Operation(
 )
 SETTLE_ALL = Operation(
     id="settleMessages",
-    summary="Say what became of all held or uncertain messages that match",
+    summary="Settle all held or uncertain messages that match",
     tag=TAG,
     body=_body.schema,
     examples=EXAMPLES,

@@ -71,7 +71,7 @@ class SuppressionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             Meta(
                 pattern=NO_CONTROLS,
                 max_length=LONGEST_SOURCE,
-                description="Who or what wants it. Default: the caller.",
+                description="Who or what asked for it. Default: the caller.",
             ),
         ]
         | None
@@ -335,7 +335,7 @@ LIST = Operation(
 )
 ADD = Operation(
     id="addSuppression",
-    summary="Send nothing more to an address",
+    summary="Suppress an address",
     tag=TAG,
     body=_body.schema,
     examples={
@@ -348,7 +348,7 @@ ADD = Operation(
 )
 REMOVE_ALL = Operation(
     id="removeSuppressions",
-    summary="Take all that match off the list",
+    summary="Delete all suppressions that match",
     tag=TAG,
     query=SuppressionFilters,
     answers={200: COUNT},
@@ -366,7 +366,7 @@ IMPORT = Operation(
 )
 REMOVE = Operation(
     id="removeSuppression",
-    summary="Send to an address again",
+    summary="Delete a suppression",
     tag=TAG,
     path=ADDRESS,
     query=KeyQuery,

@@ -140,7 +140,7 @@ class Guide:
         page = self._pages.get(name)
         if page is None:
             known = ", ".join(self._pages)
-            raise NotFoundException(f"the guide has no page {name[:100]!r}; it has: {known}")
+            raise NotFoundException(f"the guide has no page {name[:100]!r}; its pages: {known}")
         origin = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
         return await self._layout.page(
             request,

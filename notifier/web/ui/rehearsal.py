@@ -88,7 +88,10 @@ class Rehearsal:
         """
         relays = self._service.settings.relays
         if relays not in ((), (CAPTURE,)):
-            raise WrongState("there is another relay than the built-in mailbox; reset is for tests")
+            raise WrongState(
+                "there are other relays than the built-in mailbox; reset works only for "
+                "tests, where the mailbox is the only relay"
+            )
         by = by_of(request)
         refusals = self._service.mailbox.refusals.clear()
         cancelled = await self._cancel(by)

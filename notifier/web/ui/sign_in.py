@@ -71,8 +71,10 @@ class SignIn:
         if login := self._authentication.login_of(request):
             raise HTTPException(
                 status_code=409,
-                detail=f"you are signed in as {login.person} by the company's login, which goes"
-                " before a session with a key",
+                detail=(
+                    f"you are signed in as {login.person} by the company's login, which "
+                    "takes precedence over a session with a key"
+                ),
             )
         body = await read_json(request, dict(request.scope["headers"]), limit=LONGEST)
         presented = decode(_given, body).key.strip()
