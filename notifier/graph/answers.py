@@ -56,7 +56,7 @@ _decoder = msgspec.json.Decoder(_Body)
 
 
 class Answer(Struct, frozen=True):
-    "What the application answered."
+    """The answer of Microsoft Graph."""
 
     status: int
     body: bytes = b""

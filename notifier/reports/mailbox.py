@@ -29,11 +29,13 @@ log = structlog.get_logger()
 _REMEDIES = {
     "AUTHENTICATE failed": "At Microsoft 365 the application needs the permission IMAP.AccessAsApp"
     " and FullAccess to the mailbox (Add-MailboxPermission).",
-    "AUTHENTICATIONFAILED": ("The user or the password is wrong. Percent-encode both; many providers require "
-        "an app password, or OAuth."),
-    "There is no such folder; write its name after the host, as in /INBOX.": "There is no such folder; it stands behind the host, as in /INBOX.",
+    "AUTHENTICATIONFAILED": (
+        "The user or the password is wrong. Percent-encode both; many providers require "
+        "an app password, or OAuth."
+    ),
+    "SELECT was refused": "There is no such folder; write its name after the host, as in /INBOX.",
     "certificate": "The server's certificate is not trusted; name a file of authorities with ca=.",
-    "read= must name a folder that the server allows to create, perhaps INBOX.NAME.": "read= must name a folder that may be made, perhaps INBOX.NAME.",
+    "CREATE was refused": "read= must name a folder that can be made, perhaps INBOX.NAME.",
 }
 
 

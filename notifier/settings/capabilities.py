@@ -54,9 +54,9 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         Literal["off", "bounces"],
         choice("off", "bounces"),
         Meta(
-            description=("`bounces`: an address is suppressed by itself if relays say twice in "
-                "seven days that it does not exist; see [suppressions](suppressions.md). "
-                "`off`: only by hand.")
+            description="`bounces`: an address is suppressed by itself if relays say twice in "
+            "seven days that it does not exist; see [suppressions](suppressions.md). `off`: only "
+            "by hand."
         ),
     ] = "off"
     per_recipient: Annotated[
@@ -72,18 +72,17 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         Literal["hold", "refuse"],
         choice("hold", "refuse"),
         Meta(
-            description=("What happens to a message beyond `NOTIFIER_PER_RECIPIENT`: `hold` it "
-                "until a person decides, or `refuse` it with `429`.")
+            description="What happens to a message beyond `NOTIFIER_PER_RECIPIENT`: `hold` it "
+            "until a person decides, or `refuse` it with `429`."
         ),
     ] = "hold"
     smtp_listen: Annotated[
         tuple[Any, ...],  # of ListenAddress
         SMTP_LISTEN,
         Meta(
-            description=("Addresses where mail is accepted by SMTP, comma-separated: "
-                "`127.0.0.1:2525`, `0.0.0.0:587?tls=starttls&certificate=FILE&key=FILE` "
-                "or `tls=implicit`; see [submission by SMTP](smtp-submission.md). "
-                "Default: none.")
+            description="Addresses where mail is accepted by SMTP, comma-separated: "
+            "`127.0.0.1:2525`, `0.0.0.0:587?tls=starttls&certificate=FILE&key=FILE` or "
+            "`tls=implicit`; see [submission by SMTP](smtp-submission.md). Default: none."
         ),
     ] = ()
     report_listen: Annotated[

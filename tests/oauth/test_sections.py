@@ -108,8 +108,8 @@ def test_relays_of_one_section_share_a_token_unless_it_is_for_a_user(tmp_path, s
                 "[a] client_id must be a text of visible characters",
                 "[b] client_id is missing",
                 "[b] client_secret_file is missing",
-                "[b] token_url: the secret would go in clear; write https:// (http:// is for loopback"
-                " addresses only)",
+                "[b] token_url: the secret would go in clear; write https:// (http:// is for"
+                " loopback addresses only)",
             ],
         ),
         (

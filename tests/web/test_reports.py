@@ -79,7 +79,7 @@ async def test_a_report_that_is_not_taken_says_why(client):
     }
     unknown = await client.post("/v1/reports", content=bounce_of("f" * 32), headers=MAIL)
     assert unknown.json()["result"] == "unknown"
-    assert "not kept any more" in unknown.json()["reports"][0]["why"]
+    assert "no longer has" in unknown.json()["reports"][0]["why"]
 
 
 async def test_a_mail_must_say_that_it_is_one(client):

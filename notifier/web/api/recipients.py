@@ -163,7 +163,7 @@ class Recipients:
         return await self._answer(id, wait=WAIT_SECONDS)
 
     async def state(self, request: AnyRequest) -> Response[ErasureResource]:
-        "The erasure in its present state."
+        """The erasure in its present state."""
         return await self._answer(request.path_params["id"], wait=0)
 
     async def _read(self, request: AnyRequest, body: BodyDecoder[Any]) -> str:
