@@ -83,10 +83,10 @@ class Settings(SignIn, frozen=True, kw_only=True):
         Proxy | None,
         HTTP_PROXY,
         Meta(
-            description=("HTTP proxy for the service's own HTTP requests, "
-                "`http://user:password@host:port`: tokens, Microsoft Graph, the SMS "
-                "provider, callbacks, alerts. Requests to this machine do not use it. "
-                "Relays have `proxy=` in their URL. Default: none.")
+            description="HTTP proxy for the service's own HTTP requests, "
+            "`http://user:password@host:port`: tokens, Microsoft Graph, the SMS provider, "
+            "callbacks, alerts. Requests to this machine do not use it. Relays have `proxy=` in "
+            "their URL. Default: none."
         ),
     ] = None
     ehlo_name: Annotated[
@@ -102,10 +102,10 @@ class Settings(SignIn, frozen=True, kw_only=True):
         str | None,
         RETURN_PATH,
         Meta(
-            description=("Address to which failed deliveries are reported: the envelope sender of "
-                "all mail. A `*` in it, as in `bounces+*@example.org`, stands for a token"
-                " that names message and recipient; see [return paths](return-paths.md). "
-                "Default: the sender of each message.")
+            description="Address to which failed deliveries are reported: the envelope sender of "
+            "all mail. A `*` in it, as in `bounces+*@example.org`, stands for a token that names "
+            "message and recipient; see [return paths](return-paths.md). Default: the sender of "
+            "each message."
         ),
     ] = None
     data_dir: Annotated[
@@ -133,18 +133,17 @@ class Settings(SignIn, frozen=True, kw_only=True):
         Meta(
             description="Messages that are sent or recorded at the same time. Five times "
             "the connections of a relay keep it busy: one message under way, the next behind its "
-            "dot, and three whose outcomes are written together. Each further way out "
+            "dot, and three whose outcomes are written together. Each further route "
             "(relays, gateways, SMS provider, simulator) gets one worker more, and each chain of "
-            "relays as many again, so that none waits for another."
+            "relays as many again, so that no route waits for another."
         ),
     ] = 80
     queue_size: Annotated[
         int,
         whole(1, 100_000),
         Meta(
-            description=("Messages claimed ahead of the workers for each route; the others wait in"
-                " the journal. After a `kill -9` each claimed message counts as "
-                "uncertain.")
+            description="Messages claimed ahead of the workers for each route; the others wait in "
+            "the journal. After a `kill -9` each claimed message counts as uncertain."
         ),
     ] = 96
     max_backlog: Annotated[

@@ -134,7 +134,9 @@ class LaterResource(Struct, frozen=True):
     code: Annotated[str, Meta(description="Enhanced status code, RFC 3463; may be empty.")]
     text: Annotated[str, Meta(description="What a server said.")]
     road: Annotated[str, Meta(description="How the report came in: `http`, `smtp`, `imap` ...")]
-    kind: Annotated[Class, Meta(description="Why the message came back or is delayed.")] = field(name="class")
+    kind: Annotated[Class, Meta(description="Why the message came back or is delayed.")] = field(
+        name="class"
+    )
 
 
 class RecipientResource(Struct, frozen=True):
