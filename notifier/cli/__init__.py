@@ -7,8 +7,8 @@ must not load a web framework.
 cancels for `keys revoke`. `message_sources` is where `messages` finds messages,
 `suppression_sources` where `suppressions` finds the list, `audit_sources` where `audit` finds the
 records, `recipient_sources` where `recipients` finds what is held of a person; `sources` chooses
-between the server and the journal for all of them. `client` calls a running server.
-`options` are those that several commands have; `display` and `progress` write to the terminal.
+between the server and the journal for all of them, and has the options of several commands.
+`client` calls a running server. `display` and `progress` write to the terminal.
 """
 
 import gc
@@ -26,9 +26,9 @@ from notifier.cli.audit import audit
 from notifier.cli.callbacks import callbacks
 from notifier.cli.display import printable
 from notifier.cli.messages import messages
-from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
 from notifier.cli.recipients import recipients
 from notifier.cli.reports import NotTaken, reports
+from notifier.cli.sources import config_option, json_option, key_option, server_url, url_option
 from notifier.cli.suppressions import suppressions
 from notifier.errors import (
     ConfigurationError,

@@ -1,13 +1,12 @@
 """`notifier audit`: who did what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import click
 
-from notifier.cli.display import json_text, printable, table
-from notifier.cli.options import json_option
-from notifier.cli.sources import Places, sourced
+from notifier.cli.display import Resource, json_text, page_text, printable, table
+from notifier.cli.sources import Places, json_option, sourced
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
     from notifier.cli.audit_sources import Source
@@ -52,14 +51,11 @@ def audit(
         source().export(query, export)
         return
     page = source().list(query)
-    if as_json:
-        click.echo(json_text(page))
-    elif not page["items"]:
-        click.echo("no records")
-    else:
-        click.echo(table([COLUMNS, *map(_row, page["items"])]))
-        if cursor := page["next_cursor"]:
-            click.echo(f"more: --cursor {cursor}")
+    click.echo(json_text(page) if as_json else page_text(page, _table, "records"))
+
+
+def _table(records: Sequence[Resource]) -> str:
+    return table([COLUMNS, *map(_row, records)])
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:

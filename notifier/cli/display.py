@@ -1,6 +1,6 @@
 """What commands print: tables and details for a person, JSON for a program."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -42,6 +42,14 @@ def json_text(value: object) -> str:
 def json_line(value: object) -> str:
     """JSON on one line."""
     return msgspec.json.encode(value).decode()
+
+
+def page_text(page: Resource, shown: Callable[[Sequence[Resource]], str], what: str) -> str:
+    """One page of a list for a person, and where the next one begins. `what`: what it lists."""
+    if not page["items"]:
+        return f"no {what}"
+    cursor = page["next_cursor"]
+    return shown(page["items"]) + (f"\nmore: --cursor {cursor}" if cursor else "")
 
 
 def message_table(messages: Sequence[Resource]) -> str:

@@ -1,21 +1,18 @@
 """`notifier messages`: list, show, retry, cancel, settle and copy messages."""
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from notifier.cli.display import json_line, json_text, message_details, message_table
-from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
-from notifier.cli.sources import Command, Places, sourced
+from notifier.cli.display import json_line, json_text, message_details, message_table, page_text
+from notifier.cli.sources import Command, Places, asking, json_option, sourced
 from notifier.deliveries import Status
 from notifier.errors import NotifierError, Rejected
-from notifier.settings import Settings
 
-if TYPE_CHECKING:  # it loads half the service, and other commands must not
+if TYPE_CHECKING:  # they load half the service, and other commands must not
+    from notifier.cli.client import Client
     from notifier.cli.message_sources import Act, Source
 
 PAST = {"retry": "retried", "cancel": "cancelled", "settle": "settled"}
@@ -72,14 +69,7 @@ def _filters(command: Command) -> Command:
 def list_messages(source: Opening, as_json: bool, **query: Any) -> None:
     """Print messages, newest first."""
     page = source().list(_given(query))
-    if as_json:
-        click.echo(json_text(page))
-    elif not page["items"]:
-        click.echo("no messages")
-    else:
-        click.echo(message_table(page["items"]))
-        if cursor := page["next_cursor"]:
-            click.echo(f"more: --cursor {cursor}")
+    click.echo(json_text(page) if as_json else page_text(page, message_table, "messages"))
 
 
 @messages.command("show")
@@ -198,23 +188,11 @@ def settle_messages(outcome: str, why: str, **given: Any) -> None:
 
 
 @messages.command("copy")
-@config_option
-@url_option
-@key_option
+@asking
 @json_option
 @click.argument("id")
 @click.option("--to", multiple=True, required=True, help="Address; may be repeated.")
-def copy_message(
-    config: Path | None,
-    url: str | None,
-    api_key: str | None,
-    as_json: bool,
-    id: str,
-    to: Sequence[str],
-) -> None:
+def copy_message(server: "Callable[[], Client]", as_json: bool, id: str, to: Sequence[str]) -> None:
     """Send the same content to other recipients, through a running server."""
-    from notifier.cli.client import Client
-
-    client = Client(url or server_url(Settings.read(os.environ, config=config)), api_key=api_key)
-    copy = client.post(f"/v1/messages/{id}/copies", {"to": list(to)})
+    copy = server().post(f"/v1/messages/{id}/copies", {"to": list(to)})
     click.echo(json_line(copy) if as_json else f"{copy['id']} {copy['status']}")

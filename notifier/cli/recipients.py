@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 import click
 
 from notifier.cli.display import Resource, json_text, printable
-from notifier.cli.options import json_option
 from notifier.cli.progress import with_spinner
-from notifier.cli.sources import Places, sourced
+from notifier.cli.sources import Places, json_option, sourced
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
     from notifier.cli.recipient_sources import Source

@@ -1,16 +1,17 @@
 """`notifier reports add`: hand a mail that reports what came of messages to a running server."""
 
-import os
 import sys
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from notifier.cli.display import json_text, printable
-from notifier.cli.options import config_option, json_option, key_option, server_url, url_option
+from notifier.cli.sources import asking, json_option
 from notifier.errors import NotifierError
-from notifier.settings import Settings
+
+if TYPE_CHECKING:
+    from notifier.cli.client import Client
 
 LARGEST = 512 * 1024  # octets that are handed on: the server reads no more
 TAKEN_SECONDS = 30.0
@@ -26,26 +27,22 @@ def reports() -> None:
 
 
 @reports.command("add")
-@config_option
-@url_option
-@key_option
+@asking
 @json_option
-def add(config: Path | None, url: str | None, api_key: str | None, as_json: bool) -> None:
+def add(server: "Callable[[], Client]", as_json: bool) -> None:
     """
     Hand the mail on standard input to a running server.
 
     For an alias of Postfix: `bounces: "|notifier reports add"`. It exits with 0 once the server has
     the mail, also where it is no report, and with 75 where the mail should be brought again.
     """
-    settings = Settings.read(os.environ, config=config)
-    from notifier.cli.client import Client, RequestFailed
+    from notifier.cli.client import RequestFailed
 
     mail = sys.stdin.buffer.read(LARGEST)
     while sys.stdin.buffer.read(LARGEST):  # or the mail server that writes it fails
         pass
     try:
-        client = Client(url or server_url(settings), api_key=api_key)
-        taken = client.send("/v1/reports", mail, "message/rfc822", timeout=TAKEN_SECONDS)
+        taken = server().send("/v1/reports", mail, "message/rfc822", timeout=TAKEN_SECONDS)
     except RequestFailed as error:
         raise NotTaken(str(error)) from error
     click.echo(json_text(taken) if as_json else "\n".join(map(_line, taken["reports"])))

@@ -1,6 +1,6 @@
 """
-Commands that work with a running server, and without one in the journal itself: the options that
-say where, and which of the two it is.
+Options that several commands have. They say where a command works: with a running server, or
+without one in the journal itself.
 """
 
 import functools
@@ -12,15 +12,57 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 import click
 import msgspec
 
-from notifier.cli.options import config_option, key_option, server_url, url_option
 from notifier.errors import Rejected
 from notifier.settings import Settings
 
 if TYPE_CHECKING:  # it loads the HTTP client, and other commands must not
     from notifier.cli.client import Client
 
+
 T = TypeVar("T")
 Command: TypeAlias = Callable[..., None]
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A TOML file of settings. Default: NOTIFIER_CONFIG.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+url_option = click.option("--url", help="URL of the server. Default: from the settings.")
+key_option = click.option(
+    "--api-key",
+    envvar="NOTIFIER_API_KEY",
+    help="API key, or @FILE that holds it. Default: NOTIFIER_API_KEY, which `ps` does not show.",
+)
+
+
+def server_url(settings: Settings) -> str:
+    """Where a server with these settings can be reached from here."""
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
+    host = anywhere.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def asking(command: Command) -> Command:
+    """Adds the options that say which server is asked; the command calls `server` to reach it."""
+
+    @config_option
+    @url_option
+    @key_option
+    @functools.wraps(command)
+    def with_server(
+        config: Path | None, url: str | None, api_key: str | None, **given: Any
+    ) -> None:
+        def server() -> "Client":
+            from notifier.cli.client import Client
+
+            settings = Settings.read(os.environ, config=config)
+            return Client(url or server_url(settings), api_key=api_key)
+
+        command(server=server, **given)
+
+    return with_server
 
 
 class Named(Protocol):

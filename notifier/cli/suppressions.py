@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import click
 
-from notifier.cli.display import json_line, json_text, printable, table
-from notifier.cli.options import json_option
-from notifier.cli.sources import Command, Places, sourced
+from notifier.cli.display import Resource, json_line, json_text, page_text, printable, table
+from notifier.cli.sources import Command, Places, json_option, sourced
 from notifier.errors import ConfigurationError, NotifierError
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
@@ -56,14 +55,11 @@ def _given(query: dict[str, Any]) -> dict[str, Any]:
 def list_suppressions(source: Opening, as_json: bool, **query: Any) -> None:
     """Print the entries, by address."""
     page = source().list(_given(query))
-    if as_json:
-        click.echo(json_text(page))
-    elif not page["items"]:
-        click.echo("no suppressions")
-    else:
-        click.echo(table([COLUMNS, *map(_row, page["items"])]))
-        if cursor := page["next_cursor"]:
-            click.echo(f"more: --cursor {cursor}")
+    click.echo(json_text(page) if as_json else page_text(page, _table, "suppressions"))
+
+
+def _table(entries: Sequence[Resource]) -> str:
+    return table([COLUMNS, *map(_row, entries)])
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
