@@ -22,14 +22,12 @@ from notifier.settings import may_be_anonymous
 from notifier.web.audited import audited
 from notifier.web.bodies import AnyRequest
 from notifier.web.forwarded import address_of, is_secure
-from notifier.web.hosts import Hosts
-from notifier.web.logins import Login, Logins
-from notifier.web.origins import KEYLESS, SAFE, refuse_foreign
+from notifier.web.hosts import KEYLESS, SAFE, Hosts, refuse_foreign
+from notifier.web.logins import Login, Logins, Visitor
 from notifier.web.parameters import read_id
 from notifier.web.problems import WrongKey
 from notifier.web.routes import ACCESS, AUDIT, STREAM, Access, access_to
 from notifier.web.sse import Watch, until
-from notifier.web.visitors import Visitor
 
 KEY, BY = "notifier_key", "notifier_by"  # in the request's state
 ANONYMOUS = "anonymous"

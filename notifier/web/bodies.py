@@ -216,6 +216,10 @@ class BodyDecoder(Generic[S]):
         self._scan = msgspec.json.Decoder(_scanned(kind))
         self._arrays = {name: msgspec.json.Decoder(array_of(n)) for name, n in _arrays(kind)}
 
+    async def read(self, request: AnyRequest, *, limit: int) -> S:
+        """The value of a request's body. Raises as `read_json` and `decode` do."""
+        return self.decode(await read_json(request, dict(request.scope["headers"]), limit=limit))
+
     def decode(self, body: bytes | Raw) -> S:
         """Raises InvalidMessage with the field that is wrong; 400 where it is no JSON."""
         if len(body) > SCANNED:

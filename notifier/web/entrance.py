@@ -20,8 +20,7 @@ from notifier.metrics import Requests
 from notifier.service import Notifier
 from notifier.web.auth import Authentication
 from notifier.web.body_memory import SMALL
-from notifier.web.hosts import Hosts
-from notifier.web.origins import KEYLESS
+from notifier.web.hosts import KEYLESS, Hosts
 from notifier.web.problems import PROBLEM_JSON, HostNotServed, answer_error, problem_of
 from notifier.web.responses import BytesResponse, encode
 

@@ -1,7 +1,12 @@
-"""People whom a trusted proxy has signed in by the company's login, and what they may do."""
+"""
+People whom a trusted proxy has signed in by the company's login, and what they may do; who looks at
+a page.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
 
 from notifier.keys import Key, KeyScope
 from notifier.settings import Settings, variable
@@ -99,3 +104,36 @@ def _text(octets: bytes) -> str:
         return octets.decode()
     except UnicodeDecodeError:
         return octets.decode("latin-1")
+
+
+class Visitor(Struct, frozen=True):
+    """Who looks at a page: whether a key is needed, and the caller's key or login if valid."""
+
+    needs_key: bool
+    key: Key | None = None
+
+    @property
+    def name(self) -> str:
+        """As the pages show it: the name of the key or of the person; empty: a stranger."""
+        if isinstance(self.key, Login):
+            return self.key.person
+        return self.key.name if self.key else ""
+
+    @property
+    def by_login(self) -> bool:
+        return isinstance(self.key, Login)
+
+    def may(self, scope: KeyScope) -> bool:
+        return self.key.may(scope) if self.key else not self.needs_key
+
+    @property
+    def manages(self) -> bool:
+        return self.may(KeyScope.MANAGE)
+
+    @property
+    def sends(self) -> bool:
+        return self.may(KeyScope.SEND)
+
+    @property
+    def reads(self) -> bool:
+        return self.may(KeyScope.READ)

@@ -69,6 +69,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     path: Mapping[str, Any] = {}  # parameters in the path other than `id`
 
 
+def path_parameter(name: str, description: str, *, example: str) -> dict[str, Any]:
+    """What the document says of a parameter in the path."""
+    return {name: {"description": description, "schema": {"type": "string"}, "example": example}}
+
+
 def get(
     path: str, handler: Handler, access: Access, operation: Operation | None = None
 ) -> HTTPRouteHandler:

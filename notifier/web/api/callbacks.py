@@ -1,7 +1,7 @@
 """/v1/callbacks: which applications are told what came of their messages, and how that goes."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
@@ -15,7 +15,7 @@ from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadParameter
-from notifier.web.routes import MANAGE, READ, DocumentedAnswer, Operation, get, post
+from notifier.web.routes import MANAGE, READ, DocumentedAnswer, Operation, get, path_parameter, post
 
 TAG = "callbacks"
 
@@ -188,13 +188,7 @@ def _answer(last: LastAnswer) -> LastAnswerResource:
     )
 
 
-KEY: dict[str, Any] = {
-    "key": {
-        "description": "The name of the API key, as in `GET /v1/callbacks`.",
-        "schema": {"type": "string"},
-        "example": "shop",
-    }
-}
+KEY = path_parameter("key", "The name of the API key, as in `GET /v1/callbacks`.", example="shop")
 LIST = Operation(
     id="listCallbacks",
     summary="List the callbacks",

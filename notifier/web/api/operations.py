@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
@@ -17,7 +17,7 @@ from notifier.web.api.relays import RelayResource, relays_of
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import Nothing, read_query
-from notifier.web.routes import MANAGE, READ, DocumentedAnswer, Operation, get, post
+from notifier.web.routes import MANAGE, READ, DocumentedAnswer, Operation, get, path_parameter, post
 
 TAG = "operation"
 
@@ -162,13 +162,7 @@ def _worker(delivery: Delivery | None) -> Worker:
     return Worker(delivery.id, delivery.route, recipients, delivery.subject)
 
 
-RELAY_NAME: dict[str, Any] = {
-    "name": {
-        "description": "The relay's name, as in `GET /v1/relays`.",
-        "schema": {"type": "string"},
-        "example": "capture",
-    }
-}
+RELAY_NAME = path_parameter("name", "The relay's name, as in `GET /v1/relays`.", example="capture")
 STATS = Operation(
     id="getStats",
     summary="Show the figures",

@@ -16,7 +16,7 @@ from notifier.erasure.local_places import CapturedMails, LogFiles
 from notifier.messages import NO_CONTROLS
 from notifier.service import Notifier
 from notifier.web.auth import by_of
-from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
+from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.parameters import read_query
 from notifier.web.problems import BadParameter
 from notifier.web.routes import MANAGE, DocumentedAnswer, Operation, get, options, post
@@ -140,7 +140,8 @@ class Recipients:
         one, of kind `end`, has the counts, and what else may be kept that notifier cannot reach.
         For somebody who was erased it is what is still known under the pseudonym.
         """
-        return await self._exported(request, await self._read(request, _whom_to_tell_about))
+        body = await _whom_to_tell_about.read(request, limit=self._limit)
+        return await self._exported(request, body.address)
 
     async def _exported(self, request: AnyRequest, address: str) -> Stream:
         person = await self._export.person(address)
@@ -158,18 +159,13 @@ class Recipients:
         its `id` until `state` is `done`. The work goes on after a restart, and to ask twice does no
         harm.
         """
-        address = await self._read(request, _whom_to_forget)
-        id = await self._erasure.erase(address, by=by_of(request))
+        body = await _whom_to_forget.read(request, limit=self._limit)
+        id = await self._erasure.erase(body.address, by=by_of(request))
         return await self._answer(id, wait=WAIT_SECONDS)
 
     async def state(self, request: AnyRequest) -> Response[ErasureResource]:
         """The erasure in its present state."""
         return await self._answer(request.path_params["id"], wait=0)
-
-    async def _read(self, request: AnyRequest, body: BodyDecoder[Any]) -> str:
-        headers = dict(request.scope["headers"])
-        address: str = body.decode(await read_json(request, headers, limit=self._limit)).address
-        return address
 
     async def _answer(self, id: str, *, wait: float) -> Response[ErasureResource]:
         state = await self._erasure.state(id, wait=wait)

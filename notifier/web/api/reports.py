@@ -9,7 +9,7 @@ from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.message_json import LaterResource, later_resource
 from notifier.web.auth import by_of
-from notifier.web.bodies import AnyRequest, read_octets
+from notifier.web.bodies import AnyRequest, kind_of, read_octets
 from notifier.web.routes import REPORT, DocumentedAnswer, Operation, post
 
 TAG = "reports"
@@ -51,8 +51,7 @@ class ReportsByMail:
         report, or is about no message that was sent, changes nothing, and the answer says so.
         """
         headers = dict(request.scope["headers"])
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if kind != b"message/rfc822":
+        if kind_of(headers.get(b"content-type", b"")) != "message/rfc822":
             raise HTTPException(status_code=415, detail="the Content-Type must be message/rfc822")
         mail = await read_octets(request, headers, limit=self._limit)
         taken = await self._reports.take(mail, ROAD)

@@ -13,7 +13,7 @@ from notifier.web.api.message_json import MessageResource, resource
 from notifier.web.api.messages import MESSAGE, TAG
 from notifier.web.api.queries import Filters
 from notifier.web.auth import by_of
-from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
+from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.parameters import read_id
 from notifier.web.routes import MANAGE, DocumentedAnswer, Operation, post
 
@@ -68,8 +68,7 @@ class Settling:
         return Changed(await self._service.settle_all(which, settlement, by=by_of(request)))
 
     async def _read(self, request: AnyRequest) -> Settlement:
-        headers = dict(request.scope["headers"])
-        given = _body.decode(await read_json(request, headers, limit=self._limit))
+        given = await _body.read(request, limit=self._limit)
         return Settlement(given.outcome, given.why.strip())
 
 

@@ -23,7 +23,7 @@ from notifier.suppressions.suppression import KEY, LONGEST_SOURCE, read_until
 from notifier.web.api.bulk import Changed
 from notifier.web.api.queries import Moment, Word
 from notifier.web.auth import by_of, caller_of
-from notifier.web.bodies import AnyRequest, BodyDecoder, read_json, read_octets
+from notifier.web.bodies import AnyRequest, BodyDecoder, kind_of, read_octets
 from notifier.web.parameters import read_query
 from notifier.web.problems import BadParameter
 from notifier.web.routes import (
@@ -34,6 +34,7 @@ from notifier.web.routes import (
     delete,
     get,
     options,
+    path_parameter,
     post,
 )
 
@@ -205,10 +206,9 @@ class SuppressionCalls:
         sends within a minute of its acceptance may still go. An entry takes the place of the one
         with the same address and key. A `text/csv` body is imported.
         """
-        headers = dict(request.scope["headers"])
-        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == CSV.encode():
+        if kind_of(dict(request.scope["headers"]).get(b"content-type", b"")) == CSV:
             return await self.take_csv(request)
-        body = _body.decode(await read_json(request, headers, limit=self._limit))
+        body = await _body.read(request, limit=self._limit)
         by = by_of(request)
         made = suppression_of(body, now=utc_now(), by=by)
         await self._list.put([made], by=by)
@@ -221,7 +221,7 @@ class SuppressionCalls:
         What has ended is left out.
         """
         headers = dict(request.scope["headers"])
-        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != CSV.encode():
+        if kind_of(headers.get(b"content-type", b"")) != CSV:
             raise HTTPException(status_code=415, detail=f"the Content-Type must be {CSV}")
         content = await read_octets(request, headers, limit=self._limit)
         by = by_of(request)
@@ -301,13 +301,7 @@ def after_of(cursor: str) -> tuple[str, str]:
     return address, key
 
 
-ADDRESS: dict[str, Any] = {
-    "address": {
-        "description": "The address, percent-encoded.",
-        "schema": {"type": "string"},
-        "example": "ann@example.org",
-    }
-}
+ADDRESS = path_parameter("address", "The address, percent-encoded.", example="ann@example.org")
 EXAMPLE = SuppressionResource(
     address="ann@example.org",
     reason=Reason.BOUNCE,

@@ -12,9 +12,17 @@ from notifier.templates import Listed, Preview
 from notifier.web.api import examples
 from notifier.web.api.message_json import DATA, DATA_VALUES
 from notifier.web.auth import caller_of, key_of
-from notifier.web.bodies import AnyRequest, BodyDecoder, check_free, read_json
+from notifier.web.bodies import AnyRequest, BodyDecoder, check_free
 from notifier.web.parameters import Nothing, read_query
-from notifier.web.routes import READ_OWN, SEND, DocumentedAnswer, Operation, get, post
+from notifier.web.routes import (
+    READ_OWN,
+    SEND,
+    DocumentedAnswer,
+    Operation,
+    get,
+    path_parameter,
+    post,
+)
 
 TAG = "templates"
 
@@ -58,9 +66,7 @@ class TemplateViews:
 
     async def preview(self, request: AnyRequest) -> Preview:
         """Nothing is sent. `faults` says what is missing or wrong, beside what could be filled."""
-        headers = dict(request.scope["headers"])
-        body = await read_json(request, headers, limit=self._limit)
-        data = _trial.decode(body).data
+        data = (await _trial.read(request, limit=self._limit)).data
         check_free("/data", data, most=DATA_VALUES)
         name: str = request.scope["path_params"]["name"]
         self._service.charge(key_of(request))
@@ -78,13 +84,7 @@ class TemplateViews:
         return templates.preview(name, data)
 
 
-NAME: dict[str, Any] = {
-    "name": {
-        "description": "The template's name.",
-        "schema": {"type": "string"},
-        "example": "shipped",
-    }
-}
+NAME = path_parameter("name", "The template's name.", example="shipped")
 LIST = Operation(
     id="listTemplates",
     summary="List the templates",

@@ -20,7 +20,7 @@ from notifier.service import Notifier
 from notifier.settings import CAPTURE
 from notifier.web.audited import tell
 from notifier.web.auth import by_of
-from notifier.web.bodies import AnyRequest, BodyDecoder, read_json
+from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.routes import MANAGE, delete, post
 from notifier.web.ui.layout import SECURE
 
@@ -69,8 +69,7 @@ class Rehearsal:
 
     async def refuse(self, request: AnyRequest) -> Response[RefusedRecipient]:
         """From now on the mailbox refuses this recipient, as a relay does, in answer to RCPT."""
-        headers = dict(request.scope["headers"])
-        refused = _refused.decode(await read_json(request, headers, limit=LONGEST))
+        refused = await _refused.read(request, limit=LONGEST)
         refusal = Refusal(refused.code, refused.text, refused.times)
         self._service.mailbox.refusals.add(refused.address, refusal)
         tell(request, on=refused.address, detail=f"{refused.code} {refused.text}".strip())
