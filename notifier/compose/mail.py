@@ -11,6 +11,7 @@ from notifier.compose.addresses import address
 from notifier.compose.custom_headers import custom_field
 from notifier.compose.html import CID_URL, content_id_of
 from notifier.compose.mime import (
+    Part,
     address_field,
     attachment_part,
     content_id,
@@ -96,7 +97,7 @@ def compose(
             f"Date: {date(int(at.timestamp()))}\r\nMessage-ID: <{id}@{domain}>\r\n".encode(),
             custom,
             b"MIME-Version: 1.0\r\n",
-            parts,
+            *parts,
         )
     )
     return Composed(envelope, content, email.subject, warnings)
@@ -238,7 +239,7 @@ def _wrong(attachment: Attachment) -> Iterator[tuple[str, str]]:
 
 def _with_html(
     email: Email, text: bytes | None, html: bytes, boundary: bytes
-) -> tuple[bytes, tuple[str, ...]]:
+) -> tuple[Part, tuple[str, ...]]:
     """The HTML, and the text in front of it, which is made of it if there is none."""
     warnings: tuple[str, ...] = ()
     if text is None:
@@ -251,8 +252,8 @@ def _with_html(
 
 
 def _with_files(
-    email: Email, part: bytes, *, html: bool, boundary: bytes
-) -> tuple[bytes, Iterable[str]]:
+    email: Email, part: Part, *, html: bool, boundary: bytes
+) -> tuple[Part, Iterable[str]]:
     """
     mixed(related(alternative(text, html), inline files), files), as much of it as is needed. The
     boundaries differ in their first letter, so that none begins another.
@@ -262,7 +263,7 @@ def _with_files(
     if shown:
         inline = (attachment_part(each, inline=True) for each in shown)
         # The parameter `type` is required: RFC 2387, section 3.1.
-        root = b"text/html" if part.startswith(b"Content-Type: text/html") else _ALTERNATIVE
+        root = b"text/html" if part[0].startswith(b"Content-Type: text/html") else _ALTERNATIVE
         kind = b'related; type="%b"' % root
         part = multipart(kind, b"=_r" + boundary, (part, *inline))
         warnings = _unused(shown, email.html or "")
