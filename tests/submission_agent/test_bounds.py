@@ -114,7 +114,7 @@ async def test_a_mail_that_is_too_large_leaves_the_connection_as_it_was(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("noise", "answers"), [(b"NOOP\r\n" * 20_000, 20_000), (b"NOOP " + b"x" * 500_000 + b"\r\n", 1)]
+    ("noise", "answers"), [(b"NOOP\r\n" * 10_000, 10_000), (b"NOOP " + b"x" * 500_000 + b"\r\n", 1)]
 )
 async def test_f53_a_flood_of_commands_stalls_nobody(submission, noise, answers):
     """Commands that come in one piece are answered in turns, and a line without end is one."""
