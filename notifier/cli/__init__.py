@@ -45,7 +45,7 @@ EXIT_CODES = {ConfigurationError: 2, JournalFailure: 74, JournalInUse: 75, NotTa
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="notifier", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Take messages over HTTP and deliver them by mail. `notifier config` prints the settings."""
+    """Accept messages over HTTP and deliver them by mail. `notifier config` prints the settings."""
 
 
 @cli.command()
@@ -91,7 +91,7 @@ def config(config: Path | None) -> None:
 @url_option
 @click.option("--timeout", default=3.0, show_default=True, help="Seconds.")
 def healthcheck(config: Path | None, url: str | None, timeout: float) -> None:
-    """Exit with 0 if a running server can take messages. For containers without curl."""
+    """Exit with 0 if a running server accepts messages. For containers without curl."""
     from notifier.cli.client import Client
 
     client = Client(url or server_url(Settings.read(os.environ, config=config)), timeout=timeout)
@@ -135,7 +135,7 @@ def check(config: Path | None, as_json: bool) -> None:
 
 @cli.group()
 def keys() -> None:
-    """Make, list and revoke API keys. A running server follows within a second."""
+    """Make, list and revoke API keys. A running server applies changes within a second."""
 
 
 @keys.command("add")
@@ -263,7 +263,7 @@ def backup(config: Path | None, file: Path) -> None:
 @cli.command()
 @config_option
 def prune(config: Path | None) -> None:
-    """Delete what is past its retention. A running server does so by itself."""
+    """Delete what is past its retention. A running server does this by itself."""
     settings = Settings.read(os.environ, config=config)
     from notifier.cli.journal import prune
 
@@ -273,7 +273,7 @@ def prune(config: Path | None) -> None:
 @cli.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sendmail(arguments: tuple[str, ...]) -> None:
-    """Hand in a mail from standard input, as /usr/sbin/sendmail does: -t -i -f ADDRESS -F NAME."""
+    """Submit a mail from standard input, as /usr/sbin/sendmail does: -t -i -f ADDRESS -F NAME."""
     from notifier.sendmail import main
 
     sys.exit(main(arguments))

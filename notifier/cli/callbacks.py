@@ -1,4 +1,4 @@
-"""`notifier callbacks`: how applications are told what came of their messages."""
+"""`notifier callbacks`: the callbacks to applications, on a running server."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,7 +19,7 @@ COLUMNS = ("KEY", "STATE", "WAITING", "OLDEST", "LAST ANSWER", "URL")
 
 @click.group()
 def callbacks() -> None:
-    """Tell applications what came of their messages; asks a running server."""
+    """List, test, replay and resume callbacks, on a running server."""
 
 
 def _path(key: str, verb: str) -> str:
@@ -30,7 +30,7 @@ def _path(key: str, verb: str) -> str:
 @asking
 @json_option
 def list_callbacks(server: Opening, *, as_json: bool) -> None:
-    """Print the state of each callback, what waits, and the last answer."""
+    """Print the state of each callback, how many wait, and the last answer."""
     items = server().get("/v1/callbacks")["items"]
     if as_json:
         click.echo(json_text(items))
@@ -59,7 +59,7 @@ def test(server: Opening, key: str, *, as_json: bool) -> None:
 @asking
 @json_option
 def replay(server: Opening, key: str, since: str, *, as_json: bool) -> None:
-    """Tell the application of KEY again what happened since then."""
+    """Send the newest event since that time of each message of KEY again."""
     path = f"{_path(key, 'replay')}?{urlencode({'since': since})}"
     answer = server().post(path)
     click.echo(json_text(answer) if as_json else f"{answer['count']} callbacks are sent again")
@@ -70,7 +70,7 @@ def replay(server: Opening, key: str, since: str, *, as_json: bool) -> None:
 @asking
 @json_option
 def resume(server: Opening, key: str, *, as_json: bool) -> None:
-    """Send again what waits for the application of KEY."""
+    """Resume the callbacks of KEY; those that wait are sent now."""
     answer = server().post(_path(key, "resume"))
     click.echo(json_text(answer) if as_json else f"{key}: {answer['waiting']} callbacks are sent")
 

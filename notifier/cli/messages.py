@@ -22,7 +22,7 @@ Opening: TypeAlias = "Callable[[], Source]"
 
 @click.group()
 def messages() -> None:
-    """Look at messages, retry, cancel and settle them; works without a running server, too."""
+    """List, show, retry, cancel, settle and copy messages; works without a running server, too."""
 
 
 def _places() -> "Places[Source]":
@@ -180,7 +180,7 @@ _changing("cancel", "Cancel waiting messages. Select by IDS or options.")
 )
 @click.option("--why", default="", help="How it is known; kept in the message's timeline.")
 def settle_messages(outcome: str, why: str, **given: Any) -> None:
-    """Say what became of held or uncertain messages. Select by IDS or options."""
+    """Say whether held or uncertain messages were sent or failed. Select by IDS or options."""
     from notifier.cli.message_sources import Act
     from notifier.settling import SettledAs, Settlement
 

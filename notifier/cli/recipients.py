@@ -1,4 +1,4 @@
-"""`notifier recipients`: what is held of a person, and to forget it."""
+"""`notifier recipients`: export and erase the data of a person."""
 
 import sys
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Opening: TypeAlias = "Callable[[], Source]"
 
 @click.group()
 def recipients() -> None:
-    """See what is held of a person, and forget it; works without a running server, too."""
+    """Export or erase the data of a person; works without a running server, too."""
 
 
 def _places() -> "Places[Source]":
@@ -33,8 +33,8 @@ def _places() -> "Places[Source]":
 @click.argument("file", type=click.File("wb"), default="-")
 def export(source: Opening, address: str, file: BinaryIO) -> None:
     """
-    Write all that is held of the person with this ADDRESS or phone number to FILE, as JSON lines.
-    Default: standard output.
+    Write all data of the person with this ADDRESS or phone number to FILE, as JSON lines. Default:
+    standard output.
     """
     source().export(address, file)
 
@@ -46,8 +46,8 @@ def export(source: Opening, address: str, file: BinaryIO) -> None:
 @click.argument("address")
 def erase(source: Opening, as_json: bool, address: str, yes: bool) -> None:
     """
-    Forget the person with this ADDRESS or phone number: contents of messages go, what waits is
-    cancelled, and a pseudonym takes the address's place.
+    Erase the person with this ADDRESS or phone number: contents of messages are deleted, waiting
+    messages are cancelled, and a pseudonym replaces the address.
     """
     if not yes:
         if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""`notifier reports add`: hand a mail that reports what came of messages to a running server."""
+"""`notifier reports add`: submit a mail that reports about messages to a running server."""
 
 import sys
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class NotTaken(NotifierError):
 
 @click.group()
 def reports() -> None:
-    """Take in what mail servers report of messages after a relay took them."""
+    """Submit reports of mail servers about messages that a relay took."""
 
 
 @reports.command("add")
@@ -31,10 +31,10 @@ def reports() -> None:
 @json_option
 def add(server: "Callable[[], Client]", as_json: bool) -> None:
     """
-    Hand the mail on standard input to a running server.
+    Submit the mail on standard input to a running server.
 
-    For an alias of Postfix: `bounces: "|notifier reports add"`. It exits with 0 once the server has
-    the mail, also where it is no report, and with 75 where the mail should be brought again.
+    For an alias of Postfix: `bounces: "|notifier reports add"`. The exit code is 0 once the server
+    has the mail, even if it is not a report, and 75 where the mail should be submitted again.
     """
     from notifier.cli.client import RequestFailed
 

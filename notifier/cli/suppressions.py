@@ -20,7 +20,7 @@ COLUMNS = ("ADDRESS", "REASON", "KEY", "SINCE", "UNTIL", "SOURCE")
 
 @click.group()
 def suppressions() -> None:
-    """The recipients to whom nothing is sent; works without a running server, too."""
+    """List, add and remove suppressed recipients; works without a running server, too."""
 
 
 def _places() -> "Places[Source]":
@@ -84,7 +84,7 @@ def add(
     wanted_by: str | None,
     **given: Any,
 ) -> None:
-    """Send nothing more to ADDRESSES: a@x.org, @x.org for a whole domain, or +12025550123."""
+    """Suppress ADDRESSES: a@x.org, @x.org for a whole domain, or +12025550123."""
     ends = None if until is None else _ending(until)
     place = source()
     for address in addresses:
@@ -111,7 +111,7 @@ def _ending(text: str) -> str:
 def remove(
     source: Opening, as_json: bool, addresses: Sequence[str], yes: bool, **query: Any
 ) -> None:
-    """Take ADDRESSES off the list, or all that the options select."""
+    """Delete the suppressions of ADDRESSES, or all that the options select."""
     which = _given(query)
     # The key of an address selects one of its entries; alone it selects all of the key's.
     if bool(addresses) == bool(which.keys() - ({"key"} if addresses else set())):
@@ -157,8 +157,8 @@ def _remove(place: "Source", addresses: Sequence[str], key: str | None, *, as_js
 @click.argument("file", type=click.File("rb"))
 def take_csv(source: Opening, as_json: bool, file: BinaryIO) -> None:
     """
-    Put the addresses of a CSV FILE on the list (`-` reads standard input): as `export` writes it,
-    or one address a line. All are taken, or none if a line is wrong.
+    Import the addresses of a CSV FILE (`-` reads standard input): as `export` writes it, or one
+    address a line. All lines are imported, or none if one is wrong.
     """
     content = file.read()
     count = source().take_csv(content)
@@ -170,5 +170,5 @@ def take_csv(source: Opening, as_json: bool, file: BinaryIO) -> None:
 @_filters
 @click.argument("file", type=click.File("wb"), default="-")
 def write_csv(source: Opening, file: BinaryIO, **query: Any) -> None:
-    """Write the list to a CSV FILE. Default: standard output."""
+    """Write the suppressions to a CSV FILE. Default: standard output."""
     source().write_csv(_given(query), file)

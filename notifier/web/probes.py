@@ -20,7 +20,7 @@ from notifier.web.routes import JSON, OPEN, DocumentedAnswer, Operation, get
 
 
 class Alive(Struct, frozen=True):
-    """The process answers."""
+    """The process is alive."""
 
     status: str = "alive"
 
@@ -76,8 +76,8 @@ class Probes:
 
     async def ready(self, request: AnyRequest) -> Response[Readiness]:
         """
-        Messages are accepted: the journal can be written, and the service is not stopping.
-        A relay that is down is shown, but is no reason to send messages elsewhere: they wait.
+        Messages are accepted: the journal can be written, and the service is not stopping. A relay
+        that is down is shown, but the service stays ready, because messages wait for the relay.
         """
         health = self._service.health()
         body = Readiness(_word(health), _plain(health.reasons))
@@ -86,7 +86,7 @@ class Probes:
         return Response(body, status_code=_status(health))
 
     async def health(self, request: AnyRequest) -> Response[bytes]:
-        """The same, and the backlog, for people to read."""
+        """The same as `/readyz`, and the backlog, for people to read."""
         health = self._service.health()
         body = Summary(_word(health), _plain(health.reasons))
         if await self._trusts(request):

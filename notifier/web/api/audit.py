@@ -21,7 +21,7 @@ TAG = "operation"
 
 
 class AuditFilters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which records."""
+    """Selects records."""
 
     by: (
         Annotated[
@@ -41,7 +41,7 @@ class AuditFilters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class AuditQuery(AuditFilters, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which records, and which page of them."""
+    """Selects records, and a page of them."""
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: (
@@ -73,9 +73,9 @@ class AuditViews:
 
     async def page(self, request: AnyRequest) -> AuditList:
         """
-        Who cancelled, retried, settled, paused, signed in (also in vain), deleted, made or revoked
+        Who cancelled, retried, settled, paused, signed in (or failed to), deleted, made or revoked
         keys, and started the service; and who sent how many messages within an hour (`send`). Each
-        message tells itself who has sent it: `key`, and `accepted` in its timeline.
+        message itself shows who sent it: `key`, and `accepted` in its timeline.
         """
         query = read_query(request, AuditQuery)
         page = await self._audit.page(query.which(), limit=query.limit, cursor=query.cursor)

@@ -18,7 +18,7 @@ MOST_COUNTED = 10_000
 
 
 class NoFilter(Rejected):
-    """The call would change every message, which nobody wants on purpose."""
+    """The call would change every message, which no one wants on purpose."""
 
     def __init__(self) -> None:
         names = ", ".join(field.name for field in msgspec.structs.fields(Filters))
@@ -55,7 +55,7 @@ class Bulk:
         ]
 
     async def count(self, request: AnyRequest) -> Counted:
-        """Up to ten thousand. Shows how many messages a call that changes them would concern."""
+        """Counts messages that a change with the same filters would concern, up to ten thousand."""
         which = narrowed(read_query(request, Filters).filter(), request)
         count = await self._service.count(which, most=MOST_COUNTED + 1, by=caller_of(request))
         return Counted(min(count, MOST_COUNTED), count > MOST_COUNTED)
@@ -69,7 +69,7 @@ class Bulk:
         return await self._change("retry", request)
 
     async def send_now(self, request: AnyRequest) -> Changed:
-        """They are due at once, in the order in which they were due."""
+        """The messages become due at once, in the order in which they were due."""
         return await self._change("send-now", request)
 
     async def _change(self, verb: str, request: AnyRequest) -> Changed:

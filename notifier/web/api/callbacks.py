@@ -21,7 +21,7 @@ TAG = "callbacks"
 
 
 class LastAnswerResource(Struct, frozen=True):
-    """The last try of one callback."""
+    """The last attempt of one callback."""
 
     message: Annotated[str, Meta(description="The message's id.")]
     event: CallbackEvent
@@ -70,7 +70,7 @@ class CallbackList(Struct, frozen=True):
 
 
 class CallbackAnswer(Struct, frozen=True):
-    """What came back for a test."""
+    """What the application answered to a test."""
 
     ok: Annotated[bool, Meta(description="Whether the answer was a 2xx.")]
     code: Annotated[int | None, Meta(description="The HTTP status; `null`: there was no answer.")]
@@ -79,7 +79,7 @@ class CallbackAnswer(Struct, frozen=True):
 
 
 class ReplayQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """From when on callbacks are sent again."""
+    """The time since which callbacks are sent again."""
 
     since: (
         Annotated[
@@ -115,24 +115,27 @@ class Callbacks:
         ]
 
     async def list(self, request: AnyRequest) -> CallbackList:
-        """The state of each, what waits, and the last answers."""
+        """The state of each callback, the number that waits, and the last answers."""
         read_query(request, Nothing)
         return CallbackList(tuple(map(_resource, await self._callbacks.views())))
 
     async def test(self, request: AnyRequest) -> CallbackAnswer:
-        """Sends one of the type `callback.test` now, also if it is paused, and shows the answer."""
+        """
+        Sends one callback of the type `callback.test` now, even if callbacks are paused, and shows
+        the answer.
+        """
         answer = await self._callbacks.test(self._key(request))
         return CallbackAnswer(answer.told, answer.code, answer.reply, answer.seconds)
 
     async def replay(self, request: AnyRequest) -> Replayed:
-        """Of each message the newest event, under its `webhook-id` of before."""
+        """Sends the newest event of each message again, under the same `webhook-id`."""
         key, since = self._key(request), read_query(request, ReplayQuery).since
         if since is None:
             raise BadParameter("since", "must be given, as a time such as 2027-01-31T12:00:00Z")
         return Replayed(await self._callbacks.replay(key, since, by=by_of(request)))
 
     async def resume(self, request: AnyRequest) -> CallbackResource:
-        """Whatever waits is sent now, also if the application rested after failures."""
+        """All callbacks that wait are sent now, also if the application rested after failures."""
         key = self._key(request)
         await self._callbacks.resume(key, by=by_of(request))
         views = await self._callbacks.views()

@@ -45,10 +45,10 @@ class Copies:
 
     async def copy(self, request: AnyRequest) -> BytesResponse:
         """
-        A message of its own, with `copy_of`: its own id, Date and Message-ID, and a To that names
-        the new recipients in place of the former To and Cc. The rules of the caller's key hold for
-        it, and the first message is left as it is. It cannot be copied once its content has been
-        deleted.
+        The copy is a message of its own, with `copy_of`: it has its own id, Date and Message-ID,
+        and its To names the new recipients in place of the former To and Cc. The rules of the
+        caller's key hold for it. The first message stays as it is. A message cannot be copied once
+        its content has been deleted.
         """
         original = await visible(self._service, request)
         try:

@@ -69,7 +69,7 @@ class Details:
         return source(delivery.dated(content), text=delivery.channel == "sms")
 
     async def explain(self, request: AnyRequest) -> Explanation:
-        """What holds it up, when it goes on by itself, and what a person can do."""
+        """Why the message is where it is, when it goes on by itself, and what a person can do."""
         delivery = await self._service.message(read_id(request))
         return explain(delivery, self._situation(delivery))
 

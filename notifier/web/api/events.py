@@ -24,7 +24,7 @@ Id = Annotated[str, Meta(max_length=64)]
 
 
 class EventQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which events."""
+    """Selects events."""
 
     message: Annotated[Id | None, Meta(description="Only the events of this message.")] = None
     digest: Annotated[
@@ -56,9 +56,10 @@ class Events:
 
     async def follow(self, request: AnyRequest) -> Stream:
         """
-        `event: message` with the message as it is now, whenever it changes, or with `digest`
-        `event: changed` with ids; `event: queue` with the number of messages by status;
-        `event: closing` when the service stops. With `message`: first that message as it is.
+        `event: message` has the message as it is now, whenever it changes; with `digest`, `event:
+        changed` has ids instead. `event: queue` has the number of messages by status. `event:
+        closing` says that the service stops. With `message`, the stream begins with that message as
+        it is.
         """
         query = read_query(request, EventQuery)
         return Stream(partial(self._write, query))

@@ -127,7 +127,7 @@ class AttemptResource(Struct, frozen=True):
 
 
 class LaterResource(Struct, frozen=True):
-    """What was reported of a recipient after a relay took the message."""
+    """What was reported about a recipient after a relay took the message."""
 
     state: LaterState
     at: datetime

@@ -131,7 +131,7 @@ class Messages:
         return MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
 
     async def show(self, request: AnyRequest) -> MessageResource:
-        """With `wait`, once its status or the number of its attempts has changed."""
+        """With `wait`, the answer comes once the status or the number of attempts has changed."""
         id = read_id(request)
         query = read_query(request, ShowQuery)
         delivery = await self._service.message(id)
@@ -145,7 +145,7 @@ class Messages:
         return resource(delivery)
 
     async def cancel(self, request: AnyRequest) -> MessageResource:
-        """Nothing of it has been sent, and nothing will be."""
+        """Nothing of the message has been sent, and nothing will be."""
         return resource(await self._service.cancel(read_id(request), by=by_of(request)))
 
     async def retry(self, request: AnyRequest) -> MessageResource:
@@ -153,7 +153,7 @@ class Messages:
         return resource(await self._service.retry(read_id(request), by=by_of(request)))
 
     async def send_now(self, request: AnyRequest) -> MessageResource:
-        """It is due at once."""
+        """The message becomes due at once."""
         return resource(await self._service.send_now(read_id(request), by=by_of(request)))
 
 

@@ -121,7 +121,10 @@ class Operations:
         return RelayList(relays_of(self._service))
 
     async def pause_relay(self, request: AnyRequest) -> RelayResource:
-        """Until it is resumed, also after a restart. Messages that are being sent go on."""
+        """
+        Nothing more is sent to the relay until it is resumed, also after a restart. Messages that
+        are being sent are finished.
+        """
         name = self._name(request)
         await self._service.pause(name, by=by_of(request))
         return self._named(name)
@@ -133,7 +136,10 @@ class Operations:
         return self._named(name)
 
     async def pause(self, request: AnyRequest) -> Queue:
-        """Messages are accepted and kept, also over a restart. What is being sent goes on."""
+        """
+        Messages are accepted and kept, also over a restart. Messages that are being sent are
+        finished.
+        """
         await self._service.pause(by=by_of(request))
         return Queue(paused=True)
 

@@ -21,7 +21,7 @@ AT_ONCE = 50  # events of a request that are taken at the same time
 
 
 class EventsTaken(Struct, frozen=True):
-    """What came of the events of a request, by count."""
+    """What the service did with the events of a request, by count."""
 
     taken: int
     repeated: int
@@ -43,8 +43,8 @@ class ProviderEvents:
     async def take(self, request: AnyRequest) -> EventsTaken:
         """
         For `ses`, `postmark`, `mailgun`, `sendgrid` and `twilio`, in the form of each. No API key
-        is needed: the signature, or the secret, proves who calls. What `NOTIFIER_REPORT_SECRETS`
-        does not name is not found. An event that comes again counts once.
+        is needed: the signature or the secret proves who calls. A provider that
+        `NOTIFIER_REPORT_SECRETS` does not name gets a 404. An event that comes again counts once.
         """
         name: str = request.scope["path_params"]["name"]
         provider = self._providers.get(name)

@@ -17,7 +17,7 @@ _AS_JSON = "Of a `message/rfc822`: as the field of this name in JSON (`tag`: `ta
 
 
 class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which messages."""
+    """Selects messages."""
 
     status: tuple[Status, ...] = ()
     channel: Word | None = None
@@ -76,7 +76,7 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class MessageQuery(Filters, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which messages, and which page of them."""
+    """Selects messages, and a page of them."""
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: (

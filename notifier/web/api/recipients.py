@@ -39,25 +39,25 @@ Written = Annotated[
 
 
 class RecipientQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whom to tell about."""
+    """The person whose data is exported."""
 
     address: Written | None = None
 
 
 class RecipientBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whom to tell about."""
+    """The person whose data is exported."""
 
     address: Written
 
 
 class ErasureBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whom to forget."""
+    """The person to erase."""
 
     address: Written
 
 
 class ErasureResource(Struct, frozen=True, kw_only=True):
-    """An erasure, and how far it has come."""
+    """An erasure and its state."""
 
     id: str
     state: Annotated[
@@ -97,7 +97,10 @@ _whom_to_forget = BodyDecoder(ErasureBody)
 
 
 class Recipients:
-    """Export and erase; the export by GET and by POST, whose address stands in no proxy's log."""
+    """
+    Export and erase the data of a person. Prefer the export by POST: its address is in no log of a
+    proxy.
+    """
 
     def __init__(self, service: Notifier) -> None:
         self._erasure = service.erasure
@@ -122,7 +125,7 @@ class Recipients:
 
     async def export_by_query(self, request: AnyRequest) -> Stream:
         """
-        As the POST, which should be preferred: proxies log the query of a URL, and the address with
+        The same as the POST. Prefer the POST: proxies log the query of a URL, and the address with
         it.
         """
         address = read_query(request, RecipientQuery).address
@@ -134,11 +137,11 @@ class Recipients:
 
     async def export(self, request: AnyRequest) -> Stream:
         """
-        All that notifier holds of a person, one JSON object a line: messages with contents, states
-        and conversations, suppressions, bounces, records of the audit, captured mails and lines of
-        the log. Contents are in base64. The first line, of kind `export`, tells of whom; the last
-        one, of kind `end`, has the counts, and what else may be kept that notifier cannot reach.
-        For somebody who was erased it is what is still known under the pseudonym.
+        All data that notifier keeps of a person, one JSON object a line: messages with contents,
+        states and conversations, suppressions, bounces, records of the audit, captured mails and
+        lines of the log. Contents are in base64. The first line, of kind `export`, names the
+        person; the last one, of kind `end`, has the counts, and lists places that notifier cannot
+        reach. For a person who was erased the export has what is still known under the pseudonym.
         """
         body = await _whom_to_tell_about.read(request, limit=self._limit)
         return await self._exported(request, body.address)
@@ -152,19 +155,19 @@ class Recipients:
 
     async def erase(self, request: AnyRequest) -> Response[ErasureResource]:
         """
-        Forget a person: contents of messages go, a pseudonym takes the address's place, what waits
-        is cancelled. A message to several is not sent to this one any more, and goes on to the
-        others as it was composed; its content goes when it has ended. Suppressions hold on. The
-        answer comes after ten seconds at the latest, with 202 while there is more to do: ask for
-        its `id` until `state` is `done`. The work goes on after a restart, and to ask twice does no
-        harm.
+        Erase a person: contents of messages are deleted, a pseudonym replaces the address, and
+        waiting messages are cancelled. A message to several recipients is not sent to this one any
+        more; it goes on to the others as it was composed, and its content is deleted when it has
+        ended. Suppressions stay in force. The answer comes after ten seconds at the latest, with
+        202 if there is more to do: then ask for its `id` until `state` is `done`. The work goes on
+        after a restart. To ask twice does no harm.
         """
         body = await _whom_to_forget.read(request, limit=self._limit)
         id = await self._erasure.erase(body.address, by=by_of(request))
         return await self._answer(id, wait=WAIT_SECONDS)
 
     async def state(self, request: AnyRequest) -> Response[ErasureResource]:
-        """The erasure in its present state."""
+        """The state of the erasure, and what it has wiped so far."""
         return await self._answer(request.path_params["id"], wait=0)
 
     async def _answer(self, id: str, *, wait: float) -> Response[ErasureResource]:

@@ -17,7 +17,7 @@ ROAD = "http"
 
 
 class FindingResource(Struct, frozen=True):
-    """What came of one report: about whom it is, or why it was not taken."""
+    """What the service did with one report: whom it is about, or why it was not taken."""
 
     result: Result
     why: str
@@ -27,7 +27,7 @@ class FindingResource(Struct, frozen=True):
 
 
 class TakenResource(Struct, frozen=True):
-    """What came of the mail: the best of its reports, and each of them."""
+    """What the service did with the mail: the best of its reports, and each of them."""
 
     result: Result
     reports: tuple[FindingResource, ...]
@@ -46,9 +46,10 @@ class ReportsByMail:
 
     async def take(self, request: AnyRequest) -> TakenResource:
         """
-        A delivery status notification (RFC 3464), a complaint (RFC 5965), or a bounce in prose
-        that came to a return path with a token. What is taken is on disk. A mail that is no
-        report, or is about no message that was sent, changes nothing, and the answer says so.
+        A delivery status notification (RFC 3464), a complaint (RFC 5965), or a bounce in prose that
+        came to a return path with a token. When the answer arrives, the report is on disk. A mail
+        that is not a report, or names no message that was sent, changes nothing, and the answer
+        says so.
         """
         headers = dict(request.scope["headers"])
         if kind_of(headers.get(b"content-type", b"")) != "message/rfc822":

@@ -21,7 +21,7 @@ LONGEST_WHY = 500
 
 
 class SettleBody(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What became of a message."""
+    """What became of the message."""
 
     outcome: SettledAs = field(name="as")
     why: Annotated[
@@ -53,9 +53,9 @@ class Settling:
 
     async def settle(self, request: AnyRequest) -> MessageResource:
         """
-        Only a message that is held, or that had an uncertain outcome which is not known yet.
-        `sent`: its pending recipients are accepted. `failed`: they are refused. Nothing more is
-        sent to them.
+        Say what became of a message that is held, or that had an uncertain outcome which is not
+        known yet. With `sent` its pending recipients count as accepted, with `failed` as refused.
+        Nothing more is sent to them.
         """
         id = read_id(request)
         settlement = await self._read(request)

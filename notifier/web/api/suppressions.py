@@ -101,7 +101,7 @@ class SuppressionList(Struct, frozen=True):
 
 
 class SuppressionFilters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which suppressions."""
+    """Selects suppressions."""
 
     address: Annotated[Word, Meta(description="How the address begins.")] | None = None
     domain: Annotated[Word, Meta(description="The domain of the address.")] | None = None
@@ -118,7 +118,7 @@ class SuppressionFilters(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class SuppressionQuery(SuppressionFilters, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which suppressions, and which page of them."""
+    """Selects suppressions, and a page of them."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
     cursor: (
@@ -128,7 +128,7 @@ class SuppressionQuery(SuppressionFilters, frozen=True, kw_only=True, forbid_unk
 
 
 class KeyQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """For which key an address is taken off the list."""
+    """Selects the API key whose entry is deleted."""
 
     key: (
         Annotated[
@@ -150,7 +150,7 @@ class NoFilter(Rejected):
 
 
 class SuppressionCalls:
-    """Look at the list, add to it, take off it; as JSON and as CSV."""
+    """List, add and delete suppressions, as JSON and as CSV."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
@@ -169,8 +169,8 @@ class SuppressionCalls:
 
     async def list(self, request: AnyRequest) -> Response[Any]:
         """
-        By address. With `Accept: text/csv` all that match, as a file that can be imported again;
-        `limit` and `cursor` then mean nothing.
+        The entries by address. With `Accept: text/csv` the answer has all that match, as a file
+        that can be imported again; `limit` and `cursor` are then ignored.
         """
         query = read_query(request, SuppressionQuery)
         if CSV in request.headers.get("accept", ""):
@@ -202,9 +202,9 @@ class SuppressionCalls:
 
     async def add(self, request: AnyRequest) -> SuppressionResource | Changed:
         """
-        From then on nothing is sent to the address, whatever waits; only what another replica
-        sends within a minute of its acceptance may still go. An entry takes the place of the one
-        with the same address and key. A `text/csv` body is imported.
+        From then on nothing is sent to the address, not even messages that wait already. Another
+        replica may still send a message within a minute of its acceptance. An entry replaces the
+        one with the same address and key. A `text/csv` body is imported.
         """
         if kind_of(dict(request.scope["headers"]).get(b"content-type", b"")) == CSV:
             return await self.take_csv(request)
@@ -217,8 +217,8 @@ class SuppressionCalls:
     async def take_csv(self, request: AnyRequest) -> Changed:
         """
         A file with the columns `address`, `reason`, `key`, `since`, `until` and `source`, of which
-        only `address` is needed, or one address a line. All are taken, or none if a line is wrong.
-        What has ended is left out.
+        only `address` is needed, or one address a line. All lines are imported, or none if one is
+        wrong. Entries that have ended are left out.
         """
         headers = dict(request.scope["headers"])
         if kind_of(headers.get(b"content-type", b"")) != CSV:
@@ -232,7 +232,7 @@ class SuppressionCalls:
         return Changed(len(found))
 
     async def remove_all(self, request: AnyRequest) -> Changed:
-        """All that match. Something is sent to them again."""
+        """Messages are sent again to all addresses that match."""
         query = read_query(request, SuppressionFilters)
         if not any(msgspec.structs.astuple(query)):
             raise NoFilter
@@ -240,7 +240,7 @@ class SuppressionCalls:
         return Changed(count)
 
     async def remove(self, request: AnyRequest) -> Changed:
-        """Something is sent to it again. Bounces from before do not count any more."""
+        """Messages are sent to the address again. Its bounces from before no longer count."""
         key = read_query(request, KeyQuery).key
         key = "" if key == ALL_KEYS else key
         asked = request.scope["path"].removeprefix(f"{PATH}/").rstrip("/")

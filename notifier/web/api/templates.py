@@ -57,7 +57,7 @@ class TemplateViews:
         ]
 
     async def list(self, request: AnyRequest) -> TemplateList:
-        """Each with its parts, and the variables that it may use."""
+        """Each template with its parts, and the variables that it may use."""
         read_query(request, Nothing)
         templates = self._service.templates
         # The folder is read and compiled where it has changed.

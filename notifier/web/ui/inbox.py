@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 class InboxQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which part of the mailbox."""
+    """Selects mails of the mailbox, and a page of them."""
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     before: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None

@@ -1,4 +1,4 @@
-// The applications that are told what came of their messages: their state, their last answers, and the calls for it.
+// The callbacks to applications: their state, their last answers, and the actions on them.
 import { base, get, manages, post } from "./api.js";
 import { asked, confirmed, reportingErrors, toast } from "./dialogs.js";
 import { $, count, h, plural, time, update } from "./dom.js";
@@ -82,7 +82,7 @@ async function replay(/** @type {string} */ key) {
   const since = h("input", { type: "datetime-local", name: "since", required: true });
   const answers = await asked({
     title: `Tell ${key} again?`,
-    text: "The newest event of each message that had one since then is told again, under its id of before.",
+    text: "The newest event since then of each message is sent again, under the same webhook-id.",
     button: "Replay",
     fields: [h("label", { class: "asked" }, "Since", since)],
   });

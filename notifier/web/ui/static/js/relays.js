@@ -48,7 +48,7 @@ function relayItem(relay, refresh) {
     relay.token ? h("p", { class: "muted small" }, token(relay.token)) : null,
     relay.pipelining_trouble ? h("p", { class: "muted small" }, pipelining(relay)) : null,
     relay.conditions && Object.keys(relay.conditions).length
-      ? h("p", { class: "small" }, `takes only ${conditions(relay.conditions)}`)
+      ? h("p", { class: "small" }, `accepts only ${conditions(relay.conditions)}`)
       : null,
     relay.trouble ? h("p", { class: "reply small" }, trouble(relay, relay.trouble)) : null,
   );
@@ -72,12 +72,12 @@ function pace({ held_until, pace, throttled }) {
   const wait = held_until ? (Date.parse(held_until) - Date.now()) / 1000 : 0;
   const now =
     wait > 0 ? `asked again in ${duration(wait)}` : pace ? `${pace.toPrecision(2)} a second now` : "asked again now";
-  return `Wants fewer messages (${count(throttled)} refused for their rate): ${now}`;
+  return `Accepts fewer messages (${count(throttled)} refused for their rate): ${now}`;
 }
 
 /** @type {(relay: Relay) => string} */
 function pipelining({ pipelining_trouble }) {
-  return `Its commands wait for the answer to the message before them: ${pipelining_trouble}`;
+  return `Its commands wait for the reply to the message before: ${pipelining_trouble}`;
 }
 
 /** @type {(token: RelayToken) => string} */

@@ -16,7 +16,7 @@ export function settlementFields() {
     h(
       "fieldset",
       { class: "choices" },
-      h("legend", {}, "What became of it"),
+      h("legend", {}, "Outcome"),
       choice("sent", "It was sent: the relay has it"),
       choice("failed", "It failed: it never arrived"),
     ),

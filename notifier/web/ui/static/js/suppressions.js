@@ -61,7 +61,7 @@ async function takeOff(entry) {
   };
   if (!(await confirmed(question))) return;
   await remove(pathOf(entry));
-  toast(`${entry.address} is not suppressed any more.`);
+  toast(`${entry.address} is no longer suppressed.`);
   await list.show();
   $("#list-title").focus();
 }
@@ -132,7 +132,7 @@ const list = listing({
   showFilters,
   load: (query) => get(`${PATH}?${query}`),
   row,
-  none: (filtered) => (filtered ? "No suppression matches." : "Nobody is suppressed."),
+  none: (filtered) => (filtered ? "No suppression matches." : "No address is suppressed."),
 });
 
 function start() {
