@@ -94,8 +94,8 @@ class Acts:
         self, verb: str, which: Filter, step: Change, by: str, *, said: str = ""
     ) -> int:
         detail = " ".join(filter(None, (filter_text(which), said)))
-        told = self._audit.many(by, verb, detail=detail)
-        changed = await self._journal.amend_all(which, step, also=told)
+        record = self._audit.many(by, verb, detail=detail)
+        changed = await self._journal.amend_all(which, step, also=record)
         if not changed:
             await self._audit.note(by, verb, count=0, detail=detail)
         # Only messages that somebody waits for, because there may be a million.
@@ -109,8 +109,8 @@ class Acts:
     async def _amend(
         self, id: str, verb: str, step: Change, by: str, *, said: str = ""
     ) -> Delivery:
-        told = self._audit.one(by, verb, on=id, detail=said)
-        delivery = await self._journal.amend(id, step, also=told)
+        record = self._audit.one(by, verb, on=id, detail=said)
+        delivery = await self._journal.amend(id, step, also=record)
         log.info("changed", id=id, status=delivery.status, by=by)
         self._publish(delivery)
         return delivery

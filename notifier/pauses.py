@@ -51,8 +51,8 @@ class Pauses:
     async def _change(self, name: str | None, *, paused: bool, by: str) -> None:
         self._apply(name, paused=paused)
         what = f"{'pause' if paused else 'resume'}-{'relay' if name else 'queue'}"
-        told = self._audit.statement(by, what, on=name or "")
-        await self._journal.put(PAUSED + (name or ""), "yes" if paused else "", told)
+        record = self._audit.statement(by, what, on=name or "")
+        await self._journal.put(PAUSED + (name or ""), "yes" if paused else "", record)
         self._apply(name, paused=paused)  # a concurrent read may have applied the old value
 
     def _apply(self, name: str | None, *, paused: bool) -> None:

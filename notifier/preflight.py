@@ -16,7 +16,7 @@ from notifier.keys import Keys
 from notifier.oauth import Grant, Section, grant_to_read, grants_of, read_sections
 from notifier.relayspec import Tls, is_loopback
 from notifier.reports.providers.event import Provider
-from notifier.reports.roads import RoadsSpec
+from notifier.reports.sources import ReportSourcesSpec
 from notifier.settings import Settings, variable
 from notifier.sms import Carriers
 from notifier.smtp import Relay
@@ -38,7 +38,7 @@ class Preflight(Struct, frozen=True):
     carriers: Carriers
     provider: "ProviderSpec | None"  # None: there is no SMS provider
     grants: Mapping[str, Grant]  # by the names of the relays that log in with a token
-    roads: RoadsSpec  # by which reports come in
+    report_sources: ReportSourcesSpec
 
     @classmethod
     def read(cls, settings: Settings, supervisor: Supervisor | None = None) -> "Preflight":
@@ -61,20 +61,20 @@ class Preflight(Struct, frozen=True):
             _try(faults, lambda: Templates(_path(settings.templates)), variable("templates")),
             _try(faults, lambda: Carriers.read(_path(settings.carriers))),
         )
-        roads = RoadsSpec(
+        report_sources = ReportSourcesSpec(
             listen=settings.report_listen,
             mailbox=settings.report_mailbox,
             grant=_try(faults, lambda: mailbox_grant(settings)),
             providers=_try(faults, lambda: _events(settings), variable("report_secrets")) or {},
         )
-        provider = _try(faults, lambda: _provider(settings, roads.providers))
+        provider = _try(faults, lambda: _provider(settings, report_sources.providers))
         granted = _try(faults, lambda: grants(settings))
-        _report_roads(settings, faults)
+        _report_sources(settings, faults)
         journal, keys, templates, carriers = found
         _submission(settings, keys, faults)
         if faults or journal is None or keys is None or templates is None or carriers is None:
             raise ConfigurationError(*faults)
-        return cls(journal, keys, templates, carriers, provider, granted or {}, roads)
+        return cls(journal, keys, templates, carriers, provider, granted or {}, report_sources)
 
 
 def _try(faults: list[str], read: Callable[[], T], setting: str = "") -> T | None:
@@ -177,7 +177,7 @@ def _events(settings: Settings) -> Mapping[str, Provider]:
     return read_providers(Path(settings.report_secrets), settings.proxy)
 
 
-def _report_roads(settings: Settings, faults: list[str]) -> None:
+def _report_sources(settings: Settings, faults: list[str]) -> None:
     for place in settings.report_listen:
         _try(faults, place.context, variable("report_listen"))
     if settings.report_mailbox is not None and find_spec("aioimaplib") is None:

@@ -37,7 +37,7 @@ from notifier.metrics import LoopLag, Tally
 from notifier.pauses import Pauses
 from notifier.preflight import Preflight
 from notifier.reports import Reports
-from notifier.reports.roads import Roads
+from notifier.reports.sources import ReportSources
 from notifier.retries import RetryPolicy
 from notifier.sessions import Sessions
 from notifier.settings import Settings, variable
@@ -130,7 +130,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         if settings.suppress == "bounces":
             self.feed.listen(self.suppressions.notice)
             self.reports.listen(lambda delivery, *_: self.suppressions.notice(delivery))
-        self.roads = Roads(preflight.roads, self.reports, self.journal, self.supervisor)
+        self.report_sources = ReportSources(
+            preflight.report_sources, self.reports, self.journal, self.supervisor
+        )
         # The parts' calls that others may use are offered by the service.
         self.message, self.content = self.journal.get, self.journal.content
         self.messages, self.count = self.journal.find, self.journal.count
@@ -237,7 +239,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
                     clock=self._clock,
                 )
             )
-            await parts.enter_async_context(self.roads)
+            await parts.enter_async_context(self.report_sources)
             await parts.enter_async_context(self.erasure)
             self.dispatcher.start()
             parts.push_async_callback(self._stop)
@@ -376,7 +378,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             counts=backlog.counts,
             oldest_due_at=backlog.oldest_due_at,
             paused=self.dispatcher.paused,
-            warnings=tuple(filter(None, (self.keys.trouble, self.roads.trouble))),
+            warnings=tuple(filter(None, (self.keys.trouble, self.report_sources.trouble))),
             held_since=backlog.held_since,
             waiting=self.figures.waiting,
             rate=self.figures.rate,

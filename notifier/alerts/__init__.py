@@ -71,20 +71,20 @@ class Alerts(Background):
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                await self._tell_news(channel, ledger)
+                await self._deliver_news(channel, ledger)
             except Exception:  # without supervision nobody would notice that alerts have stopped
                 log.exception("alerts_stumbled", channel=channel.name)
 
-    async def _tell_news(self, channel: Channel, ledger: Ledger) -> None:
+    async def _deliver_news(self, channel: Channel, ledger: Ledger) -> None:
         if not await ledger.refresh():  # the ledger could not be read yet
             return
         for alert in list(self._untold(ledger, self._health())):
             if alert.alert in SHARED:
-                await self._tell_for_all(channel, ledger, alert)
+                await self._deliver_for_all(channel, ledger, alert)
             else:
-                await self._tell(channel, ledger, alert)
+                await self._deliver(channel, ledger, alert)
 
-    async def _tell_for_all(self, channel: Channel, ledger: Ledger, alert: Alert) -> None:
+    async def _deliver_for_all(self, channel: Channel, ledger: Ledger, alert: Alert) -> None:
         """Whether no other replica has announced this condition, or its end, by now."""
         with contextlib.suppress(JournalUnavailable):  # the next look tries again
             async with self._journal.try_lock(f"alerts-{channel.name}") as locked:
@@ -98,7 +98,7 @@ class Alerts(Background):
                     )
                     for each in self._untold(ledger, health):
                         if (each.alert, each.state) == (alert.alert, alert.state):
-                            await self._tell(channel, ledger, each)
+                            await self._deliver(channel, ledger, each)
 
     def _untold(self, ledger: Ledger, health: Health) -> Iterator[Alert]:
         seen = self._conditions.look(health)
@@ -113,7 +113,7 @@ class Alerts(Background):
         text = f"notifier on {self._host}: {words}"
         return Alert(name[0], state, name[1], since, at, self._host, text)
 
-    async def _tell(self, channel: Channel, ledger: Ledger, alert: Alert) -> None:
+    async def _deliver(self, channel: Channel, ledger: Ledger, alert: Alert) -> None:
         try:
             async with asyncio.timeout(TELL_SECONDS):
                 await channel.tell(alert)

@@ -106,12 +106,12 @@ class Audit(Background):
         on = f"{socket.gethostname()}:{settings.port}"
         await self.note(actor(), "start", on=on, detail=detail)
 
-    async def note_vain(self, *, on: str, detail: str) -> None:
+    async def note_refused_sign_in(self, *, on: str, detail: str) -> None:
         """Write that somebody at this address could not sign in. It never raises."""
-        told = self._refused_sign_ins.told(self._clock(), on=on, detail=detail)
+        records = self._refused_sign_ins.records(self._clock(), on=on, detail=detail)
         with contextlib.suppress(NotifierError):
-            if told:
-                await self._journal.execute(*map(added, told))
+            if records:
+                await self._journal.execute(*map(added, records))
 
     async def write_sums(self) -> None:
         """Write what was counted since the last call. Raises JournalUnavailable."""
@@ -163,11 +163,11 @@ class Audit(Background):
         seen = key_changes.seen(keys)
         if seen == self._seen:
             return
-        # As all replicas know them: another one may have told of it already.
+        # As all replicas know them: another one may have recorded it already.
         known = key_changes.read(await self._journal.value(KNOWN_KEYS))
-        after, told = key_changes.changes(known, keys, self._clock())
+        after, statements = key_changes.changes(known, keys, self._clock())
         if after != known:
-            await self._journal.put(KNOWN_KEYS, key_changes.written(after), *told)
+            await self._journal.put(KNOWN_KEYS, key_changes.written(after), *statements)
         self._seen = seen
 
     async def prune(self) -> int:

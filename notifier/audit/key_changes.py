@@ -49,26 +49,26 @@ def changes(
     before: KnownKeys, keys: tuple[Key, ...], now: datetime
 ) -> tuple[dict[str, Known], list[Statement]]:
     """
-    The keys as they are known from now on, and the statements that tell of each change. Several
-    replicas that begin with the same keys tell of a change once.
+    The keys as they are known from now on, and the statements that record each change. Several
+    replicas that begin with the same keys record a change once.
     """
-    after, told = dict(before), []
+    after, statements = dict(before), []
     for key in keys:
         was = before.get(key.id)
-        records = tuple(_told(key, was, now))
+        records = tuple(_records(key, was, now))
         number = 0 if was is None else was.changes + bool(records)
         after[key.id] = Known(key.name, _terms(key), key.revoked is not None, changes=number)
-        told += [added_once(each, f"key {key.id} {each.what} {number}") for each in records]
+        statements += [added_once(each, f"key {key.id} {each.what} {number}") for each in records]
     there = {key.id for key in keys}
     for id, gone in before.items():
         if gone.there and id not in there:
             after[id] = replace(gone, there=False, changes=gone.changes + 1)
             removed = Record(now, BY_HAND, "remove-key", gone.name)
-            told.append(added_once(removed, f"key {id} remove-key {after[id].changes}"))
-    return after, told
+            statements.append(added_once(removed, f"key {id} remove-key {after[id].changes}"))
+    return after, statements
 
 
-def _told(key: Key, was: Known | None, now: datetime) -> Iterator[Record]:
+def _records(key: Key, was: Known | None, now: datetime) -> Iterator[Record]:
     """What happened to a key since it was known so. None: it was not known."""
     rules = _rules(key)
     if was is None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from notifier.audit.records import Record, added
 from notifier.journal.statements import Statement
 
-MOST = 30  # that are told one by one in an hour
+MOST = 30  # that are recorded one by one in an hour
 HOUR = timedelta(hours=1)
 WHAT = "sign-in-refused"
 
@@ -51,14 +51,14 @@ def statements(counts: Counter[tuple[str, str]], now: datetime) -> list[Statemen
 
 
 class RefusedSignIns:
-    """Tells of the first failed sign-ins of each hour, and how many more there were."""
+    """Records the first failed sign-ins of each hour, and the number of the others."""
 
     def __init__(self) -> None:
         self._since: datetime | None = None
         self._count = 0
 
-    def told(self, at: datetime, *, on: str, detail: str) -> list[Record]:
-        """What is to be written of a failed sign-in from this address."""
+    def records(self, at: datetime, *, on: str, detail: str) -> list[Record]:
+        """The records of a failed sign-in from this address."""
         records = []
         if self._since is None or at - self._since >= HOUR:
             records = self.rest(at)
@@ -69,7 +69,7 @@ class RefusedSignIns:
         return records
 
     def rest(self, at: datetime) -> list[Record]:
-        """What is to be written of those that were not told one by one, once the hour is over."""
+        """A record of those that were not recorded one by one, once the hour is over."""
         more = self._count - MOST
         if self._since is None or more <= 0 or at - self._since < HOUR:
             return []

@@ -3,7 +3,7 @@ The policy for what an application answers.
 
     what happened                        this callback            the application's URL
     -----------------------------------  -----------------------  ---------------------------
-    2xx                                  it is told               it works
+    2xx                                  it is accepted           it works
     410                                  it is over               paused, until a person resumes
     429, 503                             again                    rests as long as it asks
     500, 501                             again                    rests after three in a row
@@ -44,7 +44,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     retry_after: str | None = None
 
     @property
-    def told(self) -> bool:
+    def accepted(self) -> bool:
         return self.code is not None and 200 <= self.code < 300
 
     @property

@@ -138,8 +138,8 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
     async def replay(self, key: str, since: datetime, *, by: str = "") -> int:
         """Tell again what happened since then. Returns how many. Raises JournalUnavailable."""
         what, detail = "replay-callbacks", f"since={since.isoformat()}"
-        told = self._audit.counting(by, what, on=key, detail=detail)
-        count = await self._rows.replay(key, since, self._clock(), told)
+        record = self._audit.counting(by, what, on=key, detail=detail)
+        count = await self._rows.replay(key, since, self._clock(), record)
         if not count:
             await self._audit.note(by, what, on=key, count=0, detail=detail)
         self._stir.set()
@@ -228,7 +228,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         )
 
     async def _tidy(self, now: datetime) -> None:
-        """Every minute, give up what could not be told, and delete what is old."""
+        """Every minute, give up what could not be record, and delete what is old."""
         if asyncio.get_running_loop().time() < self._prune_at:
             return
         self._prune_at = asyncio.get_running_loop().time() + PRUNE_SECONDS

@@ -185,7 +185,7 @@ class Receiver:
     def _start(self, row: Waiting) -> None:
         ticket = self._breaker.begin()
         self._asked.add(ticket)
-        run = partial(self._tell, row, ticket)
+        run = partial(self._send, row, ticket)
         task = self._supervisor.start("callback", run, over=lambda: True)
         self._under_way[row.message] = task
         task.add_done_callback(lambda _: self._ended(row, ticket))
@@ -196,7 +196,7 @@ class Receiver:
         del self._under_way[row.message]
         self._stir.set()
 
-    async def _tell(self, row: Waiting, ticket: int) -> None:
+    async def _send(self, row: Waiting, ticket: int) -> None:
         try:
             delivery = await self._journal.get(row.message)
             if version_of(delivery) > row.version and await self._replaced(row):
@@ -232,10 +232,10 @@ class Receiver:
     async def _heard(self, row: Waiting, ticket: int, answer: Answer) -> None:
         now = self._clock()
         setback = setback_of(answer, now)
-        self._breaker.end(ticket, setback, took=answer.told)
+        self._breaker.end(ticket, setback, took=answer.accepted)
         self._asked.discard(ticket)
         self._stir.set()
-        if answer.told:
+        if answer.accepted:
             await self._rows.end(row, TOLD, answer, now)
             self._count(self.key, TOLD)
         elif answer.gone:
@@ -246,9 +246,9 @@ class Receiver:
             await self._put_off(row, answer, pause_after(row.tries + 1, setback) + now, now)
         self._set_back = self._set_back or setback is not None
         # Also where the URL works and every callback is refused, as with a wrong secret.
-        if not (answer.told or answer.gone):
+        if not (answer.accepted or answer.gone):
             await self._fails(answer, now)
-        elif answer.told and self._kept.failing_since is not None:
+        elif answer.accepted and self._kept.failing_since is not None:
             await self._works(now)
 
     async def _put_off(self, row: Waiting, answer: Answer, due: datetime, now: datetime) -> None:

@@ -82,8 +82,8 @@ class Receivers:
     async def pause(self, key: str, why: str, now: datetime) -> None:
         await self._journal.execute(Statement(PAUSE, (micros(now), why, key)))
 
-    async def resume(self, key: str, told: Statement) -> None:
-        await self._journal.execute(told, Statement(RESUME, (key,)))
+    async def resume(self, key: str, record: Statement) -> None:
+        await self._journal.execute(record, Statement(RESUME, (key,)))
 
     async def fails(self, key: str, trouble: str, now: datetime) -> None:
         await self._journal.execute(Statement(FAIL, (micros(now), trouble, key)))
@@ -93,7 +93,7 @@ class Receivers:
 
 
 class CallbackState(Struct, frozen=True, kw_only=True):
-    """Whether an application is told what came of its messages, and what waits."""
+    """Whether an application is record what came of its messages, and what waits."""
 
     key: str  # the name of the API key
     waiting: int = 0  # callbacks

@@ -1,9 +1,9 @@
 """
 Callbacks in the journal: one row for each message, with the newest event that its application is
-to be told, and what came of it.
+to be sent, and what came of it.
 
 A row holds nothing of the message but its id. What is sent is the message as it is then, so what
-is erased or pruned meanwhile is told to nobody.
+is erased or pruned meanwhile is sent to no one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -99,7 +99,7 @@ PRUNE_WAITING = """
 
 
 class Waiting(Struct, frozen=True):
-    """A callback that is still to be told."""
+    """A callback that is still to be sent."""
 
     message: str
     event: str
@@ -158,7 +158,7 @@ def _put(delivery: Delivery, callback: Callback, now: datetime) -> Sequence[Stat
     if found is None:
         return ()
     # The event may be old, where somebody settles a message, or lie ahead, where one is held that
-    # is scheduled: it is told from now on all the same.
+    # is scheduled: it is sent from now on all the same.
     at, begun = micros(found.at), micros(now)
     version = version_of(delivery)
     values = (delivery.id, delivery.key, found.event.value, at, version, begun, begun)
@@ -180,7 +180,7 @@ class Rows:
         ]
 
     async def version(self, message: str) -> int | None:
-        """The version of the event that waits or was told last. None: there is none."""
+        """The version of the event that waits or was sent last. None: there is none."""
         found = await self._journal.query(VERSION, message)
         return found[0][0] if found else None
 
@@ -206,11 +206,11 @@ class Rows:
         """End those that wait since before that time. Returns how many."""
         return await self._in_portions(GIVE_UP, GIVEN_UP, micros(now), key, micros(before))
 
-    async def replay(self, key: str, since: datetime, now: datetime, told: Counting) -> int:
+    async def replay(self, key: str, since: datetime, now: datetime, record: Counting) -> int:
         """Tell again what happened since then and is over. Returns how many."""
         at, start = micros(now), micros(since)
         over = (key, start, start, at)
-        also = told(OVER, (*over, PORTION))
+        also = record(OVER, (*over, PORTION))
         return await self._in_portions(REPLAY, at, at, *over, also=also)
 
     async def start_again(self, key: str, now: datetime) -> int:
@@ -219,7 +219,7 @@ class Rows:
         return await self._in_portions(START_AGAIN, at, at, key, at)
 
     async def prune(self, key: str, before: datetime) -> None:
-        """Delete those of a key that were told, or wait since, before that time."""
+        """Delete those of a key that were sent, or wait since, before that time."""
         for sql in (PRUNE_TOLD, PRUNE_WAITING):
             await self._in_portions(sql, key, micros(before))
 

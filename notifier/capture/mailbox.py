@@ -151,7 +151,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         gone, self._ids, self._sizes, self._total = self._ids, [], {}, 0
         self._summary.cache_clear()
         await self._run(partial(_remove, self._paths(gone)))
-        self._tell("")
+        self._notify("")
         return len(gone)
 
     async def find(
@@ -171,7 +171,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         await self._run(partial(_remove, self._paths(gone)))
         if gone:
             self._summary.cache_clear()
-            self._tell("")
+            self._notify("")
         return len(gone)
 
     def _new_id(self) -> str:
@@ -186,9 +186,9 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         insort(self._ids, id)
         self._sizes[id] = writing.result()
         self._total += writing.result()
-        self._tell(id)
+        self._notify(id)
 
-    def _tell(self, id: str) -> None:
+    def _notify(self, id: str) -> None:
         for listener in tuple(self._listeners):
             listener(id)
 

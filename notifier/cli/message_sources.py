@@ -107,8 +107,8 @@ class ByJournal(InJournal):
         said = act.settlement.said if act.settlement else ""
 
         def amend(journal: Journal) -> Awaitable[Delivery]:
-            told = Audit(journal).one(actor(), act.verb, on=id, detail=said)
-            return journal.amend(id, step, also=told)
+            record = Audit(journal).one(actor(), act.verb, on=id, detail=said)
+            return journal.amend(id, step, also=record)
 
         return _builtins(resource(self._do(amend)))
 
@@ -129,8 +129,8 @@ class ByJournal(InJournal):
             def amend(journal: Journal) -> Awaitable[int]:
                 said = act.settlement.said if act.settlement else ""
                 detail = f"{filter_text(which)} {said}".strip()
-                told = Audit(journal).many(actor(), act.verb, detail=detail)
-                return journal.amend_all(which, counted, also=told)
+                record = Audit(journal).many(actor(), act.verb, detail=detail)
+                return journal.amend_all(which, counted, also=record)
 
             return self._do(amend)
 

@@ -61,10 +61,10 @@ def erase(source: Opening, as_json: bool, address: str, yes: bool) -> None:
         )
     place = source()
     erasure = with_spinner("erasing", lambda: place.erase(address))
-    click.echo(json_text(erasure) if as_json else _told(erasure))
+    click.echo(json_text(erasure) if as_json else _summary(erasure))
 
 
-def _told(erasure: Resource) -> str:
+def _summary(erasure: Resource) -> str:
     counts = [f"{count} {name.replace('_', ' ')}" for name, count in erasure["counts"].items()]
     lines = [f"{erasure['erased']}  {erasure['state']}", ", ".join(counts) or "nothing was found"]
     if waits := erasure["waiting_for"]:

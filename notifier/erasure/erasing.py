@@ -123,8 +123,8 @@ class Erasure(Background):
             progress=Progress(),
             ended_at=None,
         )
-        told = self._audit.statement(request.by, WHAT, on=person.erased)
-        await self._requests.add(request, told)
+        record = self._audit.statement(request.by, WHAT, on=person.erased)
+        await self._requests.add(request, record)
         await self._journal.put(NEWS, id)
         log.info("erasure_asked_for", id=id, person=person.erased, by=request.by)
         self.heed()

@@ -70,13 +70,13 @@ class Requests:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    async def add(self, request: Request, told: Statement) -> None:
-        """Keep a new one, and with it what the audit is told."""
+    async def add(self, request: Request, record: Statement) -> None:
+        """Keep a new one, and with it its record of the audit."""
         values = (
             request.id, request.erased, request.sealed, micros(request.at), request.by,
             request.state, _text(request.progress),
         )  # fmt: skip
-        await self._journal.execute(Statement(ADD, values), told)
+        await self._journal.execute(Statement(ADD, values), record)
 
     async def one(self, id: str) -> Request | None:
         rows = await self._journal.query(ONE, id)

@@ -4,12 +4,12 @@ What came of messages after a relay took them: reports that come back, read, mat
 * `report`: what a report says, and what came of it here
 * `classes`: why messages come back, in few classes; what was reported, for people
 * `matching`: which message and recipient it is about, and whether it is believed
-* `taking`: takes reports in, by whatever road they come
+* `taking`: takes reports in, from whatever source
 * `parsing`: what a mail reports, also complaints of readers, put together from
   * `mails`: a mail, parsed in bounded time
   * `statuses`: delivery status notifications
   * `prose`: bounces that are text for people
-* `roads`: opens the roads by which they come besides HTTP and the command line:
+* `sources`: opens the sources of reports besides HTTP and the command line:
   * `listener`: an SMTP listener
   * `mailbox`: an IMAP mailbox, read by `imap`
   * `providers`: events of providers

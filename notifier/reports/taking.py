@@ -1,4 +1,4 @@
-"""Takes reports in, by whatever road they come."""
+"""Takes reports in, from whatever source."""
 
 import asyncio
 from collections import Counter

@@ -91,8 +91,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         Meta(
             description="Addresses, comma-separated, where an SMTP listener takes reports to the "
             "tokens of return paths, and nothing else: `127.0.0.1:2526`, with TLS "
-            "`?tls=starttls&certificate=&key=` or `tls=implicit`. See [roads of "
-            "reports](report-roads.md). Default: none."
+            "`?tls=starttls&certificate=&key=` or `tls=implicit`. See [sources of "
+            "reports](report-sources.md). Default: none."
         ),
     ] = ()
     report_mailbox: Annotated[
@@ -102,7 +102,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
             description="IMAP mailbox from which reports are read: "
             "`imaps://user:password@host/INBOX`, or with `?oauth=NAME` a section of "
             "`NOTIFIER_OAUTH`; `read=` names the folder of what was read, `ca=` a file of "
-            "certificates. See [roads of reports](report-roads.md). Default: none."
+            "certificates. See [sources of reports](report-sources.md). Default: none."
         ),
     ] = None
     report_secrets: Annotated[
@@ -110,6 +110,6 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         LINE,
         Meta(
             description="TOML file of the secrets by which providers sign their events; see "
-            "[roads of reports](report-roads.md). Default: none."
+            "[sources of reports](report-sources.md). Default: none."
         ),
     ] = None

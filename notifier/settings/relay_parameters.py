@@ -185,7 +185,7 @@ PARAMETERS = (
         read=_read_id_header,
         takes="a header's name that begins with X-",
         description="A header field that mail to this relay gets, with the message's id: "
-        "`X-PM-Metadata-notifier` for [Postmark's events](report-roads.md#postmark).",
+        "`X-PM-Metadata-notifier` for [Postmark's events](report-sources.md#postmark).",
         kinds=(SMTP,),
     ),
     Parameter(

@@ -101,7 +101,7 @@ class Agent(contextlib.AbstractAsyncContextManager["Agent"]):
             why = "the user must be the name of the API key"
         else:
             why = self._keys.why_not(password, now)
-        await self._service.audit.note_vain(on=client.client, detail=f"SMTP: {why}")
+        await self._service.audit.note_refused_sign_in(on=client.client, detail=f"SMTP: {why}")
         await asyncio.sleep(FAILED_LOGIN_SECONDS)
         return line(f"535 5.7.8 {why}")
 

@@ -165,11 +165,11 @@ class Suppressions(Background):
     async def remove(self, address: str, key: str | None = None, *, by: str) -> int:
         """Take an address off the list. Returns how many entries it had."""
         detail = "" if key is None else f"key={key or '-'}"
-        told = self._audit.counting(by, "remove-suppression", on=address, detail=detail)
-        count = await self._table.remove(address, key, told)
+        record = self._audit.counting(by, "remove-suppression", on=address, detail=detail)
+        count = await self._table.remove(address, key, record)
         if self._pseudonyms is not None:
             hidden = self._pseudonyms.of(compared(address))
-            count += await self._table.remove(hidden, key, told)
+            count += await self._table.remove(hidden, key, record)
         log.info("suppressions_removed", address=address, count=count, by=by)
         self.heed()
         return count
@@ -177,8 +177,8 @@ class Suppressions(Background):
     async def remove_all(self, which: Which, *, by: str) -> int:
         """Take all that match off the list. Returns how many."""
         what, detail = "remove-suppressions", which.words
-        told = self._audit.counted(by, what, detail=detail)
-        count = await self._table.remove_all(which, self._clock(), told)
+        record = self._audit.counted(by, what, detail=detail)
+        count = await self._table.remove_all(which, self._clock(), record)
         if not count:
             await self._audit.note(by, what, count=0, detail=detail)
         log.info("suppressions_removed", count=count, by=by)

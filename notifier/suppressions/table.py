@@ -49,15 +49,15 @@ class Table:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    async def put(self, suppressions: Sequence[Suppression], told: Counted) -> None:
+    async def put(self, suppressions: Sequence[Suppression], record: Counted) -> None:
         """
-        Put these on the list, in place of those with the same address and key. `told` of their
-        number is written with each portion.
+        Put these on the list, in place of those with the same address and key. Each portion is
+        written together with its `record` for the audit.
         """
         # Of two with the same name in one statement PostgreSQL would refuse the second.
         unique = list({(each.address, each.key): each for each in suppressions}.values())
         for portion in _portions(unique, PORTION):
-            statements = [told(len(portion))]
+            statements = [record(len(portion))]
             begin = 0
             for size in ROWS:
                 while len(portion) - begin >= size:
@@ -67,22 +67,22 @@ class Table:
                     begin += size
             await self._journal.execute(*statements)
 
-    async def remove(self, address: str, key: str | None, told: Counting) -> int:
+    async def remove(self, address: str, key: str | None, record: Counting) -> int:
         """Take an address off the list, for one key or for all (None). Returns how many."""
         where, values = "FROM suppressions WHERE address = ?", (address,)  # type: str, tuple[str, ...]
         if key is not None:
             where, values = f"{where} AND key = ?", (address, key)
         _, rows, _ = await self._journal.execute(
-            told(f"SELECT 1 {where}", values),
+            record(f"SELECT 1 {where}", values),
             Statement(f"DELETE {where} RETURNING address", values),
             Statement(FORGIVE, (address,)),
         )
         return len(rows)
 
-    async def remove_all(self, which: Which, now: datetime, told: Counted) -> int:
+    async def remove_all(self, which: Which, now: datetime, record: Counted) -> int:
         """
-        Take all that match off the list, in portions. Returns how many. `told` of their number is
-        written with each portion.
+        Delete all that match, in portions. Returns how many. Each portion is deleted together with
+        its `record` for the audit.
         """
         removed = 0
         while True:
@@ -91,7 +91,7 @@ class Table:
             gone = [Statement(statement, (each.address, each.key)) for each in page]
             forgiven = [Statement(FORGIVE, (each.address,)) for each in page]
             if page:
-                await self._journal.execute(told(len(page)), *gone, *forgiven)
+                await self._journal.execute(record(len(page)), *gone, *forgiven)
             removed += len(page)
             if len(page) < PORTION:
                 return removed

@@ -1,4 +1,4 @@
-"""Tells the audit of each call that changes something, once it has succeeded."""
+"""Records in the audit each call that changes something, once it has succeeded."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from notifier.errors import NotifierError
 from notifier.service import Notifier
 from notifier.web.bodies import AnyRequest
 
-TOLD = "notifier_told"  # in the request's state
+NOTE = "notifier_audit_note"  # in the request's state
 
 log = structlog.get_logger()
 
 
-class Told(Struct, frozen=True):
+class Note(Struct, frozen=True):
     """What a handler knows of what it has done."""
 
     on: str = ""
@@ -23,9 +23,9 @@ class Told(Struct, frozen=True):
     detail: str = ""
 
 
-def tell(request: AnyRequest, *, on: str = "", count: int = 1, detail: str = "") -> None:
-    """Say more of a call than its path and query do."""
-    request.scope["state"][TOLD] = Told(on, count, detail)
+def add_note(request: AnyRequest, *, on: str = "", count: int = 1, detail: str = "") -> None:
+    """Record more of a call than its path and query do."""
+    request.scope["state"][NOTE] = Note(on, count, detail)
 
 
 def audited(service: Notifier, scope: Any, send: Send, *, by: str, act: str) -> Send:
@@ -36,19 +36,19 @@ def audited(service: Notifier, scope: Any, send: Send, *, by: str, act: str) -> 
 
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start" and message["status"] < 400:
-            told = scope["state"].get(TOLD) or _of_call(scope, message)
+            note = scope["state"].get(NOTE) or _of_call(scope, message)
             try:
-                await service.audit.note(by, act, on=told.on, count=told.count, detail=told.detail)
+                await service.audit.note(by, act, on=note.on, count=note.count, detail=note.detail)
             except NotifierError as error:  # it is done, so the answer must say so
-                log.error("audit_failed", by=by, what=act, on=told.on, reason=str(error))  # noqa: TRY400  the reason is all there is to know
+                log.error("audit_failed", by=by, what=act, on=note.on, reason=str(error))  # noqa: TRY400  the reason is all there is to know
         await send(message)
 
     return sending
 
 
-def _of_call(scope: Any, answer: Any) -> Told:
+def _of_call(scope: Any, answer: Any) -> Note:
     named = [str(value) for value in scope.get("path_params", {}).values()]
     if not named:  # what was made has its place in Location
         places = (value for name, value in answer["headers"] if name == b"location")
         named = [value.decode("latin-1").rpartition("/")[2] for value in places]
-    return Told(" ".join(named), 1, scope["query_string"].decode("latin-1"))
+    return Note(" ".join(named), 1, scope["query_string"].decode("latin-1"))

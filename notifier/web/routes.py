@@ -95,14 +95,14 @@ def post(
     operation: Operation | None = None,
     *,
     act: str = "",
-    told: bool = False,
+    own_record: bool = False,
 ) -> HTTPRouteHandler:
     """
-    A route that changes something, of which the audit is told once it has answered, as `act` or by
-    the operation's name. `told`: it changes nothing, or tells of it by itself, in the transaction
-    of the change.
+    A route that changes something, which the audit records once it has answered, as `act` or by the
+    operation's name. `own_record`: it changes nothing, or writes its record itself, in the
+    transaction of the change.
     """
-    act = "" if told else act or _act(operation)
+    act = "" if own_record else act or _act(operation)
     return _route(path, [HttpMethod.POST], handler, access, operation, act=act)
 
 
@@ -113,10 +113,10 @@ def delete(
     operation: Operation | None = None,
     *,
     act: str = "",
-    told: bool = False,
+    own_record: bool = False,
 ) -> HTTPRouteHandler:
-    """A route that deletes something, of which the audit is told as of `post`."""
-    act = "" if told else act or _act(operation)
+    """A route that deletes something, recorded in the audit as with `post`."""
+    act = "" if own_record else act or _act(operation)
     return _route(path, [HttpMethod.DELETE], handler, access, operation, act=act)
 
 

@@ -245,12 +245,14 @@ async def test_sums_under_way_at_the_end_are_written_once(journal):
 
 
 def test_failed_sign_ins_fill_no_disk():
-    """Some of an hour are told one by one, the others by their number."""
-    vain = RefusedSignIns()
-    records = [each for _ in range(1000) for each in vain.told(NOW, on="192.0.2.1", detail="no")]
+    """Some of an hour are recorded one by one, the others by their number."""
+    refused = RefusedSignIns()
+    records = [
+        each for _ in range(1000) for each in refused.records(NOW, on="192.0.2.1", detail="no")
+    ]
     assert len(records) == MOST
-    assert vain.rest(NOW) == []
-    more, first = vain.told(NOW + HOUR, on="192.0.2.2", detail="no")
+    assert refused.rest(NOW) == []
+    more, first = refused.records(NOW + HOUR, on="192.0.2.2", detail="no")
     assert (more.count, first.on) == (1000 - MOST, "192.0.2.2")
     assert "not recorded one by one" in more.detail
 

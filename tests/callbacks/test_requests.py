@@ -69,7 +69,7 @@ async def raw(said, *, again=b"", holds=False, tls=None):
 async def test_a_2xx_tells_it():
     """With the begin of what it says."""
     answer, site = await answered((204, b""))
-    assert (answer.told, answer.code) == (True, 204)
+    assert (answer.accepted, answer.code) == (True, 204)
     assert site.requests[0][1]["content-type"] == "application/json"
     answer, _ = await answered((200, b"thank\n\x00you " + b"x" * 5000))
     assert answer.reply.startswith("thank you xxx")
@@ -79,7 +79,7 @@ async def test_a_2xx_tells_it():
 async def test_f51_a_redirect_is_not_followed():
     """It could lead the request, and the addresses in it, anywhere."""
     answer, site = await answered((302, b"moved"), fields={"Location": "/elsewhere"})
-    assert not answer.told
+    assert not answer.accepted
     assert answer.reply == "it redirects; redirects are not followed"
     assert len(site.requests) == 1
     assert setback_of(answer, NOW) is not None
@@ -112,9 +112,9 @@ async def test_f51_an_answer_without_an_end_is_bounded(monkeypatch):
     monkeypatch.setattr(requests, "BODY_SECONDS", 0.05)
     begun = head + b"1\r\nx\r\n"
     async with raw(begun, holds=True) as port, raw(head, holds=True) as other:
-        assert (await post(f"http://127.0.0.1:{port}/")).told
-        assert (await post(f"http://127.0.0.1:{other}/")).told
-    assert flood.told
+        assert (await post(f"http://127.0.0.1:{port}/")).accepted
+        assert (await post(f"http://127.0.0.1:{other}/")).accepted
+    assert flood.accepted
     assert len(flood.reply) <= 200
 
 
@@ -124,7 +124,7 @@ async def test_a_wrong_certificate_is_a_failure_and_a_private_authority_can_be_n
     friend, _ = await answered((200, b""), tls=good, ca_file=trusted["ca"])
     assert stranger.code is None
     assert "certificate" in stranger.reply.lower()
-    assert friend.told
+    assert friend.accepted
 
 
 async def test_a_tls_version_that_the_server_lacks_is_a_failure(trusted):
@@ -143,7 +143,7 @@ async def test_it_goes_through_the_proxy():
         address = Address(scheme="http", host="127.0.0.1", port=proxy.port)
         answer = await post(f"http://shop.example:{site.port}/", proxy=address, allow_http=True)
     assert proxy.asked == [f"shop.example:{site.port}"]
-    assert answer.told
+    assert answer.accepted
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ async def listening(folder, **changes):
 
 def send(service, mail, *to, sender=""):
     """Hand a mail in as a mail server does. Raises SMTPException where it is refused."""
-    with smtplib.SMTP("127.0.0.1", service.roads.listener.ports[0]) as client:
+    with smtplib.SMTP("127.0.0.1", service.report_sources.listener.ports[0]) as client:
         return client.sendmail(sender, to, mail)
 
 
@@ -83,7 +83,7 @@ async def test_f58_a_client_that_guesses_is_cut_off(tmp_path):
         guesses = [f"bounces+{number}@example.org" for number in range(30)]
         with pytest.raises(smtplib.SMTPException):
             await asyncio.to_thread(send, service, dsn(ANN), *guesses)
-        await until(lambda: not service.roads.listener.connections)
+        await until(lambda: not service.report_sources.listener.connections)
 
 
 async def test_a_mail_is_read_once_for_all_its_recipients(tmp_path, monkeypatch):
@@ -217,7 +217,9 @@ def test_any_octets_leave_the_listener_whole(serving, data):
     said = b"\r\n".join(data.draw(st.lists(line, max_size=12))) + b"\r\n"
 
     async def scenario():
-        reader, writer = await asyncio.open_connection("127.0.0.1", service.roads.listener.ports[0])
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", service.report_sources.listener.ports[0]
+        )
         writer.write(said)
         writer.write_eof()
         with contextlib.suppress(ConnectionError):

@@ -49,9 +49,9 @@ class Bulk:
     def routes(self) -> list[HTTPRouteHandler]:
         return [
             get("/v1/messages/count", self.count, READ_OWN, COUNT),
-            post("/v1/messages/cancel", self.cancel, MANAGE, CANCEL, told=True),
-            post("/v1/messages/retry", self.retry, MANAGE, RETRY, told=True),
-            post("/v1/messages/send-now", self.send_now, MANAGE, SEND_NOW, told=True),
+            post("/v1/messages/cancel", self.cancel, MANAGE, CANCEL, own_record=True),
+            post("/v1/messages/retry", self.retry, MANAGE, RETRY, own_record=True),
+            post("/v1/messages/send-now", self.send_now, MANAGE, SEND_NOW, own_record=True),
         ]
 
     async def count(self, request: AnyRequest) -> Counted:

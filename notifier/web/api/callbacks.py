@@ -110,8 +110,8 @@ class Callbacks:
         return [
             get("/v1/callbacks", self.list, READ, LIST),
             post(f"{one}/test", self.test, MANAGE, TEST),
-            post(f"{one}/replay", self.replay, MANAGE, REPLAY, told=True),
-            post(f"{one}/resume", self.resume, MANAGE, RESUME, told=True),
+            post(f"{one}/replay", self.replay, MANAGE, REPLAY, own_record=True),
+            post(f"{one}/resume", self.resume, MANAGE, RESUME, own_record=True),
         ]
 
     async def list(self, request: AnyRequest) -> CallbackList:
@@ -125,7 +125,7 @@ class Callbacks:
         the answer.
         """
         answer = await self._callbacks.test(self._key(request))
-        return CallbackAnswer(answer.told, answer.code, answer.reply, answer.seconds)
+        return CallbackAnswer(answer.accepted, answer.code, answer.reply, answer.seconds)
 
     async def replay(self, request: AnyRequest) -> Replayed:
         """Sends the newest event of each message again, under the same `webhook-id`."""

@@ -41,7 +41,7 @@ class Copies:
         self._messages = messages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        return [post("/v1/messages/{id:str}/copies", self.copy, SEND, COPY, told=True)]
+        return [post("/v1/messages/{id:str}/copies", self.copy, SEND, COPY, own_record=True)]
 
     async def copy(self, request: AnyRequest) -> BytesResponse:
         """

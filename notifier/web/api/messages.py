@@ -66,9 +66,9 @@ class Messages:
             self.sending,
             get("/v1/messages", self.list, READ_OWN, LIST),
             get(message, self.show, READ_OWN, SHOW),
-            post(f"{message}/cancel", self.cancel, MANAGE, CANCEL, told=True),
-            post(f"{message}/retry", self.retry, MANAGE, RETRY, told=True),
-            post(f"{message}/send-now", self.send_now, MANAGE, SEND_NOW, told=True),
+            post(f"{message}/cancel", self.cancel, MANAGE, CANCEL, own_record=True),
+            post(f"{message}/retry", self.retry, MANAGE, RETRY, own_record=True),
+            post(f"{message}/send-now", self.send_now, MANAGE, SEND_NOW, own_record=True),
         ]
 
     async def send(self, request: AnyRequest) -> BytesResponse:

@@ -84,12 +84,22 @@ class Operations:
             get("/v1/stats", self.stats, READ, STATS),
             get("/v1/stats/minutes", self.minutes, READ, MINUTES),
             get("/v1/relays", self.relays, READ, RELAYS),
-            post("/v1/relays/{name:str}/pause", self.pause_relay, MANAGE, PAUSE_RELAY, told=True),
             post(
-                "/v1/relays/{name:str}/resume", self.resume_relay, MANAGE, RESUME_RELAY, told=True
+                "/v1/relays/{name:str}/pause",
+                self.pause_relay,
+                MANAGE,
+                PAUSE_RELAY,
+                own_record=True,
             ),
-            post("/v1/queue/pause", self.pause, MANAGE, PAUSE, told=True),
-            post("/v1/queue/resume", self.resume, MANAGE, RESUME, told=True),
+            post(
+                "/v1/relays/{name:str}/resume",
+                self.resume_relay,
+                MANAGE,
+                RESUME_RELAY,
+                own_record=True,
+            ),
+            post("/v1/queue/pause", self.pause, MANAGE, PAUSE, own_record=True),
+            post("/v1/queue/resume", self.resume, MANAGE, RESUME, own_record=True),
         ]
 
     async def stats(self, request: AnyRequest) -> Stats:

@@ -34,11 +34,11 @@ class ProviderEvents:
     def __init__(self, service: Notifier) -> None:
         self._reports = service.reports
         self._audit = service.audit
-        self._providers = service.roads.providers
+        self._providers = service.report_sources.providers
         self._limit = min(LARGEST, service.settings.max_body)
 
     def routes(self) -> list[HTTPRouteHandler]:
-        return [post("/v1/reports/{name:str}", self.take, SIGNED, TAKE, told=True)]
+        return [post("/v1/reports/{name:str}", self.take, SIGNED, TAKE, own_record=True)]
 
     async def take(self, request: AnyRequest) -> EventsTaken:
         """

@@ -117,9 +117,9 @@ class Recipients:
         return [
             options(EXPORTS, "GET, HEAD, OPTIONS, POST", MANAGE),
             get(EXPORTS, self.export_by_query, MANAGE, EXPORT_BY_QUERY),
-            post(EXPORTS, self.export, MANAGE, EXPORT, told=True),
+            post(EXPORTS, self.export, MANAGE, EXPORT, own_record=True),
             options(ERASURES, "OPTIONS, POST", MANAGE),
-            post(ERASURES, self.erase, MANAGE, ERASE, told=True),
+            post(ERASURES, self.erase, MANAGE, ERASE, own_record=True),
             get(f"{ERASURES}/{{id:str}}", self.state, MANAGE, STATE),
         ]
 

@@ -42,7 +42,7 @@ class ReportsByMail:
         self._limit = service.settings.max_body
 
     def routes(self) -> list[HTTPRouteHandler]:
-        return [post("/v1/reports", self.take, REPORT, TAKE, told=True)]
+        return [post("/v1/reports", self.take, REPORT, TAKE, own_record=True)]
 
     async def take(self, request: AnyRequest) -> TakenResource:
         """

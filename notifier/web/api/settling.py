@@ -47,8 +47,8 @@ class Settling:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            post("/v1/messages/{id:str}/settle", self.settle, MANAGE, SETTLE, told=True),
-            post("/v1/messages/settle", self.settle_all, MANAGE, SETTLE_ALL, told=True),
+            post("/v1/messages/{id:str}/settle", self.settle, MANAGE, SETTLE, own_record=True),
+            post("/v1/messages/settle", self.settle_all, MANAGE, SETTLE_ALL, own_record=True),
         ]
 
     async def settle(self, request: AnyRequest) -> MessageResource:

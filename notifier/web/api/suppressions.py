@@ -161,10 +161,10 @@ class SuppressionCalls:
         return [
             options(PATH, "DELETE, GET, HEAD, OPTIONS, POST", READ),
             get(PATH, self.list, READ, LIST),
-            post(PATH, self.add, MANAGE, ADD, told=True),
-            delete(PATH, self.remove_all, MANAGE, REMOVE_ALL, told=True),
-            post(f"{PATH}/import", self.take_csv, MANAGE, IMPORT, told=True),
-            delete(f"{PATH}/{{address:path}}", self.remove, MANAGE, REMOVE, told=True),
+            post(PATH, self.add, MANAGE, ADD, own_record=True),
+            delete(PATH, self.remove_all, MANAGE, REMOVE_ALL, own_record=True),
+            post(f"{PATH}/import", self.take_csv, MANAGE, IMPORT, own_record=True),
+            delete(f"{PATH}/{{address:path}}", self.remove, MANAGE, REMOVE, own_record=True),
         ]
 
     async def list(self, request: AnyRequest) -> Response[Any]:

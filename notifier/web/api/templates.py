@@ -53,7 +53,7 @@ class TemplateViews:
     def routes(self) -> list[HTTPRouteHandler]:
         return [
             get("/v1/templates", self.list, READ_OWN, LIST),
-            post("/v1/templates/{name:str}/preview", self.preview, SEND, PREVIEW, told=True),
+            post("/v1/templates/{name:str}/preview", self.preview, SEND, PREVIEW, own_record=True),
         ]
 
     async def list(self, request: AnyRequest) -> TemplateList:

@@ -37,7 +37,7 @@ ORDER = (
     "oauth",
     "return-paths",
     "reports",
-    "report-roads",
+    "report-sources",
     "suppressions",
     "callbacks",
     "access",

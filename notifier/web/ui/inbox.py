@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from notifier.capture import Caught, Summary
 from notifier.service import Notifier
 from notifier.web.api.queries import Word
-from notifier.web.audited import tell
+from notifier.web.audited import add_note
 from notifier.web.auth import by_of, caller_of
 from notifier.web.bodies import AnyRequest
 from notifier.web.parameters import read_query
@@ -94,7 +94,7 @@ class Inbox:
     async def delete_all(self, request: AnyRequest) -> Response[Deleted]:
         """For good. They are copies; the journal has what was sent."""
         count = await self._service.mailbox.delete_all()
-        tell(request, on="inbox", count=count)
+        add_note(request, on="inbox", count=count)
         log.info("inbox_deleted", count=count, by=by_of(request))
         return Response(Deleted(count), headers=SECURE)
 

@@ -18,7 +18,7 @@ from notifier.journal import Filter
 from notifier.journal.statements import Statement
 from notifier.service import Notifier
 from notifier.settings import CAPTURE
-from notifier.web.audited import tell
+from notifier.web.audited import add_note
 from notifier.web.auth import by_of
 from notifier.web.bodies import AnyRequest, BodyDecoder
 from notifier.web.routes import MANAGE, delete, post
@@ -72,12 +72,12 @@ class Rehearsal:
         refused = await _refused.read(request, limit=LONGEST)
         refusal = Refusal(refused.code, refused.text, refused.times)
         self._service.mailbox.refusals.add(refused.address, refusal)
-        tell(request, on=refused.address, detail=f"{refused.code} {refused.text}".strip())
+        add_note(request, on=refused.address, detail=f"{refused.code} {refused.text}".strip())
         return Response(refused, headers=SECURE)
 
     async def refuse_nobody(self, request: AnyRequest) -> Response[dict[str, int]]:
         count = self._service.mailbox.refusals.clear()
-        tell(request, on="inbox", count=count)
+        add_note(request, on="inbox", count=count)
         return Response({"count": count}, headers=SECURE)
 
     async def reset(self, request: AnyRequest) -> Response[Any]:
@@ -98,7 +98,7 @@ class Rehearsal:
         cancelled += await self._cancel(by)  # what could not be sent meanwhile
         await self._service.journal.execute(FORGET_KEYS)
         mails = await self._service.mailbox.delete_all()
-        tell(request, on="inbox", count=mails)
+        add_note(request, on="inbox", count=mails)
         log.info("inbox_reset", cancelled=cancelled, mails=mails, by=by)
         return Response(Emptied(cancelled, mails, refusals), headers=SECURE)
 

@@ -60,8 +60,8 @@ class SignIn:
     def routes(self) -> list[HTTPRouteHandler]:
         return [
             get("/sign-in", self.page, OPEN),
-            post("/sign-in", self.sign_in, OPEN, told=True),
-            post("/sign-out", self.sign_out, OPEN, told=True),
+            post("/sign-in", self.sign_in, OPEN, own_record=True),
+            post("/sign-out", self.sign_out, OPEN, own_record=True),
         ]
 
     async def page(self, request: AnyRequest) -> Response[bytes]:
@@ -82,7 +82,7 @@ class SignIn:
             key = self._authentication.key_named(presented)
         except WrongKey as error:
             of = f"key {id}: " if (id := id_in(presented)) else ""
-            await self._audit.note_vain(on=address_of(request), detail=f"{of}{error}")
+            await self._audit.note_refused_sign_in(on=address_of(request), detail=f"{of}{error}")
             self._refuse(request, presented, error)
         if before := cookie_of(request):
             await self._sessions.end(before)
@@ -99,8 +99,8 @@ class SignIn:
                 await self._sessions.end(token)
             else:
                 by, address = f"monitor:{key.name}", address_of(request)
-                told = self._audit.statement(by, "sign-out", on=address)
-                await self._sessions.end(token, told)
+                record = self._audit.statement(by, "sign-out", on=address)
+                await self._sessions.end(token, record)
                 log.info("signed_out", by=by, client=address)
         return Response({}, cookies=[self._cookie(request, "", max_age=0)])
 

@@ -1,4 +1,4 @@
-"""The roads by which reports come in, as the settings open them."""
+"""The sources of reports that the settings open: a listener, a mailbox, events of providers."""
 
 import contextlib
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # it needs a library that few have
 log = structlog.get_logger()
 
 
-class RoadsSpec(Struct, frozen=True, kw_only=True):
-    """Which roads there are."""
+class ReportSourcesSpec(Struct, frozen=True, kw_only=True):
+    """Which sources the settings name."""
 
     listen: tuple[ListenAddress, ...] = ()
     mailbox: MailboxSpec | None = None
@@ -33,11 +33,11 @@ class RoadsSpec(Struct, frozen=True, kw_only=True):
     providers: Mapping[str, Provider] = {}
 
 
-class Roads(contextlib.AbstractAsyncContextManager["Roads"]):
+class ReportSources(contextlib.AbstractAsyncContextManager["ReportSources"]):
     """The listener and the mailbox, open between entering and leaving; and the providers."""
 
     def __init__(
-        self, spec: RoadsSpec, reports: Reports, journal: Journal, supervisor: Supervisor
+        self, spec: ReportSourcesSpec, reports: Reports, journal: Journal, supervisor: Supervisor
     ) -> None:
         self.providers = spec.providers
         self.listener: Server | None = None
