@@ -74,7 +74,7 @@ class Sending:
         try:
             if delivery.expires_at <= self._clock():
                 return await self._record(self._expiry(self._clock())(delivery), delivery)
-            if not await self._journal.still_ours(delivery):
+            if self._journal.shared and not await self._journal.still_ours(delivery):
                 log.warning("claim_lost", id=delivery.id)
                 return None
             if screen is not None and screen.any and screen.looks_again(delivery):

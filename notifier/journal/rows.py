@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from notifier.deliveries import KEPT_FIRST, WAITING, Delivery, Priority, Route, Status
 
-Value: TypeAlias = str | int | bytes | None
+Value: TypeAlias = str | int | bytes | bytearray | None
 
 # The columns that change in a delivery's life, and those that do not.
 CHANGING = (
@@ -25,6 +25,12 @@ CHANGING = (
     "bounced", "record",
 )  # fmt: skip
 LASTING = ("id", "key", "priority", "channel", "created_at")
+# What stands for NULL among the values of these columns: before Python 3.12 sqlite3 takes 0.3 µs to
+# bind None, ten times as long as for a number. (And 0.8 µs for bytes, but 0.1 for a bytearray.)
+_NOTHING = {
+    "relay": "''", "due_at": "0", "expires_at": "0", "collapse_key": "''", "finished_at": "0",
+    "held_at": "0", "bounced": "0",
+}  # fmt: skip
 
 UNREADABLE = "the record of the message cannot be read; a newer notifier may have written it"
 
@@ -56,22 +62,27 @@ def known_status(status: str) -> Status | None:
     return _STATUS.get(status)
 
 
+def stored(column: str, value: str) -> str:
+    """The SQL of what a column gets for its value, itself a piece of SQL, as `changing` has it."""
+    return f"nullif({value}, {_NOTHING[column]})" if column in _NOTHING else value
+
+
 def changing(delivery: Delivery) -> tuple[Value, ...]:
-    """The values of CHANGING."""
+    """The values of CHANGING, with 0 or an empty text in place of NULL; see `stored`."""
     status = delivery.status
     waits = status in WAITING
     finished_at = delivery.finished_at
     return (
         str(status),
         delivery.queue,
-        delivery.attempts[-1].relay or None if delivery.attempts else None,
-        micros(delivery.due_at) if waits else None,
-        micros(delivery.expires_at) if waits else None,
-        (delivery.collapse_key or None) if waits else None,
-        None if finished_at is None else micros(finished_at),
-        micros(delivery.held_at) if status is Status.HELD else None,
-        1 if delivery.bounced else None,
-        _encode(delivery if len(delivery.attempts) < 2 else _silenced(delivery)),
+        delivery.attempts[-1].relay if delivery.attempts else "",
+        micros(delivery.due_at) if waits else 0,
+        micros(delivery.expires_at) if waits else 0,
+        delivery.collapse_key if waits else "",
+        0 if finished_at is None else micros(finished_at),
+        micros(delivery.held_at) if status is Status.HELD else 0,
+        1 if delivery.bounced else 0,
+        bytearray(_encode(delivery if len(delivery.attempts) < 2 else _silenced(delivery))),
     )
 
 

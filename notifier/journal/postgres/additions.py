@@ -15,17 +15,18 @@ from notifier.journal import Added, Entry, Idempotency
 from notifier.journal.postgres import rows
 from notifier.journal.postgres.changes import change_all
 from notifier.journal.postgres.connection import Connection
-from notifier.journal.rows import conversations, lasting, micros, terms
+from notifier.journal.rows import conversations, lasting, micros, stored, terms
 
 _TYPES, _NAMES = rows.arrays(rows.CHANGING_TYPES, rows.LASTING_TYPES, {"content": "bytea"})
 _WIDTH = len(rows.CHANGING_TYPES) + len(rows.LASTING_TYPES) + 1
 _COLUMNS = ", ".join((*rows.CHANGING_TYPES, *rows.LASTING_TYPES))
+_STORED = ", ".join(stored(name, name) for name in (*rows.CHANGING_TYPES, *rows.LASTING_TYPES))
 ADD = f"""
     WITH given AS MATERIALIZED (
         SELECT nextval('deliveries_seq') AS seq, given.*
         FROM unnest({_TYPES}) WITH ORDINALITY AS given ({_NAMES}, place)
     ), added AS (
-        INSERT INTO deliveries (seq, {_COLUMNS}) SELECT seq, {_COLUMNS} FROM given
+        INSERT INTO deliveries (seq, {_COLUMNS}) SELECT seq, {_STORED} FROM given
     ), kept AS (
         INSERT INTO contents SELECT seq, content FROM given
     )

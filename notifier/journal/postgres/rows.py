@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from notifier.deliveries import Delivery
 from notifier.journal import rows
 from notifier.journal.postgres.connection import Connection
-from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value
+from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value, stored
 from notifier.journal.statements import Row, Statement, by_sql, numbered
 
 _SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
@@ -20,7 +20,7 @@ CHANGING_TYPES = dict.fromkeys(CHANGING, "text") | {
 LASTING_TYPES = dict.fromkeys(LASTING, "text") | {"priority": "smallint", "created_at": "bigint"}
 COLUMNS = "SELECT id, key, route, priority, channel, created_at FROM deliveries WHERE seq = $1"
 SET = (
-    ", ".join(f"{name} = changed.{name}" for name in CHANGING_TYPES)
+    ", ".join(f"{name} = {stored(name, f'changed.{name}')}" for name in CHANGING_TYPES)
     + ", lease = NULL, claim = NULL"
 )
 

@@ -45,7 +45,7 @@ class Addition:
         self.idempotency = idempotency
         self.key_name = None if idempotency is None else (idempotency.scope, idempotency.key)
         self.deliveries: list[tuple[Value, ...]] = []
-        self.contents: list[tuple[int, bytes]] = []
+        self.contents: list[tuple[int, bytearray]] = []
         self.large: list[tuple[int, bytes]] = []  # contents that are written by themselves
         self.conversations: list[tuple[int, bytes]] = []
         self.terms: list[tuple[int, str, int]] = []
@@ -55,8 +55,10 @@ class Addition:
             delivery = entry.delivery
             created_at = micros(delivery.created_at)
             self.deliveries.append((*changing(delivery), *lasting(delivery), created_at, number))
-            small = len(entry.content) <= contents.LARGE_BYTES
-            (self.contents if small else self.large).append((number, entry.content))
+            if len(entry.content) <= contents.LARGE_BYTES:
+                self.contents.append((number, bytearray(entry.content)))
+            else:
+                self.large.append((number, entry.content))
             if delivery.attempts:
                 self.conversations += rows.conversations(delivery, number)
             bucket = number >> rows.BUCKET_BITS
@@ -93,7 +95,7 @@ def insert_all(
     deliveries = [row for each in additions for row in each.deliveries]
     if claimed:
         deliveries = [_claimed(row) if row[-1] in claimed else row for row in deliveries]
-    rows.run_rows(db, rows.INSERT, deliveries)
+    rows.run_rows(db, rows.INSERT, deliveries, rows.INSERTED)
     rows.run_rows(db, contents.INSERT, [row for each in additions for row in each.contents])
     for seq, content in [row for each in additions for row in each.large]:
         contents.insert_large(db, seq, content)
@@ -104,7 +106,13 @@ def insert_all(
     # Whole minutes, so that most deliveries of a batch have the same, and few commits change it.
     rows.run_rows(db, rows.INSERT_SPANS, [*{row for each in additions for row in each.spans}])
     keys: list[tuple[Value, ...]] = [
-        (asked.scope, asked.key, asked.fingerprint, asked.answer, micros(asked.expires_at))
+        (
+            asked.scope,
+            asked.key,
+            bytearray(asked.fingerprint),
+            bytearray(asked.answer),
+            micros(asked.expires_at),
+        )
         for each in additions
         if (asked := each.idempotency) is not None
     ]
@@ -121,7 +129,7 @@ def insert_all(
 
 def _claimed(row: tuple[Value, ...]) -> tuple[Value, ...]:
     _, route, relay, _, _, _, *others = row  # see CHANGING
-    return (Status.SENDING.value, route, relay, None, None, None, *others)
+    return (Status.SENDING.value, route, relay, 0, 0, "", *others)
 
 
 def answer_kept(

@@ -20,6 +20,7 @@ from notifier.journal.rows import (
     decode,
     dropped,
     micros,
+    stored,
 )
 from notifier.journal.sqlite.changes import hold_unreadable
 from notifier.journal.sqlite.rows import NUMBER_BITS, StatusCounts, run_rows
@@ -77,7 +78,9 @@ CLAIM = """
     WHERE seq IN (VALUES {rows})
 """
 RECORD = f"""
-    UPDATE deliveries SET {", ".join(f"{name} = column{n}" for n, name in enumerate(CHANGING, 1))}
+    UPDATE deliveries SET {
+    ", ".join(f"{name} = {stored(name, f'column{n}')}" for n, name in enumerate(CHANGING, 1))
+}
     FROM (VALUES {{rows}}) AS ended
     WHERE deliveries.id = column{len(CHANGING) + 1} AND deliveries.status = 'sending'
 """  # noqa: S608  constant
@@ -193,7 +196,7 @@ class Claiming(Struct, frozen=True, gc=False):
 
 def _is_due(row: tuple[Any, ...], queue: str, now: int) -> bool:
     _, route, _, due_at, *_ = row  # see CHANGING
-    return route == queue and due_at is not None and due_at <= now
+    return bool(route == queue and 0 < due_at <= now)
 
 
 class NotAllOurs(NotifierError):

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from notifier.deliveries import WAITING, Delivery, Status
 from notifier.journal import rows
-from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value, known_status, micros
+from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value, known_status, micros, stored
 from notifier.journal.statements import Row, Statement, by_sql
 
 Found: TypeAlias = tuple[int, str, bytes]  # seq, status, record
@@ -24,10 +24,12 @@ NUMBER_BITS = 20  # see schema_2.sql
 SPAN_MICROS = 60_000_000
 
 # In each statement for many rows, {rows} stands for their values.
-_COLUMNS = ", ".join((*CHANGING, *LASTING, "seq"))
-INSERT = f"INSERT INTO deliveries ({_COLUMNS}) VALUES {{rows}}"  # noqa: S608  constant
+_COLUMNS = (*CHANGING, *LASTING, "seq")
+INSERT = f"INSERT INTO deliveries ({', '.join(_COLUMNS)}) VALUES {{rows}}"  # noqa: S608  constant
+INSERTED = f"({', '.join(stored(name, '?') for name in _COLUMNS)})"  # a row of it
 UPDATE = f"""
-    UPDATE deliveries SET {", ".join(f"{name} = ?" for name in CHANGING)} WHERE seq = ?
+    UPDATE deliveries SET {", ".join(f"{name} = {stored(name, '?')}" for name in CHANGING)}
+    WHERE seq = ?
 """  # noqa: S608  constant
 # The columns without the record, which cannot be read and is left as it is.
 UPDATE_UNREADABLE = """
@@ -46,26 +48,29 @@ INSERT_SPANS = """
 """
 
 # Rows of one statement: so there are few different statements, and sqlite3 keeps them prepared.
-CHUNKS = (64, 32, 16, 8, 4, 2, 1)
+CHUNKS = (64, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1)
 
 
 def run_rows(
-    db: sqlite3.Connection, sql: str, rows: Sequence[tuple[Value, ...]]
+    db: sqlite3.Connection, sql: str, rows: Sequence[tuple[Value, ...]], row: str = ""
 ) -> list[sqlite3.Cursor]:
-    """Carry out a statement for these rows, in a few portions. Returns a cursor of each."""
+    """
+    Carry out a statement for these rows, in a few portions. Returns a cursor of each. In the
+    statement a row is a list of question marks, or what `row` says.
+    """
     cursors, begin = [], 0
     for size in CHUNKS:
         while len(rows) - begin >= size:
             chunk = rows[begin : begin + size]
             values = [*chain.from_iterable(chunk)]
-            cursors.append(db.execute(_statement(sql, size, len(chunk[0])), values))
+            cursors.append(db.execute(_statement(sql, size, len(chunk[0]), row), values))
             begin += size
     return cursors
 
 
 @cache
-def _statement(sql: str, rows: int, width: int) -> str:
-    return sql.format(rows=", ".join([f"({', '.join('?' * width)})"] * rows))
+def _statement(sql: str, rows: int, width: int, row: str) -> str:
+    return sql.format(rows=", ".join([row or f"({', '.join('?' * width)})"] * rows))
 
 
 def run(db: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
