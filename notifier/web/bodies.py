@@ -1,12 +1,13 @@
 """
-Take a request's body, and make a value of it or say what is wrong with it. RFC 8259.
+The bodies of requests and answers, as JSON. RFC 8259. Of a request's body a value is made, or it is
+said what is wrong with it.
 
 What a body takes of time and memory follows from its size: an array that may have 50 elements is
 not built with two million of them to be refused afterwards.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import (
     Annotated,
@@ -24,6 +25,7 @@ from typing import (
 import msgspec
 from litestar import Request
 from litestar.exceptions import HTTPException
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 from msgspec import NODEFAULT, Raw, Struct
 from msgspec.structs import fields
 
@@ -52,6 +54,44 @@ _FIELD = re.compile(
     r"Object (?:contains unknown|missing required) field `(?P<name>.*)`\Z", re.DOTALL
 )
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
+
+
+encode = msgspec.json.Encoder().encode
+
+
+class BytesResponse(Struct, frozen=True):
+    """
+    An ASGI application that answers with these bytes: the response of the hot path.
+
+    A handler that returns it costs Litestar nothing more. Litestar's own responses cost 23 µs more
+    (Litestar 2.25, Python 3.11), as much as the rest of a POST in `web`. Other handlers return
+    Structs and Litestar's `Response`.
+    """
+
+    body: bytes
+    status: int
+    content_type: bytes = b"application/json"
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        entity = [
+            (b"content-type", self.content_type),
+            (b"content-length", b"%d" % len(self.body)),
+        ]
+        if self.status == 204:  # RFC 9110, section 8.6
+            entity = []
+        start: HTTPResponseStartEvent = {
+            "type": "http.response.start",
+            "status": self.status,
+            "headers": [*entity, *self.headers],
+        }
+        end: HTTPResponseBodyEvent = {
+            "type": "http.response.body",
+            "body": self.body,
+            "more_body": False,
+        }
+        await send(start)
+        await send(end)
 
 
 class NotJson(HTTPException):

@@ -19,10 +19,10 @@ from litestar.types import ASGIApp, Receive, Send
 from notifier.metrics import Requests
 from notifier.service import Notifier
 from notifier.web.auth import Authentication
+from notifier.web.bodies import BytesResponse, encode
 from notifier.web.body_memory import SMALL
 from notifier.web.hosts import KEYLESS, Hosts
 from notifier.web.problems import PROBLEM_JSON, HostNotServed, answer_error, problem_of
-from notifier.web.responses import BytesResponse, encode
 
 UNKNOWN = "(none)"  # stands for the paths that no route answers
 # A request with one of these is not the usual one: a browser sent it, or its body comes in chunks.

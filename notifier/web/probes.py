@@ -14,8 +14,7 @@ from notifier import __version__
 from notifier.deliveries import Status
 from notifier.service import Health, Notifier
 from notifier.web.auth import Authentication
-from notifier.web.bodies import AnyRequest
-from notifier.web.responses import encode
+from notifier.web.bodies import AnyRequest, encode
 from notifier.web.routes import JSON, OPEN, DocumentedAnswer, Operation, get
 
 

@@ -13,8 +13,7 @@ from litestar.types import ExceptionHandlersMap
 from msgspec import Struct
 
 from notifier import errors
-from notifier.web.bodies import AnyRequest
-from notifier.web.responses import encode
+from notifier.web.bodies import AnyRequest, encode
 
 PROBLEM_JSON = "application/problem+json"
 

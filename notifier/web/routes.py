@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from notifier.keys import KeyScope
-from notifier.web.responses import BytesResponse
+from notifier.web.bodies import BytesResponse
 
 JSON = "application/json"
 # In a handler's `opt`. AUDIT: what the audit calls it; empty: there is nothing to tell, or the

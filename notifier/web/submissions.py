@@ -17,11 +17,10 @@ from notifier.keys import Key
 from notifier.messages import Message
 from notifier.service import IdempotencyKey, Notifier, Render, Submission
 from notifier.web.auth import KEY, caller_of, session_of
-from notifier.web.bodies import AnyRequest, read_json
+from notifier.web.bodies import AnyRequest, BytesResponse, read_json
 from notifier.web.body_memory import SMALL
 from notifier.web.parameters import read_traceparent
 from notifier.web.problems import BadHeader
-from notifier.web.responses import BytesResponse
 
 # Makes messages of a body. Also what the caller calls their fields, where that is not what we
 # call them: JSON pointers by ours, the longer ones first.

@@ -9,10 +9,10 @@ from notifier.metrics import Requests
 from notifier.web.api.messages import Messages
 from notifier.web.app import create_app
 from notifier.web.auth import Authentication
+from notifier.web.bodies import BytesResponse
 from notifier.web.body_memory import SMALL
 from notifier.web.entrance import Entrance
 from notifier.web.hosts import Hosts
-from notifier.web.responses import BytesResponse
 from tests.api_keys import made
 from tests.web_client import LETTER, client_of, serving
 

@@ -11,10 +11,9 @@ from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.message_json import Batch, MessageResource, read_batch, resource
 from notifier.web.api.messages import TAG
-from notifier.web.bodies import AnyRequest
+from notifier.web.bodies import AnyRequest, BytesResponse, encode
 from notifier.web.parameters import Nothing, read_query
 from notifier.web.problems import BadHeader, Problem, problem_of
-from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
 from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, answer_of
 

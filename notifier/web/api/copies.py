@@ -16,9 +16,8 @@ from notifier.web.api import examples
 from notifier.web.api.message_json import MessageResource
 from notifier.web.api.messages import SENT_HEADERS, TAG, Messages, single
 from notifier.web.auth import by_of, visible
-from notifier.web.bodies import AnyRequest, BodyDecoder
+from notifier.web.bodies import AnyRequest, BodyDecoder, BytesResponse
 from notifier.web.parameters import PREFER
-from notifier.web.responses import BytesResponse
 from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
 from notifier.web.submissions import IDEMPOTENCY, Submissions
 

@@ -15,9 +15,8 @@ from notifier.web.api import examples
 from notifier.web.api.explanation import Explanation, Situation, explain
 from notifier.web.api.messages import MAIL, TAG, TEXT, source
 from notifier.web.api.relays import relays_for
-from notifier.web.bodies import AnyRequest
+from notifier.web.bodies import AnyRequest, BytesResponse
 from notifier.web.parameters import read_id
-from notifier.web.responses import BytesResponse
 from notifier.web.routes import READ_OWN, DocumentedAnswer, Operation, get
 
 

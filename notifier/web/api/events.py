@@ -12,9 +12,8 @@ from notifier.deliveries import Delivery, Status
 from notifier.feed import Published
 from notifier.service import Notifier
 from notifier.web.api.message_json import render
-from notifier.web.bodies import AnyRequest
+from notifier.web.bodies import AnyRequest, encode
 from notifier.web.parameters import checked_id, read_query
-from notifier.web.responses import encode
 from notifier.web.routes import READ, DocumentedAnswer, Operation, stream
 from notifier.web.sse import KEEP_ALIVE, Stream, event
 

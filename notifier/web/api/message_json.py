@@ -16,8 +16,7 @@ from notifier.messages import Email, Message, Sms
 from notifier.recipients import Later, LaterState, RecipientStatus
 from notifier.reports import Class, class_of
 from notifier.settling import SETTLED
-from notifier.web.bodies import BodyDecoder, array_of, check_free, decode
-from notifier.web.responses import encode
+from notifier.web.bodies import BodyDecoder, array_of, check_free, decode, encode
 
 MOST = 1000  # messages in a batch
 

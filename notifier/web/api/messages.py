@@ -22,9 +22,8 @@ from notifier.web.api.message_json import (
 from notifier.web.api.queries import MessageQuery, SendQuery, ShowQuery, SourceQuery
 from notifier.web.api.sources import RFC822, Sources, is_source
 from notifier.web.auth import by_of, caller_of, key_of, narrowed
-from notifier.web.bodies import AnyRequest, NotJson, read_json
+from notifier.web.bodies import AnyRequest, BytesResponse, NotJson, encode, read_json
 from notifier.web.parameters import PREFER, read_id, read_query, read_wait
-from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import (
     MANAGE,
     READ_OWN,

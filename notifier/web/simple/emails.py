@@ -17,9 +17,8 @@ from notifier.errors import MessageNotFound, Refusal
 from notifier.messages import Body, Email, Line, Mailbox
 from notifier.service import Notifier
 from notifier.web.api import examples
-from notifier.web.bodies import AnyRequest, BodyDecoder
+from notifier.web.bodies import AnyRequest, BodyDecoder, BytesResponse, encode
 from notifier.web.problems import NotSent
-from notifier.web.responses import BytesResponse, encode
 from notifier.web.routes import SEND, DocumentedAnswer, Operation, post
 from notifier.web.submissions import IDEMPOTENCY, REPLAY, Submissions, answer_of, replay, stored_id
 

@@ -9,8 +9,7 @@ from msgspec import Meta, Struct
 from notifier.messages import NO_CONTROLS, Sms
 from notifier.service import Notifier
 from notifier.web.api import examples
-from notifier.web.bodies import AnyRequest, BodyDecoder
-from notifier.web.responses import BytesResponse
+from notifier.web.bodies import AnyRequest, BodyDecoder, BytesResponse
 from notifier.web.routes import SEND, Operation, post
 from notifier.web.simple.emails import QUEUED, TAG, UserId, accepted
 from notifier.web.submissions import IDEMPOTENCY, Submissions, answer_of

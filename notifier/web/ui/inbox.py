@@ -15,9 +15,8 @@ from notifier.service import Notifier
 from notifier.web.api.queries import Word
 from notifier.web.audited import add_note
 from notifier.web.auth import by_of, caller_of
-from notifier.web.bodies import AnyRequest
+from notifier.web.bodies import AnyRequest, encode
 from notifier.web.parameters import read_query
-from notifier.web.responses import encode
 from notifier.web.routes import MANAGE, OPEN, READ, delete, get, stream
 from notifier.web.sse import KEEP_ALIVE, Stream, event
 from notifier.web.ui.layout import SECURE, Layout

@@ -8,9 +8,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes.base import BaseRoute
 
 from notifier.service import Notifier
-from notifier.web.bodies import AnyRequest
+from notifier.web.bodies import AnyRequest, encode
 from notifier.web.parameters import read_id
-from notifier.web.responses import encode
 from notifier.web.routes import JSON, OPEN, get
 from notifier.web.ui.files import SWAGGER, UPLOT
 from notifier.web.ui.layout import DOCS, REVALIDATED, SECURE, Layout
