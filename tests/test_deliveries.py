@@ -100,7 +100,7 @@ def test_fails_when_all_are_refused():
     assert failed.reason == "554 spam"
 
 
-def test_a_permanent_fault_of_the_relay_loses_nobody():
+def test_a_permanent_fault_of_the_relay_loses_no_recipient():
     """535 is permanent, and yet no recipient is lost nor the message charged."""
     no = (Scope.RELAY, True, 535)
     waiting = after(under_way(), attempt(ann=no, bob=no, eve=no))
@@ -117,7 +117,7 @@ def test_a_recipient_that_could_not_be_offered_makes_a_try_uncharged():
     assert not tried.charged
 
 
-def test_patience_with_a_relay_grows_and_is_forgotten():
+def test_the_backoff_for_a_relay_grows_and_is_reset():
     """Failures of the relay in a row make the wait longer, up to a minute. A charge resets it."""
     no = (Scope.RELAY, False, None)
     start = under_way()

@@ -119,7 +119,7 @@ def test_loopback_addresses_bypass_the_proxy(here):
 @pytest.mark.parametrize(
     "wrong", ["socks5://proxy.example", "proxy.example", "http://u:s3cret@h:0"]
 )
-def test_a_wrong_setting_is_told_by_name(wrong):
+def test_a_wrong_setting_is_reported_by_name(wrong):
     """Without what may be secret."""
     with pytest.raises(ConfigurationError) as raised:
         Settings.read({"NOTIFIER_PROXY": wrong})

@@ -13,7 +13,7 @@ VERP = Verp(b"a secret")
 
 
 @given(ids, st.text(max_size=80), st.booleans())
-def test_a_token_tells_message_and_recipient_again(id, address, shout):
+def test_a_token_names_message_and_recipient(id, address, shout):
     """Also when a server on the way has changed the case of the address."""
     made = VERP.address(PATH, id, address)
     mark = VERP.read_address(PATH, made.upper() if shout else made)

@@ -84,7 +84,7 @@ async def test_a_token_that_cannot_be_had_is_an_alert_of_its_own(tmp_path, chat)
             await until(lambda: ("token_missing", "over", "m365") in told(chat))
 
 
-async def test_a_relay_that_breaks_and_comes_back_is_told_once_each(tmp_path, chat):
+async def test_a_relay_that_breaks_and_comes_back_raises_one_alert_each(tmp_path, chat):
     """By HTTP, and by mail through the relay that works."""
     async with ScriptedRelay() as first, ScriptedRelay() as second:
         first.answer("GREETING", "554 closed")
@@ -124,7 +124,7 @@ async def test_a_channel_that_fails_is_tried_again(tmp_path, chat):
             await until(lambda: told(chat)[1:] == [("disk_low", "over", str(tmp_path))])
 
 
-async def test_a_message_that_waits_too_long_is_told(tmp_path, chat):
+async def test_a_message_that_waits_too_long_raises_an_alert(tmp_path, chat):
     """An alert names it, whatever keeps it, unless a person has stopped the queue."""
     async with ScriptedRelay() as relay:
         relay.hold("DOT")
@@ -149,7 +149,7 @@ def relay_state(service):
     return service.transports.relays.states()[0].state
 
 
-async def test_a_restart_tells_nothing_twice_and_tells_the_end(tmp_path, chat):
+async def test_a_restart_repeats_no_alert_and_delivers_its_end(tmp_path, chat):
     """
     A relay is down before and after it. It is not known to work until it has taken a message:
     then its end is told, with the time when it began.
@@ -183,7 +183,7 @@ async def test_a_restart_tells_nothing_twice_and_tells_the_end(tmp_path, chat):
     assert {each["alert"]: each["since"] for each in chat.posted[2:]} == began
 
 
-async def test_callbacks_tell_of_messages_that_ended_during_downtime(tmp_path, chat):
+async def test_alerts_that_ended_during_downtime_are_over(tmp_path, chat):
     """The disk was low when the service died, and is not when it starts again."""
     low, over = ("disk_low", "raised", str(tmp_path)), ("disk_low", "over", str(tmp_path))
     async with ScriptedRelay() as relay:
@@ -239,7 +239,7 @@ async def test_one_of_the_replicas_raises_an_alert(tmp_path, chat, postgres):
         await nothing_told(chat, looks=9)
 
 
-def test_an_application_that_takes_no_callbacks_is_told_after_a_day(tmp_path):
+def test_an_application_that_accepts_no_callbacks_raises_an_alert_after_a_day(tmp_path):
     """And at once where it wants none; both end when they are over."""
     clock = WallClock()
     seen = conditions.Conditions(Settings(data_dir=str(tmp_path)), clock=clock)

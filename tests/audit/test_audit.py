@@ -177,7 +177,7 @@ async def test_a_value_and_its_record_are_one_transaction(journal):
     assert [each[1] for each in await told(audit)] == ["resume-queue", "pause-queue"]
 
 
-async def test_keys_that_come_and_go_are_told_once(journal, tmp_path):
+async def test_keys_that_come_and_go_are_recorded_once(journal, tmp_path):
     """Who made and revoked them is in the file; what was changed by hand nobody knows."""
     path = tmp_path / "keys.toml"
     keys = Keys.read(path, clock=lambda: 0.0)
@@ -204,7 +204,7 @@ async def test_keys_that_come_and_go_are_told_once(journal, tmp_path):
     assert len(await look()) == 4
 
 
-async def test_a_change_that_happens_again_is_told_again(journal, tmp_path):
+async def test_a_change_that_happens_again_is_recorded_again(journal, tmp_path):
     """Rules that go back and forth, and a key that is removed, put back, revoked and not."""
     keys = Keys.read(tmp_path / "keys.toml", clock=lambda: 0.0)
     audits = [Audit(journal, keys=keys, clock=lambda: NOW) for _ in range(2)]  # two replicas

@@ -337,7 +337,7 @@ async def test_a_test_is_sent_also_while_it_is_paused(tmp_path):
     assert told(site)[1]["type"] == "callback.test"
 
 
-async def test_of_replicas_one_tells_and_another_takes_over(tmp_path, postgres):
+async def test_one_replica_sends_the_callbacks_and_another_takes_over(tmp_path, postgres):
     """Each callback comes from one of them; the one that dies is missed for a lease."""
     url = await postgres.database()
     async with Site(OK) as site, ScriptedRelay() as relay:
@@ -396,7 +396,7 @@ async def _listens(port):
     return False
 
 
-async def test_later_reports_are_told(tmp_path):
+async def test_later_reports_are_sent_as_callbacks(tmp_path):
     """A bounce after the end, once, with what was said of the recipient."""
     async with applying(tmp_path, OK) as (service, key, site, _):
         id = await submit_as(service, key)
@@ -454,6 +454,6 @@ async def test_an_event_that_was_replaced_after_it_was_read_is_not_sent(tmp_path
         (older,) = await Rows(service.journal).waiting("shop", 1)
         await service.journal.amend(id, lambda each: each.with_event(now(), "bounced"))
         telling = service.callbacks._receivers["shop"]
-        await telling._tell(older, telling._breaker.begin())
+        await telling._send(older, telling._breaker.begin())
         await until_rows(service, ("told", 200))
     assert [each["type"] for each in told(site)] == ["message.sent", "message.bounced"]

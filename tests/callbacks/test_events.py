@@ -103,7 +103,7 @@ def test_waiting_message_is_no_event():
         assert newest(delivery(status=status), EVERY) is None
 
 
-def test_a_large_message_is_told_without_its_history():
+def test_a_large_message_is_sent_without_its_history():
     """Within a bound, whatever is large in it; the others are told whole."""
     message = {"id": "d1", "status": "sent", "attempts": ["x" * 1000] * 300, "metadata": {}}
     small = json.loads(

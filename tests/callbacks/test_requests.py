@@ -66,7 +66,7 @@ async def raw(said, *, again=b"", holds=False, tls=None):
         await asyncio.gather(*serving)
 
 
-async def test_a_2xx_tells_it():
+async def test_a_2xx_accepts_the_callback():
     """With the begin of what it says."""
     answer, site = await answered((204, b""))
     assert (answer.accepted, answer.code) == (True, 204)

@@ -47,7 +47,7 @@ async def events(journal, key="shop"):
     return [(each.message, each.event) for each in await Rows(journal).waiting(key, 100)]
 
 
-async def test_every_way_to_an_end_is_told(journal):
+async def test_every_end_of_a_message_makes_a_callback(journal):
     """Sent, held after a crash, cancelled one by one and in bulk, superseded, expired."""
     await ended_as_sent(journal, "sent1")
     other = {"key": "shop", "due_at": LATER}
@@ -82,7 +82,7 @@ async def test_a_callback_waits_from_when_it_is_written(journal):
     assert (found["off1"].event, found["off1"].at) == ("held", NOW)
 
 
-async def test_a_change_that_fails_tells_nothing(journal):
+async def test_a_failed_change_makes_no_callback(journal):
     """And neither do other keys, and messages that still wait."""
     await journal.add([entry("d1", key="shop"), entry("d2", key="hr"), entry("d3")])
     with pytest.raises(WrongState):
@@ -97,7 +97,7 @@ def _refuse(each):
     raise WrongState("no")
 
 
-async def test_a_row_waits_until_it_is_told(journal):
+async def test_a_row_waits_until_it_is_sent(journal):
     """Put off, then told; the last answers are kept."""
     await ended_as_sent(journal, "d1")
     rows = Rows(journal)
@@ -131,7 +131,7 @@ async def test_an_answer_ends_only_the_event_that_it_is_about(journal):
     assert await rows.waiting("shop", 10) == [newer]
 
 
-async def test_a_change_that_is_no_event_tells_nothing_again(journal):
+async def test_a_change_that_is_not_an_event_makes_no_callback(journal):
     """The row of an event that was told stays as it is."""
     await ended_as_sent(journal, "d1")
     rows = Rows(journal)

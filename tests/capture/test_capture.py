@@ -594,7 +594,7 @@ async def test_a_permanent_failure_is_one(simulator):
     client.close()
 
 
-async def test_an_unknown_recipient_is_told_who_is_known(simulator):
+async def test_an_unknown_recipient_gets_the_known_names(simulator):
     """A typing error in the local part is refused, and the reply lists the known names."""
     client = await Client.connect(simulator)
     await client.ask("MAIL FROM:<us@example.org>")

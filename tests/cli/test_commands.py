@@ -43,7 +43,7 @@ def test_config_prints_what_is_in_force(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["serve", "config", "check", "healthcheck"])
-def test_wrong_settings_are_all_told_and_exit_2(command):
+def test_all_wrong_settings_are_reported_with_exit_code_2(command):
     """Before anything listens, each fault on a line of its own."""
     done = run(command, port="x", workres=1)
     assert done.returncode == 2
@@ -104,7 +104,7 @@ def web():
         serving.join(LIMIT)
 
 
-def test_healthcheck_tells_by_its_exit_code(web):
+def test_the_exit_code_of_healthcheck_is_the_readiness(web):
     """0 while the server is ready; 1 with the reason when it is not, or not there."""
     web.answers["/readyz"] = (200, "{}")
     assert run("healthcheck", port=web.server_port).returncode == 0

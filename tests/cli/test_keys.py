@@ -153,7 +153,7 @@ def test_the_choices_are_those_that_there_are():
 # --- list, revoke -----------------------------------------------------------------------------
 
 
-def test_the_list_tells_what_each_key_opens(keys, tmp_path):
+def test_the_list_shows_what_each_key_may_do(keys, tmp_path):
     """A line for each, or all of it as JSON; never a hash or a secret."""
     empty = keys("list")
     assert empty.returncode == 0
@@ -229,7 +229,7 @@ async def test_a_revoked_keys_messages_are_cancelled(keys, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["add", "x"], ["list"], ["revoke", "x"]])
-def test_a_broken_file_is_told_and_left_alone(keys, tmp_path, arguments):
+def test_a_broken_file_is_reported_and_left_alone(keys, tmp_path, arguments):
     """Exit code 2 with the file's name, for each of the commands."""
     (tmp_path / "keys.toml").write_text("[keys.x]\nid = 1\n")
     done = keys(*arguments)
@@ -295,7 +295,7 @@ async def test_open_to_everybody_is_warned_of(tmp_path):
 
 
 @pytest.mark.parametrize(("countries", "told"), [(None, True), ("us, ca", False)])
-async def test_texts_to_every_country_are_told_at_the_start(tmp_path, countries, told):
+async def test_texts_to_every_country_are_a_warning_at_the_start(tmp_path, countries, told):
     """The warning comes if a provider would send them and no country is named."""
     given = {"sms_provider": "https://127.0.0.1:1/", "default_from": "us@example.org"}
     given |= {"sms_countries": countries} if countries else {}

@@ -344,7 +344,7 @@ def test_a_terminal_is_shown_that_a_server_is_still_at_it():
     assert (code, printed) == (0, "7 retried\n")
 
 
-async def test_check_tells_machines_what_each_step_has_shown():
+async def test_check_prints_each_step_as_json():
     """As JSON, and by the exit code."""
     async with ScriptedRelay() as relay:
         relay.answer("MAIL", "550 not you")

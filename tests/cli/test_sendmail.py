@@ -74,7 +74,7 @@ def test_a_mail_gets_whole_lines(local):
     assert mail.replace(b"\r\n ", b"").decode().count("ü") == 1000
 
 
-def test_a_dot_ends_the_mail_unless_told_otherwise(local):
+def test_a_dot_ends_the_mail_without_the_option_i(local):
     """-i, or -oi: it is a line like others."""
     given = MAIL + b".\nmore\n"
     ended, _ = prepared(call("-t"), given, local)

@@ -56,7 +56,7 @@ async def test_the_list_is_seen_and_changed_with_and_without_a_server(server, tm
         assert (await suppressions(server, "list")).stdout == "no suppressions\n"
 
 
-async def test_wrong_input_is_told(server, tmp_path):
+async def test_wrong_input_is_reported(server, tmp_path):
     """A wrong address, a wrong end, a wrong line; neither or both ways to select."""
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("address\nnobody\n")

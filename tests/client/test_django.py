@@ -38,7 +38,7 @@ def test_send_mail(notifier_mailbox):
     assert (arrived.text.strip(), arrived.html.strip()) == ("It works.", "<p>It works.</p>")
 
 
-def test_admins_are_told(notifier_mailbox):
+def test_admins_get_their_mail(notifier_mailbox):
     """`mail_admins`, which Django's log handler uses, works."""
     mail.mail_admins("Broken", "It does not work.")
     assert notifier_mailbox.wait(to="ops@example.org").sender == "server@example.org"

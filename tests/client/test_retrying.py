@@ -217,7 +217,7 @@ def test_the_environment_says_where(monkeypatch):
         ("http://user:pass@example.org", "into `key`"),
     ],
 )
-def test_a_wrong_url_is_told_at_once(url, text, monkeypatch):
+def test_a_wrong_url_is_reported_at_once(url, text, monkeypatch):
     """A client that cannot work is not made."""
     monkeypatch.delenv("NOTIFIER_URL", raising=False)
     with pytest.raises(ValueError, match=text):

@@ -130,7 +130,7 @@ async def test_a_batch_is_accepted_as_a_whole(client, notifier_mailbox):
     assert len(notifier_mailbox.messages) == 3
 
 
-async def test_a_permissive_batch_tells_of_each(client):
+async def test_a_permissive_batch_has_a_result_for_each_message(client):
     """What can be sent is sent; in the place of each other message stands its problem."""
     drafts = [{"to": "ann@example.org", **LETTER}, {"to": "nobody", **LETTER}]
     good, bad = await client.batch(drafts, permissive=True)

@@ -619,7 +619,7 @@ def test_a_header_stands_once():
 # Faults
 
 
-def test_all_faults_are_told_together():
+def test_all_faults_are_reported_together():
     """A caller learns everything that is wrong at once, each by its field."""
     found = faults(
         to=("b@x.test", "b"),
@@ -692,7 +692,7 @@ def test_html_weighs_more_where_a_text_is_made_of_it():
     assert weight(large) == EMPTY + HTML_CHARACTERS * (1 + HTML_WEIGHT) + 1000
 
 
-def test_a_fault_is_told_in_words():
+def test_a_fault_is_a_pointer_and_a_sentence():
     """A fault is a pointer and a sentence."""
     with pytest.raises(InvalidMessage) as caught:
         composed(to=("a@x.test, b@x.test",))

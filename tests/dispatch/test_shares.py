@@ -105,7 +105,7 @@ async def test_large_messages_that_hang_leave_a_place_to_each_other_way(journal)
         await until(lambda: ways[hangs].busy == LARGE_AT_ONCE + 1)
 
 
-async def test_the_window_holds_as_many_as_it_is_told(journal):
+async def test_the_window_holds_as_many_as_configured(journal):
     """However few places its relay has: so many are claimed ahead of the workers."""
     way = Transport(places=3)
     way.gate.clear()

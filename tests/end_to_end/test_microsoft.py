@@ -97,7 +97,7 @@ async def test_thirty_messages_get_through_every_trouble(tmp_path, relay_options
     assert not any(token in log for token in endpoint.issued)
 
 
-async def test_check_tells_of_the_token(tmp_path, relay_options):
+async def test_check_shows_the_token(tmp_path, relay_options):
     """Where it came from, until when it is good, and what the refusal of one usually means."""
     async with (
         TokenEndpoint() as endpoint,

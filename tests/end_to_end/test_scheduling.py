@@ -185,7 +185,7 @@ async def test_f48_a_message_that_expires_while_the_relay_is_down_is_never_sent(
     assert [recipients for _, recipients, _ in relay.received] == [("bob@example.org",)]
 
 
-async def test_f48_an_untried_message_tells_why_no_relay_took_it(relay, tmp_path, monkeypatch):
+async def test_f48_an_untried_message_shows_why_no_relay_took_it(relay, tmp_path, monkeypatch):
     """With the breaker open nothing is offered; the reason still names the relay's trouble."""
     monkeypatch.setattr(Rests, "after", lambda *_: 3600.0)
     relay.answer("GREETING", "421 4.3.2 closed for today")

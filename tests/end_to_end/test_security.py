@@ -41,7 +41,7 @@ def new_key(*options, **settings):
     return secret
 
 
-async def test_no_secret_is_told_in_logs_or_answers(tmp_path):
+async def test_no_secret_is_in_logs_or_answers(tmp_path):
     """The relay's password, an API key and blind copies: in no line, no page, no mail."""
     async with ScriptedRelay(features=("PIPELINING", "AUTH PLAIN")) as relay:
         url = f"smtp://user:{SECRET}@{relay.host}:{relay.port}"

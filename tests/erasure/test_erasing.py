@@ -126,7 +126,7 @@ async def test_erasure_keeps_the_suppression(web):
     assert (await shown(client, await sent(client, to=[ANN])))["status"] == "sent"
 
 
-async def test_the_audit_tells_of_it_by_the_pseudonym(web):
+async def test_the_audit_records_an_erasure_under_the_pseudonym(web):
     """What was done before to the address is told by the pseudonym, and the erasure itself."""
     _, client = web
     await client.post("/v1/suppressions", json={"address": ANN})

@@ -278,7 +278,7 @@ async def test_check_sends_nothing(tmp_path):
     assert "noreply@corp.example may send" in sending.said
 
 
-async def test_check_tells_what_is_wrong(tmp_path):
+async def test_check_names_the_fault_and_its_remedy(tmp_path):
     """The fault has a name, and the name has a remedy."""
     denied = (401, {"error": "invalid_client"})
     (token,) = await findings(tmp_path, endpoint_answers=(denied, denied))

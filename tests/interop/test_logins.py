@@ -83,7 +83,7 @@ async def test_check_finds_nothing_wrong(server, tmp_path, scheme):
     assert server.here.name not in done.stderr
 
 
-async def test_check_tells_of_a_missing_login(server, tmp_path):
+async def test_check_reports_a_missing_login(server, tmp_path):
     """Its exit code is 1, and it says what is missing."""
     url = server.url("smtp+starttls").replace(f"{USER}:{PASSWORD.replace(' ', '%20')}@", "")
     data = tmp_path / "data"

@@ -319,12 +319,12 @@ class TestClaim:
             *(f"e{number:05}" for number in range(5)),
         ]
 
-    async def test_faster_lanes_first(self, journal):
+    async def test_higher_priorities_first(self, journal):
         """Urgent goes before normal, and normal before bulk."""
         await journal.add([entry(str(lane), priority=lane) for lane in (2, 1, 0) for _ in range(1)])
         assert ids(await journal.claim(RELAY, 5, now=noon)) == ["0", "1", "2"]
 
-    async def test_slower_lanes_can_be_left_out(self, journal):
+    async def test_lower_priorities_can_be_left_out(self, journal):
         """`slowest` leaves out the lanes behind it."""
         await journal.add([entry(str(lane), priority=lane) for lane in Priority])
         assert ids(await journal.claim(RELAY, 5, now=noon, slowest=Priority.NORMAL)) == [
@@ -333,7 +333,7 @@ class TestClaim:
         ]
 
     @pytest.mark.parametrize("limit", [1, 2, 5, 8, 16])
-    async def test_no_lane_starves(self, journal, limit):
+    async def test_no_priority_starves(self, journal, limit):
         """Of eight places one goes to each slower lane, and the rest to the fastest."""
         for lane in Priority:
             await journal.add(entries(200, prefix=lane.name, priority=lane))
@@ -615,7 +615,7 @@ class TestTime:
         assert await journal.prune(**ages, now=NOW + timedelta(hours=2)) == 1
         assert await journal.prune(**ages, now=NOW + timedelta(hours=2)) == 0
 
-    async def test_the_oldest_due_is_told(self, journal):
+    async def test_the_backlog_names_the_oldest_due_time(self, journal):
         """The backlog names the earliest due time of any route."""
         early = NOW - timedelta(hours=1)
         await journal.add([entry("a"), entry("b", route=Route.SIMULATOR, due_at=early)])

@@ -115,7 +115,7 @@ class TestOpening:
         with pytest.raises(ConfigurationError, match=r"NOTIFIER_JOURNAL.*nowhere"):
             await journal_at(postgres.url("nowhere"), data_dir="").open()
 
-    def test_a_missing_driver_is_told_in_words(self, monkeypatch):
+    def test_a_missing_driver_is_reported_in_words(self, monkeypatch):
         """Without asyncpg the error says how to install it."""
         monkeypatch.setattr("notifier.journal.find_spec", lambda name: None)
         with pytest.raises(ConfigurationError, match=r"pip install 'notifier\[postgres\]'"):

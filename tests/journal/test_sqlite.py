@@ -306,7 +306,7 @@ class TestCrashes:
 
 
 class TestInUse:
-    async def test_a_second_process_is_told_who_has_it(self, path):
+    async def test_a_second_process_learns_which_one_has_the_journal(self, path):
         """F17: the second process is refused at once, naming the first; a dead one has let go."""
         with process(path, "hold") as child:
             journal = SqliteJournal(str(path))
@@ -431,7 +431,7 @@ class TestOpening:
         async with opened(tmp_path / "n.db", mounts=mounts):
             pass
 
-    async def test_the_version_of_sqlite_is_told(self, path):
+    async def test_the_version_of_sqlite_is_logged(self, path):
         """F47: a SQLite with the WAL-reset bug is named, and why it does not matter here."""
         with structlog.testing.capture_logs() as logs:
             async with opened(path):

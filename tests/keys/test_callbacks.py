@@ -39,7 +39,7 @@ def test_a_callback_comes_back_from_the_file_as_it_was(tmp_path, trusted):
     }
 
 
-def test_every_fault_is_told_at_once(tmp_path):
+def test_every_fault_is_reported_at_once(tmp_path):
     """With the field, and what is right."""
     found = faults(tmp_path, url="ftp://x", secrets=["whsec_abc"], events=["sent", "read"], uri=1)
     assert found == [

@@ -242,7 +242,7 @@ def test_a_file_that_its_group_may_write_is_warned_of(path):
     assert [each["event"] for each in logs] == ["keys_writable"]
 
 
-def test_a_key_is_on_disk_before_it_is_told(path, monkeypatch):
+def test_a_key_is_on_disk_before_it_is_shown(path, monkeypatch):
     """The file's content, and then its name in the folder."""
     synced = []
     real = os.fsync

@@ -259,7 +259,7 @@ def drain(reader):
     return b"".join(iter(lambda: os.read(reader, 65536), b""))
 
 
-async def test_f41_a_blocked_stream_stops_nobody():
+async def test_f41_a_blocked_stream_stops_no_task():
     """
     The loop goes on while nobody reads; debug and info are dropped and counted, warnings
     kept; once somebody reads, the log says how many are missing.

@@ -32,7 +32,7 @@ def promtool(*arguments, **options):
     return done.stdout + done.stderr
 
 
-def test_every_rule_tells_what_it_is_for_and_nothing_else():
+def test_every_rule_fires_for_its_case_alone():
     """Each rule fires for its case, and not for a case close to it."""
     promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
     promtool("test", "rules", CASES)

@@ -186,7 +186,7 @@ async def test_an_endpoint_that_repeats_the_secret_is_not_quoted(tmp_path):
             await fetch(grant(tmp_path, endpoint.section(tmp_path)))
 
 
-async def test_a_secret_that_is_gone_is_told(tmp_path):
+async def test_a_missing_secret_file_is_reported(tmp_path):
     """The file is there at the start, and not an hour later."""
     async with TokenEndpoint() as endpoint:
         asked = grant(tmp_path, endpoint.section(tmp_path))

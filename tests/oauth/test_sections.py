@@ -135,7 +135,7 @@ def test_relays_of_one_section_share_a_token_unless_it_is_for_a_user(tmp_path, s
         ),
     ],
 )
-def test_every_fault_is_told_by_name(text, faults, tmp_path, secret):
+def test_every_fault_is_reported_by_name(text, faults, tmp_path, secret):
     """All of them together, and nothing of a secret."""
     told = faults_of(tmp_path, text.replace("SECRET", str(secret)))
     assert told == [each.replace("SECRET", str(secret)) for each in faults]

@@ -193,7 +193,7 @@ async def test_f56_a_server_that_was_away_is_found_again(tmp_path):
 
 
 @needs_dovecot
-async def test_f56_a_refused_login_is_told_without_the_password(server, tmp_path):
+async def test_f56_a_refused_login_is_reported_without_the_password(server, tmp_path):
     """The warning names the user and what the server said."""
     async with reading_from(server, tmp_path, password="wrong-word") as (service, _, _):
         (warning,) = await until(lambda: service.health().warnings)

@@ -13,7 +13,7 @@ from tests.benchmarks.report import Report
 from tests.paths import ROOT
 
 
-def test_a_run_delivers_each_message_once_and_tells_what_it_cost():
+def test_a_run_delivers_each_message_once_and_measures_its_cost():
     """A real server, client and sink: every figure of the table comes out of one run."""
     with Sink() as sink:
         single = run(Notifier, sink, count=100)

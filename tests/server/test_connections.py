@@ -54,7 +54,7 @@ def letter(number, text="Hi."):
     return request(b"POST", b"/v1/messages", json.dumps(message(number, text=text)).encode())
 
 
-async def test_idle_connections_shut_out_nobody(tmp_path):
+async def test_idle_connections_shut_out_no_other_client(tmp_path):
     """With 128 files, 200 that say nothing: the oldest are closed, a request is answered."""
     server = Server(tmp_path)
     server.under = ("prlimit", "--nofile=128:128")

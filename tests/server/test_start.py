@@ -52,7 +52,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_is_told_by_its_name(name, tmp_path):
+def test_each_fault_is_reported_by_name(name, tmp_path):
     """Exit code 2, one line, nothing of a secret, and no data directory was made."""
     value, begins = CASES[name]
     code, said = serve(tmp_path, **{name: value})
@@ -63,7 +63,7 @@ def test_each_is_told_by_its_name(name, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_all_are_told_together(tmp_path):
+def test_all_faults_are_reported_together(tmp_path):
     """One start reports the faults of files together with those of the settings and of access."""
     (tmp_path / "keys.toml").write_text("[keys.x\n")
     code, said = serve(
@@ -104,7 +104,7 @@ def test_an_open_address_is_reported_with_the_other_faults(tmp_path):
     ]
 
 
-def test_certificates_that_cannot_be_read_are_told(tmp_path):
+def test_unreadable_certificates_are_reported(tmp_path):
     """A file that is there but holds none: before the first message finds out."""
     (tmp_path / "ca.pem").write_text("no certificate")
     relay = f"smtps://mail.example.org?ca={tmp_path / 'ca.pem'}"

@@ -47,7 +47,7 @@ def test_nothing_has_to_be_set():
     check_access(settings, keys_exist=False)
 
 
-def test_other_variables_are_nobodys_business():
+def test_other_variables_are_ignored():
     """What does not begin with NOTIFIER_ is not looked at; empty is as good as not there."""
     assert Settings.read({"PORT": "x", "NOTIFIER_PORT": "", "NOTIFIER_NOPE": " "}) == read()
 
@@ -85,7 +85,7 @@ def test_toml_speaks_numbers_and_lists(tmp_path):
     assert [spec.name for spec in settings.relays] == ["a", "b:26"]
 
 
-def test_every_fault_is_told_and_named(tmp_path):
+def test_every_fault_is_reported_and_named(tmp_path):
     """One start shows all mistakes, each with its variable, its place and what would be right."""
     toml = tmp_path / "n.toml"
     toml.write_text('workers = "many"\nworkres = 2\ngrace = true\n')
@@ -451,7 +451,7 @@ def test_relays_are_also_tables_of_the_file(tmp_path):
     assert read(file, relays="smtp://other").relays == read(relays="smtp://other").relays
 
 
-def test_each_fault_of_a_table_is_told_with_its_table_and_key(tmp_path):
+def test_each_fault_of_a_table_names_its_table_and_key(tmp_path):
     """By number, and by name where it has one; nothing of the URL that may be secret."""
     file = tables(
         tmp_path / "n.toml",

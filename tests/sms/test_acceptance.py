@@ -219,7 +219,7 @@ def test_an_empty_answer_is_success(status):
     assert verdict(b"", status=status).failure is None
 
 
-def test_a_refusal_is_told_in_the_providers_words():
+def test_a_refusal_has_the_providers_words():
     """Wherever they stand; not its whole body, and nothing that only repeats our text."""
     assert verdict(REFUSED["vonage, number barred"]).reply == "Number barred"
     assert verdict(REFUSED["messagebird"]).reply == "no (correct) recipients found"

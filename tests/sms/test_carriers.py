@@ -164,7 +164,7 @@ def test_the_file_that_the_guide_shows_is_one(tmp_path):
     assert carriers.find("acme").sms == "sms.acme.example"
 
 
-def test_all_faults_of_an_operators_file_are_told_at_once(tmp_path):
+def test_all_faults_of_an_operators_file_are_reported_at_once(tmp_path):
     """Each with the setting, the file, the entry and the field."""
     path = _written(
         tmp_path,

@@ -34,7 +34,7 @@ def _emails(sms, *, sender=SENDER):
     return to_emails(sms, admitted.carrier, number=admitted.number, sender=sender)
 
 
-def test_a_text_is_told_apart_from_an_email_by_its_channel():
+def test_the_channel_distinguishes_texts_from_emails():
     """Both are read by one decoder, as the API does."""
     decoder = msgspec.json.Decoder(Email | Sms)
     sms = decoder.decode(b'{"channel": "sms", "to": "+12025550123", "text": "Hi"}')
@@ -111,7 +111,7 @@ def test_the_carriers_country_is_the_region():
         _admit(Sms(to="+4915123456789", carrier="fi", text="x"))
 
 
-def test_all_that_is_wrong_is_told_at_once():
+def test_all_faults_of_a_text_are_reported_at_once():
     """Number, carrier and text, each by its pointer."""
     with pytest.raises(InvalidMessage) as refused:
         _admit(Sms(to="12", carrier="nobody", text=" \n"), region="US")

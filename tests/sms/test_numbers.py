@@ -61,7 +61,7 @@ def test_numbers_are_read_as_people_write_them(text, region, e164, national):
         ("+1 202 555 0123 ext. 5", None, "is not a telephone number"),
     ],
 )
-def test_a_wrong_number_is_told_what_is_wrong(text, region, wrong):
+def test_the_fault_of_a_wrong_number_is_named(text, region, wrong):
     """The fault names the field, repeats the number, and says what is wrong with it."""
     with pytest.raises(InvalidMessage) as refused:
         parse(text, region=region, pointer="/to")

@@ -351,7 +351,7 @@ async def test_an_earlier_acceptance_does_not_end_a_rest():
         assert provider.states()[0].state == "open"
 
 
-async def test_an_abort_tells_what_is_known():
+async def test_an_abort_reports_what_is_known():
     """What was asked and not answered is uncertain, and no reason to let the provider rest."""
     async with _asking(HANG) as (site, provider):
         sends = [asyncio.create_task(_send(provider)) for _ in range(4)]

@@ -114,7 +114,7 @@ def test_credentials_leave_the_url_for_the_header():
         ("https://a.example/", {"headers": '{"A": "hunter2\\n"}'}, ["value of A must be"]),
     ],
 )
-def test_wrong_settings_are_all_told_without_secrets(url, settings, faults):
+def test_all_wrong_settings_are_reported_without_secrets(url, settings, faults):
     """Each by the name of its setting."""
     with pytest.raises(ConfigurationError) as wrong:
         read_provider(url, **settings)

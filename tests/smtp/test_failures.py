@@ -145,7 +145,7 @@ async def test_an_odd_reply_to_the_dot_is_uncertain(features, answer):
 
 
 @both_ways
-async def test_f27_recipients_are_told_apart(features):
+async def test_f27_each_recipient_has_its_own_outcome(features):
     """Of four one is greylisted, one is lost: the others have it, and each has its own words."""
     carl = "carl@example.org"
     async with ScriptedRelay(features=features) as relay, sending(relay.spec) as relays:

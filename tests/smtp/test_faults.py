@@ -82,7 +82,7 @@ async def test_f21_an_unknown_name():
     assert not attempt.charged
 
 
-async def test_f21_a_lookup_that_hangs_harms_nobody(monkeypatch):
+async def test_f21_a_lookup_that_hangs_delays_no_other_message(monkeypatch):
     """
     Ten sends wait for one thread; each gives up in time; the loop and the default executor
     are free, and another relay works meanwhile.

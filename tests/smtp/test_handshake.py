@@ -499,7 +499,7 @@ async def test_a_relay_that_hangs_up_at_the_second_recipient_fails_check():
 
 
 @pytest.mark.parametrize("verb", ["GREETING", "EHLO", "AUTH", "MAIL", "RCPT"])
-async def test_a_relay_that_hangs_up_on_check_is_told_so(verb):
+async def test_check_reports_a_relay_that_hangs_up(verb):
     """Each step can be the last; in words, and without waiting."""
     async with ScriptedRelay(features=(*FEATURES, "AUTH PLAIN")) as relay:
         relay.answer(verb, "<cut>")

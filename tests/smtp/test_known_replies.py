@@ -78,7 +78,7 @@ def test_a_row_slows_rests_or_leaves_the_relay(row):
         (Stage.DOT, "554 5.7.1 rate limit", ""),
     ],
 )
-def test_refusals_are_told_apart_by_their_words(stage, said, name):
+def test_the_text_of_a_refusal_decides_its_kind(stage, said, name):
     """Of rate, of one mailbox, of one transaction, of one connection; a 5xx is never a rate."""
     assert refusal(stage, Reply(int(said[:3]), said)).name == name
 

@@ -112,7 +112,7 @@ async def test_server_that_is_no_proxy_is_reported():
 
 
 @by_both
-async def test_check_tells_of_the_proxy(scheme):
+async def test_check_shows_the_proxy(scheme):
     """The proxy is a step of its own, with a remedy."""
     async with ScriptedRelay() as relay, knowing() as proxy:
         found = [each async for each in probe(through(relay, scheme, proxy))]
@@ -153,7 +153,7 @@ def test_a_relay_names_its_proxy():
         "socks5://us:" + 256 * "s" + "@proxy.example",
     ],
 )
-def test_a_wrong_proxy_is_told_by_name(wrong):
+def test_a_wrong_proxy_is_reported_by_name(wrong):
     """The fault names the parameter, and repeats no secret."""
     with pytest.raises(ConfigurationError) as raised:
         Settings.read({"NOTIFIER_RELAYS": f"smtp://mail.example?proxy={wrong}"})

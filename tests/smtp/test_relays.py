@@ -37,7 +37,7 @@ def test_a_rate_is_kept_over_any_time():
     assert sent == pytest.approx(2 + 2.0 * 10, abs=1)
 
 
-def test_tokens_taken_from_an_empty_bucket_are_owed():
+def test_an_empty_bucket_goes_into_debt():
     """Each who comes too early waits for a place of its own."""
     pace = Rate(2.0, Clock())
     assert [pace.take() for _ in range(5)] == [0, 0, 0.5, 1.0, 1.5]
@@ -258,7 +258,7 @@ async def test_a_recipient_refused_by_the_first_relay_is_not_offered_to_the_seco
     assert not any(ANN in line for line in second.heard)
 
 
-async def test_the_last_relay_tells_when_all_fail(pair):
+async def test_when_all_relays_fail_the_reply_is_the_last_ones(pair):
     """Nothing is charged, and the conversation names them in order."""
     first, second, specs = pair
     first.answer("GREETING", "421 4.3.2 first")

@@ -150,7 +150,7 @@ async def test_without_a_token_there_is_no_connection(name):
         assert (await relays.send(envelope(), SOURCE)).accepted
 
 
-async def test_a_relay_without_a_mechanism_for_tokens_is_told():
+async def test_a_relay_without_a_mechanism_for_tokens_is_reported():
     """The password mechanisms that it offers are of no use."""
     async with ScriptedRelay(features=(*FEATURES, "AUTH PLAIN LOGIN")) as relay:
         spec = replace(relay.spec, **USER)

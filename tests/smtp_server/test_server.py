@@ -159,7 +159,7 @@ async def test_octets_from_before_tls_are_dropped(certificate, connect):
         assert (await client.ask("MAIL FROM:<a@example.org>")).startswith("503")
 
 
-async def test_f58_idle_clients_shut_out_nobody(connect):
+async def test_f58_idle_clients_shut_out_no_other(connect):
     """Where all places are taken, the one that got least done gives way, with a reason."""
     handler = Handler()
     async with serving(handler, connections=3) as server:
@@ -224,7 +224,7 @@ async def test_a_handshake_that_does_not_come_ends(certificate, connect, monkeyp
         assert not await silent.line()
 
 
-async def test_a_client_that_is_owed_an_answer_is_not_cut_off(connect):
+async def test_a_client_that_waits_for_an_answer_is_not_cut_off(connect):
     """Whoever sent a mail that is being kept stays, although others come."""
     handler = Handler()
     handler.may.clear()
@@ -238,7 +238,7 @@ async def test_a_client_that_is_owed_an_answer_is_not_cut_off(connect):
         assert (await sending).startswith("250")
 
 
-async def test_an_answer_that_is_owed_is_given_when_the_server_closes(connect):
+async def test_an_outstanding_answer_is_sent_when_the_server_closes(connect):
     """A mail that is kept is confirmed, so that its sender does not send it again."""
     handler = Handler()
     handler.may.clear()

@@ -39,7 +39,7 @@ async def said(reader):
     return heard
 
 
-async def test_f53_idle_and_trickling_clients_keep_nobody_out(tmp_path, monkeypatch):
+async def test_f53_idle_and_trickling_clients_shut_out_no_other(tmp_path, monkeypatch):
     """However many there are: each new client is let in, and one that got nothing done goes."""
     monkeypatch.setattr(agents, "CONNECTIONS", 20)
     begun = b"EHLO me\r\nMAIL FROM:<us@example.org>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\nFrom:"
@@ -116,7 +116,7 @@ async def test_a_mail_that_is_too_large_leaves_the_connection_as_it_was(tmp_path
 @pytest.mark.parametrize(
     ("noise", "answers"), [(b"NOOP\r\n" * 10_000, 10_000), (b"NOOP " + b"x" * 500_000 + b"\r\n", 1)]
 )
-async def test_f53_a_flood_of_commands_stalls_nobody(submission, noise, answers):
+async def test_f53_a_flood_of_commands_stalls_no_other_client(submission, noise, answers):
     """Commands that come in one piece are answered in turns, and a line without end is one."""
     async with clients(submission.port, 1, noise) as ((reader, writer),):
         hearing = asyncio.create_task(said(reader))

@@ -81,7 +81,7 @@ async def test_a_client_logs_in_by_a_keys_name_and_the_key(tmp_path, quick):
         assert dict(submission.service.tally.smtp_replies) == {"250": 1, "530": 1, "535": 4}
 
 
-async def test_the_audit_tells_who_sends_and_who_fails_to_log_in(tmp_path, quick):
+async def test_the_audit_records_who_sends_and_who_fails_to_log_in(tmp_path, quick):
     """Messages in the sums of the key; logins in vain by address, without what was given."""
     key, secret = made_key()
     async with submitting(tmp_path, keys=[key]) as submission:

@@ -27,7 +27,7 @@ def faults_of(folder, **variables):
     return raised.value.faults
 
 
-def test_a_process_takes_mail_until_it_is_told_to_stop(tmp_path):
+def test_a_process_accepts_mail_until_sigterm(tmp_path):
     """`/metrics` counts the replies; after SIGTERM an open connection hears 421 and is closed."""
 
     def submitted(client):
@@ -54,7 +54,7 @@ def test_a_process_takes_mail_until_it_is_told_to_stop(tmp_path):
     asyncio.run(live())
 
 
-def test_faults_of_the_setting_are_told_before_anything_listens(tmp_path):
+def test_faults_of_the_setting_are_reported_before_anything_listens(tmp_path):
     """Addresses, certificates, and listening where nobody could log in."""
     assert faults_of(tmp_path, smtp_listen="2525")[0].startswith("NOTIFIER_SMTP_LISTEN: ")
     open_to_all = faults_of(tmp_path, smtp_listen="0.0.0.0:2525")

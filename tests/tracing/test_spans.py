@@ -280,7 +280,7 @@ async def test_the_queue_of_spans_is_bounded_and_what_is_lost_is_counted(tmp_pat
     release.set()
 
 
-async def test_an_exporter_that_raises_is_told_as_one_that_refuses(tmp_path):
+async def test_an_exporter_that_raises_is_logged_as_one_that_refuses(tmp_path):
     """It is logged once for all batches. The thread goes on."""
 
     class Broken(SpanExporter):
@@ -323,9 +323,7 @@ def test_it_is_off_unless_a_collector_is_named(environ):
     ("variable", "value"),
     [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_BSP_MAX_QUEUE_SIZE", "-1")],
 )
-def test_a_variable_that_cannot_be_followed_is_told_and_no_mail_waits_for_it(
-    monkeypatch, variable, value
-):
+def test_a_variable_with_a_wrong_value_is_logged_and_delays_no_mail(monkeypatch, variable, value):
     """Tracing is off, and one line of the log has the reason."""
     environ = {ENDPOINT: "http://127.0.0.1:1", variable: value}
     for name, text in environ.items():

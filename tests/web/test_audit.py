@@ -59,7 +59,7 @@ async def test_audit_records_each_act_on_messages_with_its_actor(web, tmp_path):
     assert (await told(client))[0]["what"] == "retry"
 
 
-async def test_operations_are_told(web):
+async def test_operations_are_recorded(web):
     """Pauses, and what is deleted from the inbox; without keys the caller is anonymous."""
     _, client = web
     calls = {
@@ -78,7 +78,7 @@ async def test_operations_are_told(web):
     assert len(await told(client)) == len(calls)
 
 
-async def test_messages_of_applications_are_not_told_twice(web, tmp_path):
+async def test_messages_of_applications_are_not_recorded_twice(web, tmp_path):
     """They say who sent them; what a person sends from a browser is told."""
     service, client = web
     made(tmp_path, "ann", SEND, MANAGE)

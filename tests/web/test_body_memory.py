@@ -158,7 +158,7 @@ async def posted(server, size):
 @pytest.mark.parametrize(
     "claim", [b"Content-Length: 15000000\r\n", b"Transfer-Encoding: chunked\r\n"]
 )
-async def test_claims_shut_out_nobody(tmp_path, claim):
+async def test_claims_shut_out_no_other_request(tmp_path, claim):
     """Eight requests that say how much they will bring and bring nothing: others are served."""
     async with Server(tmp_path) as server:
         silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(8)]

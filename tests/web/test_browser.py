@@ -230,7 +230,7 @@ async def test_suppressions_are_added_found_and_taken_off(server, visit, tmp_pat
     await page.get_by_text("No suppression matches.").wait_for()
 
 
-async def test_the_audit_tells_who_did_what(server, visit):
+async def test_the_audit_page_shows_who_did_what(server, visit):
     """In plain words; filtered by what is clicked or chosen; the URL has the filters."""
     async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
         for verb in ("pause", "resume"):

@@ -72,7 +72,7 @@ async def test_before_the_first_attempt_nothing_was_said(web):
 # Timeline
 
 
-async def test_a_timeline_tells_of_its_gap(web):
+async def test_a_timeline_shows_its_gap(web):
     """The timeline says where events are missing and how many, if more happened than is kept."""
     service, client = web
     await service.pause()
@@ -459,7 +459,7 @@ def test_every_status_is_explained():
     assert {delivery.status for delivery, *_ in CASES.values()} == set(Status)
 
 
-async def test_the_service_tells_what_it_knows(web):
+async def test_explain_shows_what_the_service_knows(web):
     """Paused queue, paused relay, and the end, each told of the real thing."""
     service, client = web
     await service.pause()
@@ -500,7 +500,7 @@ async def test_only_usable_relays_hold_up_a_message(tmp_path):
         assert "capture" not in waiting["provider"]["explanation"]
 
 
-async def test_a_digest_tells_ids_alone(tmp_path):
+async def test_a_digest_has_ids_alone(tmp_path):
     """A page gets the figures first, and then the changed ids, once a second."""
     async with (
         Server(tmp_path) as server,

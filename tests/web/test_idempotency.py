@@ -204,7 +204,7 @@ async def test_a_repeated_call_that_waits_gets_the_outcome_of_the_first(tmp_path
     assert again.headers["idempotency-replayed"] == "true"
 
 
-async def test_a_refusal_is_told_again_and_tried_no_more(tmp_path):
+async def test_a_refusal_is_answered_again_without_another_attempt(tmp_path):
     """The repetition gets 502 with the same id and words, marked as a replay."""
     body = SIMPLE | {"email_to": "perm-fail@simulator.notifier"}
     async with serving(tmp_path) as (service, client):

@@ -423,7 +423,7 @@ HEAD = (
 )
 
 
-async def test_a_client_that_asks_first_is_told_before_it_sends(web):
+async def test_a_client_that_expects_100_gets_413_before_it_sends(web):
     """Expect: 100-continue gets the 413 without a byte of the body. RFC 9110, section 10.1.1."""
     async with listening(web[0]) as port, asyncio.timeout(10):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -498,7 +498,7 @@ async def test_one_idempotency_key_of_two_callers_is_two(tmp_path):
 # How much
 
 
-async def test_a_rate_is_told_and_held_to(tmp_path):
+async def test_a_rate_is_shown_and_enforced(tmp_path):
     """RateLimit fields with each message taken; past it 429, when to come again, and no message."""
     headers = made(tmp_path, rate=2, daily=100)
     async with serving(tmp_path) as (_, client):

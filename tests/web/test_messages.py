@@ -75,7 +75,7 @@ async def test_the_resource_has_every_name_of_the_contract(client):
     }
 
 
-async def test_a_blind_copy_is_told_to_its_sender_alone(web):
+async def test_only_the_sender_sees_a_blind_copy(web):
     """The resource has the outcome of a bcc recipient. The mail does not have its address."""
     service, client = web
     blind = LETTER | {"bcc": ["bob@example.net"]}
@@ -111,7 +111,7 @@ async def test_a_list_goes_newest_first_page_by_page(client):
     assert seen == ["r4", "r3", "r2", "r1", "r0"]
 
 
-async def test_a_sender_that_nobody_named_is_told(tmp_path, client):
+async def test_a_missing_sender_is_a_warning(tmp_path, client):
     """Without configuration a first mail and a first text go, with a warning about the sender."""
     plain = {name: value for name, value in LETTER.items() if name != "from"}
     text = {"channel": "sms", "to": "+12025550123", "carrier": "us cellular", "text": "Hi."}
@@ -414,7 +414,7 @@ async def test_readyz_names_each_relay(client):
         ("DELETE", "/static/vendor/x/y.js", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-async def test_a_wrong_method_is_told_the_right_ones(client, method, path, allowed):
+async def test_a_wrong_method_gets_the_allowed_ones(client, method, path, allowed):
     """RFC 9110, section 15.5.6."""
     answer = await client.request(method, path)
     problem_of(answer, 405)
@@ -433,7 +433,7 @@ async def test_an_absent_resource_is_a_problem(client):
         problem_of(await client.get(path), 404)
 
 
-async def test_a_fault_of_ours_is_told_without_its_insides(web, monkeypatch):
+async def test_an_internal_error_hides_its_details(web, monkeypatch):
     """500 goes to the log in full, to the caller in one sentence."""
     service, client = web
 

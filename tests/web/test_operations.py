@@ -125,7 +125,7 @@ async def test_a_provider_is_one_of_them(tmp_path):
         assert (await pulled(client, f"/v1/relays/{name}/resume"))["state"] == "closed"
 
 
-async def test_a_relay_tells_its_trouble(tmp_path):
+async def test_a_relay_shows_its_trouble(tmp_path):
     """The relay shows its last failure, and when it is tried again."""
     dead = RelaySpec(name="dead", host="127.0.0.1", port=free_port())
     async with serving(tmp_path, relays=(dead,)) as (_, client):
@@ -168,7 +168,7 @@ async def test_a_lever_is_not_pulled_by_looking(client, path):
 # Figures
 
 
-async def test_the_figures_tell_what_waits_and_what_is_done(client):
+async def test_the_figures_count_waiting_and_finished_messages(client):
     """Counts by status, how much waits, each worker and relay, and the last two minutes."""
     stats = await got(client, "/v1/stats")
     idle = {"message": None, "route": None, "recipients": 0, "subject": ""}
@@ -198,7 +198,7 @@ def busy_of(stats):
     return [worker for worker in stats["workers"] if worker["message"]]
 
 
-async def test_a_busy_worker_tells_what_it_has(client):
+async def test_a_busy_worker_shows_its_message(client):
     """It shows the message, the route and the number of recipients."""
     body = LETTER | {"to": ["slow@simulator.notifier", "success@simulator.notifier"]}
     id = (await client.post("/v1/messages", json=body)).json()["id"]
@@ -207,7 +207,7 @@ async def test_a_busy_worker_tells_what_it_has(client):
     assert busy_of(stats) == [busy]
 
 
-async def test_the_last_minutes_are_told(client):
+async def test_the_last_minutes_are_shown(client):
     """The answer has as many minutes as were asked for, up to this one, with their figures."""
     await client.post("/v1/messages", json=LETTER)
     found = await until(client, "/v1/stats/minutes?last=2", lambda found: _sent(found) == 1)
@@ -269,7 +269,7 @@ async def test_a_preview_shows_what_would_come_out(templated):
     assert (await got(templated, "/v1/messages"))["items"] == []
 
 
-async def test_a_preview_tells_what_is_missing(templated):
+async def test_a_preview_names_what_is_missing(templated):
     """The preview has 200, what could be filled in, and the names that are missing."""
     answer = await templated.post("/v1/templates/shipped/preview", json={})
     assert answer.status_code == 200

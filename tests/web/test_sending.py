@@ -40,7 +40,7 @@ def pointers(answer, status=422):
 # Shapes
 
 
-async def test_the_channel_tells_the_shapes_apart(client):
+async def test_the_channel_selects_the_fields_of_a_message(client):
     """An email by default or by name; a text message by name, to its carrier's gateway."""
     for body, channel, address in (
         (LETTER, "email", "ann@example.net"),

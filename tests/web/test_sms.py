@@ -89,7 +89,7 @@ async def test_a_field_that_is_missing_is_named(client, field):
     assert [each["pointer"] for each in answer.json()["errors"]] == [f"/{field}"]
 
 
-async def test_every_fault_is_told_at_once(client):
+async def test_every_fault_is_reported_at_once(client):
     """Whoever mends one need not come back for the next."""
     answer = await client.post(
         "/send-sms/", json=SIMPLE | {"phone_number": "1", "provider": "AT&T", "message": " "}

@@ -206,7 +206,7 @@ async def test_a_message_that_reached_the_others_says_who_got_nothing(web):
     assert "refused" not in explained
 
 
-async def test_the_simple_calls_tell_it_as_any_other_outcome(client):
+async def test_the_simple_calls_answer_a_suppressed_recipient_as_any_other_outcome(client):
     """At once 202; who waits for the outcome gets 502 with the reason."""
     await add(client, "ann@example.net")
     answer = await client.post("/send-email/", json=SIMPLE)
@@ -233,7 +233,7 @@ async def test_read_may_look_and_manage_may_change(tmp_path):
             assert tuple(each.status_code for each in answers) == expected
 
 
-async def test_the_figures_tell_of_it(web):
+async def test_metrics_count_suppressions(web):
     """How many there are by reason, and how many recipients got nothing."""
     service, client = web
     await add(client, "ann@example.net", reason="complaint")
