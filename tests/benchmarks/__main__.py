@@ -31,6 +31,7 @@ from tests.benchmarks.callbacks import callbacks
 from tests.benchmarks.conditions import backlog, conditions, dropping
 from tests.benchmarks.costs import LOADS, costs
 from tests.benchmarks.idle import idle
+from tests.benchmarks.large import large
 from tests.benchmarks.readers import idle_readers
 from tests.benchmarks.report import Report
 from tests.benchmarks.round_trips import round_trips
@@ -43,6 +44,7 @@ SCALE = {
     "backlog": backlog,
     "dropping": dropping,
     "large": large_messages,
+    "megabyte": large,
     "pruning": pruning,
     "readers": idle_readers,
     "audit": audits,

@@ -46,6 +46,7 @@ STEPS = {
     "uvicorn/": "HTTP: uvicorn",
     "litestar/": "HTTP: Litestar",
     "notifier/server/protocol.py": "HTTP: reading and writing",
+    "notifier/web/bodies.py": "HTTP: JSON",
     "notifier/web/": "HTTP: our handlers, the answer",
     "notifier/keys/": "keys and limits",
     "notifier/intake/rates.py": "keys and limits",
@@ -58,6 +59,7 @@ STEPS = {
     "notifier/journal/sqlite/claims.py": "journal: claims",
     "notifier/journal/sqlite/changes.py": "journal: outcomes",
     "notifier/journal/sqlite/writer.py": "journal: commit, fsync",
+    "notifier/journal/sqlite/contents.py": "journal: contents",
     "notifier/journal/": "journal: records, threads, answers",
     "notifier/smtp/": "SMTP",
     "notifier/callbacks/": "callbacks",
@@ -76,9 +78,6 @@ STEPS = {
 
 def costs(report, loads, count):
     """A table of the steps, and what each costs a message at each load."""
-    pyspy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
-    if pyspy is None:
-        raise SystemExit("not installed: py-spy (pip install -e '.[benchmarks]')")
     if "half" in loads and "full" not in loads:
         raise SystemExit("'half' is half of what 'full' reaches: name both")
     loads = [name for name in LOADS if name in loads]
@@ -94,9 +93,7 @@ def costs(report, loads, count):
         ):
             warm_up(server, sink)
             sys.stderr.write(f"{load.name}: {messages} messages\n")
-            delivered, steps, functions = _sampled(
-                server, sink, pyspy, messages, rate, load.samples
-            )
+            delivered, steps, functions = sampled(server, sink, messages, rate, load.samples)
         report.runs[name] = {"steps": steps, "functions": functions}
         half = delivered / 2 if name == "full" else half
     _tell(report, loads)
@@ -111,8 +108,11 @@ def _tell(report, loads):
     report.row("all", *(f"{sum(steps.values()):.0f}" for steps in runs))
 
 
-def _sampled(server, sink, pyspy, count, rate, samples):
+def sampled(server, sink, count, rate, samples):
     """Messages delivered in a second, what each step cost, and the costliest functions."""
+    pyspy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
+    if pyspy is None:
+        raise SystemExit("not installed: py-spy (pip install -e '.[benchmarks]')")
     stacks, process = server.folder / "stacks", server.family.roots[0]
     command = [pyspy, "record", "--pid", str(process.pid), "--format", "raw", "--threads"]
     command += ["--rate", str(samples), "--duration", "90", "--full-filenames", "--nonblocking"]

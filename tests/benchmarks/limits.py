@@ -29,7 +29,7 @@ class Bare(Peer):
 def sender(sink, count):
     """SMTP alone."""
     sink.ask("reset")
-    rate, cpu = _alone("bare_sender", count, "--port", str(sink.port))
+    rate, cpu = alone("bare_sender", count, "--port", str(sink.port))
     if sink.ask("report")["distinct"] != count:
         raise SystemExit(f"the bare sender did not deliver each: {sink.ask('report')}")
     return Figures(delivered=rate, cpu=cpu)
@@ -38,11 +38,12 @@ def sender(sink, count):
 def journal(_, count):
     """SQLite alone: a message in, out, and its end."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
-        rate, cpu = _alone("bare_journal", count, "--folder", name)
+        rate, cpu = alone("bare_journal", count, "--folder", name)
     return Figures(accepted=rate, delivered=rate, cpu=cpu)
 
 
-def _alone(app, count, *options):
+def alone(app, count, *options):
+    """Messages a second, and CPU in µs a message."""
     command = [PYTHON, "-m", f"{APPS}.{app}", "--count", str(count), *options]
     done = subprocess.run(
         command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE, timeout=60

@@ -3,11 +3,17 @@
 import msgspec
 
 
+class Attachment(msgspec.Struct):
+    filename: str
+    content: bytes
+
+
 class Mail(msgspec.Struct):
     to: list[str]
     subject: str
     text: str
     sender: str = msgspec.field(name="from")
+    attachments: list[Attachment] = []
 
 
 decode = msgspec.json.Decoder(Mail).decode

@@ -20,13 +20,16 @@ CONTENT = (
     b"From: us@example.org\r\nTo: n%08d@example.org\r\nSubject: Message\r\n"
     b"Message-ID: <%08d@bench.example.org>\r\nDate: Thu, 01 Jan 2026 00:00:00 +0000\r\n"
     b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
-    b"Hello, this is one of many. It says little, in a line or two, as most do.\r\n.\r\n"
+    b"Hello, this is one of many. It says little, in a line or two, as most do.\r\n"
 )
+LINE = b"A" * 76 + b"\r\n"  # of what is added
+END = b".\r\n"
 
 
 class Sender(asyncio.Protocol):
-    def __init__(self, numbers):
+    def __init__(self, numbers, more):
         self.numbers = numbers
+        self.more = more
         self.rest = b""
         self.done = asyncio.get_running_loop().create_future()
 
@@ -43,11 +46,14 @@ class Sender(asyncio.Protocol):
         write(ENVELOPE % number)
         yield b"354"
         for following in self.numbers:
-            write(CONTENT % (number, number) + ENVELOPE % following)
+            write(self.content(number) + ENVELOPE % following)
             yield b"354"
             number = following
-        write(CONTENT % (number, number))
+        write(self.content(number))
         yield b"250"
+
+    def content(self, number):
+        return b"".join((CONTENT % (number, number), self.more, END))
 
     def data_received(self, data):
         self.rest += data
@@ -63,9 +69,10 @@ class Sender(asyncio.Protocol):
 async def main(arguments):
     loop = asyncio.get_running_loop()
     numbers = iter(range(arguments.count))
+    more = LINE * (arguments.bytes // len(LINE))
     begun, spent = time.monotonic(), time.process_time()
     made = [
-        await loop.create_connection(lambda: Sender(numbers), "127.0.0.1", arguments.port)
+        await loop.create_connection(lambda: Sender(numbers, more), "127.0.0.1", arguments.port)
         for _ in range(CONNECTIONS)
     ]
     await asyncio.gather(*(sender.done for _, sender in made))
@@ -76,4 +83,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="tests.benchmarks.apps.bare_sender")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--bytes", type=int, default=0, help="more of a content")
     uvloop.run(main(parser.parse_args()))
