@@ -11,6 +11,7 @@ import structlog
 import trustme
 from hypothesis import settings
 
+from notifier.journal import journal_at
 from tests import postgres as servers
 
 # An example that takes long on a busy machine is no failure.
@@ -59,6 +60,28 @@ def postgres():
     cluster = servers.started()
     yield cluster
     cluster.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def journal_url(request):
+    """The setting of a journal of each kind."""
+    if request.param == "sqlite":
+        return "sqlite:"
+    return await request.getfixturevalue("postgres").database()
+
+
+@pytest.fixture
+def journal_here(journal_url, tmp_path):
+    """Makes another journal object, on the same journal each time."""
+    return lambda: journal_at(journal_url, data_dir=str(tmp_path / "journal"))
+
+
+@pytest.fixture
+async def journal(journal_here):
+    journal = journal_here()
+    await journal.open()
+    yield journal
+    await journal.close()
 
 
 @pytest.fixture(scope="session")

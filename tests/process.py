@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 import httpx2
+from click.testing import CliRunner
 
+from notifier.cli import cli
 from tests.paths import ROOT
 from tests.waiting import LIMIT
 
@@ -106,6 +108,11 @@ class Server:
         printed, _ = await process.communicate()
         assert process.returncode == 0
         return printed.decode().strip()
+
+    async def command(self, *arguments):
+        """A command in this process: a new one for each would take most of a test's time."""
+        env = environment(**self.settings)
+        return await asyncio.to_thread(CliRunner().invoke, cli, arguments, env=env)
 
     async def kill(self):
         """SIGKILL: no chance to tidy up."""

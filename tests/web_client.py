@@ -16,6 +16,7 @@ from tests.waiting import LIMIT
 
 JSON = {"Content-Type": "application/json"}
 LETTER = {"to": ["ann@example.net"], "from": "me@example.org", "subject": "Hi", "text": "Hello."}
+TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
 SIMPLE = {
     "email_to": "ann@example.net",
     "email_from": "me@example.org",

@@ -19,7 +19,7 @@ from notifier.deliveries import Delivery
 from notifier.erasure.in_messages import InMessages
 from notifier.erasure.in_tables import InTables
 from notifier.erasure.local_places import CapturedMails, LogFiles, Memory
-from notifier.erasure.person import Person, known_person, person_of
+from notifier.erasure.person import Person, person_of
 from notifier.erasure.places import Place
 from notifier.erasure.requests import RUNNING, WAITING, Progress, Request, Requests, seal
 from notifier.erasure.wiping import Outcome
@@ -184,7 +184,7 @@ class Erasure(Background):
             if request.sealed is None:
                 continue
             sealed = seal(request.sealed, secret, request.id)
-            person = known_person(sealed.decode(), Pseudonyms(secret))
+            person = person_of(sealed.decode(), Pseudonyms(secret))
             with contextlib.suppress(NotifierError):  # the next look goes on with this one
                 await self._share(request, person)
                 async with self._journal.try_lock("erasure") as locked:

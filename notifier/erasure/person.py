@@ -51,8 +51,3 @@ def person_of(written: str, pseudonyms: Pseudonyms, *, region: str | None = None
         except ValueError as error:
             raise InvalidAddress(Fault("/address", str(error))) from None
     return Person(found, pseudonyms.of(found), Mentions(found, national), national)
-
-
-def known_person(compared: str, pseudonyms: Pseudonyms) -> Person:
-    """The person with an address that was read before."""
-    return person_of(compared, pseudonyms)

@@ -19,17 +19,6 @@ from tests.clocks import Clock
 from tests.deliveries import NOW, delivery, entries
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-async def journal(request, tmp_path):
-    url = f"sqlite:{tmp_path}/notifier.db"
-    if request.param == "postgres":
-        url = await request.getfixturevalue("postgres").database()
-    journal = journal_at(url, data_dir="")
-    await journal.open()
-    yield journal
-    await journal.close()
-
-
 async def told(audit, **which):
     page = await audit.page(Which(**which))
     return [(each.by, each.what, each.on, each.count, each.detail) for each in page.items]

@@ -9,6 +9,7 @@ import psutil
 
 from tests.benchmarks.peers import Peer, listens
 from tests.benchmarks.processes import until
+from tests.interop.postfix import SERVICES
 
 PACKAGE = "postfix (Debian)"
 SBIN = ("/usr/sbin", "/usr/lib/postfix/sbin", "/usr/libexec/postfix")
@@ -32,31 +33,7 @@ relayhost = [127.0.0.1]:{relay}
 # Mail may come in faster than it leaves, without being slowed down.
 in_flow_delay = 0
 """
-# service, type, private, unprivileged, chroot, wake-up, processes, command
-SERVICES = """
-127.0.0.1:{port} inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-proxywrite unix - - n - 1 proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
+LISTENER = "127.0.0.1:{port} inet n - n - - smtpd\n"
 
 
 class Postfix(Peer):
@@ -80,7 +57,7 @@ class Postfix(Peer):
         relay = self.relay.rpartition(":")[2]
         config = self.folder / "config"
         (config / "main.cf").write_text(SETTINGS.format(folder=self.folder, relay=relay))
-        (config / "master.cf").write_text(SERVICES.format(port=self.port))
+        (config / "master.cf").write_text(LISTENER.format(port=self.port) + SERVICES)
         self.control("start")
         pid_file = self.folder / "queue/pid/master.pid"
         until(lambda: pid_file.exists() and listens(self.port), self.told)

@@ -22,17 +22,11 @@ SHOP = Callback(url="https://shop.example.org/", secrets=(SECRET,), events=froze
 LATER = NOW + timedelta(hours=1)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-async def journal(request, tmp_path):
+@pytest.fixture
+def journal(journal):
     """A journal that writes the callbacks of the key `shop`."""
-    url = "sqlite:"
-    if request.param == "postgres":
-        url = await request.getfixturevalue("postgres").database()
-    journal = journal_at(url, data_dir=str(tmp_path))
-    await journal.open()
     journal.accompany(writer_of(lambda: {"shop": SHOP}, lambda: NOW))
-    yield journal
-    await journal.close()
+    return journal
 
 
 async def ended_as_sent(journal, *ids, key="shop", at=NOW):

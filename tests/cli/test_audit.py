@@ -6,11 +6,10 @@ import json
 import click
 import httpx2
 import pytest
-from click.testing import CliRunner
 
 from notifier.audit.records import actor
 from notifier.cli import cli
-from tests.process import Server, environment, message
+from tests.process import Server, message
 from tests.waiting import LIMIT
 
 LOST = message(1, to=["drop-after-dot@simulator.notifier"], on_uncertain="hold")
@@ -68,14 +67,8 @@ async def server(tmp_path):
         yield server
 
 
-async def run(server, *arguments):
-    """The command, in this process: a new one for each would take most of the test's time."""
-    env = environment(**server.settings)
-    return await asyncio.to_thread(CliRunner().invoke, cli, arguments, env=env)
-
-
 async def records(server, *filters):
-    listed = await run(server, "audit", "--json", *filters)
+    listed = await server.command("audit", "--json", *filters)
     assert listed.exit_code == 0, listed.stderr
     return json.loads(listed.stdout)["items"]
 
@@ -109,7 +102,7 @@ async def test_acts_without_a_server_name_the_systems_user(server, tmp_path):
         "keys revoke": ("shop",),
     }
     for command, arguments in acts.items():
-        done = await run(server, *command.split(), *arguments)
+        done = await server.command(*command.split(), *arguments)
         assert done.exit_code == 0, (command, done.output)
     await server.start()  # it finds what became of the keys
     await server.stop()
@@ -134,23 +127,23 @@ async def test_it_is_seen_and_exported_with_and_without_a_server(server, tmp_pat
     for running in (True, False):
         if not running:
             await server.stop()
-        table = (await run(server, "audit")).stdout.splitlines()
+        table = (await server.command("audit")).stdout.splitlines()
         assert [line.split()[3] for line in table] == [
             "WHAT", "resume-queue", "pause-queue", "start",
         ]  # fmt: skip
-        paged = await run(server, "audit", "--limit", "1")
+        paged = await server.command("audit", "--limit", "1")
         assert ("from the server" in paged.stderr) is running
         cursor = paged.stdout.split("--cursor ")[1].strip()
         (second,) = await records(server, "--limit", "1", "--cursor", cursor)
         assert second["what"] == "pause-queue"
         assert [each["what"] for each in await records(server, "--by", actor())] == ["start"]
         assert await records(server, "--since", "2999-01-31") == []
-        assert (await run(server, "audit", "--what", "none")).stdout == "no records\n"
-        exported = await run(server, "audit", "--by", "anonymous", "--export", str(file))
+        assert (await server.command("audit", "--what", "none")).stdout == "no records\n"
+        exported = await server.command("audit", "--by", "anonymous", "--export", str(file))
         assert exported.exit_code == 0, exported.output
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         assert [each["what"] for each in lines] == ["resume-queue", "pause-queue"]
-        wrong = await run(server, "audit", "--since", "yesterday")
+        wrong = await server.command("audit", "--since", "yesterday")
         assert "since" in str(wrong.exception)
-        both = await run(server, "audit", "--export", "-", "--json")
+        both = await server.command("audit", "--export", "-", "--json")
         assert "--export writes all" in both.output

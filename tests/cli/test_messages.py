@@ -28,12 +28,6 @@ async def post(server, number, **changes):
     return answer.json()["id"]
 
 
-@pytest.fixture
-async def server(tmp_path):
-    async with Server(tmp_path) as server:
-        yield server
-
-
 async def later(server, number, **changes):
     """A message that waits for an hour."""
     due = datetime.now(UTC) + timedelta(hours=1)

@@ -1,26 +1,6 @@
 """`notifier recipients`: with a server, and without one."""
 
-import asyncio
 import json
-
-import pytest
-from click.testing import CliRunner
-
-from notifier.cli import cli
-from tests.process import Server, environment
-
-
-async def recipients(server, *arguments):
-    """The command, in this process: a new one for each would take most of the test's time."""
-    env = environment(**server.settings)
-    command = ["recipients", *arguments]
-    return await asyncio.to_thread(CliRunner().invoke, cli, command, env=env)
-
-
-@pytest.fixture
-async def server(tmp_path):
-    async with Server(tmp_path) as server:
-        yield server
 
 
 async def test_a_person_is_exported_with_and_without_a_server(server, tmp_path):
@@ -31,14 +11,15 @@ async def test_a_person_is_exported_with_and_without_a_server(server, tmp_path):
     for running in (True, False):
         if not running:
             assert await server.stop() == 0
-        done = await recipients(server, "export", "ANN@example.net")
+        done = await server.command("recipients", "export", "ANN@example.net")
         assert done.exit_code == 0, done.exception
         assert ("from the server" in done.stderr) is running
         first, *_, last = map(json.loads, done.stdout.splitlines())
         assert (first["kind"], first["address"]) == ("export", "ann@example.net")
         assert last["kind"] == "end"
         counts.append(last["counts"])
-        assert (await recipients(server, "export", "ann@example.net", str(written))).exit_code == 0
+        done = await server.command("recipients", "export", "ann@example.net", str(written))
+        assert done.exit_code == 0
         assert json.loads(written.read_text().splitlines()[-1])["counts"]["suppressions"] == 1
     online, offline = counts
     # Each export is told in the audit, as is whoever put the address on the list.
@@ -53,20 +34,20 @@ async def test_a_person_is_erased_with_and_without_a_server(server):
         if not running:
             assert await server.stop() == 0
         await server.run("-m", "notifier", "suppressions", "add", "Ann@example.net")
-        refused = await recipients(server, "erase", "ann@example.net")
+        refused = await server.command("recipients", "erase", "ann@example.net")
         assert refused.exit_code == 2
         assert "give --yes" in refused.stderr
-        done = await recipients(server, "erase", "--yes", "--json", "ANN@example.net")
+        done = await server.command("recipients", "erase", "--yes", "--json", "ANN@example.net")
         assert done.exit_code == 0, done.exception
         assert ("from the server" in done.stderr) is running
         erasure = json.loads(done.stdout)
         assert erasure["state"] == "done"
         assert erasure["counts"]["suppressions"] == 1
         pseudonyms.add(erasure["erased"])
-        told = await recipients(server, "erase", "--yes", "ann@example.net")
+        told = await server.command("recipients", "erase", "--yes", "ann@example.net")
         assert told.stdout.startswith(f"{erasure['erased']}  done\n")
         assert "not reached:\n  backups" in told.stdout
-        left = await recipients(server, "export", "ann@example.net")
+        left = await server.command("recipients", "export", "ann@example.net")
         assert '"address":"erased:' in left.stdout
     assert len(pseudonyms) == 1
 
@@ -77,7 +58,7 @@ async def test_invalid_address_is_reported(server):
         if not running:
             assert await server.stop() == 0
         for command in (("export",), ("erase", "--yes")):
-            done = await recipients(server, *command, "no one@example.net")
+            done = await server.command("recipients", *command, "no one@example.net")
             assert done.exit_code == 1
             assert "/address" in str(done.exception)
             assert done.stdout == ""

@@ -1,26 +1,6 @@
 """`notifier suppressions`: with a server, and without one."""
 
-import asyncio
 import json
-
-import pytest
-from click.testing import CliRunner
-
-from notifier.cli import cli
-from tests.process import Server, environment
-
-
-async def suppressions(server, *arguments):
-    """The command, in this process: a new one for each would take most of the test's time."""
-    env = environment(**server.settings)
-    command = ["suppressions", *arguments]
-    return await asyncio.to_thread(CliRunner().invoke, cli, command, env=env)
-
-
-@pytest.fixture
-async def server(tmp_path):
-    async with Server(tmp_path) as server:
-        yield server
 
 
 async def test_the_list_is_seen_and_changed_with_and_without_a_server(server, tmp_path):
@@ -29,31 +9,31 @@ async def test_the_list_is_seen_and_changed_with_and_without_a_server(server, tm
     for running in (True, False):
         if not running:
             assert await server.stop() == 0
-        added = await suppressions(
-            server, "add", "Ann@x.org", "@y.org", "--key", "shop", "--until", "2100-01-31",
+        added = await server.command(
+            "suppressions", "add", "Ann@x.org", "@y.org", "--key", "shop", "--until", "2100-01-31",
         )  # fmt: skip
         assert ("from the server" in added.stderr) is running
         assert (added.exit_code, added.stdout) == (0, "ann@x.org suppressed\n@y.org suppressed\n")
-        listed = await suppressions(server, "list", "--domain", "x.org", "--json")
+        listed = await server.command("suppressions", "list", "--domain", "x.org", "--json")
         (entry,) = json.loads(listed.stdout)["items"]
         assert entry["until"] == "2100-02-01T00:00:00Z"
         assert entry["source"] == "anonymous" if running else entry["source"].startswith("cli:")
-        table = await suppressions(server, "list")
+        table = await server.command("suppressions", "list")
         assert [line.split()[0] for line in table.stdout.splitlines()] == [
             "ADDRESS", "@y.org", "ann@x.org",
         ]  # fmt: skip
-        assert (await suppressions(server, "export", str(exported))).exit_code == 0
+        assert (await server.command("suppressions", "export", str(exported))).exit_code == 0
         assert exported.read_text().splitlines()[1].startswith("@y.org,manual,shop,")
-        removed = await suppressions(server, "remove", "ann@x.org", "bob@x.org")
+        removed = await server.command("suppressions", "remove", "ann@x.org", "bob@x.org")
         assert removed.stdout == "ann@x.org removed\n"
         assert "bob@x.org" in str(removed.exception)
-        taken = await suppressions(server, "remove", "--key", "shop", "--yes")
+        taken = await server.command("suppressions", "remove", "--key", "shop", "--yes")
         assert taken.stdout == "1 removed\n"
-        imported = await suppressions(server, "import", str(exported))
+        imported = await server.command("suppressions", "import", str(exported))
         assert imported.stdout == "2 imported\n"
-        taken = await suppressions(server, "remove", "--reason", "manual", "--yes")
+        taken = await server.command("suppressions", "remove", "--reason", "manual", "--yes")
         assert taken.stdout == "2 removed\n"
-        assert (await suppressions(server, "list")).stdout == "no suppressions\n"
+        assert (await server.command("suppressions", "list")).stdout == "no suppressions\n"
 
 
 async def test_wrong_input_is_reported(server, tmp_path):
@@ -68,6 +48,6 @@ async def test_wrong_input_is_reported(server, tmp_path):
         (("remove", "a@x.org", "--domain", "x.org"), "Give either addresses or options"),
         (("remove", "--domain", "x.org"), "give --yes"),
     ):
-        done = await suppressions(server, *arguments)
+        done = await server.command("suppressions", *arguments)
         assert done.exit_code
         assert told in f"{done.stderr} {done.exception}"

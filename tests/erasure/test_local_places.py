@@ -8,15 +8,15 @@ import pytest
 
 from notifier.capture import Mailbox, Refusal
 from notifier.erasure.local_places import CapturedMails, LogFiles, Memory
-from notifier.erasure.person import known_person
+from notifier.erasure.person import person_of
 from notifier.intake.storms import Brake, Stopped
 from notifier.pseudonyms import Pseudonyms
 from notifier.quotas import Quota
 from notifier.settings import Settings
 
 PSEUDONYMS = Pseudonyms(b"secret")
-ANN = known_person("ann@example.org", PSEUDONYMS)
-NUMBER = known_person("+12025550123", PSEUDONYMS)
+ANN = person_of("ann@example.org", PSEUDONYMS)
+NUMBER = person_of("+12025550123", PSEUDONYMS)
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 
 

@@ -37,17 +37,8 @@ anvil_rate_time_unit = 10s
 smtpd_timeout = {idle}s
 smtputf8_enable = yes
 """
-MASTER = """
-127.0.0.1:{plain} inet n - n - - smtpd
-127.0.0.1:{submission} inet n - n - - smtpd
-  -o smtpd_tls_security_level=encrypt
-  -o smtpd_sasl_auth_enable=yes
-  -o smtpd_client_restrictions=permit_sasl_authenticated,reject
-127.0.0.1:{smtps} inet n - n - - smtpd
-  -o smtpd_tls_wrappermode=yes
-  -o smtpd_sasl_auth_enable=yes
-  -o smtpd_client_restrictions=permit_sasl_authenticated,reject
-greylist unix - n n - 0 spawn user=nobody argv=/bin/sh /etc/postfix/greylist
+# service, type, private, unprivileged, chroot, wake-up, processes, command
+SERVICES = """\
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -69,6 +60,18 @@ discard unix - - n - - discard
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
+"""
+MASTER = """
+127.0.0.1:{plain} inet n - n - - smtpd
+127.0.0.1:{submission} inet n - n - - smtpd
+  -o smtpd_tls_security_level=encrypt
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_client_restrictions=permit_sasl_authenticated,reject
+127.0.0.1:{smtps} inet n - n - - smtpd
+  -o smtpd_tls_wrappermode=yes
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_client_restrictions=permit_sasl_authenticated,reject
+greylist unix - n n - 0 spawn user=nobody argv=/bin/sh /etc/postfix/greylist
 """
 QUEUES = (
     "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "maildrop",
@@ -115,7 +118,7 @@ class Postfix(MailServer):
         )
         self.etc("postfix/main.cf", settings)
         ports = {"plain": self.plain, "submission": self.submission, "smtps": self.smtps}
-        self.etc("postfix/master.cf", MASTER.format(**ports))
+        self.etc("postfix/master.cf", MASTER.format(**ports) + SERVICES)
         self.etc("postfix/recipients", RECIPIENTS)
         self.etc("postfix/greylist", GREYLIST)
         self.offer(*self.mechanisms)

@@ -44,11 +44,6 @@ def stands_still(relays):
     return session._paused
 
 
-def ports_in_use():
-    """The ports that this process is connected to."""
-    return {each.raddr.port for each in psutil.Process().net_connections() if each.raddr}
-
-
 # ---------------------------------------------------------------- no connection
 
 

@@ -7,8 +7,7 @@ import pytest
 from notifier.attempts import Attempt, Failure, Scope, Stage
 from notifier.audit import Audit
 from notifier.deliveries import Route, Status
-from notifier.journal import Entry, journal_at
-from notifier.journal.sqlite import SqliteJournal
+from notifier.journal import Entry
 from notifier.later import reported, taken_at
 from notifier.recipients import Later, LaterState, Recipient, RecipientStatus
 from notifier.reports import Report
@@ -93,19 +92,12 @@ class Bouncing:
         return {each.address: (each.until - each.since).days for each in await self.listed()}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-async def bouncing(request, tmp_path):
-    if request.param == "sqlite":
-        journal = SqliteJournal(str(tmp_path / "notifier.db"))
-    else:
-        url = await request.getfixturevalue("postgres").database()
-        journal = journal_at(url, data_dir="")
-    await journal.open()
+@pytest.fixture
+async def bouncing(journal):
     made = Bouncing(journal)
     async with made.suppressions:
         yield made
     await made.supervisor.close()
-    await journal.close()
 
 
 async def test_twice_in_seven_days_suppresses(bouncing):

@@ -30,13 +30,6 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-async def journal_url(request):
-    if request.param == "sqlite":
-        return "sqlite:"
-    return await request.getfixturevalue("postgres").database()
-
-
 @contextlib.asynccontextmanager
 async def keeping(folder, clock=None, **settings):
     """A service that sends nothing until it is resumed."""

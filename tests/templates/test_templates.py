@@ -34,11 +34,6 @@ def text_of(folder, source, **data):
     return Templates(folder).fill("t", data).text
 
 
-def html_of(folder, source, **data):
-    put(folder, t_html=source)
-    return Templates(folder).fill("t", data).html
-
-
 def faults(call, *args, **kwargs):
     with pytest.raises(InvalidMessage) as caught:
         call(*args, **kwargs)

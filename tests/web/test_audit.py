@@ -3,20 +3,12 @@
 import json
 from datetime import UTC, datetime
 
-import pytest
-
 from notifier.keys import KeyScope
 from tests.api_keys import OURS, look, made, signed_in
-from tests.web_client import LETTER, final, problem_of, serving
+from tests.web_client import LETTER, final, problem_of
 
 MANAGE, READ, SEND = KeyScope.MANAGE, KeyScope.READ, KeyScope.SEND
 LOST = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"}
-
-
-@pytest.fixture
-async def web(tmp_path):
-    async with serving(tmp_path) as (service, client):
-        yield service, client
 
 
 async def told(client, query="", headers=None):

@@ -7,9 +7,8 @@ import pytest
 from notifier import threads
 from notifier.errors import JournalUnavailable
 from notifier.web.api import message_json
-from tests.web_client import JSON, LETTER, serving
+from tests.web_client import JSON, LETTER, TEXT, serving
 
-TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
 PERMISSIVE = {"X-Batch-Validation": "permissive"}
 BATCH = "/v1/messages/batch"
 
@@ -19,11 +18,6 @@ async def web(tmp_path):
     async with serving(tmp_path) as (service, client):
         await service.pause()
         yield service, client
-
-
-@pytest.fixture
-def client(web):
-    return web[1]
 
 
 def letters(count):

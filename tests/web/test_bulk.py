@@ -19,11 +19,6 @@ async def web(tmp_path):
         yield service, client
 
 
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 async def post(client, **changes):
     answer = await client.post("/v1/messages", json=LETTER | changes)
     assert answer.status_code == 202, answer.text

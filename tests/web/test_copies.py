@@ -13,17 +13,6 @@ RIGHT = {"to": ["Right <right@example.net>"]}
 SEND, READ = KeyScope.SEND, KeyScope.READ
 
 
-@pytest.fixture
-async def web(tmp_path):
-    async with serving(tmp_path) as (service, client):
-        yield service, client
-
-
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 async def post(client, headers=None, **changes):
     answer = await client.post("/v1/messages", json=LETTER | changes, headers=headers)
     assert answer.status_code == 202, answer.text

@@ -19,20 +19,13 @@ from notifier.smtp import State
 from notifier.web.api.explanation import Situation, explain
 from notifier.web.api.relays import RelayResource, TroubleResource
 from tests.process import Server
-from tests.web_client import LETTER, serving
-
-TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
+from tests.web_client import LETTER, TEXT, serving
 
 
 @pytest.fixture
 async def web(tmp_path):
     async with serving(tmp_path, wait_limit=5.0, retry_schedule=(0.1,)) as (service, client):
         yield service, client
-
-
-@pytest.fixture
-def client(web):
-    return web[1]
 
 
 async def settled(client, **changes):

@@ -46,11 +46,6 @@ async def web(tmp_path):
         yield service, client
 
 
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 def body_of(path):
     return MAKERS[path][0]
 

@@ -30,11 +30,6 @@ async def web(tmp_path):
         yield service, client
 
 
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 def letter(**change):
     return json.dumps(LETTER | change).encode()
 

@@ -20,11 +20,6 @@ async def web(tmp_path):
         yield service, client
 
 
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 def problem_of(answer, status):
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == PROBLEM

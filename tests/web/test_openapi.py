@@ -22,11 +22,6 @@ async def web(tmp_path):
 
 
 @pytest.fixture
-def client(web):
-    return web[1]
-
-
-@pytest.fixture
 async def document(client):
     answer = await client.get("/openapi.json")
     assert answer.status_code == 200

@@ -19,11 +19,6 @@ async def web(tmp_path):
         yield service, client
 
 
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 async def got(client, path):
     answer = await client.get(path)
     assert answer.status_code == 200, answer.text

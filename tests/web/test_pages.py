@@ -54,17 +54,6 @@ class Reader(HTMLParser):
         self._script = None
 
 
-@pytest.fixture
-async def web(tmp_path):
-    async with serving(tmp_path) as (service, client):
-        yield service, client
-
-
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 async def caught(client, body):
     """Send, and wait until the mailbox has it."""
     accepted = await client.post("/v1/messages", json=body)

@@ -9,20 +9,13 @@ from msgspec.structs import replace
 from notifier.deliveries import Status
 from notifier.web.api.messages import progress
 from tests.waiting import LIMIT
-from tests.web_client import JSON, LETTER, serving
-
-TEXT = {"channel": "sms", "to": "+1 202 555 0123", "carrier": "US Cellular", "text": "Hi."}
+from tests.web_client import JSON, LETTER, TEXT, serving
 
 
 @pytest.fixture
 async def web(tmp_path):
     async with serving(tmp_path, wait_limit=5.0, retry_schedule=(0.2,)) as (service, client):
         yield service, client
-
-
-@pytest.fixture
-def client(web):
-    return web[1]
 
 
 @pytest.fixture

@@ -15,11 +15,6 @@ async def web(tmp_path):
         yield service, client
 
 
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 async def uncertain(client, **changes):
     """The id of a message whose outcome is unknown: held, unless it is to be sent again."""
     asked = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"} | changes

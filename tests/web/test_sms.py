@@ -19,11 +19,6 @@ async def web(tmp_path):
         yield service, client
 
 
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 async def test_the_body_of_the_replaced_service_works_unchanged(web):
     """`result` is a string, and the text goes to the carrier's gateway from our sender."""
     service, client = web

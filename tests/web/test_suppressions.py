@@ -20,11 +20,6 @@ async def web(tmp_path):
         yield service, client
 
 
-@pytest.fixture
-def client(web):
-    return web[1]
-
-
 async def add(client, address, **given):
     answer = await client.post(PATH, json={"address": address} | given)
     assert answer.status_code == 200, answer.text
