@@ -146,9 +146,9 @@ async def _findings(
     """The finding of each step. A relay with OAuth gets a new token."""
     tokens = FetchedAnew(granted[spec.name]) if spec.name in granted else None
     if spec.graph is not None and tokens is not None:
-        from notifier.graph import probe as graph
+        from notifier.graph.carrier import probe as probe_graph
 
-        async for finding in graph.probe(spec, tokens):
+        async for finding in probe_graph(spec, tokens):
             yield replace(finding, remedy=remedy(finding.remedy, spec))
         return
     async for finding in probe(spec, sender=sender, tokens=tokens):

@@ -6,7 +6,7 @@ https://learn.microsoft.com/graph/api/user-sendmail
 import asyncio
 import base64
 import ssl
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from email.parser import HeaderParser
 from email.utils import getaddresses
 from urllib.parse import quote
@@ -15,6 +15,7 @@ import httpx2
 
 from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
 from notifier.exchange import Exchange
+from notifier.findings import Finding
 from notifier.graph.answers import Answer, judge
 from notifier.http_client import http_client
 from notifier.relayspec import RelaySpec
@@ -30,6 +31,8 @@ NOT_LET_IN = 401
 STOPPED = "cut off because the service is stopping"
 FOLD = "\r\n "  # RFC 5322, section 2.2.3
 LONGEST_HEADER = 256 * 1024  # octets of all fields
+# Invalid base64. Graph checks permission first, so a caller that may send gets this error.
+NO_MESSAGE = b"!"
 
 
 class Graph:
@@ -229,3 +232,30 @@ def addressed(content: bytes, recipients: tuple[str, ...]) -> bytes | None:
     if not hidden:
         return content
     return f"Bcc: {f',{FOLD}'.join(f'<{each}>' for each in hidden)}\r\n".encode() + content
+
+
+async def probe(spec: RelaySpec, tokens: Tokens) -> AsyncIterator[Finding]:
+    """
+    Check a mailbox; no mail is sent. The finding of each step, as it is made. A failed one has the
+    fault's name as its remedy.
+    """
+    try:
+        token = await tokens.get()
+    except NoToken as error:
+        yield Finding("token", False, str(error), error.name)
+        return
+    until = f"{token.good_until:%Y-%m-%d %H:%M:%S} UTC"
+    yield Finding("token", True, f"from {token.source}, good until {until}")
+    async with client(spec, answer_seconds=ANSWER_SECONDS) as asking:
+        try:
+            answer = await post(asking, url_of(spec), token, NO_MESSAGE, Exchange())
+        except (httpx2.HTTPError, OSError) as error:
+            said = f"{type(error).__name__}: {error}".rstrip(": ")
+            yield Finding("sendMail", False, said, "connect_failed")
+            return
+    failure = judge(answer).failure
+    if answer.status == httpx2.codes.BAD_REQUEST and failure is not None and not failure.name:
+        said = f"{spec.mailbox} may send; what was not a message was refused: {answer.reply}"
+        yield Finding("sendMail", True, said)
+    else:
+        yield Finding("sendMail", False, answer.reply, failure.name if failure else "")

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from notifier.attempts import Envelope, Scope, Stage
 from notifier.graph.answers import Answer, judge
-from notifier.graph.carrier import LARGEST_REQUEST, Graph, addressed
-from notifier.graph.probe import probe
+from notifier.graph.carrier import LARGEST_REQUEST, Graph, addressed, probe
 from notifier.oauth.grants import Grant
 from notifier.oauth.refreshing import Refreshed
 from notifier.oauth.requests import fetch

@@ -7,8 +7,7 @@ import pytest
 
 from notifier.deliveries import Event, Status
 from notifier.errors import JournalUnavailable
-from notifier.housekeeping.history import History
-from notifier.housekeeping.minutes import summed
+from notifier.housekeeping.history import History, summed
 from notifier.journal import journal_at
 from notifier.metrics import Tally
 from notifier.recipients import Later, LaterState

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from notifier.deliveries import Delivery, Route, Status
-from notifier.housekeeping.minutes import summed
+from notifier.housekeeping.history import summed
 from notifier.journal import Filter, journal_at
 from tests.deliveries import NOW, RELAY, attempt, idempotency, ids, sent
 

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert
 
-from notifier.callbacks import CallbackView, LastAnswer, Outcome
+from notifier.callbacks import CallbackView, Outcome
 from notifier.keys import CallbackEvent
 from notifier.service import Notifier
 from notifier.web.api import examples
@@ -163,7 +163,7 @@ def _resource(view: CallbackView) -> CallbackResource:
         since=since,
         waiting=view.state.waiting,
         oldest_waiting_at=view.state.oldest,
-        last_answers=tuple(map(_answer, view.last)),
+        last_answers=convert(view.last, tuple[LastAnswerResource, ...], from_attributes=True),
     )
 
 
@@ -176,19 +176,6 @@ def _standing(
     if state.failing_since is not None:
         return "failing", state.trouble, state.failing_since
     return "working", None, None
-
-
-def _answer(last: LastAnswer) -> LastAnswerResource:
-    return LastAnswerResource(
-        last.message,
-        CallbackEvent(last.event),
-        last.at,
-        last.answered_at,
-        last.code,
-        last.reply,
-        last.tries,
-        last.outcome,
-    )
 
 
 KEY = path_parameter("key", "The name of the API key, as in `GET /v1/callbacks`.", example="shop")

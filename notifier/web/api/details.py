@@ -4,9 +4,9 @@ from datetime import datetime
 
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
+from msgspec import Struct, convert
 
-from notifier.attempts import Attempt, Stage
+from notifier.attempts import Stage
 from notifier.clock import utc_now
 from notifier.deliveries import Delivery
 from notifier.errors import MessageNotFound
@@ -57,7 +57,8 @@ class Details:
     async def conversation(self, request: AnyRequest) -> Conversation:
         """Attempt by attempt, without secrets and without the message itself."""
         delivery = await self._service.message(read_id(request), conversations=True)
-        attempts = tuple(map(_attempt, delivery.attempts))
+        kind = tuple[AttemptConversation, ...]
+        attempts = convert(delivery.attempts, kind, from_attributes=True)
         return Conversation(delivery.id, attempts, delivery.attempts_dropped)
 
     async def source(self, request: AnyRequest) -> BytesResponse:
@@ -92,18 +93,6 @@ async def content_of(service: Notifier, id: str) -> bytes:
         raise NotFoundException(
             "the content of this message has been pruned (NOTIFIER_BODY_RETENTION)"
         ) from None
-
-
-def _attempt(attempt: Attempt) -> AttemptConversation:
-    return AttemptConversation(
-        attempt.relay,
-        attempt.started_at,
-        attempt.seconds,
-        attempt.stage,
-        attempt.code,
-        attempt.reply,
-        attempt.conversation,
-    )
 
 
 CONVERSATION = Operation(

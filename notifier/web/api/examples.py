@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from notifier.attempts import Attempt, Stage
 from notifier.deliveries import Delivery
-from notifier.housekeeping.minutes import Minute
+from notifier.housekeeping.history import Minute
 from notifier.recipients import Recipient
 from notifier.web.api.message_json import MessageList, resource
 

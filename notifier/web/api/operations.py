@@ -9,8 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from notifier.deliveries import Delivery, Route, Status
-from notifier.housekeeping.history import KEPT_MINUTES
-from notifier.housekeeping.minutes import Minute
+from notifier.housekeeping.history import KEPT_MINUTES, Minute
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.api.relays import RelayResource, relays_of

@@ -58,21 +58,8 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
 
     def filter(self) -> Filter:
-        return Filter(
-            status=self.status,
-            channel=self.channel,
-            user_id=self.user_id,
-            reference=self.reference,
-            tag=self.tag,
-            to=self.to,
-            relay=self.relay,
-            key=self.key,
-            reason=self.reason,
-            bounced=self.bounced,
-            created_after=self.created_after,
-            created_before=self.created_before,
-            q=(self.q and self.q.strip()) or None,
-        )
+        given = {name: getattr(self, name) for name in Filters.__struct_fields__}
+        return Filter(**given | {"q": (self.q and self.q.strip()) or None})
 
 
 class MessageQuery(Filters, frozen=True, kw_only=True, forbid_unknown_fields=True):

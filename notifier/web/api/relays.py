@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert
 
 from notifier.deliveries import Delivery, Route
 from notifier.relayspec import Pipelining, Tls
@@ -118,7 +118,6 @@ def relays_for(service: Notifier, delivery: Delivery) -> Sequence[RelayResource]
 
 
 def _relay(state: RelayState) -> RelayResource:
-    trouble = state.trouble
     return RelayResource(
         name=state.name,
         kind="graph" if state.graph else "smtp",
@@ -128,7 +127,7 @@ def _relay(state: RelayState) -> RelayResource:
         state=state.state,
         busy=state.busy,
         limit=state.limit,
-        trouble=TroubleResource(trouble.name, trouble.text, trouble.at) if trouble else None,
+        trouble=convert(state.trouble, TroubleResource | None, from_attributes=True),
         opens_at=state.opens_at,
         sent=state.sent,
         failed=state.failed,
@@ -138,14 +137,7 @@ def _relay(state: RelayState) -> RelayResource:
         held_until=state.held_until,
         throttled=state.throttled,
         conditions=state.conditions,
-        token=None
-        if state.token is None
-        else TokenResource(
-            state.token.source,
-            state.token.good_until,
-            state.token.trouble,
-            state.token.failing_since,
-        ),
+        token=convert(state.token, TokenResource | None, from_attributes=True),
     )
 
 
