@@ -91,7 +91,7 @@ class Chains:
         return tuple(relay.name for relay in self._relays if relay.name in taking)
 
     def refusal(self, sender: str, recipients: Sequence[str]) -> str:
-        """Why nobody takes a message from this sender to these recipients."""
+        """Why no relay accepts a message from this sender to these recipients."""
         others = f" and {len(recipients) - 1} more" if len(recipients) > 1 else ""
         who = f"{recipients[0]}{others}"
         return (

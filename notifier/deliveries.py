@@ -117,7 +117,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: Priority = Priority.NORMAL
     on_uncertain: OnUncertain = OnUncertain.RESEND
     smtputf8: bool = False
-    eight_bit: bool = False  # its content is not ASCII: a mail that was handed in as a whole
+    eight_bit: bool = False  # its content is not ASCII: a mail that was submitted as a whole
     return_path: str = ""  # the key's or the service's; empty: reports go to the sender
     notify: tuple[Notify, ...] = USUAL_REPORTS  # what is to be reported; empty: nothing
     tries: int = 0  # attempts that count against the message

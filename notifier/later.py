@@ -46,7 +46,7 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
 def _in_order(delivery: Delivery, now: datetime) -> datetime:
     """
     The time of one more event: after the others, and not before it ended or was held, also where
-    another replica's clock is ahead or ours was set back. An application is told of the newest
+    another replica's clock is ahead or ours was set back. An application receives the newest
     event, and would miss this one.
     """
     ended = delivery.held_at if delivery.status is Status.HELD else delivery.finished_at or now

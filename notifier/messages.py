@@ -167,7 +167,7 @@ MOST_SOURCE_RECIPIENTS = 100  # RFC 5321, section 4.5.3.1.8
 
 class Source(Message, tag="email", frozen=True, kw_only=True):
     """
-    An email that was handed in as a whole, RFC 5322. Its recipients are those of the envelope;
+    An email that was submitted as a whole, RFC 5322. Its recipients are those of the envelope;
     `sender` is the envelope's, empty: the author. `smtputf8`: the client says that the header may
     need RFC 6531. `body` begins with the empty line.
     """

@@ -42,7 +42,7 @@ _WEIGHTS = {state: weight for weight, state in enumerate(LaterState)}
 
 
 class Later(Struct, frozen=True, omit_defaults=True):
-    """What somebody reported of a recipient after a relay took the message."""
+    """What was reported about a recipient after a relay took the message."""
 
     state: LaterState
     at: datetime

@@ -15,7 +15,7 @@ class RetryPolicy(Struct, frozen=True):
     Waits as the schedule says (in seconds), and repeats the last wait.
 
     There is no limit on the number of attempts: a message ends by its age, so that a relay's outage
-    of an hour costs nobody their mail. `spread` varies the waits, so that a crowd does not come
+    of an hour costs no mail. `spread` varies the waits, so that a crowd does not come
     back at once.
     """
 

@@ -172,7 +172,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         )
         self.sessions = Sessions(self.journal, self.keys, clock=clock)
         self._clock = clock
-        # Told of each attempt, once it is on disk.
+        # Called with each attempt, once it is on disk.
         self._attempted: list[Attempted] = [self.tally.count_attempt]
         self._draining: asyncio.Task[None] | None = None
         self._parts = contextlib.AsyncExitStack()

@@ -1,5 +1,5 @@
 """
-Alerts: tell a person what is wrong, by other channels than the queue, which may be stuck.
+Alerts: notify a person of what is wrong, through other channels than the queue, which may be stuck.
 
 `conditions` finds what is wrong now, `channels` deliver alerts, and `ledger` remembers which alerts
 were delivered.
@@ -72,7 +72,7 @@ class Alerts(Background):
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self._deliver_news(channel, ledger)
-            except Exception:  # without supervision nobody would notice that alerts have stopped
+            except Exception:  # without supervision no one would notice that alerts have stopped
                 log.exception("alerts_stumbled", channel=channel.name)
 
     async def _deliver_news(self, channel: Channel, ledger: Ledger) -> None:

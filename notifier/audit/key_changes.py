@@ -13,7 +13,7 @@ from notifier.audit.records import Record, added_once
 from notifier.journal.statements import Statement
 from notifier.keys import Key
 
-BY_HAND = "keys file"  # who changed a key: whoever has written the file
+BY_HAND = "keys file"  # who changed a key: the person who wrote the file
 
 
 class Known(Struct, frozen=True):

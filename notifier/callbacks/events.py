@@ -1,4 +1,4 @@
-"""What an application is told of a message: the newest of the events that it asked for."""
+"""The event of a message that a callback reports: the newest that the application asked for."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime

@@ -93,7 +93,7 @@ class Receivers:
 
 
 class CallbackState(Struct, frozen=True, kw_only=True):
-    """Whether an application is record what came of its messages, and what waits."""
+    """The state of one application's callbacks, and how many wait."""
 
     key: str  # the name of the API key
     waiting: int = 0  # callbacks

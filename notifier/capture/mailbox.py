@@ -147,7 +147,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
         return await self._readers.run(caller, partial(_seen, self._path(id), see))
 
     async def delete_all(self) -> int:
-        """Remove every mail, and tell how many there were."""
+        """Remove every mail, and return how many there were."""
         gone, self._ids, self._sizes, self._total = self._ids, [], {}, 0
         self._summary.cache_clear()
         await self._run(partial(_remove, self._paths(gone)))
@@ -163,7 +163,7 @@ class Mailbox(contextlib.AbstractAsyncContextManager["Mailbox"]):
                 yield id
 
     async def delete(self, ids: Collection[str]) -> int:
-        """Remove these mails, and tell how many of them there were."""
+        """Remove these mails, and return how many of them there were."""
         gone = [id for id in dict.fromkeys(ids) if id in self._sizes]
         for id in gone:
             self._ids.remove(id)

@@ -34,13 +34,13 @@ class Refusals:
             del self._refusals[next(iter(self._refusals))]
 
     def clear(self) -> int:
-        """Refuse nobody, and tell how many there were."""
+        """Refuse no recipient any more, and return how many were refused."""
         count = len(self._refusals)
         self._refusals.clear()
         return count
 
     def forget(self, matches: Callable[[str], bool]) -> int:
-        """Refuse these recipients no more, and tell how many they were."""
+        """Stop refusing these recipients, and return how many of them were refused."""
         gone = [address for address in self._refusals if matches(address)]
         for address in gone:
             del self._refusals[address]

@@ -22,7 +22,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Later(Struct, frozen=True, kw_only=True):
-    """What somebody reported of a recipient after a relay took the message."""
+    """What was reported about a recipient after a relay took the message."""
 
     state: str  # `delivered`, `relayed`, `delayed`, `bounced` or `complained`
     at: datetime

@@ -1,10 +1,9 @@
 """
-Send by chains: to each recipient by the relays that take it.
-
-A delivery waits in the queue of its chain, and each queue has a share of its own; so a chain that
-is down or slow holds up no other. A delivery whose recipients have different chains waits in a
-queue of its own kind. It is offered to all its chains that have room, at the same time; what is
-left goes on in the queue of the chain that is still to take it.
+Sends by chains: to each recipient by the relays that take it. A delivery waits in the queue of its
+chain, and each queue has a share of its own, so a chain that is down or slow delays no other. A
+delivery whose recipients have different chains waits in a queue of its own kind. It is offered to
+all its chains that have room, at the same time; its other recipients go on in the queue of the
+chain that has yet to take them.
 """
 
 import asyncio
@@ -25,8 +24,8 @@ BUSY, LONGEST_BUSY = timedelta(seconds=5), timedelta(minutes=1)
 
 class Chained:
     """
-    Gives each queue of a chain its transport, and each delivery its chain. Where the settings
-    have changed since a delivery was accepted, the chain that they give now takes it.
+    Gives each chain's queue its transport, and each delivery its chain. If the settings have
+    changed since a delivery was accepted, the chain that they give now takes it.
     """
 
     def __init__(self, chains: Chains, transport: Callable[[str], Transport]) -> None:
@@ -43,7 +42,7 @@ class Chained:
         return found
 
     def abort_all(self) -> None:
-        """Abort every send under way, also by a chain whose queue nobody has claimed from."""
+        """Abort every send under way, also by a chain that this process has not claimed from."""
         for transport in self._transports.values():
             transport.abort_all()
 

@@ -1,4 +1,4 @@
-"""Move deliveries from the journal through the workers, and back into the journal."""
+"""Moves deliveries from the journal through the workers, and back into the journal."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ class Dispatcher:
     ) -> None:
         """
         `transports`: of the queues that are known from the start; `chained` finds the others.
-        `attempted`: who is told of each attempt, once it is on disk; must be quick.
+        `attempted`: called with each attempt, once it is on disk; must be quick.
         """
         self._journal = journal
         self._feed = feed
@@ -122,7 +122,7 @@ class Dispatcher:
             self._open(queue)
 
     def _open(self, queue: str) -> None:
-        """Claim from a queue of a chain that is seen for the first time."""
+        """Begin to claim from the queue of a chain that is new here."""
         if self._chained is None or ":" not in queue or self._stopping:
             return
         share = self._shares.add(queue, self._chained.transport(queue))
@@ -209,7 +209,7 @@ class Dispatcher:
                     await asyncio.sleep(JOURNAL_SECONDS)
 
     async def _claim(self, share: Share, wanted: int) -> None:
-        """Claim so many, if there are; else wait until more may be due."""
+        """Claim so many deliveries if there are any; else wait until more may be due."""
         bulk_left = self._shares.bulk_left(share)
         limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
         slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
@@ -221,7 +221,7 @@ class Dispatcher:
         self._shares.take_in(share, claims)
         if len(claims) >= limit or share.stir.is_set() or self._stopping:
             return
-        # What may not be claimed now is nothing to wait for: whoever makes room for it stirs.
+        # What may not be claimed now is nothing to wait for: a freed place wakes it.
         if self._shares.bulk_left(share) <= 0:
             slowest = Priority.NORMAL
         due = await self._journal.next_due(share.queue, slowest=slowest)

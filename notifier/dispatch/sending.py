@@ -1,4 +1,4 @@
-"""Send one claimed delivery, and record what came of it, whatever the journal's state."""
+"""Sends one claimed delivery, and records its outcome, whatever the journal's state."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Screen(Protocol):
-    """Takes suppressed recipients out of a delivery that has waited."""
+    """Removes suppressed recipients from a delivery that has waited."""
 
     any: bool  # whether there may be suppressions
 
@@ -37,8 +37,8 @@ class Screen(Protocol):
 
 class Sending:
     """
-    Sends claimed deliveries. Each is recorded, whatever happens. While an outcome cannot be
-    written nothing else is sent: after a crash nobody could tell whether it had been sent.
+    Sends claimed deliveries. Each is recorded, whatever happens. While an outcome cannot be written
+    nothing else is sent: after a crash no one could know whether it had been sent.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Sending:
         self._working.set()
 
     async def send(self, transport: Transport, claim: Claim) -> None:
-        """Send a claimed delivery, and record what came of it."""
+        """Send a claimed delivery, and record its outcome."""
         delivery, screen = claim.delivery, self._screen
         if self.trouble:
             await self._working.wait()
@@ -141,7 +141,7 @@ class Sending:
     def _retry_at(
         self, delivery: Delivery, attempts: Sequence[Attempt], now: datetime, *, in_parts: bool
     ) -> datetime:
-        """When to try again for those who did not get it."""
+        """When to try again for the recipients that did not get it."""
         if in_parts and all(
             failure.final for each in attempts for failure in each.failures.values()
         ):

@@ -1,4 +1,4 @@
-"""How much of the workers and of the window each queue may have."""
+"""How many workers and places in the window each queue may have."""
 
 import asyncio
 import heapq
@@ -19,7 +19,7 @@ Waiting: TypeAlias = list[tuple[int, int, Claim]]
 
 
 class Share:
-    """What is claimed of one queue: waiting in its window of so many places, and under way."""
+    """The claims of one queue: those that wait in its window, and those under way."""
 
     def __init__(
         self, queue: str, transport: Transport, *, window: int, workers: int | None = None
@@ -56,7 +56,7 @@ class Share:
         return window if window and (bulk or window[0][0] < Priority.BULK) else None
 
     def appetite(self) -> int:
-        """How many to claim now."""
+        """How many deliveries to claim now."""
         room, ahead = self.transport.room(), len(self.small) + len(self.large)
         if self.transport.paced:  # what waits in the journal can still be overtaken
             return max(0, min(self._size, room - ahead))
@@ -79,7 +79,7 @@ class Share:
         self.full = False
 
     def look(self) -> None:
-        """Wake a share that waits for free places, which has become less full."""
+        """Wake a share that waits for free places, because its window has become less full."""
         if not self.busy or (
             len(self.small) + len(self.large) <= self._size // 2 and self.appetite() > 0
         ):
@@ -118,7 +118,7 @@ class Shares:
         return share
 
     def of(self, queue: str) -> Share | None:
-        """None: nothing is claimed of this queue here."""
+        """The share of a queue. None: nothing is claimed of this queue here."""
         return self._shares.get(queue)
 
     @property

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the HTTP client loads slowly, and few need it
 
 
 class Transport(Protocol):
-    """Offers an envelope to somebody, and says what the outcome is."""
+    """Offers an envelope to a relay, a provider or the simulator, and says what the outcome is."""
 
     def room(self) -> int:
         """How many more sends may start now. 0: no place is free, or the transport rests."""
@@ -129,8 +129,8 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
 
     def trouble(self, route: Route, relays: Collection[str] | None = None) -> str:
         """
-        Why nothing leaves by this route now, by these relays of those to which it leads (None: by
-        any); empty: it does, as far as is known.
+        Why nothing leaves by this route now, by these of its relays (None: by any); empty: messages
+        leave, as far as is known.
         """
         if route is Route.SIMULATOR:
             return ""

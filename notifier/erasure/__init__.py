@@ -1,5 +1,5 @@
 """
-Forgets a person: an address or a phone number is erased wherever notifier itself keeps it.
+Erases a person: an address or a phone number is erased wherever notifier itself keeps it.
 
 * `person`: an address as it is compared, the pseudonym in its place, and where it stands
 * `places`: what each place where an address may stand can do

@@ -154,7 +154,7 @@ class Erasure(Background):
         )
 
     def heed(self) -> None:
-        """Somebody has asked for an erasure, here or at another replica."""
+        """Note that an erasure was asked for, here or at another replica."""
         self._news.set()
 
     async def _secret(self) -> bytes:

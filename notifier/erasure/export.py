@@ -23,7 +23,7 @@ from notifier.threads import FairThreads
 
 WHAT = "export-recipient"  # as the audit calls it
 FIRST, LAST = "export", "end"  # the kinds of the first and the last line
-# What a person who asks has to be told besides.
+# What a person who asks has to know besides.
 NOT_COVERED = (
     "backups of the journal, such as those of `notifier backup`",
     "copies that relays and SMS providers keep",
@@ -51,7 +51,7 @@ class Holder(Protocol):
 
 
 class Export:
-    """Tells what the journal and the places `beside` it hold. Any call may raise NotifierError."""
+    """Collects what the journal and the places `beside` it hold. May raise NotifierError."""
 
     def __init__(
         self,

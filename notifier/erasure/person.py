@@ -9,7 +9,7 @@ from notifier.pseudonyms import Pseudonyms, compared
 
 
 class Person(Struct, frozen=True):
-    """Somebody, by one address or phone number."""
+    """A person, by one address or phone number."""
 
     address: str  # in lower case, the domain in ASCII; a number as `+12025550123`
     erased: str  # what stands in place of the address: of the same length for each

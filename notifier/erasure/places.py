@@ -1,5 +1,5 @@
 """
-The places where an address may stand. Each knows how to tell what it holds of a person, and how to
+The places where an address may be. Each knows how to export what it holds of a person, and how to
 wipe that. The journal's places are wiped once; those on this machine by each process.
 """
 
@@ -31,7 +31,7 @@ class Place(Protocol):
 
     async def wipe(self, person: Person, count: Count) -> None:
         """
-        Wipe the person, in portions that hold nobody up. It may be called again after it broke off,
-        and goes on then. Raises NotifierError; OSError where a disk fails.
+        Wipe the person, in portions that delay no other work. It may be called again after it broke
+        off, and then goes on. Raises NotifierError; OSError where a disk fails.
         """
         ...

@@ -1,8 +1,6 @@
 """
-Make of a caller's request what the journal keeps.
-
-What could later fail because of the message's content is refused here, with the field named. The
-bytes that are sent are composed here, once.
+Turns a caller's request into what the journal keeps. A message that could later fail because of its
+content is refused here, with the field named. The bytes that are sent are composed here, once.
 """
 
 import contextlib
@@ -39,7 +37,10 @@ LATEST = timedelta(days=366)  # how far ahead a message may be scheduled
 
 
 class Admitted(Entry, frozen=True):
-    """A message that may be sent, as the journal keeps it, and its cost, where a key has a rate."""
+    """
+    A message that may be sent, in the form that the journal keeps, and its cost if the key has a
+    rate.
+    """
 
     cost: int = 0
 
@@ -170,7 +171,10 @@ class Admission:
         return Admitted(delivery, composed.content, cost(message) if limited else 0)
 
     def _chain(self, message: Message, envelope: Envelope, *, key: Key | None) -> str:
-        """The name of the message's chain. Raises InvalidMessage where no relay takes somebody."""
+        """
+        The name of the message's chain. Raises InvalidMessage if no relay takes one of the
+        recipients.
+        """
         parts = self._chains.parts(
             envelope.sender,
             envelope.recipients,
@@ -187,7 +191,7 @@ class Admission:
         raise InvalidMessage(*faults)
 
     def _term(self, message: Message, now: datetime) -> tuple[datetime, datetime]:
-        """When a message is due, and when it expires."""
+        """When the message is due, and when it expires."""
         due_at = now
         if message.send_at is not None:
             due_at = max(now, _utc(message.send_at))
@@ -231,7 +235,7 @@ class Admission:
     def _compose_email(
         self, mail: Email | Readdressed | Source, *, id: str, key: Key | None, at: datetime
     ) -> tuple[Route, Composed]:
-        """Which way it goes, and what is sent."""
+        """The route of an email, its recipients and its content."""
         sender, restricted = self._sender, False
         if key is not None:
             sender, restricted = key.default_sender or sender, _has_rules(key)
@@ -351,7 +355,7 @@ def _check(key: Key, channel: str, route: Route, composed: Composed) -> None:
     objections = [key.objection_to_channel(channel)]
     if envelope.sender and route is not Route.GATEWAY:
         objections.append(key.objection_to_sender(envelope.sender))
-    # Of a mail that was handed in as a whole readers see another sender than the envelope's.
+    # Of a mail that was submitted as a whole readers see another sender than the envelope's.
     others = [each for each in composed.authors if each != envelope.sender]
     objections += map(key.objection_to_sender, others)
     if route is not Route.SIMULATOR:

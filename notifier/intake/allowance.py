@@ -26,8 +26,8 @@ class Toll:
 
     def take(self, n: int) -> None:
         """
-        Take `n` in all, in place of what was taken before. Raises TooMany; Forbidden if the key's
-        rate never allows as much.
+        Charge `n` in all, in place of what was charged before. Raises TooMany; Forbidden if the
+        key's rate never allows as much.
         """
         key = self._key
         self.give_back()
@@ -57,7 +57,7 @@ class Allowance:
     async def held_to(
         self, admitted: list[Admitted | Refusal], *, strict: bool
     ) -> list[Admitted | Refusal]:
-        """What may be sent of it, which is charged. Raises RecipientRate; what `take` raises."""
+        """The messages that may be sent, charged. Raises RecipientRate; what `take` raises."""
         if self._passage is not None:
             admitted = await self._passage.through(admitted, strict=strict)
         if self._toll is not None:
@@ -65,12 +65,12 @@ class Allowance:
         return admitted
 
     def keep(self, superseded: Sequence[Delivery]) -> None:
-        """The messages are accepted, and supersede others."""
+        """Count the messages, which were accepted, and leave out those that they supersede."""
         if self._passage is not None:
             self._passage.keep(superseded)
 
     def give_back(self) -> None:
-        """Nothing was accepted, so nothing counts."""
+        """Count nothing, because nothing was accepted."""
         if self._toll is not None:
             self._toll.give_back()
         if self._passage is not None:

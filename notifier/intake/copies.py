@@ -22,7 +22,7 @@ class Readdressed(Message, tag="readdressed", frozen=True, kw_only=True):
 
 
 class Copy(Message, tag="copy", frozen=True, kw_only=True):
-    """What is to be sent again, and the id of the message that it was made of."""
+    """The content to send again, and the id of the message that it comes from."""
 
     of: str
     what: Readdressed | Sms

@@ -26,7 +26,7 @@ class Standing(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether the caller may send, and what to tell it. `standings` is empty if it has no limit."""
+    """Whether the caller may send, and the rates to report. `standings`: empty without a limit."""
 
     allowed: bool
     standings: tuple[Standing, ...] = ()

@@ -1,7 +1,4 @@
-"""
-Read a mail that a caller hands in as a whole: how it is to be treated, as its own fields say, and
-who is to get it.
-"""
+"""Reads a mail that is submitted as a whole: its fields say how it is treated and who gets it."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -23,7 +20,7 @@ BY_MESSAGE_ID = "message-id "
 
 
 class Treatment(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a mail is to be treated: what its X-Notifier fields say, or the query of a request."""
+    """How a mail is treated, as its X-Notifier fields or the query of a request say."""
 
     reference: Label | None = None
     tags: Annotated[tuple[Label, ...], Meta(max_length=20)] = ()
@@ -56,9 +53,9 @@ def read_source(
     protocol: str,
 ) -> tuple[Source, IdempotencyKey | None]:
     """
-    The mail, and the key by which a repeated one is known: the caller's, else one that is made of
-    the envelope and the Message-ID. Without `to` the mail names its recipients. What is `asked`
-    for goes before what the mail says. Raises InvalidMessage.
+    The mail, and the key by which a repeated one is recognized: the caller's, else one that is made
+    of the envelope and the Message-ID. Without `to` the mail names its recipients. What is `asked`
+    for takes precedence over what the mail says. Raises InvalidMessage.
     """
     fields, body = split(content)
     treatment = _treatment(fields)
@@ -144,7 +141,7 @@ def _named(fields: Sequence[HeaderField]) -> list[str]:
 
 def _idempotency(source: Source, key: str | None, protocol: str) -> IdempotencyKey | None:
     """
-    A client that repeats a mail may have composed it anew, with another Date and other boundaries.
+    A client that repeats a mail may have composed it again, with another Date and other boundaries.
     So a key of the caller's stands for the envelope and the subject, not for each octet.
     """
     digest = blake2b(f"{protocol}\0{source.sender}".encode(), digest_size=20)

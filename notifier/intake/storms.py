@@ -1,10 +1,8 @@
 """
-The storm brake: no recipient gets more messages in a time than a quota, so that a loop in some
-program reaches nobody's mailbox a thousand times.
-
-The times are those of a clock: with `20/h` twenty messages that are due between 12:00 and 13:00.
-The counts are in memory, of this process alone, and begin anew after a restart. A message that is
-held or refused does not count.
+The storm brake: no recipient gets more messages in a period than a quota. So a program that runs in
+a loop cannot send a thousand messages to one mailbox. The periods are those of a clock: with `20/h`
+twenty messages that are due between 12:00 and 13:00. The counts are in memory, of this process
+alone, and begin at zero after a restart. A message that is held or refused does not count.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +26,7 @@ MOST = 100_000  # recipients whose messages are counted: those that got one last
 
 
 class Storm(Struct, frozen=True):
-    """Messages that were held or refused since the alert was raised, until the time is over."""
+    """Messages that were held or refused since the alert was raised, until the period is over."""
 
     since: datetime
     ends: float  # seconds since 1970
@@ -38,7 +36,7 @@ class Storm(Struct, frozen=True):
 
 
 class Counts:
-    """How often each of many things was counted; the things that were not counted lately go."""
+    """How often each of many things was counted; those that were not counted lately are dropped."""
 
     def __init__(self, most: int = MOST) -> None:
         self._half = most // 2
@@ -61,7 +59,7 @@ class Counts:
 
 
 class Brake:
-    """Knows how many messages each recipient got, and what was held or refused for that."""
+    """Knows how many messages each recipient got, and which were held or refused for that."""
 
     def __init__(self, settings: Settings) -> None:
         self.stopped = 0  # messages that were held or refused
@@ -72,21 +70,21 @@ class Brake:
 
     def passage(self, key: Key | None) -> "Passage | None":
         """
-        For the messages of one request. The key's own quota holds, else the service's. None: there
-        is no limit.
+        The passage of one request's messages. The key's own quota holds, else the service's. None:
+        there is no limit.
         """
         if key is not None and key.per_recipient is not None:
             return Passage(self, key.name, read_quota(key.per_recipient))
         return None if self.quota is None else Passage(self, "", self.quota)
 
     def storm(self, now: datetime) -> Storm | None:
-        """The storm of this time; None: there is none."""
+        """The storm of this period; None: there is none."""
         if self._storm is not None and now.timestamp() >= self._storm.ends:
             self._storm = None
         return self._storm
 
     def forget(self, is_person: Callable[[str], bool], name: str) -> None:
-        """The storm's recipient gets this name if it is somebody who is to be forgotten."""
+        """Replace the name of the storm's recipient, if this person is erased."""
         if self._storm is not None and is_person(self._storm.recipient):
             self._storm = replace(self._storm, recipient=name)
 
@@ -174,7 +172,7 @@ class Passage:
         return admitted.of(stormy(delivery, why, delivery.created_at))
 
     def keep(self, superseded: Sequence[Delivery]) -> None:
-        """The messages are accepted. Nobody gets those which they supersede: these do not count."""
+        """Count the messages, which were accepted. Those that they supersede do not count."""
         for stopped in self._stopped:
             self._brake.note(stopped)
         for delivery in superseded:
@@ -182,12 +180,15 @@ class Passage:
                 self._counts.add(name, -1)
 
     def give_back(self) -> None:
-        """Nothing was accepted, so nothing counts."""
+        """Count nothing, because nothing was accepted."""
         for name in self._counted:
             self._counts.add(name, -1)
 
     def _names(self, delivery: Delivery) -> dict[str, int]:
-        """What counts the messages of each recipient in the time when this one is due."""
+        """
+        The names under which the message counts, one for each recipient in the period in which the
+        message is due.
+        """
         time = int(delivery.due_at.timestamp()) // self._quota.seconds
         to = delivery.pending.recipients
         if delivery.handed_to:  # a text may be in parts
@@ -196,7 +197,7 @@ class Passage:
         return {each: hash((scope, each.lower())) for each in to}
 
     def _ends(self, delivery: Delivery) -> float:
-        """When the time in which the message is due is over, in seconds since 1970."""
+        """When the period in which the message is due ends, in seconds since 1970."""
         seconds = self._quota.seconds
         return (int(delivery.due_at.timestamp()) // seconds + 1) * seconds
 

@@ -1,4 +1,4 @@
-"""Take messages in: check and compose them, and put them into the journal before the answer."""
+"""Accepts messages: checks and composes them, and puts them into the journal before the answer."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -52,11 +52,9 @@ class IdempotencyKey(Struct, frozen=True):
 
 class Submission(Struct, frozen=True, kw_only=True):
     """
-    The new deliveries of messages that were handed in, in order, and the answer that was made of
-    what became of each message.
-
-    `replayed`: the answer is the one that the same request got before, under its idempotency key;
-    then there are no deliveries.
+    The new deliveries of submitted messages, in order, and the answer to the request. `replayed`:
+    the answer is the one that the same request got before, under its idempotency key; then there
+    are no deliveries.
     """
 
     deliveries: Sequence[Delivery] = ()
@@ -69,7 +67,7 @@ Render: TypeAlias = Callable[[Sequence[Delivery | Refusal]], bytes]
 
 
 class Intake:
-    """Once `submit` returns, only a lost disk can lose the messages."""
+    """Once `submit` returns, the messages are on disk: only a lost disk can lose them."""
 
     def __init__(
         self,
@@ -186,7 +184,7 @@ class Intake:
     ) -> bytes | None:
         """
         The answer that the same request got before it met this error; None where there is none. A
-        rule that refuses a message today may not have held when the message was first handed in.
+        rule that refuses a message today may not have held when the message was first submitted.
         """
         if isinstance(error, JournalUnavailable):
             self._figures.trouble = str(error)

@@ -9,8 +9,8 @@ what both journals share:
 * `arrivals`: how the dispatcher hears that there may be something to claim
 * `statements`: how a capability reads and writes tables of its own
 * `shared_secret`: a secret on which replicas agree
-* `erasing`: what is asked of a journal so that it forgets
-* `faults`: what a caller is told when the journal cannot do what was asked
+* `erasing`: what is asked of a journal so that a person can be erased
+* `faults`: the error that a caller gets when the journal cannot do what was asked
 
 The journals:
 
@@ -194,7 +194,7 @@ class Journal(Erasing, Protocol):
 
     async def amend(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
         """
-        Change one delivery, while nobody else changes it, and write what goes with it. Raises
+        Change one delivery, while no one else changes it, and write what goes with it. Raises
         MessageNotFound, and what `change` raises; then nothing has changed.
         """
         ...

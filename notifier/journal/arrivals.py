@@ -27,5 +27,5 @@ class Arrivals:
                 listener(queue)
 
     def tell_of(self, deliveries: Iterable[Delivery]) -> None:
-        """Tell the listener the queues of those deliveries that wait."""
+        """Call the listener with the queues of the deliveries that wait."""
         self.tell([each.queue for each in deliveries if each.status.waiting])

@@ -1,4 +1,4 @@
-"""What is asked of a journal so that it forgets."""
+"""What a journal must offer so that a person can be erased."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,7 +8,7 @@ from notifier.journal.statements import Also
 
 
 class Erasing(Protocol):
-    """Forgets. Each call may raise JournalUnavailable."""
+    """Erases. Each call may raise JournalUnavailable."""
 
     async def erase(
         self, id: str, change: Callable[[Delivery], Delivery], *, also: Also | None = None

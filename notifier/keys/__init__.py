@@ -4,7 +4,7 @@ API keys: who may call, for what, as whom, and how much.
 A key is `ntf_<id>_<secret>`. It is shown once, when it is made; the file keeps the SHA-256
 of it. That is enough: 32 random bytes cannot be guessed, so a slow hash would only cost time.
 
-`key` is one key and what it allows, `callback` where its application is told what came of its
+`key` is one key and what it allows, `callback` where its application receives what came of its
 messages; `file` is the file that holds them all.
 """
 

@@ -1,4 +1,7 @@
-"""Where an application is told what came of its messages: the table `callback` of a key."""
+"""
+The callback of an API key, the table `callback` in the keys file: where an application receives
+what came of its messages.
+"""
 
 import base64
 import binascii
@@ -21,7 +24,7 @@ LONGEST_URL = 2000  # characters
 
 
 class CallbackEvent(StrEnum):
-    """What an application can be told of a message."""
+    """An event of a message that an application can receive."""
 
     SENT = "sent"
     FAILED = "failed"
@@ -37,7 +40,7 @@ USUAL_EVENTS = frozenset(CallbackEvent) - {CallbackEvent.CANCELLED, CallbackEven
 
 
 class Callback(Struct, frozen=True, kw_only=True):
-    """An application's URL, what it is told, and the secrets that sign it."""
+    """An application's URL, the events that it receives, and the secrets that sign them."""
 
     url: Annotated[str, Meta(max_length=LONGEST_URL)]
     secrets: Annotated[tuple[str, ...], Meta(min_length=1, max_length=5)]

@@ -50,9 +50,9 @@ class Key(Struct, frozen=True, kw_only=True):
     return_path: str | None = None  # where reports about its mail go; None: to the service's
     expires: datetime | None = None
     revoked: datetime | None = None
-    made_by: str = ""  # who made it, as `cli:ann`; empty: whoever has written the file
+    made_by: str = ""  # who made it, as `cli:ann`; empty: the person who wrote the file
     revoked_by: str = ""
-    callback: Callback | None = None  # where its application is told what came of its messages
+    callback: Callback | None = None  # where its application receives what came of its messages
 
     def __repr__(self) -> str:
         """The key without its hash, which no log needs."""

@@ -36,7 +36,7 @@ def is_at(path: Path, fd: int) -> bool:
 
 
 def lock(fd: int) -> None:
-    """Wait until nobody else has the file locked. Not every file system knows locks."""
+    """Wait until no other process has the file locked. Not every file system knows locks."""
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX)
 

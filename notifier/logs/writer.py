@@ -37,7 +37,7 @@ class Line(Struct, frozen=True, gc=False):
 
 class Writer:
     """
-    Writes lines in order. If nobody reads the stream, lines are dropped and counted, warnings and
+    Writes lines in order. If no one reads the stream, lines are dropped and counted, warnings and
     errors last. The process can always end.
     """
 
@@ -56,7 +56,7 @@ class Writer:
         self._queue: SimpleQueue[Line | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._unlogged = 0  # dropped, and not logged as dropped yet
-        self._stuck_at = -1  # lines written when a warning last waited in vain
+        self._stuck_at = -1  # lines written when a warning last waited for nothing
         self._written = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)

@@ -10,7 +10,7 @@ from notifier.tokens import DENIED, UNAVAILABLE, NoToken
 
 LARGEST_ANSWER = 64 * 1024  # octets
 LONGEST_REASON = 300  # characters
-UNKNOWN_SECONDS = 300.0  # that a token is taken for good where nobody says for how long it is
+UNKNOWN_SECONDS = 300.0  # that a token is taken for good if its lifetime is not given
 LONGEST_SECONDS = 30 * 86400.0
 
 # RFC 6750, section 2.1. Nothing in it can end a line, or a field of a login.

@@ -43,7 +43,7 @@ class Refreshed(Background):
         self._token: Token | None = None
         self._ends = 0.0  # by the clock, as the next two
         self._due = clock()
-        self._missed = False  # somebody has been told that there is none
+        self._missed = False  # a caller has got the error that there is none
         self._trouble: NoToken | None = None
         self._failing_since: datetime | None = None
         self._pause = FIRST_PAUSE

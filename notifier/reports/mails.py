@@ -49,7 +49,7 @@ _parse_fields = Parser(policy=_POLICY).parsestr
 
 
 def parse(source: bytes) -> Mail:
-    """A mail. What the parser raises for a damaged one, nobody knows."""
+    """A mail. What the parser raises for a damaged one is unknown."""
     source = source[:LARGEST]
     for number, nest in enumerate(_NESTS.finditer(source)):
         if number == MOST_NESTS:

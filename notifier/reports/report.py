@@ -10,8 +10,8 @@ from notifier.recipients import Later, LaterState
 
 class Report(Struct, frozen=True, kw_only=True):
     """
-    What somebody says of one recipient. The last fields name message and recipient, as far as the
-    report does: they are tried in their order, and the first that is given decides.
+    A report about one recipient. The last fields name message and recipient, as far as the report
+    does: they are tried in their order, and the first that is given decides.
     """
 
     state: LaterState

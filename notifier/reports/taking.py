@@ -72,7 +72,7 @@ class Reports:
     async def take(self, mail: bytes, road: str, *, to: Sequence[str] = ()) -> Taken:
         """
         Take a mail that may be a report, of one recipient or of several. `to`: the recipients of
-        its envelope, where the road knows them; it is read once, and taken for each of them.
+        its envelope, if the source knows them; it is read once, and taken for each of them.
         """
         from notifier.reports.parsing import read_reports
 

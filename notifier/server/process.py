@@ -264,7 +264,7 @@ class ServerProcess:
     async def _answer(self) -> None:
         with contextlib.suppress(NotifierError):  # the service says so
             await self._service.audit.note_start(self._settings)
-        if self._stopping.is_set():  # meanwhile; from here on the server is told to stop
+        if self._stopping.is_set():  # meanwhile; from here on the server may be asked to stop
             return
         # Litestar has plugins for their classes, of which we have none: 10 ms, and 85 and 10 MB.
         with hidden("attr", "pydantic"):

@@ -17,7 +17,7 @@ class CannotListen(NotifierError):
 
 def bound(host: str, port: int) -> list[socket.socket]:
     """
-    A socket for each address of the host; nobody can connect to them before the server
+    A socket for each address of the host; no client can connect to them before the server
     listens. Raises CannotListen, ConfigurationError.
     """
     found: list[socket.socket] = []

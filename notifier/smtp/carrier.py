@@ -1,4 +1,4 @@
-"""What a relay has to be spoken to with: connections of SMTP, or another protocol."""
+"""The protocol by which a relay is reached: connections of SMTP, or another protocol."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from notifier.attempts import Envelope, Outcome
 
 
 class Carrier(Protocol):
-    """What speaks to a relay. Failures are in the outcome, never raised."""
+    """Speaks to a relay. Failures are in the outcome, never raised."""
 
     @property
     def busy(self) -> int:

@@ -176,7 +176,7 @@ class Opening:
 
     @contextlib.contextmanager
     def _to_proxy(self) -> Iterator[None]:
-        """If there is a proxy, what goes wrong on the way to it has a name of its own."""
+        """A failure on the way to a proxy has a name of its own."""
         try:
             yield
         except OSError as error:
@@ -197,7 +197,7 @@ class Opening:
         return said
 
     async def _begin(self) -> None:
-        """From here on the socket is the session's."""
+        """Hand the socket over to a session."""
         loop = asyncio.get_running_loop()
         self._below, _ = await loop.create_connection(lambda: self.session, sock=self._socket)
 

@@ -179,7 +179,7 @@ _FEWER = re.compile(r"4(21|32|54)|450[ -]4\.7\.")
 
 
 class Unfit(Exception):
-    """The relay cannot be used as the operator asks for; `name` is the fault's."""
+    """The relay cannot be used as the operator asks; `name` is the fault's."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(reason)
@@ -187,7 +187,7 @@ class Unfit(Exception):
 
 
 class Refused(Exception):
-    """The relay has answered a step of the handshake by a no."""
+    """The relay has refused a step of the handshake."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.line)
@@ -289,7 +289,7 @@ def _of_the_relay(stage: Stage, reply: Reply) -> str:
 
 
 def _by_words(stage: Stage, reply: Reply) -> str:
-    """The fault that the text of a 5xx names, if its code says nothing."""
+    """The fault that the text of a 5xx names, if its code does not."""
     code, said = reply.code, reply.line
     if _NOT_AS_THIS_ONE.search(said):
         return "sender_not_allowed"

@@ -334,7 +334,7 @@ _CODES = [
 
 
 def known_fault(stage: Stage, reply: Reply) -> str:
-    """The fault that a reply is known to tell of, by the first row that fits. Empty: by none."""
+    """The fault that a reply is known to mean, by the first row that fits. Empty: no row fits."""
     code, enhanced, said = str(reply.code), reply.enhanced, reply.line
     for of_code, of_enhanced, words, row in _CODES:
         if (

@@ -37,7 +37,7 @@ class Login(Protocol):
 
     @property
     def shown(self) -> str:
-        """The command, fit to be kept."""
+        """The command without secrets, for the conversation."""
         ...
 
     def answer(self, challenge: str) -> str | None:
@@ -59,7 +59,7 @@ def login_with(way: str, spec: RelaySpec, token: Token | None) -> Login:
 
 class PasswordLogin:
     """
-    What a relay asks for is what it gets: the password never goes out as the name, and each of
+    Answers each prompt with what it asks for: the password never goes out as the name, and each of
     them goes out once.
     """
 

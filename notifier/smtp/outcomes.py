@@ -23,9 +23,9 @@ LINES_KEPT = 60
 
 class Offers:
     """
-    One envelope, offered again to those for whom that does no harm. A recipient who was
-    accepted, or refused for good, is in no further envelope. After an offer of which nobody
-    knows whether it was accepted there is no further envelope at all. So no second copy is sent.
+    One envelope, offered again to recipients for whom that does no harm. A recipient who was
+    accepted, or refused for good, is in no further envelope. After an offer that may have been
+    accepted there is no further envelope at all. So no second copy is sent.
     """
 
     def __init__(self, envelope: Envelope) -> None:

@@ -1,4 +1,7 @@
-"""How many messages a second a relay may get: as is set, and as it has shown that it takes."""
+"""
+How many messages a second a relay may get: the configured rate, and the pace that the relay has
+shown to accept.
+"""
 
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +21,7 @@ BURST_SECONDS = 0.1  # whose share of a learnt rate may go at once
 class Rate:
     """
     So many messages a second, of which one second's share, or one message, may go at once. A
-    message that is taken beyond that has to wait until it has come in again.
+    message that is taken beyond that has to wait until its token has come in.
     """
 
     def __init__(self, rate: float | None, clock: Callable[[], float]) -> None:
@@ -40,12 +43,12 @@ class Rate:
         return self._left
 
     def change(self, rate: float | None, *, burst: float) -> None:
-        """Another rate from now on, of which so many may go at once."""
+        """Set another rate from now on, of which so many may go at once."""
         self._rate = rate
         self._most = max(1.0, burst)
 
     def empty(self) -> None:
-        """The next one has to come in first."""
+        """Take all tokens: the next one has to come in first."""
         self._left, self._at = 0.0, self._clock()
 
     def take(self) -> float:
@@ -91,7 +94,7 @@ class Pace:
         self._refused_at = 0.0  # the last time
         self._refused_rate = 0.0  # what was allowed when the first of them was refused; 0: any
         self._of_rate = False  # whether one of them spoke of rate
-        self._known = 0  # sends begun at the last refusal: those before it tell nothing new
+        self._known = 0  # sends begun at the last refusal: those before it say nothing new
         self.free = True  # nothing is learnt, and nothing waits
         self._count_from = clock()
         self._count = 0  # taken since then, while nothing is learnt
@@ -145,7 +148,7 @@ class Pace:
         return self._rate.wait()
 
     def begin(self) -> None:
-        """A send begins."""
+        """Note that a send begins."""
         if self._refused:  # alone, until it is answered
             self._held_until = self._clock() + min(ANSWER_SECONDS, self._longest_hold)
         elif self._learnt:
@@ -154,8 +157,8 @@ class Pace:
 
     def answered(self, ticket: int) -> None:
         """
-        The relay has taken a message, or has refused it for another reason than the rate. `ticket`:
-        the number of its send.
+        The relay has accepted a message, or has refused it for another reason than the rate.
+        `ticket`: the number of its send.
         """
         now = self._clock()
         if self._refused and ticket > self._known:

@@ -1,4 +1,4 @@
-"""How many commands a relay is sent before it has answered those before them. RFC 2920."""
+"""How many commands are sent to a relay before it has answered those before them. RFC 2920."""
 
 import re
 
@@ -34,7 +34,7 @@ class Behind:
 
     @property
     def mode(self) -> Pipelining:
-        """How it is done now."""
+        """The pipelining that is used now."""
         return Pipelining.TRANSACTION if self.trouble else self._mode
 
     @property
@@ -46,24 +46,24 @@ class Behind:
         )
 
     def begin(self, session: Session) -> None:
-        """Commands go ahead on this session."""
+        """Note that commands go ahead on this session."""
         if not self._works:
             self._trying = session
 
     def forget(self, session: Session) -> None:
-        """We have given it up ourselves."""
+        """Note that this service has given up the commands that went ahead."""
         if self._trying is session:
             self._trying = None
 
     def worked(self, session: Session) -> None:
-        """They were answered one by one, whatever the answers were."""
+        """Note that the commands were answered one by one, whatever the answers were."""
         if self._trying is session:
             self._trying = None
             self._works = True
         self._failures = 0
 
     def failed(self, session: Session, why: str, *, certain: bool) -> None:
-        """They were not answered."""
+        """Note that the commands were not answered."""
         counts = self._works or self._trying is session  # of many that fail together one counts
         self.forget(session)
         self._works = False
@@ -73,7 +73,7 @@ class Behind:
             log.warning("relay_pipelining_reduced", relay=self._name, reason=why)
 
     def reset(self) -> None:
-        """A person says that it works."""
+        """Begin again, because a person says that it works."""
         self.trouble = ""
         self._failures = 0
 

@@ -115,7 +115,7 @@ class Pool:
         *,
         aborts: int,
     ) -> Outcome:
-        """Offer it at once again where not it but a connection was refused, twice at most."""
+        """Offer it at once again if a connection was refused and not the message, twice at most."""
         limited = False
         if used is not None:
             if not served_its_time(outcome, taken=used.taken):
@@ -275,7 +275,7 @@ class Pool:
                 self._keep(session)
 
     def _keep(self, session: Session) -> None:
-        """For the next message."""
+        """Keep the session for the next message."""
         loop = asyncio.get_running_loop()
         session.idle_since = loop.time()
         self._idle.append(session)

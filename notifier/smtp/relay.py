@@ -195,7 +195,10 @@ class Relay:
         return outcome
 
     async def _place(self, turn: Turn) -> Outcome | None:
-        """Wait until it may begin, or goes on with what went ahead; else why it may not."""
+        """
+        Wait until it may begin, or goes on with the commands that went ahead; else the reason why
+        it may not.
+        """
         breaker, turns = self._breaker, self._turns
         while True:
             while breaker.state is State.CLOSED and turns.busy >= breaker.capacity:
@@ -314,7 +317,7 @@ class Relay:
             self._stir()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call it whenever there may be room. It must be quick."""
+        """Set the listener that is called whenever there may be room. It must be quick."""
         self._listeners.append(listener)
 
     def _stir(self) -> None:
@@ -330,7 +333,10 @@ class Relay:
             listener()
 
     def _bring_back(self, places: int) -> None:
-        """There are places that nobody waits for: a send that waits behind a dot may get one."""
+        """
+        Wake sends that wait behind a dot, because there are free places that no other send waits
+        for.
+        """
         loop = asyncio.get_running_loop()
         until = self._turns.bring_back(now := loop.time())
         if until is not None and until <= now:
@@ -348,7 +354,7 @@ class Relay:
         self._stir()
 
     def resume(self) -> None:
-        """Use it again, at once even if it rests: a person may know better."""
+        """Use the relay again, at once even if it rests: a person may know better."""
         self.paused = False
         self._breaker.hurry()
         self._behind.reset()

@@ -18,7 +18,7 @@ _ENHANCED = re.compile(r"\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})\b")
 
 
 class Reply(Struct, frozen=True):
-    """What a relay has answered: the code, and the whole as one line, the code included."""
+    """A relay's reply: the code, and the whole as one line, the code included."""
 
     code: int
     line: str
@@ -26,7 +26,7 @@ class Reply(Struct, frozen=True):
 
     @property
     def told(self) -> list[str]:
-        """The reply line by line, as in a conversation."""
+        """The lines of the reply, as in a conversation."""
         return [f"{self.code} {each}" for each in self.lines] or [self.line]
 
     @property

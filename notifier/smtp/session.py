@@ -1,4 +1,4 @@
-"""One connection to a relay: write commands, and wait for their replies."""
+"""One connection to a relay: writes commands, and waits for their replies."""
 
 import asyncio
 import contextlib
@@ -84,9 +84,9 @@ class Session(asyncio.Protocol):
     def __init__(self, timeouts: Timeouts) -> None:
         self.features = Features()
         self.timeouts = timeouts
-        self.opening: tuple[str, ...] = ()  # the conversation so far; told with the first message
+        self.opening: tuple[str, ...] = ()  # the conversation so far; shown with the first message
         self.carried = 0  # messages
-        self.taken = 0  # of those, that the relay accepted for somebody
+        self.taken = 0  # of those, that the relay accepted for at least one recipient
         self.idle_since = 0.0
         self.follower: tuple[Turn, Transaction] | None = None  # whose commands have gone ahead
         self.unclean = False  # an envelope may still be open over there

@@ -29,9 +29,9 @@ class Turn:
 
 class Turns:
     """
-    First come, first served. One whose commands have gone ahead takes over the place of the
-    message before it. Where they are in vain, it is the first again. Once stopped, all get False
-    instead of a turn.
+    First come, first served. A message whose commands have gone ahead takes over the place of the
+    message before it. If the commands come to nothing, it is the first in the queue again. Once
+    stopped, all get False instead of a turn.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Turns:
         return True
 
     def go_back(self, turn: Turn, ahead: "Transaction") -> None:
-        """What it has sent ahead is in vain."""
+        """The commands that it has sent ahead come to nothing."""
         if turn.ahead is ahead and turn in self.ahead:
             del self.ahead[turn]
             turn.ahead = None

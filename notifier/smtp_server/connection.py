@@ -89,7 +89,7 @@ class Connection(SMTP):
         self._content: Content | None = None  # that is arriving
         self.client = ""  # its address
         self.since = 0.0  # when it was made, or last got a mail through; by the monotonic clock
-        self.busy = False  # its mail is being taken, and an answer is owed
+        self.busy = False  # its mail is being taken, and an answer is outstanding
         self._begin: bytes | None = b""  # of the first word; None: it was checked
         super().__init__(
             handler,

@@ -31,7 +31,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
     kept: int | None = None  # octets of a longer mail, of which the rest is dropped; None: all
     command_seconds: float = 300.0  # until the next command; RFC 5321, section 4.5.3.2.7
     content_seconds: float = 600.0  # for a whole content
-    answer_seconds: float = 10.0  # that the server, when it closes, waits for answers it owes
+    answer_seconds: float = 10.0  # that the server, when it closes, waits for outstanding answers
 
 
 class Server(contextlib.AbstractAsyncContextManager["Server"]):
@@ -88,7 +88,7 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
             ) from None
 
     def stop(self) -> None:
-        """Take no more connections, and end those that no answer is owed to."""
+        """Accept no more connections, and close those that wait for no answer."""
         for server in self._servers:
             server.close()
         for each in tuple(self.connections):

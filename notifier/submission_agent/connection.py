@@ -127,7 +127,7 @@ class _Handler(Handler):
         )
         envelope.content = None
         # A task of its own: aiosmtpd cancels ours when the client goes. The mail may be on disk by
-        # then, and whoever follows it must hear of it.
+        # then, and the task that follows it must hear of it.
         taking = asyncio.create_task(self._judge.take(server, mail), name="smtp-mail")
         del mail
         server.taken = True
@@ -298,7 +298,7 @@ class Submitter(Connection):
         self.taken = False
         self._memory.leave(self)
         if not taking.cancelled():
-            taking.exception()  # it was told to the client, if that is still there
+            taking.exception()  # the client got it, if it is still connected
 
     async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802  aiosmtpd's name
         # RFC 3461 and RFC 4954. What reports bring, and as whom somebody wrote, we say ourselves.

@@ -39,7 +39,7 @@ class Memory:
         self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, client: Large) -> bool:
-        """Whether the client has a place; else it is told later, by `read_on`."""
+        """Whether the client has a place; else it learns it later, by `read_on`."""
         if client in self._held:
             return True
         loop = asyncio.get_running_loop()

@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 
 class NotOwn(MessageNotFound):
-    """Does not tell whether the message exists."""
+    """The error does not say whether the message exists."""
 
     def __init__(self, id: str, key: Key) -> None:
         super().__init__(id)
@@ -182,7 +182,7 @@ class Authentication:
         access = access_to(handler, request.method)
         key, _ = await self._let_in(request, access)
         act = handler.opt.get(AUDIT)
-        # A message that an application sends tells itself who has sent it.
+        # A message that an application sends shows itself who has sent it.
         if act and (access.scope is KeyScope.MANAGE or session_of(request)):
             send = audited(self._service, request.scope, send, by=by_of(request), act=act)
         if access.scope is KeyScope.SEND and (key.rate or key.daily):
@@ -241,7 +241,7 @@ class Authentication:
         return Visitor(needs_key=True, key=key)
 
     def key_named(self, presented: str) -> Key:
-        """The key that somebody signs in with. Raises Unauthorized."""
+        """The key that a person signs in with. Raises Unauthorized."""
         self._keys.reload_if_changed()
         now = self._clock()
         key = self._keys.authenticate(presented, now)

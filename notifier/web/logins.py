@@ -32,7 +32,7 @@ class Login(Key, frozen=True, kw_only=True):
 
 
 class NotBelieved(ValueError):
-    """Why the header does not tell who the caller is."""
+    """Why the header does not say who the caller is."""
 
 
 class Logins:

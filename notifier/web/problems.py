@@ -70,7 +70,7 @@ class NotSent(errors.NotifierError):
     def __init__(self, id: str, detail: str, *, replayed: bool = False) -> None:
         super().__init__(detail)
         self.id = id
-        self.replayed = replayed  # it was handed in by an earlier request
+        self.replayed = replayed  # it was submitted by an earlier request
 
 
 # The first class that fits, so subclasses come before their base.

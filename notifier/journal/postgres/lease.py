@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 
 class Notification(Struct):
-    """What one replica tells the others."""
+    """The message that one replica sends to the others."""
 
     by: int
     news: News
@@ -94,7 +94,7 @@ class Claimed:
 
 
 class Heard:
-    """What the other replicas have told since somebody asked last."""
+    """What the other replicas have sent since the last call."""
 
     def __init__(self) -> None:
         self._news = News()

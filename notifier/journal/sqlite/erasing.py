@@ -1,4 +1,4 @@
-"""Forgets: deletes all that is kept of a delivery, and overwrites what was deleted."""
+"""Erases: deletes all that is kept of a delivery, and overwrites what was deleted."""
 
 import sqlite3
 from pathlib import Path
@@ -17,7 +17,7 @@ from notifier.journal.sqlite.thread import JournalThread
 from notifier.journal.sqlite.writer import Apart
 from notifier.journal.statements import Also
 
-# A file of this size is made anew in some ten seconds, for which nothing is written.
+# A file of this size is rebuilt in some ten seconds, for which nothing is written.
 MOST_BYTES = 1024 * 1024 * 1024
 
 ADD_TERM = "INSERT INTO terms VALUES (?, ?, ?)"
@@ -56,14 +56,14 @@ def erase(
 async def overwrite(writes: JournalThread, path: Path) -> str:
     """
     Overwrite what was deleted. SQLite overwrites a deleted row, but not the copies that it leaves
-    behind in pages when it moves rows among them. So the file is made anew, and the WAL emptied.
+    behind in pages when it moves rows among them. So the file is rebuilt, and the WAL emptied.
     """
     left: str = await writes.ask(Apart(lambda db: _overwrite(db, path)))
     return left
 
 
 def _overwrite(db: sqlite3.Connection, path: Path) -> str:
-    _empty_wal(db)  # first, so that nothing is made anew while a search keeps the WAL
+    _empty_wal(db)  # first, so that nothing is rebuilt while a search keeps the WAL
     left = _make_anew(db, path)
     _empty_wal(db)
     return left

@@ -71,7 +71,7 @@ class SqliteJournal:
     A journal for one process.
 
     Writes that are asked for at the same time share one transaction and one fsync. Reads have
-    threads of their own, so that a search delays nobody.
+    threads of their own, so that a search delays no other call.
     """
 
     shared = False
@@ -111,7 +111,7 @@ class SqliteJournal:
         self._turns = Turns(self._searches)
 
     def _reading(self, name: str, *, cache_kib: int) -> JournalThread:
-        """Single rows need little of a cache, and a large content would fill any."""
+        """A small cache: single rows need little of it, and a large content would fill any."""
         connect = partial(opening.connect_reader, self._path, cache_kib=cache_kib)
         return JournalThread(name, connect=connect, serve=serve_reads, on_end=self._fail)
 

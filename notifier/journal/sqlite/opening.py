@@ -51,7 +51,7 @@ def prepare(path: Path, *, mounts: Path) -> None:
 
 
 def create(path: Path) -> None:
-    """The file, for our eyes only. The WAL gets the same mode from SQLite."""
+    """The file, readable by the service alone. SQLite gives the WAL the same mode."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
@@ -99,7 +99,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
-    """Damage shows now, not when the first message of the day is refused."""
+    """Find damage now, not when the first message of the day is refused."""
     if db.execute("PRAGMA journal_mode = wal").fetchone() != ("wal",):
         raise JournalFailure(
             f"{path} lies on a file system that does not support SQLite's WAL; put "

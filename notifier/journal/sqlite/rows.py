@@ -85,7 +85,7 @@ def run_all(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
 
 
 def delivery(db: sqlite3.Connection, seq: int, status: str, record: bytes) -> Delivery:
-    """To be shown to people: as far as its record can be read."""
+    """The delivery, as far as its record can be read, for people."""
     try:
         return rows.decode(status, record)
     except Unreadable as why:
@@ -115,7 +115,7 @@ def places(seq: int) -> tuple[int, int]:
 
 
 def conversations(delivery: Delivery, seq: int) -> list[tuple[int, bytes]]:
-    """As rows."""
+    """The conversations as rows."""
     first, _ = places(seq)
     return [(first + number, lines) for number, lines in rows.conversations(delivery)]
 
@@ -127,7 +127,7 @@ def with_conversations(db: sqlite3.Connection, seq: int, delivery: Delivery) -> 
 
 
 def terms(delivery: Delivery, seq: int) -> list[tuple[int, str, int]]:
-    """As rows."""
+    """The terms as rows."""
     bucket = seq >> BUCKET_BITS
     return [(bucket, term, seq) for term in rows.terms(delivery)]
 

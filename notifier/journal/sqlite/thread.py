@@ -92,7 +92,7 @@ class JournalThread:
         except BaseException:
             await self.close()
             if self._opened.done():
-                self._opened.exception()  # after a cancellation nobody waits for the answer
+                self._opened.exception()  # after a cancellation no caller waits for the answer
             raise
 
     async def close(self) -> None:
@@ -137,7 +137,7 @@ class JournalThread:
             self._asked = []
 
     def _run(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop has ended: no caller waits
             try:
                 db = self._connect()
             except BaseException as error:  # noqa: BLE001  the caller of `open` gets it
@@ -208,7 +208,7 @@ def _over(error: BaseException) -> JournalUnavailable:
 def _answer(answers: list[Answer]) -> None:
     for future, answer in answers:
         if future.done():
-            continue  # nobody waits any more
+            continue  # no caller waits any more
         if isinstance(answer, BaseException):
             future.set_exception(answer)
         else:

@@ -118,7 +118,7 @@ class Writer:
     def rest(self, db: sqlite3.Connection, batch: list[Piece]) -> None:
         """
         Checkpoint when the WAL has grown, and restore the ballast; else wait for more messages.
-        Nobody waits for this. A WAL that grew because of a long reader is truncated.
+        No caller waits for this. A WAL that grew because of a long reader is truncated.
         """
         self._batches += 1
         written = db.total_changes + self._batches * COMMIT_PAGES

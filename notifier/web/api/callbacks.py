@@ -1,4 +1,4 @@
-"""/v1/callbacks: which applications are told what came of their messages, and how that goes."""
+"""/v1/callbacks: the callbacks to applications, and their state."""
 
 from datetime import datetime
 from typing import Annotated, Literal

@@ -73,7 +73,7 @@ class MessageQuery(Filters, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class SendQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """How to treat a message that is handed in."""
+    """How to treat a submitted message."""
 
     dry_run: Annotated[
         bool,
@@ -85,7 +85,7 @@ class SendQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SourceQuery(SendQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The same, and how to treat a mail that is handed in as a whole (`message/rfc822`)."""
+    """The same, and how to treat a mail that is submitted as a whole (`message/rfc822`)."""
 
     to: Annotated[
         tuple[Mailbox, ...],

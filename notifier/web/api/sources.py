@@ -1,4 +1,4 @@
-"""Mails that are handed in as a whole: `POST /v1/messages` with `message/rfc822`."""
+"""Mails that are submitted as a whole: `POST /v1/messages` with `message/rfc822`."""
 
 from functools import partial
 
@@ -26,7 +26,7 @@ def is_source(request: AnyRequest) -> bool:
 
 
 class Sources:
-    """The common part of what is done with a mail that is handed in as a whole."""
+    """The common part of all that is done with a mail that is submitted as a whole."""
 
     def __init__(self, service: Notifier, submissions: Submissions) -> None:
         self._service = service

@@ -140,7 +140,7 @@ class KeyQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NoFilter(Rejected):
-    """The call would empty the list, which nobody wants by mistake."""
+    """The call would empty the list, which no one wants by mistake."""
 
     def __init__(self) -> None:
         names = ", ".join(field.name for field in msgspec.structs.fields(SuppressionFilters))
