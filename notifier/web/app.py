@@ -32,8 +32,7 @@ from notifier.web.logins import Logins
 from notifier.web.metrics import Metrics
 from notifier.web.probes import Probes
 from notifier.web.problems import HANDLERS
-from notifier.web.simple.emails import Emails
-from notifier.web.simple.sms import TextMessages
+from notifier.web.simple import Simple
 from notifier.web.ui.contents import Contents
 from notifier.web.ui.files import Files
 from notifier.web.ui.guide import Guide
@@ -66,8 +65,7 @@ def create_app(service: Notifier, *, log_drops: Callable[[], int] = lambda: 0) -
             *Settling(service).routes(),
             *Details(service).routes(),
             *Events(service).routes(),
-            *Emails(service).routes(),
-            *TextMessages(service).routes(),
+            *Simple(service).routes(),
             *Carriers(service).routes(),
             *TemplateViews(service).routes(),
             *SuppressionCalls(service).routes(),

@@ -309,7 +309,7 @@ async def test_a_long_message_is_searched_for_tags_beside_the_loop(
         threads.append(threading.current_thread())
         return is_html(text)
 
-    monkeypatch.setattr("notifier.web.simple.emails.is_html", watched)
+    monkeypatch.setattr("notifier.web.simple.is_html", watched)
     answer = await client.post("/send-email/", json=SIMPLE | {"message": "<" * size})
     assert answer.status_code == 202
     assert [thread is not threading.main_thread() for thread in threads] == [apart]

@@ -1,5 +1,5 @@
 """
-/send-email/ and /send-async/, for clients of the replaced service.
+The three calls of the service that notifier replaces: /send-email/, /send-async/ and /send-sms/.
 
 They are translated into messages of the API. Unknown fields are ignored, as in the replaced
 service.
@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from notifier.compose import is_html
 from notifier.deliveries import Delivery, Status
 from notifier.errors import MessageNotFound, Refusal
-from notifier.messages import Body, Email, Line, Mailbox
+from notifier.messages import NO_CONTROLS, Body, Email, Line, Mailbox, Sms
 from notifier.service import Notifier
 from notifier.web.api import examples
 from notifier.web.bodies import AnyRequest, BodyDecoder, BytesResponse, encode
@@ -62,24 +62,65 @@ class SimpleAnswer(Struct, frozen=True):
     id: str
 
 
+# /v1/messages reports their faults in the same words.
+Number = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])", max_length=64)]
+Provider = Annotated[
+    str,
+    Meta(
+        pattern=NO_CONTROLS,
+        max_length=255,
+        description="The carrier's name. It is not needed if the service has an SMS provider.",
+    ),
+]
+Text = Annotated[str, Meta(pattern=r"^[^\x00]*(?![\s\S])", max_length=1600)]
+
+
+class SimpleSms(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A text message. A long one is sent in parts."""
+
+    phone_number: Number
+    provider: Provider | None = None
+    message: Text
+    user_id: UserId | None = None
+
+    def sms(self) -> Sms:
+        return Sms(
+            to=self.phone_number,
+            carrier=self.provider or None,
+            text=self.message,
+            user_id=None if self.user_id == "" else self.user_id,
+        )
+
+
 # The caller's names for our fields.
-_NAMES = {"/to": "/email_to", "/from": "/email_from", "/text": "/message", "/html": "/message"}
+_SMS_NAMES = {"/to": "/phone_number", "/carrier": "/provider", "/text": "/message"}
+_EMAIL_NAMES = {
+    "/to": "/email_to",
+    "/from": "/email_from",
+    "/text": "/message",
+    "/html": "/message",
+}
 
-_decoder = BodyDecoder(SimpleEmail, sizes={"message": None})
+_sms_decoder = BodyDecoder(SimpleSms)
+_email_decoder = BodyDecoder(SimpleEmail, sizes={"message": None})
 
 
-def _read(body: bytes) -> tuple[Sequence[Email], Mapping[str, str]]:
-    given = _decoder.decode(body)
+def _read_email(body: bytes) -> tuple[Sequence[Email], Mapping[str, str]]:
+    given = _email_decoder.decode(body)
     # The one address is a list only for us.
     alone = {"/to/0": "/email_to"} if isinstance(given.email_to, str) else {}
-    return (given.email(),), alone | _NAMES
+    return (given.email(),), alone | _EMAIL_NAMES
+
+
+def _read_sms(body: bytes) -> tuple[Sequence[Sms], Mapping[str, str]]:
+    return (_sms_decoder.decode(body).sms(),), _SMS_NAMES
 
 
 TAG = "simple"
 
 
-class Emails:
-    """/send-email/ and /send-async/."""
+class Simple:
+    """/send-email/, /send-async/ and /send-sms/."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service
@@ -88,13 +129,14 @@ class Emails:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            post("/send-email", self.send, SEND, SEND_EMAIL),
+            post("/send-email", self.send_email, SEND, SEND_EMAIL),
             post("/send-async", self.send_and_wait, SEND, SEND_AND_WAIT),
+            post("/send-sms", self.send_sms, SEND, SEND_SMS),
         ]
 
-    async def send(self, request: AnyRequest) -> BytesResponse:
+    async def send_email(self, request: AnyRequest) -> BytesResponse:
         """When the answer arrives, the message is on disk. It is sent in order of arrival."""
-        submitted = await self._submissions.take(request, _read, accepted, threaded=True)
+        submitted = await self._submissions.take(request, _read_email, accepted, threaded=True)
         return answer_of(submitted, status=202)
 
     async def send_and_wait(self, request: AnyRequest) -> BytesResponse:
@@ -102,7 +144,7 @@ class Emails:
         If the relay does not answer in time, the message stays queued, as with /send-email/.
         A repeated request waits as well, for the message of the first one.
         """
-        submitted = await self._submissions.take(request, _read, accepted, threaded=True)
+        submitted = await self._submissions.take(request, _read_email, accepted, threaded=True)
         id = stored_id(submitted.answer) if submitted.replayed else submitted.deliveries[0].id
         try:
             delivery = await self._service.outcome(id, timeout=self._longest_wait)
@@ -119,6 +161,14 @@ class Emails:
                 replayed=submitted.replayed,
             )
         return BytesResponse(encode(as_it_is(delivery)), status=202, headers=replay(submitted))
+
+    async def send_sms(self, request: AnyRequest) -> BytesResponse:
+        """
+        When the answer arrives, the message is on disk. If the gateway of the carrier is dead,
+        the message is refused, and the answer says since when.
+        """
+        submitted = await self._submissions.take(request, _read_sms, accepted)
+        return answer_of(submitted, status=202)
 
 
 def last_reply(delivery: Delivery) -> str:
@@ -149,7 +199,7 @@ SEND_EMAIL = Operation(
     id="sendEmail",
     summary="Send an email",
     tag=TAG,
-    body=_decoder.schema,
+    body=_email_decoder.schema,
     examples=examples.SIMPLE_EMAILS,
     headers=IDEMPOTENCY,
     answers={202: QUEUED},
@@ -159,7 +209,7 @@ SEND_AND_WAIT = Operation(
     id="sendEmailAndWait",
     summary="Send an email, and wait for the relay's answer",
     tag=TAG,
-    body=_decoder.schema,
+    body=_email_decoder.schema,
     examples=examples.SIMPLE_EMAILS,
     headers=IDEMPOTENCY,
     answers={
@@ -169,4 +219,14 @@ SEND_AND_WAIT = Operation(
         202: QUEUED,
     },
     problems=(400, 413, 415, 422, 429, 502, 503),
+)
+SEND_SMS = Operation(
+    id="sendSms",
+    summary="Send a text message",
+    tag=TAG,
+    body=_sms_decoder.schema,
+    examples=examples.SIMPLE_TEXTS,
+    headers=IDEMPOTENCY,
+    answers={202: QUEUED},
+    problems=(400, 413, 415, 422, 429, 503),
 )
