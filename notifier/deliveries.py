@@ -144,7 +144,8 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def queue(self) -> str:
         """Where it waits, apart from what goes another way."""
-        return f"{self.route.value}:{self.chain}" if self.chain else self.route.value
+        route = self.route._value_  # `value` calls Python, and a message asks five times
+        return f"{route}:{self.chain}" if self.chain else route
 
     @property
     def accepted_by(self) -> str:

@@ -24,6 +24,7 @@ ANSWER = """
     SELECT fingerprint, answer FROM idempotency WHERE scope = ? AND key = ? AND expires_at > ?
 """
 
+SENDING = Status.SENDING.value
 KeyName: TypeAlias = tuple[str, str]  # scope, key
 
 
@@ -129,7 +130,7 @@ def insert_all(
 
 def _claimed(row: tuple[Value, ...]) -> tuple[Value, ...]:
     _, route, relay, _, _, _, *others = row  # see CHANGING
-    return (Status.SENDING.value, route, relay, 0, 0, "", *others)
+    return (SENDING, route, relay, 0, 0, "", *others)
 
 
 def answer_kept(
