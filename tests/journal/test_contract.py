@@ -642,7 +642,7 @@ class TestTime:
         assert ids(await journal.expire_held(before, undecided)) == ["d2"]
         given_up = await journal.get("d1")
         assert given_up.status is Status.EXPIRED
-        assert "nobody decided" in given_up.reason
+        assert "no one decided" in given_up.reason
         assert given_up.finished_at == late
         assert (await journal.backlog()).held_since == NOW + timedelta(hours=3)
         await journal.amend("d3", called_off)
