@@ -195,10 +195,7 @@ class Relay:
         return outcome
 
     async def _place(self, turn: Turn) -> Outcome | None:
-        """
-        Wait until it may begin, or goes on with the commands that went ahead; else the reason why
-        it may not.
-        """
+        """Wait until it may begin, or goes on with what went ahead; else the reason why not."""
         breaker, turns = self._breaker, self._turns
         while True:
             while breaker.state is State.CLOSED and turns.busy >= breaker.capacity:
@@ -317,7 +314,7 @@ class Relay:
             self._stir()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Set the listener that is called whenever there may be room. It must be quick."""
+        """Set what is called whenever there may be room. It must be quick."""
         self._listeners.append(listener)
 
     def _stir(self) -> None:
@@ -333,10 +330,7 @@ class Relay:
             listener()
 
     def _bring_back(self, places: int) -> None:
-        """
-        Wake sends that wait behind a dot, because there are free places that no other send waits
-        for.
-        """
+        """Wake a send that waits behind a dot, if a place is free that no other waits for."""
         loop = asyncio.get_running_loop()
         until = self._turns.bring_back(now := loop.time())
         if until is not None and until <= now:
