@@ -2,7 +2,6 @@
 Erases a person: an address or a phone number is erased wherever notifier itself keeps it.
 
 * `person`: an address as it is compared, the pseudonym in its place, and where it stands
-* `places`: what each place where an address may stand can do
 * `mentions`: finds an address in a text, also where it is encoded
 * `erasing`: carries out what was asked for; `requests`: what that was, as rows
 * `in_messages`, `in_tables`: the places of the journal; `wiping`: what is left of a message

@@ -20,7 +20,6 @@ from notifier.erasure.in_messages import InMessages
 from notifier.erasure.in_tables import InTables
 from notifier.erasure.local_places import CapturedMails, LogFiles, Memory
 from notifier.erasure.person import Person, person_of
-from notifier.erasure.places import Place
 from notifier.erasure.requests import RUNNING, WAITING, Progress, Request, Requests, seal
 from notifier.erasure.wiping import Outcome
 from notifier.errors import NotifierError
@@ -91,7 +90,7 @@ class Erasure(Background):
         self._process = f"{socket.gethostname()}:{settings.port} {secrets.token_hex(4)}"
         self._journal = journal
         self._audit = audit
-        self._places: Sequence[Place] = (
+        self._places = (
             CapturedMails(mailbox),
             LogFiles(settings.log_dir),
             Memory(brake),

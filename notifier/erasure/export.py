@@ -14,7 +14,7 @@ import msgspec
 
 from notifier import __version__
 from notifier.clock import utc_now
-from notifier.erasure.holdings import AuditRecords, Messages, Strikes, Suppressions
+from notifier.erasure.holdings import AuditRecords, Messages, strikes, suppressions
 from notifier.erasure.person import Person, person_of
 from notifier.journal import Journal
 from notifier.journal.shared_secret import shared_secret
@@ -65,8 +65,8 @@ class Export:
         self._journal = journal
         in_journal = (
             Messages(journal, threads),
-            Suppressions(journal),
-            Strikes(journal),
+            suppressions(journal),
+            strikes(journal),
             AuditRecords(journal),
         )
         self._holders: tuple[Holder, ...] = (*in_journal, *beside)

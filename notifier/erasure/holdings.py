@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
+from notifier.audit import Record
 from notifier.deliveries import Delivery
 from notifier.domains import domain_to_unicode
 from notifier.erasure.in_messages import LAST, records_naming
@@ -12,7 +14,6 @@ from notifier.erasure.person import Person
 from notifier.errors import MessageNotFound
 from notifier.journal import Filter, Journal
 from notifier.journal.rows import moment
-from notifier.journal.statements import Row
 from notifier.threads import FairThreads
 
 CALLER = "export"  # as whom it takes turns with those who search
@@ -25,9 +26,8 @@ _LIST = """
 _STRIKES = """
     SELECT address, delivery, at, relay, code FROM suppression_strikes WHERE address IN (?, ?)
 """
-_CALLBACK = """
-    SELECT event, at, tries, outcome, answered_at, code, reply FROM callbacks WHERE message = ?
-"""
+_CALLBACK_COLUMNS = ("event", "at", "tries", "outcome", "answered_at", "code", "reply")
+_CALLBACK = f"SELECT {', '.join(_CALLBACK_COLUMNS)} FROM callbacks WHERE message = ?"  # noqa: S608  constant
 _ENDS = "SELECT min(seq), max(seq) FROM audit"
 # A to Z in either case; what is found is looked at again.
 _AUDIT = r"""
@@ -90,51 +90,36 @@ class Messages:
             content: bytes | None = await self._journal.content(id)
         except MessageNotFound:
             content = None
-        told = [_callback(*row) for row in await self._journal.query(_CALLBACK, id)]
+        rows = await self._journal.query(_CALLBACK, id)
+        told = [dict(zip(_CALLBACK_COLUMNS, row, strict=True)) for row in rows]
         return {"message": delivery, "callbacks": told, "content": content}
 
 
-class Suppressions:
+class Rows:
+    """The rows of a table whose address is the person's."""
+
+    def __init__(self, journal: Journal, name: str, sql: str, columns: str) -> None:
+        self.name = name
+        self._journal = journal
+        self._sql = sql
+        self._columns = columns.split()
+
+    async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
+        """Each row, by the names of its columns."""
+        for row in await self._journal.query(self._sql, person.address, person.erased):
+            item = dict(zip(self._columns, row, strict=True))
+            times = item.keys() & {"at", "since", "until"}
+            yield item | {each: moment(item[each]) for each in times if item[each] is not None}
+
+
+def suppressions(journal: Journal) -> Rows:
     """What is on the list of suppressions, for one key or for all."""
-
-    name = "suppressions"
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
-        """Each entry."""
-        rows = await self._journal.query(_LIST, person.address, person.erased)
-        for address, key, reason, since, until, source in rows:
-            yield {
-                "address": address,
-                "key": key,
-                "reason": reason,
-                "since": moment(since),
-                "until": None if until is None else moment(until),
-                "source": source,
-            }
+    return Rows(journal, "suppressions", _LIST, "address key reason since until source")
 
 
-class Strikes:
+def strikes(journal: Journal) -> Rows:
     """The bounces that may put an address on the list."""
-
-    name = "strikes"
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
-        """Each bounce."""
-        rows = await self._journal.query(_STRIKES, person.address, person.erased)
-        for address, message, at, relay, code in rows:
-            yield {
-                "address": address,
-                "message": message,
-                "at": moment(at),
-                "relay": relay,
-                "code": code,
-            }
+    return Rows(journal, "strikes", _STRIKES, "address message at relay code")
 
 
 class AuditRecords:
@@ -151,16 +136,9 @@ class AuditRecords:
         ((first, last),) = await self._journal.query(_ENDS)
         for start in range(first or 0, 0 if last is None else last + 1, SPAN):
             for row in await self._journal.query(_AUDIT, start, start + SPAN, *patterns):
-                at, by, what, on, count, detail = row
-                if _names(person, (by, on, detail)):
-                    yield {
-                        "at": moment(at),
-                        "by": by,
-                        "what": what,
-                        "on": on,
-                        "count": count,
-                        "detail": detail,
-                    }
+                record = Record(moment(row[0]), *row[1:])
+                if _names(person, (record.by, record.on, record.detail)):
+                    yield asdict(record)
 
 
 def _spellings(person: Person) -> Sequence[str]:
@@ -193,16 +171,3 @@ def _is_of(person: Person, delivery: Delivery) -> bool:
 
 def _names(person: Person, texts: Sequence[str]) -> bool:
     return any(person.erased in each or person.mentions.within(each) for each in texts)
-
-
-def _callback(*row: Row) -> dict[str, Any]:
-    event, at, tries, outcome, answered_at, code, reply = row
-    return {
-        "event": event,
-        "at": at,
-        "tries": tries,
-        "outcome": outcome,
-        "answered_at": answered_at,
-        "code": code,
-        "reply": reply,
-    }

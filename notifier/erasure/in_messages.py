@@ -7,8 +7,7 @@ from functools import partial
 from notifier.clock import Clock
 from notifier.deliveries import FINAL, Delivery, Status
 from notifier.erasure.person import Person
-from notifier.erasure.places import Count
-from notifier.erasure.wiping import Outcome, Wiping
+from notifier.erasure.wiping import Count, Outcome, Wiping
 from notifier.errors import BeingSent, MessageNotFound
 from notifier.journal import Filter, Journal
 from notifier.journal.rows import conversations

@@ -6,7 +6,7 @@ from functools import partial
 from msgspec import Struct
 
 from notifier.erasure.person import Person
-from notifier.erasure.places import Count
+from notifier.erasure.wiping import Count
 from notifier.journal import Journal
 from notifier.journal.statements import Bound, Row, Statement
 from notifier.threads import FairThreads

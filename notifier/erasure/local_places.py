@@ -1,4 +1,7 @@
-"""The places on this machine: the built-in mailbox, the files of the log, and memory."""
+"""
+The places on this machine: the built-in mailbox, the files of the log, and memory. Each process
+wipes its own, in portions that hold nobody up; a wipe that broke off may be begun again.
+"""
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,7 +14,7 @@ import msgspec
 from notifier.capture import Mailbox
 from notifier.compose.addresses import address
 from notifier.erasure.person import Person
-from notifier.erasure.places import Count
+from notifier.erasure.wiping import Count
 from notifier.intake.storms import Brake
 from notifier.logs.rewriting import rewrite, slices
 from notifier.threads import in_daemon_thread
@@ -30,7 +33,6 @@ class CapturedMails:
     """
 
     name = "captured_mails"
-    local = True
 
     def __init__(self, mailbox: Callable[[], Mailbox]) -> None:
         self._mailbox = mailbox  # there is one once the service is open
@@ -59,16 +61,9 @@ class Memory:
     """The addresses that were read last, and the recipient whom an alert names."""
 
     name = "memory"
-    local = True
 
     def __init__(self, brake: Brake) -> None:
         self._brake = brake
-
-    async def held(self, _person: Person) -> AsyncIterator[dict[str, Any]]:
-        """Nothing that the messages would not tell."""
-        nothing: tuple[dict[str, Any], ...] = ()
-        for each in nothing:
-            yield each
 
     async def wipe(self, person: Person, _count: Count) -> None:
         """Forget it; the counts of messages hold no address."""
@@ -80,7 +75,6 @@ class LogFiles:
     """Puts the pseudonym in the place of each value that mentions the person."""
 
     name = "log_files"
-    local = True
 
     def __init__(self, folder: str | None) -> None:
         self._folder = Path(folder) if folder else None

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -13,6 +14,8 @@ from notifier.errors import BeingSent
 from notifier.recipients import Recipient, RecipientStatus
 
 ERASED = "erased"  # the event in the timeline, and the reason of a message that was not sent
+# Called with the name of a figure and how much more of it there is: `("messages", 500)`.
+Count: TypeAlias = Callable[[str, int], None]
 WITHHELD = "erased on request"  # the reply of a recipient who was taken off
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from litestar.datastructures import CacheControlHeader
@@ -88,7 +89,8 @@ def stream(
     return _route(path, [HttpMethod.GET], handler, access, operation, stream=True)
 
 
-def post(
+def _changing(
+    method: HttpMethod,
     path: str,
     handler: Handler,
     access: Access,
@@ -103,21 +105,11 @@ def post(
     transaction of the change.
     """
     act = "" if own_record else act or _act(operation)
-    return _route(path, [HttpMethod.POST], handler, access, operation, act=act)
+    return _route(path, [method], handler, access, operation, act=act)
 
 
-def delete(
-    path: str,
-    handler: Handler,
-    access: Access,
-    operation: Operation | None = None,
-    *,
-    act: str = "",
-    own_record: bool = False,
-) -> HTTPRouteHandler:
-    """A route that deletes something, recorded in the audit as with `post`."""
-    act = "" if own_record else act or _act(operation)
-    return _route(path, [HttpMethod.DELETE], handler, access, operation, act=act)
+post = partial(_changing, HttpMethod.POST)
+delete = partial(_changing, HttpMethod.DELETE)
 
 
 def _act(operation: Operation | None) -> str:
