@@ -23,7 +23,15 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, journal_at
-from notifier.journal.sqlite import SqliteJournal, backup, disk, searches, thread, writer
+from notifier.journal.sqlite import (
+    SqliteJournal,
+    backup,
+    contents,
+    disk,
+    searches,
+    thread,
+    writer,
+)
 from notifier.journal.sqlite.additions import Addition
 from notifier.journal.sqlite.rows import StatusCounts
 from notifier.journal.sqlite.thread import Piece
@@ -153,6 +161,24 @@ class TestCommits:
         async with opened(path) as journal:
             assert ids(await journal.recover(Delivery.released)) == ["d1", "d2"]
             assert ids(await journal.claim(RELAY, 9, now=noon)) == ["d2", "d1"]
+
+    async def test_large_content_claimed_on_arrival_is_read_from_memory(self, path):
+        """Only so much is kept, and each only until the delivery is recorded."""
+        content = b"x" * (contents.KEPT_BYTES // 2)
+        async with opened(path) as journal:
+            assert await journal.claim(RELAY, 9, now=noon) == []
+            adding = journal.add([entry(f"d{n}", content=content) for n in (1, 2, 3)])
+            adding = asyncio.create_task(adding)
+            await asyncio.sleep(0)  # it has been asked for
+            claims = await journal.claim(RELAY, 9, now=noon)
+            await adding
+            assert ids(claims) == ["d1", "d2", "d3"]
+            await journal._writes.ask(lambda db: db.execute("DELETE FROM contents"))
+            assert await journal.content("d1") == await journal.content("d2") == content
+            await journal.record(sent(claims[0].delivery))
+            for id in ("d1", "d3"):
+                with pytest.raises(MessageNotFound):
+                    await journal.content(id)
 
     async def test_delivery_not_claimed_on_arrival_is_claimed_later(self, path):
         """A commit that fails is done again piece by piece, and nothing is lost by it."""

@@ -47,7 +47,7 @@ class Addition:
         self.key_name = None if idempotency is None else (idempotency.scope, idempotency.key)
         self.deliveries: list[tuple[Value, ...]] = []
         self.contents: list[tuple[int, bytearray]] = []
-        self.large: list[tuple[int, bytes]] = []  # contents that are written by themselves
+        self.large: list[tuple[int, Entry]] = []  # whose contents are written by themselves
         self.conversations: list[tuple[int, bytes]] = []
         self.terms: list[tuple[int, str, int]] = []
         self.spans: list[tuple[int, int, int]] = []
@@ -59,7 +59,7 @@ class Addition:
             if len(entry.content) <= contents.LARGE_BYTES:
                 self.contents.append((number, bytearray(entry.content)))
             else:
-                self.large.append((number, entry.content))
+                self.large.append((number, entry))
             if delivery.attempts:
                 self.conversations += rows.conversations(delivery, number)
             bucket = number >> rows.BUCKET_BITS
@@ -98,8 +98,8 @@ def insert_all(
         deliveries = [_claimed(row) if row[-1] in claimed else row for row in deliveries]
     rows.run_rows(db, rows.INSERT, deliveries, rows.INSERTED)
     rows.run_rows(db, contents.INSERT, [row for each in additions for row in each.contents])
-    for seq, content in [row for each in additions for row in each.large]:
-        contents.insert_large(db, seq, content)
+    for seq, entry in [row for each in additions for row in each.large]:
+        contents.insert_large(db, seq, entry.content)
     terms = [row for each in additions for row in each.terms]
     rows.run_rows(db, "INSERT INTO terms VALUES {rows}", terms)
     if conversations := [row for each in additions for row in each.conversations]:

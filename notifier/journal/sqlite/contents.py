@@ -4,10 +4,13 @@ value of a statement SQLite copies it twice, and keeps one copy for as long as t
 """
 
 import sqlite3
+import threading
+from collections.abc import Iterable
 
 from notifier.errors import MessageNotFound
 
 LARGE_BYTES = 64 * 1024
+KEPT_BYTES = 8 * 1024 * 1024  # of large contents in memory
 
 INSERT = "INSERT INTO contents VALUES {rows}"
 INSERT_PLACE = "INSERT INTO contents VALUES (?, zeroblob(?))"
@@ -15,6 +18,33 @@ PLACE = """
     SELECT seq, length(content), CASE WHEN length(content) <= ? THEN content END
     FROM deliveries JOIN contents USING (seq) WHERE id = ?
 """
+
+
+class Kept:
+    """
+    Large contents of deliveries that are claimed as they come, from their commit until they are
+    recorded. They need not be read from the file to be sent. What exceeds KEPT_BYTES is not kept.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # the writer's thread keeps, the event loop drops
+        self._by_id: dict[str, bytes] = {}
+        self._octets = 0
+
+    def keep(self, contents: Iterable[tuple[str, bytes]]) -> None:
+        for id, content in contents:
+            with self._lock:
+                if self._octets + len(content) <= KEPT_BYTES:
+                    self._by_id[id] = content
+                    self._octets += len(content)
+
+    def get(self, id: str) -> bytes | None:
+        return self._by_id.get(id)
+
+    def drop(self, id: str) -> None:
+        if id in self._by_id:
+            with self._lock:
+                self._octets -= len(self._by_id.pop(id))
 
 
 def insert_large(db: sqlite3.Connection, seq: int, content: bytes) -> None:

@@ -90,10 +90,13 @@ class SqliteJournal:
         self._disk = Disk(self._path, min_free=min_free)
         self._counts = StatusCounts()
         self._fairness = Fairness()
+        self._kept = contents.Kept()
         self._seq = 0  # of the newest delivery
         self._recovered = False
         wal = self._path.with_name(self._path.name + "-wal")
-        self._writer = Writer(counts=self._counts, disk=self._disk, wal=wal, commit=commit)
+        self._writer = Writer(
+            counts=self._counts, disk=self._disk, kept=self._kept, wal=wal, commit=commit
+        )
         self.commits, self.accompany = self._writer.commits, self._writer.accompany
         self.arrivals = Arrivals()
         self._writes = JournalThread(
@@ -167,6 +170,7 @@ class SqliteJournal:
             recording = Recording(delivery, self._counts)
         except UNBINDABLE as error:
             raise explained(error) from error
+        self._kept.drop(delivery.id)
         ours = await self._writes.ask(recording, may_wait=True)
         if ours and delivery.status.waiting:
             self.arrivals.tell([delivery.queue])
@@ -253,6 +257,8 @@ class SqliteJournal:
         return await self._reads.ask(work)
 
     async def content(self, id: str) -> bytes:
+        if (kept := self._kept.get(id)) is not None:
+            return kept
         return await self._reads.ask(lambda db: contents.read(db, id))
 
     async def find(

@@ -14,6 +14,7 @@ from notifier.journal import Added, Commits
 from notifier.journal.sqlite.additions import USED_KEYS, Addition, KeyName, insert_all
 from notifier.journal.sqlite.changes import ChangeRaised
 from notifier.journal.sqlite.claims import Claiming, Recording, record_all
+from notifier.journal.sqlite.contents import Kept
 from notifier.journal.sqlite.disk import UNBINDABLE, Disk, explained, is_fatal, is_full
 from notifier.journal.sqlite.opening import BUSY
 from notifier.journal.sqlite.rows import StatusCounts, run_all, run_rows
@@ -76,10 +77,11 @@ class Writer:
     """
 
     def __init__(
-        self, *, counts: StatusCounts, disk: Disk, wal: Path, commit: Commit = commit
+        self, *, counts: StatusCounts, disk: Disk, kept: Kept, wal: Path, commit: Commit = commit
     ) -> None:
         self._counts = counts
         self._disk = disk
+        self._kept = kept
         self._wal = wal
         self._commit = commit
         self.commits = Commits()
@@ -178,9 +180,7 @@ class Writer:
                 additions.append(work)
                 answers.append((piece.future, Added()))
                 used.add(work.key_name)
-        if additions:
-            claimed = self._claim_new(additions, others, answers) if others else ()
-            insert_all(db, self._counts, additions, claimed)
+        sending = self._insert(db, additions, others, answers) if additions else []
         if recordings:
             record_all(db, self._counts, recordings)
         for piece in others:
@@ -198,7 +198,21 @@ class Writer:
         self.commits.seconds.observe(time.perf_counter() - begun)
         self.commits.sizes.observe(len(batch))
         self._counts.commit()
+        self._kept.keep(sending)
         return answers
+
+    def _insert(
+        self,
+        db: sqlite3.Connection,
+        additions: list[Addition],
+        others: list[Piece],
+        answers: list[Answer],
+    ) -> list[tuple[str, bytes]]:
+        """Insert additions. Returns the ids and the large contents of those that are claimed."""
+        claimed = self._claim_new(additions, others, answers) if others else ()
+        insert_all(db, self._counts, additions, claimed)
+        large = [row for each in additions for row in each.large]
+        return [(each.delivery.id, each.content) for seq, each in large if seq in claimed]
 
     def _write_also(self, db: sqlite3.Connection) -> None:
         for also in self._also:
