@@ -254,7 +254,7 @@ class BodyDecoder(Generic[S]):
         if tag := kind.__struct_config__.tag_field:
             self._sizes[tag] = LARGEST_TAG
         self._scan = msgspec.json.Decoder(_scanned(kind))
-        self._arrays = {name: _Array(n) for name, n in _arrays(kind)}
+        self._arrays = {name: (n, msgspec.json.Decoder(array_of(n))) for name, n in _arrays(kind)}
 
     async def read(self, request: AnyRequest, *, limit: int) -> S:
         """The value of a request's body. Raises as `read_json` and `decode` do."""
@@ -284,36 +284,24 @@ class BodyDecoder(Generic[S]):
                 faults.append(
                     Fault(f"/{name}", f"it must not be longer than {most:,} octets of JSON")
                 )
-            elif name in self._arrays and (fault := self._arrays[name].fault(given)):
-                faults.append(Fault(f"/{name}", fault))
+            elif name in self._arrays and len(given) > SCANNED:
+                faults += _too_many(*self._arrays[name], given, name)
         if faults:
             raise InvalidMessage(*faults)
 
 
-class _Array:
-    """Finds whether an array has more than `most` elements, at the first of them."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._decoder = msgspec.json.Decoder(array_of(most))
-
-    def fault(self, given: Raw) -> str:
-        """What is wrong with an array. Empty: nothing."""
-        if len(given) > SCANNED and self._has_commas(bytes(given)):
-            try:
-                self._decoder.decode(given)
-            except msgspec.ValidationError as error:
-                return fault_of(error).message
-        return ""
-
-    def _has_commas(self, given: bytes) -> bool:
-        """Whether it has enough of them for too many elements. A few large files have not."""
-        at = -1
-        for _ in range(self._most):
-            at = given.find(b",", at + 1)
-            if at < 0:
-                return False
-        return True
+def _too_many(
+    most: int, decoder: msgspec.json.Decoder[Struct], given: Raw, name: str
+) -> Iterator[Fault]:
+    octets, at = bytes(given), 0
+    for _ in range(most):
+        at = octets.find(b",", at) + 1
+        if not at:  # a few large files: to go through them once more takes 0.2 ms for each MB
+            return
+    try:
+        decoder.decode(octets)
+    except msgspec.ValidationError as error:
+        yield Fault(f"/{name}", fault_of(error).message)
 
 
 @cache
