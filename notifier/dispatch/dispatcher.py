@@ -210,7 +210,7 @@ class Dispatcher:
 
     async def _claim(self, share: Share, wanted: int) -> None:
         """Claim so many deliveries if there are any; else wait until more may be due."""
-        bulk_left = self._shares.bulk_left(share)
+        bulk_left = share.bulk_left
         limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
         slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
         share.claiming = True
@@ -222,7 +222,7 @@ class Dispatcher:
         if len(claims) >= limit or share.stir.is_set() or self._stopping:
             return
         # What may not be claimed now is nothing to wait for: a freed place wakes it.
-        if self._shares.bulk_left(share) <= 0:
+        if share.bulk_left <= 0:
             slowest = Priority.NORMAL
         due = await self._journal.next_due(share.queue, slowest=slowest)
         wait = POLL_SECONDS

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from notifier.attempts import PACED, Attempt
 from notifier.clock import Clock
-from notifier.deliveries import WAITING, Delivery, Status
+from notifier.deliveries import SENT, WAITING, Delivery
 from notifier.dispatch.chained import Chained
 from notifier.dispatch.transports import Transport
 from notifier.errors import JournalUnavailable, Rejected
@@ -66,67 +66,32 @@ class Sending:
         self._working.set()
 
     async def send(self, transport: Transport, claim: Claim) -> None:
-        """Send a claimed delivery, and record its outcome."""
-        delivery, screen = claim.delivery, self._screen
+        """Send a claimed delivery, record its outcome, and tell those who listen."""
+        claimed = claim.delivery
         if self.trouble:
             await self._working.wait()
-        self._feed.publish(delivery)
+        self._feed.publish(claimed)
+        delivery, attempts = await self._offer(transport, claimed, claim.content)
+        if delivery is None:
+            log.warning("claim_lost", id=claimed.id)
+            return
         try:
-            if delivery.expires_at <= self._clock():
-                return await self._record(self._expiry(self._clock())(delivery), delivery)
-            if self._journal.shared and not await self._journal.still_ours(delivery):
-                log.warning("claim_lost", id=delivery.id)
-                return None
-            if screen is not None and screen.any and screen.looks_again(delivery):
-                delivery = await screen.again(delivery)
-                if delivery.status.final:
-                    return await self._record(delivery, claim.delivery)
-            attempts, in_parts = await self._offer(transport, delivery, claim.content)
-        except JournalUnavailable:
-            return await self._record(delivery.released(), delivery)
-        except Exception as error:
-            # A fault in the code. The message must not be retried for ever: a person decides.
-            log.exception("delivery_crashed", id=delivery.id)
-            return await self._record(delivery.held(f"internal error: {error!r}"), delivery)
-        if not attempts or (attempts[0].failures and attempts[0].unoffered):
-            # It goes when there is room, and keeps its place.
-            return await self._record(self._placed(delivery.released()), delivery)
-        return await self._settle(delivery, attempts, in_parts=in_parts)
-
-    async def _offer(
-        self, transport: Transport, delivery: Delivery, content: bytes | None
-    ) -> tuple[list[Attempt], bool]:
-        """The attempts, and whether each is of a part of the recipients, by its own chain."""
-        content = content or await self._journal.content(delivery.id)
-        if delivery.events:
-            content = delivery.dated(content)
-        chained = self._chained
-        if (
-            chained is not None
-            and (chained.conditional or delivery.chain)
-            and (parts := chained.parts(delivery)) is not None
-        ):
-            return await chained.send(delivery, parts, content), True
-        return [await transport.send(delivery.pending, content)], False
-
-    async def _settle(
-        self, delivery: Delivery, attempts: Sequence[Attempt], *, in_parts: bool
-    ) -> None:
-        """Record what attempts have led to, log them, and call who listens."""
-        now = retry_at = self._clock()
-        if in_parts or attempts[0].failures:
-            retry_at = self._retry_at(delivery, attempts, now, in_parts=in_parts)
-        settled = delivery.after(*attempts, retry_at=retry_at, now=now)
-        if settled.status in WAITING:
-            settled = self._placed(settled)
-        await self._record(settled, delivery)
-        trace = {"trace_id": settled.traceparent[3:35]} if settled.traceparent else {}
+            # The journal has it before the first await, so a cancellation cannot undo it.
+            ours = await self._journal.record(delivery)
+        except (JournalUnavailable, Rejected) as error:
+            delivery, ours = await self._record(delivery, claimed, error)
+        if self.trouble:
+            self.trouble = ""
+            self._working.set()
+        if ours:
+            self._feed.publish(delivery)
         for attempt in attempts:
-            sent = settled.status is Status.SENT and not attempt.failures
+            sent = not attempt.failures and delivery.status is SENT
+            trace = {"trace_id": delivery.traceparent[3:35]} if delivery.traceparent else {}
             (log.info if sent else log.warning)(
                 "attempt",
-                id=settled.id,
-                status=settled.status,
+                id=delivery.id,
+                status=delivery.status,
                 relay=attempt.relay,
                 stage=attempt.stage,
                 code=attempt.code,
@@ -136,7 +101,54 @@ class Sending:
                 **trace,
             )
             for listener in self._attempted:
-                listener(settled, attempt)
+                listener(delivery, attempt)
+
+    async def _offer(
+        self, transport: Transport, delivery: Delivery, content: bytes | None
+    ) -> tuple[Delivery | None, Sequence[Attempt]]:
+        """What a delivery is after it was offered, and the attempts. None: another has it now."""
+        screen, chained, parts, now = self._screen, self._chained, None, self._clock()
+        try:
+            if delivery.expires_at <= now:
+                return self._expiry(now)(delivery), ()
+            if self._journal.shared and not await self._journal.still_ours(delivery):
+                return None, ()
+            if screen is not None and screen.any and screen.looks_again(delivery):
+                delivery = await screen.again(delivery)
+                if delivery.status.final:
+                    return delivery, ()
+            content = content or await self._journal.content(delivery.id)
+            if delivery.events:
+                content = delivery.dated(content)
+            if chained is not None and (chained.conditional or delivery.chain):
+                parts = chained.parts(delivery)
+            if chained is None or parts is None:
+                attempts = [await transport.send(delivery.pending, content)]
+            else:
+                attempts = await chained.send(delivery, parts, content)
+        except JournalUnavailable:
+            return delivery.released(), ()
+        except Exception as error:
+            # A fault in the code. The message must not be retried for ever: a person decides.
+            log.exception("delivery_crashed", id=delivery.id)
+            return delivery.held(f"internal error: {error!r}"), ()
+        return self._after(delivery, attempts, in_parts=parts is not None)
+
+    def _after(
+        self, delivery: Delivery, attempts: Sequence[Attempt], *, in_parts: bool
+    ) -> tuple[Delivery, Sequence[Attempt]]:
+        """
+        What a delivery is after attempts, and those that count. `in_parts`: each is for some of
+        the recipients, by their own chain.
+        """
+        if not attempts or (attempts[0].failures and attempts[0].unoffered):
+            # It goes when there is room, and keeps its place.
+            return self._placed(delivery.released()), ()
+        now = retry_at = self._clock()
+        if in_parts or attempts[0].failures:
+            retry_at = self._retry_at(delivery, attempts, now, in_parts=in_parts)
+        after = delivery.after(*attempts, retry_at=retry_at, now=now)
+        return (self._placed(after) if after.status in WAITING else after), attempts
 
     def _retry_at(
         self, delivery: Delivery, attempts: Sequence[Attempt], now: datetime, *, in_parts: bool
@@ -160,32 +172,29 @@ class Sending:
         chained = self._chained
         return delivery if chained is None else chained.placed(delivery, now=self._clock())
 
-    async def _record(self, delivery: Delivery, claimed: Delivery | None) -> None:
+    async def _record(
+        self, delivery: Delivery, claimed: Delivery, error: JournalUnavailable | Rejected
+    ) -> tuple[Delivery, bool]:
         """
-        Record an outcome, until it is on disk. The journal has the record before the first await
-        here, so a cancellation cannot undo it. A delivery that the journal refuses is held in its
-        claimed state.
+        Record an outcome that could not be written, as soon as that is possible. A delivery that
+        the journal refuses is held in its claimed state. Returns what was recorded, and whether it
+        was still claimed here.
         """
+        refused = False
         while True:
-            try:
-                ours = await self._journal.record(delivery)
-            except JournalUnavailable as error:
-                log.error("record_failed", id=delivery.id, reason=str(error))  # noqa: TRY400  the reason is all there is to know
+            if isinstance(error, JournalUnavailable):
+                log.error("record_failed", id=delivery.id, reason=str(error))
                 self.trouble = f"the outcome of a message cannot be recorded: {error}"
                 self._working.clear()
                 await asyncio.sleep(JOURNAL_SECONDS)
-            except Rejected:
-                log.exception("record_refused", id=delivery.id, status=delivery.status)
-                if claimed is None:  # refused, too: a restart finds the delivery, as uncertain
-                    ours = False
-                    break
+            else:
+                log.error("record_refused", id=delivery.id, status=delivery.status, exc_info=error)
+                if refused:  # a restart finds the delivery, as uncertain
+                    return delivery, False
+                refused = True
                 why = f"it came out as {delivery.status}, which cannot be recorded; see the log"
                 delivery = replace(claimed.held(why), uncertain=claimed.uncertain + 1)
-                claimed = None
-            else:
-                break
-        if self.trouble:
-            self.trouble = ""
-            self._working.set()
-        if ours:
-            self._feed.publish(delivery)
+            try:
+                return delivery, await self._journal.record(delivery)
+            except (JournalUnavailable, Rejected) as again:
+                error = again

@@ -14,6 +14,7 @@ LARGE_AT_ONCE = (
     8  # how many messages that are too large to be read ahead are in memory and being sent
 )
 
+BULK = Priority.BULK
 # By priority, then in the order of claiming.
 Waiting: TypeAlias = list[tuple[int, int, Claim]]
 
@@ -22,7 +23,13 @@ class Share:
     """The claims of one queue: those that wait in its window, and those under way."""
 
     def __init__(
-        self, queue: str, transport: Transport, *, window: int, workers: int | None = None
+        self,
+        queue: str,
+        transport: Transport,
+        *,
+        window: int,
+        most_bulk: int,
+        workers: int | None = None,
     ) -> None:
         """`workers`: that it alone has; None: it takes part in those that all share."""
         self.queue = queue
@@ -30,7 +37,7 @@ class Share:
         self.workers = workers
         self.busy = 0
         self.large_busy = 0
-        self.bulk = 0  # claimed of the slowest priority
+        self.bulk_left = most_bulk  # how many more of the slowest priority may be claimed
         self.stir = asyncio.Event()  # something has changed: look again
         self.claiming = False  # its filler waits for the journal to claim
         self._size = window
@@ -47,13 +54,6 @@ class Share:
         self.small.clear()
         self.large.clear()
         return claims
-
-    def next(self, *, large: bool, bulk: bool) -> Waiting | None:
-        """The window whose first claim is to go next, given what may go. None: nothing may."""
-        window = self.small
-        if large and self.large and (not window or self.large[0] < window[0]):
-            window = self.large
-        return window if window and (bulk or window[0][0] < Priority.BULK) else None
 
     def appetite(self) -> int:
         """How many deliveries to claim now."""
@@ -100,8 +100,10 @@ class Shares:
     def __init__(self, transports: Mapping[str, Transport], *, workers: int, window: int) -> None:
         self._window = window
         self._shared = workers
+        self._most_bulk = max(1, workers - 1)
         self._shares = {
-            queue: Share(queue, transport, window=window) for queue, transport in transports.items()
+            queue: Share(queue, transport, window=window, most_bulk=self._most_bulk)
+            for queue, transport in transports.items()
         }
         self._own = len(self._shares) - 1
         self._claimed = 0
@@ -113,8 +115,13 @@ class Shares:
 
     def add(self, queue: str, transport: Transport) -> Share:
         """A share for the queue of a chain. It needs `workers` more workers."""
-        share = Share(queue, transport, window=self._window, workers=self._shared)
-        self._shares[queue] = share
+        share = self._shares[queue] = Share(
+            queue,
+            transport,
+            window=self._window,
+            most_bulk=self._most_bulk,
+            workers=self._shared,
+        )
         return share
 
     def of(self, queue: str) -> Share | None:
@@ -126,10 +133,6 @@ class Shares:
         """How many workers can be in use."""
         return self._shared + self._own + sum(share.workers or 0 for share in self)
 
-    def bulk_left(self, share: Share) -> int:
-        """How many more of the slowest priority a share may claim."""
-        return max(1, self._shared - 1) - share.bulk
-
     def take_in(self, share: Share, claims: Iterable[Claim]) -> None:
         """Let a share's claim wait for a worker."""
         for claim in claims:
@@ -138,7 +141,7 @@ class Shares:
             window = share.large if claim.content is None else share.small
             priority = claim.delivery.priority
             heapq.heappush(window, (priority, self._claimed, claim))
-            share.bulk += priority is Priority.BULK
+            share.bulk_left -= priority is BULK
             if self._idle:
                 self._wake_one()
 
@@ -166,7 +169,7 @@ class Shares:
         """A message is no longer under way. The caller then looks for its next one."""
         share.busy -= 1
         share.large_busy -= claim.content is None
-        share.bulk -= claim.delivery.priority is Priority.BULK
+        share.bulk_left += claim.delivery.priority is BULK
 
     def drain(self) -> list[Claim]:
         """Remove and return all claims that wait for a worker."""
@@ -188,11 +191,17 @@ class Shares:
             taken = busy if share.workers is None else share.busy
             if share.busy and taken >= self._shared:
                 continue
-            window = share.next(
-                large=not share.large_busy or large_busy < LARGE_AT_ONCE,
-                bulk=not share.busy or taken < self._shared - 1,
-            )
-            if window is not None and (found is None or window[0] < found[1][0]):
+            window = share.small
+            if (
+                share.large
+                and (not share.large_busy or large_busy < LARGE_AT_ONCE)
+                and (not window or share.large[0] < window[0])
+            ):
+                window = share.large
+            if not window or (found is not None and found[1][0] < window[0]):
+                continue
+            # The last worker is not for the slowest.
+            if window[0][0] < BULK or not share.busy or taken < self._shared - 1:
                 found = share, window
         return found
 
