@@ -153,7 +153,7 @@ class Pool:
         if isinstance(session, Outcome):
             return session
         if eased != self._eased and aborts == self._aborts:
-            self._keep(session)
+            self._give_back(session)
             failure = relay_failure(Stage.MAIL, PACED, "the relay accepts fewer messages for now")
             return failed(failure, envelope.recipients)
         return await self._offer(session, envelope, content, aborts=aborts)
@@ -192,7 +192,11 @@ class Pool:
             spoilt = spoilt or self._refused_for_what_follows(session, outcome)
         if spoilt:
             session.fail(DROPPED, "the replies may no longer match the commands")
-        self._give_back(session, outcome)
+        session.carried += 1
+        session.taken += bool(outcome.accepted)
+        if (outcome.failures or outcome.uncertain) and not in_step(outcome):
+            session.fail(DROPPED, "the relay failed")
+        self._give_back(session)
         if spoilt and aborts == self._aborts:
             return await self._offer_afresh(envelope, content, aborts=aborts)
         return outcome
@@ -261,26 +265,19 @@ class Pool:
             self._behind.forget(session)
             session.fail(DROPPED, "no message follows for the commands that were sent ahead")
 
-    def _give_back(self, session: Session, outcome: Outcome) -> None:
-        session.carried += 1
-        session.taken += bool(outcome.accepted)
-        if (outcome.failures or outcome.uncertain) and not in_step(outcome):
-            session.fail(DROPPED, "the relay failed")
+    def _give_back(self, session: Session) -> None:
+        """Keep a session for the next message, unless one has it already or it is worn out."""
         if session.follower is not None:
             self._pass_on(session)
         elif session.breach is None:
             if self._closed or (session.carried >= self._takes_each and self._worn_out(session)):
                 session.part()
-            else:
-                self._keep(session)
-
-    def _keep(self, session: Session) -> None:
-        """Keep the session for the next message."""
-        loop = asyncio.get_running_loop()
-        session.idle_since = loop.time()
-        self._idle.append(session)
-        if self._reaper is None:
-            self._reaper = loop.call_later(self._timeouts.idle, self._reap)
+                return
+            loop = asyncio.get_running_loop()
+            session.idle_since = loop.time()
+            self._idle.append(session)
+            if self._reaper is None:
+                self._reaper = loop.call_later(self._timeouts.idle, self._reap)
 
     def _worn_out(self, session: Session) -> bool:
         """Whether the connection has carried as many messages as a connection may."""

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -13,14 +14,7 @@ from notifier.breaker import Breaker, Rests, State
 from notifier.relayspec import Pipelining, RelaySpec
 from notifier.smtp.carrier import Carrier
 from notifier.smtp.connect import Opening, tls_context
-from notifier.smtp.failures import (
-    ABOUT_TOKEN,
-    OURS,
-    UNFIT,
-    asks_for_less,
-    setback,
-    slows,
-)
+from notifier.smtp.failures import ABOUT_TOKEN, OURS, UNFIT, asks_for_less, setback, slows
 from notifier.smtp.outcomes import not_begun
 from notifier.smtp.pacing import FIRST_HOLD, LONGEST_HOLD, Pace, Rate
 from notifier.smtp.pipelining import Behind
@@ -68,6 +62,7 @@ class Relay:
         self.sent = self.failed = self.throttled = 0
         self.trouble: Trouble | None = None
         self.paused = False
+        self.working = True  # it is in use, and has not failed of late; see `_stir`
         self.paced = False  # as `room` has found last: a rate, and not its places, says how many
         self._listeners: list[Callable[[], None]] = []
         self._timeouts = timeouts
@@ -119,12 +114,6 @@ class Relay:
         """Whether it is worth offering it what another relay has failed with."""
         return self.fit and self._pace.wait() <= WORTH_WAITING
 
-    @property
-    def working(self) -> bool:
-        """Whether it is in use, and has not failed of late."""
-        closed = not self.paused and self._breaker.state is State.CLOSED
-        return closed and (self._pace.free or not self._pace.refuses)
-
     def room(self) -> int:
         """How many further sends may start now; or 1 where one may wait behind another's dot."""
         breaker, turns, pace = self._breaker, self._turns, self._pace
@@ -149,23 +138,20 @@ class Relay:
         # Room may have opened since the caller looked: do not wait for it then.
         return 0.0 if self.room() > 0 else None
 
-    def send(self, envelope: Envelope, content: bytes) -> Coroutine[None, None, Outcome]:
-        """Offer a message, from its return path where it has one."""
-        if self.spec.id_header is not None:
-            content = f"{self.spec.id_header}: {envelope.id}\r\n".encode() + content
-        path = self.spec.return_path or envelope.return_path
-        if not path or self._verp is None:
-            return self._send(envelope, content)
-        return send_from(path, self._verp, envelope, content, self._send)
-
-    async def _send(self, envelope: Envelope, content: bytes) -> Outcome:
-        """Offer it once a place with the relay is free."""
+    async def send(self, envelope: Envelope, content: bytes, *, as_it_is: bool = False) -> Outcome:
+        """
+        Offer a message once a place with the relay is free. `as_it_is`: its envelope has its
+        return path, and its content the field with its id.
+        """
+        spec = self.spec
+        if not as_it_is and (spec.return_path or envelope.return_path or spec.id_header):
+            return await self._send_marked(envelope, content)
         breaker, turns, turn, owed = self._breaker, self._turns, None, 0.0
         if (
             breaker.state is not State.CLOSED
             or turns.busy >= breaker.capacity
             or self.paused
-            or self.spec.rate is not None
+            or spec.rate is not None
             or not self._pace.free
         ):
             turn = Turn(envelope, len(content))
@@ -193,6 +179,16 @@ class Relay:
             self._learn(ticket, outcome)
             self._stir()
         return outcome
+
+    def _send_marked(self, envelope: Envelope, content: bytes) -> Coroutine[None, None, Outcome]:
+        """Offer it from its return path, and with the field with its id, where it has them."""
+        spec, send = self.spec, partial(self.send, as_it_is=True)
+        if spec.id_header is not None:
+            content = f"{spec.id_header}: {envelope.id}\r\n".encode() + content
+        path = spec.return_path or envelope.return_path
+        if not path or self._verp is None:
+            return send(envelope, content)
+        return send_from(path, self._verp, envelope, content, send)
 
     async def _place(self, turn: Turn) -> Outcome | None:
         """Wait until it may begin, or goes on with what went ahead; else the reason why not."""
@@ -318,9 +314,11 @@ class Relay:
         self._listeners.append(listener)
 
     def _stir(self) -> None:
-        """Let the waiting sends look again."""
-        breaker, turns = self._breaker, self._turns
-        if breaker.state is not State.CLOSED:
+        """Something has changed: see whether it works, and let the waiting sends look again."""
+        breaker, turns, pace = self._breaker, self._turns, self._pace
+        closed = breaker.state is State.CLOSED
+        self.working = closed and not self.paused and (pace.free or not pace.refuses)
+        if not closed:
             turns.wake_all()
         elif turns.waiting or turns.ahead:
             places = breaker.capacity - turns.busy

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
 from notifier.smtp import dsn
 from notifier.smtp.failures import TOO_MANY, refusal, relay_failure, unfit, unsendable
@@ -30,15 +32,36 @@ def begun(session: Session, envelope: Envelope, size: int) -> "Transaction | Out
     The transaction of a message with so many octets, before its first command; or the outcome, if
     this relay can never take it.
     """
-    if (reason := unfit_for(session.features, envelope, size)) is not None:
-        return _told(reason, envelope.recipients, {}, ())
-    recipients, refused = envelope.recipients, dict[str, Failure]()
-    together = "".join(recipients)
-    if _UNSAFE.search(together) or not (envelope.smtputf8 or together.isascii()):
+    features, sender, recipients = session.features, envelope.sender, envelope.recipients
+    refused: dict[str, Failure] = {}
+    together = "".join((sender, *recipients))
+    if (
+        not together.isascii()
+        or envelope.eight_bit
+        or envelope.smtputf8
+        or (features.size and size > features.size)
+        or _UNSAFE.search(together)
+    ):
+        if (reason := unfit_for(features, envelope, size)) is not None:
+            return _told(reason, recipients, {}, ())
         recipients, refused = _addressable(envelope)
         if not recipients:
             return _told(None, (), refused, ())
-    return Transaction(session, envelope, recipients, refused, size)
+    mail = f"MAIL FROM:<{sender}>"
+    if features.size is not None:
+        mail = f"{mail} SIZE={size}"
+    if envelope.eight_bit and features.eight_bit:
+        mail += " BODY=8BITMIME"
+    if envelope.smtputf8:
+        mail += " SMTPUTF8"
+    rcpt = [f"RCPT TO:<{address}>" for address in recipients]
+    if envelope.return_path and features.dsn:
+        mail += dsn.mail_parameters(envelope)
+        named = zip(rcpt, recipients, strict=True)
+        rcpt = [each + dsn.rcpt_parameters(envelope, address) for each, address in named]
+    commands = [mail, *rcpt, "DATA"]
+    flight = "\r\n".join((*commands, "")).encode()
+    return Transaction(session, recipients, refused, commands, flight)
 
 
 def unfit_for(features: Features, envelope: Envelope, size: int) -> Failure | None:
@@ -76,42 +99,20 @@ def _addressable(envelope: Envelope) -> tuple[tuple[str, ...], dict[str, Failure
     return tuple(each for each in envelope.recipients if each not in refused), refused
 
 
-class Transaction:
+class Transaction(Struct, eq=False):
     """
     One transaction. With PIPELINING everything up to DATA is one write, however many recipients it
     has. Where the next message waits already, its commands are in the write of this one's content:
     so a message costs one round trip. A content of many pieces goes by itself.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        envelope: Envelope,
-        recipients: tuple[str, ...],
-        refused: dict[str, Failure],
-        size: int,
-    ) -> None:
-        """`refused`: recipients that are not named; `size`: octets of the content."""
-        self.session = session
-        self.recipients = recipients
-        self.failures = refused
-        features = session.features
-        mail = f"MAIL FROM:<{envelope.sender}>"
-        if features.size is not None:
-            mail = f"{mail} SIZE={size}"
-        if envelope.eight_bit and features.eight_bit:
-            mail += " BODY=8BITMIME"
-        if envelope.smtputf8:
-            mail = f"{mail} SMTPUTF8"
-        rcpt = [f"RCPT TO:<{address}>" for address in recipients]
-        if envelope.return_path and features.dsn:
-            mail += dsn.mail_parameters(envelope)
-            named = zip(rcpt, recipients, strict=True)
-            rcpt = [each + dsn.rcpt_parameters(envelope, address) for each, address in named]
-        self.commands = [mail, *rcpt, "DATA"]
-        self.flight = "\r\n".join((*self.commands, "")).encode()
-        self.replies: list[Reply] = []
-        self._answer: Answer | None = None  # to the commands that have gone ahead
+    session: Session
+    recipients: tuple[str, ...]
+    failures: dict[str, Failure]  # also of recipients that are not named
+    commands: list[str]
+    flight: bytes  # all of them
+    replies: list[Reply] = []
+    answer: Answer | None = None  # to the commands that have gone ahead
 
     @property
     def can_go_ahead(self) -> bool:
@@ -126,9 +127,9 @@ class Transaction:
         """
         session, commands = self.session, self.commands
         session.unclean = True
-        if self._answer is not None:
-            await self._answer.waiter
-            self.replies = self._answer.replies
+        if self.answer is not None:
+            await self.answer.waiter
+            self.replies = self.answer.replies
         elif session.features.pipelining:
             self.replies = await session.ask(self.flight, len(commands), session.timeouts.data)
         else:
@@ -152,12 +153,12 @@ class Transaction:
     @property
     def heard(self) -> bool:
         """Whether any of what has gone ahead is answered."""
-        return self._answer is not None and bool(self._answer.replies)
+        return self.answer is not None and bool(self.answer.replies)
 
     def go_ahead(self) -> bytes:
         """The commands that leave behind the content before."""
         seconds = self.session.timeouts.data
-        self._answer = self.session.go_ahead(self.flight, len(self.commands), seconds)
+        self.answer = self.session.go_ahead(self.flight, len(self.commands), seconds)
         return self.flight
 
     async def _send_nothing(self) -> None:
@@ -267,7 +268,7 @@ class Transaction:
                 lines.append(f"S: {each.line}" if isinstance(each, Reply) else each)
         if not ending and self.session.breach is not None:
             lines.append(f"   {self.session.breach.reason}")
-        short = len(lines) <= LINES_KEPT and max(map(len, lines), default=0) <= KEPT
+        short = len(lines) <= LINES_KEPT and len("".join(lines)) <= KEPT
         return tuple(lines) if short else abridged(lines)
 
 
