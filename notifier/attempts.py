@@ -1,6 +1,6 @@
 """One attempt to send a message, and what it says about whom."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from msgspec import Struct
@@ -82,11 +82,13 @@ class Acceptance(Struct, frozen=True, omit_defaults=True):
     code: int | None = None
 
 
-class Outcome(Struct, frozen=True, omit_defaults=True):
+class Attempt(Struct, frozen=True, omit_defaults=True):
     """
-    The result of offering a message to one relay once.
+    One attempt to reach all pending recipients, and its outcome.
 
-    No recipient is in both `accepted` and `failures`.
+    `relay`, `stage`, `reply` and `code` are those of the relay that decided it. If several relays
+    were asked, each recipient has the last reply about it, and whatever one relay accepted is
+    accepted. No recipient is in both `accepted` and `failures`.
     """
 
     stage: Stage  # the stage that decided the outcome
@@ -99,6 +101,10 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     acceptances: dict[
         str, Acceptance
     ] = {}  # of recipients that were accepted with another reply than `reply`
+    # What one relay says of one offer has none of these yet.
+    relay: str = ""
+    started_at: datetime = datetime.min.replace(tzinfo=UTC)
+    seconds: float = 0.0
 
     @property
     def throttled(self) -> bool:
@@ -113,20 +119,6 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     def because(self, name: str) -> bool:
         """Whether one of the failures has this name."""
         return any(failure.name == name for failure in self.failures.values())
-
-
-class Attempt(Outcome, frozen=True, kw_only=True, omit_defaults=True):
-    """
-    One attempt to reach all pending recipients.
-
-    `relay`, `stage`, `reply` and `code` are those of the relay that decided the attempt. If several
-    relays were asked, each recipient has the last reply about it, and whatever one relay accepted
-    is accepted.
-    """
-
-    relay: str
-    started_at: datetime
-    seconds: float
 
     @property
     def relay_failed(self) -> bool:

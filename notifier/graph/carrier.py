@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
+from notifier.attempts import Attempt, Envelope, Failure, Scope, Stage
 from notifier.exchange import Exchange
 from notifier.findings import Finding
 from notifier.graph.answers import Answer, judge
@@ -61,7 +61,7 @@ class Graph:
     def busy(self) -> int:
         return len(self._under_way)
 
-    async def send(self, envelope: Envelope, content: bytes) -> Outcome:
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
         recipients = envelope.recipients
         source = addressed(content, recipients)
         if source is None:
@@ -87,7 +87,7 @@ class Graph:
 
     def _outcome(
         self, answer: Answer | None, exchange: Exchange, recipients: Sequence[str], asked: str
-    ) -> Outcome:
+    ) -> Attempt:
         if answer is None:
             stage = Stage.DOT if exchange.sent else exchange.stage
             name = "aborted" if exchange.ours else "timeout" if exchange.sent else "connect_failed"
@@ -97,7 +97,7 @@ class Graph:
         verdict, lines = judge(answer), (asked, f"S: {answer.reply}")
         if verdict.failure is not None:
             return _failed(verdict.failure, recipients, lines, uncertain=verdict.uncertain)
-        return Outcome(
+        return Attempt(
             Stage.DOT, answer.reply, answer.status, tuple(recipients), conversation=lines
         )
 
@@ -200,8 +200,8 @@ def _failed(
     conversation: tuple[str, ...] = (),
     *,
     uncertain: bool = False,
-) -> Outcome:
-    return Outcome(
+) -> Attempt:
+    return Attempt(
         failure.stage,
         failure.reply,
         failure.code,

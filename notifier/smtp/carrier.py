@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from notifier.attempts import Envelope, Outcome
+from notifier.attempts import Attempt, Envelope
 
 
 class Carrier(Protocol):
@@ -18,7 +18,7 @@ class Carrier(Protocol):
         """Connections kept for the next messages."""
         ...
 
-    async def send(self, envelope: Envelope, content: bytes) -> Outcome: ...
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt: ...
 
     def ease(self, most: int) -> None:
         """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from notifier.attempts import Acceptance, Envelope, Failure, Outcome, Scope, Stage
+from notifier.attempts import Acceptance, Attempt, Envelope, Failure, Scope, Stage
 from notifier.smtp.failures import (
     IN_STEP,
     NOT_ACCEPTING,
@@ -34,11 +34,11 @@ class Offers:
         self._failures: dict[
             str, Failure
         ] = {}  # the last failure of each recipient that was not accepted
-        self._deciding: Outcome | None = None
+        self._deciding: Attempt | None = None
         self._lines: list[str] = []
         self.decided_by = ""  # the relay of the offer that decided
 
-    def add(self, outcome: Outcome, *, by: str = "") -> None:
+    def add(self, outcome: Attempt, *, by: str = "") -> None:
         """Add the outcome of one more offer; `by` is the name of the relay."""
         decides = self._deciding is None or outcome.accepted or outcome.uncertain
         if decides or not self._accepted:
@@ -63,12 +63,12 @@ class Offers:
         )
         return replace(self._envelope, recipients=left) if left else None
 
-    def as_one(self) -> Outcome:
+    def as_one(self) -> Attempt:
         """The outcome of all offers together."""
         deciding = self._deciding
         assert deciding is not None  # noqa: S101 - something has been offered
         usual = Acceptance(deciding.reply, deciding.code)
-        return Outcome(
+        return Attempt(
             deciding.stage,
             deciding.reply,
             deciding.code,
@@ -82,9 +82,9 @@ class Offers:
 
 def failed(
     failure: Failure, recipients: Sequence[str], conversation: Sequence[str] = ()
-) -> Outcome:
+) -> Attempt:
     """The outcome if the same failure holds for all recipients, and no message was sent."""
-    return Outcome(
+    return Attempt(
         failure.stage,
         failure.reply,
         failure.code,
@@ -93,7 +93,7 @@ def failed(
     )
 
 
-def not_begun(envelope: Envelope, name: str, reason: str) -> Outcome:
+def not_begun(envelope: Envelope, name: str, reason: str) -> Attempt:
     """The outcome if the relay was not asked."""
     return failed(relay_failure(Stage.CONNECT, name, reason), envelope.recipients)
 
@@ -109,7 +109,7 @@ def abridged(lines: Sequence[str]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def in_step(outcome: Outcome) -> bool:
+def in_step(outcome: Attempt) -> bool:
     """Whether the relay has answered, and both ends know that no message is under way."""
     return not outcome.uncertain and all(
         failure.code not in (CLOSING, OUT_OF_STEP)
@@ -118,7 +118,7 @@ def in_step(outcome: Outcome) -> bool:
     )
 
 
-def served_its_time(outcome: Outcome, *, taken: int) -> bool:
+def served_its_time(outcome: Attempt, *, taken: int) -> bool:
     """
     Whether the connection, which has carried `taken` messages, and not the message is the reason.
     No dot was sent.
@@ -130,12 +130,12 @@ def served_its_time(outcome: Outcome, *, taken: int) -> bool:
     return come_again(outcome) or (taken > 0 and turned_away(outcome))
 
 
-def turned_away(outcome: Outcome) -> bool:
+def turned_away(outcome: Attempt) -> bool:
     """Whether MAIL was deferred by a limit of messages, on a connection that has carried some."""
     return outcome.stage is Stage.MAIL and outcome.code is not None and 400 <= outcome.code < 500
 
 
-def come_again(outcome: Outcome) -> bool:
+def come_again(outcome: Attempt) -> bool:
     """Whether the relay wants a new connection, as Postfix's postscreen after its tests."""
     said = outcome.stage is not Stage.DOT and outcome.code == 450
     return said and outcome.because(NOT_ACCEPTING)

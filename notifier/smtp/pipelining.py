@@ -4,7 +4,7 @@ import re
 
 import structlog
 
-from notifier.attempts import Outcome, Stage
+from notifier.attempts import Attempt, Stage
 from notifier.relayspec import Pipelining
 from notifier.smtp.failures import OUT_OF_STEP
 from notifier.smtp.session import Breach, Session
@@ -78,7 +78,7 @@ class Behind:
         self._failures = 0
 
 
-def unanswered(breach: Breach | None, outcome: Outcome) -> tuple[str, bool]:
+def unanswered(breach: Breach | None, outcome: Attempt) -> tuple[str, bool]:
     """
     Why commands that had gone ahead were not answered as they should, and whether that is the
     relay's way. Empty: they were.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from notifier.attempts import PACED, Envelope, Failure, Outcome, Stage
+from notifier.attempts import PACED, Attempt, Envelope, Failure, Stage
 from notifier.relayspec import Pipelining
 from notifier.smtp.connect import Opening
 from notifier.smtp.failures import (
@@ -85,7 +85,7 @@ class Pool:
         ahead: Transaction | None = None,
         *,
         all_of_them: bool = True,
-    ) -> Outcome:
+    ) -> Attempt:
         """
         Offer a message over the connection where its commands have gone `ahead`, over a free one,
         or a fresh one. `all_of_them`: name those who are too many for one transaction in further
@@ -108,13 +108,13 @@ class Pool:
 
     async def _offer_again(
         self,
-        outcome: Outcome,
+        outcome: Attempt,
         used: Session | None,
         envelope: Envelope,
         content: bytes,
         *,
         aborts: int,
-    ) -> Outcome:
+    ) -> Attempt:
         """Offer it at once again if a connection was refused and not the message, twice at most."""
         limited = False
         if used is not None:
@@ -130,8 +130,8 @@ class Pool:
         return outcome
 
     async def _name_others(
-        self, outcome: Outcome, envelope: Envelope, content: bytes, *, aborts: int
-    ) -> Outcome:
+        self, outcome: Attempt, envelope: Envelope, content: bytes, *, aborts: int
+    ) -> Attempt:
         """
         Name recipients who were too many for one transaction in the next, as long as each reaches
         somebody. RFC 5321, section 4.5.3.1.10.
@@ -147,10 +147,10 @@ class Pool:
             asked = replace(left, recipients=left.recipients[:took])
             outcome = await self.send(asked, content, all_of_them=False)
 
-    async def _offer_afresh(self, envelope: Envelope, content: bytes, *, aborts: int) -> Outcome:
+    async def _offer_afresh(self, envelope: Envelope, content: bytes, *, aborts: int) -> Attempt:
         eased = self._eased
         session = await self._open(envelope.recipients)
-        if isinstance(session, Outcome):
+        if isinstance(session, Attempt):
             return session
         if eased != self._eased and aborts == self._aborts:
             self._give_back(session)
@@ -166,7 +166,7 @@ class Pool:
         ahead: Transaction | None = None,
         *,
         aborts: int,
-    ) -> Outcome:
+    ) -> Attempt:
         if aborts != self._aborts:  # the pool was closed while the connection was opened
             session.fail(OURS, STOPPED)
         self._busy.add(session)
@@ -175,7 +175,7 @@ class Pool:
                 outcome = await ahead.run(content, self._go_on)
             else:
                 transaction = begun(session, envelope, len(content))
-                if isinstance(transaction, Outcome):
+                if isinstance(transaction, Attempt):
                     outcome = transaction
                 else:
                     outcome = await transaction.run(content, self._follow)
@@ -216,14 +216,14 @@ class Pool:
         if (turn := self._follower()) is None:
             return b""
         transaction = begun(session, turn.envelope, turn.size)
-        if isinstance(transaction, Outcome) or not transaction.can_go_ahead:
+        if isinstance(transaction, Attempt) or not transaction.can_go_ahead:
             return b""
         self._turns.go_ahead(transaction)
         behind.begin(session)
         session.follower = turn, transaction
         return transaction.go_ahead()
 
-    def _went_wrong(self, ahead: Transaction, outcome: Outcome) -> bool:
+    def _went_wrong(self, ahead: Transaction, outcome: Attempt) -> bool:
         """Whether commands that had gone ahead were not answered as they should."""
         if outcome.stage is Stage.DOT:
             self._behind.worked(ahead.session)
@@ -238,7 +238,7 @@ class Pool:
             self._behind.worked(ahead.session)
         return bool(why)
 
-    def _refused_for_what_follows(self, session: Session, outcome: Outcome) -> bool:
+    def _refused_for_what_follows(self, session: Session, outcome: Attempt) -> bool:
         """Whether the message was refused because of the commands behind it."""
         if session.follower is None or outcome.stage is not Stage.DOT or outcome.uncertain:
             return False
@@ -329,7 +329,7 @@ class Pool:
             session = self._idle.pop() if self._idle else None
         return None
 
-    async def _open(self, recipients: Sequence[str]) -> Session | Outcome:
+    async def _open(self, recipients: Sequence[str]) -> Session | Attempt:
         opening = self._new()
         # A task, so that it can be broken off alone. We wait for it, and hear if it fails.
         task = asyncio.create_task(opening.run(), name="smtp-connect")
@@ -385,6 +385,6 @@ def _discard(opening: asyncio.Task[Session]) -> None:
         opening.result().fail(OURS, STOPPED)
 
 
-def _unopened(failure: Failure, recipients: Sequence[str], lines: list[str]) -> Outcome:
+def _unopened(failure: Failure, recipients: Sequence[str], lines: list[str]) -> Attempt:
     said = f"S: {failure.reply}" if failure.code is not None else f"   {failure.reply}"
     return failed(failure, recipients, (*lines, said))

@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from notifier.attempts import PACED, THROTTLED, Envelope, Outcome, Scope
+from notifier.attempts import PACED, THROTTLED, Attempt, Envelope, Scope
 from notifier.breaker import Breaker, Rests, State
 from notifier.relayspec import Pipelining, RelaySpec
 from notifier.smtp.carrier import Carrier
@@ -138,7 +138,7 @@ class Relay:
         # Room may have opened since the caller looked: do not wait for it then.
         return 0.0 if self.room() > 0 else None
 
-    async def send(self, envelope: Envelope, content: bytes, *, as_it_is: bool = False) -> Outcome:
+    async def send(self, envelope: Envelope, content: bytes, *, as_it_is: bool = False) -> Attempt:
         """
         Offer a message once a place with the relay is free. `as_it_is`: its envelope has its
         return path, and its content the field with its id.
@@ -180,7 +180,7 @@ class Relay:
             self._stir()
         return outcome
 
-    def _send_marked(self, envelope: Envelope, content: bytes) -> Coroutine[None, None, Outcome]:
+    def _send_marked(self, envelope: Envelope, content: bytes) -> Coroutine[None, None, Attempt]:
         """Offer it from its return path, and with the field with its id, where it has them."""
         spec, send = self.spec, partial(self.send, as_it_is=True)
         if spec.id_header is not None:
@@ -190,7 +190,7 @@ class Relay:
             return send(envelope, content)
         return send_from(path, self._verp, envelope, content, send)
 
-    async def _place(self, turn: Turn) -> Outcome | None:
+    async def _place(self, turn: Turn) -> Attempt | None:
         """Wait until it may begin, or goes on with what went ahead; else the reason why not."""
         breaker, turns = self._breaker, self._turns
         while True:
@@ -236,7 +236,7 @@ class Relay:
         why = self.trouble.text if self.trouble is not None else "no words"
         return f"the relay accepts fewer messages for now: {why}"
 
-    def _keep_pace(self, ticket: int, outcome: Outcome) -> None:
+    def _keep_pace(self, ticket: int, outcome: Attempt) -> None:
         """Count an outcome with failures for the pace."""
         if outcome.uncertain:
             return
@@ -258,7 +258,7 @@ class Relay:
                 seconds=round(self._pace.wait(), 1),
             )
 
-    def _learn(self, ticket: int, outcome: Outcome | None) -> None:
+    def _learn(self, ticket: int, outcome: Attempt | None) -> None:
         """Count an outcome, for the breaker and the pace. None: the send was given up."""
         breaker = self._breaker
         before = breaker.state
@@ -277,7 +277,7 @@ class Relay:
         if outcome is not None and outcome.failures:
             self._keep_pace(ticket, outcome)
 
-    def _learn_failures(self, ticket: int, outcome: Outcome) -> None:
+    def _learn_failures(self, ticket: int, outcome: Attempt) -> None:
         failures, breaker = outcome.failures.values(), self._breaker
         took = bool(outcome.accepted)
         self.sent += took

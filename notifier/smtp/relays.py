@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from notifier.attempts import PACED, Attempt, Envelope, Failure, Outcome, Scope
+from notifier.attempts import PACED, Attempt, Envelope, Failure, Scope
 from notifier.errors import Rejected
 from notifier.smtp.failures import OURS
 from notifier.smtp.outcomes import Offers, abridged
@@ -83,26 +83,15 @@ class Relays:
         relay = self._relays[0]
         if not relay.working:
             relay = self._first()
-        outcome, name = await relay.send(envelope, content), relay.name
-        if outcome.failures and not outcome.because(PACED):
-            outcome, name = await self._go_on(relay, outcome, envelope, content)
-        return Attempt(
-            relay=name,
-            started_at=started_at,
-            seconds=time.monotonic() - begun,
-            stage=outcome.stage,
-            reply=outcome.reply,
-            code=outcome.code,
-            accepted=outcome.accepted,
-            acceptances=outcome.acceptances,
-            failures=outcome.failures,
-            uncertain=outcome.uncertain,
-            conversation=outcome.conversation,
-        )
+        attempt, name = await relay.send(envelope, content), relay.name
+        if attempt.failures and not attempt.because(PACED):
+            attempt, name = await self._go_on(relay, attempt, envelope, content)
+        seconds = time.monotonic() - begun
+        return replace(attempt, relay=name, started_at=started_at, seconds=seconds)
 
     async def _go_on(
-        self, relay: Relay, outcome: Outcome, envelope: Envelope, content: bytes
-    ) -> tuple[Outcome, str]:
+        self, relay: Relay, outcome: Attempt, envelope: Envelope, content: bytes
+    ) -> tuple[Attempt, str]:
         """
         Ask the other relays for the recipients that are left. Returns the outcome, and which relay
         decided it.
@@ -167,7 +156,7 @@ def _another_may_be_asked(failure: Failure) -> bool:
     return failure.scope is Scope.RELAY
 
 
-def _taken_by_none(asked: Sequence[tuple[str, Outcome]]) -> dict[str, Failure]:
+def _taken_by_none(asked: Sequence[tuple[str, Attempt]]) -> dict[str, Failure]:
     """The recipients for which no relay can ever take the message, and why."""
     lost: dict[str, Failure] = {}
     for address, failure in asked[-1][1].failures.items():
@@ -184,7 +173,7 @@ def _never(failure: Failure) -> bool:
     return failure.scope is Scope.RELAY and failure.permanent
 
 
-def _conversation(asked: Sequence[tuple[str, Outcome]]) -> tuple[str, ...]:
+def _conversation(asked: Sequence[tuple[str, Attempt]]) -> tuple[str, ...]:
     """The last relay's conversation, after a line for each relay that was passed over."""
     lines: list[str] = []
     for name, outcome in asked[:-1]:

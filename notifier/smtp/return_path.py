@@ -4,16 +4,16 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from notifier.attempts import Envelope, Failure, Outcome, Scope
+from notifier.attempts import Attempt, Envelope, Failure, Scope
 from notifier.smtp.outcomes import Offers
 from notifier.verp import STAR, Verp
 
-Send = Callable[[Envelope, bytes], Awaitable[Outcome]]
+Send = Callable[[Envelope, bytes], Awaitable[Attempt]]
 
 
 async def send_from(
     path: str, verp: Verp, envelope: Envelope, content: bytes, send: Send
-) -> Outcome:
+) -> Attempt:
     """
     Send a message from this return path. With a star in it each recipient has a transaction of
     its own, one after another. Where one fails because of the relay, or its outcome is

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from notifier.attempts import Envelope, Failure, Outcome, Scope, Stage
+from notifier.attempts import Attempt, Envelope, Failure, Scope, Stage
 from notifier.smtp import dsn
 from notifier.smtp.failures import TOO_MANY, refusal, relay_failure, unfit, unsendable
 from notifier.smtp.outcomes import LINES_KEPT, abridged
@@ -27,7 +27,7 @@ def nobody(_: Session) -> bytes:
     return b""
 
 
-def begun(session: Session, envelope: Envelope, size: int) -> "Transaction | Outcome":
+def begun(session: Session, envelope: Envelope, size: int) -> "Transaction | Attempt":
     """
     The transaction of a message with so many octets, before its first command; or the outcome, if
     this relay can never take it.
@@ -119,7 +119,7 @@ class Transaction(Struct, eq=False):
         """Whether its commands may leave behind the content of the message before."""
         return not self.failures and len(self.recipients) <= MOST_AHEAD
 
-    async def run(self, content: bytes, follow: Follow = nobody) -> Outcome:
+    async def run(self, content: bytes, follow: Follow = nobody) -> Attempt:
         """
         Offer the message, and return its outcome. `content` is a whole RFC 5322 source that ends
         with CRLF. `follow` is asked for the next message's transaction, whose commands are to go
@@ -218,7 +218,7 @@ class Transaction(Struct, eq=False):
             return Stage.MAIL
         return Stage.RCPT if command <= len(self.recipients) else Stage.DATA
 
-    async def _content(self, accepted: tuple[str, ...], content: bytes, follow: Follow) -> Outcome:
+    async def _content(self, accepted: tuple[str, ...], content: bytes, follow: Follow) -> Attempt:
         session = self.session
         data, flight = stuffed(content), b""
         # Where recipients were too many, the session is needed for the others.
@@ -232,7 +232,7 @@ class Transaction(Struct, eq=False):
             return self._unanswered(accepted, conversation)
         if 200 <= reply.code < 300:
             session.unclean = bool(flight)  # RFC 5321, section 4.1.1.4: the envelope is closed
-            return Outcome(
+            return Attempt(
                 Stage.DOT,
                 reply.line,
                 reply.code,
@@ -246,7 +246,7 @@ class Transaction(Struct, eq=False):
         uncertain = not 400 <= reply.code < 600
         return _told(failure, (), self.failures, conversation, uncertain=uncertain)
 
-    def _unanswered(self, accepted: Sequence[str], conversation: tuple[str, ...]) -> Outcome:
+    def _unanswered(self, accepted: Sequence[str], conversation: tuple[str, ...]) -> Attempt:
         """The outcome without an answer: uncertain, unless a part of the content was never sent."""
         breach = self.session.breach or Breach("connection_lost", "the connection was lost")
         reason = breach.reason
@@ -289,10 +289,10 @@ def _told(
     conversation: tuple[str, ...],
     *,
     uncertain: bool = False,
-) -> Outcome:
+) -> Attempt:
     """The outcome of a message that nobody has accepted, described by what decided it."""
     failures = {**failures, **dict.fromkeys(recipients, failure)} if failure else failures
     told = failure or next(iter(failures.values()), None)
     if told is None:
-        return Outcome(Stage.MAIL, "it has no recipients")
-    return Outcome(told.stage, told.reply, told.code, (), failures, uncertain, conversation)
+        return Attempt(Stage.MAIL, "it has no recipients")
+    return Attempt(told.stage, told.reply, told.code, (), failures, uncertain, conversation)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.attempts import Acceptance, Failure, Outcome, Scope, Stage
+from notifier.attempts import Acceptance, Attempt, Failure, Scope, Stage
 from notifier.smtp.outcomes import LINES_KEPT, Offers
 from tests.relays import ANN, BOB, EVE, envelope
 
@@ -16,7 +16,7 @@ def failure(scope, *, permanent=False):
 
 
 def outcome(accepted=(), failures=None, *, uncertain=False, reply="250 taken"):
-    return Outcome(
+    return Attempt(
         Stage.DOT,
         reply,
         int(reply[:3]),
@@ -39,7 +39,7 @@ def words():
 
 @st.composite
 def outcomes(draw):
-    """An offer as `Outcome` promises it; also one that speaks of somebody whom it did not get."""
+    """An offer as `Attempt` promises it; also one that speaks of somebody whom it did not get."""
     said = {address: draw(words()) for address in ALL}
     reply = f"250 number {draw(st.integers(0, 9))}"
     return outcome(
