@@ -53,6 +53,7 @@ class Sending:
         chained: Chained | None,
         screen: Screen | None,
     ) -> None:
+        self._log = log.bind()  # once: it costs more than a microsecond each time
         self.trouble = ""  # why outcomes cannot be recorded; empty: they can
         self._journal = journal
         self._feed = feed
@@ -88,7 +89,7 @@ class Sending:
         for attempt in attempts:
             sent = not attempt.failures and delivery.status is SENT
             trace = {"trace_id": delivery.traceparent[3:35]} if delivery.traceparent else {}
-            (log.info if sent else log.warning)(
+            (self._log.info if sent else self._log.warning)(
                 "attempt",
                 id=delivery.id,
                 status=delivery.status,

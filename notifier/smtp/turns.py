@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from notifier.attempts import Envelope
@@ -40,12 +41,16 @@ class Turns:
         self.ahead: dict[Turn, None] = {}  # in the order of going ahead
         self._timed: set[asyncio.Future[bool]] = set()
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # a system call each time, before Python 3.12
+
     async def next(self, turn: Turn) -> bool:
         """
         Wait until it may look for a place; or until what has gone ahead is answered. Then it has
         a place, and `turn.ahead` is to go on with.
         """
-        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        granted: asyncio.Future[bool] = self._loop.create_future()
         turn.granted = granted
         self.waiting.append(turn)
         try:
@@ -59,10 +64,9 @@ class Turns:
 
     async def after(self, seconds: float) -> bool:
         """Wait for so many seconds."""
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[bool] = loop.create_future()
+        turn: asyncio.Future[bool] = self._loop.create_future()
         self._timed.add(turn)
-        timer = loop.call_later(seconds, _settle, turn, True)
+        timer = self._loop.call_later(seconds, _settle, turn, True)
         try:
             return await turn
         finally:
@@ -73,7 +77,7 @@ class Turns:
         """The first has gone ahead."""
         turn = self.waiting.popleft()
         self.ahead[turn] = None
-        turn.ahead, turn.ahead_since = ahead, asyncio.get_running_loop().time()
+        turn.ahead, turn.ahead_since = ahead, self._loop.time()
 
     def go_on(self, turn: Turn, ahead: "Transaction") -> bool:
         """What it has sent ahead is answered now. False: it waits for that no more."""
