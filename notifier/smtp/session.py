@@ -288,8 +288,8 @@ class Session(asyncio.Protocol):
 
     def _unusual(self, answer: Answer) -> None:
         got, wanted = answer.replies, answer.wanted
-        closing = next((at for at, reply in enumerate(got) if reply.code == CLOSING), None)
-        if closing is not None and closing < wanted:
+        codes = [reply.code for reply in got]
+        if CLOSING in codes and (closing := codes.index(CLOSING)) < wanted:
             del got[closing + 1 :]
             return self.fail("closing", got[closing].line)
         if len(got) >= wanted and (ahead := self._ahead) is not None:
