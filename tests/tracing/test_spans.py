@@ -145,6 +145,7 @@ async def test_attempts_of_another_life_of_the_process_hang_under_the_same_span(
             before = Kept(service)
             id = await traced(service)
             await until_status(service, id, "deferred")
+            await until(lambda: service.tally.attempts)  # it is counted after it is on disk
             (first,) = before.all()
         async with notifying(tmp_path, relay, **options) as service:
             after = Kept(service)
