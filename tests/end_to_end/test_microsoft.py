@@ -115,7 +115,7 @@ async def test_check_shows_the_token(tmp_path, relay_options):
         denied = await run_async("check", **given)
         assert denied.returncode == 1
         assert f"FAIL  token: {endpoint.url} answered 401 invalid_client: AADSTS7" in denied.stdout
-        assert "Has the secret or the certificate ended" in denied.stdout
+        assert "Has the secret or the certificate expired" in denied.stdout
         relay.refusal = "535 5.7.139 SmtpClientAuthentication is disabled for the Tenant."
         endpoint.known = False
         refused = await run_async("check", **given)
