@@ -139,10 +139,7 @@ class Relay:
         return 0.0 if self.room() > 0 else None
 
     async def send(self, envelope: Envelope, content: bytes, *, as_it_is: bool = False) -> Attempt:
-        """
-        Offer a message once a place with the relay is free. `as_it_is`: its envelope has its
-        return path, and its content the field with its id.
-        """
+        """Offer a message once it has a place. `as_it_is`: it has its return path and id field."""
         spec = self.spec
         if not as_it_is and (spec.return_path or envelope.return_path or spec.id_header):
             return await self._send_marked(envelope, content)
