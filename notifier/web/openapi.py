@@ -56,19 +56,24 @@ ID = {"description": "The message's id.", "schema": {"type": "string"}}
 
 def document(routes: Iterable[BaseRoute], *, public_path: str) -> dict[str, Any]:
     """OpenAPI 3.1 for the handlers that carry an `operation`."""
-    described = list(_described(routes))
+    # Sorted, so that each start writes the same document: Litestar's order changes.
+    described = sorted(_described(routes), key=lambda each: (each[0], _method(each[1])))
     schemas = _Schemas(operation for *_, operation in described)
     paths: dict[str, dict[str, Any]] = {}
     for path, handler, operation in described:
-        method = min(handler.http_methods).lower()  # GET stands before HEAD
-        paths.setdefault(path, {})[method] = _operation(path, handler, operation, schemas)
+        made = _operation(path, handler, operation, schemas)
+        paths.setdefault(path, {})[_method(handler)] = made
     return {
         "openapi": "3.1.0",
         "info": {"title": "notifier", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": public_path or "/"}],
-        "paths": dict(sorted(paths.items())),
+        "paths": paths,
         "components": {"schemas": schemas.components, "securitySchemes": SCHEMES},
     }
+
+
+def _method(handler: HTTPRouteHandler) -> str:
+    return min(handler.http_methods).lower()  # GET stands before HEAD
 
 
 def _described(
