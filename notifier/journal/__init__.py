@@ -6,6 +6,7 @@ what both journals share:
 * `fairness`: which deliveries are claimed next, by priority and API key
 * `searches`: cursors, and whose turn it is to search
 * `expiry`: when the first of the waiting deliveries expires
+* `gathering`: how long a writer waits, so that more messages share a commit
 * `arrivals`: how the dispatcher hears that there may be something to claim
 * `statements`: how a capability reads and writes tables of its own
 * `shared_secret`: a secret on which replicas agree

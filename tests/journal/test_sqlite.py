@@ -32,16 +32,7 @@ from notifier.journal.sqlite import (
     thread,
     writer,
 )
-from notifier.journal.sqlite.additions import Addition
-from notifier.journal.sqlite.rows import StatusCounts
-from notifier.journal.sqlite.thread import Piece
-from notifier.journal.sqlite.writer import (
-    GATHER_MOST_SECONDS,
-    SEEN_BATCHES,
-    SHARED_SECONDS,
-    Gathering,
-    commit,
-)
+from notifier.journal.sqlite.writer import commit
 from tests.deliveries import NOW, delivery, entries, entry, idempotency, ids, noon, sent
 from tests.disks import fill, remount
 from tests.paths import ROOT
@@ -657,35 +648,6 @@ async def test_a_grown_wal_is_written_back_after_the_answers(path, monkeypatch):
         assert path.with_name("notifier.db-wal").stat().st_size < 200 * 4096
 
 
-async def batch(*, new, others=1):
-    """Pieces as the writer gets them: so many new messages, and other calls."""
-    future = asyncio.get_running_loop().create_future()
-    additions = [Addition([entry()], 1, StatusCounts(), None) for _ in range(new)]
-    return [Piece(work, future) for work in (*additions, *[len] * others)]
-
-
-async def test_a_caller_that_sends_one_message_after_the_other_does_not_wait():
-    """The writer takes the next call at once while each batch has one new message."""
-    gathering = Gathering()
-    assert {gathering(await batch(new=1)) for _ in range(SEEN_BATCHES * 2)} == {0.0}
-
-
-async def test_messages_of_several_callers_share_a_commit():
-    """After two new messages in one batch the writer waits, until several have had one."""
-    gathering = Gathering()
-    waits = [gathering(await batch(new=new)) for new in (2, *[1] * (SEEN_BATCHES + 1))]
-    assert waits == [SHARED_SECONDS] * SEEN_BATCHES + [0.0, 0.0]
-
-
-async def test_outcomes_wait_less_than_messages():
-    """Without new messages the wait grows with the batch, up to a limit; a single call has none."""
-    gathering = Gathering()
-    assert gathering(await batch(new=30)) == SHARED_SECONDS
-    assert gathering(await batch(new=0)) == 0.0
-    assert gathering(await batch(new=0, others=20)) == pytest.approx(0.001)
-    assert gathering(await batch(new=0, others=500)) == GATHER_MOST_SECONDS < SHARED_SECONDS
-
-
 async def test_calls_made_before_the_end_are_answered(path):
     """Closed while the writer is busy, it still does all that was asked, and then ends."""
     begun, gate = threading.Event(), threading.Event()
@@ -733,7 +695,7 @@ class TestSearchesAndReads:
             )
             assert await journal.get("d1") == delivery()
             assert not search.done()
-            with pytest.raises(JournalUnavailable, match="narrow"):
+            with pytest.raises(JournalUnavailable, match="add another filter"):
                 await search
             assert len((await journal.find(Filter())).deliveries) == 1
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from notifier.deliveries import Delivery
 from notifier.errors import JournalUnavailable
 from notifier.journal import Added, Change, Commits, Entry, Idempotency, faults
+from notifier.journal.gathering import Gathering
 from notifier.journal.postgres import rows
 from notifier.journal.postgres.additions import Addition, add_all
 from notifier.journal.postgres.changes import Amendment, amend_all
@@ -33,6 +34,8 @@ from notifier.supervisor import Supervisor
 
 BATCH = 500  # calls in one transaction
 BATCH_BYTES = 16 * 1024 * 1024
+# After a larger batch it does not wait for more calls: they come while the next one is written.
+SMALL_BATCH = 8
 
 _TYPES, _NAMES = rows.arrays(
     {"id": "text", "our_lease": "bigint", "our_claim": "bigint"}, rows.CHANGING_TYPES
@@ -101,6 +104,7 @@ class Writer:
         self._pool = pool
         self._finish = finish
         self._commits = commits
+        self._gathering = Gathering()
         self._waiting: deque[Piece] = deque()
         self._stir = asyncio.Event()
         self._closed = False
@@ -145,6 +149,10 @@ class Writer:
             elif batch := self._take():
                 for piece, answer in await self._done(batch):
                     _answer(piece.future, answer)
+                additions = [piece for piece in batch if isinstance(piece, Addition)]
+                seconds = self._gathering(len(batch), len(additions))
+                if additions and seconds and len(batch) <= SMALL_BATCH:
+                    await asyncio.sleep(seconds)
 
     def _take(self) -> list[Piece]:
         batch: list[Piece] = []

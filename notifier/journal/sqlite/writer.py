@@ -11,6 +11,7 @@ import structlog
 
 from notifier.errors import NotifierError
 from notifier.journal import Added, Commits
+from notifier.journal.gathering import Gathering
 from notifier.journal.sqlite.additions import USED_KEYS, Addition, KeyName, insert_all
 from notifier.journal.sqlite.changes import ChangeRaised
 from notifier.journal.sqlite.claims import Claiming, Recording, record_all
@@ -21,12 +22,6 @@ from notifier.journal.sqlite.rows import StatusCounts, run_all, run_rows
 from notifier.journal.sqlite.thread import Answer, Piece, Work
 from notifier.journal.statements import Also
 
-# Between two transactions while messages come from several callers: a third less CPU a message.
-SHARED_SECONDS = 0.003
-SEEN_BATCHES = 4  # with new messages, after which several callers at a time are forgotten
-# The same after a transaction without new messages, for each call in it and at most: workers wait
-# for their outcomes. Twice as long takes a tenth less CPU, and a fifth of the rate.
-GATHER_SECONDS, GATHER_MOST_SECONDS = 0.00005, 0.002
 # Rows and commits between two checkpoints: about so many pages of the WAL.
 CHECKPOINT_PAGES = 4000
 COMMIT_PAGES = 4  # of a commit, besides those of its rows
@@ -48,25 +43,6 @@ class Apart:
 
     def __call__(self, db: sqlite3.Connection) -> Any:
         return self._work(db)
-
-
-class Gathering:
-    """
-    How many seconds the writer waits after a batch, so that more messages share the next commit. A
-    caller that sends one message after the other does not wait.
-    """
-
-    def __init__(self) -> None:
-        self._alone = SEEN_BATCHES  # batches with one new message since there were several in one
-
-    def __call__(self, batch: list[Piece]) -> float:
-        if len(batch) == 1:
-            return 0.0
-        additions = sum(1 for piece in batch if type(piece.work) is Addition)
-        if not additions:
-            return min(len(batch) * GATHER_SECONDS, GATHER_MOST_SECONDS)
-        self._alone = 0 if additions > 1 else self._alone + 1
-        return SHARED_SECONDS if self._alone < SEEN_BATCHES else 0.0
 
 
 class Writer:
@@ -135,8 +111,10 @@ class Writer:
         if large or self._disk.ballast_gone or written - self._written >= CHECKPOINT_PAGES:
             self._written = written
             self._checkpoint(db, cut=large)
-        elif seconds := self._gathering(batch):
-            time.sleep(seconds)
+        elif len(batch) > 1:
+            additions = [piece for piece in batch if type(piece.work) is Addition]
+            if seconds := self._gathering(len(batch), len(additions)):
+                time.sleep(seconds)
 
     def _checkpoint(self, db: sqlite3.Connection, *, cut: bool) -> None:
         try:
