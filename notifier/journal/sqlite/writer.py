@@ -176,7 +176,8 @@ class Writer:
         self.commits.seconds.observe(time.perf_counter() - begun)
         self.commits.sizes.observe(len(batch))
         self._counts.commit()
-        self._kept.keep(sending)
+        if sending:
+            self._kept.keep(sending)
         return answers
 
     def _insert(
