@@ -1,4 +1,4 @@
-"""An application that is told what came of its messages: its key, and what it was told."""
+"""An application that receives callbacks: its key, and the callbacks that it got."""
 
 import json
 
@@ -28,8 +28,8 @@ def add_callback(folder, name, url, **fields):
     return next(each for each in Keys.read(path).all() if each.name == name)
 
 
-def told(site, *, secret=SECRET):
-    """What a site was told, each checked by another implementation of the standard."""
+def callbacks_of(site, *, secret=SECRET):
+    """The callbacks that a site got, each checked by another implementation of the standard."""
     return [checked(headers, body, secret) for _, headers, body in site.requests]
 
 

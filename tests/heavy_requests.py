@@ -354,11 +354,11 @@ class Watched(Server):
             await self.until_ready()
         return self
 
-    async def told(self):
+    async def measured(self):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.watch)
-        told = json.loads(await reader.read())
+        found = json.loads(await reader.read())
         writer.close()
-        return told
+        return found
 
     async def ask(self, method, path, body, headers):
         """The status of an answer, and how long it is. It is read and not kept."""
@@ -517,7 +517,7 @@ async def _all(asked, server):
 
 
 async def _one(server, ask):
-    before = await server.told()
+    before = await server.measured()
     try:
         async with asyncio.timeout(PATIENCE):
             answers = await ask(server)
@@ -527,5 +527,5 @@ async def _one(server, ask):
         answers = ["none in time"]
     except (ConnectionError, asyncio.IncompleteReadError):
         answers = ["hung up"]
-    after = await server.told()
+    after = await server.measured()
     return after["held"], after["peak"] - before["now"], answers

@@ -40,18 +40,18 @@ class Watch:
             late = time.monotonic() - at - TICK_SECONDS - (self.waited() - waited)
             self.longest = max(self.longest, min(late, time.process_time() - used))
 
-    def told(self):
-        """What there is to tell, and begin anew."""
+    def measured(self):
+        """What was measured since the last call."""
         lines = Path("/proc/self/status").read_text().splitlines()
         status = dict(line.split(":\t", 1) for line in lines)
-        told = {"held": self.longest, "peak": int(status["VmHWM"].split()[0]) / 1024,
+        found = {"held": self.longest, "peak": int(status["VmHWM"].split()[0]) / 1024,
                 "now": int(status["VmRSS"].split()[0]) / 1024}  # fmt: skip
         self.longest = 0.0
         Path("/proc/self/clear_refs").write_text("5")  # so does the peak
-        return told
+        return found
 
     async def answer(self, _reader, writer):
-        writer.write(json.dumps(self.told()).encode())
+        writer.write(json.dumps(self.measured()).encode())
         await writer.drain()
         writer.close()
 

@@ -1,4 +1,4 @@
-"""Alerts: trouble is told by another road, once, and so is its end."""
+"""Alerts: trouble is reported through another channel, once, and so is its end."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ from tests.waiting import until
 
 
 class Posts(BaseHTTPRequestHandler):
-    """Keeps what is posted; answers as it was told."""
+    """Keeps what is posted; answers as the test says."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -62,7 +62,7 @@ def chat(monkeypatch):
         serving.join(10)
 
 
-def told(chat):
+def alerts_of(chat):
     return [(each["alert"], each["state"], each["subject"]) for each in chat.posted]
 
 
@@ -74,14 +74,14 @@ async def test_a_token_that_cannot_be_had_is_an_alert_of_its_own(tmp_path, chat)
         spec = replace(relay.spec, name="m365", username="us@corp.example", oauth="m365")
         options = {"alert_url": chat.url, "alert_after": 0.05, "relays": (spec,)}
         async with notifying(tmp_path, oauth=str(tmp_path / "oauth.toml"), **options) as service:
-            await until(lambda: ("token_missing", "raised", "m365") in told(chat))
+            await until(lambda: ("token_missing", "raised", "m365") in alerts_of(chat))
             (alert,) = (each for each in chat.posted if each["alert"] == "token_missing")
             assert "gets no new token to log in with" in alert["text"]
             assert "The secret has ended." in alert["text"]
             await submit_one(service)  # somebody needs one: it is asked for at once
             await until(lambda: len(endpoint.requests) == 2)
             await submit_one(service)
-            await until(lambda: ("token_missing", "over", "m365") in told(chat))
+            await until(lambda: ("token_missing", "over", "m365") in alerts_of(chat))
 
 
 async def test_a_relay_that_breaks_and_comes_back_raises_one_alert_each(tmp_path, chat):
@@ -92,13 +92,13 @@ async def test_a_relay_that_breaks_and_comes_back_raises_one_alert_each(tmp_path
         async with notifying(tmp_path, first, second, **options) as service:
             for _ in range(3):
                 await ended(service, await submit_one(service))
-            await until(lambda: told(chat) == [("relay_down", "raised", "first")])
+            await until(lambda: alerts_of(chat) == [("relay_down", "raised", "first")])
             assert "554 closed" in chat.posted[0]["text"]
             await until(lambda: "notifier: relay_down raised: first" in subjects(second))
             first.answer("GREETING", None)
             await service.resume("first")
             await ended(service, await submit_one(service))
-            await until(lambda: ("relay_down", "over", "first") in told(chat))
+            await until(lambda: ("relay_down", "over", "first") in alerts_of(chat))
             mail = "notifier: relay_down over: first"
             await until(lambda: mail in subjects(first) + subjects(second))
     assert len(chat.posted) == 2
@@ -119,9 +119,9 @@ async def test_a_channel_that_fails_is_tried_again(tmp_path, chat):
             await until(lambda: chat.refused >= 3)
             assert [each["event"] for each in lines].count("alert_failed") == 1
             chat.status = 200
-            await until(lambda: told(chat) == [("disk_low", "raised", str(tmp_path))])
+            await until(lambda: alerts_of(chat) == [("disk_low", "raised", str(tmp_path))])
             patch.setattr(conditions, "LOW_DISK_BYTES", 0)
-            await until(lambda: told(chat)[1:] == [("disk_low", "over", str(tmp_path))])
+            await until(lambda: alerts_of(chat)[1:] == [("disk_low", "over", str(tmp_path))])
 
 
 async def test_a_message_that_waits_too_long_raises_an_alert(tmp_path, chat):
@@ -134,12 +134,12 @@ async def test_a_message_that_waits_too_long_raises_an_alert(tmp_path, chat):
                 await submit_one(service)
             await until(lambda: service.dispatcher.doing[0] is not None)
             await service.figures.refresh()
-            await until(lambda: told(chat) == [("messages_wait", "raised", "queue")])
+            await until(lambda: alerts_of(chat) == [("messages_wait", "raised", "queue")])
             relay.release()
 
 
 async def nothing_told(chat, *, looks=3):
-    """It has been looked so often since, and there was nothing to tell."""
+    """It has been looked so often since, and there was nothing to report."""
     before, enough = list(chat.posted), chat.looks + looks
     await until(lambda: chat.looks >= enough)
     assert chat.posted == before
@@ -152,7 +152,7 @@ def relay_state(service):
 async def test_a_restart_repeats_no_alert_and_delivers_its_end(tmp_path, chat):
     """
     A relay is down before and after it. It is not known to work until it has taken a message:
-    then its end is told, with the time when it began.
+    then its end is reported, with the time when it began.
     """
     clock = WallClock()
     raised = {("relay_down", "raised", "first"), ("messages_wait", "raised", "queue")}
@@ -165,7 +165,7 @@ async def test_a_restart_repeats_no_alert_and_delivers_its_end(tmp_path, chat):
             await until(lambda: relay_state(service) == "open")
             await nothing_told(chat)
             clock.shift += timedelta(seconds=601)
-            await until(lambda: set(told(chat)) == raised)
+            await until(lambda: set(alerts_of(chat)) == raised)
             await nothing_told(chat)
         async with notifying(tmp_path, relay, **options) as service:
             await nothing_told(chat)
@@ -175,7 +175,7 @@ async def test_a_restart_repeats_no_alert_and_delivers_its_end(tmp_path, chat):
             relay.answer("GREETING", None)
             await service.resume("first")
             await ended(service, id)
-            await until(lambda: set(told(chat)[2:]) == over)
+            await until(lambda: set(alerts_of(chat)[2:]) == over)
             await nothing_told(chat)
         async with notifying(tmp_path, relay, **options):
             await nothing_told(chat)
@@ -190,10 +190,10 @@ async def test_alerts_that_ended_during_downtime_are_over(tmp_path, chat):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(conditions, "LOW_DISK_BYTES", 2**62)
             async with notifying(tmp_path, relay, alert_url=chat.url):
-                await until(lambda: told(chat) == [low])
+                await until(lambda: alerts_of(chat) == [low])
                 await nothing_told(chat)
         async with notifying(tmp_path, relay, alert_url=chat.url):
-            await until(lambda: told(chat) == [low, over])
+            await until(lambda: alerts_of(chat) == [low, over])
     assert "has free space again" in chat.posted[1]["text"]
 
 
@@ -206,7 +206,7 @@ async def test_an_alert_that_cannot_be_noted_is_delivered_once(tmp_path, chat, m
             refused = AsyncMock(side_effect=JournalUnavailable("the disk is full"))
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(service.journal, "put", refused)
-                await until(lambda: told(chat) == [low])
+                await until(lambda: alerts_of(chat) == [low])
                 await nothing_told(chat)
             await nothing_told(chat)  # it is kept meanwhile
         async with notifying(tmp_path, relay, alert_url=chat.url):
@@ -232,10 +232,10 @@ async def test_one_of_the_replicas_raises_an_alert(tmp_path, chat, postgres):
         clock.shift += timedelta(seconds=601)
         for each in replicas:
             await each.figures.refresh()
-        await until(lambda: told(chat) == [waits])
+        await until(lambda: alerts_of(chat) == [waits])
         await nothing_told(chat, looks=9)
         relay.release()
-        await until(lambda: told(chat) == [waits, ("messages_wait", "over", "queue")])
+        await until(lambda: alerts_of(chat) == [waits, ("messages_wait", "over", "queue")])
         await nothing_told(chat, looks=9)
 
 
@@ -275,9 +275,9 @@ async def test_a_storm_is_one_alert_while_it_lasts(tmp_path, chat):
     options = {"clock": clock, "alert_url": chat.url, "per_recipient": Quota(1, "d")}
     async with ScriptedRelay() as relay, notifying(tmp_path, relay, **options) as service:
         await submit(service, *[email() for _ in range(3)])
-        await until(lambda: told(chat) == [("storm", "raised", "recipients")])
+        await until(lambda: alerts_of(chat) == [("storm", "raised", "recipients")])
         await submit(service, *[email() for _ in range(3)])
         await nothing_told(chat)
         assert "ann@example.org gets no more than 1 a day" in chat.posted[0]["text"]
         clock.shift += timedelta(days=1)
-        await until(lambda: told(chat)[1:] == [("storm", "over", "recipients")])
+        await until(lambda: alerts_of(chat)[1:] == [("storm", "over", "recipients")])

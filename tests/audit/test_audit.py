@@ -19,13 +19,13 @@ from tests.clocks import Clock
 from tests.deliveries import NOW, delivery, entries
 
 
-async def told(audit, **which):
+async def records_of(audit, **which):
     page = await audit.page(Which(**which))
     return [(each.by, each.what, each.on, each.count, each.detail) for each in page.items]
 
 
 async def test_a_change_and_its_record_are_one_transaction(journal):
-    """A change that is refused is not told; one that is made is."""
+    """A change that is refused is not recorded; one that is made is."""
     audit = Audit(journal, clock=lambda: NOW)
     await journal.add(entries(1))
 
@@ -36,7 +36,7 @@ async def test_a_change_and_its_record_are_one_transaction(journal):
     assert (await journal.amend("d00000", cancel, also=also)).status is Status.CANCELLED
     with pytest.raises(WrongState):
         await journal.amend("d00000", cancel, also=also)
-    assert await told(audit) == [("key:shop", "cancel", "d00000", 1, "")]
+    assert await records_of(audit) == [("key:shop", "cancel", "d00000", 1, "")]
 
 
 async def test_a_bulk_act_is_one_record_with_its_count(journal):
@@ -51,7 +51,7 @@ async def test_a_bulk_act_is_one_record_with_its_count(journal):
 
     assert await journal.amend_all(which, cancel, also=also) == 1200
     assert await journal.amend_all(which, cancel, also=also) == 0
-    assert await told(audit) == [("monitor:ann", "cancel", "", 1200, "status=queued")]
+    assert await records_of(audit) == [("monitor:ann", "cancel", "", 1200, "status=queued")]
 
 
 async def test_pages_lead_from_the_newest_to_the_oldest(journal):
@@ -69,12 +69,16 @@ async def test_pages_lead_from_the_newest_to_the_oldest(journal):
         if (cursor := page.next_cursor) is None:
             break
     assert seen == list(range(9, -1, -1))
-    assert [each[2] for each in await told(audit, by="key:0", what="retry")] == ["8", "4", "0"]
-    assert [each[2] for each in await told(audit, by="key:1")] == ["9", "7", "5", "3", "1"]
+    assert [each[2] for each in await records_of(audit, by="key:0", what="retry")] == [
+        "8",
+        "4",
+        "0",
+    ]
+    assert [each[2] for each in await records_of(audit, by="key:1")] == ["9", "7", "5", "3", "1"]
     since = NOW + timedelta(seconds=6)
     recent = await audit.page(Which(since=since))
     assert all(each.at >= since for each in recent.items)
-    assert await told(audit, by="nobody") == []
+    assert await records_of(audit, by="nobody") == []
     exported = [each async for portion in audit.all(Which(what="pause")) for each in portion]
     assert len(exported) == 7
 
@@ -96,7 +100,7 @@ async def test_expired_records_are_deleted(journal):
     await audit.note("cli:root", "new")
     clock.now += timedelta(hours=13)
     assert await audit.prune() == 600
-    assert [each[1] for each in await told(audit)] == ["new"]
+    assert [each[1] for each in await records_of(audit)] == ["new"]
 
 
 async def test_sent_messages_are_summed_by_the_hour(journal):
@@ -112,14 +116,14 @@ async def test_sent_messages_are_summed_by_the_hour(journal):
                 tally.count(replace(each, status=Status.SENT))  # it is no new message
             await audit.write_sums()
         clock.now += timedelta(minutes=1)
-    assert {each[:4] for each in await told(audits[0])} == {
+    assert {each[:4] for each in await records_of(audits[0])} == {
         ("anonymous", "send", "", 4),
         ("key:shop", "send", "", 8),
     }
     clock.now += timedelta(hours=1)
     tallies[0].count(sent[0])
     await audits[0].write_sums()
-    assert (await told(audits[0]))[0][:4] == ("key:shop", "send", "", 1)
+    assert (await records_of(audits[0]))[0][:4] == ("key:shop", "send", "", 1)
 
 
 async def test_sums_that_could_not_be_written_are_written_later(tmp_path):
@@ -136,7 +140,7 @@ async def test_sums_that_could_not_be_written_are_written_later(tmp_path):
     audit._journal = again
     async with audit:
         audit.count("key:bounces", "take-report")
-    assert [each[:4] for each in await told(audit)] == [("key:bounces", "take-report", "", 3)]
+    assert [each[:4] for each in await records_of(audit)] == [("key:bounces", "take-report", "", 3)]
     await again.close()
 
 
@@ -148,7 +152,7 @@ async def test_a_query_counts_what_is_changed_in_the_same_transaction(journal):
     found = "SELECT id FROM deliveries WHERE channel = ? LIMIT ?"
     for channel, limit in (("email", 3), ("email", 2), ("sms", 9)):
         await journal.execute(counting(found, (channel, limit)))
-    assert await told(audit) == [("key:boss", "replay-callbacks", "shop", 5, "since=x")]
+    assert await records_of(audit) == [("key:boss", "replay-callbacks", "shop", 5, "since=x")]
 
 
 async def test_a_value_and_its_record_are_one_transaction(journal):
@@ -163,7 +167,7 @@ async def test_a_value_and_its_record_are_one_transaction(journal):
     assert await journal.value("a") == "1"
     await journal.forget(["a"], audit.statement("key:boss", "resume-queue"))
     assert await journal.value("a") is None
-    assert [each[1] for each in await told(audit)] == ["resume-queue", "pause-queue"]
+    assert [each[1] for each in await records_of(audit)] == ["resume-queue", "pause-queue"]
 
 
 async def test_keys_that_come_and_go_are_recorded_once(journal, tmp_path):
@@ -175,7 +179,7 @@ async def test_keys_that_come_and_go_are_recorded_once(journal, tmp_path):
     async def look():
         for audit in audits:
             await audit.look_at_keys()
-        return [each[:3] for each in await told(audits[0])]
+        return [each[:3] for each in await records_of(audits[0])]
 
     key, _ = new_key("shop", now=NOW, scopes=(KeyScope.SEND,), by="cli:ann")
     keys.add(key)
@@ -208,7 +212,7 @@ async def test_a_change_that_happens_again_is_recorded_again(journal, tmp_path):
         keys._put(tuple(files))
         for audit in reversed(audits):
             await audit.look_at_keys()
-    whats = [what for _, what, *_ in await told(audits[0])]
+    whats = [what for _, what, *_ in await records_of(audits[0])]
     assert whats[::-1] == [
         "make-key",
         *["change-key"] * 4,
@@ -217,7 +221,7 @@ async def test_a_change_that_happens_again_is_recorded_again(journal, tmp_path):
         "change-key",
         "revoke-key",
     ]
-    details = [detail for *_, detail in await told(audits[0], what="change-key")]
+    details = [detail for *_, detail in await records_of(audits[0], what="change-key")]
     assert details[0].startswith("no longer revoked")
 
 
@@ -230,7 +234,7 @@ async def test_sums_under_way_at_the_end_are_written_once(journal):
         while not audit._writing_sums.locked():
             await asyncio.sleep(0)
         audit._running.append(writing)  # as if its time had come just now
-    assert [each[:4] for each in await told(audit)] == [("key:shop", "send", "", 3)]
+    assert [each[:4] for each in await records_of(audit)] == [("key:shop", "send", "", 3)]
 
 
 def test_failed_sign_ins_fill_no_disk():

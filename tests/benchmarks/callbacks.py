@@ -1,4 +1,4 @@
-"""How fast applications are told what came of messages, and what one that hangs does to others."""
+"""How fast applications get callbacks, and what one that hangs does to others."""
 
 import asyncio
 import contextlib
@@ -102,7 +102,7 @@ def callbacks(*_, **__):
 
 @contextlib.asynccontextmanager
 async def _service(folder, ports):
-    """A server whose keys tell these applications, and a client for each key."""
+    """A server whose keys send callbacks to these applications, and a client for each key."""
     data = folder / "data"
     data.mkdir(parents=True)
     headers = [made(data, f"k{number}", "send", "manage") for number in range(len(ports))]
@@ -128,7 +128,7 @@ def _letter(number):
 
 
 async def _speed(folder, ports, late):
-    """All that was told is told again, as fast as it goes."""
+    """All callbacks are sent again, as fast as it goes."""
     async with _service(folder, ports[:1]) as ((client,), server):
         since = datetime.now(UTC).isoformat()
         for start in range(0, TOLD, BATCH):
@@ -140,10 +140,10 @@ async def _speed(folder, ports, late):
         before = _cpu(server.process.pid)
         begun = time.monotonic()
         answer = await client.post("/v1/callbacks/k0/replay", params={"since": since})
-        count, told = answer.json()["count"], 0
-        while told < count:
+        count, sent = answer.json()["count"], 0
+        while sent < count:
             await asyncio.sleep(0.1)
-            told += len(late())
+            sent += len(late())
         seconds = time.monotonic() - begun
         used = (_cpu(server.process.pid) - before) / seconds
         print(

@@ -24,8 +24,8 @@ class Keyed(Notifier):
         self.headers = [f"{name}: {value}" for name, value in fields.items()]
 
 
-class Told(Keyed):
-    """Also, the application is told of each message by a callback. Its own CPU is not counted."""
+class WithCallbacks(Keyed):
+    """Also, the application gets a callback for each message. Its own CPU is not counted."""
 
     name = "notifier with all that, and callbacks"
     share = 0.2
@@ -37,14 +37,14 @@ class Told(Keyed):
         super().start()
 
     def settle(self, count):
-        told = 0
+        sent = 0
 
-        def all_told():
-            nonlocal told
-            told += len(self.late())
-            return told >= count
+        def all_sent():
+            nonlocal sent
+            sent += len(self.late())
+            return sent >= count
 
-        until(all_told, self.told, seconds=LIMIT_SECONDS, pause=0.05)
+        until(all_sent, self.last_output, seconds=LIMIT_SECONDS, pause=0.05)
 
     def __exit__(self, *exc_info):
         super().__exit__(*exc_info)

@@ -11,7 +11,7 @@ from functools import partial
 from msgspec import Struct
 
 from tests.benchmarks import limits
-from tests.benchmarks.capabilities import Keyed, Told
+from tests.benchmarks.capabilities import Keyed, WithCallbacks
 from tests.benchmarks.figures import HEAD, cells, median, shown, spread
 from tests.benchmarks.load import Sink, run
 from tests.benchmarks.node import Node
@@ -58,7 +58,7 @@ ROWS = {
     "slow": _row(Notifier, slow, f"notifier at {SLOW_RATE} a second"),
     "batch": _row(NotifierBatch),
     "keyed": _row(Keyed),
-    "told": _row(Told),
+    "told": _row(WithCallbacks),
     "celery": _row(Celery),
     "celery-reuse": _row(CeleryReuse),
     "saq": _row(Saq),

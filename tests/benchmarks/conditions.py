@@ -117,7 +117,7 @@ def conditions(report, *, count, rounds):
             with each.sink() as sink:
                 figures = run(each.kind, sink, count=each.count(count), rate=each.rate)
             found[each.name].append(figures)
-    _tell(report, "condition", found)
+    _print(report, "condition", found)
 
 
 def backlog(report, *, count, rounds):
@@ -144,7 +144,7 @@ def backlog(report, *, count, rounds):
             for _ in range(rounds):
                 runs.append(measured(server, sink, count=count, first=first))
                 first += count
-    _tell(report, "waiting", found)
+    _print(report, "waiting", found)
 
 
 def _tomorrow():
@@ -175,7 +175,7 @@ def dropping(report, *, count, rounds):
         for name, kind in kinds.items():
             with Sink() as sink:
                 found[name].append(run(kind, sink, count=posted, rate=PRUNED_RATE))
-    _tell(report, f"{PRUNED_RATE:,} posts a second, while", found)
+    _print(report, f"{PRUNED_RATE:,} posts a second, while", found)
 
 
 async def _filled(folder, count):
@@ -199,7 +199,7 @@ async def _filled(folder, count):
         await journal.close()
 
 
-def _tell(report, first, found):
+def _print(report, first, found):
     report.runs |= found
     report.table(first, *HEAD)
     for name, runs in found.items():

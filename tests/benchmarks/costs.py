@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tests.benchmarks.capabilities import Keyed, Told
+from tests.benchmarks.capabilities import Keyed, WithCallbacks
 from tests.benchmarks.load import Sink, client, warm_up
 from tests.benchmarks.peers import Notifier, NotifierBatch
 from tests.benchmarks.processes import ROOT, until
@@ -38,7 +38,7 @@ LOADS = {
     "half": Load("half load", Notifier),
     "slow": Load("10 a second", Notifier, rate=10, samples=1000),
     "keyed": Load("API key, idempotency key, return path", Keyed, share=0.5),
-    "told": Load("that, and callbacks", Told, share=0.2),
+    "told": Load("that, and callbacks", WithCallbacks, share=0.2),
     "batch": Load("batches of 100", NotifierBatch),
 }
 # What a frame's file tells, the innermost that is known decides.
@@ -96,10 +96,10 @@ def costs(report, loads, count):
             delivered, steps, functions = sampled(server, sink, messages, rate, load.samples)
         report.runs[name] = {"steps": steps, "functions": functions}
         half = delivered / 2 if name == "full" else half
-    _tell(report, loads)
+    _print(report, loads)
 
 
-def _tell(report, loads):
+def _print(report, loads):
     report.table("step, CPU µs/message", *(LOADS[name].name for name in loads))
     runs = [report.runs[name]["steps"] for name in loads]
     steps = set().union(*runs)
@@ -122,7 +122,7 @@ def sampled(server, sink, count, rate, samples):
     )
     try:
         begun = client(server, count=count, rate=rate)["begun"]
-        until(lambda: sink.has(count), server.told, seconds=60)
+        until(lambda: sink.has(count), server.last_output, seconds=60)
         server.settle(count)
     finally:
         sampling.send_signal(2)  # it writes what it has

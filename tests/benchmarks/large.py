@@ -61,7 +61,7 @@ def _run(kind):
         before, of_sink = server.family.cpu(), sink.ask("report")["cpu_seconds"]
         of_loop = _loop_seconds(server)
         posted = client(server, count=COUNT, connections=CONNECTIONS)
-        until(lambda: sink.has(COUNT), server.told, seconds=LIMIT_SECONDS)
+        until(lambda: sink.has(COUNT), server.last_output, seconds=LIMIT_SECONDS)
         time.sleep(0.3)
         taken = sink.ask("report")
         return {
@@ -87,7 +87,7 @@ def _server(kind):
         Large(Path(folder), sink) as server,
     ):
         _warm_up(server)
-        until(lambda: sink.has(WARM_UP), server.told)
+        until(lambda: sink.has(WARM_UP), server.last_output)
         time.sleep(0.3)  # for the last records
         sink.ask("reset")
         yield server, sink

@@ -102,7 +102,7 @@ def measured(peer, sink, *, count, first=0, rate=None):
     if not peer.delivers:
         spent = peer.family.cpu() - before
         return Figures(report["accepted_per_second"], cpu=spent / count * 1e6)
-    until(lambda: sink.has(count), peer.told, seconds=LIMIT_SECONDS, pause=0.05)
+    until(lambda: sink.has(count), peer.last_output, seconds=LIMIT_SECONDS, pause=0.05)
     peer.settle(count)
     time.sleep(0.3)  # for the last records
     spent, rss = peer.family.cpu() - before, peer.family.rss()
@@ -127,7 +127,7 @@ def warm_up(peer, sink):
     sink.ask("reset")
     client(peer, count=WARM_UP, first=WARM_UP_FIRST)
     if peer.delivers:
-        until(lambda: sink.has(WARM_UP), peer.told)
+        until(lambda: sink.has(WARM_UP), peer.last_output)
         peer.settle(WARM_UP)
     time.sleep(0.3)
     sink.ask("reset")

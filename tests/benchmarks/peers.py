@@ -44,7 +44,7 @@ class Peer(contextlib.AbstractContextManager):
     def __enter__(self):
         try:
             self.start()
-            until(lambda: listens(self.port), self.told)
+            until(lambda: listens(self.port), self.last_output)
         except BaseException:
             self.family.end()
             raise
@@ -62,8 +62,8 @@ class Peer(contextlib.AbstractContextManager):
     def run(self, *arguments, env=None):
         return self.family.start(*arguments, log=self.log, env=env)
 
-    def told(self):
-        """What its processes have said last, for whoever asks why it does nothing."""
+    def last_output(self):
+        """What its processes have said last, to show why it does nothing."""
         return f"{self.name}: {self.log.read_text()[-2000:]}"
 
 
@@ -79,7 +79,7 @@ class Notifier(Peer):
 
     def start(self):
         self.run(PYTHON, "-m", "notifier", "serve", env=self.environment)
-        self.start_seconds = until(self.ready, self.told, pause=0.01)
+        self.start_seconds = until(self.ready, self.last_output, pause=0.01)
 
     def ready(self):
         try:
@@ -115,7 +115,7 @@ class Broker(Peer):
         options |= {"appendonly": "yes", "appendfsync": "everysec"}
         pairs = (each for name, value in options.items() for each in (f"--{name}", str(value)))
         self.run("redis-server", *pairs)
-        until(lambda: listens(port), self.told)
+        until(lambda: listens(port), self.last_output)
         self.env = {"BENCH_REDIS": f"redis://127.0.0.1:{port}/0", "BENCH_RELAY": self.relay}
         self.start_apps()
 

@@ -60,7 +60,7 @@ class Postfix(Peer):
         (config / "master.cf").write_text(LISTENER.format(port=self.port) + SERVICES)
         self.control("start")
         pid_file = self.folder / "queue/pid/master.pid"
-        until(lambda: pid_file.exists() and listens(self.port), self.told)
+        until(lambda: pid_file.exists() and listens(self.port), self.last_output)
         self.family.roots.append(psutil.Process(int(pid_file.read_text())))
 
     def control(self, verb):

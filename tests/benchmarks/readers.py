@@ -82,7 +82,7 @@ def _round(server, sink, number):
     sink.ask("reset")
     spent = server.family.cpu()
     report = client(server, count=POSTED, first=number * POSTED)
-    until(lambda: sink.has(POSTED), server.told, seconds=90)
+    until(lambda: sink.has(POSTED), server.last_output, seconds=90)
     seconds = sink.ask("report")["last"] - report["begun"]
     cpu = (server.family.cpu() - spent) / POSTED * 1e6
     return POSTED / seconds, cpu, report["accept_ms"]["p99"]

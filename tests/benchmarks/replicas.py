@@ -106,7 +106,7 @@ def _loaded(peers, sink, cluster, count):
             )
         ]  # fmt: skip
     total = share * len(peers)
-    until(lambda: sink.has(total), peers[0].told, seconds=LIMIT_SECONDS, pause=0.05)
+    until(lambda: sink.has(total), peers[0].last_output, seconds=LIMIT_SECONDS, pause=0.05)
     time.sleep(1.2)  # for the last records, and for PostgreSQL's own counts
     arrived = sink.ask(f"times {peers[0].folder / 'arrived'}")
     if arrived["distinct"] != total or arrived["duplicates"]:

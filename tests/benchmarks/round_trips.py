@@ -43,7 +43,7 @@ def _delivered(connections, count):
             warm_up(server, sink)  # connections are open then
             before = server.family.cpu()
             client(server, count=count)
-            until(lambda: sink.has(count), server.told, seconds=60)
+            until(lambda: sink.has(count), server.last_output, seconds=60)
             spent = server.family.cpu() - before
             arrivals = times_of(sink, Path(name))
     # Of the middle, where all of them are at work.

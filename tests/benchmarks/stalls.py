@@ -99,7 +99,7 @@ async def _probed(server, sink, *, large):
     await small
     # Until they have left, too.
     wanted = SMALL_PER_SECOND * 3 + large
-    await asyncio.to_thread(until, lambda: sink.has(wanted), server.told)
+    await asyncio.to_thread(until, lambda: sink.has(wanted), server.last_output)
     probing.cancel()
     return times
 

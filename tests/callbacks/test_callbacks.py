@@ -1,4 +1,4 @@
-"""Applications are told what came of their messages, whatever they answer."""
+"""Applications get the callbacks of their messages, whatever they answer."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from notifier.errors import WrongState
 from notifier.journal.statements import Statement
 from notifier.recipients import LaterState
 from notifier.reports import Report
-from tests.applications import SECRET, checked, made_key, submit_as, told
+from tests.applications import SECRET, callbacks_of, checked, made_key, submit_as
 from tests.clocks import WallClock
 from tests.paths import PACKAGE
 from tests.process import free_port
@@ -73,7 +73,7 @@ async def test_a_callback_has_the_message_as_get_shows_it(tmp_path):
         id = await submit_as(service, key, reference="order-7")
         delivery = await ended(service, id)
         await until_rows(service, ("told", 200))
-    (callback,) = told(site)
+    (callback,) = callbacks_of(site)
     assert callback["type"] == "message.sent"
     assert callback["data"]["id"] == id
     assert callback["data"]["reference"] == "order-7"
@@ -114,7 +114,7 @@ async def test_only_the_wanted_events_become_callbacks(tmp_path):
         await until_rows(service, ("told", 200))
         with contextlib.suppress(WrongState):
             await service.cancel(id)
-    assert [each["type"] for each in told(site)] == ["message.cancelled"]
+    assert [each["type"] for each in callbacks_of(site)] == ["message.cancelled"]
 
 
 @pytest.mark.usefixtures("hurried")
@@ -125,7 +125,7 @@ async def test_a_callback_that_fails_is_tried_again_under_the_same_id(tmp_path):
         await until_rows(service, ("told", 200))
         await until(lambda: _works(service))
     assert len(site.requests) == 3
-    assert len({each["id"] for each in told(site)}) == 1
+    assert len({each["id"] for each in callbacks_of(site)}) == 1
 
 
 async def test_a_newer_event_takes_the_place_of_one_that_waits(tmp_path):
@@ -138,14 +138,14 @@ async def test_a_newer_event_takes_the_place_of_one_that_waits(tmp_path):
         relay.answer("RCPT", None)
         await service.retry(id)
         await until_rows(service, ("told", 200))
-        first, second = told(site)
+        first, second = callbacks_of(site)
     assert (first["type"], second["type"]) == ("message.failed", "message.sent")
     assert second["version"] > first["version"]
     assert second["id"] != first["id"]
 
 
 async def test_410_pauses_until_a_person_resumes(tmp_path):
-    """That event is over. Those that follow wait, also over a restart, and are told then."""
+    """That event is over. Those that follow wait, also over a restart, and are sent then."""
     async with Site(GONE, OK) as site, ScriptedRelay() as relay:
         key = made_key(tmp_path, f"http://127.0.0.1:{site.port}/hook")
         async with notifying(tmp_path, relay) as service:
@@ -180,7 +180,7 @@ async def test_f49_a_callback_under_way_goes_again_after_a_restart(tmp_path):
         site.answers = [OK]
         async with notifying(tmp_path, relay) as service:
             await until_rows(service, ("told", 200))
-    first, second = told(site)
+    first, second = callbacks_of(site)
     assert first["id"] == second["id"]
 
 
@@ -224,7 +224,7 @@ async def test_an_application_that_refuses_every_callback_fails(tmp_path, monkey
         assert (await state(service)).trouble == "400 bad signature"
         assert not service.callbacks._receivers["shop"].resting
         site.answers = [OK]
-        for count in (1, 2):  # the second is told after whatever the first has set off
+        for count in (1, 2):  # the second is sent after whatever the first has set off
             await ended(service, await submit_as(service, key))
             await until(partial(_told, service, count))
         assert await _works(service)
@@ -282,7 +282,7 @@ async def test_a_callback_is_replayed_under_its_id(tmp_path):
         assert await service.callbacks.replay("shop", second.finished_at) == 1
         await until(lambda: len(site.requests) == 3)
         assert first.finished_at < second.finished_at
-    ids = [each["id"] for each in told(site)]
+    ids = [each["id"] for each in callbacks_of(site)]
     assert ids[1] == ids[2] != ids[0]
 
 
@@ -334,7 +334,7 @@ async def test_a_test_is_sent_also_while_it_is_paused(tmp_path):
         await asyncio.sleep(0)
     assert answer.accepted
     assert answer.code == 204
-    assert told(site)[1]["type"] == "callback.test"
+    assert callbacks_of(site)[1]["type"] == "callback.test"
 
 
 async def test_one_replica_sends_the_callbacks_and_another_takes_over(tmp_path, postgres):
@@ -410,7 +410,7 @@ async def test_later_reports_are_sent_as_callbacks(tmp_path):
             await service.reports.take_event(report)
         await until(lambda: len(site.requests) == 2)
         await until_rows(service, ("told", 200))
-    first, second = told(site)
+    first, second = callbacks_of(site)
     assert (first["type"], second["type"]) == ("message.sent", "message.bounced")
     assert second["version"] > first["version"]
     assert "bounced" in {each["what"] for each in second["data"]["timeline"]}
@@ -456,4 +456,4 @@ async def test_an_event_that_was_replaced_after_it_was_read_is_not_sent(tmp_path
         telling = service.callbacks._receivers["shop"]
         await telling._send(older, telling._breaker.begin())
         await until_rows(service, ("told", 200))
-    assert [each["type"] for each in told(site)] == ["message.sent", "message.bounced"]
+    assert [each["type"] for each in callbacks_of(site)] == ["message.sent", "message.bounced"]

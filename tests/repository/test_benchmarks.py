@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.benchmarks import comparison, costs, page, replicas, scale
-from tests.benchmarks.capabilities import Told
+from tests.benchmarks.capabilities import WithCallbacks
 from tests.benchmarks.figures import HEAD, Figures, cells, median
 from tests.benchmarks.load import Sink, run
 from tests.benchmarks.peers import Celery, Notifier, NotifierBatch
@@ -18,7 +18,7 @@ def test_a_run_delivers_each_message_once_and_measures_its_cost():
     with Sink() as sink:
         single = run(Notifier, sink, count=100)
         batch = run(NotifierBatch, sink, count=200)
-        told = run(Told, sink, count=100)
+        told = run(WithCallbacks, sink, count=100)
     for figures in (single, batch, told):
         assert figures.accepted > 0 < figures.delivered
         assert 0 < figures.p50 <= figures.p99

@@ -1,6 +1,6 @@
 """Short runs of what `python -m tests.torture --fuzz` and `--conversations` do at length."""
 
-from tests.torture.callbacks import tell
+from tests.torture.callbacks import repeat
 from tests.torture.conversations import converse
 from tests.torture.fuzz import fuzz, requests
 
@@ -24,4 +24,4 @@ async def test_each_possible_copy_is_flagged():
 
 async def test_f49_no_death_loses_a_callback():
     """Killed while it tells an unsteady application: each end is told, each event under one id."""
-    assert await tell(1, seed=9) == []
+    assert await repeat(1, seed=9) == []

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what they mean, and that every fault is told at once."""
+"""Settings: where they come from, what they mean, and that every fault is reported at once."""
 
 import re
 from pathlib import Path
@@ -259,7 +259,7 @@ def test_the_common_password_is_for_relays_with_a_user_only():
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("mail.example.org", "it must begin with smtp://"),
         ("SMTP+TLS://h", "it must begin with smtp://"),
@@ -288,9 +288,9 @@ def test_the_common_password_is_for_relays_with_a_user_only():
         ("capture:,capture:", "two relays are called 'capture'"),
     ],
 )
-def test_relay_urls_that_are_wrong(url, told):
+def test_relay_urls_that_are_wrong(url, expected):
     """Each mistake has words of its own."""
-    assert any(told in fault for fault in faults(relays=url))
+    assert any(expected in fault for fault in faults(relays=url))
 
 
 def told_of(relays):
@@ -320,13 +320,13 @@ def test_describe_strikes_out_secrets():
         relay_password=SECRET,
         journal=f"postgresql://n:{SECRET}@db/notifier",
     )
-    told = dict(settings.describe())
-    assert SECRET not in str(told)
+    shown = dict(settings.describe())
+    assert SECRET not in str(shown)
     assert SECRET not in repr(settings.relays)
-    assert told["NOTIFIER_RELAYS"].startswith("smtps://user:***@h:465?name=h&connections=16")
-    assert told["NOTIFIER_JOURNAL"] == "postgresql://n:***@db/notifier"
-    assert told["NOTIFIER_EXPIRE_AFTER"] == "48h"
-    assert told.keys() == {f"NOTIFIER_{field.name.upper()}" for field in FIELDS}
+    assert shown["NOTIFIER_RELAYS"].startswith("smtps://user:***@h:465?name=h&connections=16")
+    assert shown["NOTIFIER_JOURNAL"] == "postgresql://n:***@db/notifier"
+    assert shown["NOTIFIER_EXPIRE_AFTER"] == "48h"
+    assert shown.keys() == {f"NOTIFIER_{field.name.upper()}" for field in FIELDS}
 
 
 def test_secrets_are_redacted():
@@ -339,11 +339,11 @@ def test_secrets_are_redacted():
         journal=f"postgresql://n:{SECRET}@{SECRET}@db:5432/notifier"
         f"?sslmode=require&sslpassword={SECRET}&password={SECRET}&p%61ssword={SECRET}&{SECRET}",
     )
-    told = dict(settings.describe())
-    assert SECRET not in str(told)
+    shown = dict(settings.describe())
+    assert SECRET not in str(shown)
     assert SECRET not in repr(settings)
-    assert "sslmode=require&sslpassword=***" in told["NOTIFIER_JOURNAL"]
-    assert "@db:5432/notifier?" in told["NOTIFIER_JOURNAL"]
+    assert "sslmode=require&sslpassword=***" in shown["NOTIFIER_JOURNAL"]
+    assert "@db:5432/notifier?" in shown["NOTIFIER_JOURNAL"]
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_secrets_are_redacted():
     ],
 )
 def test_strangers_are_served_only_where_that_was_said(given, served):
-    """Without a key: on loopback, or anywhere if told so. With one: everywhere."""
+    """Without a key: on loopback, or anywhere if the setting says so. With one: everywhere."""
     settings = read(**given)
     check_access(settings, keys_exist=True)
     if served:
@@ -472,17 +472,17 @@ def test_each_fault_of_a_table_names_its_table_and_key(tmp_path):
         ca = true
         """,
     )
-    told = faults(file)
-    assert SECRET not in "".join(told)
-    assert list(told) == [
+    shown = faults(file)
+    assert SECRET not in "".join(shown)
+    assert list(shown) == [
         f"[[relay]] 1 in {file}: the port must be a number from 1 to 65535",
         f"[[relay]] 2 (main) in {file}: connections must be text or a number",
         f"[[relay]] 2 (main) in {file}: rate= takes 5/s, 60/min, 1000/h or 2000/d",
-        *[fault for fault in told if "unknown parameter 'pool'" in fault],
+        *[fault for fault in shown if "unknown parameter 'pool'" in fault],
         f"[[relay]] 3 (main) in {file}: ca must be text or a number",
         f'[[relay]] 3 (main) in {file}: url is missing; write url = "smtp://host"',
     ]
-    assert len(told) == 6
+    assert len(shown) == 6
 
 
 @pytest.mark.parametrize(
@@ -508,7 +508,7 @@ def test_the_guide_lists_every_parameter():
 
 
 def test_a_return_path_is_an_address_with_at_most_one_star():
-    """Its domain is written in ASCII; what it is not is told with all other faults."""
+    """Its domain is written in ASCII; a wrong domain is reported with all other faults."""
     assert read(return_path="bounces+*@Example.org").return_path == "bounces+*@example.org"
     (spec,) = read(relays="smtp://h?return_path=bounces+*@Example.org").relays
     assert spec.return_path == "bounces+*@example.org"

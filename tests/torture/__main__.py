@@ -26,7 +26,7 @@ import structlog
 from tests.every_place import FAULTS, SCENARIOS, go_through
 from tests.process import Server, client_of
 from tests.relay import CUT, FIN
-from tests.torture.callbacks import tell
+from tests.torture.callbacks import repeat
 from tests.torture.conversations import converse
 from tests.torture.fuzz import fuzz
 from tests.torture.load import NOBODY, PartialRelay, Sets, UnsteadyProvider, received
@@ -223,7 +223,7 @@ def main():
     if given.systematic:
         faults = asyncio.run(systematic())
     elif given.callbacks is not None:
-        faults = asyncio.run(tell(given.callbacks, given.seed))
+        faults = asyncio.run(repeat(given.callbacks, given.seed))
     elif given.conversations is not None:
         faults = asyncio.run(converse(given.conversations, given.seed))
     elif given.submissions is not None:

@@ -23,7 +23,7 @@ REFUSED = 5  # each message of so many is refused by the relay
 
 
 class UnsteadyApplication(HttpStub):
-    """Takes what it is told; or takes it and cuts the connection; or fails."""
+    """Accepts callbacks; or accepts them and cuts the connection; or fails."""
 
     def __init__(self, seed):
         super().__init__()
@@ -49,8 +49,8 @@ class UnsteadyApplication(HttpStub):
         return 200, b""
 
 
-class Tolds:
-    """One seed's story: rounds of load, each ended by SIGKILL, and what was told in the end."""
+class CallbackRounds:
+    """One seed's story: rounds of load, each ended by SIGKILL, and the callbacks in the end."""
 
     def __init__(self, folder, relay, application, seed):
         self.random = random.Random(seed)
@@ -85,7 +85,7 @@ class Tolds:
             await self.server.kill()
 
     async def _round(self):
-        """At a random time of the load, also before its first message was told."""
+        """At a random time of the load, also before its first callback."""
         wait = self.random.uniform(0, 0.6)
         async with self.client() as client, asyncio.TaskGroup() as load:
             for _ in range(CLIENTS):
@@ -158,13 +158,13 @@ async def _count(client, **query):
     return (await client.get("/v1/messages/count", params=query)).json()["count"]
 
 
-async def tell(rounds, seed):
+async def repeat(rounds, seed):
     """So many deaths. Returns what was broken."""
     async with contextlib.AsyncExitStack() as parts:
         folder = parts.enter_context(tempfile.TemporaryDirectory())
         application = await parts.enter_async_context(UnsteadyApplication(seed))
         relay = await parts.enter_async_context(_RefusingRelay())
-        return await Tolds(Path(folder), relay, application, seed).run(rounds)
+        return await CallbackRounds(Path(folder), relay, application, seed).run(rounds)
 
 
 class _RefusingRelay(ScriptedRelay):

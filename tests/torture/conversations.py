@@ -78,7 +78,7 @@ class Pair:
         self.rng = random.Random(seed)
         self.seed = seed
         self.attempts = 0
-        self.told = Counter()
+        self.counts = Counter()
 
     async def converse(self, numbers, broken):
         """Stops by itself once there are no more numbers."""
@@ -127,15 +127,15 @@ class Pair:
         ]
         for delivery in deliveries:
             got = [mail for mail in mails if _is_for(mail, delivery)]
-            self.told[delivery.status] += 1
-            self.told["uncertain"] += delivery.uncertain > 0
-            self.told["extra copies"] += _extra(got)
+            self.counts[delivery.status] += 1
+            self.counts["uncertain"] += delivery.uncertain > 0
+            self.counts["extra copies"] += _extra(got)
             said += _wrong(delivery, got)
         return [f"{numbers} of {self.seed}: {each}" for each in said]
 
     def _count_commands_ahead(self):
         for each in self.scripted:
-            self.told["commands ahead"] += sum(it.ahead for it in each.connections)
+            self.counts["commands ahead"] += sum(it.ahead for it in each.connections)
 
     async def _deliver(self, relays, number):
         names = ("ann", "bob", "eve", "joe")[: self.rng.choice((1, 1, 2, 3, 4))]
@@ -209,11 +209,11 @@ async def converse(count, seed):
             await pair.converse(iter([first, *itertools.islice(numbers, 49)]), broken)
 
     await asyncio.gather(*(go_on(place) for place in range(PAIRS)))
-    told = sum((pair.told for pair in pairs), Counter())
+    counts = sum((pair.counts for pair in pairs), Counter())
     attempts = sum(pair.attempts for pair in pairs)
     print(
         f"{count} conversations, {attempts} attempts over {len(pairs)} pairs of relays"
         f" in {time.monotonic() - begun:.0f} s:"
-        f" {', '.join(f'{what} {times}' for what, times in sorted(told.items()))}"
+        f" {', '.join(f'{what} {times}' for what, times in sorted(counts.items()))}"
     )
     return broken

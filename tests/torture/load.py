@@ -46,7 +46,7 @@ class Sets:
 
 
 class PartialRelay(ScriptedRelay):
-    """Refuses one kind of recipients for good; and does not relay to another, where told so."""
+    """Refuses one kind of recipients for good; on demand it does not relay to another."""
 
     def __init__(self, *, relays_to_all):
         super().__init__()

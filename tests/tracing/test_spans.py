@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry: what became of a message, told to whoever collects them."""
+"""Spans of OpenTelemetry: what became of a message, exported to a collector."""
 
 import asyncio
 import json
@@ -253,8 +253,8 @@ async def test_a_fault_in_making_a_span_stops_no_message(tmp_path, monkeypatch):
             id = await traced(service)
             assert (await ended(service, id)).status == "sent"
         kept.all()
-    told = [line["id"] for line in lines if line["event"] == "span_not_made"]
-    assert told == [id, id]
+    found = [line["id"] for line in lines if line["event"] == "span_not_made"]
+    assert found == [id, id]
 
 
 async def test_the_queue_of_spans_is_bounded_and_what_is_lost_is_counted(tmp_path, monkeypatch):
@@ -296,9 +296,9 @@ async def test_an_exporter_that_raises_is_logged_as_one_that_refuses(tmp_path):
                 await ended(service, await submit_one(service))
                 spans._provider.force_flush()
             spans.close(10.0)
-    told = [line for line in lines if line["event"].startswith("spans")]
-    assert [line["event"] for line in told] == ["spans_not_taken", "spans_lost"]
-    assert "ZeroDivisionError" in told[0]["reason"]
+    found = [line for line in lines if line["event"].startswith("spans")]
+    assert [line["event"] for line in found] == ["spans_not_taken", "spans_lost"]
+    assert "ZeroDivisionError" in found[0]["reason"]
 
 
 # ---------------------------------------------------------------- when it is on
@@ -352,7 +352,7 @@ async def send(server):
     return answer.json()
 
 
-def told_of(server):
+def span_events(server):
     return [line for line in server.log if "span" in line["event"] or "tracing" in line["event"]]
 
 
@@ -376,7 +376,7 @@ async def test_a_collector_gets_the_spans_by_otlp(tmp_path):
         "main", "127.0.0.1", relay.port,
     )  # fmt: skip
     assert collector.resource["service.name"] == "notifier"
-    assert [line["event"] for line in told_of(server)] == ["tracing"]
+    assert [line["event"] for line in span_events(server)] == ["tracing"]
 
 
 async def test_the_service_is_called_as_the_environment_says(tmp_path):
@@ -410,12 +410,12 @@ async def test_a_collector_that_takes_nothing_holds_up_neither_mail_nor_the_end(
         }
         async with server:
             await send(server)
-            await until(lambda: len(told_of(server)) == 2)
+            await until(lambda: len(span_events(server)) == 2)
             await send(server)
             assert await server.stop() == 0
-    told = told_of(server)
-    assert [line["event"] for line in told] == ["tracing", "spans_not_taken", "spans_lost"]
-    assert told[-1]["n"] == 4
+    found = span_events(server)
+    assert [line["event"] for line in found] == ["tracing", "spans_not_taken", "spans_lost"]
+    assert found[-1]["n"] == 4
     text = json.dumps(server.log)
     assert not [each for each in ("hunter2", "opentelemetry") if each in text]
 
@@ -432,8 +432,8 @@ async def test_a_collector_that_never_answers_holds_up_neither_mail_nor_the_end(
             await send(server)
             server.terminate()
             assert await asyncio.wait_for(server.process.wait(), 8) == 0
-    told = told_of(server)
-    assert [(line["event"], line.get("n")) for line in told] == [
+    found = span_events(server)
+    assert [(line["event"], line.get("n")) for line in found] == [
         ("tracing", None),
         ("spans_lost", 4),
     ]
@@ -453,16 +453,16 @@ async def test_a_collector_that_goes_down_and_comes_back_is_logged_once_each(tmp
                 collector.asked.clear()
                 await send(server)
                 assert await asyncio.to_thread(collector.asked.wait, 15)
-            await until(lambda: len(told_of(server)) == 2)
+            await until(lambda: len(span_events(server)) == 2)
             collector.status = 200
             await send(server)
-            await until(lambda: len(told_of(server)) == 3)
+            await until(lambda: len(span_events(server)) == 3)
             assert await server.stop() == 0
-    told = told_of(server)
-    assert [line["event"] for line in told[:3]] == [
+    found = span_events(server)
+    assert [line["event"] for line in found[:3]] == [
         "tracing", "spans_not_taken", "spans_taken_again",
     ]  # fmt: skip
-    assert "400" in told[1]["reason"]
+    assert "400" in found[1]["reason"]
     assert "opentelemetry" not in json.dumps(server.log)
 
 
@@ -474,6 +474,6 @@ async def test_without_the_extra_it_starts_and_names_it(tmp_path):
     async with server:
         await send(server)
         assert await server.stop() == 0
-    (line,) = told_of(server)
+    (line,) = span_events(server)
     assert (line["event"], line["level"]) == ("tracing_off", "warning")
     assert "notifier[otel]" in line["reason"]

@@ -1,4 +1,4 @@
-"""Each route that changes something is told to the audit, with who called it."""
+"""Each route that changes something is recorded in the audit, with who called it."""
 
 import base64
 import re

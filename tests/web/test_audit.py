@@ -1,4 +1,4 @@
-"""The audit over HTTP: every call that changes something is told, with who called it."""
+"""The audit over HTTP: every call that changes something is recorded, with who called it."""
 
 import json
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ MANAGE, READ, SEND = KeyScope.MANAGE, KeyScope.READ, KeyScope.SEND
 LOST = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"}
 
 
-async def told(client, query="", headers=None):
+async def records_of(client, query="", headers=None):
     answer = await client.get(f"/v1/audit?{query}", headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.json()["items"]
@@ -36,19 +36,19 @@ async def test_audit_records_each_act_on_messages_with_its_actor(web, tmp_path):
     ):
         answer = await client.post(f"/v1/messages/{id}/{verb}", json=body)
         assert answer.status_code < 300, answer.text
-        record = (await told(client))[0]
+        record = (await records_of(client))[0]
         assert record["what"] == ("copy" if verb == "copies" else verb)
         assert (record["by"], record["on"], record["count"]) == ("key:shop", id, 1)
     assert record["detail"].startswith("to ann@example.org as ")
     for verb in ("send-now", "cancel", "retry"):
         answer = await client.post(f"/v1/messages/{verb}?to=ann@example.org&channel=email")
-        record = (await told(client))[0]
+        record = (await records_of(client))[0]
         assert record["what"] == verb
         assert record["count"] == answer.json()["count"]
         assert record["detail"] == "channel=email to=ann@example.org"
     refused = await client.post(f"/v1/messages/{id}/settle", json={"as": "failed"})
     assert refused.status_code == 409
-    assert (await told(client))[0]["what"] == "retry"
+    assert (await records_of(client))[0]["what"] == "retry"
 
 
 async def test_operations_are_recorded(web):
@@ -63,30 +63,30 @@ async def test_operations_are_recorded(web):
     }
     for (method, path), (what, on) in calls.items():
         assert (await client.request(method, path)).status_code == 200
-        record = (await told(client))[0]
+        record = (await records_of(client))[0]
         assert (record["by"], record["what"], record["on"]) == ("anonymous", what, on)
     missing = await client.post("/v1/relays/nowhere/pause")
     assert missing.status_code == 404
-    assert len(await told(client)) == len(calls)
+    assert len(await records_of(client)) == len(calls)
 
 
 async def test_messages_of_applications_are_not_recorded_twice(web, tmp_path):
-    """They say who sent them; what a person sends from a browser is told."""
+    """They say who sent them; what a person sends from a browser is recorded."""
     service, client = web
     made(tmp_path, "ann", SEND, MANAGE)
     headers = made(tmp_path, "shop", SEND, MANAGE)
     look(service)
     secret = headers["Authorization"].removeprefix("Bearer ")
     assert (await client.post("/v1/messages", json=LETTER, headers=headers)).status_code == 202
-    assert await told(client, "what=send-message", headers) == []
+    assert await records_of(client, "what=send-message", headers) == []
     assert (await signed_in(client, secret)).status_code == 200
     answer = await client.post("/v1/messages", json=LETTER, headers=OURS)
-    (record,) = await told(client, "what=send-message")
+    (record,) = await records_of(client, "what=send-message")
     assert (record["by"], record["on"]) == ("monitor:shop", answer.json()["id"])
-    (sign_in,) = await told(client, "what=sign-in")
+    (sign_in,) = await records_of(client, "what=sign-in")
     assert (sign_in["by"], sign_in["on"]) == ("monitor:shop", "127.0.0.1")
     await client.post("/sign-out", headers=OURS)
-    (sign_out,) = await told(client, "what=sign-out", headers)
+    (sign_out,) = await records_of(client, "what=sign-out", headers)
     assert sign_out["by"] == "monitor:shop"
 
 
@@ -97,7 +97,7 @@ async def test_audit_records_failed_sign_ins(web, tmp_path):
     look(service)
     secret = "ntf_000000000000_" + "s" * 43
     assert (await signed_in(client, secret)).status_code == 401
-    (record,) = await told(client, "what=sign-in-refused", headers)
+    (record,) = await records_of(client, "what=sign-in-refused", headers)
     assert (record["by"], record["on"]) == ("anonymous", "127.0.0.1")
     assert record["detail"] == "key 000000000000: this service has no such key"
     assert secret not in json.dumps(record)

@@ -4,7 +4,7 @@ import pytest
 
 from notifier.keys import KeyScope
 from tests.api_keys import made
-from tests.applications import add_callback, told
+from tests.applications import add_callback, callbacks_of
 from tests.provider import Site
 from tests.waiting import until
 from tests.web_client import LETTER, final, problem_of, serving
@@ -67,7 +67,7 @@ async def test_an_operator_sees_tests_resumes_and_replays(tmp_path, headers):
     assert (answer["ok"], answer["code"], answer["reply"]) == (True, 200, "hello")
     assert resumed.json()["state"] == "working"
     assert replayed.json() == {"count": 1}
-    assert [each["type"] for each in told(site)] == [
+    assert [each["type"] for each in callbacks_of(site)] == [
         "message.sent", "callback.test", "message.sent", "message.sent",
     ]  # fmt: skip
     assert site.requests[0][1]["authorization"].startswith("Basic ")

@@ -73,8 +73,8 @@ async def test_a_timeline_shows_its_gap(web):
     for _ in range(25):
         await client.post(f"/v1/messages/{id}/send-now")
     timeline = (await client.get(f"/v1/messages/{id}")).json()["timeline"]
-    told = [each["what"] for each in timeline]
-    assert told == ["accepted", *["hurried"] * 3, "left_out", *["hurried"] * 17]
+    shown = [each["what"] for each in timeline]
+    assert shown == ["accepted", *["hurried"] * 3, "left_out", *["hurried"] * 17]
     assert timeline[4]["detail"] == "5 events are not kept"
 
 
@@ -437,14 +437,14 @@ CASES = {
 def test_an_explanation_says_what_to_expect_and_what_to_do(name):
     """The reason, the next step, and its time where it comes without anybody's doing."""
     delivery, knowing, words, at = CASES[name]
-    told = explain(delivery, Situation(**{"now": NOW, "relays": (WORKING,)} | knowing))
+    shown = explain(delivery, Situation(**{"now": NOW, "relays": (WORKING,)} | knowing))
     for each in words:
-        assert each in told.explanation
-    assert told.next_step_at == at
-    assert (told.id, told.status) == (delivery.id, delivery.status)
-    assert told.explanation.endswith((".", ")"))
-    assert "  " not in told.explanation
-    assert ".." not in told.explanation
+        assert each in shown.explanation
+    assert shown.next_step_at == at
+    assert (shown.id, shown.status) == (delivery.id, delivery.status)
+    assert shown.explanation.endswith((".", ")"))
+    assert "  " not in shown.explanation
+    assert ".." not in shown.explanation
 
 
 def test_every_status_is_explained():
@@ -453,22 +453,22 @@ def test_every_status_is_explained():
 
 
 async def test_explain_shows_what_the_service_knows(web):
-    """Paused queue, paused relay, and the end, each told of the real thing."""
+    """Paused queue, paused relay, and the end, each shown as it is."""
     service, client = web
     await service.pause()
     id = (await client.post("/v1/messages", json=LETTER)).json()["id"]
 
-    async def told():
+    async def shown():
         return (await client.get(f"/v1/messages/{id}/explain")).json()
 
-    assert "queue is paused" in (await told())["explanation"]
+    assert "queue is paused" in (await shown())["explanation"]
     await service.pause(service.transports.relays.states()[0].name)
     await service.resume()
-    assert "Every relay is paused: capture" in (await told())["explanation"]
+    assert "Every relay is paused: capture" in (await shown())["explanation"]
     await service.resume("capture")
     await client.get(f"/v1/messages/{id}?wait=5")
     await service.outcome(id, timeout=5)
-    end = await told()
+    end = await shown()
     assert (end["status"], end["next_step_at"]) == ("sent", None)
     assert "capture accepted the message" in end["explanation"]
 
@@ -488,7 +488,7 @@ async def test_only_usable_relays_hold_up_a_message(tmp_path):
             later = body | {"send_at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
             id = (await client.post("/v1/messages", json=later)).json()["id"]
             waiting[name] = (await client.get(f"/v1/messages/{id}/explain")).json()
-        paused = [name for name, told in waiting.items() if "paused" in told["explanation"]]
+        paused = [name for name, shown in waiting.items() if "paused" in shown["explanation"]]
         assert paused == ["relay", "provider"]
         assert "capture" not in waiting["provider"]["explanation"]
 
@@ -503,8 +503,8 @@ async def test_a_digest_has_ids_alone(tmp_path):
         lines = stream.aiter_lines()
         assert await anext(lines) == "event: queue"
         posted = [(await client.post("/v1/messages", json=LETTER)).json() for _ in range(3)]
-        told = set()
+        shown = set()
         async with asyncio.timeout(20):
-            while told < {each["id"] for each in posted}:
+            while shown < {each["id"] for each in posted}:
                 if await anext(lines) == "event: changed":
-                    told |= set(json.loads((await anext(lines)).removeprefix("data: ")))
+                    shown |= set(json.loads((await anext(lines)).removeprefix("data: ")))

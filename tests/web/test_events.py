@@ -144,24 +144,26 @@ async def following(port, id):
         writer.close()
 
 
-async def told(reader, words):
+async def read_until(reader, words):
     """What has been read when these words have come."""
     return await reader.readuntil(words)
 
 
 async def test_a_stream_shows_the_state_and_then_each_change(tmp_path):
-    """Whoever comes late has missed nothing that matters; and is told when we stop."""
+    """A late reader has missed nothing that matters, and gets an event when the service stops."""
     async with notifying(tmp_path) as service, listening(service) as port:
         id = await submit_one(service, email(send_at=now() + timedelta(days=1)))
         async with following(port, id) as reader:
-            assert b"event: message\ndata: " in await told(reader, b'"status":"scheduled"')
+            assert b"event: message\ndata: " in await read_until(reader, b'"status":"scheduled"')
             await service.send_now(id)
-            await told(reader, b'"status":"sent"')
+            await read_until(reader, b'"status":"sent"')
             async with following(port, id) as late:
-                await told(late, b'"status":"sent"')
+                await read_until(late, b'"status":"sent"')
                 service.drain()
                 for each in (reader, late):
-                    assert b"event: closing\ndata: {}\n\n" in await told(each, b"\r\n0\r\n\r\n")
+                    assert b"event: closing\ndata: {}\n\n" in await read_until(
+                        each, b"\r\n0\r\n\r\n"
+                    )
 
 
 async def test_a_reader_that_goes_is_forgotten(tmp_path):
@@ -169,7 +171,7 @@ async def test_a_reader_that_goes_is_forgotten(tmp_path):
     async with notifying(tmp_path) as service, listening(service) as port:
         id = await submit_one(service, email(send_at=now() + timedelta(days=1)))
         async with following(port, id) as reader:
-            await told(reader, b'"status":"scheduled"')
+            await read_until(reader, b'"status":"scheduled"')
             assert service.feed.followed == (id,)
         await until(lambda: not service.feed.followed)
 
