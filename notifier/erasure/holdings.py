@@ -14,6 +14,7 @@ from notifier.erasure.person import Person
 from notifier.errors import MessageNotFound
 from notifier.journal import Filter, Journal
 from notifier.journal.rows import moment
+from notifier.journal.statements import Row
 from notifier.threads import FairThreads
 
 CALLER = "export"  # as whom it takes turns with those who search
@@ -38,7 +39,17 @@ _AUDIT = r"""
     ) ORDER BY seq
 """
 
+TIMES = {"at", "since", "until", "answered_at"}
+
 _encode = msgspec.json.Encoder().encode
+
+
+def _item(columns: Sequence[str], row: Row) -> dict[str, Any]:
+    """A row by the names of its columns, with its times as such."""
+    item = dict(zip(columns, row, strict=True))
+    return item | {
+        each: moment(item[each]) for each in TIMES & item.keys() if item[each] is not None
+    }
 
 
 class Messages:
@@ -91,8 +102,8 @@ class Messages:
         except MessageNotFound:
             content = None
         rows = await self._journal.query(_CALLBACK, id)
-        told = [dict(zip(_CALLBACK_COLUMNS, row, strict=True)) for row in rows]
-        return {"message": delivery, "callbacks": told, "content": content}
+        callbacks = [_item(_CALLBACK_COLUMNS, row) for row in rows]
+        return {"message": delivery, "callbacks": callbacks, "content": content}
 
 
 class Rows:
@@ -107,9 +118,7 @@ class Rows:
     async def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
         """Each row, by the names of its columns."""
         for row in await self._journal.query(self._sql, person.address, person.erased):
-            item = dict(zip(self._columns, row, strict=True))
-            times = item.keys() & {"at", "since", "until"}
-            yield item | {each: moment(item[each]) for each in times if item[each] is not None}
+            yield _item(self._columns, row)
 
 
 def suppressions(journal: Journal) -> Rows:

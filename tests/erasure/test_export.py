@@ -6,6 +6,7 @@ import json
 import pytest
 
 from notifier.erasure.export import PIECE
+from notifier.journal.statements import Statement
 from notifier.keys import KeyScope
 from tests.api_keys import look, made
 from tests.web_client import LETTER, final, problem_of, serving
@@ -53,10 +54,23 @@ async def test_export_holds_all_data_of_a_person(web):
     assert any("RCPT TO" in line for line in message["message"]["attempts"][0]["conversation"])
     assert b"To: Ann@example.net" in base64.b64decode(message["content"])
     assert [each["key"] for each in found["suppressions"]] == ["shop"]
-    told = {each["what"] for each in found["audit"]}
-    assert told == {"add-suppression", "cancel", "export-recipient"}
+    acts = {each["what"] for each in found["audit"]}
+    assert acts == {"add-suppression", "cancel", "export-recipient"}
     assert len(found["captured_mails"]) == 2
     assert all(b"nn@" in base64.b64decode(each["content"]) for each in found["captured_mails"])
+
+
+async def test_times_of_callbacks_are_timestamps(web):
+    """As all times of an export are, and not the journal's numbers."""
+    service, client = web
+    id = await send(client, to=["ann@example.net"])
+    columns = "message, key, event, at, version, since, answered_at"
+    row = Statement(f"INSERT INTO callbacks ({columns}) VALUES (?, '', 'sent', 1, 1, 0, 2)", (id,))  # noqa: S608  constant
+    await service.journal.execute(row)
+    _, found = await exported(client, "ann@example.net")
+    ((callback,),) = (each["callbacks"] for each in found["messages"])
+    assert callback["at"] == "1970-01-01T00:00:00.000001Z"
+    assert callback["answered_at"] == "1970-01-01T00:00:00.000002Z"
 
 
 @pytest.mark.parametrize(
