@@ -65,7 +65,7 @@ async def test_times_of_callbacks_are_timestamps(web):
     service, client = web
     id = await send(client, to=["ann@example.net"])
     columns = "message, key, event, at, version, since, answered_at"
-    row = Statement(f"INSERT INTO callbacks ({columns}) VALUES (?, '', 'sent', 1, 1, 0, 2)", (id,))  # noqa: S608  constant
+    row = Statement(f"INSERT INTO callbacks ({columns}) VALUES (?, '', 'sent', 1, 1, 0, 2)", (id,))
     await service.journal.execute(row)
     _, found = await exported(client, "ann@example.net")
     ((callback,),) = (each["callbacks"] for each in found["messages"])
