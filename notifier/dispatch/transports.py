@@ -45,8 +45,8 @@ class Transport(Protocol):
         ...
 
 
-class Nobody:
-    """Stands for the transport of a queue whose deliveries go by other chains, one by one."""
+class NullTransport:
+    """The transport of a queue without a chain of relays: its deliveries go by other chains."""
 
     paced = False
 
@@ -123,7 +123,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         route, _, name = queue.partition(":")
         chain = self.chains.named(name)
         if chain is None:
-            return Nobody()
+            return NullTransport()
         relays = self.relays.some(chain.relays) if self.chains.conditional else self.relays
         return Parts(relays) if route == Route.GATEWAY else relays
 

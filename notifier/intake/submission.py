@@ -153,10 +153,10 @@ class Intake:
         if added.replayed is not None:
             return Submission(answer=added.replayed, replayed=True)
         deliveries = [entry.delivery for entry in entries]
-        self._tell(deliveries, added.superseded, allowance)
+        self._publish(deliveries, added.superseded, allowance)
         return Submission(deliveries=deliveries, answer=answer)
 
-    def _tell(
+    def _publish(
         self,
         deliveries: Sequence[Delivery],
         superseded: Sequence[Delivery],

@@ -175,9 +175,9 @@ class ImapConnection(contextlib.AbstractAsyncContextManager["ImapConnection"]):
             if not self._lost.is_set() and self._client.has_pending_idle():
                 self._client.idle_done()
         await self._ask("idle", idle)
-        told = self._client.protocol.idle_queue
-        while not told.empty():
-            told.get_nowait()
+        pushed = self._client.protocol.idle_queue
+        while not pushed.empty():
+            pushed.get_nowait()
 
     async def _quiet(self, seconds: float) -> None:
         """Wait for mails, for the end of the connection, or for so long."""

@@ -120,10 +120,12 @@ class Reports:
         before, recipient, later = step.found
         if after is before:
             return Finding(Result.REPEATED, "", after.id, recipient.address, recipient.later)
-        self._tell(before, after, recipient, later)
+        self._publish(before, after, recipient, later)
         return Finding(Result.TAKEN, "", after.id, recipient.address, later)
 
-    def _tell(self, before: Delivery, after: Delivery, recipient: Recipient, later: Later) -> None:
+    def _publish(
+        self, before: Delivery, after: Delivery, recipient: Recipient, later: Later
+    ) -> None:
         log.info(
             "reported",
             id=after.id,

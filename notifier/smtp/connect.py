@@ -223,7 +223,7 @@ class Opening:
             needs = self._spec.tls is Tls.STARTTLS or self._spec.username is not None
             if refused.reply.code not in NO_EHLO or needs:
                 raise
-            self._tell(refused.reply)
+            self._note(refused.reply)
             reply = await self._ask(f"HELO {self._name}", {250}, self._timeouts.ehlo)
             return f"does not know EHLO; HELO: {reply.line}"
         offered, mechanisms = parse_esmtp_extensions("\n".join(reply.lines))
@@ -259,7 +259,7 @@ class Opening:
         except Refused as refused:
             if refused.reply.code != WRONG_LOGIN or self._tokens is None:
                 raise
-            self._tell(refused.reply)
+            self._note(refused.reply)
         # It may have been revoked. Another one that is refused, too, has nothing to do with that.
         self._token = await self._tokens.renew(self._token)
         self.lines.append("   once more, with a new token")
@@ -276,8 +276,8 @@ class Opening:
         wanted, seconds = {235, 334}, self._timeouts.auth
         reply = await self._ask(login.command, wanted, seconds, shown=login.shown)
         while reply.code == 334:
-            if told := login.told(reply.line[4:]):
-                self.lines.append(f"   {self._struck_out(told)}")
+            if error := login.error_in(reply.line[4:]):
+                self.lines.append(f"   {self._struck_out(error)}")
             answer = login.answer(reply.line[4:])
             if answer is None:
                 raise Unfit(
@@ -305,7 +305,7 @@ class Opening:
             reply = Reply(reply.code, self._struck_out(reply.line), lines)
         if reply.code not in wanted:
             raise Refused(reply)
-        self._tell(reply)
+        self._note(reply)
         return reply
 
     def _struck_out(self, said: str) -> str:
@@ -314,8 +314,8 @@ class Opening:
             said = said.replace(secret, STRUCK_OUT)
         return said
 
-    def _tell(self, reply: Reply) -> None:
-        self.lines += (f"S: {line}" for line in reply.told)
+    def _note(self, reply: Reply) -> None:
+        self.lines += (f"S: {line}" for line in reply.transcript)
 
 
 def _features(offered: dict[str, str], pipelining: Pipelining) -> Features:

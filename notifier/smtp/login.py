@@ -44,8 +44,8 @@ class Login(Protocol):
         """The line that answers a 334; None: it asks for what it has been given, or for more."""
         ...
 
-    def told(self, challenge: str) -> str:
-        """What a 334 says to people; empty: nothing."""
+    def error_in(self, challenge: str) -> str:
+        """The error that a 334 carries, RFC 7628, section 3.2.2; empty: none."""
         ...
 
 
@@ -99,8 +99,8 @@ class PasswordLogin:
                 return None
         return self._left.pop(self._wanted(_decoded(challenge).lower()), None)
 
-    def told(self, challenge: str) -> str:  # noqa: ARG002 - prompts need no words
-        """What a 334 says to people; empty: nothing."""
+    def error_in(self, challenge: str) -> str:  # noqa: ARG002 - prompts carry no error
+        """The error that a 334 carries, RFC 7628, section 3.2.2; empty: none."""
         return ""
 
     def _wanted(self, prompt: bytes) -> str:
@@ -155,13 +155,13 @@ class TokenLogin:
         self._refused = True
         return self._nothing
 
-    def told(self, challenge: str) -> str:
-        """What a 334 says to people; empty: nothing."""
+    def error_in(self, challenge: str) -> str:
+        """The error that a 334 carries, RFC 7628, section 3.2.2; empty: none."""
         return text(_decoded(challenge)) if self._answered else ""
 
 
 def _decoded(challenge: str) -> bytes:
     try:
         return base64.b64decode(challenge)
-    except (binascii.Error, ValueError):  # said in clear, which some do
+    except (binascii.Error, ValueError):  # some relays send it without encoding
         return challenge.encode()

@@ -25,7 +25,7 @@ class Reply(Struct, frozen=True):
     lines: tuple[str, ...] = ()  # without their codes, where there is more than one
 
     @property
-    def told(self) -> list[str]:
+    def transcript(self) -> list[str]:
         """The lines of the reply, as in a conversation."""
         return [f"{self.code} {each}" for each in self.lines] or [self.line]
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from notifier.smtp.transaction import Transaction
     from notifier.smtp.turns import Turn
 
-PIECE = 64 * 1024  # octets of a content that a transport is given at a time
+PIECE = 64 * 1024  # octets of content that the transport gets at a time
 TLS_OVERHEAD = 256  # octets, at most, that TLS adds to a few kilobytes
-# Linux's; it holds until the kernel changes its mind, so it is said anew each time. tcp(7)
+# Linux only. The kernel may reset it, so it is set again each time. tcp(7)
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -55,18 +55,18 @@ class Features(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct):
-    """The replies to what was asked at once, as far as they are here."""
+    """The replies to commands that were sent together, as far as they have arrived."""
 
     wanted: int
-    seconds: float  # that each of them may take
-    waiter: asyncio.Future[None]  # done when all are here, or when no more will come
+    seconds: float  # the time limit of each
+    waiter: asyncio.Future[None]  # done when all have arrived, or when no more will come
     replies: list[Reply] = []
 
 
 class Breach(Struct, frozen=True):
     """Why a connection cannot be used any more."""
 
-    name: str  # of the fault
+    name: str  # the name of the fault
     reason: str
 
 
@@ -91,27 +91,29 @@ class Session(asyncio.Protocol):
         self.follower: tuple[Turn, Transaction] | None = None  # whose commands have gone ahead
         self.unclean = False  # an envelope may still be open over there
         self.breach: Breach | None = None
-        self.unsent = 0  # octets, at least, that had not left us when it broke
+        self.unsent = 0  # octets, at least, that had not been sent when it broke
         self._transport: asyncio.Transport
-        self._below: asyncio.Transport  # the transport under TLS; without TLS the same one
+        self._below: asyncio.Transport  # the transport below TLS; without TLS the same one
         self._loop = asyncio.get_running_loop()
         self._reader = ReplyReader()
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._content: bytes | memoryview = b""  # what the transport has not been given yet
+        self._content: bytes | memoryview = b""  # content that the transport has not got yet
         self._paused = False  # the transport keeps what the kernel does not take
         self._left = 0  # octets not taken by the relay when last looked at, while uploading
         self._parting: asyncio.Future[None] | None = None
-        # The greeting may be here before anybody waits for it.
+        # The greeting may arrive before anybody waits for it.
         self._answer: Answer | None = Answer(1, 0.0, self._loop.create_future())
         self._greeting = self._answer
-        self._ahead: Answer | None = None  # to what went ahead, behind a content
-        self._ahead_octets = 0  # of that, at most: what is left of these is no content
+        self._ahead: Answer | None = None  # to the commands that follow the content
+        self._ahead_octets = (
+            0  # octets, at most, of the commands behind the content: they are not content
+        )
 
     # ------------------------------------------------------------------ calls
 
     async def greeting(self, seconds: float) -> list[Reply]:
-        """Wait for what a relay says first. RFC 5321, section 3.1."""
+        """Wait for the relay's greeting. RFC 5321, section 3.1."""
         if self._answer is not None:
             self._expect(seconds)
         await self._greeting.waiter
@@ -119,8 +121,8 @@ class Session(asyncio.Protocol):
 
     async def protect(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
         """
-        Go on under TLS. Raises OSError, of which TimeoutError and SSLError are kinds. What the
-        relay said before does not count afterwards. RFC 3207, section 4.2.
+        Start TLS. Raises OSError, of which TimeoutError and SSLError are kinds. Replies from before
+        do not count afterwards. RFC 3207, section 4.2.
         """
         async with asyncio.timeout(seconds):
             transport = await self._loop.start_tls(
@@ -133,11 +135,11 @@ class Session(asyncio.Protocol):
         if transport is None:
             raise ConnectionResetError
         self._transport = transport
-        # Not 0: there a transport of TLS pauses and resumes at each write.
+        # With 0, a transport of TLS would pause and resume at each write.
         transport.set_write_buffer_limits(high=1, low=0)
 
     def about(self, what: str) -> Any:
-        """What the transport knows about itself, such as the relay's certificate."""
+        """What the transport knows, such as the relay's certificate."""
         return self._transport.get_extra_info(what)
 
     async def ask(self, data: bytes, count: int, seconds: float) -> list[Reply]:
@@ -188,11 +190,11 @@ class Session(asyncio.Protocol):
         await answer.waiter
         if not (replies := answer.replies):
             return None
-        # Whoever has gone ahead goes on after us: until then nothing else has been written.
+        # The message that has gone ahead continues after this one: nothing else is written before.
         held = self._paused or self._content or self._transport is not self._below
         if self.unsent or (held and self.left > self._ahead_octets):
             self.fail("early_reply", f"before it had all: {replies[0].line}")
-            # Nobody can accept content that was not sent: the reply belongs to something else.
+            # A relay cannot accept content that was not sent: the reply belongs to something else.
             return None if replies[0].positive else replies[0]
         return replies[0]
 
@@ -212,7 +214,7 @@ class Session(asyncio.Protocol):
     def left(self) -> int:
         """Octets that have certainly not been sent."""
         left = len(self._content)
-        if self._below.is_closing():  # the transport has dropped what it held
+        if self._below.is_closing():  # the transport has dropped its buffer
             return left + self._paused
         left += self._below.get_write_buffer_size()
         if self._transport is not self._below:
@@ -248,7 +250,7 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = self._below = cast(asyncio.Transport, transport)
-        # So that `pause_writing` means that there is anything at all left with us.
+        # So that `pause_writing` means that the transport has octets left.
         self._below.set_write_buffer_limits(high=0)
 
     def pause_writing(self) -> None:
@@ -333,7 +335,10 @@ class Session(asyncio.Protocol):
             self._parting.set_result(None)
 
     def _wake(self) -> None:
-        """Nothing more will come: those that wait get what is here, in the order of asking."""
+        """
+        No more replies will come: wake the callers in the order in which they asked, with what has
+        arrived.
+        """
         for answer in (self._answer, self._ahead):
             if answer is not None and not answer.waiter.done():
                 answer.waiter.set_result(None)

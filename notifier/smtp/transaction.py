@@ -43,10 +43,10 @@ def begun(session: Session, envelope: Envelope, size: int) -> "Transaction | Att
         or _UNSAFE.search(together)
     ):
         if (reason := unfit_for(features, envelope, size)) is not None:
-            return _told(reason, recipients, {}, ())
+            return _none_accepted(reason, recipients, {}, ())
         recipients, refused = _addressable(envelope)
         if not recipients:
-            return _told(None, (), refused, ())
+            return _none_accepted(None, (), refused, ())
     mail = f"MAIL FROM:<{sender}>"
     if features.size is not None:
         mail = f"{mail} SIZE={size}"
@@ -147,7 +147,7 @@ class Transaction(Struct, eq=False):
                 if answered and replies[-1].code == 354 and not session.breach:
                     await self._send_nothing()
                 self.failures.update(dict.fromkeys(accepted, failure))
-                return _told(failure, (), self.failures, self._conversation())
+                return _none_accepted(failure, (), self.failures, self._conversation())
         return await self._content(accepted, content, follow)
 
     @property
@@ -244,7 +244,7 @@ class Transaction(Struct, eq=False):
         failure = refusal(Stage.DOT, reply)
         self.failures.update(dict.fromkeys(accepted, failure))
         uncertain = not 400 <= reply.code < 600
-        return _told(failure, (), self.failures, conversation, uncertain=uncertain)
+        return _none_accepted(failure, (), self.failures, conversation, uncertain=uncertain)
 
     def _unanswered(self, accepted: Sequence[str], conversation: tuple[str, ...]) -> Attempt:
         """The outcome without an answer: uncertain, unless a part of the content was never sent."""
@@ -255,7 +255,9 @@ class Transaction(Struct, eq=False):
         failure = relay_failure(Stage.DOT, breach.name, reason)
         self.failures.update(dict.fromkeys(accepted, failure))
         conversation = (*conversation, f"   {reason}")
-        return _told(failure, (), self.failures, conversation, uncertain=not self.session.unsent)
+        return _none_accepted(
+            failure, (), self.failures, conversation, uncertain=not self.session.unsent
+        )
 
     def _conversation(self, *ending: str | Reply | None) -> tuple[str, ...]:
         """The conversation, each command followed by its reply."""
@@ -282,7 +284,7 @@ def stuffed(content: bytes) -> bytes:
     return b"".join((begin, content, end))
 
 
-def _told(
+def _none_accepted(
     failure: Failure | None,
     recipients: Sequence[str],
     failures: dict[str, Failure],
@@ -290,9 +292,11 @@ def _told(
     *,
     uncertain: bool = False,
 ) -> Attempt:
-    """The outcome of a message that nobody has accepted, described by what decided it."""
+    """The outcome when no recipient was accepted, with the reply of the failure that decided it."""
     failures = {**failures, **dict.fromkeys(recipients, failure)} if failure else failures
-    told = failure or next(iter(failures.values()), None)
-    if told is None:
+    deciding = failure or next(iter(failures.values()), None)
+    if deciding is None:
         return Attempt(Stage.MAIL, "it has no recipients")
-    return Attempt(told.stage, told.reply, told.code, (), failures, uncertain, conversation)
+    return Attempt(
+        deciding.stage, deciding.reply, deciding.code, (), failures, uncertain, conversation
+    )

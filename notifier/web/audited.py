@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class Note(Struct, frozen=True):
-    """What a handler knows of what it has done."""
+    """What a handler reports about a call."""
 
     on: str = ""
     count: int = 1
@@ -30,8 +30,8 @@ def add_note(request: AnyRequest, *, on: str = "", count: int = 1, detail: str =
 
 def audited(service: Notifier, scope: Any, send: Send, *, by: str, act: str) -> Send:
     """
-    Writes the call into the audit when its answer begins, unless that is an error: who has the
-    answer can rely on it.
+    Writes the call into the audit when its answer begins, unless the answer is an error. Once the
+    caller has the answer, the record is stored.
     """
 
     async def sending(message: Any) -> None:
@@ -39,7 +39,7 @@ def audited(service: Notifier, scope: Any, send: Send, *, by: str, act: str) -> 
             note = scope["state"].get(NOTE) or _of_call(scope, message)
             try:
                 await service.audit.note(by, act, on=note.on, count=note.count, detail=note.detail)
-            except NotifierError as error:  # it is done, so the answer must say so
+            except NotifierError as error:  # the call is done, and the answer must say so
                 log.error("audit_failed", by=by, what=act, on=note.on, reason=str(error))  # noqa: TRY400  the reason is all there is to know
         await send(message)
 
@@ -48,7 +48,7 @@ def audited(service: Notifier, scope: Any, send: Send, *, by: str, act: str) -> 
 
 def _of_call(scope: Any, answer: Any) -> Note:
     named = [str(value) for value in scope.get("path_params", {}).values()]
-    if not named:  # what was made has its place in Location
+    if not named:  # Location has the id of what was created
         places = (value for name, value in answer["headers"] if name == b"location")
         named = [value.decode("latin-1").rpartition("/")[2] for value in places]
     return Note(" ".join(named), 1, scope["query_string"].decode("latin-1"))

@@ -33,7 +33,7 @@ KEY, BY = "notifier_key", "notifier_by"  # in the request's state
 ANONYMOUS = "anonymous"
 BEARER = b"bearer "
 # A stream of somebody whom a proxy has signed in ends after it. The browser opens it again, and the
-# proxy says anew who that is.
+# proxy names the person again.
 LOGIN_STREAM = timedelta(minutes=5)
 COOKIE = "notifier_session"
 SECURE_COOKIE = "__Host-notifier_session"  # behind TLS: no other host can have set it; RFC 6265bis
@@ -70,13 +70,13 @@ def by_of(request: AnyRequest) -> str:
 
 
 def session_of(request: AnyRequest) -> str:
-    """The same for a caller with a session or a login; empty: there is neither."""
+    """`by_of` for a caller with a session or a login; empty: the caller has neither."""
     by: str = request.scope["state"].get(BY, "")
     return by
 
 
 def caller_of(request: AnyRequest) -> str:
-    """In whose name callers take turns: a key's name, or an address if there are no keys."""
+    """The name under which callers take turns: a key's name, or an address if there are no keys."""
     if key := key_of(request):
         return key.name
     client = request.scope.get("client")
@@ -135,7 +135,7 @@ class Authentication:
         self._keys = service.keys
         self._hosts = hosts
         self._logins = logins
-        self.anonymous = may_be_anonymous(service.settings)  # whether, while there is no key
+        self.anonymous = may_be_anonymous(service.settings)  # only while there is no key
         self._clock = clock
         self._watch = Watch()
 
@@ -182,7 +182,7 @@ class Authentication:
         access = access_to(handler, request.method)
         key, _ = await self._let_in(request, access)
         act = handler.opt.get(AUDIT)
-        # A message that an application sends shows itself who has sent it.
+        # A message itself shows which application has sent it.
         if act and (access.scope is KeyScope.MANAGE or session_of(request)):
             send = audited(self._service, request.scope, send, by=by_of(request), act=act)
         if access.scope is KeyScope.SEND and (key.rate or key.daily):
@@ -230,7 +230,7 @@ class Authentication:
         return login
 
     async def visitor(self, request: AnyRequest) -> Visitor:
-        """Who asks for a page that is open to everybody."""
+        """Who asks for a page that is open to all."""
         if request.scope["state"][KEYLESS]:
             return Visitor(needs_key=False)
         if login := self.login_of(request):
@@ -250,7 +250,7 @@ class Authentication:
         return key
 
     def _shown(self, request: AnyRequest, presented: str) -> Key:
-        """The key that the request sends. Raises Unauthorized."""
+        """The key that the request presents. Raises Unauthorized."""
         now = self._clock()
         key = self._keys.authenticate(presented, now)
         if key is not None:
@@ -275,14 +275,14 @@ class Authentication:
         raise error
 
     def _bounds(self, key: Key, token: str) -> tuple[str, Callable[[], bool]]:
-        """How long a stream goes on, and what it shares this with."""
+        """How long a stream may last, and which streams end together with it."""
         if isinstance(key, Login):
             ends = self._clock() + LOGIN_STREAM
             return f"{key.name} {ends}", lambda: self._clock() < ends
         return token or key.id, lambda: self._still(key, token)
 
     def _still(self, key: Key, token: str) -> bool:
-        """Whether a stream that was opened with this key, or in this session, may go on."""
+        """Whether a stream that was opened with this key, or in this session, may continue."""
         self._keys.reload_if_changed()
         if token:
             return self._service.sessions.key_of(token) == key
@@ -307,7 +307,7 @@ class Authentication:
             raise NotOwn(id[:64], key)
 
     def _with_rate(self, send: Send, key: Key) -> Send:
-        """Add to a successful answer what is left of the key's rate."""
+        """Add the key's remaining rate to a successful answer."""
 
         def sending(message: Any) -> Awaitable[None]:
             if message["type"] == "http.response.start" and message["status"] < 400:
@@ -328,7 +328,7 @@ def _refuse_other_pages(request: AnyRequest) -> None:
 
 
 def _presented(request: AnyRequest) -> str:
-    """What the request sends as its key. X-API-Key is notifier's own header, so it goes first."""
+    """The key in the request's headers. X-API-Key is notifier's own, so it takes precedence."""
     bearer = b""
     for name, value in request.scope["headers"]:
         if name == b"x-api-key":
@@ -349,7 +349,7 @@ def cookie_of(request: AnyRequest) -> str:
 
 
 def id_in(presented: str) -> str | None:
-    """The id in what was sent as a key: this part may be logged."""
+    """The id of a presented key: this part may be logged."""
     shown = _ID.match(presented)
     return shown[1] if shown else None
 

@@ -1,9 +1,8 @@
 """
-The bodies of requests and answers, as JSON. RFC 8259. Of a request's body a value is made, or it is
-said what is wrong with it.
+Read and write the bodies of requests and answers as JSON. RFC 8259.
 
-What a body takes of time and memory follows from its size: an array that may have 50 elements is
-not built with two million of them to be refused afterwards.
+The time and memory that a body takes are bounded by its size: an array that may have 50 elements is
+not built with two million elements only to be refused.
 """
 
 import re
@@ -38,11 +37,11 @@ AnyRequest: TypeAlias = Request[Any, Any, Any]  # users, auth and state are not 
 # Free fields come back in answers and go through databases: what some of
 # them cannot hold, or what an encoder cannot write, is refused here.
 DEEPEST = 16
-BOM = b"\xef\xbb\xbf"  # editors write it; readers may ignore it, RFC 8259, section 8.1
+BOM = b"\xef\xbb\xbf"  # some editors write it; a reader may ignore it. RFC 8259, section 8.1
 LARGEST_INTEGER = 2**63
 
 SCANNED = 32 * 1024  # octets: in a body up to this no field can be too large
-LARGEST_FIELD = 256 * 1024  # octets of JSON, of a field that is not said to be large
+LARGEST_FIELD = 256 * 1024  # octets of JSON that a field may have, unless `sizes` names it
 LARGEST_TAG = 64
 
 TAG = "tag_"  # what a tag is called as a field
@@ -95,7 +94,7 @@ class BytesResponse(Struct, frozen=True):
 
 
 class NotJson(HTTPException):
-    """The body says that it is of another kind."""
+    """The body has another media type."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(status_code=415, detail="the Content-Type must be application/json")
@@ -103,7 +102,7 @@ class NotJson(HTTPException):
 
 
 async def read_json(request: AnyRequest, headers: dict[bytes, bytes], *, limit: int) -> bytes:
-    """The body, if it says that it is JSON and is within the limit. Raises 415, 413, 400."""
+    """The body, if its type is JSON and its size within the limit. Raises 415, 413, 400."""
     given = headers.get(b"content-type", b"")
     if given != b"application/json":
         _require_json(given)
@@ -120,7 +119,7 @@ async def read_json(request: AnyRequest, headers: dict[bytes, bytes], *, limit: 
 
 
 async def read_octets(request: AnyRequest, headers: dict[bytes, bytes], *, limit: int) -> bytes:
-    """The body as it is, if it is within the limit. Raises 415, 413, 400."""
+    """The body as it is, if its size is within the limit. Raises 415, 413, 400."""
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise HTTPException(status_code=415, detail="the body must not have a Content-Encoding")
     if b"expect" in headers:
@@ -129,7 +128,10 @@ async def read_octets(request: AnyRequest, headers: dict[bytes, bytes], *, limit
 
 
 def _require_length(headers: dict[bytes, bytes], limit: int) -> None:
-    """Refuse a body that says that it is too large: the client waits for the answer to send it."""
+    """
+    Refuse a body whose Content-Length is too large: the client waits for the answer before it sends
+    the body.
+    """
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
@@ -153,7 +155,7 @@ async def _read_on(request: AnyRequest, message: Any, limit: int) -> bytes:
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | Raw) -> T:
-    """The value of a body. Raises InvalidMessage where JSON is not as it should be; 400."""
+    """The value of a body. Raises InvalidMessage if the JSON does not fit the type; 400."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -270,7 +272,7 @@ class BodyDecoder(Generic[S]):
             if _NULL not in str(error):
                 raise InvalidMessage(fault_of(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return decode(self._decoder, body)  # which says it in words
+            return decode(self._decoder, body)  # whose text is clearer
         found: S = _without_nulls(decode(self._lenient, body), self._kind)
         return found
 
@@ -296,7 +298,7 @@ def _too_many(
     octets, at = bytes(given), 0
     for _ in range(most):
         at = octets.find(b",", at) + 1
-        if not at:  # a few large files: to go through them once more takes 0.2 ms for each MB
+        if not at:  # a few large files: going through them again takes 0.2 ms for each MB
             return
     try:
         decoder.decode(octets)
@@ -352,7 +354,7 @@ def _with_nullable_parts(hint: Any) -> Any:
 
 
 def _without_nulls(value: Any, kind: Any) -> Any:
-    """A nullable Struct as the Struct that it stands for."""
+    """A nullable Struct as the Struct that it was made from."""
     given = {}
     hints = get_type_hints(kind)
     for name in value.__struct_fields__:
@@ -365,7 +367,7 @@ def _without_nulls(value: Any, kind: Any) -> Any:
 
 
 def _scanned(kind: type[Struct]) -> type[Struct]:
-    """A Struct that finds each field and builds none: what is not known is passed over."""
+    """A Struct that finds each field and builds none. Unknown fields are skipped."""
     names = list(kind.__struct_encode_fields__)
     if tag := kind.__struct_config__.tag_field:
         names.append(tag)
@@ -378,7 +380,7 @@ def _scanned(kind: type[Struct]) -> type[Struct]:
 
 
 def _arrays(kind: type[Struct]) -> Iterator[tuple[str, int]]:
-    """Fields that are arrays, and how many elements each may have."""
+    """The fields that are arrays, with the most elements that each may have."""
     info = msgspec.inspect.type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101  it is the Struct's own
     for each in info.fields:
@@ -388,7 +390,7 @@ def _arrays(kind: type[Struct]) -> Iterator[tuple[str, int]]:
 
 @cache
 def array_of(most: int) -> type[Struct]:
-    """An array that ends with an error at the first element too many, each element as it came."""
+    """An array that raises an error at the first element too many. Elements stay undecoded."""
     return msgspec.defstruct(
         "Array",
         [(f"e{place}", Raw, Raw()) for place in range(most)],

@@ -16,7 +16,7 @@ Receive = Callable[[], Awaitable[Any]]
 
 SMALL = (
     256 * 1024
-)  # octets: a body up to this size is not counted, so that large ones do not hold it up
+)  # octets: a body up to this size is not counted, so that large bodies do not delay it
 # So many bodies of the largest size at a time; one caller may have all but one. What is made of a
 # body takes several times its size.
 BODIES = 2
@@ -32,7 +32,7 @@ class Place:
         self.caller = caller
         self.held = 0
         self.wanted = 0
-        self.let_in: asyncio.Future[None] | None = None  # waited for
+        self.let_in: asyncio.Future[None] | None = None  # octets that it waits for
         self._memory = memory
         self._receive = receive
         self._arrived = 0
@@ -81,9 +81,9 @@ class BodyMemory:
     def __init__(self, *, largest: int) -> None:
         self.largest = largest
         self._left = BODIES * largest
-        self._most = (BODIES - 1) * largest  # of one caller
+        self._most = (BODIES - 1) * largest  # the most that one caller may take
         self._held: Counter[str] = Counter()  # by caller
-        self._arriving: OrderedDict[Place, None] = OrderedDict()  # the first to begin is first
+        self._arriving: OrderedDict[Place, None] = OrderedDict()  # in the order in which they began
         self._waiting: OrderedDict[str, deque[Place]] = OrderedDict()  # the next caller is first
 
     @property
@@ -131,7 +131,7 @@ class BodyMemory:
             self._leave_line(place)
 
     def complete(self, place: Place) -> None:
-        """The body has arrived in full."""
+        """The body has arrived completely."""
         self._arriving.pop(place, None)
         self._let_in()
 
@@ -158,7 +158,7 @@ class BodyMemory:
             place.let_in.set_result(None)
 
     def _leave_line(self, place: Place) -> None:
-        """Stop waiting. The request behind may fit now."""
+        """Stop waiting. The next request may now fit."""
         if place in self._waiting.get(place.caller, ()):
             self._take_out(place)
             self._let_in()

@@ -24,12 +24,12 @@ from notifier.web.body_memory import SMALL
 from notifier.web.hosts import KEYLESS, Hosts
 from notifier.web.problems import PROBLEM_JSON, HostNotServed, answer_error, problem_of
 
-UNKNOWN = "(none)"  # stands for the paths that no route answers
+UNKNOWN = "(none)"  # counted in place of paths that have no route
 # A request with one of these is not the usual one: a browser sent it, or its body comes in chunks.
 _UNUSUAL = frozenset({b"origin", b"sec-fetch-site", b"transfer-encoding"})
-_LENGTH = re.compile(rb"[0-9]{1,6}")  # of a body that may be small
+_LENGTH = re.compile(rb"[0-9]{1,6}")  # Content-Length of a body that may be small
 _PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]{1,255}")  # a name or an address, maybe with a port
-# Orchestrators call these by addresses or names of their own. They tell strangers nothing.
+# Orchestrators call these by other addresses or names. Their answers have nothing confidential.
 PROBES = frozenset({"/livez", "/readyz"})
 
 
@@ -67,7 +67,7 @@ class Entrance:
         if scope["path"] == self._path and scope["method"] == "POST":
             headers = dict(given)
             if (
-                len(headers) == len(given)  # none is given twice
+                len(headers) == len(given)  # no header field is given twice
                 and _UNUSUAL.isdisjoint(headers)
                 and _LENGTH.fullmatch(length := headers.get(b"content-length", b""))
                 and int(length) <= SMALL

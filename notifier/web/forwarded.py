@@ -1,4 +1,4 @@
-"""What a trusted proxy reports of the caller: the address, and whether the browser speaks TLS."""
+"""What a trusted proxy reports about the caller: the address, and whether the browser uses TLS."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from notifier.settings.sign_in import Network
 from notifier.web.bodies import AnyRequest
 
 PROXIES = "trusted_proxies"  # in the application's state
-PEERS = 1024  # addresses of which is remembered whether they are trusted
+PEERS = 1024  # addresses for which the result is cached
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 
 
 class TrustedProxies:
-    """The proxies that are believed, by the address from which they are connected with us."""
+    """The proxies that are trusted, by the address from which they connect."""
 
     def __init__(self, settings: Settings) -> None:
         self._networks: Sequence[Network] = settings.trusted_proxies or LOOPBACK
@@ -52,7 +52,7 @@ def address_of(request: AnyRequest) -> str:
 
 
 def is_secure(request: AnyRequest) -> bool:
-    """Whether the browser speaks TLS, with this server or with a trusted proxy."""
+    """Whether the browser uses TLS, with this server or with a trusted proxy."""
     if request.scope["scheme"] == "https":
         return True
     scheme = request.headers.get("x-forwarded-proto", "")

@@ -1,4 +1,4 @@
-"""By which names, and from which pages, the service may be called where no key protects."""
+"""Which host names may be used, and which pages may call, while no API key protects the service."""
 
 import ipaddress
 import re
@@ -15,7 +15,7 @@ from notifier.web.problems import HostNotServed
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 KEYLESS = "notifier_keyless"  # in the request's state: whether anybody may call
 LONGEST_HOST = 261  # octets of a `Host`: a name of 255, a colon and a port
-HOSTS = 256  # values of `Host` of which is remembered whether they are allowed
+HOSTS = 256  # values of `Host` for which the result is cached
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\s:/@\[\]]{1,255})(?::[0-9]{0,5})?")
 _PORTS = {"http": ":80", "https": ":443"}
 
@@ -32,7 +32,7 @@ class Hosts:
     """
 
     def __init__(self, settings: Settings) -> None:
-        # No name can be rebound to an address in `Host`: the caller typed the address.
+        # An address in `Host` is safe: DNS rebinding needs a name.
         self._addresses = settings.anonymous == "anywhere" or settings.sign_in_header != ""
         named = {"localhost", settings.host.lower(), *settings.allowed_hosts}
         self._names = frozenset(name.strip("[]") for name in named)

@@ -1,6 +1,6 @@
 """
-People whom a trusted proxy has signed in by the company's login, and what they may do; who looks at
-a page.
+People whom a trusted proxy has signed in with the company's login: who they are and what they may
+do.
 """
 
 from datetime import UTC, datetime
@@ -32,13 +32,13 @@ class Login(Key, frozen=True, kw_only=True):
 
 
 class NotBelieved(ValueError):
-    """Why the header does not say who the caller is."""
+    """Why the header is not trusted."""
 
 
 class Logins:
     """
-    Reads who the caller is from the header that the settings name. Only the address of the
-    connection decides whether it is believed. What is not believed is as good as not there.
+    Reads the person from the header that the settings name. Only the address of the connection
+    decides whether the header is trusted. A header that is not trusted is ignored.
     """
 
     def __init__(self, settings: Settings, proxies: TrustedProxies) -> None:
@@ -48,14 +48,14 @@ class Logins:
         self._groups = dict(settings.sign_in_groups)
 
     def of(self, scope: Any) -> Login | None:
-        """The person who makes this request. None: nobody whom a trusted proxy names."""
+        """The person who makes this request. None: no trusted proxy names one."""
         try:
             return self._read(scope)
         except NotBelieved:
             return None
 
     def objection(self, scope: Any) -> str:
-        """Why the request's header is not believed, for the log; empty: there is none."""
+        """Why the request's header is not trusted, for the log; empty: it is trusted, or absent."""
         try:
             self._read(scope)
         except NotBelieved as error:
@@ -89,8 +89,8 @@ class Logins:
 
     def _value(self, scope: Any, header: bytes) -> bytes:
         """
-        Raises NotBelieved if it is there twice: one of them may come from the caller, past a proxy
-        that does not remove it.
+        Raises NotBelieved if the header is there twice: the caller may have sent one of them
+        through a proxy that does not remove it.
         """
         values = [value for name, value in scope["headers"] if name == header]
         if len(values) > 1:
@@ -99,7 +99,7 @@ class Logins:
 
 
 def _text(octets: bytes) -> str:
-    """UTF-8; what is not, as Latin-1, which HTTP once had. RFC 9110, section 5.5."""
+    """The value as UTF-8, else as Latin-1, which HTTP once had. RFC 9110, section 5.5."""
     try:
         return octets.decode()
     except UnicodeDecodeError:
@@ -114,7 +114,7 @@ class Visitor(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """As the pages show it: the name of the key or of the person; empty: a stranger."""
+        """The name that pages show: of the key or of the person; empty: not signed in."""
         if isinstance(self.key, Login):
             return self.key.person
         return self.key.name if self.key else ""

@@ -56,7 +56,7 @@ class Metrics:
         return self._registry
 
     def collect(self) -> Iterator["Metric"]:
-        """As prometheus_client asks for them."""
+        """Called by prometheus_client."""
         yield _gauge("notifier_info", "The version that runs.", [((__version__,), 1)], "version")
         yield from self._messages()
         yield from self._backlog()
@@ -326,7 +326,7 @@ class Metrics:
 
 
 def _age(since: datetime | None, now: datetime) -> float:
-    """Seconds; 0: it is not the case."""
+    """Seconds since then; 0: None."""
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 

@@ -28,7 +28,7 @@ one visible state with its reason. Requests and answers are JSON in UTF-8. Error
 RFC 9457; an error about a field names it in `errors`."""
 
 
-# The ways to show a key. A requirement names the scope: OpenAPI 3.1, section 4.8.30.
+# The ways to present a key. A requirement names the scope: OpenAPI 3.1, section 4.8.30.
 SCHEMES: dict[str, dict[str, Any]] = {
     "bearer": {
         "type": "http",
@@ -123,7 +123,7 @@ def _undiscriminated(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _freed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a tagged Struct. The usual tag may be left out."""
+    """The schema of a tagged Struct in which the default tag may be left out."""
     for name, field in schema.get("properties", {}).items():
         _join_null(field)
         if field.get("enum") == [USUAL_TAG] and name in schema.get("required", ()):
@@ -134,7 +134,7 @@ def _freed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _join_null(field: dict[str, Any]) -> None:
-    """`anyOf` one type and null, written as a type that may be null, with its limits beside."""
+    """`anyOf` of one type and null, as one nullable type with its limits."""
     choices: list[dict[str, Any]] = field.get("anyOf", [])
     if len(choices) == 2 and choices[1] == {"type": "null"} and "type" in choices[0]:
         del field["anyOf"]
@@ -185,7 +185,7 @@ def _security(access: Access) -> list[dict[str, list[str]]]:
 
 
 def _refusals(access: Access, problems: Iterable[int]) -> list[int]:
-    """The statuses by which a call can be refused, also for its key."""
+    """The statuses by which a call can be refused, including those about its key."""
     return sorted({*problems} if access.scope is None else {*problems, 401, 403})
 
 
@@ -206,7 +206,7 @@ def _query(query: type[Struct]) -> Iterator[dict[str, Any]]:
         parameter = {"name": name, "in": "query", "required": False, "schema": described}
         if "description" in described:
             parameter["description"] = described.pop("description")
-        if described.get("type") == "array":  # a=1&a=2; a=1,2 is taken, too
+        if described.get("type") == "array":  # a=1&a=2; the service also takes a=1,2
             parameter |= {"style": "form", "explode": True}
         yield parameter
 

@@ -1,4 +1,4 @@
-"""Reads the query, path and header fields of a request, and raises the error of a wrong one."""
+"""Read a request's query, path and header fields. Each error names the wrong parameter."""
 
 import re
 from collections.abc import Iterable
@@ -94,7 +94,7 @@ def checked_id(id: str) -> str:
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
-    """A query without parameters, in which an unknown parameter is an error."""
+    """A query without parameters: any parameter is an error."""
 
 
 def read_traceparent(headers: dict[bytes, bytes]) -> str:

@@ -48,7 +48,7 @@ class Summary(Struct, frozen=True):
     sent_today: int | UnsetType = UNSET
 
 
-# The part of a reason that strangers may see: words before the first colon, no host, no path.
+# The public part of a reason: the words before the first colon, without host and path.
 _PLAIN = re.compile(r"[A-Za-z_' ]{1,80}")
 
 
@@ -105,12 +105,12 @@ class Probes:
         return Response(text, status_code=_status(health), media_type=JSON)
 
     async def _trusts(self, request: AnyRequest) -> bool:
-        """Whether the caller may see more than strangers."""
+        """Whether the caller may see details."""
         return (await self._authentication.visitor(request)).reads
 
 
 def _plain(reasons: tuple[str, ...]) -> tuple[str, ...]:
-    """What is wrong, without hosts and paths, for strangers."""
+    """What is wrong, without hosts and paths, for callers without a key."""
     heads = [reason.partition(":")[0] for reason in reasons]
     return tuple(head if _PLAIN.fullmatch(head) else "unavailable" for head in heads)
 

@@ -24,20 +24,20 @@ class ProblemError(Struct, frozen=True, omit_defaults=True):
     """One thing that is wrong: in the body, the query or a header."""
 
     message: str
-    pointer: str | None = None  # into the body, RFC 6901
-    parameter: str | None = None  # of the query
+    pointer: str | None = None  # a JSON pointer into the body, RFC 6901
+    parameter: str | None = None  # of the query string
     header: str | None = None
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a request was not carried out."""
+    """Why a request failed."""
 
     type: str
     title: str
     status: int
     detail: str
     errors: Sequence[ProblemError] = ()
-    id: str | None = None  # of the message that it is about
+    id: str | None = None  # of the message that the problem is about
 
 
 class BadParameter(errors.Rejected):
@@ -57,7 +57,7 @@ class BadHeader(errors.Rejected):
 
 
 class WrongKey(errors.Unauthorized):
-    """What was sent as an API key is not a valid key."""
+    """The presented text is not a valid API key."""
 
 
 class HostNotServed(errors.NotifierError):
@@ -113,7 +113,7 @@ def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
             return _of_http(error, {"Allow": ", ".join(sorted(_methods(request)))})
         case HTTPException():
             return _of_http(error, error.headers)
-    # What went wrong goes to the log. The caller could not use it.
+    # The details go to the log, because they are of no use to the caller.
     log.error("request_failed", method=request.method, path=request.scope["path"], exc_info=error)
     return _response(
         Problem(
@@ -198,14 +198,14 @@ def _response(problem: Problem, headers: dict[str, str] | None = None) -> Respon
 
 
 def _methods(request: AnyRequest) -> set[str]:
-    """The methods of the path, which a 405 must name (RFC 9110) and Litestar leaves out."""
+    """The methods of the path, which a 405 must name (RFC 9110) and Litestar omits."""
     steps = [step for step in request.scope["path"].split("/") if step]
     routes = [
         route
         for route in request.app.routes
         if isinstance(route, HTTPRoute) and _leads_to(route.path_components, steps)
     ]
-    # A path that is written out goes before one with a place in it, as in /v1/messages/batch.
+    # A literal path, such as /v1/messages/batch, takes precedence over one with a parameter.
     plain = [route for route in routes if not route.path_parameters]
     return {str(method) for route in plain or routes for method in route.methods}
 

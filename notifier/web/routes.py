@@ -14,8 +14,8 @@ from notifier.keys import KeyScope
 from notifier.web.bodies import BytesResponse
 
 JSON = "application/json"
-# In a handler's `opt`. AUDIT: what the audit calls it; empty: there is nothing to tell, or the
-# handler tells it.
+# In a handler's `opt`. AUDIT: the call's name in the audit; empty: nothing to record, or the
+# handler records it.
 ACCESS, OPERATION, STREAM, AUDIT = "access", "operation", "stream", "audit"
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
@@ -85,7 +85,7 @@ def get(
 def stream(
     path: str, handler: Handler, access: Access, operation: Operation | None = None
 ) -> HTTPRouteHandler:
-    """A route whose answer goes on, at most until the caller's key ends."""
+    """A route with a streamed answer, which ends with the caller's key at the latest."""
     return _route(path, [HttpMethod.GET], handler, access, operation, stream=True)
 
 
@@ -113,7 +113,7 @@ delete = partial(_changing, HttpMethod.DELETE)
 
 
 def _act(operation: Operation | None) -> str:
-    """What the audit calls it: `pauseRelay` is `pause-relay`."""
+    """The call's name in the audit: `pauseRelay` is `pause-relay`."""
     if operation is None:
         raise ValueError("a route that changes something needs a name for the audit")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", operation.id).lower()

@@ -107,7 +107,7 @@ _email_decoder = BodyDecoder(SimpleEmail, sizes={"message": None})
 
 def _read_email(body: bytes) -> tuple[Sequence[Email], Mapping[str, str]]:
     given = _email_decoder.decode(body)
-    # The one address is a list only for us.
+    # The caller sends one address, not a list.
     alone = {"/to/0": "/email_to"} if isinstance(given.email_to, str) else {}
     return (given.email(),), alone | _EMAIL_NAMES
 
@@ -148,7 +148,7 @@ class Simple:
         id = stored_id(submitted.answer) if submitted.replayed else submitted.deliveries[0].id
         try:
             delivery = await self._service.outcome(id, timeout=self._longest_wait)
-        except MessageNotFound:  # the request was a repeated one, and its message is pruned
+        except MessageNotFound:  # the request was repeated, and its message has been pruned
             return answer_of(submitted, status=202)
         reply = last_reply(delivery)
         if delivery.status is Status.SENT:

@@ -19,10 +19,10 @@ from litestar.types import (
     Send,
 )
 
-# Proxies give up a connection that is silent for 30 to 60 seconds: HTML standard, section 9.2.7.
+# Proxies close a connection that is silent for 30 to 60 seconds: HTML standard, section 9.2.7.
 QUIET_SECONDS = 15.0
 WATCH_SECONDS = 1.0  # how long a stream may outlive its key
-LAST_SECONDS = 1.0  # for a reader to read the end of the stream; then it is cut off
+LAST_SECONDS = 1.0  # for a client to read the end of the stream, before the stream is cut off
 
 START: HTTPResponseStartEvent = {
     "type": "http.response.start",
@@ -90,8 +90,8 @@ class Stream:
 
 class Watch:
     """
-    Ends each stream whose reader may not read on, because its key or session has ended. One timer
-    watches all streams, and checks each key or session once.
+    Ends each stream whose client may no longer read, because its key or session has ended. One
+    timer watches all streams, and checks each key or session once.
     """
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class Watch:
 
 
 def until(ended: asyncio.Future[None], receive: Receive) -> Receive:
-    """Makes the stream see a reader that has left once the reader may not read on."""
+    """End the stream as a client that left would, once the client may no longer read."""
 
     async def received() -> Any:
         message: asyncio.Future[Any] = asyncio.ensure_future(receive())

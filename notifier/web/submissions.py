@@ -22,8 +22,8 @@ from notifier.web.body_memory import SMALL
 from notifier.web.parameters import read_traceparent
 from notifier.web.problems import BadHeader
 
-# Makes messages of a body. Also what the caller calls their fields, where that is not what we
-# call them: JSON pointers by ours, the longer ones first.
+# Makes messages of a body. Also the caller's names of their fields, where they differ from
+# ours: JSON pointers by ours, the longer ones first.
 Read: TypeAlias = Callable[[bytes], tuple[Sequence[Message | Rejected], Mapping[str, str]]]
 
 REPLAYED = (b"idempotency-replayed", b"true")
@@ -53,17 +53,17 @@ _stored = msgspec.json.Decoder(_IdOnly)
 
 
 def stored_id(answer: bytes) -> str:
-    """The id of the one message that was submitted before, from the answer of then."""
+    """The id of the one message that was submitted before, from the stored answer."""
     return _stored.decode(answer).id
 
 
 def replay(submitted: Submission) -> Sequence[tuple[bytes, bytes]]:
-    """The header fields that tell the caller whether an earlier request got the answer first."""
+    """The header fields that tell the caller whether the answer is an earlier request's."""
     return (REPLAYED,) if submitted.replayed else ()
 
 
 def answer_of(submitted: Submission, *, status: int) -> BytesResponse:
-    """The answer as `render` made it, now or before."""
+    """The response with the stored or new answer that `render` made."""
     return BytesResponse(submitted.answer, status=status, headers=replay(submitted))
 
 

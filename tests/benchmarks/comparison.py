@@ -58,7 +58,7 @@ ROWS = {
     "slow": _row(Notifier, slow, f"notifier at {SLOW_RATE} a second"),
     "batch": _row(NotifierBatch),
     "keyed": _row(Keyed),
-    "told": _row(WithCallbacks),
+    "callbacks": _row(WithCallbacks),
     "celery": _row(Celery),
     "celery-reuse": _row(CeleryReuse),
     "saq": _row(Saq),
@@ -73,7 +73,7 @@ ROWS = {
         limits.without_postfix_tools,
     ),
 }
-ALONE = ("notifier", "half", "slow", "batch", "keyed", "told")
+ALONE = ("notifier", "half", "slow", "batch", "keyed", "callbacks")
 NAMES = tuple(ROWS)
 LIMITS = ("asgi", "sender", "journal")
 

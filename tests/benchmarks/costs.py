@@ -38,7 +38,7 @@ LOADS = {
     "half": Load("half load", Notifier),
     "slow": Load("10 a second", Notifier, rate=10, samples=1000),
     "keyed": Load("API key, idempotency key, return path", Keyed, share=0.5),
-    "told": Load("that, and callbacks", WithCallbacks, share=0.2),
+    "callbacks": Load("API key, idempotency key, return path, callbacks", WithCallbacks, share=0.2),
     "batch": Load("batches of 100", NotifierBatch),
 }
 # What a frame's file tells, the innermost that is known decides.

@@ -160,7 +160,7 @@ def _calls(report, service):
         rows = [line.split() for line in found.read().splitlines()[2:]]
     counted = {row[-1]: int(row[3]) for row in rows if len(row) > 4 and row[3].isdigit()}
     total = counted.pop("total", 0)
-    report.table("call of the system", "calls/s while nothing is to be done")
+    report.table("system call", "calls/s without work")
     for name, calls in sorted(counted.items(), key=lambda each: -each[1])[:CALLS]:
         report.row(name, shown(calls / REST_SECONDS))
     report.row("all", shown(total / REST_SECONDS))
@@ -175,7 +175,7 @@ def _starts(report, versions, rounds):
                 if number:
                     found[each.name].append(service.start_seconds * 1000)
     report.runs["start to ready, ms"] = found
-    report.table("version", "start to ready, ms", "of the other's")
+    report.table("version", "start to ready, ms", "ratio to the other version")
     for name, times in found.items():
         pairs = zip(found["this"], times, strict=True)
         share = "" if name == "this" else spread([ours / theirs for ours, theirs in pairs])

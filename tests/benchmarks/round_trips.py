@@ -22,7 +22,7 @@ MOST = 10_000  # messages a run
 
 
 def round_trips(report, connections=CONNECTIONS, **_):
-    report.table("connections", "computed/s", "delivered/s", "of it", "CPU µs/message")
+    report.table("connections", "limit/s", "delivered/s", "share of the limit", "CPU µs/message")
     for each in connections:
         computed = each / (TRIPS * ROUND_TRIP)
         delivered, cpu = _delivered(each, min(MOST, round(computed * SECONDS / 100 + 1) * 100))

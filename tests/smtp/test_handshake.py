@@ -262,9 +262,9 @@ def test_a_reply_of_several_lines_is_kept_line_by_line():
     """As one for those who judge it, and as it was said for those who read it."""
     (reply,) = ReplyReader().feed(b"250-mx.example\r\n250-SIZE 5\r\n250 \x1b[31mHELP\r\n")
     assert reply.line == "250 mx.example SIZE 5  [31mHELP"
-    assert reply.told == ["250 mx.example", "250 SIZE 5", "250  [31mHELP"]
+    assert reply.transcript == ["250 mx.example", "250 SIZE 5", "250  [31mHELP"]
     (single,) = ReplyReader().feed(b"220 hi\r\n")
-    assert single.told == ["220 hi"]
+    assert single.transcript == ["220 hi"]
 
 
 # ---------------------------------------------------------------- silence

@@ -170,7 +170,7 @@ def test_a_login_says_its_secret_once_and_is_one_line(challenge, way, length):
     assert "\n" not in "".join(line or "" for line in lines)
     assert login.secrets[0] not in login.shown
     assert lines[-1] is None
-    login.told(challenge)
+    login.error_in(challenge)
 
 
 async def test_a_message_that_waits_for_a_token_can_be_called_off():

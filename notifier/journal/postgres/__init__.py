@@ -3,15 +3,15 @@ The journal in a PostgreSQL database, for several replicas at once.
 
 * `journal`: PostgresJournal, the contract's calls
 * `schema.sql`, `schema_2.sql` ...: the tables
-* `connection`: what must be true of a database before it is used, and what its errors mean
+* `connection`: checks a database before it is used, and translates its errors
 * `lease`: our lease, what we have claimed under it, and the news of the other replicas
-* `writer`: what is new and what has ended, in shared commits
+* `writer`: new and finished deliveries, in shared commits
 * `additions`: new deliveries and idempotency keys
 * `claims`: deliveries claimed for sending; what another replica claims is skipped
-* `changes`: deliveries changed, many by one statement, and what is old dropped
-* `erasing`: deliveries that are forgotten, and what was deleted overwritten
+* `changes`: changes many deliveries by one statement, and deletes old ones
+* `erasing`: deletes all that is kept of a delivery, and clears the freed space
 * `searches`: pages of what matches a filter
-* `counts`: how many there are by status
+* `counts`: how many deliveries there are by status
 * `rows`: deliveries as rows in SQL
 """
 

@@ -40,7 +40,7 @@ INSERT_CONVERSATIONS = """
     JOIN deliveries USING (id)
 """
 # In the order of the keys, so that two replicas that take several keys never wait for each
-# other in a circle. This waits for a key that another transaction is taking.
+# other in a circle. The statement waits for a key that another transaction is taking.
 TAKE_KEYS = """
     INSERT INTO idempotency AS kept (scope, key, fingerprint, answer, asked_at, expires_at)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[],
@@ -80,7 +80,7 @@ class Addition(Struct, gc=False, eq=False):
 
 async def add_all(db: Connection, additions: Sequence[Addition]) -> list[Added | Exception]:
     """
-    Add all entries, in the caller's transaction. Returns the result of each. A refused one writes
+    Add all entries in the caller's transaction. Returns each call's result. A refused call writes
     nothing.
     """
     await _lock(db, additions)
@@ -197,7 +197,7 @@ async def _insert(db: Connection, entries: Sequence[Entry]) -> None:
 
 
 async def _collapse(db: Connection, addition: Addition) -> Added:
-    """Supersede one after the other: also among several in one call, the last one remains."""
+    """Supersede the deliveries one after the other. Among several of one call the last remains."""
     superseded: list[Delivery] = []
     for entry in addition.entries if addition.collapses else ():
         new = entry.delivery

@@ -81,7 +81,7 @@ async def update(db: Connection, changes: Sequence[tuple[int, Delivery]]) -> Non
     if changes:
         values = [(seq, *rows.changing(delivery)) for seq, delivery in changes]
         await db.execute(UPDATE, *rows.turned(values, len(rows.CHANGING_TYPES) + 1))
-        # Only records that version 1 has written have conversations without rows of their own.
+        # Only records written by version 1 contain conversations; later ones have rows for them.
         if said := [(seq, *row) for seq, each in changes for row in conversations(each)]:
             await db.execute(INSERT_CONVERSATIONS, *rows.turned(said, 3))
 
@@ -136,8 +136,8 @@ async def _amended(
 
 async def amend_all(db: Connection, amendments: Sequence[Amendment]) -> list[Delivery | Exception]:
     """
-    Change a delivery for each, all of them different, with what goes with it. Returns the changed
-    ones, or what the change has raised; then that one is as it was.
+    Change each delivery by its amendment; all deliveries are different. Returns the changed
+    delivery, or the error that the change raised: then the delivery stays as it was.
     """
     ids = [each.id for each in amendments]
     found = {row["id"]: row for row in await db.fetch(SEVERAL, ids)}
@@ -203,7 +203,7 @@ async def prune(
 
 
 def _shown(row: Found) -> Delivery:
-    """The delivery as far as it can be read, with its last columns."""
+    """The delivery as far as its record can be read, with the latest values of its columns."""
     status, record = row["status"], row["record"]
     try:
         return decode(status, record)

@@ -65,7 +65,9 @@ TAKE = f"""
         CASE WHEN octet_length(content) <= {AHEAD_BYTES} THEN content END AS content
 """  # noqa: S608  constant
 
-Found: TypeAlias = tuple[int, Claim]  # seq orders deliveries that are due at the same time
+Found: TypeAlias = tuple[
+    int, Claim
+]  # deliveries that are due at the same time go in the order of seq
 
 
 class Claims:
@@ -86,7 +88,7 @@ class Claims:
         for line, keys, share in self._fairness.shares(queue, limit, heads, now, slowest):
             if places := min(share, limit - len(claims)):
                 claims += await self._due(db, line, keys, places, now, token)
-        claims.sort(key=by_priority)  # stable: within a priority the turns stay
+        claims.sort(key=by_priority)  # stable: within a priority the order of turns stays
         return claims
 
     async def _due(
@@ -140,7 +142,7 @@ async def _take(
     for row in rows:
         try:
             delivery = replace(decode(row["status"], row["record"]), status=Status.SENDING)
-        except Unreadable as why:  # held, so that the others go on
+        except Unreadable as why:  # it is held, so that the others go on
             await hold_unreadable(db, row, why)
         else:
             claim = Claim(delivery, row["content"])

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 CONNECTIONS = 8  # of a replica at most, and one more for its lease
 CONNECT_SECONDS = 5.0
-COMMAND_SECONDS = 20.0  # for one statement, whatever has become of the server
+COMMAND_SECONDS = 20.0  # for one statement, even if the server has gone
 OPEN_SECONDS = 20.0  # also for a server that is just starting
 LOCK = 0x6E6F7469666965  # the advisory lock under which the schema is made
 SESSION = {
@@ -40,12 +40,12 @@ MIGRATIONS = tuple(
     for name in ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 )
 
-# What the database, the network, or the driver between them raises.
+# What the driver raises for itself, the network or the database.
 TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 # Transactions that waited for each other, of which PostgreSQL has ended this one. All lock rows by
 # `seq`, the newest first, so that it is rare.
 COLLIDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-COLLISIONS = 5  # in a row, after which a transaction is given up
+COLLISIONS = 5  # in a row, then the transaction is given up
 
 _VERIFIED = {"verify-ca", "verify-full"}  # of the modes of libpq, section 34.19
 
@@ -106,11 +106,11 @@ def _is_local(host: str) -> bool:
 
 
 async def _leave(_: Any) -> None:
-    """Reset nothing when a connection returns to the pool: no state outlives a transaction."""
+    """Resets nothing when a connection returns to the pool: no state outlives a transaction."""
 
 
 async def _first(url: str) -> Connection:
-    """The first connection. A server that is just starting is waited for."""
+    """Open the first connection. Waits for a server that is still starting."""
     until = time.monotonic() + OPEN_SECONDS
     while True:
         try:
@@ -165,7 +165,7 @@ async def _migrate(db: Connection) -> None:
 def is_unkeepable(error: BaseException) -> bool:
     """Whether the database can never store this value."""
     if isinstance(error, asyncpg.InterfaceError):
-        return isinstance(error, ValueError)  # the driver could not even send it
+        return isinstance(error, ValueError)  # the driver could not encode it
     return isinstance(
         error, (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, UnicodeError)
     )
@@ -195,7 +195,7 @@ def translated() -> Iterator[None]:
 
 
 async def again_if_collided(transaction: Callable[[], Awaitable[T]]) -> T:
-    """Do a transaction, and again where it collided with another one. Raises what it raises."""
+    """Run a transaction, and run it again if it met a deadlock. Raises what it raises."""
     for _ in range(COLLISIONS):
         try:
             return await transaction()

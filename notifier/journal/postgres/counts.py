@@ -16,7 +16,7 @@ BY_STATUS = "SELECT status, sum(moved)::bigint FROM tallies GROUP BY status"
 
 async def by_status(db: Connection) -> dict[Status, int]:
     """
-    How many deliveries there are by status, in the caller's transaction. One replica at a time sums
+    The number of deliveries by status, in the caller's transaction. Only one replica at a time sums
     up the tallies.
     """
     if await db.fetchval(ALONE):
@@ -29,6 +29,6 @@ async def by_status(db: Connection) -> dict[Status, int]:
 
 
 async def held_since(db: Connection) -> datetime | None:
-    """Since when the first of the held deliveries is held."""
+    """When the delivery that was held first was held."""
     at = await db.fetchval("SELECT min(held_at) FROM deliveries WHERE held_at IS NOT NULL")
     return None if at is None else moment(at)

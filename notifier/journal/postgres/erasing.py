@@ -1,4 +1,4 @@
-"""Forgets: deletes all that is kept of a delivery, and has the database clear away what was."""
+"""Deletes all that is kept of a delivery, and has the database clear the freed space."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ LEFT = (
 
 
 class Erasing(ABC):
-    """The part of the journal that forgets."""
+    """The part of the journal that deletes deliveries for good."""
 
     arrivals: Arrivals
     _lease: Lease
@@ -71,7 +71,7 @@ class Erasing(ABC):
         return after
 
     async def overwrite(self) -> str:
-        """Have the space of deleted rows used again. Returns what that does not reach."""
+        """Have the space of deleted rows reused. Returns the places that this does not reach."""
         async with self._connection() as db:
             await db.execute("SET statement_timeout = 0")
             try:
@@ -95,7 +95,7 @@ async def _locked(db: Connection, id: str) -> Found:
 
 
 async def _erased(db: Connection, row: Found, change: Change) -> Delivery:
-    """Change a delivery, and delete what is kept beside its record. Raises what `change` does."""
+    """Change a delivery, and delete what is kept beside its record. Raises what `change` raises."""
     seq = row["seq"]
     before = await rows.delivery(db, seq, row["status"], row["record"])
     after = change(before)

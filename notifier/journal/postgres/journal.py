@@ -1,4 +1,4 @@
-"""PostgresJournal: what is asked of a journal, in SQL."""
+"""PostgresJournal: the journal's contract, in SQL."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ from notifier.journal.statements import Also, Bound, Row, Statement, numbered
 from notifier.supervisor import Supervisor
 
 LEASE_SECONDS = 15.0
-SEARCHES = 4  # at a time, of which one caller has three
+SEARCHES = 4  # searches at a time, at most three of one caller
 PORTION = 500  # deliveries in one transaction of bulk changes
 
 # After a restart of the server all replicas first get the time to renew.
@@ -278,8 +278,8 @@ class PostgresJournal(Erasing):
     @contextlib.asynccontextmanager
     async def _turn(self, by: str) -> AsyncIterator[None]:
         """
-        A place for a search. Searches never get all connections, because claims and records need
-        some.
+        Wait for a place for a search. Searches never take all connections, because claims and
+        records need some.
         """
         place = await self._turns.take(by)
         try:
@@ -356,7 +356,7 @@ class PostgresJournal(Erasing):
         *,
         also: Also | None = None,
     ) -> None:
-        """End a transaction: write what goes with the changed deliveries, tell the replicas."""
+        """End a transaction: write what goes with changed deliveries, and notify the replicas."""
         for each in (*self._also, also) if changed else ():
             if each is not None:
                 await rows.run_all(db, each(changed))
@@ -364,8 +364,8 @@ class PostgresJournal(Erasing):
 
     async def _give_back(self) -> None:
         """
-        Release claims of calls that got no answer: nothing of them has been sent. Several routes
-        may do this at once, so each takes a token off the list before it awaits anything.
+        Release claims whose call got no answer: nothing of them has been sent. Several routes may
+        do this at once, so each takes a token off the list before it awaits anything.
         """
         while self._unanswered:
             token = self._unanswered.pop()
@@ -375,7 +375,7 @@ class PostgresJournal(Erasing):
             except BaseException:
                 self._unanswered.append(token)
                 raise
-            self.arrivals.tell_of(found)  # a claim meanwhile may have found nothing
+            self.arrivals.tell_of(found)  # a claim may have found nothing meanwhile
 
     async def _changed(self, sql: str, values: tuple[int, ...], change: Change) -> list[Delivery]:
         async with self._transaction() as db:

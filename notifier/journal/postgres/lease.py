@@ -23,9 +23,9 @@ from notifier.journal.postgres.connection import (
 from notifier.supervisor import Supervisor
 
 CHANNEL = "notifier"
-AGAIN_SECONDS = 0.5  # between two tries to reach the database
+AGAIN_SECONDS = 0.5  # between two attempts to reach the database
 NEWS_KEPT = 1_000  # ids; a reader who comes later than that has missed some
-NEWS_IDS = 150  # PostgreSQL carries less than 8,000 bytes in one notification
+NEWS_IDS = 150  # a notification of PostgreSQL has less than 8,000 bytes
 
 OPEN = "INSERT INTO leases (expires_at) VALUES (clock_timestamp() + $1) RETURNING id"
 RENEW = """
@@ -41,14 +41,14 @@ log = structlog.get_logger()
 
 
 class Notification(Struct):
-    """The message that one replica sends to the others."""
+    """What one replica sends to the others."""
 
     by: int
     news: News
 
 
 class Token(Struct, frozen=True):
-    """What a delivery is claimed under. A record that names another one is refused."""
+    """The claim under which a delivery is sent. A record with another token is refused."""
 
     lease: int
     claim: int
@@ -89,7 +89,7 @@ class Claimed:
         self._tokens[delivery.id] = token, delivery.events
 
     def unanswered(self, delivery: Delivery, token: Token) -> None:
-        """It is unknown whether the record was stored: the caller will record it again."""
+        """Whether the record was stored is unknown: the caller will record the delivery again."""
         self._unanswered[delivery.id] = delivery, token
 
 
@@ -181,7 +181,7 @@ class Lease:
         await self._open(db or self._pool)
 
     async def tell(self, db: Any, changed: Sequence[Delivery], *, values: bool = False) -> None:
-        """Notify the other replicas, if there are any, once the transaction is committed."""
+        """Notify the other replicas, if there are any, when the transaction is committed."""
         if not values and not (changed and self.others):
             return
         routes = tuple({each.route for each in changed if each.status.waiting})

@@ -10,7 +10,7 @@ from notifier.journal.statements import Row, Statement, by_sql, numbered
 
 _SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 
-# The types of the columns' arrays. `said` is the text that searches look in, see below.
+# The types of the columns' arrays. `said` is the text that searches read, see below.
 CHANGING_TYPES = dict.fromkeys(CHANGING, "text") | {
     **dict.fromkeys(("due_at", "expires_at", "finished_at", "held_at"), "bigint"),
     "bounced": "smallint",
@@ -80,7 +80,7 @@ async def with_conversations(db: Connection, seq: int, delivery: Delivery) -> De
 
 
 def small(text: str) -> str:
-    """A to Z in lower case. Other letters stay, as in the SQLite journal."""
+    """Lower-case A to Z only, as the SQLite journal does."""
     return text.translate(_SMALL)
 
 
@@ -95,5 +95,5 @@ def _searchable(delivery: Delivery) -> str:
         *(recipient.address for recipient in delivery.recipients),
         *delivery.tags,
     )
-    # PostgreSQL's text holds no NUL; a relay's reply may.
+    # PostgreSQL's text cannot hold NUL, but a relay's reply may have one.
     return small("\n".join(texts)).replace("\0", " ")

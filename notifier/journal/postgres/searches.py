@@ -12,7 +12,7 @@ from notifier.journal.postgres.rows import delivery, small
 from notifier.journal.rows import micros
 from notifier.journal.searches import MOST_WORDS, cursor_of, reads_through, seq_of
 
-# No index knows the words of a subject, or a reason: one page reads through at most so many rows.
+# No index covers the words of a subject, or a reason. One page reads at most so many rows for them.
 READ_THROUGH_ROWS = 50_000
 
 _BY_TERM = "EXISTS (SELECT FROM terms WHERE term = {} AND terms.seq = d.seq)"
@@ -75,7 +75,7 @@ async def _within(
 ) -> Sequence[Any]:
     conditions = _conditions_of(which)
     if any("\0" in value for value in conditions.values if isinstance(value, str)):
-        return []  # PostgreSQL's text holds no NUL
+        return []  # PostgreSQL's text cannot hold NUL
     conditions.add("d.seq >= {}", span.first)
     if span.past is not None:
         conditions.add("d.seq < {}", span.past)
@@ -112,8 +112,8 @@ def _conditions_of(which: Filter) -> _Conditions:
 
 def _limit_time(conditions: _Conditions, which: Filter) -> None:
     """
-    By literals, too: with parameters PostgreSQL keeps one plan for all times, which reads all rows
-    when none matches.
+    Literals, too: for parameters PostgreSQL keeps one plan for all times, and that plan reads all
+    rows if none matches.
     """
     if which.created_after is not None:
         conditions.add(f"d.created_at >= {micros(which.created_after):d}")
@@ -122,7 +122,7 @@ def _limit_time(conditions: _Conditions, which: Filter) -> None:
 
 
 def _read_through(conditions: _Conditions, which: Filter) -> None:
-    """Add what no index knows."""
+    """Add the conditions that no index covers."""
     if which.reason:
         conditions.add("convert_from(d.record, 'UTF8')::json ->> 'reason' = {}", which.reason)
     for word in (which.q or "").split()[:MOST_WORDS]:

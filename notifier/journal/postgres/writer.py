@@ -65,7 +65,7 @@ log = structlog.get_logger()
 
 
 class Record(Struct, gc=False, eq=False):
-    """A delivery to record. The caller's future gets whether the claim still stood."""
+    """A delivery to record. The caller's future gets whether the claim was still valid."""
 
     delivery: Delivery
     token: Token
@@ -73,7 +73,7 @@ class Record(Struct, gc=False, eq=False):
 
 
 class NamedValue(Struct, gc=False, eq=False):
-    """A value to put, and what goes with it."""
+    """A value to put under a name, and what goes with it."""
 
     name: str
     value: str
@@ -133,7 +133,10 @@ class Writer:
         await self._running
 
     def _ask(self, piece: Callable[["asyncio.Future[Any]"], Piece]) -> "asyncio.Future[Any]":
-        """Have a piece done, even if the caller stops waiting. Raises JournalUnavailable."""
+        """
+        Queue a piece of work, which is done even if the caller stops waiting. Raises
+        JournalUnavailable.
+        """
         if self._closed:
             raise faults.closed()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -161,7 +164,7 @@ class Writer:
         while self._waiting and len(batch) < BATCH and size < BATCH_BYTES:
             piece = self._waiting[0]
             if isinstance(piece, Amendment):
-                if piece.id in amended:  # it must see the change before it
+                if piece.id in amended:  # it must see the earlier change
                     break
                 amended.add(piece.id)
             batch.append(self._waiting.popleft())

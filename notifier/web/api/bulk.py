@@ -18,7 +18,7 @@ MOST_COUNTED = 10_000
 
 
 class NoFilter(Rejected):
-    """The call would change every message, which no one wants on purpose."""
+    """The call would change every message, which nobody wants."""
 
     def __init__(self) -> None:
         names = ", ".join(field.name for field in msgspec.structs.fields(Filters))

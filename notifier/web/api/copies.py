@@ -63,7 +63,7 @@ class Copies:
 def _read(
     original: Delivery, content: bytes | None, body: bytes
 ) -> tuple[Sequence[Message | Rejected], Mapping[str, str]]:
-    """A fault is an element, so that a repeated request gets its first answer all the same."""
+    """A fault is returned, not raised, so that a repeated request still gets its first answer."""
     given = _body.decode(body)
     if content is None:
         return [WrongState(PRUNED)], {}

@@ -62,14 +62,17 @@ class Details:
         return Conversation(delivery.id, attempts, delivery.attempts_dropped)
 
     async def source(self, request: AnyRequest) -> BytesResponse:
-        """Every byte of the mail; for a text message its mails, or the request to its provider."""
+        """Every byte of the mail. For a text message, its mails or the request to its provider."""
         id = read_id(request)
         delivery = await self._service.message(id)
         content = await content_of(self._service, id)
         return source(delivery.dated(content), text=delivery.channel == "sms")
 
     async def explain(self, request: AnyRequest) -> Explanation:
-        """Why the message is where it is, when it goes on by itself, and what a person can do."""
+        """
+        Why the message has its status, when the service takes the next step, and what a person can
+        do.
+        """
         delivery = await self._service.message(read_id(request))
         return explain(delivery, self._situation(delivery))
 

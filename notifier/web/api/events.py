@@ -17,7 +17,7 @@ from notifier.web.parameters import checked_id, read_query
 from notifier.web.routes import READ, DocumentedAnswer, Operation, stream
 from notifier.web.sse import KEEP_ALIVE, Stream, event
 
-DIGEST_SECONDS = 1.0  # between two digests, at least
+DIGEST_SECONDS = 1.0  # seconds between two digests, at least
 
 Id = Annotated[str, Meta(max_length=64)]
 
@@ -106,7 +106,7 @@ class Events:
 
 
 class Figures:
-    """The numbers of messages by status, rendered once for all readers."""
+    """The numbers of messages by status, rendered once for all clients."""
 
     def __init__(self, service: Notifier) -> None:
         self._service = service

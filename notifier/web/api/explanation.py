@@ -103,7 +103,7 @@ def _since(delivery: Delivery, situation: Situation) -> str:
 
 
 def _meant(attempt: Attempt) -> str:
-    """What the last reply means, where providers are known to say it."""
+    """The meaning of the last reply, if it is a known reply of a provider."""
     named = (MEANINGS.get(failure.name) for failure in attempt.failures.values())
     meaning = next(filter(None, named), "")
     return f" The relay {meaning}." if meaning else ""
@@ -125,7 +125,7 @@ def _conditioned(relay: RelayResource) -> str:
 
 
 def _next(delivery: Delivery, situation: Situation) -> Step:
-    """What the message waits for: the first obstacle, else its time or its turn."""
+    """The first obstacle that the message waits for; without one, its time or its turn."""
     due_at = max(delivery.due_at, situation.now)
     if situation.draining:
         return Step("The service is stopping. It sends the message after the next start.")
@@ -167,7 +167,7 @@ def _obstacle(relays: Sequence[RelayResource], due_at: datetime) -> Step | None:
 
 
 def _pace(relays: Sequence[RelayResource]) -> str:
-    """Why those that are used get messages more slowly than they could."""
+    """Why some relays in use get messages more slowly than they could."""
     words = [
         f" {each.name} wants fewer messages ({_words_of(each)}). It gets {_slowly(each)}."
         for each in relays
@@ -240,7 +240,7 @@ def _proven(delivery: Delivery) -> bool:
 
 
 def _reported(delivery: Delivery) -> Iterator[str]:
-    """What came of the message after a relay took it."""
+    """What was reported about the message after a relay took it."""
     for recipient in delivery.recipients:
         if recipient.later is not None:
             yield sentence(recipient.address, recipient.later)
@@ -268,7 +268,7 @@ def _held(delivery: Delivery) -> str:
 
 
 def _suppressed(delivery: Delivery) -> str:
-    """To whom nothing is sent, and why."""
+    """Which recipients are suppressed, and why."""
     found = [
         f"{each.address} ({_quoted(each.reply)})"
         for each in delivery.recipients
@@ -311,7 +311,7 @@ def _failed(attempt: Attempt) -> str:
 
 
 def _quoted(words: str) -> str:
-    """A foreign text for use within a sentence: on one line, without a full stop."""
+    """A text of others for use within a sentence: on one line, without a full stop."""
     return " ".join(words.split()).rstrip(".") or "no reply"
 
 

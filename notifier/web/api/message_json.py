@@ -25,10 +25,10 @@ class _Channel(Struct):
     channel: msgspec.Raw = msgspec.Raw(b'"email"')
 
 
-# Lists of messages repeat both, so they must be short.
+# Lists of messages show both for each message, so they must be short.
 METADATA = 32 * 1024  # octets of JSON
 METADATA_VALUES = 500
-DATA = 2 * 1024 * 1024  # more than a template may use of it
+DATA = 2 * 1024 * 1024  # more than a template may use
 DATA_VALUES = 100_000
 
 _SIZES = {"metadata": METADATA, "data": DATA}
@@ -48,7 +48,7 @@ def read_one(body: bytes | msgspec.Raw) -> tuple[tuple[Message], Mapping[str, st
     try:
         message = _email.decode(body)
     except InvalidMessage:
-        match _channel_of(body):  # what is wrong with it may be that it is no email
+        match _channel_of(body):  # the message may be of another channel
             case b'"sms"':
                 message = _sms.decode(body)
             case b'"email"' | b"null":
@@ -104,7 +104,7 @@ def read_batch(body: bytes) -> tuple[Unread, Mapping[str, str]]:
 def _channel_of(body: bytes | msgspec.Raw) -> bytes:
     try:
         return bytes(decode(_channel, body).channel)
-    except InvalidMessage:  # it is no object
+    except InvalidMessage:  # not an object
         return b'"email"'
 
 
@@ -145,7 +145,7 @@ class RecipientResource(Struct, frozen=True):
     status: RecipientStatus
     code: int | None
     reply: str
-    later: LaterResource | UnsetType = UNSET  # it is there once something was reported
+    later: LaterResource | UnsetType = UNSET  # present once something was reported
 
 
 class Happening(Struct, frozen=True):

@@ -99,7 +99,7 @@ class Messages:
             return source((await self._sources.preview(request)).content, text=False)
         headers = dict(request.scope["headers"])
         body = await read_json(request, headers, limit=self._limit)
-        if b"idempotency-key" in headers:  # it is not needed, and yet must be right
+        if b"idempotency-key" in headers:  # it is not used, but it must be valid
             read_idempotency(request, headers, body)
         (message,), _ = read_one(body)
         entry = await self._service.preview(message, key=key_of(request))
@@ -112,7 +112,7 @@ class Messages:
         """The message once it is final or held, or as it is after so many seconds."""
         try:
             delivery = await self._service.outcome(id, timeout=wait)
-        except MessageNotFound:  # the request was a repeated one, and its message is pruned
+        except MessageNotFound:  # the request was repeated, and its message has been pruned
             return BytesResponse(accepted, status=202, headers=headers)
         settled = delivery.status.final or delivery.status is Status.HELD
         headers = [*headers, (b"preference-applied", b"wait=%d" % wait)]
@@ -130,7 +130,7 @@ class Messages:
         return MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
 
     async def show(self, request: AnyRequest) -> MessageResource:
-        """With `wait`, the answer comes once the status or the number of attempts has changed."""
+        """With `wait`, the answer comes when the status or the number of attempts has changed."""
         id = read_id(request)
         query = read_query(request, ShowQuery)
         delivery = await self._service.message(id)

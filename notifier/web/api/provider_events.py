@@ -1,4 +1,4 @@
-"""POST /v1/reports/{provider}: events of providers, who prove by a signature who they are."""
+"""POST /v1/reports/{provider}: events of providers, which authenticate by a signature."""
 
 import asyncio
 from collections import Counter
@@ -16,7 +16,7 @@ from notifier.web.bodies import AnyRequest, read_octets
 from notifier.web.routes import SIGNED, DocumentedAnswer, Operation, post
 
 TAG = "reports"
-LARGEST = 2_000_000  # octets; the limit of a whole request of SendGrid is below
+LARGEST = 2_000_000  # octets; SendGrid's limit for a whole request is lower
 AT_ONCE = 50  # events of a request that are taken at the same time
 
 
@@ -25,7 +25,7 @@ class EventsTaken(Struct, frozen=True):
 
     taken: int
     repeated: int
-    unknown: int  # about no message that was sent, or about one that is not kept
+    unknown: int  # about a message that was never sent, or is no longer kept
 
 
 class ProviderEvents:

@@ -85,7 +85,7 @@ class SendQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SourceQuery(SendQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The same, and how to treat a mail that is submitted as a whole (`message/rfc822`)."""
+    """How to treat a submitted message, also a mail submitted as a whole (`message/rfc822`)."""
 
     to: Annotated[
         tuple[Mailbox, ...],

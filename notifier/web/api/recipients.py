@@ -1,4 +1,4 @@
-"""/v1/recipients: export all that is held of a person, and forget a person."""
+"""/v1/recipients: export all data of a person, and erase a person."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -25,7 +25,7 @@ TAG = "recipients"
 ERASURES = "/v1/recipients/erase"
 EXPORTS = "/v1/recipients/export"
 JSON_LINES = "application/jsonl"
-WAIT_SECONDS = 10.0  # for what is mostly done at once
+WAIT_SECONDS = 10.0  # most erasures finish within this
 
 Written = Annotated[
     str,
@@ -131,7 +131,7 @@ class Recipients:
         address = read_query(request, RecipientQuery).address
         if address is None:
             raise BadParameter("address", "is missing")
-        if address.startswith(" ") and address.strip().isdigit():  # `+` means a blank in a query
+        if address.startswith(" ") and address.strip().isdigit():  # `+` means a space in a query
             address = f"+{address.strip()}"
         return await self._exported(request, address)
 
@@ -148,7 +148,7 @@ class Recipients:
 
     async def _exported(self, request: AnyRequest, address: str) -> Stream:
         person = await self._export.person(address)
-        # The audit must not hold the address longer than all else does.
+        # The audit must not keep the address longer than everything else does.
         await self._audit.note(by_of(request), WHAT, on=person.erased)
         headers = {"content-disposition": 'attachment; filename="recipient.jsonl"'}
         return Stream(self._export.pieces(person), media_type=JSON_LINES, headers=headers)

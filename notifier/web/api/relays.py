@@ -11,14 +11,14 @@ from notifier.relayspec import Pipelining, Tls
 from notifier.service import Notifier
 from notifier.smtp import RelayState, State
 
-if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
+if TYPE_CHECKING:  # the HTTP client loads slowly, and few need it
     from notifier.sms.provider import ProviderState
 
 Kind = Literal["smtp", "graph", "provider"]
 
 
 class TroubleResource(Struct, frozen=True):
-    """The last failure. `name`: of the fault, where it has one."""
+    """The last failure. `name`: the name of the fault, if it has one."""
 
     name: str
     text: str
@@ -105,7 +105,7 @@ def relays_of(service: Notifier) -> tuple[RelayResource, ...]:
 
 
 def relays_for(service: Notifier, delivery: Delivery) -> Sequence[RelayResource]:
-    """The relays that can take the message; none where nothing can hold it up."""
+    """The relays that can take the message; none for a route without relays."""
     if delivery.route is Route.SIMULATOR:
         return ()
     texts = delivery.route is Route.PROVIDER

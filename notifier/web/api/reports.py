@@ -1,4 +1,4 @@
-"""POST /v1/reports: take in a mail that reports what came of messages."""
+"""POST /v1/reports: take a mail that reports what became of messages."""
 
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler

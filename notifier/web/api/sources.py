@@ -26,7 +26,7 @@ def is_source(request: AnyRequest) -> bool:
 
 
 class Sources:
-    """The common part of all that is done with a mail that is submitted as a whole."""
+    """The common part of all calls that submit a mail as a whole."""
 
     def __init__(self, service: Notifier, submissions: Submissions) -> None:
         self._service = service
@@ -87,5 +87,8 @@ def _read(body: bytes, query: SourceQuery) -> tuple[Source, IdempotencyKey | Non
 
 
 def with_crlf(content: bytes) -> bytes:
-    """A file as Unix keeps mails has LF alone; what has any CR is taken as it is."""
+    """
+    The mail with CRLF. A mail with LF alone, as Unix files have, is converted; a mail with any CR
+    stays as it is.
+    """
     return content if b"\r" in content else content.replace(b"\n", b"\r\n")

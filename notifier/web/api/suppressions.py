@@ -41,8 +41,8 @@ from notifier.web.routes import (
 TAG = "suppressions"
 PATH = "/v1/suppressions"
 CSV = "text/csv"
-ALL_KEYS = "-"  # in a query: the entries that hold for all keys
-EXPORTED_AT_ONCE = 1000  # rows of an export that are read together
+ALL_KEYS = "-"  # in a query: the entries for all keys
+EXPORTED_AT_ONCE = 1000  # rows of an export that are read at a time
 
 KeyName = Annotated[str, Meta(pattern=rf"^{KEY.pattern}(?![\s\S])", max_length=64)]
 
@@ -140,7 +140,7 @@ class KeyQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NoFilter(Rejected):
-    """The call would empty the list, which no one wants by mistake."""
+    """The call would empty the list, which nobody wants."""
 
     def __init__(self) -> None:
         names = ", ".join(field.name for field in msgspec.structs.fields(SuppressionFilters))

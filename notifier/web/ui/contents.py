@@ -21,7 +21,7 @@ from notifier.web.ui.untrusted import download, framed, number_of
 
 T = TypeVar("T")
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # not needed: the journal knows when the mail was sent
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # not used: the journal knows when the mail was sent
 
 
 class Content(Struct, frozen=True):

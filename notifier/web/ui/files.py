@@ -22,7 +22,7 @@ STATIC = Path(__file__).parent / "static"
 SWAGGER = "swagger-ui-5.35.0"
 UPLOT = "uplot-1.6.32"
 IMMUTABLE = {"cache-control": "public, max-age=31536000, immutable"}
-# The system's table may lack these types or have others.
+# The system's table may lack these types, or have different ones.
 KINDS = {".js": "text/javascript", ".webp": "image/webp", "": "text/plain", ".svg": "image/svg+xml"}
 
 
@@ -36,7 +36,7 @@ class Files:
         return [get("/static/{file:path}", self.static, OPEN)]
 
     async def static(self, request: AnyRequest) -> Response[bytes]:
-        """A file. If its folder has a version in its name it never changes."""
+        """A file. A file in a folder with a version in its name never changes."""
         name = request.scope["path"].removeprefix("/static/")
         path = self._files.get(name)
         if path is None:
@@ -54,7 +54,7 @@ class Files:
 
 @cache
 def _read(path: Path) -> tuple[bytes, str]:
-    """Read once, so that a file is in memory once for all readers, however slow."""
+    """Read a file once, so that it is in memory once for all clients, however slow."""
     content = path.read_bytes()
     return content, sha256(content).hexdigest()[:16]
 
@@ -64,6 +64,6 @@ def _kind(path: Path) -> str:
 
 
 def _shown(folder: Path) -> Iterable[Path]:
-    """All files but those for tools: the list of vendored files, and the scripts' package.json."""
+    """All files but those for developers: the list of vendored files, and package.json."""
     tools = {".toml", ".json"}
     return (path for path in folder.rglob("*") if path.is_file() and path.suffix not in tools)

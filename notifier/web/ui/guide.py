@@ -16,12 +16,12 @@ from notifier.web.bodies import AnyRequest
 from notifier.web.routes import OPEN, get
 from notifier.web.ui.layout import Layout
 
-if TYPE_CHECKING:  # loaded with the first page
+if TYPE_CHECKING:  # loaded by the first page
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
 FOLDER = Path(__file__).parents[2] / "guide"
-ORIGIN = "http://127.0.0.1:8014"  # where the examples call a service with nothing configured
+ORIGIN = "http://127.0.0.1:8014"  # the service's URL in the examples
 # In the order in which a newcomer reads them. A test holds that no page is left out.
 ORDER = (
     "states",
@@ -102,7 +102,7 @@ class GuidePage:
             if token.type == "heading_open" and text is not None:
                 token.attrSet("id", _anchor(text.content))
             if token.type in {"fence", "code_block", "table_open"}:
-                token.attrSet("tabindex", "0")  # it may scroll, also by keyboard
+                token.attrSet("tabindex", "0")  # it can be scrolled, also by keyboard
             for child in token.children or ():
                 if child.type == "link_open":
                     child.attrSet("href", self._target(str(child.attrGet("href"))))

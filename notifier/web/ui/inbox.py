@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
-MOST_NEWS = 100  # ids that may wait for one reader
-DRAINING_SECONDS = 1.0  # how late a reader may learn that we stop
+MOST_NEWS = 100  # ids that may wait for one client
+DRAINING_SECONDS = 1.0  # seconds after which a client learns that the service stops
 
 log = structlog.get_logger()
 
@@ -91,7 +91,7 @@ class Inbox:
         return Response(body, headers=SECURE)
 
     async def delete_all(self, request: AnyRequest) -> Response[Deleted]:
-        """For good. They are copies; the journal has what was sent."""
+        """The mails are deleted for good. They are copies; the journal has what was sent."""
         count = await self._service.mailbox.delete_all()
         add_note(request, on="inbox", count=count)
         log.info("inbox_deleted", count=count, by=by_of(request))
@@ -102,7 +102,7 @@ class Inbox:
         return Response(_found(caught), headers=SECURE)
 
     async def source(self, request: AnyRequest) -> Response[bytes]:
-        """As text, so that no browser runs it."""
+        """Plain text, so that no browser runs it."""
         source = await self._service.mailbox.source(_id(request), caller=caller_of(request))
         return Response(_found(source), media_type="text/plain", headers=SECURE)
 
@@ -140,7 +140,7 @@ class Inbox:
 
 class Arrivals:
     """
-    The ids of new mails for one reader. A slow reader gets "" in place of ids, and has to read the
+    The ids of new mails for one client. A slow client gets "" in place of ids, and must read the
     list again.
     """
 
@@ -167,6 +167,6 @@ def _found(what: T | None, why_not: str = "the mailbox has no such message") -> 
 
 def _id(request: AnyRequest) -> str:
     id: str = request.scope["path_params"]["id"]
-    if not _ID.fullmatch(id):  # it names a file
+    if not _ID.fullmatch(id):  # it is part of a file's name
         raise NotFoundException("the mailbox has no such message")
     return id

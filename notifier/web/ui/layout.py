@@ -36,7 +36,7 @@ PAGE: Headers = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; frame-src 'self'; " + _NO_FRAMES,
 }
-# Swagger writes style attributes, so its page alone may have them. Scripts stay barred.
+# Swagger UI writes style attributes, so only its page may have them. Inline scripts stay forbidden.
 DOCS: Headers = {
     **SECURE,
     **REVALIDATED,
@@ -83,7 +83,7 @@ class Layout:
     async def private(
         self, request: AnyRequest, name: str, **values: Any
     ) -> Response[bytes] | Redirect:
-        """A page for visitors who may see messages. Others are redirected to the sign-in."""
+        """A page for visitors who may see messages. Others are redirected to the sign-in page."""
         if (await self._authentication.visitor(request)).reads:
             return await self.page(request, name, **values)
         asked = request.scope["path"]

@@ -1,7 +1,4 @@
-"""
-What tests of programs need of the mailbox: recipients that it refuses, and a service that is as new
-for each test.
-"""
+"""What tests of programs need of the mailbox: refused recipients, and a reset between tests."""
 
 import asyncio
 from typing import Annotated, Any
@@ -25,7 +22,7 @@ from notifier.web.routes import MANAGE, delete, post
 from notifier.web.ui.layout import SECURE
 
 LONGEST = 4096  # octets of JSON
-SENDING_SECONDS = 5.0  # for what is being sent to arrive
+SENDING_SECONDS = 5.0  # seconds for messages that are being sent to arrive
 LOOK_SECONDS = 0.01
 FORGET_KEYS = Statement("DELETE FROM idempotency")
 
@@ -95,7 +92,7 @@ class Rehearsal:
         refusals = self._service.mailbox.refusals.clear()
         cancelled = await self._cancel(by)
         await self._until_sent()
-        cancelled += await self._cancel(by)  # what could not be sent meanwhile
+        cancelled += await self._cancel(by)  # messages that could not be sent in time
         await self._service.journal.execute(FORGET_KEYS)
         mails = await self._service.mailbox.delete_all()
         add_note(request, on="inbox", count=mails)
@@ -107,7 +104,7 @@ class Rehearsal:
         return await self._service.change_all("cancel", waiting, by=by)
 
     async def _until_sent(self) -> None:
-        """Until nothing is being sent, but not for ever."""
+        """Wait until nothing is being sent, for a limited time."""
         sending = Filter(status=(Status.SENDING,))
         until = asyncio.get_running_loop().time() + SENDING_SECONDS
         while await self._service.count(sending, most=1):

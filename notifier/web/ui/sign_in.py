@@ -20,9 +20,9 @@ from notifier.web.problems import WrongKey
 from notifier.web.routes import OPEN, get, post
 from notifier.web.ui.layout import Layout
 
-LONGEST = 1024  # octets of a body that holds a key
+LONGEST = 1024  # octets of a body with a key
 WRONG_A_MINUTE = 10  # wrong keys that one address may try
-MOST_ADDRESSES = 10_000  # that are counted; above this, counting begins again
+MOST_ADDRESSES = 10_000  # addresses that are counted; above this number, counting starts again
 
 log = structlog.get_logger()
 
@@ -106,8 +106,8 @@ class SignIn:
 
     def _refuse(self, request: AnyRequest, presented: str, error: WrongKey) -> NoReturn:
         """
-        Raise 429 after too many wrong keys from one address, else the error. A right key is never
-        refused because of wrong ones from behind the same proxy.
+        Raise 429 after too many wrong keys from one address, else the error. A valid key is never
+        refused because of wrong keys from behind the same proxy.
         """
         address = address_of(request)
         log.warning("sign_in_refused", client=address, key_id=id_in(presented), reason=str(error))
@@ -123,7 +123,7 @@ class SignIn:
         raise error
 
     def _cookie(self, request: AnyRequest, value: str, *, max_age: int | None = None) -> Cookie:
-        """RFC 6265bis: for us alone, until the browser is closed."""
+        """A cookie for this host alone, until the browser is closed. RFC 6265bis."""
         secure = is_secure(request)
         return Cookie(
             key=SECURE_COOKIE if secure else COOKIE,

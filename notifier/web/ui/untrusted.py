@@ -17,7 +17,7 @@ SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 LARGEST_SHOWN = 1_000_000  # octets of one picture
 MOST_SHOWN = 20
 
-LARGEST_PREVIEW = 4_000_000  # octets of all pictures, as often as they are shown
+LARGEST_PREVIEW = 4_000_000  # octets of all pictures, each counted as often as it is shown
 
 # No scripts, no forms, nothing from the network, an origin of its own. Only our pages may frame it.
 PREVIEW = {
@@ -25,7 +25,7 @@ PREVIEW = {
     "content-security-policy": "sandbox; default-src 'none'; img-src data:; "
     "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
 }
-# A file is handed over as it is, and never opened in place.
+# A file is downloaded as it is, and never opened in the browser.
 FILE = {
     **SECURE,
     "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
@@ -34,8 +34,9 @@ FILE = {
 
 def framed(mail: OpenedMail) -> Response[bytes] | None:
     """
-    A mail's HTML for a frame of our page, with the mail's own pictures inlined: a frame without
-    an origin has no cookie to get them with. None: the mail has no HTML. Call it in a thread.
+    A mail's HTML for a frame of our page, with the mail's own pictures inlined, because a frame
+    without an origin has no cookie to fetch them with. None: the mail has no HTML. Call it in a
+    thread.
     """
     if not (html := mail.html):
         return None
