@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -80,7 +80,7 @@ class Dispatcher:
             chained=chained,
             screen=screen,
         )
-        journal.arrivals.listen(self.wake)
+        journal.arrived = self.wake
         self._started = self._stopping = False
         self._queues_changed = asyncio.Event()
         self._waiting_changed = asyncio.Event()  # there may be an earlier expiry
@@ -108,18 +108,19 @@ class Dispatcher:
         start = partial(self._work, number)
         self._workers.append(self._supervisor.start("worker", start, over=lambda: self._stopping))
 
-    def wake(self, queue: str) -> None:
-        """Look for work of this queue, or of all queues of a Route: something may be due."""
+    def wake(self, queues: Iterable[str]) -> None:
+        """Look for work of these queues, or of all queues of a Route: something may be due."""
         self._waiting_changed.set()
-        if isinstance(queue, Route):
-            self._queues_changed.set()
-            for each in self._shares:
-                if each.queue.partition(":")[0] == queue:
-                    each.stir.set()
-        elif share := self._shares.of(queue):
-            share.stir.set()
-        else:
-            self._open(queue)
+        for queue in set(queues):
+            if isinstance(queue, Route):
+                self._queues_changed.set()
+                for each in self._shares:
+                    if each.queue.partition(":")[0] == queue:
+                        each.stir.set()
+            elif share := self._shares.by_queue.get(queue):
+                share.stir.set()
+            else:
+                self._open(queue)
 
     def _open(self, queue: str) -> None:
         """Begin to claim from the queue of a chain that is new here."""
@@ -139,7 +140,7 @@ class Dispatcher:
             self._queues_changed.clear()
             with contextlib.suppress(JournalUnavailable):
                 for queue in await self._journal.queues():
-                    if self._shares.of(queue) is None:
+                    if queue not in self._shares.by_queue:
                         self._open(queue)
             await asyncio.sleep(GATHER_SECONDS)
             with contextlib.suppress(TimeoutError):

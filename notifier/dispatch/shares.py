@@ -101,21 +101,21 @@ class Shares:
         self._window = window
         self._shared = workers
         self._most_bulk = max(1, workers - 1)
-        self._shares = {
+        self.by_queue = {
             queue: Share(queue, transport, window=window, most_bulk=self._most_bulk)
             for queue, transport in transports.items()
         }
-        self._own = len(self._shares) - 1
+        self._own = len(self.by_queue) - 1
         self._claimed = 0
         self._waiting = 0  # claims in all windows
         self._idle: deque[asyncio.Future[None]] = deque()  # workers
 
     def __iter__(self) -> Iterator[Share]:
-        return iter(self._shares.values())
+        return iter(self.by_queue.values())
 
     def add(self, queue: str, transport: Transport) -> Share:
         """A share for the queue of a chain. It needs `workers` more workers."""
-        share = self._shares[queue] = Share(
+        share = self.by_queue[queue] = Share(
             queue,
             transport,
             window=self._window,
@@ -123,10 +123,6 @@ class Shares:
             workers=self._shared,
         )
         return share
-
-    def of(self, queue: str) -> Share | None:
-        """The share of a queue. None: nothing is claimed of this queue here."""
-        return self._shares.get(queue)
 
     @property
     def workers(self) -> int:
@@ -179,12 +175,12 @@ class Shares:
     def _ready(self) -> tuple[Share, Waiting] | None:
         """The share whose claim is next, and the queue of it. None: none may be sent."""
         found: tuple[Share, Waiting] | None = None
-        busy, large_busy = -self._own, 1 - len(self._shares)  # of what all share
-        for share in self._shares.values():
+        busy, large_busy = -self._own, 1 - len(self.by_queue)  # of what all share
+        for share in self.by_queue.values():
             if share.workers is None:
                 busy += share.busy or 1
             large_busy += share.large_busy or 1
-        for share in self._shares.values():
+        for share in self.by_queue.values():
             if not share.small and not share.large:
                 continue
             # Of the workers that it may take, how many are taken.

@@ -52,7 +52,7 @@ class Replicas(Background):
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _heed(self, news: News) -> None:
-        self._journal.arrivals.tell(news.routes)
+        self._journal.arrived(news.routes)
         if news.values:
             await self._heed_values()
         for id in self._asked_for(news):

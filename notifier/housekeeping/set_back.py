@@ -51,7 +51,7 @@ class SetBack(Background):
             await asyncio.sleep(CLOCK_SECONDS)
             now = self._ahead()
             if now - ahead >= SHORTEST_JUMP:
-                self._journal.arrivals.tell(Route)
+                self._journal.arrived(Route)
             if (by := ahead - now) >= SHORTEST_JUMP:
                 log.warning("clock_set_back", seconds=round(by.total_seconds(), 1))
                 step = partial(_moved, by=by, now=self._clock())

@@ -7,7 +7,6 @@ what both journals share:
 * `searches`: cursors, and whose turn it is to search
 * `expiry`: when the first of the waiting deliveries expires
 * `gathering`: how long a writer waits, so that more messages share a commit
-* `arrivals`: how the dispatcher hears that there may be something to claim
 * `statements`: how a capability reads and writes tables of its own
 * `shared_secret`: a secret on which replicas agree
 * `erasing`: what is asked of a journal so that a person can be erased
@@ -19,7 +18,7 @@ The journals:
 * `postgres`: in a database, for several replicas
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from importlib.util import find_spec
@@ -32,7 +31,6 @@ from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
 from notifier.histogram import Histogram
-from notifier.journal.arrivals import Arrivals
 from notifier.journal.erasing import Erasing
 from notifier.journal.statements import Also, Bound, Row, Statement
 from notifier.supervisor import Supervisor
@@ -40,6 +38,13 @@ from notifier.supervisor import Supervisor
 # Returns a changed delivery, or raises Rejected to leave it as it is. It may run in another
 # thread, and twice for one change, so it must do nothing else.
 Change: TypeAlias = Callable[[Delivery], Delivery]
+
+
+Arrived: TypeAlias = Callable[[Iterable[str]], None]
+
+
+def nobody(_: Iterable[str]) -> None:
+    """Stands for the dispatcher until there is one."""
 
 
 class Entry(Struct, frozen=True):
@@ -137,7 +142,10 @@ class Journal(Erasing, Protocol):
     """
 
     commits: Commits
-    arrivals: Arrivals
+    # Called with the queues in which deliveries begin to wait, as soon as a claim made now would
+    # find them, and with each Route all of whose queues may have some. That can be before the
+    # commit: the claim then joins the same transaction. It must be quick.
+    arrived: Arrived
     shared: bool  # with other replicas
 
     async def open(self) -> None:

@@ -7,7 +7,7 @@ them and should not read them. The first conversation stays in the record: most 
 other, and a row for it would make each message dearer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -100,6 +100,11 @@ def terms(delivery: Delivery) -> set[str]:
     if delivery.reference:
         found.add(f"reference:{delivery.reference}")
     return found
+
+
+def queues_of_waiting(deliveries: Iterable[Delivery]) -> list[str]:
+    """The queues of the deliveries that wait."""
+    return [each.queue for each in deliveries if each.status in WAITING]
 
 
 def _silenced(delivery: Delivery) -> Delivery:

@@ -30,8 +30,8 @@ def unpolled(monkeypatch):
 
 async def looked(dispatcher, journal, route=Route.RELAY):
     """Wait until a route has looked for what is due, and has claimed it if it was to."""
-    share = dispatcher._shares.of(route)
-    dispatcher.wake(route)
+    share = dispatcher._shares.by_queue[route]
+    dispatcher.wake([route])
     async with asyncio.timeout(LIMIT):
         while share.stir.is_set():
             await asyncio.sleep(0)
@@ -64,7 +64,7 @@ async def test_delivers_what_is_in_the_journal(journal):
     transport = Transport()
     async with dispatching(journal, transport) as dispatcher:
         await journal.add([entry(n) for n in range(20, 40)])
-        dispatcher.wake(Route.RELAY)
+        dispatcher.wake([Route.RELAY])
         await until(all_are(journal, Status.SENT, 40))
     assert len(transport.sent) == 40
     assert transport.most <= 4
@@ -196,7 +196,7 @@ async def test_bulk_never_takes_the_last_worker(journal):
         await looked(dispatcher, journal)
         assert (await journal.backlog()).counts[Status.SENDING] == 3  # nor is more claimed
         await journal.add([entry(99, priority=Priority.URGENT)])
-        dispatcher.wake(Route.RELAY)
+        dispatcher.wake([Route.RELAY])
         await until(urgent_has_left)
         assert len(bulk_sent) == 3
         transport.gate.set()
@@ -248,7 +248,7 @@ async def test_a_stop_gives_the_window_back_in_one_go_beside_what_is_under_way(j
 
     journal.record = together
     async with dispatching(journal, transport, workers=4, window=8) as dispatcher:
-        share = dispatcher._shares.of(Route.RELAY)
+        share = dispatcher._shares.by_queue[Route.RELAY]
         await until(lambda: transport.busy == 4 and share.full)
         ahead = share.ahead
         assert ahead > 4
@@ -326,7 +326,7 @@ async def test_of_large_messages_only_so_many_are_in_memory(journal):
     async with dispatching(journal, transport, workers=16, window=32, grace=0.05) as dispatcher:
         await journal.add([Entry(entry(n).delivery, large) for n in range(12)])
         await journal.add([entry("small")])
-        dispatcher.wake(Route.RELAY)
+        dispatcher.wake([Route.RELAY])
         await until(busy_with(transport, LARGE_AT_ONCE + 1))
     assert transport.most == LARGE_AT_ONCE + 1
     left = (await journal.backlog()).counts
@@ -369,7 +369,7 @@ async def test_an_idle_worker_sends_nothing_while_a_record_fails(journal, monkey
     async with dispatching(journal, transport, workers=4) as dispatcher:
         await until(lambda: len(tried) > 1)
         await journal.add([entry(2), entry(3)])
-        dispatcher.wake(Route.RELAY)
+        dispatcher.wake([Route.RELAY])
         await until(lambda: sum(each is not None for each in dispatcher.doing) == 3)
         more = len(tried) + 2
         await until(lambda: len(tried) >= more)  # they would have been sent by now
@@ -431,7 +431,7 @@ async def test_a_failure_of_the_relay_waits_by_its_own_backoff_and_not_by_the_sc
             assert (deferred.tries, deferred.due_at - clock) == (0, timedelta(seconds=wait))
             clock = deferred.due_at
             tried = len(transport.sent)
-            dispatcher.wake(Route.RELAY)
+            dispatcher.wake([Route.RELAY])
             await until(lambda tried=tried: len(transport.sent) > tried)
 
 
@@ -511,7 +511,7 @@ async def test_message_taken_over_by_another_replica_is_not_sent(postgres):
             await until(taken_over)
             assert len(await others.claim(Route.RELAY, 2, now=utc_now)) == 2
             transport.gate.set()
-            await until(lambda: not dispatcher._shares.of(Route.RELAY).ahead)
+            await until(lambda: not dispatcher._shares.by_queue[Route.RELAY].ahead)
             await until(lambda: not any(dispatcher.doing))
         assert len(transport.sent) == 1
 
@@ -606,7 +606,7 @@ async def test_a_window_full_of_one_route_leaves_the_loop_to_others(journal):
     ) as dispatcher:
         await until(busy_with(stuck, 4))
         await journal.add([entry("other", route=Route.GATEWAY)])
-        dispatcher.wake(Route.GATEWAY)
+        dispatcher.wake([Route.GATEWAY])
         await until(all_are(journal, Status.SENT, 1))  # a spinning route would never let it
         assert len(asked) < 100
         stuck.gate.set()

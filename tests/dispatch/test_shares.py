@@ -52,7 +52,7 @@ def busy(dispatcher):
 
 async def add(dispatcher, journal, route, *entries):
     await journal.add(entries)
-    dispatcher.wake(route)
+    dispatcher.wake([route])
 
 
 @pytest.mark.parametrize("hangs", ROUTES)
@@ -145,7 +145,7 @@ def test_shares_hold_for_any_order_of_arrivals_and_ends(events, workers, ways):
         shares = Shares(dict.fromkeys(range(ways), Transport()), workers=workers, window=99)
         under_way = []
         for number, (what, way, priority, is_large) in enumerate(events):
-            share = shares.of(way % ways)
+            share = shares.by_queue[way % ways]
             if what == "arrives":
                 claim = entry(number, priority=priority).delivery
                 shares.take_in(share, [Claim(claim, None if is_large else b"x")])

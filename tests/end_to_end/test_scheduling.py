@@ -43,7 +43,7 @@ async def test_a_scheduled_message_leaves_when_it_is_due_and_not_before(relay, t
         id = await submit_one(service, email(send_at=due_at))
         assert (await service.journal.get(id)).status is Status.SCHEDULED
         clock.set(due_at - timedelta(seconds=0.3))
-        service.dispatcher.wake(Route.RELAY)  # a clock that has been set is seen by a look only
+        service.dispatcher.wake([Route.RELAY])  # a clock that has been set is seen by a look only
         sent = await ended(service, id)
     assert sent.status is Status.SENT
     assert sent.finished_at >= due_at
@@ -109,7 +109,7 @@ async def test_a_scheduled_mail_is_dated_by_its_time(relay, tmp_path):
     async with notifying(tmp_path, relay, clock=clock) as service:
         id = await submit_one(service, email(send_at=due_at))
         clock.set(due_at)
-        service.dispatcher.wake(Route.RELAY)
+        service.dispatcher.wake([Route.RELAY])
         await ended(service, id)
         assert relay.received[0][2] == await service.journal.content(id)
     assert dated(relay.received[0][2]) == due_at.replace(microsecond=0)

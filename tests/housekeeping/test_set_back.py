@@ -57,7 +57,7 @@ async def test_after_the_clock_was_set_forward_every_route_looks_for_what_is_due
     """What became due by the jump is sent at once. A clock that goes on as usual tells nobody."""
     monkeypatch.setattr("notifier.housekeeping.set_back.CLOCK_SECONDS", 0.01)
     told, clock, looked = [], Clock(NOW), []
-    journal.arrivals.listen(told.append)
+    journal.arrived = told.extend
 
     def seconds():
         looked.append(clock.now)

@@ -115,7 +115,8 @@ class TestCommits:
         later = NOW + timedelta(milliseconds=1)
         async with opened(path, commit=commits) as journal:
 
-            def claim(route):
+            def claim(queues):
+                (route,) = queues
                 if not claiming:
                     claiming.append(
                         asyncio.ensure_future(journal.claim(route, 9, now=lambda: later))
@@ -123,7 +124,7 @@ class TestCommits:
 
             before = journal._writes.ask(lambda _: (busy.set(), go_on.wait(LIMIT)))
             await until(busy.is_set)
-            journal.arrivals.listen(claim)
+            journal.arrived = claim
             one = asyncio.create_task(journal.add([entry()]))
             await until(lambda: claiming)
             two = asyncio.create_task(journal.add([entry("d2", due_at=later)]))
@@ -158,7 +159,8 @@ class TestCommits:
         content = b"x" * (contents.KEPT_BYTES // 2)
         async with opened(path) as journal:
             assert await journal.claim(RELAY, 9, now=noon) == []
-            adding = journal.add([entry(f"d{n}", content=content) for n in (1, 2, 3)])
+            large = [entry(f"d{n}", content=content, size=len(content)) for n in (1, 2, 3)]
+            adding = journal.add(large)
             adding = asyncio.create_task(adding)
             await asyncio.sleep(0)  # it has been asked for
             claims = await journal.claim(RELAY, 9, now=noon)

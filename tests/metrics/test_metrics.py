@@ -219,7 +219,7 @@ async def test_a_scheduled_message_is_measured_from_its_time(tmp_path):
             send_at = clock() + timedelta(days=3)
             id = await submit_one(service, email(send_at=send_at))
             clock.set(send_at)
-            service.dispatcher.wake(Route.RELAY)
+            service.dispatcher.wake([Route.RELAY])
             assert (await ended(service, id)).tries == 2
             waited = service.tally.wait_seconds
     assert sum(waited.counts) == 1

@@ -6,8 +6,7 @@ from contextlib import AbstractAsyncContextManager
 
 from notifier.deliveries import Delivery
 from notifier.errors import MessageNotFound
-from notifier.journal import Change
-from notifier.journal.arrivals import Arrivals
+from notifier.journal import Arrived, Change
 from notifier.journal.postgres import rows
 from notifier.journal.postgres.changes import (
     DROP_CONTENTS,
@@ -18,7 +17,7 @@ from notifier.journal.postgres.changes import (
 )
 from notifier.journal.postgres.connection import SESSION, Connection
 from notifier.journal.postgres.lease import Lease
-from notifier.journal.rows import terms
+from notifier.journal.rows import queues_of_waiting, terms
 from notifier.journal.statements import Also
 
 ONE = "SELECT seq, status, record FROM deliveries WHERE id = $1"
@@ -39,7 +38,7 @@ LEFT = (
 class Erasing(ABC):
     """The part of the journal that deletes deliveries for good."""
 
-    arrivals: Arrivals
+    arrived: Arrived
     _lease: Lease
 
     @abstractmethod
@@ -67,7 +66,7 @@ class Erasing(ABC):
             else:
                 await rows.run_all(db, also([after]) if also else ())
                 await self._lease.tell(db, [after])
-        self.arrivals.tell_of([after])
+        self.arrived(queues_of_waiting([after]))
         return after
 
     async def overwrite(self) -> str:

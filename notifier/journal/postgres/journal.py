@@ -24,8 +24,8 @@ from notifier.journal import (
     Idempotency,
     Page,
     faults,
+    nobody,
 )
-from notifier.journal.arrivals import Arrivals
 from notifier.journal.postgres import changes, counts, rows, searches
 from notifier.journal.postgres.additions import answer_kept
 from notifier.journal.postgres.claims import Claims, first_due_of_all, next_due, waiting_queues
@@ -40,7 +40,7 @@ from notifier.journal.postgres.connection import (
 from notifier.journal.postgres.erasing import ONE, Erasing
 from notifier.journal.postgres.lease import Claimed, Heard, Lease, Token
 from notifier.journal.postgres.writer import Writer
-from notifier.journal.rows import micros
+from notifier.journal.rows import micros, queues_of_waiting
 from notifier.journal.searches import Turns
 from notifier.journal.statements import Also, Bound, Row, Statement, numbered
 from notifier.supervisor import Supervisor
@@ -95,7 +95,7 @@ class PostgresJournal(Erasing):
         self._url = url
         self._supervisor = supervisor or Supervisor()
         self.commits = Commits()
-        self.arrivals = Arrivals()
+        self.arrived = nobody
         self._lease_seconds = lease
         self._claims = Claims()
         self._calls = count(time.time_ns())  # so that each claim has a number of its own
@@ -150,7 +150,7 @@ class PostgresJournal(Erasing):
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
         self._check()
         added = await self._writer.add(entries, idempotency)
-        self.arrivals.tell([entry.delivery.queue for entry in entries])
+        self.arrived([entry.delivery.queue for entry in entries])
         return added
 
     async def answer(
@@ -196,7 +196,7 @@ class PostgresJournal(Erasing):
             self._claimed.put_back(delivery, token)
             raise
         if ours and delivery.status.waiting:
-            self.arrivals.tell([delivery.queue])
+            self.arrived([delivery.queue])
         return ours
 
     def accompany(self, also: Also) -> None:
@@ -205,7 +205,7 @@ class PostgresJournal(Erasing):
     async def amend(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
         self._check()
         after = await self._amender.amend(id, change, also)
-        self.arrivals.tell_of([after])
+        self.arrived(queues_of_waiting([after]))
         return after
 
     async def amend_all(self, which: Filter, change: Change, *, also: Also | None = None) -> int:
@@ -221,7 +221,7 @@ class PostgresJournal(Erasing):
         while True:
             before, after = await again_if_collided(portion)
             changed += len(after)
-            self.arrivals.tell_of(after)
+            self.arrived(queues_of_waiting(after))
             if before is None:
                 return changed
 
@@ -231,7 +231,7 @@ class PostgresJournal(Erasing):
             await db.execute(DROP_LEASES, self._lease.id, timedelta(seconds=self._lease_seconds))
         while True:
             portion = await self._changed(ABANDONED, (PORTION,), change)
-            self.arrivals.tell_of(portion)
+            self.arrived(queues_of_waiting(portion))
             recovered += portion
             if len(portion) < PORTION:
                 return recovered
@@ -375,7 +375,7 @@ class PostgresJournal(Erasing):
             except BaseException:
                 self._unanswered.append(token)
                 raise
-            self.arrivals.tell_of(found)  # a claim may have found nothing meanwhile
+            self.arrived(queues_of_waiting(found))  # a claim may have found nothing meanwhile
 
     async def _changed(self, sql: str, values: tuple[int, ...], change: Change) -> list[Delivery]:
         async with self._transaction() as db:

@@ -15,7 +15,7 @@ from notifier.journal.fairness import AHEAD_BYTES, Fairness, Line, by_priority, 
 from notifier.journal.rows import (
     CHANGING,
     Unreadable,
-    changing,
+    Value,
     conversations,
     decode,
     dropped,
@@ -203,41 +203,35 @@ class NotAllOurs(NotifierError):
     """One of several deliveries is no longer claimed: each must be recorded alone."""
 
 
-class Recording:
-    """
-    A claimed delivery to record, made into a row in the caller's thread. It is stored only if the
-    delivery is still claimed. Recordings of a batch are stored together.
-    """
+class Recording(Struct, frozen=True, gc=False):
+    """A claimed delivery to record, and its row, which is made in the caller's thread."""
 
-    def __init__(self, delivery: Delivery, counts: StatusCounts) -> None:
-        self.delivery = delivery
-        self.counts = counts
-        self.row = (*changing(delivery), delivery.id)
-        self.conversations: list[tuple[str, int, bytes]] = []
-        self.dropped: tuple[int, int] | None = None
-        if len(delivery.attempts) > 1:
-            self.conversations = [(delivery.id, *each) for each in conversations(delivery)]
-            self.dropped = dropped(delivery)
-
-    def __call__(self, db: sqlite3.Connection) -> bool:
-        """Store it. False: the delivery is no longer claimed here."""
-        try:
-            record_all(db, self.counts, [self])
-        except NotAllOurs:
-            return False  # and nothing was written
-        return True
+    delivery: Delivery
+    row: tuple[Value, ...]
 
 
 def record_all(
     db: sqlite3.Connection, counts: StatusCounts, recordings: Sequence[Recording]
-) -> None:
-    """Store all. Raises NotAllOurs; the caller then undoes the transaction of several."""
+) -> bool:
+    """
+    Store all deliveries, which must be claimed still. False: the only one is not, and nothing was
+    written. Raises NotAllOurs for one of several; the caller then undoes the transaction.
+    """
     updated = run_rows(db, RECORD, [each.row for each in recordings])
     if sum(each.rowcount for each in updated) != len(recordings):
-        raise NotAllOurs
-    if said := [row for each in recordings for row in each.conversations]:
-        run_rows(db, RECORD_CONVERSATIONS, said)
-    for each in recordings:
-        if each.dropped is not None:
-            db.execute(DROP_CONVERSATIONS, (each.delivery.id, *each.dropped))
-    counts.change(Status.SENDING, [each.delivery for each in recordings])
+        if len(recordings) > 1:
+            raise NotAllOurs
+        return False
+    deliveries = [each.delivery for each in recordings]
+    for delivery in deliveries:
+        if len(delivery.attempts) > 1:
+            _record_conversations(db, delivery)
+    counts.change(Status.SENDING, deliveries)
+    return True
+
+
+def _record_conversations(db: sqlite3.Connection, delivery: Delivery) -> None:
+    said = [(delivery.id, *each) for each in conversations(delivery)]
+    run_rows(db, RECORD_CONVERSATIONS, said)
+    if (gone := dropped(delivery)) is not None:
+        db.execute(DROP_CONVERSATIONS, (delivery.id, *gone))

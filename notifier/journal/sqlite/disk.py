@@ -53,7 +53,7 @@ log = structlog.get_logger()
 
 class Disk:
     """
-    Refuses new messages while less than `min_free` bytes are free, or while the ballast is gone.
+    New messages are refused while less than `min_free` bytes are free, or the ballast is gone.
 
     The ballast is a file that is deleted to make space for writes that must still succeed.
     """
@@ -63,17 +63,13 @@ class Disk:
         self._min_free = min_free
         self._ballast = path.with_name(path.name + ".ballast")
         self.ballast_gone = False
-        self._looked_at = self._tried_at = float("-inf")
-        self._low = False
+        self.low = False  # as of the latest look
+        self.look_at = self._tried_at = float("-inf")  # by the monotonic clock
 
-    def check(self) -> None:
-        """Raises JournalUnavailable if new messages should not be accepted."""
-        now = time.monotonic()
-        if now - self._looked_at >= LOOK_SECONDS:
-            self._looked_at = now
-            self._low = free_bytes(self._folder) < self._min_free
-        if self._low or self.ballast_gone:
-            raise faults.full("the journal's disk is nearly full")
+    def look(self) -> None:
+        """See whether too little is free. It is due from `look_at` on. Raises OSError."""
+        self.look_at = time.monotonic() + LOOK_SECONDS
+        self.low = free_bytes(self._folder) < self._min_free
 
     def prepare(self) -> None:
         """Make the ballast, if there is space for it."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -12,10 +13,10 @@ from typing import TypeVar
 import structlog
 
 from notifier.clock import Clock
-from notifier.deliveries import Delivery, Priority, Route, Status
-from notifier.errors import MessageNotFound
+from notifier.deliveries import WAITING, Delivery, Priority, Route, Status
 from notifier.journal import (
     Added,
+    Arrived,
     Backlog,
     Change,
     Claim,
@@ -24,10 +25,11 @@ from notifier.journal import (
     Idempotency,
     News,
     Page,
-)  # fmt: skip
-from notifier.journal.arrivals import Arrivals
+    faults,
+    nobody,
+)
 from notifier.journal.fairness import Fairness, first_due
-from notifier.journal.rows import micros, moment
+from notifier.journal.rows import changing, micros, moment, queues_of_waiting
 from notifier.journal.searches import Turns
 from notifier.journal.sqlite import changes, contents, erasing, opening, rows, searches
 from notifier.journal.sqlite.additions import Addition, answer_kept
@@ -62,7 +64,6 @@ HELD = """
     WHERE held_at <= ? ORDER BY held_at LIMIT ?
 """
 VALUES = "SELECT name, value FROM words"  # the table has this name since version 1
-ONE = "SELECT seq, status, record FROM deliveries WHERE id = ?"
 log = structlog.get_logger()
 
 
@@ -98,7 +99,7 @@ class SqliteJournal:
             counts=self._counts, disk=self._disk, kept=self._kept, wal=wal, commit=commit
         )
         self.commits, self.accompany = self._writer.commits, self._writer.accompany
-        self.arrivals = Arrivals()
+        self.arrived: Arrived = nobody
         self._writes = JournalThread(
             "journal-writes",
             connect=self._connect,
@@ -142,14 +143,17 @@ class SqliteJournal:
         return await asyncio.shield(self._failure)
 
     async def add(self, entries: Sequence[Entry], idempotency: Idempotency | None = None) -> Added:
-        self._disk.check()
+        if time.monotonic() >= self._disk.look_at:
+            self._disk.look()
+        if self._disk.low or self._disk.ballast_gone:
+            raise faults.full("the journal's disk is nearly full")
         try:
             addition = Addition(entries, self._seq + 1, self._counts, idempotency)
         except UNBINDABLE as error:
             raise explained(error) from error
         self._seq += len(entries)
         # What is claimed in this turn of the loop is claimed in the transaction that adds it.
-        self.arrivals.tell([entry.delivery.queue for entry in entries])
+        self.arrived([entry.delivery.queue for entry in entries])
         return await self._writes.ask(addition, vital=False)
 
     async def answer(
@@ -167,31 +171,32 @@ class SqliteJournal:
 
     async def record(self, delivery: Delivery) -> bool:
         try:
-            recording = Recording(delivery, self._counts)
+            recording = Recording(delivery, (*changing(delivery), delivery.id))
         except UNBINDABLE as error:
             raise explained(error) from error
-        self._kept.drop(delivery.id)
-        ours = await self._writes.ask(recording, may_wait=True)
-        if ours and delivery.status.waiting:
-            self.arrivals.tell([delivery.queue])
+        if delivery.size > contents.LARGE_BYTES:
+            self._kept.drop(delivery.id)
+        ours: bool = await self._writes.ask(recording, may_wait=True)
+        if ours and delivery.status in WAITING:
+            self.arrived([delivery.queue])
         return ours
 
     async def amend(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
         def work(db: sqlite3.Connection) -> Delivery:
-            changed = changes.change_one(db, self._counts, _one(db, id), change, hold=False)
+            changed = changes.change_one(db, self._counts, rows.one(db, id), change, hold=False)
             if also is not None:
                 rows.run_all(db, also([changed]))
             return changed
 
         changed = await self._writes.ask(work)
-        self.arrivals.tell_of([changed])
+        self.arrived(queues_of_waiting([changed]))
         return changed
 
     async def erase(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
         erased = await self._writes.ask(
-            lambda db: erasing.erase(db, self._counts, _one(db, id), change, also)
+            lambda db: erasing.erase(db, self._counts, rows.one(db, id), change, also)
         )
-        self.arrivals.tell_of([erased])
+        self.arrived(queues_of_waiting([erased]))
         return erased
 
     async def overwrite(self) -> str:
@@ -205,7 +210,7 @@ class SqliteJournal:
         while True:
             portion, before = await self._writes.ask(self._portion(which, change, before, also))
             changed += portion
-            self.arrivals.tell(Route)
+            self.arrived(Route)
             if before is None:
                 return changed
 
@@ -220,7 +225,7 @@ class SqliteJournal:
             if len(portion) < PORTION:
                 # Deliveries that become `sending` from here on are claimed here.
                 self._recovered = True
-                self.arrivals.tell_of(recovered)
+                self.arrived(queues_of_waiting(recovered))
                 return recovered
             seq = portion[-1][0]
 
@@ -250,7 +255,7 @@ class SqliteJournal:
 
     async def get(self, id: str, *, conversations: bool = False) -> Delivery:
         def work(db: sqlite3.Connection) -> Delivery:
-            seq, status, record = _one(db, id)
+            seq, status, record = rows.one(db, id)
             delivery = rows.delivery(db, seq, status, record)
             return rows.with_conversations(db, seq, delivery) if conversations else delivery
 
@@ -373,14 +378,6 @@ class SqliteJournal:
         return lambda db: changes.change_all(
             db, self._counts, db.execute(sql, values).fetchall(), change, hold=True
         )
-
-
-def _one(db: sqlite3.Connection, id: str) -> rows.Found:
-    """The row of one delivery. Raises MessageNotFound."""
-    found: rows.Found | None = db.execute(ONE, (id,)).fetchone()
-    if found is None:
-        raise MessageNotFound(id)
-    return found
 
 
 def _put(db: sqlite3.Connection, name: str, value: str, also: Sequence[Statement]) -> None:

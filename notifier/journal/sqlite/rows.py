@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from notifier.deliveries import WAITING, Delivery, Status
+from notifier.errors import MessageNotFound
 from notifier.journal import rows
 from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value, known_status, micros, stored
 from notifier.journal.statements import Row, Statement, by_sql
@@ -38,6 +39,7 @@ UPDATE_UNREADABLE = """
         held_at = ?
     WHERE seq = ?
 """
+ONE = "SELECT seq, status, record FROM deliveries WHERE id = ?"
 COLUMNS = "SELECT id, key, route, priority, channel, created_at FROM deliveries WHERE seq = ?"
 CONVERSATIONS = "SELECT place, lines FROM conversations WHERE place >= ? AND place < ?"
 INSERT_CONVERSATIONS = "INSERT OR REPLACE INTO conversations VALUES {rows}"
@@ -82,6 +84,14 @@ def run_all(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
     """Carry out statements that return nothing, those with the same SQL together."""
     for sql, values in by_sql(statements):
         db.executemany(sql, values)
+
+
+def one(db: sqlite3.Connection, id: str) -> Found:
+    """The row of one delivery. Raises MessageNotFound."""
+    found: Found | None = db.execute(ONE, (id,)).fetchone()
+    if found is None:
+        raise MessageNotFound(id)
+    return found
 
 
 def delivery(db: sqlite3.Connection, seq: int, status: str, record: bytes) -> Delivery:

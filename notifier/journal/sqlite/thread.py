@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
 
 import structlog
 from msgspec import Struct
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 class Piece(Struct, gc=False):
     """One call, and the caller's future."""
 
-    work: Work[Any]
+    work: Any  # a Work, or what `serve` knows better
     future: "asyncio.Future[Any]"
     vital: bool = True  # whether it may use the ballast: everything but new messages may
 
@@ -73,8 +73,6 @@ class JournalThread:
         self._urgent: deque[float] = deque((-math.inf,), maxlen=3)
         # What is handed over to the thread. An empty list: it must end.
         self._inbox: queue.SimpleQueue[list[Piece]] = queue.SimpleQueue()
-        self._pieces: list[Piece] = []  # of the inbox, in the thread
-        self._ending = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._closed = True
         self._over: BaseException | None = None
@@ -107,15 +105,26 @@ class JournalThread:
         """Accept no more calls, because this thread or another one has failed."""
         self._over = error
 
+    @overload
     def ask(
         self, work: Work[T], *, vital: bool = True, may_wait: bool = False
-    ) -> "asyncio.Future[T]":
-        """Have a call run, even if the caller stops waiting. Raises JournalUnavailable."""
+    ) -> "asyncio.Future[T]": ...
+    @overload
+    def ask(
+        self, work: Struct, *, vital: bool = True, may_wait: bool = False
+    ) -> "asyncio.Future[Any]": ...
+    def ask(
+        self, work: object, *, vital: bool = True, may_wait: bool = False
+    ) -> "asyncio.Future[Any]":
+        """
+        Have a call run, or what else `serve` carries out, even if the caller stops waiting. Raises
+        JournalUnavailable.
+        """
         if self._closed:
             raise faults.closed()
         if self._over is not None:
             raise _over(self._over)
-        future: asyncio.Future[T] = self._loop.create_future()
+        future: asyncio.Future[Any] = self._loop.create_future()
         self._asked.append(Piece(work, future, vital))
         if self._handing_over is None:
             now = self._loop.time()
@@ -149,36 +158,40 @@ class JournalThread:
             self._on_loop(_answer, [(self._ended, None)])
 
     def _work(self, db: sqlite3.Connection) -> None:
-        while batch := self._take():
+        """Serve the calls that come, at most so many at a time, until an empty list comes."""
+        pieces: list[Piece] = []
+        ending = False
+        while True:
+            while not ending and not (pieces and self._inbox.empty()):
+                more = self._inbox.get()
+                pieces += more
+                ending = not more
+                del more  # or it would hold on to contents
+            batch, pieces = pieces[: self._batch], pieces[self._batch :]
+            if not batch:
+                break
             try:
                 self._on_loop(_answer, self._serve(db, batch))
                 if self._rest is not None:
                     self._rest(db, batch)
-                batch.clear()  # or it would hold on to contents until there is more to do
+                batch.clear()  # likewise, until there is more to do
             except BaseException as error:  # noqa: BLE001  a dead thread with a living API is the worst state
                 with contextlib.suppress(Exception):
                     db.close()
                 self._on_loop(self._on_end, error)
-                self._on_loop(_answer, [(piece.future, _over(error)) for piece in batch])
-                self._refuse(error)
+                left = (*batch, *pieces)
+                self._on_loop(_answer, [(piece.future, _over(error)) for piece in left])
+                if not ending:
+                    self._refuse(error)
                 return
         # As the last connection that closes, the writer's takes the WAL into the file. After a
         # failure it is not the last: what is on disk then is left as it is.
         db.close()
 
     def _refuse(self, error: BaseException) -> None:
-        while batch := self._take():
-            self._on_loop(_answer, [(piece.future, _over(error)) for piece in batch])
-
-    def _take(self) -> list[Piece]:
-        """The calls that wait, at least one. Empty: the thread must end."""
-        while not self._ending and not (self._pieces and self._inbox.empty()):
-            pieces = self._inbox.get()
-            self._pieces += pieces
-            self._ending = not pieces
-        batch = self._pieces[: self._batch]
-        del self._pieces[: self._batch]
-        return batch
+        """Answer all calls that still come."""
+        while pieces := self._inbox.get():
+            self._on_loop(_answer, [(piece.future, _over(error)) for piece in pieces])
 
 
 def serve_reads(db: sqlite3.Connection, batch: list[Piece]) -> list[Answer]:

@@ -134,7 +134,7 @@ class Writer:
         db.execute("BEGIN IMMEDIATE")
         answers: list[Answer] = []
         additions: list[Addition] = []
-        recordings: list[Recording] = []
+        recordings: list[Piece] = []
         others: list[Piece] = []
         names = [
             piece.work.key_name
@@ -145,9 +145,8 @@ class Writer:
         used.update(*run_rows(db, USED_KEYS, names))
         for piece in batch:
             work = piece.work
-            if type(work) is Recording and len(batch) > 1:
-                recordings.append(work)
-                answers.append((piece.future, True))
+            if type(work) is Recording:
+                recordings.append(piece)
             elif (
                 type(work) is not Addition
                 or work.collapsing
@@ -160,7 +159,8 @@ class Writer:
                 used.add(work.key_name)
         sending = self._insert(db, additions, others, answers) if additions else []
         if recordings:
-            record_all(db, self._counts, recordings)
+            ours = record_all(db, self._counts, [piece.work for piece in recordings])
+            answers += [(piece.future, ours) for piece in recordings]
         for piece in others:
             before = db.total_changes
             try:
