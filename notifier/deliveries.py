@@ -187,14 +187,6 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status is Status.SENT and not states.isdisjoint(missed)
 
     @property
-    def bounced(self) -> bool:
-        """Whether the message came back from a recipient after a relay took it."""
-        for each in self.recipients:  # noqa: SIM110  each change of a message asks: no generator
-            if each.later is not None and each.bounced:
-                return True
-        return False
-
-    @property
     def throttled(self) -> bool:
         """Whether the last relay that was asked wanted fewer messages."""
         return bool(self.attempts) and self.attempts[-1].throttled

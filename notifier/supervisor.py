@@ -126,7 +126,8 @@ class Supervisor:
             begun = self._clock()
             error: BaseException = Returned("the task returned, although its work was not over")
             try:
-                await run()
+                # A task of its own: otherwise each step of it would pass through this one.
+                await asyncio.create_task(run(), name=name)
             except asyncio.CancelledError as cancelled:
                 # Without a request to cancel us it came from something that the task waited for.
                 task = asyncio.current_task()

@@ -31,7 +31,7 @@ def test_a_sent_message_stays_sent_and_says_that_it_bounced():
     """A bounce is the recipient's; the relay has taken the message all the same."""
     after = reported(sent(delivery()), ANN, later(), now=THEN)
     assert after.status is Status.SENT
-    assert after.bounced
+    assert after.recipients[0].bounced
     assert after.recipients[0].status is RecipientStatus.ACCEPTED
     assert after.recipients[0].later == later()
     assert after.events[-1].what == "bounced"
@@ -54,7 +54,7 @@ def test_bounced_recipient_stays_bounced():
         one = sent(delivery())
         for state in states:
             one = reported(one, ANN, later(state), now=THEN)
-        assert one.bounced
+        assert one.recipients[0].bounced
         assert one.recipients[0].later.state is LaterState.BOUNCED
 
 

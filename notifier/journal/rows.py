@@ -72,6 +72,8 @@ def changing(delivery: Delivery) -> tuple[Value, ...]:
     status = delivery.status
     waits = status in WAITING
     finished_at = delivery.finished_at
+    # No generator: each change of a message comes here.
+    bounced = [each for each in delivery.recipients if each.later is not None and each.bounced]
     return (
         str(status),
         delivery.queue,
@@ -81,7 +83,7 @@ def changing(delivery: Delivery) -> tuple[Value, ...]:
         delivery.collapse_key if waits else "",
         0 if finished_at is None else micros(finished_at),
         micros(delivery.held_at) if status is Status.HELD else 0,
-        1 if delivery.bounced else 0,
+        1 if bounced else 0,
         bytearray(_encode(delivery if len(delivery.attempts) < 2 else _silenced(delivery))),
     )
 

@@ -890,7 +890,7 @@ def fits(one, which):
         and (which.to is None or which.to.lower() in to)
         and which.relay in (None, relay)
         and which.key in (None, one.key)
-        and which.bounced in (None, one.bounced)
+        and which.bounced in (None, any(each.bounced for each in one.recipients))
         and (which.created_after is None or one.created_at >= which.created_after)
         and (which.created_before is None or one.created_at < which.created_before)
         and all(says(one, word) for word in (which.q or "").split())

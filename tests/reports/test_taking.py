@@ -123,7 +123,7 @@ async def test_a_report_waits_until_the_attempt_under_way_is_recorded(journal, f
     assert (await taking).result is Result.TAKEN
     kept = await journal.get(ID)
     assert kept.status is Status.SENT
-    assert kept.bounced
+    assert kept.recipients[0].bounced
 
 
 async def test_an_end_that_a_report_corrects_is_counted_once(journal, feed, reports):
