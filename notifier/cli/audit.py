@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 import click
 
 from notifier.cli.display import Resource, json_text, page_text, printable, table
-from notifier.cli.sources import Places, json_option, sourced
+from notifier.cli.sources import json_option, sourced
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
     from notifier.cli.audit_sources import Source
@@ -17,14 +17,8 @@ WIDEST = 120  # characters of a detail; --json has all of it
 A_DAY = len("2027-01-31")
 
 
-def _places() -> "Places[Source]":
-    from notifier.cli.audit_sources import ByHttp, ByJournal
-
-    return ByHttp, ByJournal
-
-
 @click.command()
-@sourced(_places)
+@sourced("audit_sources")
 @json_option
 @click.option("--by", help="Who: key:NAME, monitor:NAME, cli:USER, anonymous.")
 @click.option("--what", help="What was done: cancel, pause-queue, sign-in-refused ...")

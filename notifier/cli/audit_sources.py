@@ -4,7 +4,7 @@ itself.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -12,22 +12,12 @@ import msgspec
 from notifier.audit import Audit
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
-from notifier.cli.sources import AtServer, InJournal, converted
+from notifier.cli.sources import AtServer, InJournal, builtins, converted
 from notifier.web.api.audit import JSON_LINES, AuditFilters, AuditList, AuditQuery
 
 T = TypeVar("T")
 PATH = "/v1/audit"
 ALL_SECONDS = 600.0  # for a server to send a piece of an export
-
-
-class Source(Protocol):
-    """A place where the audit can be seen. `name` tells a person which one it is."""
-
-    name: str
-
-    def list(self, query: Mapping[str, Any]) -> Resource: ...
-
-    def export(self, query: Mapping[str, Any], file: BinaryIO) -> None: ...
 
 
 class ByHttp(AtServer):
@@ -47,8 +37,7 @@ class ByJournal(InJournal):
     def list(self, query: Mapping[str, Any]) -> Resource:
         asked = converted(query, AuditQuery)
         page = self._do(lambda it: it.page(asked.which(), limit=asked.limit, cursor=asked.cursor))
-        found: Resource = msgspec.to_builtins(AuditList(page.items, page.next_cursor))
-        return found
+        return builtins(AuditList(page.items, page.next_cursor))
 
     def export(self, query: Mapping[str, Any], file: BinaryIO) -> None:
         which, encoder = converted(query, AuditFilters).which(), msgspec.json.Encoder()
@@ -61,3 +50,6 @@ class ByJournal(InJournal):
 
     def _do(self, ask: Callable[[Audit], Awaitable[T]]) -> T:
         return in_journal(self._settings, lambda journal: ask(Audit(journal)))
+
+
+Source: TypeAlias = ByHttp | ByJournal

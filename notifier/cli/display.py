@@ -1,5 +1,6 @@
 """What commands print: tables and details for a person, JSON for a program."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,6 +51,15 @@ def page_text(page: Resource, shown: Callable[[Sequence[Resource]], str], what: 
         return f"no {what}"
     cursor = page["next_cursor"]
     return shown(page["items"]) + (f"\nmore: --cursor {cursor}" if cursor else "")
+
+
+def confirm(question: str) -> None:
+    """Ask a person. Raises Abort if the answer is no."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "There is no terminal to confirm at; give --yes to act without confirmation."
+        )
+    click.confirm(question, abort=True, err=True)
 
 
 def message_table(messages: Sequence[Resource]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from notifier.audit.records import actor
 from notifier.cli.display import json_text, table
-from notifier.cli.sources import Places, open_source
+from notifier.cli.sources import open_source
 from notifier.errors import ConfigurationError
 from notifier.keys import Key, KeyKind, Keys, KeyScope, expiry, new_key
 from notifier.settings import Settings
@@ -76,10 +76,9 @@ def messages_of(
 ) -> "KeyMessages":
     """Where the messages of the key are cancelled. Raises RequestFailed."""
     from notifier.cli.key_messages import KeyMessages
-    from notifier.cli.message_sources import ByHttp, ByJournal, Source
+    from notifier.cli.message_sources import ByHttp, ByJournal
 
-    places: Places[Source] = ByHttp, ByJournal
-    source = open_source(places, settings, url, api_key, offline=offline)
+    source = open_source(ByHttp, ByJournal, settings, url, api_key, offline=offline)
     return KeyMessages(source, name, offline=isinstance(source, ByJournal))
 
 

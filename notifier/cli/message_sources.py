@@ -7,10 +7,9 @@ import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
-import msgspec
 from msgspec import Struct
 
 from notifier.acts import filter_text
@@ -19,7 +18,7 @@ from notifier.audit.records import actor
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
 from notifier.cli.progress import Progress, with_spinner
-from notifier.cli.sources import AtServer, InJournal, converted
+from notifier.cli.sources import AtServer, InJournal, builtins, converted
 from notifier.deliveries import Delivery
 from notifier.journal import Change, Journal
 from notifier.retries import retry
@@ -46,26 +45,6 @@ class Act(Struct, frozen=True):
         if self.settlement is None:
             return None
         return {"as": self.settlement.outcome.value, "why": self.settlement.why}
-
-
-class Source(Protocol):
-    """A place where messages can be seen and changed. `name` tells a person which one it is."""
-
-    name: str
-
-    def list(self, query: Mapping[str, Any]) -> Resource: ...
-
-    def show(self, id: str) -> Resource: ...
-
-    def act(self, act: Act, id: str) -> Resource: ...
-
-    def count(self, query: Mapping[str, Any]) -> int:
-        """How many match. A result above MOST_COUNTED means that counting stopped there."""
-        ...
-
-    def act_all(self, act: Act, query: Mapping[str, Any], count: int) -> int:
-        """Change all that match, about `count` of them. Returns how many were changed."""
-        ...
 
 
 class ByHttp(AtServer):
@@ -97,10 +76,10 @@ class ByJournal(InJournal):
         asked = converted(query, MessageQuery)
         page = self._do(lambda it: it.find(asked.filter(), limit=asked.limit, cursor=asked.cursor))
         found = MessageList(tuple(map(resource, page.deliveries)), page.next_cursor)
-        return _builtins(found)
+        return builtins(found)
 
     def show(self, id: str) -> Resource:
-        return _builtins(resource(self._do(lambda it: it.get(id))))
+        return builtins(resource(self._do(lambda it: it.get(id))))
 
     def act(self, act: Act, id: str) -> Resource:
         step = self._step(act)
@@ -110,7 +89,7 @@ class ByJournal(InJournal):
             record = Audit(journal).one(actor(), act.verb, on=id, detail=said)
             return journal.amend(id, step, also=record)
 
-        return _builtins(resource(self._do(amend)))
+        return builtins(resource(self._do(amend)))
 
     def count(self, query: Mapping[str, Any]) -> int:
         which = converted(query, Filters).filter()
@@ -147,6 +126,4 @@ class ByJournal(InJournal):
         return in_journal(self._settings, ask)
 
 
-def _builtins(value: msgspec.Struct) -> Resource:
-    found: Resource = msgspec.to_builtins(value)
-    return found
+Source: TypeAlias = ByHttp | ByJournal

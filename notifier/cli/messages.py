@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from notifier.cli.display import json_line, json_text, message_details, message_table, page_text
-from notifier.cli.sources import Command, Places, asking, json_option, sourced
+from notifier.cli.sources import asking, json_option, options, sourced
 from notifier.deliveries import Status
 from notifier.errors import NotifierError, Rejected
 
@@ -25,43 +25,32 @@ def messages() -> None:
     """List, show, retry, cancel, settle and copy messages; works without a running server, too."""
 
 
-def _places() -> "Places[Source]":
-    from notifier.cli.message_sources import ByHttp, ByJournal
-
-    return ByHttp, ByJournal
-
-
-def _filters(command: Command) -> Command:
-    """Adds the options that select messages."""
-    options = [
-        click.option(
-            "--status",
-            type=click.Choice([status.value for status in Status]),
-            multiple=True,
-            help="May be repeated.",
-        ),
-        click.option("--to", help="The whole address of a recipient."),
-        click.option("--reference", help="The `reference` that the caller gave."),
-        click.option("--tag", help="One of the message's tags."),
-        click.option("--relay", help="The relay of the last attempt."),
-        click.option("--key", help="The name of the API key that sent the message."),
-        click.option("--reason", help="The whole reason of the status, such as storm."),
-        click.option(
-            "--bounced",
-            flag_value="true",
-            help="Only messages that a recipient's server returned after a relay took them.",
-        ),
-        click.option("--created-after", help="2026-12-24T18:00:00Z"),
-        click.option("--created-before", help="2026-12-24T18:00:00Z"),
-        click.option("--q", help="Words that all occur in subject, addresses, tags or reason."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_filters = options(
+    click.option(
+        "--status",
+        type=click.Choice([status.value for status in Status]),
+        multiple=True,
+        help="May be repeated.",
+    ),
+    click.option("--to", help="The whole address of a recipient."),
+    click.option("--reference", help="The `reference` that the caller gave."),
+    click.option("--tag", help="One of the message's tags."),
+    click.option("--relay", help="The relay of the last attempt."),
+    click.option("--key", help="The name of the API key that sent the message."),
+    click.option("--reason", help="The whole reason of the status, such as storm."),
+    click.option(
+        "--bounced",
+        flag_value="true",
+        help="Only messages that a recipient's server returned after a relay took them.",
+    ),
+    click.option("--created-after", help="2026-12-24T18:00:00Z"),
+    click.option("--created-before", help="2026-12-24T18:00:00Z"),
+    click.option("--q", help="Words that all occur in subject, addresses, tags or reason."),
+)
 
 
 @messages.command("list")
-@sourced(_places)
+@sourced("message_sources")
 @json_option
 @_filters
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
@@ -73,7 +62,7 @@ def list_messages(source: Opening, as_json: bool, **query: Any) -> None:
 
 
 @messages.command("show")
-@sourced(_places)
+@sourced("message_sources")
 @json_option
 @click.argument("id")
 def show_message(source: Opening, as_json: bool, id: str) -> None:
@@ -89,17 +78,14 @@ class NotDone(NotifierError):
         super().__init__("\n".join(f"{id}: {reason}" for id, reason in reasons.items()))
 
 
-def _selected(command: Command) -> Command:
-    """Adds the options and arguments that select messages to act on."""
-    for option in (
-        click.argument("ids", nargs=-1),
-        click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
-        _filters,
-        json_option,
-        sourced(_places),
-    ):
-        command = option(command)
-    return command
+# To act on messages: those of these ids, or all that the options select.
+_selected = options(
+    sourced("message_sources"),
+    json_option,
+    _filters,
+    click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
+    click.argument("ids", nargs=-1),
+)
 
 
 def _changing(verb: str, help: str) -> None:

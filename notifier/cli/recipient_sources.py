@@ -6,16 +6,14 @@ one, in the journal itself and in the files beside it.
 import contextlib
 import time
 from pathlib import Path
-from typing import BinaryIO, Protocol
-
-import msgspec
+from typing import BinaryIO, TypeAlias
 
 from notifier.audit import Audit
 from notifier.audit.records import actor
 from notifier.capture import Mailbox
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
-from notifier.cli.sources import AtServer, InJournal
+from notifier.cli.sources import AtServer, InJournal, builtins
 from notifier.clock import utc_now
 from notifier.erasure.erasing import Erasure
 from notifier.erasure.export import LAST, WHAT, Export
@@ -37,20 +35,6 @@ _END = f'{{"kind":"{LAST}",'.encode()
 
 class ExportBrokeOff(NotifierError):
     """The last line of the export is missing."""
-
-
-class Source(Protocol):
-    """Where persons are known. `name` tells a person which place it is."""
-
-    name: str
-
-    def export(self, address: str, file: BinaryIO) -> None:
-        """Write all that is held. Raises ExportBrokeOff."""
-        ...
-
-    def erase(self, address: str) -> Resource:
-        """Forget the person, and return how far that has come once all was looked through."""
-        ...
 
 
 class ByHttp(AtServer):
@@ -122,7 +106,9 @@ class ByJournal(InJournal):
                 state = None
                 while state is None or state.request.state == RUNNING:
                     state = await erasure.state(id, wait=ALL_SECONDS)
-                found: Resource = msgspec.to_builtins(resource(state))
-                return found
+                return builtins(resource(state))
 
         return in_journal(settings, carried_out)
+
+
+Source: TypeAlias = ByHttp | ByJournal

@@ -1,14 +1,13 @@
 """`notifier recipients`: export and erase the data of a person."""
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import click
 
-from notifier.cli.display import Resource, json_text, printable
+from notifier.cli.display import Resource, confirm, json_text, printable
 from notifier.cli.progress import with_spinner
-from notifier.cli.sources import Places, json_option, sourced
+from notifier.cli.sources import json_option, sourced
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
     from notifier.cli.recipient_sources import Source
@@ -21,14 +20,8 @@ def recipients() -> None:
     """Export or erase the data of a person; works without a running server, too."""
 
 
-def _places() -> "Places[Source]":
-    from notifier.cli.recipient_sources import ByHttp, ByJournal
-
-    return ByHttp, ByJournal
-
-
 @recipients.command("export")
-@sourced(_places)
+@sourced("recipient_sources")
 @click.argument("address")
 @click.argument("file", type=click.File("wb"), default="-")
 def export(source: Opening, address: str, file: BinaryIO) -> None:
@@ -40,7 +33,7 @@ def export(source: Opening, address: str, file: BinaryIO) -> None:
 
 
 @recipients.command("erase")
-@sourced(_places)
+@sourced("recipient_sources")
 @json_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.argument("address")
@@ -50,15 +43,7 @@ def erase(source: Opening, as_json: bool, address: str, yes: bool) -> None:
     messages are cancelled, and a pseudonym replaces the address.
     """
     if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError(
-                "There is no terminal to confirm at; give --yes to act without confirmation."
-            )
-        click.confirm(
-            f"Erase all that is held of {printable(address)}? This cannot be undone.",
-            abort=True,
-            err=True,
-        )
+        confirm(f"Erase all that is held of {printable(address)}? This cannot be undone.")
     place = source()
     erasure = with_spinner("erasing", lambda: place.erase(address))
     click.echo(json_text(erasure) if as_json else _summary(erasure))

@@ -6,12 +6,14 @@ without one in the journal itself.
 import functools
 import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 import msgspec
 
+from notifier.cli.display import Resource
 from notifier.errors import Rejected
 from notifier.settings import Settings
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:  # it loads the HTTP client, and other commands must not
 
 
 T = TypeVar("T")
+S = TypeVar("S", bound="AtServer")
+J = TypeVar("J", bound="InJournal")
 Command: TypeAlias = Callable[..., None]
 
 
@@ -65,16 +69,15 @@ def asking(command: Command) -> Command:
     return with_server
 
 
-class Named(Protocol):
-    """A source, and its name for people."""
+def options(*added: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Adds these options and arguments."""
 
-    @property
-    def name(self) -> str: ...
+    def decorated(command: Command) -> Command:
+        for each in reversed(added):
+            command = each(command)
+        return command
 
-
-S = TypeVar("S", bound=Named)
-# At a running server, and in a journal that no server has open, for the reason that is given.
-Places: TypeAlias = tuple[Callable[["Client"], S], Callable[[Settings, str], S]]
+    return decorated
 
 
 class AtServer:
@@ -93,8 +96,11 @@ class InJournal:
         self._settings = settings
 
 
-def sourced(places: Callable[[], Places[Named]]) -> Callable[[Command], Command]:
-    """Adds the options that say where things are; the command calls `source` to open it."""
+def sourced(module: str) -> Callable[[Command], Command]:
+    """
+    Adds the options that say where things are; the command calls `source` to open it. The module
+    of this package has both places: ByHttp and ByJournal. It loads half the service.
+    """
 
     def decorated(command: Command) -> Command:
         @config_option
@@ -112,9 +118,11 @@ def sourced(places: Callable[[], Places[Named]]) -> Callable[[Command], Command]
             if offline and url is not None:
                 raise click.UsageError("--offline and --url exclude each other.")
 
-            def source() -> Named:
+            def source() -> AtServer | InJournal:
                 settings = Settings.read(os.environ, config=config)
-                return open_source(places(), settings, url, api_key, offline=offline)
+                places = import_module(f"notifier.cli.{module}")
+                kinds: tuple[type[AtServer], type[InJournal]] = places.ByHttp, places.ByJournal
+                return open_source(*kinds, settings, url, api_key, offline=offline)
 
             command(source=source, **given)
 
@@ -124,8 +132,14 @@ def sourced(places: Callable[[], Places[Named]]) -> Callable[[Command], Command]
 
 
 def open_source(
-    places: Places[S], settings: Settings, url: str | None, api_key: str | None, *, offline: bool
-) -> S:
+    by_http: type[S],
+    by_journal: type[J],
+    settings: Settings,
+    url: str | None,
+    api_key: str | None,
+    *,
+    offline: bool,
+) -> S | J:
     """
     The server if it runs or its URL was given, else the journal. It is named on stderr: stdout
     holds the result alone. Raises RequestFailed.
@@ -133,9 +147,8 @@ def open_source(
     from notifier.cli.client import Client
 
     client = Client(url or server_url(settings), api_key=api_key)
-    by_http, by_journal = places
     why = _why_journal(settings, client, named=url is not None, offline=offline)
-    source = by_http(client) if why is None else by_journal(settings, why)
+    source: S | J = by_http(client) if why is None else by_journal(settings, why)
     click.echo(f"notifier: {source.name}", err=True)
     return source
 
@@ -146,6 +159,12 @@ def converted(given: Mapping[str, Any], kind: type[T]) -> T:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Rejected(str(error)) from None
+
+
+def builtins(value: msgspec.Struct) -> Resource:
+    """A resource of the API as a server's answer has it."""
+    found: Resource = msgspec.to_builtins(value)
+    return found
 
 
 def _why_journal(settings: Settings, client: "Client", *, named: bool, offline: bool) -> str | None:

@@ -4,33 +4,29 @@ journal itself.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
-
-import msgspec
 
 from notifier.audit import Audit
 from notifier.audit.records import actor
 from notifier.cli.display import Resource
 from notifier.cli.journal import in_journal
-from notifier.cli.sources import AtServer, InJournal, converted
+from notifier.cli.sources import AtServer, InJournal, builtins, converted
 from notifier.clock import utc_now
 from notifier.errors import Rejected
 from notifier.journal import Journal
 from notifier.supervisor import Supervisor
-from notifier.suppressions import Suppressions, read_address
-from notifier.suppressions.csv_file import read, written
+from notifier.suppressions import Suppressions
+from notifier.suppressions.csv_file import read
 from notifier.web.api.suppressions import (
-    ALL_KEYS,
     CSV,
-    EXPORTED_AT_ONCE,
     PATH,
     SuppressionBody,
     SuppressionFilters,
-    SuppressionList,
     SuppressionQuery,
-    after_of,
-    cursor_of,
+    csv_pieces,
+    page_of,
+    remove_one,
     resource,
     suppression_of,
 )
@@ -41,24 +37,6 @@ ALL_SECONDS = 600.0  # for a server to carry out what concerns the whole list
 
 class NotListed(Rejected):
     """The address is not on the list."""
-
-
-class Source(Protocol):
-    """A place where the list can be seen and changed. `name` tells a person which one it is."""
-
-    name: str
-
-    def list(self, query: Mapping[str, Any]) -> Resource: ...
-
-    def add(self, body: Mapping[str, Any]) -> Resource: ...
-
-    def remove(self, address: str, key: str | None) -> int: ...
-
-    def remove_all(self, query: Mapping[str, Any]) -> int: ...
-
-    def take_csv(self, content: bytes) -> int: ...
-
-    def write_csv(self, query: Mapping[str, Any], file: BinaryIO) -> None: ...
 
 
 class ByHttp(AtServer):
@@ -91,25 +69,16 @@ class ByJournal(InJournal):
 
     def list(self, query: Mapping[str, Any]) -> Resource:
         asked = converted(query, SuppressionQuery)
-        after = None if asked.cursor is None else after_of(asked.cursor)
-        page = self._do(lambda it: it.page(asked.which(), limit=asked.limit + 1, after=after))
-        shown = page[: asked.limit]
-        cursor = cursor_of(shown[-1]) if len(page) > asked.limit else None
-        return _builtins(SuppressionList(tuple(map(resource, shown)), cursor))
+        return builtins(self._do(lambda it: page_of(it, asked)))
 
     def add(self, body: Mapping[str, Any]) -> Resource:
         by = actor()
         made = suppression_of(converted(body, SuppressionBody), now=utc_now(), by=by)
         self._do(lambda it: it.put([made], by=by))
-        return _builtins(resource(made))
+        return builtins(resource(made))
 
     def remove(self, address: str, key: str | None) -> int:
-        try:
-            asked = read_address(address)
-        except ValueError:
-            asked = address
-        only = "" if key == ALL_KEYS else key
-        if not (count := self._do(lambda it: it.remove(asked, only, by=actor()))):
+        if not (count := self._do(lambda it: remove_one(it, address, key, by=actor()))):
             raise NotListed(f"no suppression has the address {address!r}")
         return count
 
@@ -127,11 +96,8 @@ class ByJournal(InJournal):
         which = converted(query, SuppressionFilters).which()
 
         async def write(suppressions: Suppressions) -> None:
-            file.write(written(()).encode())
-            after = None
-            while page := await suppressions.page(which, limit=EXPORTED_AT_ONCE, after=after):
-                file.write(written(page, head=False).encode())
-                after = page[-1].address, page[-1].key
+            async for piece in csv_pieces(suppressions, which):
+                file.write(piece)
 
         self._do(write)
 
@@ -145,6 +111,4 @@ class ByJournal(InJournal):
         return in_journal(self._settings, asked)
 
 
-def _builtins(value: msgspec.Struct) -> Resource:
-    found: Resource = msgspec.to_builtins(value)
-    return found
+Source: TypeAlias = ByHttp | ByJournal

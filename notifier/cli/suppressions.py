@@ -1,13 +1,20 @@
 """`notifier suppressions`: the list of recipients to whom nothing is sent."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import click
 
-from notifier.cli.display import Resource, json_line, json_text, page_text, printable, table
-from notifier.cli.sources import Command, Places, json_option, sourced
+from notifier.cli.display import (
+    Resource,
+    confirm,
+    json_line,
+    json_text,
+    page_text,
+    printable,
+    table,
+)
+from notifier.cli.sources import json_option, options, sourced
 from notifier.errors import ConfigurationError, NotifierError
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
@@ -23,23 +30,12 @@ def suppressions() -> None:
     """List, add and remove suppressed recipients; works without a running server, too."""
 
 
-def _places() -> "Places[Source]":
-    from notifier.cli.suppression_sources import ByHttp, ByJournal
-
-    return ByHttp, ByJournal
-
-
-def _filters(command: Command) -> Command:
-    """Adds the options that select entries."""
-    options = [
-        click.option("--address", help="How the address begins."),
-        click.option("--domain", help="The domain of the address."),
-        click.option("--reason", type=click.Choice(REASONS)),
-        click.option("--key", help="The name of the API key; - : the entries of all keys."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_filters = options(
+    click.option("--address", help="How the address begins."),
+    click.option("--domain", help="The domain of the address."),
+    click.option("--reason", type=click.Choice(REASONS)),
+    click.option("--key", help="The name of the API key; - : the entries of all keys."),
+)
 
 
 def _given(query: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +43,7 @@ def _given(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @suppressions.command("list")
-@sourced(_places)
+@sourced("suppression_sources")
 @json_option
 @_filters
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
@@ -69,7 +65,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 @suppressions.command("add")
-@sourced(_places)
+@sourced("suppression_sources")
 @json_option
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--reason", type=click.Choice(REASONS), default="manual", show_default=True)
@@ -103,7 +99,7 @@ def _ending(text: str) -> str:
 
 
 @suppressions.command("remove")
-@sourced(_places)
+@sourced("suppression_sources")
 @json_option
 @_filters
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -120,11 +116,7 @@ def remove(
         _remove(source(), addresses, which.get("key"), as_json=as_json)
         return
     if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError(
-                "There is no terminal to confirm at; give --yes to act without confirmation."
-            )
-        click.confirm("Delete all suppressions that match?", abort=True, err=True)
+        confirm("Delete all suppressions that match?")
     count = source().remove_all(which)
     click.echo(json_line({"count": count}) if as_json else f"{count} removed")
 
@@ -152,7 +144,7 @@ def _remove(place: "Source", addresses: Sequence[str], key: str | None, *, as_js
 
 
 @suppressions.command("import")
-@sourced(_places)
+@sourced("suppression_sources")
 @json_option
 @click.argument("file", type=click.File("rb"))
 def take_csv(source: Opening, as_json: bool, file: BinaryIO) -> None:
@@ -166,7 +158,7 @@ def take_csv(source: Opening, as_json: bool, file: BinaryIO) -> None:
 
 
 @suppressions.command("export")
-@sourced(_places)
+@sourced("suppression_sources")
 @_filters
 @click.argument("file", type=click.File("wb"), default="-")
 def write_csv(source: Opening, file: BinaryIO, **query: Any) -> None:

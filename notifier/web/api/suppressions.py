@@ -17,7 +17,7 @@ from notifier.clock import utc_now
 from notifier.errors import Fault, InvalidMessage, Rejected
 from notifier.messages import NO_CONTROLS
 from notifier.service import Notifier
-from notifier.suppressions import Reason, Suppression, Which, read_address
+from notifier.suppressions import Reason, Suppression, Suppressions, Which, read_address
 from notifier.suppressions.csv_file import read, written
 from notifier.suppressions.suppression import KEY, LONGEST_SOURCE, read_until
 from notifier.web.api.bulk import Changed
@@ -174,31 +174,13 @@ class SuppressionCalls:
         """
         query = read_query(request, SuppressionQuery)
         if CSV in request.headers.get("accept", ""):
-            return self._exported(query.which())
-        after = None if query.cursor is None else after_of(query.cursor)
-        found = await self._list.page(query.which(), limit=query.limit + 1, after=after)
-        shown = found[: query.limit]
-        more = len(found) > query.limit
-        page = SuppressionList(tuple(map(resource, shown)), cursor_of(shown[-1]) if more else None)
-        return Response(page)
-
-    def _exported(self, which: Which) -> Response[Any]:
-        headers = {
-            "Cache-Control": "no-store",
-            "Content-Disposition": 'attachment; filename="suppressions.csv"',
-        }
-        return Stream(self._pieces(which), media_type=CSV, headers=headers)
-
-    async def _pieces(self, which: Which) -> AsyncIterator[bytes]:
-        yield written(()).encode()
-        after = None
-        while True:
-            page = await self._list.page(which, limit=EXPORTED_AT_ONCE, after=after)
-            if page:
-                yield written(page, head=False).encode()
-                after = page[-1].address, page[-1].key
-            if len(page) < EXPORTED_AT_ONCE:
-                return
+            headers = {
+                "Cache-Control": "no-store",
+                "Content-Disposition": 'attachment; filename="suppressions.csv"',
+            }
+            pieces = csv_pieces(self._list, query.which())
+            return Stream(pieces, media_type=CSV, headers=headers)
+        return Response(await page_of(self._list, query))
 
     async def add(self, request: AnyRequest) -> SuppressionResource | Changed:
         """
@@ -242,16 +224,38 @@ class SuppressionCalls:
     async def remove(self, request: AnyRequest) -> Changed:
         """Messages are sent to the address again. Its bounces from before no longer count."""
         key = read_query(request, KeyQuery).key
-        key = "" if key == ALL_KEYS else key
         asked = request.scope["path"].removeprefix(f"{PATH}/").rstrip("/")
-        try:
-            address = read_address(asked)
-        except ValueError:
-            address = asked
-        count = await self._list.remove(address, key, by=by_of(request)) if address else 0
+        count = await remove_one(self._list, asked, key, by=by_of(request)) if asked else 0
         if not count:
             raise NotFoundException(f"no suppression has the address {asked[:320]!r}")
         return Changed(count)
+
+
+async def page_of(suppressions: Suppressions, query: SuppressionQuery) -> SuppressionList:
+    """The page that a query asks for. Raises BadParameter."""
+    after = None if query.cursor is None else after_of(query.cursor)
+    found = await suppressions.page(query.which(), limit=query.limit + 1, after=after)
+    shown = found[: query.limit]
+    more = len(found) > query.limit
+    return SuppressionList(tuple(map(resource, shown)), cursor_of(shown[-1]) if more else None)
+
+
+async def csv_pieces(suppressions: Suppressions, which: Which) -> AsyncIterator[bytes]:
+    """All that match, as a CSV file."""
+    yield written(()).encode()
+    after = None
+    while page := await suppressions.page(which, limit=EXPORTED_AT_ONCE, after=after):
+        yield written(page, head=False).encode()
+        after = page[-1].address, page[-1].key
+
+
+async def remove_one(suppressions: Suppressions, asked: str, key: str | None, *, by: str) -> int:
+    """Take an address off the list, as it is compared or as it is written."""
+    try:
+        address = read_address(asked)
+    except ValueError:
+        address = asked
+    return await suppressions.remove(address, "" if key == ALL_KEYS else key, by=by)
 
 
 def suppression_of(body: SuppressionBody, *, now: datetime, by: str) -> Suppression:
