@@ -66,8 +66,9 @@ class Server:
     @property
     def log(self):
         """Every line that the service has logged, over all its lives."""
-        lines = (self.folder / "log.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        # The service may be in the midst of writing the last line.
+        whole, _, _ = (self.folder / "log.jsonl").read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     async def start(self, *, ready=True):
         with (self.folder / "log.jsonl").open("ab") as log:

@@ -21,6 +21,7 @@ import sys
 import termios
 
 from notifier.relayspec import RelaySpec, Tls
+from tests.waiting import LIMIT
 
 CUT = "<cut>"  # RST
 FIN = "<fin>"  # a polite end of the connection
@@ -149,12 +150,12 @@ class ScriptedRelay:
     def verbs(self):
         return [line.split(" ", 1)[0].upper() for line in self.heard]
 
-    async def until_held(self, count, limit=10.0):
+    async def until_held(self, count, limit=LIMIT):
         async with asyncio.timeout(limit):
             while len(self._held) < count:
                 await self.something()
 
-    async def until(self, condition, limit=10.0):
+    async def until(self, condition, limit=LIMIT):
         """Wait until it is so; looked at whenever something happens here."""
         async with asyncio.timeout(limit):
             while not condition():

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from notifier.capture import Capture, Mailbox, Refusal, Simulator
 from notifier.capture.parsing import _envelope, attachment, read, stamped
 from notifier.relayspec import RelaySpec, Tls
+from tests.waiting import LIMIT
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOURCE = b"Subject: Hello\r\nMessage-ID: <1@example.org>\r\n\r\nGood day.\r\n"
@@ -43,7 +44,7 @@ class Client:
         lines = []
         while not lines or lines[-1][3:4] == "-":
             try:
-                line = await asyncio.wait_for(self.reader.readline(), 10)
+                line = await asyncio.wait_for(self.reader.readline(), LIMIT)
             except ConnectionResetError:
                 line = b""
             if not line:
@@ -123,7 +124,7 @@ async def test_client_that_does_not_speak_smtp_is_disconnected(capture, piece):
     reader, writer = await asyncio.open_connection("127.0.0.1", capture.port)
     assert (await reader.readline()).startswith(b"220")
     said = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nEHLO a\r\nMAIL FROM:<a@b.example>\r\n"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         with contextlib.suppress(ConnectionError):
             for start in range(0, len(said), piece):
                 writer.write(said[start : start + piece])
@@ -275,7 +276,7 @@ async def test_closing_hangs_up_on_clients(tmp_path):
     await client.ask("RCPT TO:<ann@example.org>")
     await client.ask("DATA")
     client.writer.write(b"Subject: never ends\r\n")
-    await asyncio.wait_for(capture.close(), 5)
+    await asyncio.wait_for(capture.close(), LIMIT)
     assert await client.reply() in ("", "421 4.3.2 the service is stopping")
     assert await client.reply() == ""
     client.close()
@@ -405,7 +406,7 @@ async def test_a_client_that_gives_up_leaves_the_mail_counted(mailbox):
     putting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await putting
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while not await mailbox.count():
             await asyncio.sleep(0.001)
     [caught] = await all_of(mailbox)
@@ -500,7 +501,7 @@ def test_any_bytes_can_be_read(source):
     ],
     ids=["parts", "mails", "addresses", "parameters", "quotes"],
 )
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_a_mail_made_to_be_slow_is_read_soon(source):
     """What the standard library takes minutes over is shown undigested instead."""
     caught = read(source, id="0" * 24, at=NOW)

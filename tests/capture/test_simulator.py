@@ -80,19 +80,29 @@ async def test_drop_after_dot_is_uncertain_once_and_then_sent(service):
     assert (held.status, held.uncertain) == (Status.HELD, 1)
 
 
-async def test_slow_is_answered_late_and_others_meanwhile(relay, tmp_path, monkeypatch):
-    """It is `sending` for as long as the simulator takes; nobody waits for it."""
+def slow_by(monkeypatch, seconds):
     monkeypatch.setattr(
-        "notifier.dispatch.transports.Simulator", lambda mailbox: Simulator(mailbox, slow=0.5)
+        "notifier.dispatch.transports.Simulator", lambda mailbox: Simulator(mailbox, slow=seconds)
     )
-    async with notifying(tmp_path, relay, workers=2) as service:
+
+
+async def test_slow_is_answered_late(relay, tmp_path, monkeypatch):
+    """It is sent once the simulator has taken its time."""
+    slow_by(monkeypatch, 0.5)
+    async with notifying(tmp_path, relay) as service:
+        sent = await play(service, "slow")
+    assert sent.status is Status.SENT
+    assert sent.attempts[0].seconds >= 0.5
+
+
+async def test_others_are_sent_while_slow_is_waited_for(relay, tmp_path, monkeypatch):
+    """It is `sending` for as long as the simulator takes; nobody waits for it."""
+    slow_by(monkeypatch, 3600.0)
+    async with notifying(tmp_path, relay, workers=2, grace=0.1) as service:
         slow = await submit_one(service, email("slow@simulator.notifier"))
         await until_status(service, slow, Status.SENDING)
         assert (await play(service, "success")).status is Status.SENT
         assert (await service.journal.get(slow)).status is Status.SENDING
-        sent = await ended(service, slow)
-    assert sent.status is Status.SENT
-    assert sent.attempts[0].seconds >= 0.5
 
 
 async def test_a_part_that_there_is_not_is_refused(service):

@@ -57,7 +57,7 @@ async def made(folder, *arguments):
 
 def call(url, secret=None, **changes):
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    with httpx2.Client(trust_env=False, timeout=10) as client:
+    with httpx2.Client(trust_env=False, timeout=LIMIT) as client:
         return client.post(f"{url}/v1/messages", json=LETTER | changes, headers=headers)
 
 

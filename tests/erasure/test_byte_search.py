@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from tests.process import Server, client_of, message, until_all
+from tests.waiting import LIMIT
 
 ANN = "Ann.Lee@example.net"
 PERCENT = "Ann.Lee%40example.net"
@@ -95,7 +96,7 @@ async def test_an_erasure_goes_on_after_a_kill(tmp_path):
         assert answer.status_code in (200, 202), answer.text
         await until_all(server, [*ids[:4], ids[5]], "sent", "failed")
         asking = asyncio.ensure_future(client.post(ERASE, json={"address": ANN}))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT):
             while not any(line["event"] == "erasure_asked_for" for line in server.log):
                 await asyncio.sleep(0.005)
         (id,) = [line["id"] for line in server.log if line["event"] == "erasure_asked_for"]

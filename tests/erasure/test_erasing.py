@@ -10,6 +10,7 @@ from notifier.erasure.local_places import CapturedMails, LogFiles
 from notifier.erasure.requests import Requests
 from notifier.errors import MessageNotFound
 from tests.relay import ScriptedRelay
+from tests.waiting import LIMIT
 from tests.web_client import LETTER, final, problem_of, serving
 
 PATH = "/v1/recipients/erase"
@@ -29,7 +30,7 @@ async def erased(client, address=ANN):
     """The answer once all is done."""
     answer = await client.post(PATH, json={"address": address})
     assert answer.status_code in (200, 202), answer.text
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT):
         while (told := answer.json())["state"] != "done":
             await asyncio.sleep(0.05)
             answer = await client.get(f"{PATH}/{told['id']}")
@@ -81,14 +82,14 @@ async def test_a_message_goes_on_to_its_other_recipients(web):
     answer = await client.post(PATH, json={"address": ANN})
     assert answer.status_code == 202
     told = answer.json()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while told["state"] != "waiting":
             await asyncio.sleep(0.05)
             told = (await client.get(f"{PATH}/{told['id']}")).json()
     assert (told["counts"], told["waiting_for"]) == ({"taken_off": 1}, 1)
     assert (await client.post(f"/v1/messages/{id}/send-now")).status_code == 200
     await final(client, id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while (await client.get(f"{PATH}/{told['id']}")).json()["state"] != "done":
             await asyncio.sleep(0.05)
     message = await shown(client, id)
@@ -252,7 +253,7 @@ async def test_place_that_cannot_be_wiped_is_named_and_blocks_no_other(tmp_path,
         monkeypatch.setattr(LogFiles, "wipe", wiped)
         await service.mailbox.put(b"\r\nhello", sender="me@example.org", recipients=[ANN])
         asked = await service.erasure.erase(ANN, by="key:a")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while "log_files of" not in (told := await service.erasure.state(asked)).not_reached[0]:
                 await asyncio.sleep(0.01)
             assert told.not_reached[0].endswith("no space left; it will be tried again")
@@ -269,11 +270,11 @@ async def test_erasure_waits_for_messages_being_sent(tmp_path):
         async with serving(tmp_path, relays=(relay.spec,)) as (service, client):
             answer = await client.post("/v1/messages", json=LETTER | {"to": [ANN]})
             id = answer.json()["id"]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LIMIT):
                 while (await shown(client, id))["status"] != "sending":
                     await asyncio.sleep(0.01)
             asked = await service.erasure.erase(ANN, by="key:a")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LIMIT):
                 while (await service.erasure.state(asked)).counts != {"in_flight": 1}:
                     await asyncio.sleep(0.01)
             relay.release()

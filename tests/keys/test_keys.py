@@ -78,8 +78,8 @@ def test_a_key_comes_back_from_the_file_as_it_was_made(path):
 
 def test_the_file_holds_no_secret_and_is_ones_own(path):
     """Only the hash of a key is kept, in a file that others cannot read, with no draft left."""
-    _, secret = made(path)
-    assert secret.rpartition("_")[2] not in path.read_text()
+    key, secret = made(path)
+    assert secret.removeprefix(f"ntf_{key.id}_") not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(path.parent.iterdir()) == [path]
 

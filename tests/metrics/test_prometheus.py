@@ -66,7 +66,7 @@ async def test_answers_of_a_server_are_in_order(tmp_path):
             httpx2.AsyncClient(base_url=server.url, trust_env=False) as client,
         ):
             for number in range(3):
-                headers = {"Prefer": "wait=10"}
+                headers = {"Prefer": "wait=30"}
                 answer = await client.post("/v1/messages", json=message(number), headers=headers)
                 assert answer.status_code == 200
             await client.get("/nowhere")

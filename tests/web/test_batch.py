@@ -7,6 +7,7 @@ import pytest
 from notifier import threads
 from notifier.errors import JournalUnavailable
 from notifier.web.api import message_json
+from tests.waiting import LIMIT
 from tests.web_client import JSON, LETTER, TEXT, serving
 
 PERMISSIVE = {"X-Batch-Validation": "permissive"}
@@ -231,10 +232,10 @@ async def test_a_batch_is_sent_like_any_other_messages(web):
     service, client = web
     items = (await client.post(BATCH, json=letters(50))).json()["items"]
     await service.resume()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         for each in items:
-            await client.get(f"/v1/messages/{each['id']}?wait=5")
-            outcome = await service.outcome(each["id"], timeout=5)
+            await client.get(f"/v1/messages/{each['id']}?wait=30")
+            outcome = await service.outcome(each["id"], timeout=LIMIT)
             assert outcome.status == "sent"
 
 

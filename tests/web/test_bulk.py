@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifier.web.api import bulk
+from tests.waiting import LIMIT
 from tests.web_client import LETTER, serving
 
 
@@ -14,7 +15,7 @@ def tomorrow():
 
 @pytest.fixture
 async def web(tmp_path):
-    async with serving(tmp_path, wait_limit=5.0, expire_after=100 * 86400.0) as (service, client):
+    async with serving(tmp_path, wait_limit=LIMIT, expire_after=100 * 86400.0) as (service, client):
         await service.pause()
         yield service, client
 
@@ -66,7 +67,7 @@ async def test_scheduled_message_is_sent_at_once(web):
     await service.resume()
     assert await change(client, "send-now", "status=scheduled") == {"count": 3}
     for id in ids:
-        assert (await service.outcome(id, timeout=5)).status == "sent"
+        assert (await service.outcome(id, timeout=LIMIT)).status == "sent"
 
 
 async def test_failed_message_is_tried_again(web):
@@ -75,7 +76,7 @@ async def test_failed_message_is_tried_again(web):
     await service.resume()
     ids = [await post(client, to=["perm-fail@simulator.notifier"]) for _ in range(3)]
     for id in ids:
-        assert (await service.outcome(id, timeout=5)).status == "failed"
+        assert (await service.outcome(id, timeout=LIMIT)).status == "failed"
     await service.pause()
     assert await change(client, "retry", "status=failed&channel=email") == {"count": 3}
     assert set((await states(client)).values()) == {"queued"}

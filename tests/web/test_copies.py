@@ -58,7 +58,7 @@ async def test_a_repeated_request_makes_one_copy(web, tmp_path):
     service, client = web
     id = await post(client)
     await final(client, id)
-    headers = {"Idempotency-Key": "k", "Prefer": "wait=5"}
+    headers = {"Idempotency-Key": "k", "Prefer": "wait=30"}
     first = await copied(client, id, headers=headers)
     assert (first.status_code, first.json()["status"]) == (200, "sent")
     later = datetime.now(UTC) + timedelta(days=1)

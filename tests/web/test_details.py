@@ -19,17 +19,18 @@ from notifier.smtp import State
 from notifier.web.api.explanation import Situation, explain
 from notifier.web.api.relays import RelayResource, TroubleResource
 from tests.process import Server
+from tests.waiting import LIMIT
 from tests.web_client import LETTER, TEXT, serving
 
 
 @pytest.fixture
 async def web(tmp_path):
-    async with serving(tmp_path, wait_limit=5.0, retry_schedule=(0.1,)) as (service, client):
+    async with serving(tmp_path, wait_limit=LIMIT, retry_schedule=(0.1,)) as (service, client):
         yield service, client
 
 
 async def settled(client, **changes):
-    answer = await client.post("/v1/messages", json=LETTER | changes, headers={"Prefer": "wait=5"})
+    answer = await client.post("/v1/messages", json=LETTER | changes, headers={"Prefer": "wait=30"})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -466,8 +467,8 @@ async def test_explain_shows_what_the_service_knows(web):
     await service.resume()
     assert "Every relay is paused: capture" in (await shown())["explanation"]
     await service.resume("capture")
-    await client.get(f"/v1/messages/{id}?wait=5")
-    await service.outcome(id, timeout=5)
+    await client.get(f"/v1/messages/{id}?wait=30")
+    await service.outcome(id, timeout=LIMIT)
     end = await shown()
     assert (end["status"], end["next_step_at"]) == ("sent", None)
     assert "capture accepted the message" in end["explanation"]
@@ -504,7 +505,7 @@ async def test_a_digest_has_ids_alone(tmp_path):
         assert await anext(lines) == "event: queue"
         posted = [(await client.post("/v1/messages", json=LETTER)).json() for _ in range(3)]
         shown = set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT):
             while shown < {each["id"] for each in posted}:
                 if await anext(lines) == "event: changed":
                     shown |= set(json.loads((await anext(lines)).removeprefix("data: ")))

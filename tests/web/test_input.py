@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from notifier.messages import Attachment, Email, Sms
 from notifier.web.app import create_app
 from notifier.web.bodies import fault_of
+from tests.waiting import LIMIT
 from tests.web_client import JSON, LETTER, SIMPLE, serving
 
 POSTS = {"/v1/messages": LETTER, "/send-email/": SIMPLE, "/send-async/": SIMPLE}
@@ -402,7 +403,7 @@ async def listening(service):
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # they are pytest's
     running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while not server.started:
             await asyncio.sleep(0.005)
     try:
@@ -420,7 +421,7 @@ HEAD = (
 
 async def test_a_client_that_expects_100_gets_413_before_it_sends(web):
     """Expect: 100-continue gets the 413 without a byte of the body. RFC 9110, section 10.1.1."""
-    async with listening(web[0]) as port, asyncio.timeout(10):
+    async with listening(web[0]) as port, asyncio.timeout(LIMIT):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HEAD % (10**9, b"Expect: 100-continue\r\n"))
         assert (await reader.readline()).split()[1] == b"413"
@@ -430,7 +431,7 @@ async def test_a_client_that_expects_100_gets_413_before_it_sends(web):
 async def test_a_client_that_is_still_sending_gets_its_413(web):
     """On a real connection the answer is not lost to a reset within the limits of time."""
     body = letter(text="x" * 700_000)
-    async with listening(web[0]) as port, asyncio.timeout(10):
+    async with listening(web[0]) as port, asyncio.timeout(LIMIT):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HEAD % (len(body), b"") + body)
         assert (await reader.readline()).split()[1] == b"413"
@@ -500,7 +501,7 @@ async def test_a_client_that_goes_in_the_middle_leaves_nothing(web):
     """F10: a body that ended early is no message, whatever it looked like so far."""
     service, _ = web
     body = letter()
-    async with listening(service) as port, asyncio.timeout(10):
+    async with listening(service) as port, asyncio.timeout(LIMIT):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HEAD % (len(body) + 5, b"") + body)
         await writer.drain()

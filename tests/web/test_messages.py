@@ -9,6 +9,7 @@ import pytest
 from notifier.compose import is_html
 from notifier.deliveries import Status
 from notifier.errors import BacklogFull, JournalUnavailable
+from tests.waiting import LIMIT
 from tests.web_client import JSON, LETTER, SIMPLE, client_of, final, serving
 
 PROBLEM = "application/problem+json"
@@ -16,7 +17,7 @@ PROBLEM = "application/problem+json"
 
 @pytest.fixture
 async def web(tmp_path):
-    async with serving(tmp_path, wait_limit=5.0) as (service, client):
+    async with serving(tmp_path, wait_limit=LIMIT) as (service, client):
         yield service, client
 
 
@@ -48,7 +49,7 @@ async def test_a_message_is_accepted_and_found_where_the_answer_says(client):
     assert accepted["recipients"] == [
         {"address": "ann@example.net", "status": "pending", "code": None, "reply": ""}
     ]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         sent = await final(client, accepted["id"])
     assert sent["status"] == "sent"
     assert sent["recipients"][0]["status"] == "accepted"
@@ -122,7 +123,7 @@ async def test_a_missing_sender_is_a_warning(tmp_path, client):
 async def test_a_list_can_be_narrowed(client):
     """Statuses add up, repeated or by commas; the other filters narrow it down."""
     accepted = await client.post("/v1/messages", json=LETTER | {"reference": "r", "tags": ["t"]})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         await final(client, accepted.json()["id"])
     for query, found in {
         "status=sent": 1,
@@ -183,7 +184,7 @@ async def test_a_message_that_was_sent_cannot_be_changed(client):
     """What its state forbids is a conflict."""
     accepted = await client.post("/v1/messages", json=LETTER)
     path = accepted.headers["location"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         await final(client, accepted.json()["id"])
     for verb in ("cancel", "retry", "send-now"):
         problem = problem_of(await client.post(f"{path}/{verb}"), 409)
@@ -255,7 +256,7 @@ async def test_send_async_that_takes_too_long_is_accepted(tmp_path):
 
 async def test_send_async_that_will_not_be_sent_is_a_problem_with_its_reason(tmp_path):
     """502 says what became of it, and of which message."""
-    async with serving(tmp_path, wait_limit=10.0) as (service, client):
+    async with serving(tmp_path, wait_limit=LIMIT) as (service, client):
         await service.dispatcher.stop(grace=1.0)
         with service.feed.follow() as following:
             waiting = asyncio.create_task(client.post("/send-async/", json=SIMPLE))

@@ -132,7 +132,7 @@ async def held(client):
     """The id of a message that waits for a person, for calls about one message."""
     to = ["drop-after-dot@simulator.notifier"]
     asked = {"to": to, "from": "me@example.org", "text": "x", "on_uncertain": "hold"}
-    answer = await client.post("/v1/messages", json=asked, headers={"Prefer": "wait=10"})
+    answer = await client.post("/v1/messages", json=asked, headers={"Prefer": "wait=30"})
     assert answer.json()["status"] == "held", answer.text
     return answer.json()["id"]
 

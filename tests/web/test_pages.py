@@ -11,6 +11,7 @@ import pytest
 from notifier.web.ui.files import STATIC, SWAGGER
 from tests.api_keys import made
 from tests.paths import ROOT
+from tests.waiting import LIMIT
 from tests.web_client import LETTER, serving
 
 TESTS = ROOT / "tests"
@@ -58,7 +59,7 @@ async def caught(client, body):
     """Send, and wait until the mailbox has it."""
     accepted = await client.post("/v1/messages", json=body)
     assert accepted.status_code == 202, accepted.text
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while not (items := (await client.get("/inbox/messages")).json()["items"]):
             pass
     return (await client.get(f"/inbox/messages/{items[0]['id']}")).json()
@@ -218,7 +219,7 @@ async def test_the_inbox_goes_page_by_page(client):
     """The newest first; `next_before` leads on."""
     for n in range(3):
         await client.post("/v1/messages", json=LETTER | {"subject": f"s{n}"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while len((await client.get("/inbox/messages")).json()["items"]) < 3:
             pass
     first = (await client.get("/inbox/messages?limit=2")).json()

@@ -7,6 +7,7 @@ import pytest
 from notifier.keys import KeyScope
 from notifier.web.api.examples import REPORTS
 from tests.api_keys import made
+from tests.waiting import LIMIT
 from tests.web_client import LETTER, final, serving
 
 MAIL = {"Content-Type": "message/rfc822"}
@@ -20,7 +21,7 @@ async def client(tmp_path):
 
 
 async def sent(client, letter=LETTER):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         id = (await client.post("/v1/messages", json=letter)).json()["id"]
         return await final(client, id)
 

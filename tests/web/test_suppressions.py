@@ -183,7 +183,7 @@ async def test_a_message_to_the_suppressed_is_accepted_and_says_why(client):
     assert [each["status"] for each in batch.json()["items"]] == ["failed", "queued"]
     anyway = await client.post("/v1/messages", json=LETTER | {"despite_suppression": True})
     assert anyway.json()["status"] == "queued"
-    waited = await client.post("/v1/messages", json=LETTER, headers={"Prefer": "wait=5"})
+    waited = await client.post("/v1/messages", json=LETTER, headers={"Prefer": "wait=30"})
     assert (waited.status_code, waited.json()["status"]) == (200, "failed")
 
 
@@ -193,7 +193,7 @@ async def test_a_message_that_reached_the_others_says_who_got_nothing(web):
     await add(client, "ann@example.net")
     await service.resume()
     both = LETTER | {"to": ["ann@example.net", "bob@example.net"]}
-    answer = await client.post("/v1/messages", json=both, headers={"Prefer": "wait=10"})
+    answer = await client.post("/v1/messages", json=both, headers={"Prefer": "wait=30"})
     message = answer.json()
     assert (message["status"], message["partial"]) == ("sent", True)
     explained = (await client.get(f"/v1/messages/{message['id']}/explain")).json()["explanation"]
