@@ -14,7 +14,7 @@ def made(folder, name="billing", *scopes, **terms):
 
 def look(service):
     """Let the service look at the file now, not only in a second."""
-    service.keys._look_at = 0.0
+    service.keys.look_at = 0.0
 
 
 OURS = {"Origin": "http://localhost"}

@@ -17,7 +17,6 @@ from notifier.compose.mime import (
     content_id,
     content_type,
     multipart,
-    octets_of,
     require_content_id,
     require_filename,
     require_text,
@@ -83,7 +82,7 @@ def compose(
     boundary = id.encode()
     warnings: tuple[str, ...] = ()
     if html is None:  # text alone stays alone, because an HTML made from it would add nothing
-        parts = text_part(b"plain", text or b"\r\n")
+        parts = text or []
     else:
         parts, warnings = _with_html(email, text, html, boundary)
     if email.attachments:
@@ -188,19 +187,19 @@ def _custom(headers: dict[str, str], restricted: bool, faults: list[Fault]) -> b
     return b"".join(each for each in fields if not _NOT_SUBMITTED.match(each))
 
 
-def _bodies(email: Email, faults: list[Fault]) -> tuple[bytes | None, bytes | None]:
-    """Text and HTML as given. An empty one counts only if it is alone; of two, the HTML."""
+def _bodies(email: Email, faults: list[Fault]) -> tuple[Part | None, Part | None]:
+    """Text and HTML as parts. An empty one counts only if it is alone; of two, the HTML."""
     text = html = None
     try:
         if email.text or (email.text is not None and email.html is None):
-            text = octets_of(email.text)
+            text = text_part(b"plain", email.text)
         elif email.html is None:
             faults.append(Fault("/text", "text or html is required"))
     except ValueError as error:
         faults.append(Fault("/text", str(error)))
     try:
         if email.html or (email.html is not None and not email.text):
-            html = octets_of(email.html)
+            html = text_part(b"html", email.html)
     except ValueError as error:
         faults.append(Fault("/html", str(error)))
     return text, html
@@ -238,17 +237,16 @@ def _wrong(attachment: Attachment) -> Iterator[tuple[str, str]]:
 
 
 def _with_html(
-    email: Email, text: bytes | None, html: bytes, boundary: bytes
+    email: Email, text: Part | None, html: Part, boundary: bytes
 ) -> tuple[Part, tuple[str, ...]]:
     """The HTML, and the text in front of it, which is made of it if there is none."""
     warnings: tuple[str, ...] = ()
     if text is None:
         derived, warnings = text_of(email.html or "")
         if not derived.strip():
-            return text_part(b"html", html), warnings
-        text = octets_of(derived)
-    alternatives = (text_part(b"plain", text), text_part(b"html", html))
-    return multipart(b"alternative", b"=_a" + boundary, alternatives), warnings
+            return html, warnings
+        text = text_part(b"plain", derived)
+    return multipart(b"alternative", b"=_a" + boundary, (text, html)), warnings
 
 
 def _with_files(

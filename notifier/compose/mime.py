@@ -110,10 +110,10 @@ def encoded_words(text: str, *, column: int) -> bytes:
     return b"\r\n ".join(words)
 
 
-def octets_of(text: str) -> bytes:
+def text_part(kind: bytes, text: str) -> Part:
     """
-    Text as UTF-8 with CRLF line ends, ending with one, without a byte order mark. Raises
-    ValueError.
+    A part of text, readable in the source if possible: UTF-8 with CRLF line ends, ending with one,
+    without a byte order mark. Raises ValueError.
     """
     text = text.removeprefix("\ufeff")
     if "\0" in text:
@@ -126,11 +126,7 @@ def octets_of(text: str) -> bytes:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if not octets.endswith(b"\n"):
         octets += b"\n"
-    return octets.replace(b"\n", b"\r\n")
-
-
-def text_part(kind: bytes, octets: bytes) -> Part:
-    """A part of text, readable in the source if possible."""
+    octets = octets.replace(b"\n", b"\r\n")
     if (
         not octets.translate(None, _VISIBLE)
         and b"=_" not in octets

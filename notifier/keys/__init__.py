@@ -56,8 +56,8 @@ class Keys:
         self, path: Path, keys: tuple[Key, ...] = (), *, clock: Callable[[], float]
     ) -> None:
         self.path = path
-        self._clock = clock
-        self._look_at = clock() + LOOK_SECONDS
+        self.clock = clock
+        self.look_at = clock() + LOOK_SECONDS  # by the clock: when it is worth looking again
         self._listeners: list[Callable[[], None]] = []
         self._seen: Signature | None = None
         self.trouble = ""  # why the file is not what is in force; empty: it is
@@ -99,18 +99,12 @@ class Keys:
         known = self._by_id.get(id)
         return None if known is None else known[0]
 
-    def exist(self) -> bool:
-        """Whether there are keys, also where they open nothing any more."""
-        if self._clock() >= self._look_at:
-            self.reload_if_changed()
-        return self.configured
-
     def reload_if_changed(self) -> bool:
         """Read the file again if it changed. Looks once a second at most; never raises."""
-        now = self._clock()
-        if now < self._look_at:
+        now = self.clock()
+        if now < self.look_at:
             return False
-        self._look_at = now + LOOK_SECONDS
+        self.look_at = now + LOOK_SECONDS
         try:
             seen = _signature(self.path)
             if seen == self._seen:

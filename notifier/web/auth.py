@@ -158,7 +158,8 @@ class Authentication:
 
     def keyless(self) -> bool:
         """Whether anonymous calls are allowed, because there is no key."""
-        return not self._keys.exist() and self.anonymous
+        self._keys.reload_if_changed()
+        return not self._keys.configured and self.anonymous
 
     async def _admit(
         self, app: ASGIApp, access: Access, scope: Scope, receive: Receive, send: Send

@@ -62,7 +62,9 @@ class Entrance:
     def __call__(self, scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
         begun = perf_counter()
         given = scope["headers"]
-        keyless = not self._keys.exist() and self._authentication.anonymous
+        if (keys := self._keys).clock() >= keys.look_at:
+            keys.reload_if_changed()
+        keyless = not keys.configured and self._authentication.anonymous
         scope["state"][KEYLESS] = keyless
         if scope["path"] == self._path and scope["method"] == "POST":
             headers = dict(given)

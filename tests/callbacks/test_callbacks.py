@@ -188,7 +188,7 @@ async def test_f50_an_application_that_hangs_gets_few_at_a_time_and_delays_no_ot
     """Mail and the other applications go on."""
     async with Site(HANG) as slow, applying(tmp_path, OK) as (service, key, site, _):
         hanging = made_key(tmp_path, f"http://127.0.0.1:{slow.port}/", name="slow")
-        service.keys._look_at = 0.0
+        service.keys.look_at = 0.0
         service.keys.reload_if_changed()
         for _ in range(12):
             await ended(service, await submit_as(service, hanging))
@@ -307,7 +307,7 @@ async def test_a_new_callback_in_the_file_is_followed_without_a_restart(tmp_path
 
 
 def _reload(service):
-    service.keys._look_at = 0.0
+    service.keys.look_at = 0.0
     assert service.keys.reload_if_changed()
 
 

@@ -105,7 +105,7 @@ async def test_the_rules_of_the_callers_key_hold(web, tmp_path):
     }
     keys = {name: made(tmp_path, name, SEND, READ, **terms) for name, terms in rules.items()}
     reader, other = made(tmp_path, "reader", READ), made(tmp_path, "other", SEND)
-    service.keys._look_at = 0.0
+    service.keys.look_at = 0.0
     id = await post(client, headers=shop)
     own = await copied(client, id, headers=shop)
     assert (own.status_code, own.json()["key"]) == (202, "shop")
