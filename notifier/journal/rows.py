@@ -64,7 +64,10 @@ def known_status(status: str) -> Status | None:
 
 def stored(column: str, value: str) -> str:
     """The SQL of what a column gets for its value, itself a piece of SQL, as `changing` has it."""
-    return f"nullif({value}, {_NOTHING[column]})" if column in _NOTHING else value
+    if column not in _NOTHING:
+        return value
+    # nullif is a function, and SQLite prepares for a function to fail: see `claims`.
+    return f"CASE WHEN {value} <> {_NOTHING[column]} THEN {value} END"
 
 
 def changing(delivery: Delivery) -> tuple[Value, ...]:

@@ -96,7 +96,7 @@ def insert_all(
     deliveries = [row for each in additions for row in each.deliveries]
     if claimed:
         deliveries = [_claimed(row) if row[-1] in claimed else row for row in deliveries]
-    rows.run_rows(db, rows.INSERT, deliveries, rows.INSERTED)
+    rows.run_rows(db, rows.INSERT, deliveries)
     rows.run_rows(db, contents.INSERT, [row for each in additions for row in each.contents])
     for seq, entry in [row for each in additions for row in each.large]:
         contents.insert_large(db, seq, entry.content)

@@ -72,13 +72,15 @@ DUE = """
     WHERE route = ? AND priority = ? AND key = ? AND due_at <= ?
     ORDER BY due_at, due.seq LIMIT ? OFFSET ?
 """
+# OR ROLLBACK, and no function that may fail: else SQLite copies each page that a statement changes,
+# so that it could take back the statement alone. The writer takes back the transaction.
 CLAIM = """
-    UPDATE deliveries
+    UPDATE OR ROLLBACK deliveries
     SET status = 'sending', due_at = NULL, expires_at = NULL, collapse_key = NULL
     WHERE seq IN (VALUES {rows})
 """
 RECORD = f"""
-    UPDATE deliveries SET {
+    UPDATE OR ROLLBACK deliveries SET {
     ", ".join(f"{name} = {stored(name, f'column{n}')}" for n, name in enumerate(CHANGING, 1))
 }
     FROM (VALUES {{rows}}) AS ended

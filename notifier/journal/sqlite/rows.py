@@ -26,11 +26,15 @@ SPAN_MICROS = 60_000_000
 
 # In each statement for many rows, {rows} stands for their values.
 _COLUMNS = (*CHANGING, *LASTING, "seq")
-INSERT = f"INSERT INTO deliveries ({', '.join(_COLUMNS)}) VALUES {{rows}}"  # noqa: S608  constant
-INSERTED = f"({', '.join(stored(name, '?') for name in _COLUMNS)})"  # a row of it
+INSERT = f"""
+    INSERT OR ROLLBACK INTO deliveries ({", ".join(_COLUMNS)})
+    SELECT {", ".join(stored(name, f"column{n}") for n, name in enumerate(_COLUMNS, 1))}
+    FROM (VALUES {{rows}})
+"""  # noqa: S608  constant
 UPDATE = f"""
-    UPDATE deliveries SET {", ".join(f"{name} = {stored(name, '?')}" for name in CHANGING)}
-    WHERE seq = ?
+    UPDATE deliveries
+    SET {", ".join(f"{name} = {stored(name, f'?{n}')}" for n, name in enumerate(CHANGING, 1))}
+    WHERE seq = ?{len(CHANGING) + 1}
 """  # noqa: S608  constant
 # The columns without the record, which cannot be read and is left as it is.
 UPDATE_UNREADABLE = """
@@ -54,25 +58,22 @@ CHUNKS = (64, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1)
 
 
 def run_rows(
-    db: sqlite3.Connection, sql: str, rows: Sequence[tuple[Value, ...]], row: str = ""
+    db: sqlite3.Connection, sql: str, rows: Sequence[tuple[Value, ...]]
 ) -> list[sqlite3.Cursor]:
-    """
-    Carry out a statement for these rows, in a few portions. Returns a cursor of each. In the
-    statement a row is a list of question marks, or what `row` says.
-    """
+    """Carry out a statement for these rows, in a few portions. Returns a cursor of each."""
     cursors, begin = [], 0
     for size in CHUNKS:
         while len(rows) - begin >= size:
             chunk = rows[begin : begin + size]
             values = [*chain.from_iterable(chunk)]
-            cursors.append(db.execute(_statement(sql, size, len(chunk[0]), row), values))
+            cursors.append(db.execute(_statement(sql, size, len(chunk[0])), values))
             begin += size
     return cursors
 
 
 @cache
-def _statement(sql: str, rows: int, width: int, row: str) -> str:
-    return sql.format(rows=", ".join([row or f"({', '.join('?' * width)})"] * rows))
+def _statement(sql: str, rows: int, width: int) -> str:
+    return sql.format(rows=", ".join([f"({', '.join('?' * width)})"] * rows))
 
 
 def run(db: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
