@@ -6,6 +6,8 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright
 
+from tests.waiting import until
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOST = "notifier.internal.example"  # not localhost, which browsers treat as they treat no other
 ARGUMENTS = [
@@ -77,6 +79,6 @@ async def visiting(browser, port, **options):
     context = await browser.new_context(viewport={"width": 1280, "height": 900}, **options)
     visit = Visit(await context.new_page(), f"http://{HOST}:{port}")
     yield visit
-    assert visit.elsewhere == []
+    await until(lambda: visit.elsewhere == [])  # that a request was barred is told after it
     assert visit.wrong == []
     await context.close()

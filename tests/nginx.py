@@ -11,7 +11,7 @@ from tests.paths import ROOT
 from tests.process import free_port
 
 CONFIGURATION = ROOT / "notifier/deploy/nginx.conf"
-LIMIT = 15.0  # seconds for its start and its end
+LIMIT = 30.0  # seconds for its start and its end
 
 
 class Nginx:

@@ -12,6 +12,7 @@ ANN = "Ann.Lee@example.net"
 PERCENT = "Ann.Lee%40example.net"
 OTHER = "bob@example.net"
 ERASE = "/v1/recipients/erase"
+IN_A_MONTH = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 
 
 def found(folder):
@@ -37,7 +38,6 @@ def found(folder):
 
 async def used(client):
     """Everything that takes an address gets hers."""
-    in_a_month = (datetime.now(UTC) + timedelta(days=30)).isoformat()
     attached = {"filename": "a.txt", "content": base64.b64encode(f"to {ANN}".encode()).decode()}
     alone = {"to": [ANN], "reference": f"for {ANN}", "metadata": {"who": ANN}, "tags": [ANN]}
     bodies = [
@@ -45,7 +45,7 @@ async def used(client):
         {"to": [OTHER], "cc": [ANN], "bcc": ["eve@example.net"], "user_id": ANN},
         {"to": [OTHER], "text": f"ask ü {ANN} " * 30},
         {"to": [OTHER], "from": ANN},
-        {"to": ["ann.lee@EXAMPLE.net"], "send_at": in_a_month},
+        {"to": ["ann.lee@EXAMPLE.net"], "send_at": IN_A_MONTH},
         {"to": ["gone@simulator.notifier"], "metadata": {"of": PERCENT}},
     ]
     ids = []
@@ -95,6 +95,9 @@ async def test_an_erasure_goes_on_after_a_kill(tmp_path):
         answer = await client.post("/v1/messages/batch", json=bodies)
         assert answer.status_code in (200, 202), answer.text
         await until_all(server, [*ids[:4], ids[5]], "sent", "failed")
+        # However far it comes before the kill: this one names her until it is sent.
+        shared = message(100, to=[OTHER, ANN], send_at=IN_A_MONTH)
+        waiting = (await client.post("/v1/messages", json=shared)).json()["id"]
         asking = asyncio.ensure_future(client.post(ERASE, json={"address": ANN}))
         async with asyncio.timeout(LIMIT):
             while not any(line["event"] == "erasure_asked_for" for line in server.log):
@@ -104,5 +107,7 @@ async def test_an_erasure_goes_on_after_a_kill(tmp_path):
         await asyncio.gather(asking, return_exceptions=True)
     assert found(tmp_path / "data") != []
     async with server, client_of(server) as client:
+        answer = await client.post(f"/v1/messages/{waiting}/send-now")
+        assert answer.status_code == 200, answer.text
         await ended(client, id)
         assert found(tmp_path / "data") == []

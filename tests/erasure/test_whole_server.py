@@ -144,14 +144,19 @@ class Known:
 
     async def erase(self, address, *, shared=""):
         erasure = await self.call("POST", "/v1/recipients/erase", json={"address": address})
+
+        async def state():
+            return await self.call("GET", f"/v1/recipients/erase/{erasure['id']}")
+
         if shared:
+            while erasure["state"] == "running":
+                erasure = await state()
             assert (erasure["state"], erasure["waiting_for"]) == ("waiting", 1)
             # It still goes to Eve, as it was composed: with both addresses in its header.
             await self.call("POST", f"/v1/messages/{shared}/send-now")
 
         async def done():
-            found = await self.call("GET", f"/v1/recipients/erase/{erasure['id']}")
-            return found["state"] == "done"
+            return (await state())["state"] == "done"
 
         await until(done)
 

@@ -359,15 +359,15 @@ def test_a_changed_folder_is_taken_up_and_a_broken_one_is_not(folder):
     clock.now += 1
     assert templates.fill("t", {}).text == "two!"
     assert "t.txt, line 1" in templates.faults[0]
-    put(folder, t_txt="three")
+    put(folder, t_txt="three!")
     clock.now += 1
-    assert templates.fill("t", {}).text == "three"
+    assert templates.fill("t", {}).text == "three!"
     assert templates.faults == ()
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
     clock.now += 1
-    assert templates.fill("t", {}).text == "three"
+    assert templates.fill("t", {}).text == "three!"
     assert templates.faults
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from notifier.intake.rates import Limits
 from tests.web_client import serving
 
 
@@ -15,3 +16,9 @@ async def web(tmp_path):
 @pytest.fixture
 def client(web):
     return web[1]
+
+
+@pytest.fixture
+def no_time_passes(monkeypatch):
+    """No token flows into a bucket: ten a minute are one in six seconds."""
+    monkeypatch.setitem(Limits.__init__.__kwdefaults__, "clock", lambda: 0.0)

@@ -3,12 +3,22 @@
 import json
 from datetime import UTC, datetime
 
+import pytest
+
 from notifier.keys import KeyScope
 from tests.api_keys import OURS, look, made, signed_in
-from tests.web_client import LETTER, final, problem_of
+from tests.web_client import LETTER, final, problem_of, serving
 
 MANAGE, READ, SEND = KeyScope.MANAGE, KeyScope.READ, KeyScope.SEND
 LOST = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"}
+
+
+@pytest.fixture
+async def web(tmp_path, monkeypatch):
+    """Nothing is recorded by time: a sum or a new key would be the newest record now and then."""
+    monkeypatch.setattr("notifier.audit.keeping.LOOK_SECONDS", 3600.0)
+    async with serving(tmp_path) as (service, client):
+        yield service, client
 
 
 async def records_of(client, query="", headers=None):

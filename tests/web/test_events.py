@@ -62,8 +62,8 @@ async def test_a_silent_stream_says_that_it_is_still_there():
             await stream.keep_alive()
             await asyncio.sleep(0.001)
 
-    following = silent.follow(quiet_after_one_event, quiet=0.05)
-    await ended(busy.follow(many_events, quiet=0.05))
+    following = silent.follow(quiet_after_one_event, quiet=0.2)
+    await ended(busy.follow(many_events, quiet=0.5))  # it goes on for longer than that
     assert silent.read[:4] == ["http.response.start", b"event", KEEP_ALIVE, KEEP_ALIVE]
     assert KEEP_ALIVE not in busy.read
     silent.leaves.set()

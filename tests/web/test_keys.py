@@ -498,6 +498,7 @@ async def test_one_idempotency_key_of_two_callers_is_two(tmp_path):
 # How much
 
 
+@pytest.mark.usefixtures("no_time_passes")
 async def test_a_rate_is_shown_and_enforced(tmp_path):
     """RateLimit fields with each message taken; past it 429, when to come again, and no message."""
     headers = made(tmp_path, rate=2, daily=100)
@@ -520,6 +521,7 @@ async def test_a_rate_is_shown_and_enforced(tmp_path):
         assert "ratelimit" not in listed.headers
 
 
+@pytest.mark.usefixtures("no_time_passes")
 async def test_a_refused_message_costs_nothing(tmp_path):
     """Refused, forbidden or answered before: the key's rate is as it was."""
     headers = made(tmp_path, rate=2, senders=("me@example.org",))
@@ -545,6 +547,7 @@ async def test_a_key_without_a_rate_gets_no_fields(tmp_path):
         assert not [name for name in answer.headers if name.startswith("ratelimit")]
 
 
+@pytest.mark.usefixtures("no_time_passes")
 async def test_a_batch_counts_each_message(tmp_path):
     """Whole or not at all; what was refused in it is given back; past the quota no wait helps."""
     headers = made(tmp_path, "batches", SEND, rate=10)
@@ -570,6 +573,7 @@ async def test_a_batch_counts_each_message(tmp_path):
         assert (await post(client, headers)).status_code == 429
 
 
+@pytest.mark.usefixtures("no_time_passes")
 async def test_a_rate_counts_recipients(tmp_path):
     """Each address of to, cc and bcc is one; more of them than the quota holds are forbidden."""
     headers = made(tmp_path, rate=6)
@@ -586,6 +590,7 @@ async def test_a_rate_counts_recipients(tmp_path):
 
 
 @pytest.mark.parametrize("provider", [None, "https://127.0.0.1:1/"])
+@pytest.mark.usefixtures("no_time_passes")
 async def test_a_rate_counts_segments(tmp_path, provider):
     """Of a text that goes by a gateway or by a provider; also of one that a template makes."""
     headers = made(tmp_path, rate=10, daily=12)
@@ -734,6 +739,7 @@ async def test_actions_name_their_caller(tmp_path):
     assert {told["paused"], told["inbox_deleted"], told["changed"]} == {"anonymous"}
 
 
+@pytest.mark.usefixtures("no_time_passes")
 async def test_a_dry_run_counts_towards_the_rate(tmp_path):
     """Dry runs and previews cost what a message costs, so a key's rate bounds them."""
     (tmp_path / "templates").mkdir()

@@ -77,7 +77,8 @@ async def test_from_any_other_address_it_is_a_strangers(tmp_path):
                     answer = await client.get("/v1/messages", headers=forged)
                 assert answer.status_code == 401
                 assert answer.text == (await client.get("/v1/messages")).text
-                assert "not among NOTIFIER_TRUSTED_PROXIES" in logs[-1]["reason"]
+                (told,) = (each for each in logs if each["event"] == "refused")
+                assert "not among NOTIFIER_TRUSTED_PROXIES" in told["reason"]
                 assert await status(client, forged, "/monitor") == 303
         async with client_of(service, client=None) as client:  # a connection without an address
             assert await status(client, forged) == 401

@@ -198,6 +198,7 @@ async def test_each_sign_in_is_logged(tmp_path):
     assert secret.split("_", 2)[2][:-1] not in json.dumps(logs, default=str)
 
 
+@pytest.mark.usefixtures("no_time_passes")
 async def test_wrong_keys_are_slowed_by_address(tmp_path):
     """Only that address is slowed, as the local proxy reports it. A right key always works."""
     secret = key_in(tmp_path)
