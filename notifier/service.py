@@ -33,7 +33,7 @@ from notifier.intake.submission import IdempotencyKey, Intake, Render, Submissio
 from notifier.journal import Backlog, Change
 from notifier.journal.shared_secret import RETURN_PATHS, shared_secret
 from notifier.keys import Key
-from notifier.metrics import LoopLag, Tally
+from notifier.metrics import Commits, LoopLag, Tally
 from notifier.pauses import Pauses
 from notifier.preflight import Preflight
 from notifier.reports import Reports
@@ -80,6 +80,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         self.supervisor = supervisor or Supervisor()
         self.feed = Feed()
         self.tally = Tally()
+        self.commits = Commits()
         self.lag = LoopLag(self.supervisor)
         self.threads = FairThreads("work")  # for what a request brings and is heavy
         self.feed.listen(self.tally.count)
@@ -94,7 +95,9 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
             secret=partial(shared_secret, self.journal, RETURN_PATHS),
         )
         self.chains = self.transports.chains
-        self.figures = Figures(self.journal, supervisor=self.supervisor, clock=clock)
+        self.figures = Figures(
+            self.journal, commits=self.commits, supervisor=self.supervisor, clock=clock
+        )
         self.history = History(
             self.journal,
             tally=self.tally,
@@ -136,7 +139,7 @@ class Notifier(contextlib.AbstractAsyncContextManager["Notifier"]):
         # The parts' calls that others may use are offered by the service.
         self.message, self.content = self.journal.get, self.journal.content
         self.messages, self.count = self.journal.find, self.journal.count
-        self.commits = self.journal.commits
+        self.journal.committed = self.commits.count
         self.submit, self.preview = self.intake.submit, self.intake.preview
         self.follow, self.subscribe = self.feed.follow, self.feed.subscribe
         self.minutes, self.sent_today = self.history.last, self.history.sent_today

@@ -8,6 +8,7 @@ from typing import Self
 from notifier.clock import Clock
 from notifier.errors import NotifierError
 from notifier.journal import Backlog, Journal
+from notifier.metrics import Commits
 from notifier.supervisor import Background, Supervisor
 
 REFRESH_SECONDS = 2.0  # how old the backlog's figures may be
@@ -23,6 +24,7 @@ class Figures(Background):
         self,
         journal: Journal,
         *,
+        commits: Commits,
         supervisor: Supervisor,
         clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
@@ -32,6 +34,7 @@ class Figures(Background):
         self.rate = 0.0  # messages leaving the backlog, a second
         self.trouble = ""  # why the journal cannot be written; empty: it can
         self._journal = journal
+        self._commits = commits
         super().__init__(supervisor, {"refresh": self._refresh})
         self._clock = clock
         self._monotonic = monotonic  # seconds, by the monotonic clock
@@ -48,7 +51,7 @@ class Figures(Background):
         seen = -1.0
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            written = self._journal.commits.sizes.total
+            written = self._commits.sizes.total
             # At rest nothing was written since the last look, and no rate is left to fall.
             if written != seen or self._journal.shared or self.trouble or self.rate:
                 seen = written

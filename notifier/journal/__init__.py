@@ -30,7 +30,6 @@ from msgspec import Struct
 from notifier.clock import Clock
 from notifier.deliveries import Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
-from notifier.histogram import Histogram
 from notifier.journal.erasing import Erasing
 from notifier.journal.statements import Also, Bound, Row, Statement
 from notifier.supervisor import Supervisor
@@ -41,10 +40,12 @@ Change: TypeAlias = Callable[[Delivery], Delivery]
 
 
 Arrived: TypeAlias = Callable[[Iterable[str]], None]
+# Called with the seconds that a commit took, and how many calls shared it.
+Committed: TypeAlias = Callable[[float, int], None]
 
 
-def nobody(_: Iterable[str]) -> None:
-    """Stands for the dispatcher until there is one."""
+def nobody(*_: object) -> None:
+    """Stands for whoever is to be called until there is somebody."""
 
 
 class Entry(Struct, frozen=True):
@@ -125,14 +126,6 @@ class News(Struct, frozen=True, omit_defaults=True, rename={"values": "words"}):
     missed: bool = False  # we were not connected for a while: any delivery may have changed
 
 
-class Commits:
-    """How long each commit took, in seconds, and how many calls shared it."""
-
-    def __init__(self) -> None:
-        self.seconds = Histogram((0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5))
-        self.sizes = Histogram((1, 2, 5, 10, 20, 50, 100, 200, 500, 1000))
-
-
 class Journal(Erasing, Protocol):
     """
     What the rest of notifier needs from a journal.
@@ -141,11 +134,12 @@ class Journal(Erasing, Protocol):
     JournalUnavailable.
     """
 
-    commits: Commits
     # Called with the queues in which deliveries begin to wait, as soon as a claim made now would
     # find them, and with each Route all of whose queues may have some. That can be before the
     # commit: the claim then joins the same transaction. It must be quick.
     arrived: Arrived
+    # Called after each commit, perhaps in another thread. To be set before `open`.
+    committed: Committed
     shared: bool  # with other replicas
 
     async def open(self) -> None:

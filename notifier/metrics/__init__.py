@@ -1,21 +1,22 @@
 """
-Counters of messages and requests, in plain integers: one or two microseconds a message.
+Counters of messages, requests and commits, in plain integers: one or two microseconds a message.
 
 `web/metrics.py` writes them in Prometheus' format when they are scraped. `dashboard.json` is for
 Grafana, `alerts.yaml` for Prometheus.
 """
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import TypeAlias
 
 from notifier.attempts import Attempt
 from notifier.deliveries import FINAL, Delivery, Status
-from notifier.histogram import Histogram
 from notifier.supervisor import Background, Supervisor
 
-__all__ = ["LoopLag", "Requests", "Tally", "shipped"]
+__all__ = ["Commits", "Histogram", "LoopLag", "Requests", "Tally", "shipped"]
 
 # Seconds. From a message that leaves at once to one that has waited for a relay for a day.
 WAIT_BOUNDS = (
@@ -25,7 +26,10 @@ WAIT_BOUNDS = (
 ATTEMPT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 LAG_SECONDS = 1.0  # between two measurements
+
+CALLS_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 # Bound once: Python 3.11 takes a tenth of a microsecond to find a member in its enum.
 QUEUED, SCHEDULED = Status.QUEUED, Status.SCHEDULED
@@ -35,6 +39,32 @@ CHANNELS = ("email", "sms")
 
 Tried: TypeAlias = tuple[str, str, int | None]  # relay, stage, reply code
 Ended: TypeAlias = tuple[str, str]  # channel, outcome
+
+
+class Histogram:
+    """
+    Counts values by upper bounds, in the way of Prometheus. One thread observes. Others may read at
+    the same time; what they read is off by at most one value.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)  # the last one: larger than every bound
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Each bound as Prometheus writes it, and how many values were up to it."""
+        found, sum = [], 0
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
+            sum += count
+            found.append((bound, float(sum)))
+        return found
 
 
 class Tally:
@@ -107,6 +137,19 @@ class Requests:
         if (taken := self.seconds.get(path)) is None:
             taken = self.seconds[path] = Histogram(REQUEST_BOUNDS)
         taken.observe(seconds)
+
+
+class Commits:
+    """How long each commit of the journal took, in seconds, and how many calls shared it."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(COMMIT_BOUNDS)
+        self.sizes = Histogram(CALLS_BOUNDS)
+
+    def count(self, seconds: float, calls: int) -> None:
+        """Count one commit. It may be called in the journal's thread."""
+        self.seconds.observe(seconds)
+        self.sizes.observe(calls)
 
 
 class LoopLag(Background):

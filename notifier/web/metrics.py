@@ -11,8 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from notifier import __version__
 from notifier.disk import free_bytes
-from notifier.histogram import Histogram
-from notifier.metrics import Requests
+from notifier.metrics import Histogram, Requests
 from notifier.service import Notifier
 from notifier.web.bodies import AnyRequest
 from notifier.web.routes import READ, get

@@ -7,6 +7,7 @@ import pytest
 from notifier.deliveries import Status
 from notifier.housekeeping.figures import Figures
 from notifier.journal import Backlog
+from notifier.metrics import Commits
 from notifier.supervisor import Supervisor
 from tests.clocks import Clock
 from tests.deliveries import NOW
@@ -41,7 +42,9 @@ class Seconds:
 async def test_the_rate_is_a_second_however_long_the_last_look_is_ago(since, rate):
     """Messages that left, by the seconds in which they did."""
     journal, seconds = Counts(), Seconds()
-    figures = Figures(journal, supervisor=Supervisor(), clock=Clock(NOW), monotonic=seconds)
+    figures = Figures(
+        journal, commits=Commits(), supervisor=Supervisor(), clock=Clock(NOW), monotonic=seconds
+    )
     journal.waiting = 120
     await figures.refresh()
     figures.waiting += 30
@@ -54,7 +57,7 @@ async def test_the_rate_is_a_second_however_long_the_last_look_is_ago(since, rat
 async def test_messages_accepted_while_figures_are_read_are_counted():
     """They do not know of it yet; without it more would be let in than may wait."""
     journal = Counts()
-    figures = Figures(journal, supervisor=Supervisor(), clock=Clock(NOW))
+    figures = Figures(journal, commits=Commits(), supervisor=Supervisor(), clock=Clock(NOW))
     journal.gate.clear()
     look = asyncio.create_task(figures.refresh())
     await until(lambda: journal.asked)
@@ -67,7 +70,7 @@ async def test_messages_accepted_while_figures_are_read_are_counted():
 async def test_two_looks_at_once_count_nothing_twice():
     """A message accepted during two concurrent readings counts once as waiting."""
     journal = Counts()
-    figures = Figures(journal, supervisor=Supervisor(), clock=Clock(NOW))
+    figures = Figures(journal, commits=Commits(), supervisor=Supervisor(), clock=Clock(NOW))
     figures.waiting += 5
     journal.waiting = 5
     journal.gate.clear()

@@ -1,6 +1,5 @@
 """Due times after the clock was set."""
 
-import asyncio
 from datetime import timedelta
 
 from notifier.deliveries import Priority, Route, Status
@@ -19,7 +18,7 @@ async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journa
     put_off = {"status": Status.DEFERRED, "due_at": later, "priority": Priority.URGENT}
     await journal.add([entry("put off", **put_off)])
     await journal.add([entry("scheduled", status=Status.SCHEDULED, due_at=later)])
-    clocks, seen = [Clock(NOW) for _ in range(3)], []
+    clocks, seen, looked = [Clock(NOW) for _ in range(3)], [], set()
     for each in clocks:
         each.now = NOW + timedelta(minutes=30)
     amend_all = journal.amend_all
@@ -30,13 +29,18 @@ async def test_a_clock_set_back_for_several_replicas_moves_due_times_once(journa
 
     monkeypatch.setattr(journal, "amend_all", noted)
     replicas = [
-        SetBack(journal, supervisor=Supervisor(), clock=each, monotonic=lambda: 0.0)
-        for each in clocks
+        SetBack(
+            journal,
+            supervisor=Supervisor(),
+            clock=each,
+            monotonic=lambda number=number: looked.add(number) or 0.0,
+        )
+        for number, each in enumerate(clocks)
     ]
     for each in replicas:
         await each.__aenter__()
     try:
-        await asyncio.sleep(0)
+        await until(lambda: len(looked) == 3)
         for each in clocks:
             each.now -= timedelta(hours=1)
         await until(lambda: len(seen) == 3)

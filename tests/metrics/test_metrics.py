@@ -8,10 +8,9 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from notifier.deliveries import Route
-from notifier.histogram import Histogram
 from notifier.journal import journal_at
 from notifier.keys import KeyScope
-from notifier.metrics import shipped
+from notifier.metrics import Histogram, shipped
 from notifier.service import Notifier
 from notifier.settings import Settings
 from tests.api_keys import made

@@ -33,7 +33,6 @@ WORDS = [
     "verp",
     "tokens",
     "breaker",
-    "histogram",
     "attempts",
     "exchange",
     "findings",

@@ -18,7 +18,7 @@ from notifier.journal import (
     Backlog,
     Change,
     Claim,
-    Commits,
+    Committed,
     Entry,
     Filter,
     Idempotency,
@@ -94,7 +94,7 @@ class PostgresJournal(Erasing):
     ) -> None:
         self._url = url
         self._supervisor = supervisor or Supervisor()
-        self.commits = Commits()
+        self.committed: Committed = nobody
         self.arrived = nobody
         self._lease_seconds = lease
         self._claims = Claims()
@@ -126,7 +126,7 @@ class PostgresJournal(Erasing):
             Writer,
             self._pool,
             finish=self._finish,
-            commits=self.commits,
+            committed=self.committed,
             supervisor=self._supervisor,
         )
         self._writer = start()

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from notifier.deliveries import Delivery
 from notifier.errors import JournalUnavailable
-from notifier.journal import Added, Change, Commits, Entry, Idempotency, faults
+from notifier.journal import Added, Change, Committed, Entry, Idempotency, faults
 from notifier.journal.gathering import Gathering
 from notifier.journal.postgres import rows
 from notifier.journal.postgres.additions import Addition, add_all
@@ -98,12 +98,12 @@ class Writer:
         pool: Pool,
         *,
         finish: Callable[[Connection, Sequence[Delivery], bool], Awaitable[None]],
-        commits: Commits,
+        committed: Committed,
         supervisor: Supervisor,
     ) -> None:
         self._pool = pool
         self._finish = finish
-        self._commits = commits
+        self._committed = committed
         self._gathering = Gathering()
         self._waiting: deque[Piece] = deque()
         self._stir = asyncio.Event()
@@ -206,8 +206,7 @@ class Writer:
                 await rows.run(db, each.also)
                 answers.append((each, None))
             await self._finish(db, _changed(answers), bool(values))
-        self._commits.seconds.observe(time.perf_counter() - begun)
-        self._commits.sizes.observe(len(batch))
+        self._committed(time.perf_counter() - begun, len(batch))
         return answers
 
 

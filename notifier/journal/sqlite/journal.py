@@ -98,7 +98,7 @@ class SqliteJournal:
         self._writer = Writer(
             counts=self._counts, disk=self._disk, kept=self._kept, wal=wal, commit=commit
         )
-        self.commits, self.accompany = self._writer.commits, self._writer.accompany
+        self.committed, self.accompany = self._writer.committed, self._writer.accompany
         self.arrived: Arrived = nobody
         self._writes = JournalThread(
             "journal-writes",
@@ -121,6 +121,7 @@ class SqliteJournal:
 
     async def open(self) -> None:
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._writer.committed = self.committed
         opening.prepare(self._path, mounts=self._mounts)
         try:
             self._lock.acquire(str(self._path))

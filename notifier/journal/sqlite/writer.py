@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import structlog
 
 from notifier.errors import NotifierError
-from notifier.journal import Added, Commits
+from notifier.journal import Added, Committed, nobody
 from notifier.journal.gathering import Gathering
 from notifier.journal.sqlite.additions import USED_KEYS, Addition, KeyName, insert_all
 from notifier.journal.sqlite.changes import ChangeRaised
@@ -60,7 +60,7 @@ class Writer:
         self._kept = kept
         self._wal = wal
         self._commit = commit
-        self.commits = Commits()
+        self.committed: Committed = nobody
         self._gathering = Gathering()
         self._batches = 0
         self._written = 0  # pages until the latest checkpoint, about
@@ -173,8 +173,7 @@ class Writer:
             self._write_also(db)
         begun = time.perf_counter()
         self._commit(db)
-        self.commits.seconds.observe(time.perf_counter() - begun)
-        self.commits.sizes.observe(len(batch))
+        self.committed(time.perf_counter() - begun, len(batch))
         self._counts.commit()
         if sending:
             self._kept.keep(sending)
