@@ -49,10 +49,6 @@ class Status(StrEnum):
     SUPERSEDED = "superseded"  # a newer one of its collapse key took its place
 
     @property
-    def waiting(self) -> bool:
-        return self in WAITING
-
-    @property
     def final(self) -> bool:
         return self in FINAL
 
@@ -223,7 +219,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         recipients, tries, uncertain = self.recipients, 0, False
         for attempt in attempts:
-            recipients = tuple([recipient.after(attempt) for recipient in recipients])
+            recipients = tuple([_tried(each, attempt) for each in recipients])
             tries |= not attempt.failures or attempt.charged
             uncertain |= attempt.uncertain
         kept, dropped = (*self.attempts, *attempts), self.attempts_dropped
@@ -321,7 +317,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def hurried(self, now: datetime, by: str = "") -> "Delivery":
         """The delivery, made due at once by a person. Raises WrongState unless it waits."""
-        if not self.status.waiting:
+        if self.status not in WAITING:
             raise WrongState(f"a message that is {self.status} cannot be sent now")
         return replace(self, status=Status.QUEUED, due_at=now).with_event(now, "hurried", by=by)
 
@@ -342,7 +338,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def cancelled(self, now: datetime, by: str = "") -> "Delivery":
         """The delivery, cancelled before it was sent. Raises WrongState once it is being sent."""
-        if not self.status.waiting and self.status is not Status.HELD:
+        if self.status not in WAITING and self.status is not Status.HELD:
             raise WrongState(f"a message that is {self.status} cannot be cancelled")
         return replace(
             self, status=Status.CANCELLED, reason="cancelled", finished_at=now
@@ -377,6 +373,20 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
             reason="" if reached else reply,
             finished_at=now,
         )
+
+
+def _tried(recipient: Recipient, attempt: Attempt) -> Recipient:
+    """The recipient after an attempt. Only a pending recipient changes."""
+    if recipient.status is not PENDING:
+        return recipient
+    address = recipient.address
+    if address in attempt.accepted:
+        taken = attempt.acceptances.get(address) or attempt
+        return Recipient(address, ACCEPTED, taken.code, taken.reply)
+    if failure := attempt.failures.get(address):
+        status = RecipientStatus.REFUSED if failure.final else PENDING
+        return Recipient(address, status, failure.code, failure.reply)
+    return recipient
 
 
 T = TypeVar("T")

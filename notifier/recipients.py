@@ -6,8 +6,6 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from notifier.attempts import Attempt
-
 PROVEN = "a report proves that a relay took it"
 ERASED = "erased:"  # before what stands in place of an address that was erased; see `pseudonyms`
 
@@ -80,18 +78,6 @@ class Recipient(Struct, frozen=True, omit_defaults=True):
         if self.status is RecipientStatus.ACCEPTED:
             return Recipient(self.address, self.status, self.code, self.reply, later)
         return Recipient(self.address, RecipientStatus.ACCEPTED, reply=PROVEN, later=later)
-
-    def after(self, attempt: Attempt) -> "Recipient":
-        """The recipient after an attempt. Only a pending recipient changes."""
-        if self.status is not RecipientStatus.PENDING:
-            return self
-        if self.address in attempt.accepted:
-            taken = attempt.acceptances.get(self.address) or attempt
-            return Recipient(self.address, RecipientStatus.ACCEPTED, taken.code, taken.reply)
-        if failure := attempt.failures.get(self.address):
-            status = RecipientStatus.REFUSED if failure.final else RecipientStatus.PENDING
-            return Recipient(self.address, status, failure.code, failure.reply)
-        return self
 
 
 def in_parts(address: str, parts: int) -> tuple[str, ...]:

@@ -197,9 +197,13 @@ class Dispatcher:
             share.stir.clear()  # before the claim, so that a stir during the claim is not lost
             await self._running.wait()
             try:
-                wanted = share.appetite()
-                if wanted > 0:
-                    await self._claim(share, wanted)
+                if (wanted := share.appetite()) > 0:
+                    if (wait := await self._claim(share, wanted)) > 0:
+                        timer = asyncio.get_running_loop().call_later(wait, share.stir.set)
+                        try:
+                            await share.stir.wait()
+                        finally:
+                            timer.cancel()
                 elif share.waits_for_places():
                     await share.wait_for_places()
                 else:
@@ -209,8 +213,8 @@ class Dispatcher:
                 if not self._stopping:
                     await asyncio.sleep(JOURNAL_SECONDS)
 
-    async def _claim(self, share: Share, wanted: int) -> None:
-        """Claim so many deliveries if there are any; else wait until more may be due."""
+    async def _claim(self, share: Share, wanted: int) -> float:
+        """Claim so many deliveries, if there are any. Returns the seconds until more may be due."""
         bulk_left = share.bulk_left
         limit = min(wanted, bulk_left) if bulk_left > 0 else wanted
         slowest = Priority.BULK if bulk_left > 0 else Priority.NORMAL
@@ -221,19 +225,14 @@ class Dispatcher:
             share.claiming = False
         self._shares.take_in(share, claims)
         if len(claims) >= limit or share.stir.is_set() or self._stopping:
-            return
+            return 0.0
         # What may not be claimed now is nothing to wait for: a freed place wakes it.
         if share.bulk_left <= 0:
             slowest = Priority.NORMAL
         due = await self._journal.next_due(share.queue, slowest=slowest)
-        wait = POLL_SECONDS
-        if due is not None:
-            wait = min(wait, max(0.0, (due - self._clock()).total_seconds()))
-        timer = asyncio.get_running_loop().call_later(wait, share.stir.set)
-        try:
-            await share.stir.wait()
-        finally:
-            timer.cancel()
+        if due is None:
+            return POLL_SECONDS
+        return min(POLL_SECONDS, (due - self._clock()).total_seconds())
 
     async def _work(self, number: int) -> None:
         while not self._stopping:

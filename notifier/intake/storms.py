@@ -11,7 +11,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from notifier.deliveries import Delivery, Route
+from notifier.deliveries import WAITING, Delivery, Route
 from notifier.errors import RecipientRate, Refusal
 from notifier.housekeeping.health import Trouble
 from notifier.intake.admission import Admitted
@@ -153,7 +153,7 @@ class Passage:
 
     def _passed(self, admitted: Admitted) -> Admitted | Refusal:
         delivery = admitted.delivery
-        if not delivery.status.waiting or delivery.route is Route.SIMULATOR:
+        if delivery.status not in WAITING or delivery.route is Route.SIMULATOR:
             return admitted
         counted, most = self._names(delivery), self._quota.count
         over = next((to for to, name in counted.items() if self._counts.of(name) >= most), None)

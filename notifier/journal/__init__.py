@@ -28,7 +28,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from notifier.clock import Clock
-from notifier.deliveries import Delivery, Priority, Route, Status
+from notifier.deliveries import WAITING, Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
 from notifier.journal.erasing import Erasing
 from notifier.journal.statements import Also, Bound, Row, Statement
@@ -113,7 +113,7 @@ class Backlog(Struct, frozen=True):
 
     @property
     def waiting(self) -> int:
-        return sum(count for status, count in self.counts.items() if status.waiting)
+        return sum(count for status, count in self.counts.items() if status in WAITING)
 
 
 # Older replicas know `values` by the name `words`.

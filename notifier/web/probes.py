@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Struct, UnsetType
 
 from notifier import __version__
-from notifier.deliveries import Status
+from notifier.deliveries import WAITING, Status
 from notifier.service import Health, Notifier
 from notifier.web.auth import Authentication
 from notifier.web.bodies import AnyRequest, encode
@@ -95,7 +95,7 @@ class Probes:
                 warnings=health.warnings,
                 version=__version__,
                 paused=health.paused,
-                waiting=sum(n for status, n in health.counts.items() if status.waiting),
+                waiting=sum(n for status, n in health.counts.items() if status in WAITING),
                 counts=health.counts,
                 oldest_due_at=health.oldest_due_at,
                 relays=_relays(health),

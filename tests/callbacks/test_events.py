@@ -14,7 +14,7 @@ from notifier.callbacks import requests
 from notifier.callbacks.events import Occasion, newest, version_of
 from notifier.callbacks.requests import body_of, signed_headers
 from notifier.client import verify_callback
-from notifier.deliveries import Status
+from notifier.deliveries import WAITING, Status
 from notifier.errors import NotifierError
 from notifier.keys import CallbackEvent
 from notifier.later import reported
@@ -44,15 +44,15 @@ def put_off(each, now):
 
 
 STEPS = {
-    "sent": lambda each, now: sent(each, now=now) if each.status.waiting else each,
-    "refused": lambda each, now: refused(each, now) if each.status.waiting else each,
-    "put off": lambda each, now: put_off(each, now) if each.status.waiting else each,
+    "sent": lambda each, now: sent(each, now=now) if each.status in WAITING else each,
+    "refused": lambda each, now: refused(each, now) if each.status in WAITING else each,
+    "put off": lambda each, now: put_off(each, now) if each.status in WAITING else each,
     "retried": lambda each, now: each.retried(now),
     "cancelled": lambda each, now: each.cancelled(now),
     "hurried": lambda each, now: each.hurried(now),
-    "expired": lambda each, now: each.expired(now) if each.status.waiting else each,
-    "superseded": lambda each, now: each.superseded(now, "d2") if each.status.waiting else each,
-    "recovered": lambda each, now: each.recovered(now) if each.status.waiting else each,
+    "expired": lambda each, now: each.expired(now) if each.status in WAITING else each,
+    "superseded": lambda each, now: each.superseded(now, "d2") if each.status in WAITING else each,
+    "recovered": lambda each, now: each.recovered(now) if each.status in WAITING else each,
     "bounced": lambda each, now: _reported(each, LaterState.BOUNCED, now),
     "complained": lambda each, now: _reported(each, LaterState.COMPLAINED, now),
 }

@@ -11,7 +11,7 @@ from itertools import count
 import structlog
 
 from notifier.clock import Clock
-from notifier.deliveries import Delivery, Priority
+from notifier.deliveries import WAITING, Delivery, Priority
 from notifier.errors import JournalUnavailable, MessageNotFound, Rejected
 from notifier.journal import (
     Added,
@@ -195,7 +195,7 @@ class PostgresJournal(Erasing):
         except Rejected:
             self._claimed.put_back(delivery, token)
             raise
-        if ours and delivery.status.waiting:
+        if ours and delivery.status in WAITING:
             self.arrived([delivery.queue])
         return ours
 

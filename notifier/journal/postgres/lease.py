@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from notifier.deliveries import Delivery, Event, Route
+from notifier.deliveries import WAITING, Delivery, Event, Route
 from notifier.journal import Claim, News
 from notifier.journal.postgres.connection import (
     CONNECT_SECONDS,
@@ -184,7 +184,7 @@ class Lease:
         """Notify the other replicas, if there are any, when the transaction is committed."""
         if not values and not (changed and self.others):
             return
-        routes = tuple({each.route for each in changed if each.status.waiting})
+        routes = tuple({each.route for each in changed if each.status in WAITING})
         news = [
             News(changed=tuple(each.id for each in changed[start : start + NEWS_IDS]))
             for start in range(0, len(changed), NEWS_IDS)
