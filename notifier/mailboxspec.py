@@ -73,10 +73,8 @@ def read_mailbox(url: str) -> MailboxSpec:
     )
 
 
-def write_mailbox(spec: MailboxSpec | None) -> str:
+def write_mailbox(spec: MailboxSpec) -> str:
     """The mailbox as a URL, with its password struck out."""
-    if spec is None:
-        return ""
     pairs = {"oauth": spec.oauth, "read": spec.read, "ca": spec.ca}
     query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in pairs.items() if value)
     login = quote(spec.username, safe="") + (":***" if spec.password else "")

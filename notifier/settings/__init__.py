@@ -333,8 +333,7 @@ class Settings(SignIn, frozen=True, kw_only=True):
     def describe(self) -> list[tuple[str, str]]:
         """Every variable and its value in force, without secrets."""
         return [
-            (variable(field.name), field.parser.write(getattr(self, field.name)))
-            for field in FIELDS
+            (variable(field.name), field.parser.text(getattr(self, field.name))) for field in FIELDS
         ]
 
 
@@ -354,7 +353,7 @@ def _fields() -> tuple[Field, ...]:
     fields = sorted(msgspec.structs.fields(Settings), key=lambda each: each.name not in own)
     for field in fields:
         parser, meta = hints[field.name].__metadata__
-        found.append(Field(field.name, parser, parser.write(field.default), meta.description))
+        found.append(Field(field.name, parser, parser.text(field.default), meta.description))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from notifier.characters import CONTROL
 from notifier.proxies import Proxy, read_proxy, write_proxy
-from notifier.quotas import Quota, read_quota
+from notifier.quotas import read_quota
 from notifier.relayspec import is_ehlo_name
 from notifier.verp import read_return_path
 
@@ -37,6 +37,10 @@ class Parser(Struct, frozen=True):
     read: Callable[[str], Any]
     write: Callable[[Any], str] = str
     secret: bool = False
+
+    def text(self, value: Any) -> str:
+        """The text of a value; empty for None, a setting that has no value."""
+        return "" if value is None else self.write(value)
 
 
 def whole(least: int, most: int) -> Parser:
@@ -150,7 +154,7 @@ def _is_whole(url: str) -> bool:
 
 
 # Parameters of a database's URL that are not secret. The values of all others are struck out.
-_TOLD = frozenset(
+_NOT_SECRET = frozenset(
     {"host", "port", "user", "database", "dbname", "sslmode", "sslrootcert", "application_name"}
 )
 
@@ -160,13 +164,13 @@ def _write_journal(url: str) -> str:
     scheme, separator, rest = place.partition("://")
     credentials, at, where = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
-    told = "&".join(map(_parameter, query.split("&")))
-    return f"{scheme}{separator}{user}{colon and ':***'}{at}{where}{mark}{told if mark else ''}"
+    shown = "&".join(map(_parameter, query.split("&"))) if mark else ""
+    return f"{scheme}{separator}{user}{colon and ':***'}{at}{where}{mark}{shown}"
 
 
 def _parameter(pair: str) -> str:
     name, _, _ = pair.partition("=")
-    return pair if name in _TOLD else f"{name if '=' in pair else ''}=***"
+    return pair if name in _NOT_SECRET else f"{name if '=' in pair else ''}=***"
 
 
 def _read_public_path(text: str) -> str:
@@ -184,10 +188,6 @@ def _read_http_proxy(text: str) -> Proxy:
     return read_proxy(text)
 
 
-def _write_http_proxy(proxy: Proxy | None) -> str:
-    return "" if proxy is None else write_proxy(proxy)
-
-
 def _read_web_address(text: str) -> str:
     if re.fullmatch(r"https?://[^/\s]+\S*", _read_line(text)):
         return text
@@ -203,12 +203,8 @@ def _read_ehlo_name(text: str) -> str:
     )
 
 
-def _write_optional(text: str | None) -> str:
-    return text or ""
-
-
-def _struck_out(text: str | None) -> str:
-    return "***" if text else ""
+def _strike_out(_: str) -> str:
+    return "***"
 
 
 def _read_region(text: str) -> str:
@@ -221,25 +217,21 @@ def _read_regions(text: str) -> tuple[str, ...]:
     return tuple(_read_region(each.strip()) for each in text.split(","))
 
 
-def _write_quota(quota: Quota | None) -> str:
-    return "" if quota is None else str(quota)
-
-
-LINE = Parser(_read_line, _write_optional)
+LINE = Parser(_read_line)
 HOST = Parser(_read_host)
 HOSTS = Parser(_read_hosts, ",".join)
 DURATION = Parser(read_duration, write_duration)
 SCHEDULE = Parser(_read_schedule, _write_schedule)
 SIZE = Parser(_read_size, _write_size)
-ADDRESS = Parser(_read_address, _write_optional)
-EHLO_NAME = Parser(_read_ehlo_name, _write_optional)
+ADDRESS = Parser(_read_address)
+EHLO_NAME = Parser(_read_ehlo_name)
 JOURNAL = Parser(_read_journal, _write_journal, secret=True)
 PUBLIC_PATH = Parser(_read_public_path)
 REGIONS = Parser(_read_regions, ",".join)
-REGION = Parser(_read_region, _write_optional)
-SECRET = Parser(_read_line, _struck_out, secret=True)
-RETURN_PATH = Parser(read_return_path, _write_optional)
-WEB_ADDRESS = Parser(_read_web_address, _struck_out, secret=True)
-HTTP_PROXY = Parser(_read_http_proxy, _write_http_proxy, secret=True)
-QUOTA = Parser(read_quota, _write_quota)
-PASSWORD = Parser(_read_line, _struck_out, secret=True)
+REGION = Parser(_read_region)
+SECRET = Parser(_read_line, _strike_out, secret=True)
+RETURN_PATH = Parser(read_return_path)
+WEB_ADDRESS = Parser(_read_web_address, _strike_out, secret=True)
+HTTP_PROXY = Parser(_read_http_proxy, write_proxy, secret=True)
+QUOTA = Parser(read_quota)
+PASSWORD = Parser(_read_line, _strike_out, secret=True)

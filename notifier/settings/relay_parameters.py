@@ -20,12 +20,24 @@ from notifier.verp import read_return_path
 SMTP, GRAPH = "smtp", "graph"  # what a relay speaks
 PERIODS = {"s": 1, "min": 60, "h": 3600, "d": 86400}  # in seconds
 
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)/(s|min|h|d)")
-_MAILBOX = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_ID_HEADER = re.compile(r"X-[A-Za-z0-9-]{1,60}")
 _COUNT = re.compile(r"[0-9]{1,6}")
+
+
+def _when(right: Callable[[str], object]) -> Callable[[str], str]:
+    """Reads a text that is right as it is. Raises ValueError for another one."""
+
+    def read(text: str) -> str:
+        if not right(text):
+            raise ValueError
+        return text
+
+    return read
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    """Reads a text that matches this pattern as a whole."""
+    return _when(re.compile(pattern).fullmatch)
 
 
 class Parameter(Struct, frozen=True, kw_only=True):
@@ -47,12 +59,6 @@ class Parameter(Struct, frozen=True, kw_only=True):
     objection: Callable[[RelaySpec], str] = lambda _: ""
 
 
-def _read_name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError
-    return text
-
-
 def _read_count(text: str) -> int:
     if not _COUNT.fullmatch(text) or not int(text):
         raise ValueError
@@ -72,28 +78,10 @@ def _read_ca(text: str) -> str:
     return text
 
 
-def _read_ehlo_name(text: str) -> str:
-    if not is_ehlo_name(text):
-        raise ValueError
-    return text
-
-
-def _read_id_header(text: str) -> str:
-    if not _ID_HEADER.fullmatch(text):
-        raise ValueError
-    return text
-
-
 def _read_pipelining(text: str) -> Pipelining:
     if text not in [*Pipelining]:
         raise ValueError
     return Pipelining(text)
-
-
-def _read_mailbox(text: str) -> str:
-    if not _MAILBOX.fullmatch(text):
-        raise ValueError
-    return text
 
 
 def _read_base(text: str) -> str:
@@ -113,12 +101,6 @@ def _logs_in_safely(spec: RelaySpec) -> str:
     return ""
 
 
-def _read_key(text: str) -> str:
-    if not _KEY.fullmatch(text):
-        raise ValueError
-    return text
-
-
 def _read_priority(text: str) -> str:
     if text.upper() not in Priority.__members__:
         raise ValueError
@@ -129,10 +111,11 @@ def _needs_tls(spec: RelaySpec) -> str:
     return "needs TLS; write smtp+starttls:// or smtps://" if spec.tls is Tls.NONE else ""
 
 
+_NAME = _matching(r"[A-Za-z0-9_.:-]{1,64}")
 PARAMETERS = (
     Parameter(
         name="name",
-        read=_read_name,
+        read=_NAME,
         takes="1 to 64 letters, digits, or _ . : -",
         description="What the relay is called wherever it is shown. Default: its host, and its "
         "port where that is not the usual one.",
@@ -167,7 +150,7 @@ PARAMETERS = (
     ),
     Parameter(
         name="ehlo_name",
-        read=_read_ehlo_name,
+        read=_when(is_ehlo_name),
         takes="a host name or an address literal like [192.0.2.1]",
         description="As `NOTIFIER_EHLO_NAME`, for this relay.",
         kinds=(SMTP,),
@@ -182,7 +165,7 @@ PARAMETERS = (
     ),
     Parameter(
         name="id_header",
-        read=_read_id_header,
+        read=_matching(r"X-[A-Za-z0-9-]{1,60}"),
         takes="a header's name that begins with X-",
         description="A header field that mail to this relay gets, with the message's id: "
         "`X-PM-Metadata-notifier` for [Postmark's events](report-sources.md#postmark).",
@@ -210,7 +193,7 @@ PARAMETERS = (
     ),
     Parameter(
         name="mailbox",
-        read=_read_mailbox,
+        read=_matching(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}"),
         takes="the address of a mailbox, a@example.org",
         description="The mailbox that sends.",
         addresses=True,
@@ -219,7 +202,7 @@ PARAMETERS = (
     ),
     Parameter(
         name="oauth",
-        read=_read_name,
+        read=_NAME,
         takes="the name of a section of the file NOTIFIER_OAUTH",
         description="Log in with a token of this section of the file `NOTIFIER_OAUTH`.",
         objection=_logs_in_safely,
@@ -243,7 +226,7 @@ PARAMETERS = (
     ),
     Parameter(
         name="keys",
-        read=_read_key,
+        read=_matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
         takes="the name of an API key",
         description="Condition: takes only messages that came with the API key of this name.",
         repeated=True,
