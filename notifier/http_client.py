@@ -1,4 +1,4 @@
-"""The HTTP client of whatever goes out by HTTP: tokens, Microsoft Graph, an SMS provider."""
+"""The HTTP client of all that goes out by HTTP: tokens, Microsoft Graph, an SMS provider."""
 
 import ssl
 from collections.abc import Mapping
@@ -32,3 +32,13 @@ def http_client(
         proxy=None if used is None else used.url,
         verify=trust or True,
     )
+
+
+async def read_at_most(response: httpx2.Response, octets: int) -> bytes:
+    """The beginning of a body, as it is after decoding. Raises httpx2.HTTPError."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) >= octets:
+            break
+    return bytes(body[:octets])

@@ -1,6 +1,7 @@
 """Run the background tasks of the process, so that none dies unnoticed."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -151,6 +152,13 @@ class Supervisor:
             await self._sleep(pause)
             condition.waits, condition.well_at = False, self._clock() + pause
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def wait_at_most(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait until the event is set, or for so long; None: for ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class Background:

@@ -72,10 +72,3 @@ def pause_after(
     """How long a callback waits after this many tries that failed."""
     pause = PAUSES[min(tries, len(PAUSES)) - 1] * (1 + SPREAD * (2 * chance() - 1))
     return timedelta(seconds=max(pause, setback.at_least if setback else 0.0))
-
-
-def reply_of(body: bytes) -> str:
-    """The begin of an answer's text in one line."""
-    words = body.decode("utf-8", "replace")
-    shown = "".join(each if each.isprintable() else " " for each in words)
-    return " ".join(shown.split())[:LONGEST_REPLY]

@@ -22,7 +22,7 @@ from notifier.feed import Feed
 from notifier.journal import Journal
 from notifier.keys import Callback, Keys
 from notifier.settings import Settings
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Supervisor, wait_at_most
 
 if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
     from notifier.callbacks.receiver import Receiver
@@ -165,9 +165,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
             self._stir.clear()
             with contextlib.suppress(JournalUnavailable):
                 await self._look()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._stir.wait()
+            await wait_at_most(self._stir, LOOK_SECONDS)
 
     async def _look(self) -> None:
         self._keys.reload_if_changed()

@@ -1,7 +1,6 @@
 """Tell one application what came of its messages. Each has a queue and limits of its own."""
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import deque
@@ -30,7 +29,7 @@ from notifier.errors import JournalUnavailable, MessageNotFound
 from notifier.journal import Journal
 from notifier.keys import Callback
 from notifier.proxies import Proxy
-from notifier.supervisor import Supervisor
+from notifier.supervisor import Supervisor, wait_at_most
 
 AT_A_TIME = 8  # requests under way to one application
 RECORDED = 64  # callbacks under way, also those whose answer is there and is being recorded
@@ -131,9 +130,7 @@ class Receiver:
                 wait = await self._turn()
             except JournalUnavailable:
                 wait = JOURNAL_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._stir.wait()
+            await wait_at_most(self._stir, wait)
 
     async def _turn(self) -> float:
         """Start what may start now. Returns the seconds until there is more to do."""

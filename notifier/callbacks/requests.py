@@ -14,7 +14,8 @@ from typing import Any
 import httpx2
 import msgspec
 
-from notifier.callbacks.answers import Answer, reply_of
+from notifier.callbacks.answers import LONGEST_REPLY, Answer
+from notifier.characters import one_line
 from notifier.exchange import Exchange
 from notifier.http_client import http_client
 from notifier.keys import Callback
@@ -81,19 +82,20 @@ class Sender:
             reply = "it redirects; redirects are not followed"
         return Answer(
             code=code,
-            reply=reply_of(reply.encode()),
+            reply=one_line(reply, LONGEST_REPLY),
             seconds=time.monotonic() - begun,
             retry_after=retry_after,
         )
 
 
 async def _begin(response: httpx2.Response) -> str:
+    """Not decoded, so that a few octets of an answer cannot become many."""
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) >= LARGEST_ANSWER:
             break
-    return reply_of(bytes(body[:LARGEST_ANSWER]))
+    return body[:LARGEST_ANSWER].decode("utf-8", "replace")
 
 
 def body_of(event: str, at: datetime, version: int, message: bytes) -> bytes:

@@ -22,9 +22,9 @@ from typing import Any
 import click
 
 from notifier import __version__
+from notifier.characters import printable
 from notifier.cli.audit import audit
 from notifier.cli.callbacks import callbacks
-from notifier.cli.display import printable
 from notifier.cli.messages import messages
 from notifier.cli.recipients import recipients
 from notifier.cli.reports import NotTaken, reports

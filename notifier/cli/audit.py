@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import click
 
-from notifier.cli.display import Resource, json_text, page_text, printable, table
+from notifier.characters import printable
+from notifier.cli.display import Resource, json_text, page_text, table
 from notifier.cli.sources import json_option, sourced
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not

@@ -6,7 +6,8 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from notifier.cli.display import json_text, printable, table
+from notifier.characters import printable
+from notifier.cli.display import json_text, table
 from notifier.cli.sources import asking, json_option
 
 if TYPE_CHECKING:

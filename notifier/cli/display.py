@@ -7,6 +7,8 @@ from typing import Any
 import click
 import msgspec
 
+from notifier.characters import printable
+
 Resource = dict[str, Any]
 
 COLUMNS = ("ID", "STATUS", "TO", "CREATED (UTC)", "SUBJECT", "REASON")
@@ -82,11 +84,6 @@ def _row(message: Resource) -> tuple[str, ...]:
 def _cell(text: str) -> str:
     shown = printable(text)
     return shown if len(shown) <= WIDEST else f"{shown[: WIDEST - 1]}…"
-
-
-def printable(text: str) -> str:
-    """Text without control characters: it cannot move the cursor or begin a new line."""
-    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def _time(at: str) -> str:

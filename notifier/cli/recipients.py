@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import click
 
-from notifier.cli.display import Resource, confirm, json_text, printable
+from notifier.characters import printable
+from notifier.cli.display import Resource, confirm, json_text
 from notifier.cli.progress import with_spinner
 from notifier.cli.sources import json_option, sourced
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from notifier.cli.display import json_text, printable
+from notifier.characters import printable
+from notifier.cli.display import json_text
 from notifier.cli.sources import asking, json_option
 from notifier.errors import NotifierError
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import click
 
+from notifier.characters import printable
 from notifier.cli.display import (
     Resource,
     confirm,
     json_line,
     json_text,
     page_text,
-    printable,
     table,
 )
 from notifier.cli.sources import json_option, options, sourced

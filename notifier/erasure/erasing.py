@@ -28,7 +28,7 @@ from notifier.journal import Journal
 from notifier.journal.shared_secret import shared_secret
 from notifier.pseudonyms import SECRET, Pseudonyms
 from notifier.settings import Settings
-from notifier.supervisor import Background, Supervisor
+from notifier.supervisor import Background, Supervisor, wait_at_most
 from notifier.threads import FairThreads
 
 WHAT = "erase-recipient"  # as the audit calls it
@@ -169,9 +169,7 @@ class Erasure(Background):
                 if time.monotonic() - pruned >= PRUNE_SECONDS:
                     await self._requests.prune(self._clock() - self._retention)
                     pruned = time.monotonic()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._news.wait()
+            await wait_at_most(self._news, pause)
 
     async def _all_open(self) -> float:
         """Go on with all that have not ended. Returns the seconds until the next look."""

@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from notifier.attempts import Failure, Scope, Stage
+from notifier.characters import one_line
 from notifier.exchange import retry_after
 
 LONGEST_REPLY = 300  # characters
@@ -141,5 +142,4 @@ def _words(body: bytes) -> str:
 
 
 def _line(words: str) -> str:
-    shown = "".join(each if each.isprintable() else " " for each in words)
-    return " ".join(shown.split())[:LONGEST_REPLY]
+    return one_line(words, LONGEST_REPLY)

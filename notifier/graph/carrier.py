@@ -17,7 +17,7 @@ from notifier.attempts import Attempt, Envelope, Failure, Scope, Stage
 from notifier.exchange import Exchange
 from notifier.findings import Finding
 from notifier.graph.answers import Answer, judge
-from notifier.http_client import http_client
+from notifier.http_client import http_client, read_at_most
 from notifier.relayspec import RelaySpec
 from notifier.tokens import NoToken, Token, Tokens
 
@@ -169,17 +169,13 @@ async def post(
         headers={"Authorization": f"Bearer {token.value}", "Content-Type": "text/plain"},
         extensions={"trace": exchange.trace},
     ) as response:
-        heard = bytearray()
         try:
-            async for chunk in response.aiter_bytes():
-                heard += chunk
-                if len(heard) >= LARGEST_ANSWER:
-                    break
+            heard = await read_at_most(response, LARGEST_ANSWER)
         except httpx2.HTTPError:  # the status is known, and decides
-            heard.clear()
+            heard = b""
         return Answer(
             response.status_code,
-            bytes(heard[:LARGEST_ANSWER]),
+            heard,
             response.headers.get("Retry-After", ""),
             response.headers.get("request-id", "")[:64],
         )

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from notifier.characters import one_line
 from notifier.tokens import DENIED, UNAVAILABLE, NoToken
 
 LARGEST_ANSWER = 64 * 1024  # octets
@@ -76,14 +77,8 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _words(data: dict[str, Any], body: bytes) -> str:
     """RFC 6749, section 5.2: a code, and words for people."""
-    told = [
-        data[name] for name in ("error", "error_description") if isinstance(data.get(name), str)
-    ]
-    words = (
-        ": ".join(told)
-        if told
-        else ""
-        if body.lstrip()[:1] in (b"<", b"{")
-        else body.decode("utf-8", "replace")
-    )
-    return " ".join("".join(c if c.isprintable() else " " for c in words).split())[:LONGEST_REASON]
+    given = (data.get(name) for name in ("error", "error_description"))
+    words = ": ".join(each for each in given if isinstance(each, str))
+    if not words and body.lstrip()[:1] not in (b"<", b"{"):
+        words = body.decode("utf-8", "replace")
+    return one_line(words, LONGEST_REASON)

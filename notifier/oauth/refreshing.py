@@ -10,7 +10,7 @@ import structlog
 
 from notifier.oauth.answers import Fetched
 from notifier.oauth.grants import Grant
-from notifier.supervisor import Background, Supervisor
+from notifier.supervisor import Background, Supervisor, wait_at_most
 from notifier.tokens import UNAVAILABLE, NoToken, Token, TokenState
 
 BEFORE_ITS_END = 60.0  # seconds; half of its life where that is less
@@ -97,9 +97,7 @@ class Refreshed(Background):
         if self._waiting:
             return
         self._wanted.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, self._due - self._clock())):
-                await self._wanted.wait()
+        await wait_at_most(self._wanted, max(0.0, self._due - self._clock()))
 
     def _failed(self, error: NoToken) -> None:
         self._due = self._clock() + self._pause

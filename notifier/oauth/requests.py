@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx2
 from msgspec import Struct
 
-from notifier.http_client import http_client
+from notifier.http_client import http_client, read_at_most
 from notifier.oauth import programs
 from notifier.oauth.answers import LARGEST_ANSWER, Fetched, of_an_endpoint
 from notifier.oauth.grants import Grant
@@ -64,12 +64,7 @@ async def _post(url: str, asked: _Asked, proxy: Proxy | None) -> tuple[int, byte
         ) as client,
         client.stream("POST", url, data=asked.form) as response,
     ):
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) >= LARGEST_ANSWER:
-                break
-        return response.status_code, bytes(body[:LARGEST_ANSWER])
+        return response.status_code, await read_at_most(response, LARGEST_ANSWER)
 
 
 def _asked(section: Section) -> _Asked:

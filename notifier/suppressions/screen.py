@@ -19,7 +19,7 @@ from notifier.journal.shared_secret import shared_secret
 from notifier.pseudonyms import SECRET, Pseudonyms, compared
 from notifier.recipients import RecipientStatus
 from notifier.screening import without
-from notifier.supervisor import Background, Supervisor
+from notifier.supervisor import Background, Supervisor, wait_at_most
 from notifier.suppressions.strikes import KEPT, Bursts, statements, strikes_of
 from notifier.suppressions.suppression import Reason, Suppression, Which, names_of
 from notifier.suppressions.table import Table
@@ -230,9 +230,7 @@ class Suppressions(Background):
                 await self.look()
             taken = time.monotonic() - begun
             await asyncio.sleep(max(SHORTEST_SECONDS, COUNT_SHARE * taken))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._news.wait()
+            await wait_at_most(self._news, LOOK_SECONDS)
 
     async def look(self) -> None:
         """Read whether there are any, and how many; lift what a burst has suppressed."""

@@ -163,7 +163,7 @@ async def _fetch(url: str, proxy: Proxy | None) -> bytes:
     """The answer to a GET, if it is 200. Raises OSError."""
     import httpx2
 
-    from notifier.http_client import http_client
+    from notifier.http_client import http_client, read_at_most
 
     try:
         async with (
@@ -172,16 +172,12 @@ async def _fetch(url: str, proxy: Proxy | None) -> bytes:
             ) as client,
             client.stream("GET", url) as response,
         ):
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    break
+            body = await read_at_most(response, LARGEST_ANSWER)
     except httpx2.HTTPError as error:
         raise OSError(f"{type(error).__name__}: {error}") from None
     if response.status_code != 200:
         raise OSError(f"it answered {response.status_code}")
-    return bytes(body)
+    return body
 
 
 # Each provider, and what its table looks like.

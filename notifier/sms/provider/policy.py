@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from notifier.attempts import Failure, Scope, Stage
+from notifier.characters import one_line
 from notifier.exchange import retry_after
 from notifier.sms.provider.acceptance import Expected, Heard, complaint, heard, is_page
 
@@ -243,8 +244,7 @@ def _words(data: Any) -> str:
 
 
 def _line(words: str) -> str:
-    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    return line[:LONGEST_REPLY]
+    return one_line(words, LONGEST_REPLY)
 
 
 def _id(data: Any, depth: int = 3) -> str:

@@ -1,7 +1,6 @@
 """The client of an SMS provider."""
 
 import asyncio
-import contextlib
 import random
 import ssl
 import time
@@ -20,6 +19,7 @@ from notifier.http_client import http_client
 from notifier.sms.provider.policy import Answer, Meaning, Verdict, judge, silence
 from notifier.sms.provider.request import Asked, Text
 from notifier.sms.provider.spec import ProviderSpec
+from notifier.supervisor import wait_at_most
 
 CONNECTIONS = 8  # requests at a time
 CONNECT_SECONDS = 10.0
@@ -111,9 +111,7 @@ class Provider:
             if self.room():
                 return
             self._stir.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left or None):
-                    await self._stir.wait()
+            await wait_at_most(self._stir, left or None)
 
     def pause(self, name: str) -> None:
         """Send no more requests. Requests under way go on. Raises Rejected on another name."""
