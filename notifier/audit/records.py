@@ -1,15 +1,13 @@
 """What was done, as rows of the table `audit`, and pages of them: a search in an index."""
 
-import base64
-import binascii
 import os
 import pwd
 from datetime import datetime
 
 from msgspec import Struct
 
-from notifier.errors import Rejected
 from notifier.journal.rows import micros, moment
+from notifier.journal.searches import cursor_of, place_of
 from notifier.journal.statements import Bound, Row, Statement
 
 LONGEST = 4000  # characters of a detail, or of what it was done to
@@ -91,16 +89,15 @@ def _storable(text: str) -> str:
 
 def query(which: Which, *, limit: int, cursor: str | None) -> tuple[str, tuple[Bound, ...]]:
     """The query for a page, and its values. Raises Rejected for a cursor of another list."""
-    where, values = ["at >= ?"], [0 if which.since is None else micros(which.since)]
-    parts: list[tuple[str, Bound]] = [("actor = ?", which.by), ("what = ?", which.what)]
-    bound: list[Bound] = [*values]
-    for condition, value in parts:
+    where = ["at >= ?"]
+    bound: list[Bound] = [0 if which.since is None else micros(which.since)]
+    for condition, value in (("actor = ?", which.by), ("what = ?", which.what)):
         if value is not None:
             where.append(condition)
             bound.append(value)
     if cursor is not None:
         where.append("(at, seq) < (?, ?)")
-        bound += _place(cursor)
+        bound += place_of(cursor, 2)
     sql = (
         f"SELECT seq, at, actor, what, subject, number, detail FROM audit"  # noqa: S608  constant pieces
         f" WHERE {' AND '.join(where)} ORDER BY at DESC, seq DESC LIMIT ?"
@@ -114,18 +111,7 @@ def page(rows: list[Row], limit: int) -> Page:
     if len(rows) <= limit:
         return Page(items, None)
     seq, at, *_ = rows[limit - 1]
-    octets = at.to_bytes(8, "big") + seq.to_bytes(8, "big")
-    return Page(items, base64.urlsafe_b64encode(octets).decode().rstrip("="))
-
-
-def _place(cursor: str) -> tuple[int, int]:
-    try:
-        octets = base64.b64decode(cursor + "==", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        octets = b""
-    if len(octets) != 16 or octets[0] > 0x7F or octets[8] > 0x7F:
-        raise Rejected("cursor: this is not a cursor that this list returned")
-    return int.from_bytes(octets[:8], "big"), int.from_bytes(octets[8:], "big")
+    return Page(items, cursor_of(at, seq))
 
 
 def actor() -> str:

@@ -14,6 +14,7 @@ from notifier.erasure.person import Person
 from notifier.errors import MessageNotFound
 from notifier.journal import Filter, Journal
 from notifier.journal.rows import moment
+from notifier.journal.searches import pages
 from notifier.journal.statements import Row
 from notifier.threads import FairThreads
 
@@ -68,11 +69,13 @@ class Messages:
         """
         seen: set[str] = set()  # ids of those found by one spelling
         for spelling in _spellings(person):
-            async for delivery in self._found(spelling):
-                if delivery.id not in seen and _is_of(person, delivery):
-                    seen.add(delivery.id)
-                    if (each := await self._whole(delivery.id)) is not None:
-                        yield each
+            which = Filter(q=spelling)
+            async for page in pages(self._journal, which, limit=PAGE, by=CALLER):
+                for delivery in page:
+                    if delivery.id not in seen and _is_of(person, delivery):
+                        seen.add(delivery.id)
+                        if (each := await self._whole(delivery.id)) is not None:
+                            yield each
         ((last,),) = await self._journal.query(LAST)
         if last is None:
             return
@@ -81,16 +84,6 @@ class Messages:
             for id in ids:
                 if id not in seen and (each := await self._whole(id)) is not None:
                     yield each
-
-    async def _found(self, spelling: str) -> AsyncIterator[Delivery]:
-        cursor = None
-        while True:
-            which = Filter(q=spelling)
-            page = await self._journal.find(which, limit=PAGE, cursor=cursor, by=CALLER)
-            for delivery in page.deliveries:
-                yield delivery
-            if (cursor := page.next_cursor) is None:
-                return
 
     async def _whole(self, id: str) -> dict[str, Any] | None:
         try:

@@ -11,6 +11,7 @@ from notifier.erasure.wiping import Count, Outcome, Wiping
 from notifier.errors import BeingSent, MessageNotFound
 from notifier.journal import Filter, Journal
 from notifier.journal.rows import conversations
+from notifier.journal.searches import pages
 from notifier.journal.statements import Row, Statement
 from notifier.threads import FairThreads
 
@@ -73,8 +74,9 @@ class InMessages:
         after each portion.
         """
         wipe = partial(self._wipe_all, erasure, person, by, count)
-        async for ids in self._addressed(person):
-            await wipe(ids)
+        which = Filter(to=person.address)
+        async for page in pages(self._journal, which, limit=TOGETHER, by=CALLER):
+            await wipe([each.id for each in page])
             yield
         ((last,),) = await self._journal.query(LAST)
         if last is not None:
@@ -92,8 +94,7 @@ class InMessages:
         ids = [id for id, status in rests if self._is_due(id, status)]
         if not ids:
             return len(rests)
-        for start in range(0, len(ids), AT_ONCE):
-            await self._wipe_all(erasure, person, by, count, ids[start : start + AT_ONCE])
+        await self._wipe_all(erasure, person, by, count, ids)
         return len(await self._journal.query(RESTS, erasure))
 
     def _is_due(self, id: str, status: str | None) -> bool:
@@ -102,16 +103,7 @@ class InMessages:
             return True
         return status != Status.SENDING and id not in self._go_on
 
-    async def _addressed(self, person: Person) -> AsyncIterator[Sequence[str]]:
-        cursor = None
-        which = Filter(to=person.address)
-        while True:
-            page = await self._journal.find(which, limit=TOGETHER, cursor=cursor, by=CALLER)
-            yield [each.id for each in page.deliveries]
-            if (cursor := page.next_cursor) is None:
-                return
-
-    async def _named_in_contents(self, person: Person, last: int) -> AsyncIterator[Sequence[str]]:
+    async def _named_in_contents(self, person: Person, last: int) -> AsyncIterator[list[str]]:
         seq = -1
         while rows := await self._journal.query(CONTENTS, seq, last, TOGETHER):
             size = 0

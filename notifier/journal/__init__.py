@@ -9,7 +9,6 @@ what both journals share:
 * `gathering`: how long a writer waits, so that more messages share a commit
 * `statements`: how a capability reads and writes tables of its own
 * `shared_secret`: a secret on which replicas agree
-* `erasing`: what is asked of a journal so that a person can be erased
 * `faults`: the error that a caller gets when the journal cannot do what was asked
 
 The journals:
@@ -30,7 +29,6 @@ from msgspec import Struct
 from notifier.clock import Clock
 from notifier.deliveries import WAITING, Delivery, Priority, Route, Status
 from notifier.errors import ConfigurationError
-from notifier.journal.erasing import Erasing
 from notifier.journal.statements import Also, Bound, Row, Statement
 from notifier.supervisor import Supervisor
 
@@ -126,7 +124,7 @@ class News(Struct, frozen=True, omit_defaults=True, rename={"values": "words"}):
     missed: bool = False  # we were not connected for a while: any delivery may have changed
 
 
-class Journal(Erasing, Protocol):
+class Journal(Protocol):
     """
     What the rest of notifier needs from a journal.
 
@@ -200,6 +198,25 @@ class Journal(Erasing, Protocol):
         Change one delivery, while no one else changes it, and write what goes with it. Raises
         MessageNotFound, and what `change` raises; then nothing has changed.
         """
+        ...
+
+    async def erase(self, id: str, change: Change, *, also: Also | None = None) -> Delivery:
+        """
+        Change one delivery as `amend` does, and delete what was said in its attempts, what it was
+        found by before, and, if it has ended then, its content. A record that cannot be read is
+        changed as far as it can be. Where the status stays, nothing accompanies the change.
+        """
+        ...
+
+    async def overwrite(self) -> str:
+        """
+        Overwrite what was deleted. Returns in words what of it cannot be reached; empty: nothing.
+        Raises JournalUnavailable where that is not possible now.
+        """
+        ...
+
+    async def replicas(self) -> int:
+        """How many processes use the journal now."""
         ...
 
     async def amend_all(self, which: Filter, change: Change, *, also: Also | None = None) -> int:

@@ -1,14 +1,15 @@
-"""What the searches of both journals share: cursors, and turns among callers."""
+"""What the searches of both journals share: cursors, pages, and turns among callers."""
 
 import asyncio
 import base64
 import binascii
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Generic, TypeVar
 
+from notifier.deliveries import Delivery
 from notifier.errors import Rejected
-from notifier.journal import Filter
+from notifier.journal import Filter, Journal
 
 P = TypeVar("P")
 
@@ -20,22 +21,43 @@ def reads_through(which: Filter) -> bool:
     return bool(which.q or which.reason)
 
 
-def cursor_of(seq: int) -> str:
-    """The cursor of the page that begins before the delivery with this number."""
-    return base64.urlsafe_b64encode(seq.to_bytes(8, "big")).decode().rstrip("=")
+def cursor_of(*place: int) -> str:
+    """The cursor of the page that begins before the row with these numbers."""
+    octets = b"".join(each.to_bytes(8, "big") for each in place)
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+
+def place_of(cursor: str, numbers: int) -> tuple[int, ...]:
+    """The numbers in a cursor. Raises Rejected."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        octets = base64.b64decode(padded, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        octets = b""
+    found = [
+        int.from_bytes(octets[start : start + 8], "big", signed=True)
+        for start in range(0, len(octets), 8)
+    ]
+    if len(octets) != 8 * numbers or min(found) < 0:
+        raise Rejected("cursor: this is not a cursor that this list returned")
+    return tuple(found)
 
 
 def seq_of(cursor: str | None) -> int | None:
-    """The number in a cursor. Raises Rejected."""
-    if cursor is None:
-        return None
-    try:
-        seq = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        seq = b""
-    if len(seq) != 8 or seq[0] > 0x7F:
-        raise Rejected("cursor: this is not a cursor that a list returned")
-    return int.from_bytes(seq, "big")
+    """The number of a delivery in a cursor. Raises Rejected."""
+    return None if cursor is None else place_of(cursor, 1)[0]
+
+
+async def pages(
+    journal: Journal, which: Filter, *, limit: int, by: str
+) -> AsyncIterator[Sequence[Delivery]]:
+    """All deliveries that match, page by page, the newest first."""
+    cursor = None
+    while True:
+        page = await journal.find(which, limit=limit, cursor=cursor, by=by)
+        yield page.deliveries
+        if (cursor := page.next_cursor) is None:
+            return
 
 
 class Turns(Generic[P]):

@@ -11,8 +11,7 @@ The journal in a PostgreSQL database, for several replicas at once.
 * `changes`: changes many deliveries by one statement, and deletes old ones
 * `erasing`: deletes all that is kept of a delivery, and clears the freed space
 * `searches`: pages of what matches a filter
-* `counts`: how many deliveries there are by status
-* `rows`: deliveries as rows in SQL
+* `rows`: deliveries as rows in SQL, and their number by status
 """
 
 from notifier.journal.postgres.journal import LEASE_SECONDS, PostgresJournal

@@ -26,7 +26,7 @@ from notifier.journal import (
     faults,
     nobody,
 )
-from notifier.journal.postgres import changes, counts, rows, searches
+from notifier.journal.postgres import changes, rows, searches
 from notifier.journal.postgres.additions import answer_kept
 from notifier.journal.postgres.claims import Claims, first_due_of_all, next_due, waiting_queues
 from notifier.journal.postgres.connection import (
@@ -293,8 +293,8 @@ class PostgresJournal(Erasing):
 
     async def backlog(self) -> Backlog:
         async with self._transaction() as db:
-            by_status = await counts.by_status(db)
-            return Backlog(by_status, await first_due_of_all(db), await counts.held_since(db))
+            counts = await rows.counts_by_status(db)
+            return Backlog(counts, await first_due_of_all(db), await rows.held_since(db))
 
     async def query(self, sql: str, *values: Bound) -> list[Row]:
         async with self._connection() as db:

@@ -1,11 +1,12 @@
-"""Deliveries as rows in SQL, and many rows as arrays of their columns."""
+"""Deliveries as rows in SQL, many rows as arrays of their columns, and how many rows there are."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from notifier.deliveries import Delivery
+from notifier.deliveries import Delivery, Status
 from notifier.journal import rows
 from notifier.journal.postgres.connection import Connection
-from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value, stored
+from notifier.journal.rows import CHANGING, LASTING, Unreadable, Value, known_status, moment, stored
 from notifier.journal.statements import Row, Statement, by_sql, numbered
 
 _SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
@@ -23,6 +24,13 @@ SET = (
     ", ".join(f"{name} = {stored(name, f'changed.{name}')}" for name in CHANGING_TYPES)
     + ", lease = NULL, claim = NULL"
 )
+
+SUMS_UP_ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('notifier.tallies'))"
+SUM_UP = """
+    WITH old AS (DELETE FROM tallies RETURNING status, moved)
+    INSERT INTO tallies SELECT status, sum(moved) FROM old GROUP BY status
+"""
+BY_STATUS = "SELECT status, sum(moved)::bigint FROM tallies GROUP BY status"
 
 
 def arrays(*columns: dict[str, str]) -> tuple[str, str]:
@@ -97,3 +105,23 @@ def _searchable(delivery: Delivery) -> str:
     )
     # PostgreSQL's text cannot hold NUL, but a relay's reply may have one.
     return small("\n".join(texts)).replace("\0", " ")
+
+
+async def counts_by_status(db: Connection) -> dict[Status, int]:
+    """
+    The number of deliveries by status, in the caller's transaction. Only one replica at a time sums
+    up the tallies.
+    """
+    if await db.fetchval(SUMS_UP_ALONE):
+        await db.execute(SUM_UP)
+    counts = dict.fromkeys(Status, 0)
+    for name, count in await db.fetch(BY_STATUS):
+        if (status := known_status(name)) is not None:
+            counts[status] = count
+    return counts
+
+
+async def held_since(db: Connection) -> datetime | None:
+    """When the delivery that was held first was held."""
+    at = await db.fetchval("SELECT min(held_at) FROM deliveries WHERE held_at IS NOT NULL")
+    return None if at is None else moment(at)

@@ -129,7 +129,7 @@ function reason(/** @type {Message} */ { reason, status }) {
 const WORST = ["complained", "bounced", "delayed", "relayed", "delivered"];
 
 /** @type {(message: Pick<Message, "recipients">) => string} */
-export function laterOf({ recipients: all }) {
+function laterOf({ recipients: all }) {
   const states = new Set(all.map((each) => each.later?.state));
   return WORST.find((state) => states.has(state)) ?? "";
 }
