@@ -43,7 +43,7 @@ Committed: TypeAlias = Callable[[float, int], None]
 
 
 def nobody(*_: object) -> None:
-    """Stands for whoever is to be called until there is somebody."""
+    """Stands for the listener until there is one."""
 
 
 class Entry(Struct, frozen=True):
