@@ -13,7 +13,7 @@ from notifier.compose import address
 from notifier.errors import ConfigurationError
 from notifier.journal import Journal, journal_at
 from notifier.keys import Keys
-from notifier.oauth import Grant, Section, grant_to_read, grants_of, read_sections
+from notifier.oauth import Section, grant_to_read, grants_of, read_sections
 from notifier.relayspec import Tls, is_loopback
 from notifier.reports.providers.event import Provider
 from notifier.reports.sources import ReportSourcesSpec
@@ -37,7 +37,7 @@ class Preflight(Struct, frozen=True):
     templates: Templates
     carriers: Carriers
     provider: "ProviderSpec | None"  # None: there is no SMS provider
-    grants: Mapping[str, Grant]  # by the names of the relays that log in with a token
+    grants: Mapping[str, Section]  # by the names of the relays that log in with a token
     report_sources: ReportSourcesSpec
 
     @classmethod
@@ -135,7 +135,7 @@ def _submission(settings: Settings, keys: Keys | None, faults: list[str]) -> Non
             faults.append(f"{where}, and there is no key; make one with `notifier keys add`")
 
 
-def grants(settings: Settings) -> Mapping[str, Grant]:
+def grants(settings: Settings) -> Mapping[str, Section]:
     """
     What each relay with `oauth=` gets its token by. The file is read whenever it is named.
     Raises ConfigurationError with every fault.
@@ -143,7 +143,7 @@ def grants(settings: Settings) -> Mapping[str, Grant]:
     return grants_of(settings.relays, _sections(settings))
 
 
-def mailbox_grant(settings: Settings) -> Grant | None:
+def mailbox_grant(settings: Settings) -> Section | None:
     """What the mailbox of reports gets its token by; None: it has a password."""
     spec = settings.report_mailbox
     if spec is None or spec.oauth is None:

@@ -13,7 +13,7 @@ from notifier.compose import address
 from notifier.errors import ConfigurationError, NotifierError
 from notifier.findings import Finding
 from notifier.keys import Keys
-from notifier.oauth import Grant
+from notifier.oauth import Section
 from notifier.oauth.refreshing import FetchedAnew
 from notifier.preflight import grants, mailbox_grant
 from notifier.relayspec import RelaySpec, Tls
@@ -141,7 +141,7 @@ def _unfulfilled(settings: Settings) -> Iterator[str]:
 
 
 async def _findings(
-    spec: RelaySpec, sender: Envelope | None, granted: Mapping[str, Grant]
+    spec: RelaySpec, sender: Envelope | None, granted: Mapping[str, Section]
 ) -> AsyncIterator[Finding]:
     """The finding of each step. A relay with OAuth gets a new token."""
     tokens = FetchedAnew(granted[spec.name]) if spec.name in granted else None

@@ -12,7 +12,7 @@ from notifier.audit.records import actor
 from notifier.cli.display import json_text, table
 from notifier.cli.sources import open_source
 from notifier.errors import ConfigurationError
-from notifier.keys import Key, KeyKind, Keys, KeyScope, expiry, new_key
+from notifier.keys import Key, Keys, KeyScope, expiry, new_key
 from notifier.settings import Settings
 
 if TYPE_CHECKING:  # it loads half the service, and other commands must not
@@ -26,18 +26,13 @@ def add(
     *,
     name: str,
     scopes: Sequence[str],
-    senders: Sequence[str],
-    recipient_domains: Sequence[str],
-    recipients: Sequence[str],
-    countries: Sequence[str],
-    kind: str,
-    rate: int | None,
-    daily: int | None,
-    per_recipient: str | None,
-    return_path: str | None,
     expires: str | None,
+    **terms: object,
 ) -> tuple[Key, str]:
-    """Put a new key into the file. Returns the key and its secret. Raises ConfigurationError."""
+    """
+    Put a new key with these terms into the file. Returns the key and its secret. Raises
+    ConfigurationError.
+    """
     now = datetime.now(UTC)
     ends = expiry(expires) if expires else None
     if ends is not None and ends <= now:
@@ -45,18 +40,10 @@ def add(
     key, secret = new_key(
         name,
         now=now,
-        scopes=tuple(map(KeyScope, scopes)) or (KeyScope.SEND,),
-        senders=tuple(senders),
-        recipient_domains=tuple(recipient_domains),
-        recipients=tuple(recipients),
-        countries=tuple(countries),
-        kind=KeyKind(kind),
-        rate=rate,
-        daily=daily,
-        per_recipient=per_recipient,
-        return_path=return_path,
+        scopes=scopes or (KeyScope.SEND,),
         expires=ends,
         by=actor(),
+        **terms,
     )
     if settings.api_keys is None:  # the first key is often made before the first start
         _make_folder(Path(settings.data_dir))

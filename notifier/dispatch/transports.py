@@ -9,7 +9,7 @@ from notifier.attempts import Attempt, Envelope
 from notifier.capture import Capture, Mailbox, Simulator
 from notifier.chains import CHAINED, Chains
 from notifier.deliveries import Route
-from notifier.oauth import Grant
+from notifier.oauth import Section
 from notifier.oauth.refreshing import Refreshed
 from notifier.relayspec import RelaySpec
 from notifier.settings import CAPTURE, Settings
@@ -71,7 +71,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
         settings: Settings,
         *,
         provider: "ProviderSpec | None",
-        grants: Mapping[str, Grant],
+        grants: Mapping[str, Section],
         supervisor: Supervisor,
         secret: Callable[[], Awaitable[bytes]],
     ) -> None:
@@ -163,7 +163,7 @@ class Transports(contextlib.AbstractAsyncContextManager["Transports"]):
 
     async def _tokens(self, parts: contextlib.AsyncExitStack) -> Mapping[str, Refreshed]:
         """The tokens of the relays, by name. Relays with equal grants share a token."""
-        found: dict[Grant, Refreshed] = {}
+        found: dict[Section, Refreshed] = {}
         for grant in self._grants.values():
             if grant not in found:
                 refreshed = Refreshed(grant, supervisor=self._supervisor)

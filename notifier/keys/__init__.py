@@ -11,7 +11,7 @@ messages; `file` is the file that holds them all.
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -186,38 +186,23 @@ def new_key(
     name: str,
     *,
     now: datetime,
-    scopes: tuple[KeyScope, ...] = (KeyScope.SEND,),
-    senders: tuple[str, ...] = (),
-    recipient_domains: tuple[str, ...] = (),
-    recipients: tuple[str, ...] = (),
-    countries: tuple[str, ...] = (),
-    kind: KeyKind = KeyKind.LIVE,
-    rate: int | None = None,
-    daily: int | None = None,
-    per_recipient: str | None = None,
-    return_path: str | None = None,
-    expires: datetime | None = None,
+    scopes: Sequence[str] = (KeyScope.SEND,),
     by: str = "",
+    **terms: object,
 ) -> tuple[Key, str]:
-    """A new key and its secret, which is not stored. Raises ConfigurationError."""
+    """
+    A new key and its secret, which is not stored. `terms`: other fields of the key; None counts as
+    missing. Raises ConfigurationError.
+    """
     id = secrets.token_hex(6)
     secret = f"{PREFIX}_{id}_{secrets.token_urlsafe(32)}"
     fields = {
         "id": id,
         "sha256": sha256(secret.encode()).hexdigest(),
-        "scopes": list(scopes),
-        "senders": list(senders),
-        "recipient_domains": list(recipient_domains),
-        "recipients": list(recipients),
-        "countries": list(countries),
-        "kind": kind,
-        "rate": rate,
-        "daily": daily,
-        "per_recipient": per_recipient,
-        "return_path": return_path,
-        "expires": expires,
+        "scopes": scopes,
         "created": now.replace(microsecond=0),
         "made_by": by,
+        **terms,
     }
     return key_from(name, fields), secret
 

@@ -7,7 +7,7 @@ it needs. `requests` asks a token endpoint, with `assertions` where it wants a s
 the token fresh.
 """
 
-from notifier.oauth.grants import Grant, grant_for, grant_to_read, grants_of
+from notifier.oauth.grants import grant_for, grant_to_read, grants_of
 from notifier.oauth.sections import Section, read_sections
 
-__all__ = ["Grant", "Section", "grant_for", "grant_to_read", "grants_of", "read_sections"]
+__all__ = ["Section", "grant_for", "grant_to_read", "grants_of", "read_sections"]

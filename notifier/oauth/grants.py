@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from notifier.errors import ConfigurationError
@@ -10,24 +9,15 @@ from notifier.oauth.sections import GOOGLE_SMTP, MICROSOFT_GRAPH, MICROSOFT_SMTP
 from notifier.relayspec import RelaySpec
 
 
-class Grant(Struct, frozen=True):
-    """A section with all that its relays add to it: two that are equal share a token."""
-
-    section: Section
-
-    @property
-    def source(self) -> str:
-        return self.section.source
-
-
 def grants_of(
     relays: Iterable[RelaySpec], sections: Mapping[str, Section] | None
-) -> Mapping[str, Grant]:
+) -> Mapping[str, Section]:
     """
-    The grant of each relay that has one, by the relay's name. `sections`: None, there is no file.
+    The section of each relay that has one, with what the relay adds to it, by the relay's name.
+    Relays with equal ones share a token. `sections`: None, there is no file.
     Raises ConfigurationError with every fault.
     """
-    found: dict[str, Grant] = {}
+    found: dict[str, Section] = {}
     faults: list[str] = []
     for relay in relays:
         if relay.oauth is None:
@@ -52,19 +42,19 @@ def grants_of(
     return found
 
 
-def grant_for(relay: RelaySpec, section: Section) -> Grant:
-    """The grant of a relay by its section."""
+def grant_for(relay: RelaySpec, section: Section) -> Section:
+    """The section with what a relay adds to it."""
     microsoft = MICROSOFT_SMTP if relay.graph is None else MICROSOFT_GRAPH
     scopes = {"microsoft": microsoft, "google": GOOGLE_SMTP}
     scope = section.scope or scopes.get(section.preset, "")
     subject = section.subject
     if section.kind is Kind.SERVICE_ACCOUNT and not subject:
         subject = relay.username or ""
-    return Grant(replace(section, scope=scope, subject=subject))
+    return replace(section, scope=scope, subject=subject)
 
 
-def grant_to_read(user: str, section: Section) -> Grant:
-    """The grant of a mailbox, read by IMAP: its scope is that of SMTP."""
+def grant_to_read(user: str, section: Section) -> Section:
+    """The section for a mailbox that is read by IMAP: its scope is that of SMTP."""
     return grant_for(RelaySpec(name="", host="", port=0, username=user), section)
 
 

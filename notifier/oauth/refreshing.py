@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from notifier.oauth.answers import Fetched
-from notifier.oauth.grants import Grant
+from notifier.oauth.sections import Section
 from notifier.supervisor import Background, Supervisor, wait_at_most
 from notifier.tokens import UNAVAILABLE, NoToken, Token, TokenState
 
@@ -23,21 +23,21 @@ log = structlog.get_logger()
 
 class Refreshed(Background):
     """
-    The token of one grant. A task of its own fetches one at a time: when it is opened, a minute
+    The token of one section. A task of its own fetches one at a time: when it is opened, a minute
     before the end of each, and at once when somebody needs one and there is none. Who asks while
     a token is good never waits.
     """
 
     def __init__(
         self,
-        grant: Grant,
+        section: Section,
         *,
         supervisor: Supervisor,
-        fetch: Callable[[Grant], Awaitable[Fetched]] | None = None,
+        fetch: Callable[[Section], Awaitable[Fetched]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._grant = grant
-        super().__init__(supervisor, {f"oauth-{grant.section.name}": self._run})
+        self._section = section
+        super().__init__(supervisor, {f"oauth-{section.name}": self._run})
         self._fetch = fetch or _fetch
         self._clock = clock
         self._token: Token | None = None
@@ -77,7 +77,7 @@ class Refreshed(Background):
                 return await waiter
         except TimeoutError:
             self._missed = True
-            reason = f"{self._grant.source} has not answered within {WAIT_SECONDS:g} s"
+            reason = f"{self._section.source} has not answered within {WAIT_SECONDS:g} s"
             raise NoToken(UNAVAILABLE, reason) from None
         finally:
             with contextlib.suppress(ValueError):  # it was answered
@@ -87,7 +87,7 @@ class Refreshed(Background):
         while True:
             await self._until_due()
             try:
-                fetched = await self._fetch(self._grant)
+                fetched = await self._fetch(self._section)
             except NoToken as error:
                 self._failed(error)
             else:
@@ -105,7 +105,7 @@ class Refreshed(Background):
         if self._trouble is None:
             self._failing_since = datetime.now(UTC)
         if self._trouble is None or str(self._trouble) != str(error):
-            log.warning("token_missing", section=self._grant.section.name, reason=str(error))
+            log.warning("token_missing", section=self._section.name, reason=str(error))
         self._trouble, self._missed = error, True
         for waiter in self._answered():
             waiter.set_exception(NoToken(error.name, str(error)))
@@ -114,12 +114,10 @@ class Refreshed(Background):
         self._ends = self._clock() + fetched.seconds
         self._due = self._ends - min(BEFORE_ITS_END, fetched.seconds / 2)
         self._pause = FIRST_PAUSE
-        token = self._token = _token(fetched, self._grant)
+        token = self._token = _token(fetched, self._section)
         missed, self._missed = self._missed, False
         self._trouble, self._failing_since = None, None
-        log.info(
-            "token_fetched", section=self._grant.section.name, good_until=str(token.good_until)
-        )
+        log.info("token_fetched", section=self._section.name, good_until=str(token.good_until))
         for waiter in self._answered():
             waiter.set_result(token)
         if missed:
@@ -133,7 +131,7 @@ class Refreshed(Background):
     def state(self) -> TokenState:
         token, left = self._token, self._ends - self._clock()
         return TokenState(
-            source=self._grant.source,
+            source=self._section.source,
             good_until=None if token is None or left <= 0 else token.good_until,
             trouble="" if self._trouble is None else str(self._trouble),
             failing_since=self._failing_since,
@@ -143,12 +141,12 @@ class Refreshed(Background):
 class FetchedAnew:
     """A token that is fetched whenever it is asked for: to see whether that works."""
 
-    def __init__(self, grant: Grant) -> None:
-        self._grant = grant
+    def __init__(self, section: Section) -> None:
+        self._section = section
 
     async def get(self) -> Token:
         """Raises NoToken."""
-        return _token(await _fetch(self._grant), self._grant)
+        return _token(await _fetch(self._section), self._section)
 
     async def renew(self, refused: Token) -> Token:  # noqa: ARG002 - each is another one
         """Raises NoToken."""
@@ -156,20 +154,20 @@ class FetchedAnew:
 
     def state(self) -> TokenState:
         return TokenState(
-            source=self._grant.source, good_until=None, trouble="", failing_since=None
+            source=self._section.source, good_until=None, trouble="", failing_since=None
         )
 
     def listen(self, ended: Callable[[], None]) -> None:
         """Nobody waits for it."""
 
 
-def _token(fetched: Fetched, grant: Grant) -> Token:
+def _token(fetched: Fetched, section: Section) -> Token:
     good_until = datetime.now(UTC) + timedelta(seconds=fetched.seconds)
-    return Token(fetched.value, grant.source, good_until)
+    return Token(fetched.value, section.source, good_until)
 
 
-async def _fetch(grant: Grant) -> Fetched:
+async def _fetch(section: Section) -> Fetched:
     """Load the HTTP client, which takes time, only when a token is fetched."""
     from notifier.oauth.requests import fetch
 
-    return await fetch(grant)
+    return await fetch(section)

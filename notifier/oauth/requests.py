@@ -11,7 +11,6 @@ from msgspec import Struct
 from notifier.http_client import http_client, read_at_most
 from notifier.oauth import programs
 from notifier.oauth.answers import LARGEST_ANSWER, Fetched, of_an_endpoint
-from notifier.oauth.grants import Grant
 from notifier.oauth.sections import Kind, Section
 from notifier.proxies import Proxy
 from notifier.tokens import DENIED, UNAVAILABLE, NoToken
@@ -34,9 +33,8 @@ class _Asked(Struct, frozen=True):
         return "_Asked()"
 
 
-async def fetch(grant: Grant, *, seconds: float = SECONDS) -> Fetched:
+async def fetch(section: Section, *, seconds: float = SECONDS) -> Fetched:
     """Fetch a new token. Raises NoToken."""
-    section = grant.section
     if section.kind is Kind.COMMAND:
         return await programs.run(section.command, seconds=seconds)
     asked = await asyncio.to_thread(_asked, section)  # it reads a file, and may sign

@@ -10,7 +10,7 @@ from msgspec import Struct
 from notifier.errors import ConfigurationError
 from notifier.journal import Journal
 from notifier.mailboxspec import MailboxSpec
-from notifier.oauth import Grant
+from notifier.oauth import Section
 from notifier.oauth.refreshing import Refreshed
 from notifier.reports.providers.event import Provider
 from notifier.reports.taking import Reports
@@ -29,7 +29,7 @@ class ReportSourcesSpec(Struct, frozen=True, kw_only=True):
 
     listen: tuple[ListenAddress, ...] = ()
     mailbox: MailboxSpec | None = None
-    grant: Grant | None = None  # of the mailbox; None: it has a password
+    grant: Section | None = None  # of the mailbox; None: it has a password
     providers: Mapping[str, Provider] = {}
 
 

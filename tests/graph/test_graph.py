@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from notifier.attempts import Envelope, Scope, Stage
 from notifier.graph.answers import Answer, judge
 from notifier.graph.carrier import LARGEST_REQUEST, Graph, addressed, probe
-from notifier.oauth.grants import Grant
 from notifier.oauth.refreshing import Refreshed
 from notifier.oauth.requests import fetch
 from notifier.oauth.sections import Kind, Section
@@ -45,7 +44,7 @@ async def mailbox(folder, *answers, endpoint_answers=(), others=(), **options):
             client_id="us",
             secret_file=str(folder / "secret"),
         )
-        async with Refreshed(Grant(section), supervisor=supervisor, fetch=fetch) as tokens:
+        async with Refreshed(section, supervisor=supervisor, fetch=fetch) as tokens:
             carrier = Graph(api.spec, tokens, **options)
             first = Relay(api.spec, tokens=tokens, carrier=carrier, rests=SOON)
             relays = Relays([first, *(Relay(each.spec, rests=SOON) for each in others)])

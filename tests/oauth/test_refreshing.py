@@ -7,14 +7,13 @@ import pytest
 
 from notifier.oauth import refreshing
 from notifier.oauth.answers import Fetched
-from notifier.oauth.grants import Grant
 from notifier.oauth.refreshing import Refreshed
 from notifier.oauth.sections import Kind, Section
 from notifier.supervisor import Supervisor
 from notifier.tokens import UNAVAILABLE, NoToken
 from tests.waiting import until
 
-GRANT = Grant(Section(name="m365", kind=Kind.SECRET, token_url="https://login.example/token"))
+GRANT = Section(name="m365", kind=Kind.SECRET, token_url="https://login.example/token")
 DOWN = NoToken(UNAVAILABLE, "it is down")
 
 

@@ -63,7 +63,7 @@ def test_each_kind_has_its_endpoint_and_its_scope(tmp_path, secret):
         RelaySpec(name=name, host="h", port=1, username="us@corp.example", oauth=name)
         for name in sections
     ]
-    found = {name: grant.section for name, grant in grants_of(relays, sections).items()}
+    found = grants_of(relays, sections)
     assert [(each.source, each.scope, each.subject) for each in found.values()] == [
         (
             "https://login.microsoftonline.com/corp.example/oauth2/v2.0/token",
@@ -199,8 +199,8 @@ def test_graph_asks_for_a_token_of_its_own(tmp_path, secret):
     sections = read(tmp_path, f'[m365]\n{MICROSOFT}client_secret_file = "{secret}"')
     (graph,) = Settings.read({"NOTIFIER_RELAYS": GRAPH}).relays
     first, second = grants_of([RELAY, graph], sections).values()
-    assert first.section.scope == "https://outlook.office365.com/.default"
-    assert second.section.scope == "https://graph.microsoft.com/.default"
+    assert first.scope == "https://outlook.office365.com/.default"
+    assert second.scope == "https://graph.microsoft.com/.default"
     (other,) = Settings.read({"NOTIFIER_RELAYS": GRAPH.replace("/us?", "/them?")}).relays
     with pytest.raises(
         ConfigurationError, match=r"client is them, but client of the section \[m365\] is us"
