@@ -1,7 +1,8 @@
-"""One attempt to send a message, and what it says about whom."""
+"""One attempt to send a message, what it says about whom, and what makes attempts."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -136,3 +137,26 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
         if address not in self.accepted:
             return None
         return self.acceptances.get(address) or Acceptance(self.reply, self.code)
+
+
+class Transport(Protocol):
+    """Offers an envelope to a relay, a provider or the simulator, and says what the outcome is."""
+
+    def room(self) -> int:
+        """How many more sends may start now. 0: no place is free, or the transport rests."""
+        ...
+
+    @property
+    def paced(self) -> bool:
+        """Whether deliveries that may not start now wait in the journal, not in the window."""
+        ...
+
+    async def wait_for_room(self) -> None: ...
+
+    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
+        """Offer the message once. Failures are in the returned attempt, not raised."""
+        ...
+
+    def abort_all(self) -> None:
+        """Abort every send under way. Each returns with what is known of it."""
+        ...

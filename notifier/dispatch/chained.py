@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from notifier.attempts import Attempt, Envelope
+from notifier.attempts import Attempt, Envelope, Transport
 from notifier.chains import CHAINED, SEVERAL, Chains, chain_of
 from notifier.deliveries import Delivery, Status
-from notifier.dispatch.transports import Transport
 
 # Between two looks whether a chain has room for a delivery with recipients of several chains: the
 # longer it has waited, the longer it waits again, so that an outage does not rewrite a backlog.

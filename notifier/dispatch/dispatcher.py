@@ -9,12 +9,12 @@ from typing import Any
 
 import structlog
 
+from notifier.attempts import Transport
 from notifier.clock import Clock, utc_now
 from notifier.deliveries import Delivery, Priority, Route
 from notifier.dispatch.chained import Chained
 from notifier.dispatch.sending import JOURNAL_SECONDS, Attempted, Screen, Sending
 from notifier.dispatch.shares import Share, Shares
-from notifier.dispatch.transports import Transport
 from notifier.errors import JournalUnavailable, NotifierError
 from notifier.feed import Feed
 from notifier.journal import Change, Claim, Journal

@@ -8,11 +8,10 @@ from typing import Protocol, TypeAlias
 import structlog
 from msgspec.structs import replace
 
-from notifier.attempts import PACED, Attempt
+from notifier.attempts import PACED, Attempt, Transport
 from notifier.clock import Clock
 from notifier.deliveries import SENT, WAITING, Delivery
 from notifier.dispatch.chained import Chained
-from notifier.dispatch.transports import Transport
 from notifier.errors import JournalUnavailable, Rejected
 from notifier.feed import Feed
 from notifier.journal import Change, Claim, Journal

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
+from notifier.attempts import Transport
 from notifier.deliveries import Priority
-from notifier.dispatch.transports import Transport
 from notifier.journal import Claim
 
 LARGE_AT_ONCE = (

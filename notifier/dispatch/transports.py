@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
-from notifier.attempts import Attempt, Envelope
+from notifier.attempts import Attempt, Envelope, Transport
 from notifier.capture import Capture, Mailbox, Simulator
 from notifier.chains import CHAINED, Chains
 from notifier.deliveries import Route
@@ -20,29 +20,6 @@ from notifier.verp import Verp
 
 if TYPE_CHECKING:  # the HTTP client loads slowly, and few need it
     from notifier.sms.provider import Provider, ProviderSpec
-
-
-class Transport(Protocol):
-    """Offers an envelope to a relay, a provider or the simulator, and says what the outcome is."""
-
-    def room(self) -> int:
-        """How many more sends may start now. 0: no place is free, or the transport rests."""
-        ...
-
-    @property
-    def paced(self) -> bool:
-        """Whether deliveries that may not start now wait in the journal, not in the window."""
-        ...
-
-    async def wait_for_room(self) -> None: ...
-
-    async def send(self, envelope: Envelope, content: bytes) -> Attempt:
-        """Offer the message once. Failures are in the returned attempt, not raised."""
-        ...
-
-    def abort_all(self) -> None:
-        """Abort every send under way. Each returns with what is known of it."""
-        ...
 
 
 class NullTransport:

@@ -7,11 +7,10 @@ A long text is several mails: one delivery, whose parts are accepted or refused 
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 from msgspec.structs import replace
 
-from notifier.attempts import Acceptance, Attempt, Envelope, Failure
+from notifier.attempts import Acceptance, Attempt, Envelope, Failure, Transport
 from notifier.messages import Email, Sms
 from notifier.recipients import part_of
 from notifier.sms.gateway.carriers import Carrier, Quirk
@@ -20,21 +19,6 @@ from notifier.sms.segments import Limit, split, text_of
 
 LINES_KEPT = 120  # of the conversations; the last ones
 _BETWEEN = b"\0"  # no mail contains it: RFC 5322, section 2.2 and RFC 2045, section 2.7
-
-
-class Mails(Protocol):
-    """What sends the mails: the relays, or a stand-in."""
-
-    @property
-    def paced(self) -> bool: ...
-
-    def room(self) -> int: ...
-
-    async def wait_for_room(self) -> None: ...
-
-    async def send(self, envelope: Envelope, content: bytes) -> Attempt: ...
-
-    def abort_all(self) -> None: ...
 
 
 def to_emails(sms: Sms, carrier: Carrier, *, number: Number, sender: str | None) -> list[Email]:
@@ -72,7 +56,8 @@ class Parts:
     fails, the parts after it are not tried. A delivery of one mail passes through unchanged.
     """
 
-    def __init__(self, mails: Mails) -> None:
+    def __init__(self, mails: Transport) -> None:
+        """`mails`: the relays, or a stand-in."""
         self._mails = mails
         self._aborted = False
 
