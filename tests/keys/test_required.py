@@ -65,7 +65,7 @@ async def test_gone_while_it_runs_it_opens_nothing(tmp_path, monkeypatch):
     key = made(tmp_path, "reader", "read")
     file = tmp_path / "keys.toml"
     async with serving(tmp_path) as (service, client):
-        monkeypatch.setattr(service.keys, "_clock", lambda: 0.0)  # it looks when we say so
+        monkeypatch.setattr(service.keys, "clock", lambda: 0.0)  # it looks when we say so
         kept = file.read_bytes()
         file.unlink()
         with capture_logs() as logs:
