@@ -45,7 +45,15 @@ PROTECTION = {Tls.NONE: "without TLS", Tls.STARTTLS: "with STARTTLS", Tls.IMPLIC
 
 def check(settings: Settings, *, say: Callable[[str], None], as_json: bool = False) -> None:
     """Check all of them, then raise CheckFailed if one of them failed."""
-    failed = asyncio.run((_check_as_json if as_json else _check)(settings, say))
+    found = asyncio.run(_check(settings, (lambda _: None) if as_json else say))
+    if as_json:
+        say(json_text(found))
+    else:
+        for text in (*_sign_in(settings), *_unfulfilled(settings)):
+            say(text)
+        if settings.relays and settings.default_from is None:
+            say("No sender was tried, because NOTIFIER_DEFAULT_FROM is not set.")
+    failed = [each.relay for each in found if not each.ok]
     relays = [name for name in failed if name != MAILBOX]
     faults = [f"these relays do not take mail now: {', '.join(relays)}"] if relays else []
     if MAILBOX in failed:
@@ -54,24 +62,8 @@ def check(settings: Settings, *, say: Callable[[str], None], as_json: bool = Fal
         raise CheckFailed("; ".join(faults))
 
 
-async def _check_as_json(settings: Settings, say: Callable[[str], None]) -> list[str]:
+async def _check(settings: Settings, say: Callable[[str], None]) -> list[Checked]:
     found, granted = [], grants(settings)
-    for spec in settings.relays:
-        if spec != CAPTURE:
-            findings = [each async for each in _findings(spec, _sender(settings, spec), granted)]
-            ok = all(each.ok for each in findings)
-            found.append(Checked(spec.name, spec.host, spec.port, spec.tls, ok, findings))
-    if (mailbox := settings.report_mailbox) is not None:
-        findings = [each async for each in _mailbox_findings(settings)]
-        ok = all(each.ok for each in findings)
-        tls = Tls.IMPLICIT if mailbox.tls else Tls.NONE
-        found.append(Checked(MAILBOX, mailbox.host, mailbox.port, tls, ok, findings))
-    say(json_text(found))
-    return [each.relay for each in found if not each.ok]
-
-
-async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
-    failed, granted = [], grants(settings)
     for spec in settings.relays or (CAPTURE,):
         if spec == CAPTURE:
             say("capture: the built-in mailbox; no mail leaves. Set NOTIFIER_RELAYS to send.")
@@ -79,21 +71,28 @@ async def _check(settings: Settings, say: Callable[[str], None]) -> list[str]:
         place = f"{spec.host}:{spec.port}"
         name = "" if spec.name == place else f"{spec.name}: "
         say(f"{name}{place}, {PROTECTION[spec.tls]}")
-        async for finding in _findings(spec, _sender(settings, spec), granted):
-            say(_line(finding))
-            if not finding.ok:
-                failed.append(spec.name)
-    if settings.report_mailbox is not None:
-        say(f"mailbox of reports: {settings.report_mailbox.place}")
-        async for finding in _mailbox_findings(settings):
-            say(_line(finding))
-            if not finding.ok:
-                failed.append(MAILBOX)
-    for text in (*_sign_in(settings), *_unfulfilled(settings)):
-        say(text)
-    if settings.relays and settings.default_from is None:
-        say("No sender was tried, because NOTIFIER_DEFAULT_FROM is not set.")
-    return failed
+        steps = _findings(spec, _sender(settings, spec), granted)
+        found.append(await _checked(spec.name, spec.host, spec.port, spec.tls, steps, say))
+    if (mailbox := settings.report_mailbox) is not None:
+        say(f"mailbox of reports: {mailbox.place}")
+        tls, steps = Tls.IMPLICIT if mailbox.tls else Tls.NONE, _mailbox_findings(settings)
+        found.append(await _checked(MAILBOX, mailbox.host, mailbox.port, tls, steps, say))
+    return found
+
+
+async def _checked(
+    relay: str,
+    host: str,
+    port: int,
+    tls: Tls,
+    steps: AsyncIterator[Finding],
+    say: Callable[[str], None],
+) -> Checked:
+    findings = []
+    async for finding in steps:
+        say(_line(finding))
+        findings.append(finding)
+    return Checked(relay, host, port, tls, all(each.ok for each in findings), findings)
 
 
 async def _mailbox_findings(settings: Settings) -> AsyncIterator[Finding]:
