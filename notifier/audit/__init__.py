@@ -4,7 +4,7 @@ The audit: who did what, kept in the journal longer than messages are.
 * `records`: what was done, as rows, and pages of them; who acts on the command line
 * `keeping`: writes and reads the audit, and deletes what is past its time
 * `key_changes`: notices which API keys were made, changed and revoked
-* `sums`: what happens too often for a record each: sums, and failed sign-ins
+* `sums`: sums of what happens too often for single records, and failed sign-ins
 """
 
 from notifier.audit.keeping import Audit

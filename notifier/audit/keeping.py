@@ -27,7 +27,7 @@ from notifier.supervisor import Background, Supervisor
 LOOK_SECONDS = 5.0  # between two looks at the keys and at what is past its time
 PORTION = 500  # rows that are deleted at a time
 PAGE = 200  # rows that are exported at a time: more would keep other readers waiting
-SERVICE = "service"  # who acts where nobody asked for it
+SERVICE = "service"  # who acts if no caller asked for it
 KNOWN_KEYS = "audit:keys"  # the value with the keys as they were at the last look
 
 log = structlog.get_logger()
@@ -35,8 +35,8 @@ log = structlog.get_logger()
 
 class Audit(Background):
     """
-    Keeps who did what. What changes the journal is written in the transaction of the change; all
-    else before its answer. Between entering and leaving it notices changes of keys, and prunes.
+    Keeps who did what. A change of the journal is recorded in its own transaction, everything else
+    before its answer. Between entering and leaving it notices changes of keys, and prunes.
     """
 
     def __init__(
@@ -75,22 +75,25 @@ class Audit(Background):
     async def note(
         self, by: str, what: str, *, on: str = "", count: int = 1, detail: str = ""
     ) -> None:
-        """Write that something was done. Raises JournalUnavailable."""
+        """Record an act. Raises JournalUnavailable."""
         await self._journal.execute(self.statement(by, what, on=on, count=count, detail=detail))
 
     def statement(
         self, by: str, what: str, *, on: str = "", count: int = 1, detail: str = ""
     ) -> Statement:
-        """What is written in the transaction of something that was done."""
+        """The statement that records an act, for the transaction of the act."""
         return added(self._record(by, what, on, count, detail))
 
     def counted(self, by: str, what: str, *, on: str = "", detail: str = "") -> Counted:
-        """What is written with each portion of something, by its number, and is one record."""
+        """
+        The statement for each portion of an act, by the portion's size. All portions are one
+        record.
+        """
         record, once = self._record(by, what, on, 0, detail), secrets.token_hex(12)
         return lambda number: added(replace(record, count=number), once=once)
 
     def counting(self, by: str, what: str, *, on: str = "", detail: str = "") -> Counting:
-        """The same where a query is to count them."""
+        """The same, with a query that counts the portion."""
         record, once = self._record(by, what, on, 0, detail), secrets.token_hex(12)
 
         def counted(found: str, values: tuple[Bound, ...]) -> Statement:
@@ -99,7 +102,7 @@ class Audit(Background):
         return counted
 
     async def note_start(self, settings: Settings) -> None:
-        """Write that the server has started, and with which settings, without secrets."""
+        """Record that the server has started, and its settings without secrets."""
         usual = {variable(field.name): field.default for field in FIELDS}
         given = [(name, text) for name, text in settings.describe() if usual[name] != text]
         detail = " ".join(f"{name}={text}" for name, text in given)
@@ -107,14 +110,14 @@ class Audit(Background):
         await self.note(actor(), "start", on=on, detail=detail)
 
     async def note_refused_sign_in(self, *, on: str, detail: str) -> None:
-        """Write that somebody at this address could not sign in. It never raises."""
+        """Record a failed sign-in from this address. Never raises."""
         records = self._refused_sign_ins.records(self._clock(), on=on, detail=detail)
         with contextlib.suppress(NotifierError):
             if records:
                 await self._journal.execute(*map(added, records))
 
     async def write_sums(self) -> None:
-        """Write what was counted since the last call. Raises JournalUnavailable."""
+        """Write the sums since the last call. Raises JournalUnavailable."""
         async with self._writing_sums:
             for by, number in self._senders.items():
                 self._sums.count(by, "send", number)
@@ -128,12 +131,12 @@ class Audit(Background):
                 raise
 
     def one(self, by: str, what: str, *, on: str, detail: str = "") -> Also:
-        """What is written with the change of one message."""
+        """The statements that record an act with the change of one message."""
         statement = self.statement(by, what, on=on, detail=detail)
         return lambda _: (statement,)
 
     def many(self, by: str, what: str, *, detail: str) -> Also:
-        """What is written with each portion of a bulk act, and is one record in the end."""
+        """The statements that record a bulk act with each portion; all portions are one record."""
         counted = self.counted(by, what, detail=detail)
         return lambda deliveries: (counted(len(deliveries)),) if deliveries else ()
 
@@ -155,7 +158,7 @@ class Audit(Background):
                 return
 
     async def look_at_keys(self) -> None:
-        """Write which keys have changed since the last look."""
+        """Record which keys have changed since the last look."""
         if self._keys is None:
             return
         self._keys.reload_if_changed()
@@ -163,7 +166,7 @@ class Audit(Background):
         seen = key_changes.seen(keys)
         if seen == self._seen:
             return
-        # As all replicas know them: another one may have recorded it already.
+        # As all replicas know them: another replica may have recorded the change already.
         known = key_changes.read(await self._journal.value(KNOWN_KEYS))
         after, statements = key_changes.changes(known, keys, self._clock())
         if after != known:

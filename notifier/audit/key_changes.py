@@ -23,7 +23,7 @@ class Known(Struct, frozen=True):
     terms: str  # a digest of its rules
     revoked: bool
     there: bool = True  # False: it was removed
-    changes: int = 0  # so that the same change is told again when it happens again
+    changes: int = 0  # so that the same change is recorded again when it happens again
 
 
 KnownKeys: TypeAlias = Mapping[str, Known]  # by id
@@ -69,7 +69,7 @@ def changes(
 
 
 def _records(key: Key, was: Known | None, now: datetime) -> Iterator[Record]:
-    """What happened to a key since it was known so. None: it was not known."""
+    """The records of what happened to a key since this state. None: it is new."""
     rules = _rules(key)
     if was is None:
         yield Record(key.created, key.made_by or BY_HAND, "make-key", key.name, 1, rules)
@@ -88,7 +88,7 @@ def _terms(key: Key) -> str:
 
 
 def _fields(key: Key) -> dict[str, object]:
-    """The rules of the key: neither who it is, nor what became of it."""
+    """The rules of the key, without its name, id and history."""
     fields: dict[str, object] = msgspec.to_builtins(key)
     for name in ("name", "id", "created", "made_by", "revoked", "revoked_by"):
         fields.pop(name, None)

@@ -1,4 +1,4 @@
-"""What was done, as rows of the table `audit`, and pages of them: a search in an index."""
+"""Records as rows of the table `audit`, and pages of them, by an index."""
 
 import os
 import pwd
@@ -17,7 +17,7 @@ _ADD = f"""
     INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (once) DO UPDATE SET number = audit.number + excluded.number
 """  # noqa: S608  constant
-# What several replicas see is told by the first of them.
+# A change that several replicas see is recorded by the first of them.
 _ADD_ONCE = f"""
     INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (once) DO NOTHING
 """  # noqa: S608  constant
@@ -36,7 +36,7 @@ DROP = """
 
 
 class Record(Struct, frozen=True):
-    """Something that was done."""
+    """An act: who did what to what."""
 
     at: datetime
     by: str  # who: `key:shop`, `monitor:ann`, `cli:root`, `anonymous`
@@ -62,7 +62,7 @@ class Which(Struct, frozen=True, kw_only=True):
 
 
 def added(record: Record, *, once: str | None = None) -> Statement:
-    """The statement that writes a record; one more with the same `once` adds to its count."""
+    """The statement that writes a record. Another one with the same `once` adds to its count."""
     return Statement(_ADD, _values(record, once))
 
 
@@ -83,7 +83,7 @@ def _values(record: Record, once: str | None) -> tuple[Bound, ...]:
 
 
 def _storable(text: str) -> str:
-    """Without what a database cannot store, and of a bounded length."""
+    """The text without NUL and lone surrogates, and of a bounded length."""
     return text.replace("\0", "")[:LONGEST].encode("utf-8", "replace").decode()
 
 
@@ -106,7 +106,7 @@ def query(which: Which, *, limit: int, cursor: str | None) -> tuple[str, tuple[B
 
 
 def page(rows: list[Row], limit: int) -> Page:
-    """The page that a query for one row more than its limit has found."""
+    """The page from the rows of a query that read one more than the limit."""
     items = tuple(Record(moment(at), *rest) for _, at, *rest in rows[:limit])
     if len(rows) <= limit:
         return Page(items, None)

@@ -1,6 +1,6 @@
 """
-What happens too often for a record each: who did it how often, by the hour, and failed sign-ins,
-with which an attacker must not fill the disk.
+Sums of acts that happen too often for single records, by caller and hour; and failed sign-ins, with
+which an attacker must not fill the disk.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ class Sums:
         return counts
 
     def give_back(self, counts: Counter[tuple[str, str]]) -> None:
-        """These could not be written."""
+        """Take back counts that could not be written."""
         self._counts.update(counts)
 
 
@@ -69,7 +69,7 @@ class RefusedSignIns:
         return records
 
     def rest(self, at: datetime) -> list[Record]:
-        """A record of those that were not recorded one by one, once the hour is over."""
+        """A record of the failed sign-ins that have none of their own, once the hour is over."""
         more = self._count - MOST
         if self._since is None or more <= 0 or at - self._since < HOUR:
             return []

@@ -1,11 +1,11 @@
 """
-Callbacks: tell the applications that send what came of their messages, by HTTP. The table
+Callbacks: tell applications by HTTP what became of their messages. The table
 `callback` of an API key says where.
 
 * `callbacks`: all of them; follows the keys' file, the journal and the other replicas
 * `receiver`: sends those of one key
-* `rows`: what is to be told, in the journal, and `receivers` what is known of each URL
-* `events`: which event of a message is told
+* `rows`: the callbacks in the journal, and `receivers` the state of each URL
+* `events`: which event of a message is reported
 * `requests`: what is sent, its signature, and how it is sent
 * `answers`: what an answer means
 """

@@ -36,7 +36,7 @@ _ABOUT_THE_URL = {401, 403, 404, 405, 408, 425}
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What came back for one request. `code` None: nothing did, and `reply` says why."""
+    """The answer to one request. `code` None: there was none, and `reply` says why."""
 
     code: int | None
     reply: str
@@ -54,7 +54,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 def setback_of(answer: Answer, now: datetime) -> Setback | None:
-    """What the answer says about the URL. None: it works, whatever it said of this callback."""
+    """What the answer says about the URL. None: the URL works, even if it refused this callback."""
     code = answer.code
     if code is None or 300 <= code < 400 or code in _ABOUT_THE_URL:
         return Setback()
@@ -69,6 +69,6 @@ def setback_of(answer: Answer, now: datetime) -> Setback | None:
 def pause_after(
     tries: int, setback: Setback | None, chance: Callable[[], float] = random.random
 ) -> timedelta:
-    """How long a callback waits after this many tries that failed."""
+    """How long a callback waits after this many failed attempts."""
     pause = PAUSES[min(tries, len(PAUSES)) - 1] * (1 + SPREAD * (2 * chance() - 1))
     return timedelta(seconds=max(pause, setback.at_least if setback else 0.0))

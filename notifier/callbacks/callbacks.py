@@ -24,7 +24,7 @@ from notifier.keys import Callback, Keys
 from notifier.settings import Settings
 from notifier.supervisor import Supervisor, wait_at_most
 
-if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
+if TYPE_CHECKING:  # the HTTP client loads slowly, and few need it
     from notifier.callbacks.receiver import Receiver
 
 LOOK_SECONDS = 2.0
@@ -47,7 +47,7 @@ class CallbackView(Struct, frozen=True):
 
 class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
     """
-    Tells applications what came of their messages. Nothing runs, and no message costs more, until
+    Tells applications what became of their messages. Nothing runs, and no message costs more, until
     a key has a callback. `show` makes the JSON of a message as GET shows it; None: there are no
     callbacks.
     """
@@ -136,7 +136,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         return await self._receivers[key].test()
 
     async def replay(self, key: str, since: datetime, *, by: str = "") -> int:
-        """Tell again what happened since then. Returns how many. Raises JournalUnavailable."""
+        """Report again what happened since then. Returns how many. Raises JournalUnavailable."""
         what, detail = "replay-callbacks", f"since={since.isoformat()}"
         record = self._audit.counting(by, what, on=key, detail=detail)
         count = await self._rows.replay(key, since, self._clock(), record)
@@ -146,7 +146,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         return count
 
     async def resume(self, key: str, *, by: str = "") -> None:
-        """Send again, also if it rested, and all that waits. Raises JournalUnavailable."""
+        """Send all that wait, even if the application rested. Raises JournalUnavailable."""
         await self._kept.resume(key, self._audit.statement(by, "resume-callback", on=key))
         await self._rows.start_again(key, self._clock())
         await self._refresh()
@@ -205,7 +205,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         self._renew_at = 0.0
 
     async def _renew(self) -> None:
-        """Take the URLs that nobody sends to. Alone, once is enough."""
+        """Take over URLs to which no replica sends. With one replica, once is enough."""
         now = asyncio.get_running_loop().time()
         if now < self._renew_at:
             return
@@ -213,7 +213,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         self._renew_at = float("inf") if self._alone else now + RENEW_SECONDS
 
     async def _refresh(self) -> None:
-        """Read the states from the journal, and the figures unless that is too early."""
+        """Read the states from the journal, and the figures if it is time."""
         kept, begun = await self._kept.all(), asyncio.get_running_loop().time()
         if begun >= self._count_at:
             self._figures = await self._rows.figures()
@@ -226,7 +226,7 @@ class Callbacks(contextlib.AbstractAsyncContextManager["Callbacks"]):
         )
 
     async def _tidy(self, now: datetime) -> None:
-        """Every minute, give up what could not be record, and delete what is old."""
+        """Every minute, give up callbacks that wait for too long, and delete old ones."""
         if asyncio.get_running_loop().time() < self._prune_at:
             return
         self._prune_at = asyncio.get_running_loop().time() + PRUNE_SECONDS

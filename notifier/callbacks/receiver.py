@@ -1,4 +1,4 @@
-"""Tell one application what came of its messages. Each has a queue and limits of its own."""
+"""Sends the callbacks of one application, with a queue and limits of its own."""
 
 import asyncio
 import random
@@ -90,7 +90,7 @@ class Receiver:
         self._running = self._supervisor.start("callbacks", self._run)
 
     async def close(self, *, grace: float) -> None:
-        """Start no more, and give what is under way this time to end."""
+        """Start no more requests, and give those under way this time to end."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -159,11 +159,11 @@ class Receiver:
         return (at - self._clock()).total_seconds()
 
     async def _load(self) -> None:
-        """Read what is due next. What is under way is due, too, and left out."""
+        """Read the callbacks that are due next, without those under way, which are due, too."""
         if not self._more and (self._due is None or self._seconds_to(self._due) > 0):
             return
         self._more = False
-        before = set(self._under_way)  # what ends while we read is read as still waiting
+        before = set(self._under_way)  # a callback that ends while we read is read as still waiting
         limit = AHEAD + len(before)
         try:
             found = await self._rows.waiting(self.key, limit)
@@ -277,10 +277,10 @@ class Receiver:
             log.warning("callbacks_fail", key=self.key, reason=trouble)
 
     async def _works(self, now: datetime) -> None:
-        """Whatever was put off meanwhile goes now."""
+        """The application works again: send what was put off."""
         self._kept = Kept(self._kept.paused_at, self._kept.paused_why)
         await self._receivers.works(self.key)
-        # What the application has refused itself keeps its pause.
+        # A callback that the application refused keeps its pause.
         if self._set_back and self._breaker.state is State.CLOSED:
             self._set_back = False
             await self._rows.hurry(self.key, now)

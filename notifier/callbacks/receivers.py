@@ -40,7 +40,7 @@ WORK = "UPDATE callback_urls SET failing_since = NULL, trouble = '' WHERE key = 
 
 
 class Kept(Struct, frozen=True):
-    """What is known of a URL. None: it is not paused, it does not fail."""
+    """The state of a URL. None: it is not paused, or does not fail."""
 
     paused_at: datetime | None = None
     paused_why: str = ""
@@ -49,7 +49,7 @@ class Kept(Struct, frozen=True):
 
 
 class Receivers:
-    """Reads and changes these rows. Any call may raise JournalUnavailable."""
+    """Reads and changes the state of URLs. Any call may raise JournalUnavailable."""
 
     def __init__(self, journal: Journal, *, us: str) -> None:
         self._journal = journal

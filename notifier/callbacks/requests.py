@@ -1,7 +1,4 @@
-"""
-One callback over HTTP: its body, its signature, and a POST that ends in bounded time, whatever the
-application does.
-"""
+"""One callback over HTTP: its body, its signature, and a POST that ends in bounded time."""
 
 import asyncio
 import base64
@@ -54,7 +51,7 @@ class Sender:
         await self._client.aclose()
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """The answer, or why there is none. Never raises but when it is cancelled."""
+        """The answer, or why there is none. Raises only if it is cancelled."""
         begun = time.monotonic()
         code, retry_after, reply = None, None, ""
         exchange = Exchange()
@@ -89,7 +86,7 @@ class Sender:
 
 
 async def _begin(response: httpx2.Response) -> str:
-    """Not decoded, so that a few octets of an answer cannot become many."""
+    """The beginning of the body, not decompressed, so that a few octets cannot become many."""
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
@@ -100,8 +97,8 @@ async def _begin(response: httpx2.Response) -> str:
 
 def body_of(event: str, at: datetime, version: int, message: bytes) -> bytes:
     """
-    `message`: as GET shows it, in JSON. `abridged` is there and true where a part of it had to be
-    left out.
+    The body. `message`: the JSON that GET shows. `abridged` is there and true if a part of the
+    message had to be left out.
     """
     data: Any = msgspec.Raw(message)
     if len(message) <= LARGEST_BODY:

@@ -99,7 +99,7 @@ PRUNE_WAITING = """
 
 
 class Waiting(Struct, frozen=True):
-    """A callback that is still to be sent."""
+    """A callback that waits to be sent."""
 
     message: str
     event: str
@@ -111,7 +111,7 @@ class Waiting(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """The same at each try, also after a restart."""
+        """The `webhook-id`: the same for each attempt, also after a restart."""
         return f"msg_{self.message}_{self.version}"
 
 
@@ -172,7 +172,7 @@ class Rows:
         self._journal = journal
 
     async def waiting(self, key: str, limit: int) -> list[Waiting]:
-        """Those of a key in the order in which they are due, whether they are due yet or not."""
+        """The callbacks of a key that wait, in the order in which they are due."""
         found = await self._journal.query(WAITING, key, limit)
         return [
             Waiting(message, event, moment(at), version, moment(due), moment(since), tries)
@@ -185,12 +185,12 @@ class Rows:
         return found[0][0] if found else None
 
     async def end(self, row: Waiting, outcome: Outcome, answer: Answer, now: datetime) -> None:
-        """It does not wait any more, unless a newer event has taken its place."""
+        """End a callback, unless a newer event has replaced it."""
         values = (outcome, micros(now), answer.code, answer.reply, row.message, row.version)
         await self._journal.execute(Statement(END, values))
 
     async def put_off(self, row: Waiting, due: datetime, answer: Answer, now: datetime) -> None:
-        """It is tried again, unless a newer event has taken its place."""
+        """Try a callback again later, unless a newer event has replaced it."""
         values = (micros(due), micros(now), answer.code, answer.reply, row.message, row.version)
         await self._journal.execute(Statement(PUT_OFF, values))
 
@@ -198,33 +198,33 @@ class Rows:
         await self._journal.execute(Statement(FORGET, (row.message, row.version)))
 
     async def hurry(self, key: str, now: datetime) -> None:
-        """What was put off is due now, because the application works again."""
+        """Make callbacks that were put off due now, because the application works again."""
         at = micros(now)
         await self._journal.execute(Statement(HURRY, (at, key, at, PORTION)))
 
     async def give_up(self, key: str, before: datetime, now: datetime) -> int:
-        """End those that wait since before that time. Returns how many."""
+        """End callbacks that have waited since before that time. Returns how many."""
         return await self._in_portions(GIVE_UP, GIVEN_UP, micros(now), key, micros(before))
 
     async def replay(self, key: str, since: datetime, now: datetime, record: Counting) -> int:
-        """Tell again what happened since then and is over. Returns how many."""
+        """Report again what happened since then and was reported. Returns how many."""
         at, start = micros(now), micros(since)
         over = (key, start, start, at)
         also = record(OVER, (*over, PORTION))
         return await self._in_portions(REPLAY, at, at, *over, also=also)
 
     async def start_again(self, key: str, now: datetime) -> int:
-        """Whatever waits is due now, and as if it had just come. Returns how many."""
+        """Make all callbacks that wait due now, as if they were new. Returns how many."""
         at = micros(now)
         return await self._in_portions(START_AGAIN, at, at, key, at)
 
     async def prune(self, key: str, before: datetime) -> None:
-        """Delete those of a key that were sent, or wait since, before that time."""
+        """Delete callbacks of a key that were sent, or have waited since, before that time."""
         for sql in (PRUNE_TOLD, PRUNE_WAITING):
             await self._in_portions(sql, key, micros(before))
 
     async def figures(self) -> dict[str, Figure]:
-        """Of each key whose callbacks wait."""
+        """The figures of each key whose callbacks wait."""
         found = await self._journal.query(FIGURES)
         return {key: Figure(count, moment(since), moment(due)) for key, count, since, due in found}
 

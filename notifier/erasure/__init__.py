@@ -1,5 +1,5 @@
 """
-Erases a person: an address or a phone number is erased wherever notifier itself keeps it.
+Erases a person: deletes an address or a phone number wherever notifier itself keeps it.
 
 * `person`: an address as it is compared, the pseudonym in its place, and where it stands
 * `mentions`: finds an address in a text, also where it is encoded

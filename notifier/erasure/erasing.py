@@ -1,4 +1,4 @@
-"""Carries out what was asked for, in slices, on and on until the person is found nowhere."""
+"""Carries out erasures in portions, until nothing of the person is found any more."""
 
 import asyncio
 import contextlib
@@ -33,11 +33,13 @@ from notifier.threads import FairThreads
 
 WHAT = "erase-recipient"  # as the audit calls it
 NEWS = "erasure"  # the value that tells other replicas of a request, and of what it has hidden
-AGAIN_SECONDS = 0.5  # between two looks at what is waited for, in the first minute
+AGAIN_SECONDS = (
+    0.5  # seconds between two looks at messages that are waited for, in the first minute
+)
 SELDOM_SECONDS = 5.0  # later
 SOON = timedelta(minutes=1)
-PRUNE_SECONDS = 3600.0  # between two looks at what is past its time
-LOOK_SECONDS = 30.0  # a replica that has died leaves its work
+PRUNE_SECONDS = 3600.0  # seconds between two looks for old erasures
+LOOK_SECONDS = 30.0  # seconds between two looks for work that a dead replica has left
 # What no erasure reaches, whatever the journal.
 NOT_REACHED = (
     "backups of the journal, such as those of `notifier backup`",
@@ -53,7 +55,7 @@ log = structlog.get_logger()
 
 
 class State(Struct, frozen=True, kw_only=True):
-    """How far an erasure has come."""
+    """The progress of an erasure."""
 
     request: Request
     counts: dict[str, int]  # what was wiped, by place
@@ -63,8 +65,8 @@ class State(Struct, frozen=True, kw_only=True):
 
 class Erasure(Background):
     """
-    Erases. What was asked for is on disk before anything is wiped, and goes on after a crash. One
-    replica does the journal's part; each wipes its own memory and files.
+    Erases persons. A request is on disk before anything is wiped, and continues after a crash. One
+    replica wipes the journal; each replica wipes its own memory and files.
     """
 
     def __init__(
@@ -131,8 +133,8 @@ class Erasure(Background):
 
     async def state(self, id: str, *, wait: float = 0.0) -> State | None:
         """
-        How far it has come; where `wait` is given, once everything was looked through or after so
-        many seconds. None: there is none of this id.
+        The progress of an erasure. With `wait`, once the search is over or after so many seconds.
+        None: there is no erasure with this id.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait or None):
@@ -172,7 +174,7 @@ class Erasure(Background):
             await wait_at_most(self._news, pause)
 
     async def _all_open(self) -> float:
-        """Go on with all that have not ended. Returns the seconds until the next look."""
+        """Continue all erasures that have not ended. Returns the seconds until the next look."""
         requests = await self._requests.open()
         if not requests:
             return LOOK_SECONDS
@@ -195,7 +197,7 @@ class Erasure(Background):
         return AGAIN_SECONDS if soon else SELDOM_SECONDS
 
     async def _end_all(self) -> None:
-        """Overwrite what was deleted, at once for all whose person is found nowhere any more."""
+        """Overwrite what was deleted, once for all erasures whose search is over."""
         over = [each for each in await self._requests.open() if each.sealed is None]
         if not over:
             return
@@ -255,7 +257,7 @@ class Erasure(Background):
                 await self._requests.save(request, WAITING)
             return
         if not progress.shared_again:
-            # What was sent after a process had wiped its own stands in its mailbox and log again.
+            # Mailbox and log have messages that were sent after a process had wiped its own.
             progress.counts = dict(sum(map(Counter, shares.values()), Counter(progress.counts)))
             progress.shared_again = True
             await self._requests.share_again(request)

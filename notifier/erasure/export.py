@@ -1,8 +1,8 @@
 """
-An export: all that notifier holds of a person, as JSON lines.
+An export: all that notifier keeps of a person, as JSON lines.
 
-The first line says what it is of, each other one what is held, and the last one how much it was;
-without that one the export is not whole.
+The first line names the person, each further line has one item, and the last line has the counts.
+Without the last line the export is incomplete.
 """
 
 import base64
@@ -23,7 +23,7 @@ from notifier.threads import FairThreads
 
 WHAT = "export-recipient"  # as the audit calls it
 FIRST, LAST = "export", "end"  # the kinds of the first and the last line
-# What a person who asks has to know besides.
+# Places that an export does not cover.
 NOT_COVERED = (
     "backups of the journal, such as those of `notifier backup`",
     "copies that relays and SMS providers keep",
@@ -40,13 +40,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Holder(Protocol):
-    """A place that may hold something of a person."""
+    """A place that may have data of a person."""
 
     @property
     def name(self) -> str: ...
 
     def held(self, person: Person) -> AsyncIterator[dict[str, Any]]:
-        """What it holds, item by item, as objects of JSON."""
+        """The data, item by item, as JSON objects."""
         ...
 
 
@@ -79,8 +79,8 @@ class Export:
 
     async def pieces(self, person: Person) -> AsyncIterator[bytes]:
         """
-        The lines, each with its end; one with a large content in pieces. No more than one message
-        is in memory at a time. Contents of messages and mails are in base64.
+        The lines, each with its end; a line with a large content comes in pieces. At most one
+        message is in memory at a time. Contents of messages and mails are in base64.
         """
         yield _line(
             FIRST,

@@ -1,4 +1,4 @@
-"""What the journal holds of a person, for an export: read in portions, one message at a time."""
+"""What the journal has of a person, for an export: read in portions, one message at a time."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any

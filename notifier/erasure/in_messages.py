@@ -1,4 +1,4 @@
-"""Messages: first those to the person, then whatever else names the person."""
+"""Wipes messages: first those to the person, then all others that name the person."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -33,7 +33,7 @@ RESTS = """
     LEFT JOIN deliveries AS d ON d.id = r.message WHERE r.erasure = ?
 """
 NO_REST = "DELETE FROM erasure_rests WHERE erasure = ? AND message = ?"
-# What an application answered to a callback may name whom the message was to.
+# An application's answer to a callback may name the recipient.
 FORGET_REPLY = "UPDATE callbacks SET reply = '' WHERE message = ? AND reply <> ''"
 
 CALLER = "erasure"  # as whom it takes turns with those who search
@@ -42,12 +42,12 @@ LAST = "SELECT max(seq) FROM deliveries"
 RECORDS_OF = (
     "SELECT seq, id, record FROM deliveries WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 )
-SEVERAL = b'"started_at"'  # stands in a record once for each attempt
+SEVERAL = b'"started_at"'  # it is in a record once for each attempt
 
 
 class InMessages:
     """
-    Wipes messages. What cannot be wiped yet, because a worker sends it or because others wait for
+    Wipes messages. A message that cannot be wiped yet, because a worker sends it or others wait for
     it, is noted as a rest of the erasure.
     """
 
@@ -70,8 +70,8 @@ class InMessages:
         self, erasure: str, person: Person, by: str, count: Count
     ) -> AsyncIterator[None]:
         """
-        Wipe all that are there; first those to the person, so that nothing more is sent. Yields
-        after each portion.
+        Wipe all messages that are there, first those to the person, so that nothing more is sent.
+        Yields after each portion.
         """
         wipe = partial(self._wipe_all, erasure, person, by, count)
         which = Filter(to=person.address)
@@ -89,7 +89,7 @@ class InMessages:
                 yield
 
     async def wipe_rests(self, erasure: str, person: Person, by: str, count: Count) -> int:
-        """Wipe what has ended meanwhile. Returns how many messages are still waited for."""
+        """Wipe messages that have ended meanwhile. Returns how many are still waited for."""
         rests = await self._journal.query(RESTS, erasure)
         ids = [id for id, status in rests if self._is_due(id, status)]
         if not ids:
@@ -128,7 +128,7 @@ class InMessages:
                 count(outcome, 1)
 
     async def _wipe_one(self, erasure: str, person: Person, by: str, id: str) -> str:
-        """What became of one message, as answers count it."""
+        """Wipe one message. Returns what became of it, as answers count it."""
         wiping = Wiping(person, self._clock(), by)
         known = bool(await self._journal.query(KNOWN, erasure, id))
 

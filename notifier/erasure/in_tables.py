@@ -1,4 +1,4 @@
-"""The tables of the journal beside messages: texts in them that name a person."""
+"""Wipes the journal's other tables: texts in them that name a person."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -37,7 +37,7 @@ TABLES = (
     Table("words", "values", ("name",), ("value",), naming=("name",), whole=True),
 )
 
-# The pseudonym takes the address's place. Who is suppressed stays so.
+# The pseudonym replaces the address. The suppression stays in force.
 HIDE_SUPPRESSIONS = """
     INSERT INTO suppressions (address, key, domain, reason, since, until, times, source)
     SELECT CAST(? AS TEXT), key, '', reason, since, until, times, source FROM suppressions
@@ -51,7 +51,7 @@ DROP_STRIKES = "DELETE FROM suppression_strikes WHERE address = ? RETURNING deli
 
 
 class InTables:
-    """Wipes what the journal holds of a person beside messages."""
+    """Wipes the data of a person in the journal, except messages."""
 
     def __init__(self, journal: Journal, threads: FairThreads) -> None:
         self._journal = journal
@@ -103,7 +103,7 @@ def _wiping(table: Table, person: Person, rows: Sequence[Row]) -> list[Statement
 
 
 def _changed(table: Table, person: Person, row: Mapping[str, Bound]) -> dict[str, Bound]:
-    """The texts of a row that name the person, without that."""
+    """The texts of a row that name the person, without the address."""
     changed: dict[str, Bound] = {}
     for name in table.texts:
         text = row[name]

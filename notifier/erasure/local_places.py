@@ -1,6 +1,6 @@
 """
-The places on this machine: the built-in mailbox, the files of the log, and memory. Each process
-wipes its own, in portions that hold nobody up; a wipe that broke off may be begun again.
+Wipes the places on this machine: the built-in mailbox, the log's files, and memory. Each process
+wipes its own, in portions that delay nothing else. A wipe that was interrupted can be repeated.
 """
 
 import re
@@ -27,10 +27,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class CapturedMails:
-    """
-    A mail that mentions the person anywhere is deleted as a whole: it is a copy, kept for somebody
-    who tries things out.
-    """
+    """Deletes each mail that mentions the person: it is a copy, kept for trying things out."""
 
     name = "captured_mails"
 
@@ -58,7 +55,7 @@ class CapturedMails:
 
 
 class Memory:
-    """The addresses that were read last, and the recipient whom an alert names."""
+    """The addresses that were parsed last, and the recipient whom an alert names."""
 
     name = "memory"
 
@@ -72,7 +69,7 @@ class Memory:
 
 
 class LogFiles:
-    """Puts the pseudonym in the place of each value that mentions the person."""
+    """Replaces each value in the log that mentions the person with the pseudonym."""
 
     name = "log_files"
 
@@ -97,7 +94,7 @@ class LogFiles:
 
 
 class _Lines:
-    """Lines of the log, which is JSON. Those with signs of the person are looked at closely."""
+    """Lines of the log, as JSON. Only lines with signs of the person are parsed."""
 
     def __init__(self, person: Person) -> None:
         self._person = person

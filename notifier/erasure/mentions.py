@@ -1,6 +1,6 @@
 """
-Finds an address in a text, also where it is encoded: percent-encoded, quoted-printable, base64, as
-HTML or JSON has it, in UTF-16.
+Finds an address in a text, even if it is encoded: percent-encoded, quoted-printable, base64, in
+HTML or JSON, in UTF-16.
 """
 
 import base64
@@ -26,13 +26,13 @@ DEPTH = 2  # encodings within one another
 _GOES_BEFORE = r"(?:(?<![\w.+-])|(?<=\\[bfnrt]))"
 _GOES_AFTER = r"(?!\w|\.+\w|-[\w-]*\.\w)"
 
-WINDOW = 1024 * 1024  # octets that are looked at together, so that other threads get their turn
+WINDOW = 1024 * 1024  # octets that are searched at a time, so that other threads get their turn
 OVERLAP = 2048  # of two windows: more than any address takes, in any encoding
 LONGEST_LINE = 4096  # a window ends with a line, unless that is longer
 
 
 class Mentions:
-    """Knows whether one address stands in a text. It is the same for each spelling of the case."""
+    """Finds one address in texts, in any case of its letters."""
 
     def __init__(self, address: str, national: str = "") -> None:
         """`national`: of a number, as it stands before the `@` of a carrier's gateway."""

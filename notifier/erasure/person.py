@@ -1,4 +1,4 @@
-"""Whom an erasure is about: an address, the pseudonym in its place, and where it stands."""
+"""The person of an erasure: an address, its pseudonym, and where a text mentions it."""
 
 from msgspec import Struct
 
@@ -24,7 +24,7 @@ class Person(Struct, frozen=True):
         )
 
     def struck(self, text: str) -> str:
-        """A text without the address; where it is encoded there, without everything else."""
+        """A text without the address; if the address is encoded in it, the pseudonym alone."""
         if not text or not self.mentions.within(text):
             return text
         plain = self.mentions.replaced(text, self.erased)

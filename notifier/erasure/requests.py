@@ -1,4 +1,4 @@
-"""What was asked for, as rows: so it outlives a crash, and every replica knows of it."""
+"""Erasures as rows of the journal, so that they outlive a crash and every replica knows them."""
 
 import hmac
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ RESTS = "SELECT count(*) FROM erasure_rests WHERE erasure = ?"
 
 
 class Progress(Struct):
-    """How far the journal's part has come."""
+    """The progress of the journal's part."""
 
     searched: bool = False  # everything was looked through once
     shared_again: bool = False  # each process wipes its own once more, after the last message
@@ -65,13 +65,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Requests:
-    """Reads and writes them. Any call may raise JournalUnavailable."""
+    """Reads and writes erasures. Any call may raise JournalUnavailable."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
     async def add(self, request: Request, record: Statement) -> None:
-        """Keep a new one, and with it its record of the audit."""
+        """Store a new erasure, together with its record of the audit."""
         values = (
             request.id, request.erased, request.sealed, micros(request.at), request.by,
             request.state, _text(request.progress),
@@ -83,40 +83,40 @@ class Requests:
         return _request(rows[0]) if rows else None
 
     async def open(self) -> list[Request]:
-        """Those that have not ended, the oldest first."""
+        """Erasures that have not ended, the oldest first."""
         return [_request(row) for row in await self._journal.query(OPEN)]
 
     async def save(self, request: Request, state: str) -> None:
-        """Keep the progress."""
+        """Store the progress."""
         values = (state, _text(request.progress), request.id)
         await self._journal.execute(Statement(SAVE, values))
 
     async def forget(self, request: Request) -> None:
-        """The address has been searched for everywhere, so it is not kept any more."""
+        """Delete the address: it has been searched for everywhere."""
         values = (_text(request.progress), request.id)
         await self._journal.execute(Statement(FORGET, values))
 
     async def end(self, request: Request, now: datetime) -> None:
-        """What was deleted has been overwritten, too."""
+        """End the erasure: what was deleted has been overwritten."""
         values = (_text(request.progress), micros(now), request.id)
         await self._journal.execute(Statement(END, values))
 
     async def share(self, id: str, process: str, counts: Mapping[str, int]) -> None:
-        """A process has wiped what it has by itself."""
+        """Note what a process has wiped of its own."""
         await self._journal.execute(Statement(SHARE, (id, process, _encode(counts).decode())))
 
     async def shares(self, id: str) -> dict[str, dict[str, int]]:
-        """What each process has wiped."""
+        """What each process has wiped of its own."""
         rows: Sequence[Row] = await self._journal.query(SHARES, id)
         return {process: _counts.decode(counts) for process, counts in rows}
 
     async def share_again(self, request: Request) -> None:
-        """Have each process wipe its own once more; the progress holds the counts so far."""
+        """Have each process wipe its own once more. The progress has the counts so far."""
         values = (request.state, _text(request.progress), request.id)
         await self._journal.execute(Statement(SAVE, values), Statement(DROP_SHARES, (request.id,)))
 
     async def prune(self, before: datetime) -> int:
-        """Delete those that were asked for before and have ended. Returns their number."""
+        """Delete erasures that were requested before this time and have ended. Returns how many."""
         old = (micros(before),)
         _, rows = await self._journal.execute(
             Statement(DROP_OLD_SHARES, old), Statement(DROP_OLD, old)
@@ -124,15 +124,15 @@ class Requests:
         return len(rows)
 
     async def rests(self, id: str) -> int:
-        """How many messages are waited for."""
+        """How many messages the erasure waits for."""
         ((count,),) = await self._journal.query(RESTS, id)
         return int(count)
 
 
 def seal(text: bytes, secret: bytes, id: str) -> bytes:
     """
-    The text under a stream of octets that the journal's secret makes, so that a search of the file
-    does not find it. To seal what is sealed opens it.
+    The text, encrypted with a stream of octets that the journal's secret makes, so that a search of
+    the file does not find it. Sealing the result again decrypts it.
     """
     stream = b""
     while len(stream) < len(text):

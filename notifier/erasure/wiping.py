@@ -1,4 +1,4 @@
-"""What is left of a message once a person is forgotten."""
+"""Wipes the data of a person in one message."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -59,12 +59,12 @@ class Wiping:
         return self._emptied(self._ended(delivery))
 
     def _waits(self, recipient: Recipient) -> bool:
-        """Whether somebody else is to get the message."""
+        """Whether another recipient is still to get the message."""
         pending = recipient.status is RecipientStatus.PENDING
         return pending and not self._person.has(recipient.address)
 
     def _ended(self, delivery: Delivery) -> Delivery:
-        """A message that nobody waits for any more: cancelled, unless somebody has it."""
+        """A message that no other recipient waits for: cancelled, unless somebody has it."""
         recipients = tuple(map(self._recipient, delivery.recipients))
         if any(each.status is RecipientStatus.ACCEPTED for each in recipients):
             return replace(delivery, recipients=recipients).settled(self._now, ERASED)
@@ -77,7 +77,7 @@ class Wiping:
         )
 
     def _without(self, delivery: Delivery) -> Delivery:
-        """The message for the others alone."""
+        """The message for the other recipients alone."""
         struck = self._person.struck
         return replace(
             delivery,
@@ -89,7 +89,7 @@ class Wiping:
         ).with_event(self._now, ERASED, "a recipient", by=self._by)
 
     def _emptied(self, delivery: Delivery) -> Delivery:
-        """The message without what its caller has written, and what was said of it."""
+        """The message without what its caller has written, and without replies of servers."""
         struck = self._person.struck
         return replace(
             delivery,
@@ -148,5 +148,5 @@ class Wiping:
 
 
 def _nothing(_: str) -> str:
-    """What is left of what a server has said: it may have named the person in another way."""
+    """What is left of a server's reply, which may name the person in another way."""
     return ""

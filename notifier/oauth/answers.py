@@ -1,4 +1,4 @@
-"""What a token endpoint (RFC 6749, section 5) or a command says: a token, or why there is none."""
+"""Reads the answer of a token endpoint (RFC 6749, section 5) or of a command."""
 
 import re
 from typing import Any
@@ -31,7 +31,7 @@ class Fetched(Struct, frozen=True):
 
 
 def of_an_endpoint(status: int, body: bytes, source: str, secret: str) -> Fetched:
-    """The token of an answer. Raises NoToken, whose words never repeat the secret."""
+    """The token in an answer. Raises NoToken, whose text never repeats the secret."""
     data = _object(body)
     if status == 200:
         return _token(data, source)

@@ -1,4 +1,4 @@
-"""Signed JWTs (RFC 7519) by which a client proves who it is. Needs the extra `oauth`."""
+"""Signed JWTs (RFC 7519) by which a client authenticates. Needs the extra `oauth`."""
 
 import base64
 import hashlib

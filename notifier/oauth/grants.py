@@ -1,4 +1,4 @@
-"""Which token each relay needs, of the section that it names."""
+"""Which section, and so which token, each relay needs."""
 
 from collections.abc import Iterable, Mapping
 
@@ -59,7 +59,7 @@ def grant_to_read(user: str, section: Section) -> Section:
 
 
 def _disagrees(relay: RelaySpec, section: Section) -> str:
-    """How a URL of Graph and its section contradict each other; empty: they do not."""
+    """How a Graph URL and its section contradict each other; empty: they do not."""
     graph = relay.graph
     if graph is None or section.preset != "microsoft":
         return ""

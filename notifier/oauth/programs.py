@@ -1,4 +1,4 @@
-"""A command of the operator's that prints a token."""
+"""Runs a command of the operator's that prints a token."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from notifier.tokens import UNAVAILABLE, NoToken
 
 async def run(command: Sequence[str], *, seconds: float) -> Fetched:
     """
-    The token that it prints. Its standard error goes where ours goes. If it does not end in
-    time it is killed, with the processes that it has started. Raises NoToken.
+    The token that the command prints. Its standard error goes where the service's goes. If it does
+    not end in time it is killed, together with the processes that it has started. Raises NoToken.
     """
     name = command[0]
     reading, writing = os.pipe()  # it holds as much as a token may have

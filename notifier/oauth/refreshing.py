@@ -1,4 +1,4 @@
-"""Have a good token ready, all the time, for everybody who shares it."""
+"""Keeps a valid token ready for all who share it."""
 
 import asyncio
 import contextlib
@@ -23,9 +23,9 @@ log = structlog.get_logger()
 
 class Refreshed(Background):
     """
-    The token of one section. A task of its own fetches one at a time: when it is opened, a minute
-    before the end of each, and at once when somebody needs one and there is none. Who asks while
-    a token is good never waits.
+    The token of one section. A task fetches one token at a time: at the start, a minute before a
+    token expires, and at once if a token is needed and there is none. While a token is valid,
+    nobody waits for it.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Refreshed(Background):
         self._token: Token | None = None
         self._ends = 0.0  # by the clock, as the next two
         self._due = clock()
-        self._missed = False  # a caller has got the error that there is none
+        self._missed = False  # a caller got the error that there is no token
         self._trouble: NoToken | None = None
         self._failing_since: datetime | None = None
         self._pause = FIRST_PAUSE

@@ -22,11 +22,11 @@ JWT_CLIENT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class _Asked(Struct, frozen=True):
-    """What goes to the endpoint. All of it is secret."""
+    """The request to the endpoint. All of it is secret."""
 
     form: dict[str, str]
     headers: dict[str, str]
-    secret: str  # which no text may repeat
+    secret: str  # no text may repeat it
 
     def __repr__(self) -> str:
         """Without what is in it."""

@@ -1,4 +1,4 @@
-"""The file of NOTIFIER_OAUTH: read whole at the start, with all its faults at once."""
+"""The file of NOTIFIER_OAUTH: read at the start, with all its faults at once."""
 
 import importlib.util
 import json
@@ -29,7 +29,7 @@ _VISIBLE = re.compile(r"[\x20-\x7e]+")
 
 
 class Kind(StrEnum):
-    """How a token is asked for."""
+    """How a token is requested."""
 
     SECRET = "secret"  # noqa: S105 - client credentials, RFC 6749, section 4.4
     CERTIFICATE = "certificate"  # the same, with a signed assertion, RFC 7523, section 2.2

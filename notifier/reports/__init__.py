@@ -1,5 +1,5 @@
 """
-What came of messages after a relay took them: reports that come back, read, matched and believed.
+What became of messages after a relay took them: reports are read, matched, and believed or not.
 
 * `report`: what a report says, and what came of it here
 * `classes`: why messages come back, in few classes; what was reported, for people

@@ -1,6 +1,6 @@
 """
-Classes of bounces and delays: few, for figures and for people. They follow the enhanced status code
-(RFC 3463), and the words of the server only where it gives no more than "it failed".
+Classes of bounces and delays, for figures and for people. The enhanced status code (RFC 3463)
+decides; the server's text decides only if the code is unspecific.
 """
 
 import re
@@ -21,7 +21,7 @@ class Class(StrEnum):
     UNREACHABLE = "unreachable"
     POLICY = "policy"
     OTHER = "other"
-    NONE = "none"  # it neither came back nor waits
+    NONE = "none"  # neither a bounce nor a delay
 
 
 # What a server says by each of them, after "said that".
@@ -66,7 +66,7 @@ _PATTERNS = {each: re.compile(words, re.IGNORECASE) for each, words in _WORDS.it
 
 
 def class_of(later: Later) -> Class:
-    """The class of what was reported."""
+    """The class of a report."""
     if later.state not in (LaterState.BOUNCED, LaterState.DELAYED):
         return Class.NONE
     _, _, rest = later.code.partition(".")
@@ -78,7 +78,7 @@ def class_of(later: Later) -> Class:
 
 
 def sentence(recipient: str, later: Later) -> str:
-    """When what was said of this recipient, and by whom."""
+    """A sentence that says what was reported about a recipient, when, and by whom."""
     at = f"{later.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     address, _ = part_of(recipient)
     match later.state:

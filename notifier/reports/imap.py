@@ -1,6 +1,6 @@
 """
-One connection to an IMAP server (RFC 3501), with what is needed to read reports. Needs the extra
-`imap`. Every call raises ImapError where the server refuses, is silent, or is gone.
+One connection to an IMAP server (RFC 3501), with the commands that reading reports needs. Needs the
+extra `imap`. Every call raises ImapError if the server refuses, does not answer, or is gone.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from notifier.tokens import NoToken, Tokens
 T = TypeVar("T")
 
 ANSWER_SECONDS = 60.0
-LARGEST = 512 * 1024  # octets that are fetched of one mail: what a report says stands in front
+LARGEST = 512 * 1024  # octets of a mail that are fetched: a report has its data in front
 
 
 class ImapError(Exception):
@@ -65,7 +65,7 @@ class ImapConnection(contextlib.AbstractAsyncContextManager["ImapConnection"]):
         await self._close()
 
     def _hear_of_mails(self) -> None:
-        """The library passes over this news unless it comes in answer to IDLE."""
+        """Notice EXISTS, which aioimaplib ignores unless it comes in answer to IDLE."""
         protocol = self._client.protocol
         usual = protocol._untagged_response  # noqa: SLF001  there is no other way to hear of it
 
@@ -163,7 +163,7 @@ class ImapConnection(contextlib.AbstractAsyncContextManager["ImapConnection"]):
         await self._checked("store", asked)
 
     async def wait(self, seconds: float) -> None:
-        """Wait until mail may have arrived, at most so long."""
+        """Wait until mail may have arrived, or for so long."""
         if not self.can_idle:
             await self._quiet(seconds)
             await self._checked("noop", self._client.noop())
@@ -180,7 +180,7 @@ class ImapConnection(contextlib.AbstractAsyncContextManager["ImapConnection"]):
             pushed.get_nowait()
 
     async def _quiet(self, seconds: float) -> None:
-        """Wait for mails, for the end of the connection, or for so long."""
+        """Wait for mail or for the end of the connection, or for so long."""
         try:
             async with asyncio.timeout(seconds):
                 await self._or_lost(self._arrived.wait())
@@ -199,7 +199,7 @@ class ImapConnection(contextlib.AbstractAsyncContextManager["ImapConnection"]):
         return list(lines)
 
     async def _ask(self, what: str, asked: Awaitable[T], seconds: float = 0.0) -> Any:
-        """The library waits for ever if the connection is lost."""
+        """The answer to a command. aioimaplib itself waits for ever if the connection is lost."""
         seconds = seconds or self._seconds
         try:
             async with asyncio.timeout(seconds):

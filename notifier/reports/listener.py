@@ -1,6 +1,6 @@
 """
-The SMTP listener for reports. It takes mail to the tokens of return paths and to no other address,
-so that it can be no relay for others.
+The SMTP listener for reports. It takes mail only to addresses with a token of a return path, so
+that it can be no open relay.
 """
 
 import ssl
@@ -16,20 +16,22 @@ from notifier.smtp_server.connection import Connection, Envelope, Handler, Sessi
 ROAD = "smtp"
 BOUNDS = Bounds(
     connections=50,
-    kept=512 * 1024,  # what a report says stands in front
+    kept=512 * 1024,  # a report has its data in front
     command_seconds=60.0,
     content_seconds=120.0,
 )
 MOST_RECIPIENTS = 100  # of one mail; RFC 5321, section 4.5.3.1.8
-MOST_REFUSED = 20  # recipients of one connection, which then ends: somebody guesses
+MOST_REFUSED = (
+    20  # refused recipients of a connection, which is then closed: somebody guesses addresses
+)
 
 log = structlog.get_logger()
 
 
 def report_listener(addresses: Sequence[ListenAddress], reports: Reports) -> Server:
     """
-    The server. A mail that it answers with 250 was taken; where it cannot be taken now the answer
-    is 451, and its sender comes again.
+    The server. A 250 means that the report was taken. If it cannot be taken now, the answer is 451,
+    and the client tries again.
     """
     return Server(addresses, lambda server, tls: _connection(server, tls, reports), bounds=BOUNDS)
 

@@ -25,7 +25,7 @@ OTHER_SECONDS = 15.0  # until another replica's lock is tried again
 SENDING_SECONDS = 5.0  # until mails are read again whose messages are being sent
 
 log = structlog.get_logger()
-# What a part of a refusal usually means.
+# What a refusal with this text usually means.
 _REMEDIES = {
     "AUTHENTICATE failed": "At Microsoft 365 the application needs the permission IMAP.AccessAsApp"
     " and FullAccess to the mailbox (Add-MailboxPermission).",
@@ -81,7 +81,7 @@ class Mailbox(Background):
                 await self._sleep(OTHER_SECONDS)
 
     async def _read(self, connection: ImapConnection) -> None:
-        """Read whatever arrives. It ends with an error, sooner or later."""
+        """Read mails as they arrive. It always ends with an error."""
         await connection.make_folder(self._spec.read)
         if self.trouble:
             log.info("report_mailbox_works", mailbox=self._spec.place)
@@ -97,7 +97,7 @@ class Mailbox(Background):
     async def _moved(self, connection: ImapConnection, uid: int, left: set[int]) -> bool:
         """Whether the mail is done with. If not, its message is being sent just now."""
         mail = await connection.fetch(uid)
-        if mail is None:  # somebody has deleted it meanwhile
+        if mail is None:  # another client has deleted it meanwhile
             left.add(uid)
             return True
         try:

@@ -1,8 +1,7 @@
 """
-Parse a mail in bounded time, whatever is in it.
-
-It is cut to a size, a number of lines and a number of parts first, because the time of the standard
-library's parser grows faster than its input. What a report says stands in front.
+Parses a mail in bounded time. The mail is first cut to a size, a number of lines and a number of
+parts, because the time of the standard library's parser grows faster than its input. A report has
+its data in front.
 """
 
 import re
@@ -70,7 +69,7 @@ def parts(mail: Mail) -> Iterator[Mail]:
 
 
 def blocks(part: Mail) -> list[Mail]:
-    """The groups of fields of a part that consists of such, RFC 3464, section 2.1."""
+    """The groups of fields in a part that consists of such groups. RFC 3464, section 2.1."""
     if part.is_multipart() and part.get("Content-Transfer-Encoding", "7bit").lower() in _PLAIN:
         found = [each for each in part.get_payload() if isinstance(each, Message)]
         if part.get_content_subtype() == "delivery-status" or found[0].is_multipart():

@@ -32,7 +32,7 @@ class Subject(Struct, frozen=True):
 
 
 def subject_of(report: Report, verp: Verp) -> Subject | None:
-    """The message that a report names. None: none of ours."""
+    """The message that a report names. None: no message of this service."""
     if mark := _marked(report.paths, verp):
         return Subject(mark.id, mark)
     for name in (report.envelope_id, report.message_id):
@@ -52,7 +52,7 @@ def _marked(paths: Sequence[str], verp: Verp) -> Mark | None:
 
 
 def recipient_of(delivery: Delivery, subject: Subject, report: Report) -> Recipient | None:
-    """The recipient that a report names. None: none of the message's."""
+    """The recipient that a report names. None: no recipient of the message."""
     if subject.mark is not None:
         named = subject.mark.names
         marked = (
@@ -70,7 +70,7 @@ def recipient_of(delivery: Delivery, subject: Subject, report: Report) -> Recipi
 
 
 def _same(address: str) -> str:
-    """One spelling of an address. Servers change the case of either part."""
+    """An address in one spelling, because servers change the case of both parts."""
     local, at, domain = address.strip().strip("<>").rpartition("@")
     try:
         domain = domain_to_ascii(domain)

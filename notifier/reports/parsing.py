@@ -1,4 +1,4 @@
-"""Reads what a mail reports."""
+"""Reads the reports in a mail."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,13 +12,13 @@ from notifier.reports.prose import in_prose
 from notifier.reports.report import Report
 from notifier.reports.statuses import statuses
 
-# In which fields of a report the address stands that it came to.
+# Fields of a report that may have the address to which it came.
 _CAME_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-RCPT-To", "To")
-# In which fields of a mail that it brings back the return path stands.
+# Fields of the returned mail that may have the return path.
 _RETURN_PATHS = ("Return-Path", "X-Return-Path", "X-Envelope-From")
 
 log = structlog.get_logger()
-# What is said about a message by others than its reader, or in its favour.
+# Kinds of feedback that are not a reader's complaint.
 _NO_COMPLAINTS = frozenset({"not-spam", "auth-failure", "dmarc"})
 
 
@@ -55,7 +55,7 @@ def _read(
 
 
 def _with_returned(like: Report, parts: Sequence[Mail]) -> Report:
-    """The report with what the mail says that it brings back."""
+    """The report with what the returned mail says."""
     found = next(filter(None, map(mails.returned, parts)), None)
     if found is None:
         return like

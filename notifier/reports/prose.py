@@ -1,8 +1,8 @@
 """
-Bounces that are no delivery status notification, but text for people, as qmail writes them.
+Bounces that are text for people instead of a delivery status notification, as qmail writes them.
 
-A text like that is easily mistaken, so it counts only where it came to a token of ours: the caller
-makes sure of that.
+Such a text is easily mistaken, so it counts only if it came to a token of ours. The caller checks
+that.
 """
 
 import re
@@ -18,7 +18,7 @@ from notifier.reports.report import Report
 from notifier.reports.statuses import codes
 
 _LONGEST = 64 * 1024  # characters of text
-# Fields of a mail that a person's mailbox has answered by itself.
+# Fields of an automatic reply, such as an out-of-office note.
 _AUTOMATIC = ("X-Autoreply", "X-Autorespond", "X-Auto-Response-Suppress")
 _SAYS_AUTOMATIC = re.compile(
     r"\s*(?:automatic reply|auto[- ]?reply|out of (?:the )?office|vacation|abwesen|automatische "
@@ -29,7 +29,7 @@ _REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]")
 
 
 def in_prose(mail: Mail, like: Report) -> Report | None:
-    """What a text reports. None: it is no bounce. `like` has what is known besides."""
+    """The report in a text. None: it is not a bounce. `like` has what is known otherwise."""
     if _is_automatic(mail):
         return None
     delayed, failed = all_failures(_plain(mail))
@@ -70,7 +70,7 @@ def _plain(mail: Mail) -> Mail:
 
 
 def _about(addresses: tuple[str, ...], lines: list[str]) -> str:
-    """The line after the one that names an address, or that itself."""
+    """The line after the one that names an address, or that line itself."""
     for place, line in enumerate(lines):
         if any(address in line for address in addresses):
             following = lines[place + 1 : place + 2]

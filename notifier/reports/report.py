@@ -1,4 +1,4 @@
-"""What a report says, and what came of it here."""
+"""What a report says, and what the service did with it."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -26,16 +26,16 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class Result(StrEnum):
-    """What came of a report."""
+    """What the service did with a report."""
 
-    TAKEN = "taken"  # it is believed, and a recipient of a message has it
-    REPEATED = "repeated"  # it says no more than what was known
-    UNKNOWN = "unknown"  # it is about no message that was sent, or about one that is not kept
+    TAKEN = "taken"  # it is believed, and noted with the recipient
+    REPEATED = "repeated"  # it says nothing new
+    UNKNOWN = "unknown"  # it is about a message that was never sent, or is no longer kept
     IGNORED = "ignored"  # it is no report
 
 
 class Finding(Struct, frozen=True):
-    """What came of one report: about whom, or why it was not taken."""
+    """What the service did with one report: whom it is about, or why it was not taken."""
 
     result: Result
     why: str = ""
@@ -45,17 +45,17 @@ class Finding(Struct, frozen=True):
 
 
 class Taken(Struct, frozen=True):
-    """What came of a mail, which may report of several recipients, or of an event."""
+    """What the service did with an event, or with a mail, which may have several reports."""
 
     findings: tuple[Finding, ...]
 
     @property
     def result(self) -> Result:
-        """The best of them."""
+        """The best result of its reports."""
         results = {each.result for each in self.findings}
         return next((each for each in Result if each in results), Result.IGNORED)
 
     @property
     def understood(self) -> bool:
-        """Whether it was a report at all, so that it need not be kept for a person."""
+        """Whether it was a report at all; if not, it is kept for a person."""
         return self.result is not Result.IGNORED

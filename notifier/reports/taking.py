@@ -1,4 +1,4 @@
-"""Takes reports in, from whatever source."""
+"""Takes reports from all sources."""
 
 import asyncio
 from collections import Counter
@@ -36,10 +36,10 @@ log = structlog.get_logger()
 
 class Reports:
     """
-    Takes reports. What was taken is on disk, and the same report twice is one.
+    Takes reports. A report that was taken is on disk; the same report twice counts once.
 
-    Each call raises Unavailable where the same report should be brought again: JournalUnavailable,
-    or BeingSent while its message is being sent.
+    Each call raises Unavailable if the same report should be brought again: JournalUnavailable, or
+    BeingSent while its message is being sent.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Reports:
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def listen(self, listener: Listener) -> None:
-        """Tell of each report that is taken: of the delivery and recipient as they are then."""
+        """Set a listener that gets the delivery and recipient after each report that was taken."""
         self._listeners.append(listener)
 
     async def is_ours(self, address: str) -> bool:
@@ -137,7 +137,7 @@ class Reports:
             status=after.status,
         )
         if before.finished_at is not None:
-            self._feed.forward(after)  # its end has been counted
+            self._feed.forward(after)  # the end of the delivery was counted before
         else:
             self._feed.publish(after)
         self.counts[later.state.value, class_of(later).value] += 1

@@ -20,12 +20,12 @@ from notifier.suppressions.suppression import (
 )
 
 COLUMNS = ("address", "reason", "key", "since", "until", "source")
-MOST_FAULTS = 100  # that are listed
+MOST_FAULTS = 100  # faults that are listed
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def written(suppressions: Iterable[Suppression], *, head: bool = True) -> str:
-    """These as CSV, after the line of names."""
+    """The suppressions as CSV, after the line of names."""
     out = io.StringIO(newline="")
     write = csv.writer(out).writerow
     if head:

@@ -119,7 +119,7 @@ class Suppressions(Background):
     def looks_again(self, delivery: Delivery) -> bool:
         """
         Whether a delivery must be looked up before it is sent: it has waited or was retried, or
-        something was put on the list here since it came.
+        this replica has added suppressions since it came.
         """
         return self.any and bool(
             delivery.attempts
@@ -129,7 +129,7 @@ class Suppressions(Background):
         )
 
     async def again(self, delivery: Delivery) -> Delivery:
-        """The delivery without those who are suppressed now."""
+        """The delivery without recipients that are suppressed now."""
         (screened,) = await self.screened([delivery])
         self.tally([screened], but=delivery)
         return screened
@@ -147,8 +147,8 @@ class Suppressions(Background):
         self, suppressions: Sequence[Suppression], *, by: str, imported: bool = False
     ) -> None:
         """
-        Put these on the list. From then on nothing is sent to them, but what another replica
-        accepted within the minute before may still go. `imported`: they are all of a file.
+        Add suppressions. From then on nothing is sent to them, except what another replica accepted
+        within the minute before. `imported`: they come from a file.
         """
         what = "import-suppressions" if imported else "add-suppression"
         on = "" if imported else " ".join(each.address for each in suppressions)
@@ -163,7 +163,7 @@ class Suppressions(Background):
         self.heed()
 
     async def remove(self, address: str, key: str | None = None, *, by: str) -> int:
-        """Take an address off the list. Returns how many entries it had."""
+        """Delete the suppressions of an address. Returns how many."""
         detail = "" if key is None else f"key={key or '-'}"
         record = self._audit.counting(by, "remove-suppression", on=address, detail=detail)
         count = await self._table.remove(address, key, record)
@@ -175,7 +175,7 @@ class Suppressions(Background):
         return count
 
     async def remove_all(self, which: Which, *, by: str) -> int:
-        """Take all that match off the list. Returns how many."""
+        """Delete all suppressions that match. Returns how many."""
         what, detail = "remove-suppressions", which.words
         record = self._audit.counted(by, what, detail=detail)
         count = await self._table.remove_all(which, self._clock(), record)
@@ -188,13 +188,13 @@ class Suppressions(Background):
     async def page(
         self, which: Which, *, limit: int, after: tuple[str, str] | None = None
     ) -> list[Suppression]:
-        """Those that hold now, by address and key, after this one."""
+        """The suppressions that are in force now, by address and key, after this one."""
         return await self._table.page(which, now=self._clock(), limit=limit, after=after)
 
     # Keep up
 
     def heed(self) -> None:
-        """The list may have changed, here or at another replica."""
+        """Note that the list may have changed, here or at another replica."""
         self._changes += 1
         self._news.set()
 
@@ -205,7 +205,7 @@ class Suppressions(Background):
         await self._look_for_pseudonyms()
 
     async def hide(self) -> None:
-        """Somebody was erased: who is on the list may be there by a pseudonym."""
+        """Note that a person was erased: the list may have pseudonyms."""
         await self._look_for_pseudonyms()
         self.heed()
 
@@ -233,7 +233,7 @@ class Suppressions(Background):
             await wait_at_most(self._news, LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Read whether there are any, and how many; lift what a burst has suppressed."""
+        """Read whether there are suppressions, and how many. Lift those that a burst caused."""
         now = self._clock()
         if self._automatic:
             self.troubles = await self._bursts.found(now)

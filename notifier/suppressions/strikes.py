@@ -82,7 +82,7 @@ BURSTS = """
     SELECT {name}, count(DISTINCT address), min(at) FROM suppression_strikes
     WHERE at > ? AND {name} <> '' GROUP BY {name} HAVING count(DISTINCT address) >= {burst}
 """
-# What was suppressed before the burst was known to be one.
+# Suppressions from before the burst was recognized.
 LIFT = """
     DELETE FROM suppressions WHERE reason = 'bounce' AND times > 0 AND since > ? AND address IN (
         SELECT address FROM suppression_strikes WHERE {name} = ? AND at > ?
@@ -100,7 +100,7 @@ class Strike(Struct, frozen=True):
 
 
 def strikes_of(delivery: Delivery) -> Iterator[Strike]:
-    """Those of a message by mail that was sent to somebody."""
+    """The strikes in a message by mail that was sent."""
     if delivery.route is Route.RELAY and delivery.attempts:
         for recipient in delivery.recipients:
             if recipient.status is RecipientStatus.REFUSED:
@@ -153,7 +153,7 @@ class Bursts:
         self._journal = journal
 
     async def found(self, now: datetime) -> tuple[Trouble, ...]:
-        """The bursts of the last hour, as alerts. Nobody is suppressed by them any more."""
+        """The bursts of the last hour, as alerts. Lifts the suppressions that they caused."""
         since = micros(now) - HOUR
         troubles = []
         for name, place in (("domain", "at {}"), ("relay", "by the relay {}")):
@@ -169,5 +169,5 @@ class Bursts:
         return tuple(troubles)
 
     async def forget(self, now: datetime) -> None:
-        """Delete strikes that count no more."""
+        """Delete strikes that no longer count."""
         await self._journal.execute(Statement(FORGET, (micros(now) - WITHIN - DAY,)))

@@ -13,7 +13,7 @@ from notifier.recipients import ERASED
 from notifier.suppressions.suppression import Reason, Suppression, Which
 
 COLUMNS = "address, key, reason, since, until, source"
-# An entry by hand takes the place of one that has grown by itself.
+# An entry by hand replaces an automatic one.
 PUT = """
     INSERT INTO suppressions (address, key, domain, reason, since, until, times, source)
     VALUES {rows}
@@ -99,7 +99,7 @@ class Table:
     async def page(
         self, which: Which, *, now: datetime, limit: int, after: Name | None = None
     ) -> list[Suppression]:
-        """Those that hold now, by address and key, after this one."""
+        """The suppressions that are in force now, by address and key, after this one."""
         where, values = _conditions(which, now)
         if after is not None:
             where.append("(address, key) > (?, ?)")
@@ -122,7 +122,7 @@ class Table:
         return found
 
     async def any(self, now: datetime) -> bool:
-        """Whether there are any that hold now."""
+        """Whether any suppression is in force now."""
         return bool(
             await self._journal.query("SELECT 1 FROM suppressions WHERE until IS NULL LIMIT 1")
             or await self._journal.query(
@@ -131,7 +131,7 @@ class Table:
         )
 
     async def any_erased(self) -> bool:
-        """Whether somebody is on the list whose address was erased."""
+        """Whether the list has a pseudonym of an erased person."""
         return bool(await self._journal.query(f"{PART_OF} LIMIT 1", ERASED, ERASED + LAST))
 
     async def counts(self, now: datetime) -> dict[Reason, int]:
@@ -149,7 +149,7 @@ class Table:
         return counts
 
     async def forget_ended(self, before: datetime) -> None:
-        """Delete what has ended before this time."""
+        """Delete suppressions that ended before this time."""
         await self._journal.execute(Statement(FORGET_ENDED, (micros(before),)))
 
 

@@ -12,7 +12,7 @@ from notifier.reports.report import Report
 
 OLDEST_SECONDS = 2 * 86400.0  # since an event was signed; providers try again for a day or so
 AHEAD_SECONDS = 600.0  # that a provider's clock may be ahead of ours
-LONGEST_TEXT = 2000  # characters of what is read of a field
+LONGEST_TEXT = 2000  # characters that are read of a field
 
 
 class BadSignature(Forbidden):
@@ -38,14 +38,14 @@ class Provider(Protocol):
 
     async def read(self, received: Received) -> Sequence[Report]:
         """
-        The reports in a request; other events than those about what came of a message are left
-        out. Raises BadSignature, Unreadable, Unavailable.
+        The reports in a request; events about anything else are left out. Raises BadSignature,
+        Unreadable, Unavailable.
         """
         ...
 
 
 def check_age(timestamp: str, *, now: float) -> None:
-    """Raises BadSignature for a signature that is too old: somebody may send it again."""
+    """Raises BadSignature if the signature is too old: somebody may replay it."""
     try:
         age = now - float(timestamp)
     except ValueError:

@@ -1,5 +1,5 @@
 """
-Postmark, which sends a secret of ours along.
+Postmark, which sends a secret of ours with each event.
 
 https://postmarkapp.com/developer/webhooks/webhooks-overview
 """
@@ -16,7 +16,7 @@ from notifier.reports.report import Report
 from notifier.reports.statuses import codes
 
 METADATA = "notifier"  # of the header X-PM-Metadata-notifier, which brings our id
-# Kinds of bounces that say nothing of the message: https://postmarkapp.com/developer/api/bounce-api
+# Kinds of bounces that are not about the message: https://postmarkapp.com/developer/api/bounce-api
 _IGNORED = {
     "AutoResponder",
     "AddressChange",

@@ -1,4 +1,4 @@
-"""The file of NOTIFIER_REPORT_SECRETS: read whole at the start, with all its faults at once."""
+"""The file of NOTIFIER_REPORT_SECRETS: read at the start, with all its faults at once."""
 
 import stat
 import tomllib
@@ -16,7 +16,7 @@ from notifier.reports.providers.mailgun import Mailgun
 from notifier.reports.providers.postmark import Postmark
 from notifier.reports.providers.twilio import Twilio
 
-SHORTEST = 16  # characters of a secret that we are free to choose
+SHORTEST = 16  # characters of a secret that the operator chooses
 LARGEST_ANSWER = 64 * 1024  # octets
 SECONDS = 10.0
 
@@ -53,7 +53,7 @@ def _tables(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
-        # Without its words, which may repeat a secret.
+        # Without the parser's text, which may repeat a secret.
         raise ConfigurationError(f"{path}: is not TOML") from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise ConfigurationError(
@@ -64,7 +64,7 @@ def _tables(path: Path) -> Mapping[str, Any]:
 
 
 class _Fields:
-    """The fields of one provider. Each is taken once; those that are left are faults."""
+    """The fields of one provider. Each is taken once; fields that are left over are faults."""
 
     def __init__(self, fields: Fields, form: str) -> None:
         self._left = dict(fields)
@@ -180,7 +180,7 @@ async def _fetch(url: str, proxy: Proxy | None) -> bytes:
     return body
 
 
-# Each provider, and what its table looks like.
+# Each provider, and an example of its table.
 KINDS: Mapping[str, tuple[Callable[[_Fields, Proxy | None], Provider], str]] = {
     "ses": (_ses, 'topic = "arn:aws:sns:REGION:ACCOUNT:NAME"'),
     "postmark": (_postmark, 'secret = "..."'),
