@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from notifier.feed import ROUND_COST, TURN_COST, Feed
 from tests.deliveries import under_way
+from tests.waiting import LIMIT
 
 
 def ids(portion):
@@ -56,7 +57,7 @@ async def test_to_publish_does_nothing_for_each_follower():
             rounds.append(feed._followers._round_at)
 
     count = 5 * ROUND_COST // TURN_COST
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
         for number in range(count):
             group.create_task(follow(number))
         await asyncio.sleep(0)
@@ -97,7 +98,7 @@ async def test_a_quiet_feed_gives_turns_nevertheless():
     """A stream can look for something else to send."""
     feed = Feed(quiet=0.02)
     with feed.follow() as following:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             assert await following.next() == []
         assert not following.over
 
@@ -110,11 +111,11 @@ async def test_unread_news_come_before_idle_readers():
         assert ids(await quick.next()) == ["1"]
         waiting = asyncio.create_task(quick.next())  # for news that do not come
         await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             assert ids(await late.next()) == ["1"]
         assert not waiting.done()
         feed.publish(under_way(id="2"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             assert ids(await late.next()) == ids(await waiting) == ["2"]
 
 
@@ -137,16 +138,20 @@ def test_turns_come_in_time_on_the_loop_that_serves():
     """On uvloop, whose timers differ, turns that are long due come at once, and quiet ones too."""
 
     async def follow():
-        feed = Feed(quiet=0.05)
-        with feed.follow() as quiet, feed.follow() as busy:
-            waiting = asyncio.create_task(quiet.next())
+        feed = Feed(quiet=3600.0)
+        with feed.follow() as one, feed.follow() as other:
+            waiting = asyncio.create_task(one.next())
             await asyncio.sleep(0.01)  # longer than a round: what comes now is overdue
             for number in range(3):
                 feed.publish(under_way(id=str(number)))
-            assert ids(await waiting) == ids(await busy.next()) == ["0", "1", "2"]
+            assert ids(await waiting) == ids(await other.next()) == ["0", "1", "2"]
+        feed = Feed(quiet=0.05)
+        with feed.follow() as quiet:
+            feed.publish(under_way())
+            assert ids(await quiet.next()) == ["d1"]
             assert await quiet.next() == []
 
-    uvloop.run(asyncio.wait_for(follow(), 5))
+    uvloop.run(asyncio.wait_for(follow(), LIMIT))
 
 
 STEPS = st.lists(st.tuples(st.sampled_from(["publish", "read"]), st.integers(0, 3)), max_size=40)
@@ -174,7 +179,7 @@ def test_readers_in_any_order_get_all_news_at_once(steps):
             for number, follower in enumerate(followers):
                 while len(heard[number]) < published:
                     portion = reading.pop(number, None) or follower.next()
-                    heard[number] += ids(await asyncio.wait_for(portion, 5))
+                    heard[number] += ids(await asyncio.wait_for(portion, LIMIT))
             for task in reading.values():
                 task.cancel()
         assert heard == [[str(each + 1) for each in range(published)]] * 4

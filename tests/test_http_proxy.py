@@ -18,6 +18,7 @@ from notifier.sms.provider import Provider, content
 from notifier.tokens import NoToken, Token
 from tests.proxy import Proxy
 from tests.service import now
+from tests.waiting import LIMIT
 
 ADDRESS = Address(scheme="http", host="127.0.0.1", port=1)
 
@@ -101,7 +102,7 @@ async def test_alerts_go_through_it():
             road = ByPost(f"http://chat.corp.example:{server.server_port}/hook", address)
             await road.tell(Alert("disk_low", "raised", "disk", now(), now(), "here", "It is low."))
         server.shutdown()
-        serving.join(10)
+        serving.join(LIMIT)
     assert proxy.asked == [f"chat.corp.example:{server.server_port}"]
     ((path, body),) = posted
     assert path == "/hook"
