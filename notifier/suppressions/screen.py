@@ -157,10 +157,10 @@ class Suppressions(Background):
         self._put_at = self._clock()
         filled = self.any
         self.any = True
+        self.heed()  # before any await: a look that found the list empty is out of date
         log.info("suppressions_put", count=len(suppressions), by=by)
         if not filled and suppressions:
             await self._tell_replicas()
-        self.heed()
 
     async def remove(self, address: str, key: str | None = None, *, by: str) -> int:
         """Delete the suppressions of an address. Returns how many."""

@@ -1,5 +1,6 @@
 """The list of suppressions, and what becomes of messages to those who are on it."""
 
+import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
 
@@ -258,6 +259,33 @@ async def test_it_lasts_over_a_restart_and_costs_nothing_when_empty(tmp_path, jo
         await service.suppressions.remove("a@x.org", by=BY)
         await service.suppressions.look()
         assert not service.suppressions.any
+
+
+async def test_a_look_that_began_before_the_first_entry_does_not_miss_it(tmp_path, monkeypatch):
+    """Once it is put nothing is sent to it, though a look at the empty list ends just then."""
+    async with keeping(tmp_path) as service:
+        suppressions = service.suppressions
+        any_there, tell = suppressions._table.any, suppressions._tell_replicas
+        looked, over = asyncio.Event(), asyncio.Event()
+
+        async def look_long(now):
+            found = await any_there(now)
+            looked.set()
+            await over.wait()
+            return found
+
+        async def tell_after_the_look():
+            over.set()
+            await looking
+            await tell()
+
+        monkeypatch.setattr(suppressions._table, "any", look_long)
+        monkeypatch.setattr(suppressions, "_tell_replicas", tell_after_the_look)
+        looking = asyncio.create_task(suppressions.look())
+        await looked.wait()
+        await put(service, suppression("ann@x.org"))
+        (delivery,) = await send(service, to("ann@x.org"))
+        assert states(delivery) == ["suppressed"]
 
 
 async def test_another_replica_hears_of_the_first_entry(tmp_path, postgres):
