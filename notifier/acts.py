@@ -69,8 +69,8 @@ class Acts:
 
     async def note_copy(self, id: str, copy: Delivery, *, by: str = "") -> None:
         """
-        Note in the timeline of a message that a copy of it was sent. Where that cannot be noted,
-        as while a worker sends the message, the copy alone tells of it.
+        Note in the timeline of a message that a copy of it was sent. If that is not possible,
+        because a worker sends the message, only the copy shows it.
         """
         to = ", ".join(each.address for each in copy.recipients)
         note = partial(_copied, now=self._clock(), detail=f"to {to} as {copy.id}", by=by)
@@ -98,7 +98,7 @@ class Acts:
         changed = await self._journal.amend_all(which, step, also=record)
         if not changed:
             await self._audit.note(by, verb, count=0, detail=detail)
-        # Only messages that somebody waits for, because there may be a million.
+        # Only messages that a client waits for, because there may be a million.
         for id in self._feed.followed:
             with contextlib.suppress(MessageNotFound):
                 # It may not have changed and may have been counted before, so it is only forwarded.

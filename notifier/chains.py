@@ -71,7 +71,7 @@ class Chains:
         return self.parts(delivery.sender, pending, key=delivery.key, priority=delivery.priority)
 
     def named(self, name: str) -> Chain | None:
-        """The chain of this name. None: it is no single one, or of relays that are no more."""
+        """The chain of this name. None: it does not exist, or its relays are gone."""
         names = tuple(name.split(_SEPARATOR)) if name else ()
         if not self._names.issuperset(names) or not (names or self._last):
             return None

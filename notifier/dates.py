@@ -33,6 +33,6 @@ def dated_by(mail: bytes, latest: datetime) -> bytes:
         given = parsedate_to_datetime(mail[begin:end].decode("ascii", "replace"))
         if given <= latest:
             return mail
-    except (TypeError, ValueError):  # not of ours: a mail that was submitted as a whole
+    except (TypeError, ValueError):  # notifier did not write it: the mail was submitted as a whole
         return mail
     return mail[:begin] + date(math.floor(latest.timestamp())).encode() + mail[end:]

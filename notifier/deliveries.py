@@ -116,7 +116,7 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     smtputf8: bool = False
     eight_bit: bool = False  # its content is not ASCII: a mail that was submitted as a whole
     return_path: str = ""  # the key's or the service's; empty: reports go to the sender
-    notify: tuple[Notify, ...] = USUAL_REPORTS  # what is to be reported; empty: nothing
+    notify: tuple[Notify, ...] = USUAL_REPORTS  # what the relay is asked to report; empty: nothing
     tries: int = 0  # attempts that count against the message
     uncertain: int = 0  # attempts with an unknown outcome
     attempts: tuple[Attempt, ...] = ()

@@ -79,11 +79,11 @@ class InvalidMessage(Rejected):
 
 
 class InvalidAddress(InvalidMessage):
-    """What should name a person is no address and no phone number."""
+    """The text is neither an address nor a phone number."""
 
 
 class MessageNotFound(Rejected):
-    """There is no message with this id."""
+    """No message has this id."""
 
     def __init__(self, id: str) -> None:
         super().__init__(f"no message has the id {id!r}")

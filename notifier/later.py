@@ -12,13 +12,9 @@ from notifier.recipients import Later, Recipient, RecipientStatus
 
 def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -> Delivery:
     """
-    The delivery after a report about one of its recipients. It is the same object where the report
-    says no more than one before it.
-
-    Where the outcome of an attempt was uncertain, any report proves that a relay has the message:
-    it is settled for this recipient, and not sent again, also where the recipient was suppressed
-    after that attempt. Raises BeingSent while a worker sends it, because the outcome would
-    overwrite the report; WrongState where no relay can have it for this recipient.
+    The delivery after a report about one of its recipients; the same object if the report says
+    nothing new. If the outcome of an attempt was uncertain, any report proves that a relay has the
+    message.
     """
     before = next((each for each in delivery.recipients if each.address == address), None)
     if before is None:
@@ -35,12 +31,12 @@ def reported(delivery: Delivery, address: str, later: Later, *, now: datetime) -
         return delivery
     recipients = tuple(after if each is before else each for each in delivery.recipients)
     at = _in_order(delivery, now)
-    told = replace(delivery, recipients=recipients).with_event(
+    noted = replace(delivery, recipients=recipients).with_event(
         at, later.state, _said(address, later), by=f"report:{later.road}"
     )
     if not settles or any(each.status is RecipientStatus.PENDING for each in recipients):
-        return told
-    return replace(told, status=Status.SENT, reason="", finished_at=delivery.finished_at or at)
+        return noted
+    return replace(noted, status=Status.SENT, reason="", finished_at=delivery.finished_at or at)
 
 
 def _in_order(delivery: Delivery, now: datetime) -> datetime:

@@ -23,7 +23,7 @@ from notifier.smtp import Relay
 from notifier.supervisor import Supervisor
 from notifier.templates import Templates
 
-if TYPE_CHECKING:  # the HTTP client takes its time to load, and few need it
+if TYPE_CHECKING:  # the HTTP client loads slowly, and few need it
     from notifier.sms.provider import ProviderSpec
 
 T = TypeVar("T")

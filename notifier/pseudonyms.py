@@ -1,6 +1,6 @@
 """
-What stands in place of an address that was erased: a keyed hash. With the address and the
-journal's secret it can be found again, without the secret it cannot.
+The pseudonym that replaces an erased address: a keyed hash. With the address and the journal's
+secret it can be computed again; without the secret it cannot.
 """
 
 import hmac

@@ -7,7 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 PROVEN = "a report proves that a relay took it"
-ERASED = "erased:"  # before what stands in place of an address that was erased; see `pseudonyms`
+ERASED = "erased:"  # the prefix of a pseudonym of an erased address; see `pseudonyms`
 
 _PART = re.compile(r"(.*) \((\d+)/\d+\)", re.DOTALL)
 

@@ -53,7 +53,7 @@ class RelaySpec(Struct, frozen=True, kw_only=True):
     pipelining: Pipelining = Pipelining.FULL
     ca: str | None = None  # a file of certificates to trust instead of the system's
     return_path: str | None = None  # as NOTIFIER_RETURN_PATH, for this relay
-    id_header: str | None = None  # a header field with the message's id that it gets besides
+    id_header: str | None = None  # a header field that it gets, with the message's id
     ehlo_name: str | None = None  # the name given in EHLO; None: the host's name or address
     proxy: Proxy | None = None  # that leads to it
     # What a message must fulfil to go to it, one value of each that is not empty; see `chains`.

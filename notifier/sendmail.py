@@ -286,14 +286,14 @@ def _post(url: str, path: str, mail: bytes, headers: dict[str, str]) -> str:
     finally:
         connection.close()
     try:
-        told = json.loads(content)
+        data = json.loads(content)
         if status in (200, 202):
-            return str(told["id"])
-        faults = told.get("errors", ())
-        said = [told.get("detail") or told.get("title") or "", *map(_fault_text, faults)]
+            return str(data["id"])
+        faults = data.get("errors", ())
+        said = [data.get("detail") or data.get("title") or "", *map(_fault_text, faults)]
         nobody = any(str(each.get("pointer", "")).startswith("/to") for each in faults)
     except (ValueError, AttributeError, KeyError, TypeError):
-        # A proxy answers in words of its own while the server behind it is away.
+        # A proxy answers with its own text while the server behind it is away.
         code = EX_TEMPFAIL if status in _AWAY else EX_UNAVAILABLE
         raise Exit(code, f"{url} answered {status} and no message; is it notifier?") from None
     words = "; ".join(dict.fromkeys(filter(None, said)))

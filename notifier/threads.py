@@ -1,4 +1,4 @@
-"""Run work that would hold up the event loop: in threads, or in short turns."""
+"""Run work that would block the event loop: in threads, or in short turns."""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ TURN_SECONDS = 0.01
 
 class Turn:
     """
-    Limits how long work in the loop goes on without a pause, by the clock:
-    `if turn.over: await turn.next()` wherever the work may pause.
+    Limits how long work in the event loop runs without a pause: `if turn.over: await turn.next()`
+    wherever the work may pause.
     """
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ class TokenState(Struct, frozen=True, kw_only=True):
 
     source: str  # who issues it
     good_until: datetime | None  # None: there is none
-    trouble: str  # why there is no newer one; empty: none is needed yet
+    trouble: str  # why there is no newer token; empty: no newer one is needed yet
     failing_since: datetime | None
 
 
@@ -54,5 +54,5 @@ class Tokens(Protocol):
     def state(self) -> TokenState: ...
 
     def listen(self, ended: Callable[[], None]) -> None:
-        """Have it called when there is a token again, after there was none to be had."""
+        """Set a listener that is called when there is a token again after there was none."""
         ...

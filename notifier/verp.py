@@ -30,7 +30,7 @@ _TOKEN = re.compile(rf"[a-z2-7]{{{TOKEN_LENGTH}}}")
 
 
 def read_return_path(text: str) -> str:
-    """A return path with its domain in ASCII. Raises ValueError in words fit for an operator."""
+    """A return path with its domain in ASCII. Raises ValueError with a text for operators."""
     local, at, domain = text.rpartition("@")
     shown = repr(CONTROL.sub("?", text)[:100])
     if not at or not _LOCAL.fullmatch(local) or not _is_domain(domain):
@@ -78,8 +78,8 @@ class Verp:
 
     def address(self, path: str, id: str, recipient: str) -> str:
         """
-        The return path for one recipient of a message; as it is where it has no star. Raises
-        ValueError where the id is not one of ours.
+        The return path for one recipient of a message; unchanged if it has no star. Raises
+        ValueError if the id is not notifier's.
         """
         return path.replace(STAR, self.token(id, recipient)) if STAR in path else path
 

@@ -36,7 +36,7 @@ class Channel(Protocol):
     name: str
 
     async def tell(self, alert: Alert) -> None:
-        """Deliver an alert. Raises whatever prevents it."""
+        """Deliver an alert. Raises any error that prevents it."""
         ...
 
 

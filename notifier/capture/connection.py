@@ -1,6 +1,6 @@
 """
-A connection to the built-in mailbox. `server` loads this module at the first one, because aiosmtpd
-takes its time.
+A connection to the built-in mailbox. `server` loads this module at the first connection, because
+aiosmtpd loads slowly.
 """
 
 import asyncio

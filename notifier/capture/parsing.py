@@ -184,7 +184,7 @@ class OpenedMail:
         )
 
     def mentions(self, word: str) -> bool:
-        """Whether the words occur in what the list and the mail's view show, in either case."""
+        """Whether the words occur in what the list and the mail's page show, in either case."""
         texts = (self.subject, self.sender, *self.recipients, self.text, self.html)
         return any(word in text.casefold() for text in texts)
 

@@ -38,7 +38,7 @@ class Checked(Struct, frozen=True):
     findings: list[Finding]
 
 
-MAILBOX = "report_mailbox"  # where names of relays stand besides
+MAILBOX = "report_mailbox"  # in place of the name of a relay
 NO_ID = "0" * 32  # where a return path names a message
 PROTECTION = {Tls.NONE: "without TLS", Tls.STARTTLS: "with STARTTLS", Tls.IMPLICIT: "with TLS"}
 

@@ -14,7 +14,7 @@ from notifier.errors import NotifierError
 if TYPE_CHECKING:
     from notifier.cli.client import Client
 
-LARGEST = 512 * 1024  # octets that are handed on: the server reads no more
+LARGEST = 512 * 1024  # octets that are sent: the server reads no more
 TAKEN_SECONDS = 30.0
 
 

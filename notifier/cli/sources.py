@@ -169,8 +169,8 @@ def builtins(value: msgspec.Struct) -> Resource:
 
 def _why_journal(settings: Settings, client: "Client", *, named: bool, offline: bool) -> str | None:
     """
-    Why the journal is to be asked; None: the server is, because it runs or its URL was given.
-    Raises RequestFailed where there is neither.
+    Why the journal is used; None: the server is, because it runs or its URL was given. Raises
+    RequestFailed if there is neither.
     """
     from notifier.cli.client import RequestFailed
     from notifier.journal import journal_exists

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from notifier.client.resources import Message
 
-QUOTED = 200  # characters of an answer that is none of ours
+QUOTED = 200  # characters of an answer that notifier did not write
 
 
 class NotifierError(Exception):
@@ -86,7 +86,7 @@ class Forbidden(Problem):
 
 
 class MessageNotFound(Problem):
-    """There is no such message, or no longer."""
+    """The message does not exist, or no longer."""
 
 
 class WrongState(Problem):
@@ -170,7 +170,7 @@ def problem_of(body: ProblemBody, retry_after: float | None = None) -> Problem:
 
 
 def problem_in(status: int, content: bytes, retry_after: float | None) -> Problem:
-    """The exception for an answer that is no success, also for one that notifier did not write."""
+    """The exception for an answer without success, also if notifier did not write the answer."""
     try:
         body = _decoder.decode(content)
     except (msgspec.DecodeError, RecursionError):

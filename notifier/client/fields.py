@@ -35,8 +35,8 @@ class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Fields(TypedDict, total=False):
     """
-    What a message may say besides its recipients. The service's guide tells what each field means,
-    and the service says which is wrong. Without `channel` it is an email.
+    What a message may say besides its recipients. The service's guide explains each field, and the
+    service says which one is wrong. Without `channel` it is an email.
     """
 
     from_: str  # `Shop <shop@example.org>`; default: the key's, or the service's

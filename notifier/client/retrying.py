@@ -1,6 +1,6 @@
 """
-Try a request again where that is safe, without doing any input or output: what is to be done is
-yielded as steps, and the client that runs them sends back what came of each.
+Try a request again where that is safe. This module does no input or output: it yields steps, and
+the client that runs them sends back the results.
 """
 
 import random

@@ -77,9 +77,9 @@ class Answer(Struct, frozen=True):
     def reply(self) -> str:
         """The error in one line, with the ids that Microsoft's support asks for."""
         code, words = self.error
-        told = f"{self.status} {code}: {words}" if code else f"{self.status} {_words(self.body)}"
+        text = f"{self.status} {code}: {words}" if code else f"{self.status} {_words(self.body)}"
         asked = f" (request-id {self.request_id})" if self.request_id else ""
-        return f"{told.rstrip(': ')}{asked}"
+        return f"{text.rstrip(': ')}{asked}"
 
 
 class Verdict(Struct, frozen=True):

@@ -80,7 +80,7 @@ class Keys:
             changed()
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """Have it called whenever the keys may have changed."""
+        """Set a listener that is called whenever the keys may have changed."""
         self._listeners.append(changed)
 
     def require(self) -> None:
@@ -146,7 +146,7 @@ class Keys:
     def _known(self, presented: str) -> Key | None:
         if len(presented) > LONGEST:
             return None
-        # What a header holds may be any text; one that cannot be encoded is no key.
+        # A header may have any text; a text that cannot be encoded is not a key.
         digest = sha256(presented.encode(errors="replace")).digest()
         _, _, rest = presented.partition("_")
         # An unknown id is compared as well, so that time does not tell which ids there are.

@@ -1,6 +1,6 @@
 """
-The callback of an API key, the table `callback` in the keys file: where an application receives
-what came of its messages.
+The callback of an API key, the table `callback` in the keys file: the URL where an application
+learns what became of its messages.
 """
 
 import base64
@@ -87,7 +87,7 @@ def callback_from(table: object) -> Callback:
 
 
 def secret_bytes(secret: str) -> bytes:
-    """The octets that a secret stands for. Raises ValueError, which does not repeat it."""
+    """The octets of a secret. Raises ValueError, which does not repeat it."""
     form = f"a secret is {SECRET_PREFIX} and the base64 of 24 to 64 random octets"
     try:
         octets = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
@@ -141,7 +141,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _pass(value: Any) -> None:
-    """Nothing more is to be checked."""
+    """No further check."""
 
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Callback)}

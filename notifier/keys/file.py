@@ -102,7 +102,7 @@ def _tables(path: Path) -> Mapping[str, object]:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Of all who change the file, one at a time: its folder is locked meanwhile."""
+    """Lets one writer at a time change the file, by locking its folder."""
     try:
         folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:

@@ -17,7 +17,7 @@ from notifier.quotas import read_quota
 from notifier.scopes import KeyScope
 from notifier.verp import read_return_path
 
-# A bare key of TOML, so that it never needs quotes; it also stands in logs and in deliveries.
+# A bare key of TOML, so that it never needs quotes; logs and deliveries show it, too.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PER_MINUTE = Annotated[int, Meta(ge=1, le=1_000_000)]
 _PER_DAY = Annotated[int, Meta(ge=1, le=1_000_000_000)]
@@ -52,7 +52,7 @@ class Key(Struct, frozen=True, kw_only=True):
     revoked: datetime | None = None
     made_by: str = ""  # who made it, as `cli:ann`; empty: the person who wrote the file
     revoked_by: str = ""
-    callback: Callback | None = None  # where its application receives what came of its messages
+    callback: Callback | None = None  # where its application learns what became of its messages
 
     def __repr__(self) -> str:
         """The key without its hash, which no log needs."""

@@ -1,6 +1,6 @@
 """
-Changes what was logged before, such as the address of a person who is to be forgotten, while the
-log is written on.
+Changes lines that were logged before, such as the address of a person to be erased, while the log
+is being written.
 """
 
 import contextlib

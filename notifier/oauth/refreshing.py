@@ -52,7 +52,7 @@ class Refreshed(Background):
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, ended: Callable[[], None]) -> None:
-        """Have it called when there is a token again, after there was none to be had."""
+        """Set a listener that is called when there is a token again after there was none."""
         self._listeners.append(ended)
 
     async def get(self) -> Token:
@@ -158,7 +158,7 @@ class FetchedAnew:
         )
 
     def listen(self, ended: Callable[[], None]) -> None:
-        """Nobody waits for it."""
+        """No caller waits for a token."""
 
 
 def _token(fetched: Fetched, section: Section) -> Token:

@@ -91,7 +91,7 @@ class ConnectionLimit:
     def close_one(self) -> None:
         """Close the connection that has waited longest."""
         client, _ = self.waiting.popitem(last=False)
-        client.connections.discard(client)  # it counts no more
+        client.connections.discard(client)  # it no longer counts
         client.transport.abort()
         self._closed += 1
         now = time.monotonic()
@@ -109,7 +109,7 @@ class ConnectionLimit:
 
 
 class Awaited(Enum):
-    """What is still to come of a request."""
+    """The part of a request that is still to come."""
 
     HEAD = auto()  # nothing has come yet, or the header is not complete
     BODY = auto()

@@ -19,7 +19,7 @@ class ListenAddress(Struct, frozen=True, kw_only=True):
     port: int  # 0: a free one
     tls: Tls = Tls.NONE
     certificate: str = ""  # with the chain
-    key: str = ""  # empty: it stands in the file of the certificate
+    key: str = ""  # empty: it is in the file of the certificate
 
     def context(self) -> ssl.SSLContext | None:
         """The TLS context; None: there is no TLS. Raises ConfigurationError."""

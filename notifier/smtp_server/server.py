@@ -88,7 +88,7 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
             ) from None
 
     def stop(self) -> None:
-        """Accept no more connections, and close those that wait for no answer."""
+        """Accept no more connections, and close those that do not wait for an answer."""
         for server in self._servers:
             server.close()
         for each in tuple(self.connections):
@@ -96,7 +96,7 @@ class Server(contextlib.AbstractAsyncContextManager["Server"]):
                 each.cut("421 4.3.2 the service is stopping")
 
     async def close(self) -> None:
-        """Take no more connections, and end those that are open once their answer is given."""
+        """Accept no more connections, and close the open ones once they have their answer."""
         self.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.bounds.answer_seconds):

@@ -311,7 +311,7 @@ class Submitter(Connection):
 
 
 def path(argument: str) -> tuple[str | None, str | None]:
-    """The address, and what stands behind it. None: there is no address."""
+    """The address, and what follows it. None: there is no address."""
     found = _PATH.fullmatch(argument) or _BARE.fullmatch(argument)
     if found is None:
         return None, None

@@ -18,7 +18,7 @@ LONGEST = 450  # characters: a line has 512 octets, RFC 5321, section 4.5.3.1.5
 STOPPING = "421 4.3.2 the service is stopping; try again"
 
 _HAS_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3} ")
-# Of what aiosmtpd answers by itself.
+# Replies of aiosmtpd itself.
 _CODES = {
     "221": "2.0.0",
     "250": "2.0.0",
@@ -57,7 +57,7 @@ def enhanced(reply: str) -> str:
 
 
 def reply_to(error: NotifierError) -> str:
-    """The reply that refuses a mail, with the error's words on one line."""
+    """The reply that refuses a mail, with the error's text on one line."""
     codes = next((codes for kind, codes in _ERRORS.items() if isinstance(error, kind)), None)
     if codes is None and isinstance(error, InvalidMessage):
         field = error.faults[0].pointer.split("/")[1] if error.faults[0].pointer else ""

@@ -33,7 +33,7 @@ RENEW = """
     SELECT (SELECT count(*) FROM mine) AS mine,
         (SELECT count(*) FROM leases WHERE id <> $1 AND expires_at > clock_timestamp()) AS others
 """
-NOTIFY = "SELECT pg_notify($1, told) FROM unnest($2::text[]) AS told"
+NOTIFY = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload"
 
 EVERYTHING = News(routes=tuple(Route), values=True, missed=True)
 
@@ -193,8 +193,8 @@ class Lease:
         await self._notify(db, news)
 
     async def _notify(self, db: Any, news: Sequence[News]) -> None:
-        told = [msgspec.json.encode(Notification(self.id, each)).decode() for each in news]
-        await db.execute(NOTIFY, CHANNEL, told)
+        payloads = [msgspec.json.encode(Notification(self.id, each)).decode() for each in news]
+        await db.execute(NOTIFY, CHANNEL, payloads)
 
     async def _open(self, db: Any) -> None:
         begun = time.monotonic()

@@ -47,7 +47,7 @@ RECORD = f"""
         WHERE deliveries.id = changed.id AND deliveries.status = 'sending'
             AND deliveries.lease = changed.our_lease AND deliveries.claim = changed.our_claim
         RETURNING deliveries.id, deliveries.seq
-    ), told AS (
+    ), said AS (
         INSERT INTO conversations SELECT seq, number, lines
         FROM unnest(${_WIDTH + 1}::text[], ${_WIDTH + 2}::int[], ${_WIDTH + 3}::bytea[])
             AS ended (id, number, lines) JOIN ours USING (id)

@@ -47,7 +47,7 @@ class Carrier(Struct, frozen=True, kw_only=True):
     """A carrier, and the mail gateway that reaches its customers."""
 
     id: str
-    names: Annotated[tuple[_Line, ...], Meta(min_length=1)]  # the first is what it is called
+    names: Annotated[tuple[_Line, ...], Meta(min_length=1)]  # the first is the usual one
     sms: _Domain
     mms: _Domain | None = None
     country: Annotated[str, Meta(pattern="^[A-Z]{2}(?![\\s\\S])")] = "US"  # ISO 3166
@@ -184,7 +184,7 @@ def _carriers(
         merged = _over({name: lent[name] for name in _INHERITED if name in lent}, entry)
         wrong = [*_faults(entry, countries), *_gaps(merged)]
         faults += [f"{id}: {fault}" for fault in wrong]
-        # A host's faults are told at the host, not at each carrier that uses its gateway.
+        # A host's faults are reported at the host, not at each carrier that uses its gateway.
         if not wrong and not any(_faults(lent, countries)):
             carriers.append(msgspec.convert({"id": id, **merged}, Carrier))
     return carriers, faults

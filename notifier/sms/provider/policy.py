@@ -58,7 +58,7 @@ _WORDS = ("message", "detail", "error", "title", "description", "reason")
 class Meaning(StrEnum):
     """What one exchange says about the provider."""
 
-    FINE = "fine"  # the provider works, whatever it says about the message
+    FINE = "fine"  # the provider works, even if it refuses the message
     BUSY = "busy"  # the provider asks for a rest
     TROUBLE = "trouble"  # the failure may be chance
     DOUBT = "doubt"  # all messages will fail, or only this one
@@ -167,9 +167,9 @@ def silence(reason: str, *, sent: bool, stage: Stage, repeatable: bool) -> Verdi
 
 def _refused(answer: Answer, data: Any, reply: str) -> Verdict:
     """
-    A refusal within a 2xx: nothing was sent. Whether it concerns the message or the account is
-    guessed from its words, so it is not final at once. Words about the account leave doubt, because
-    a text might have provoked them.
+    A refusal within a 2xx: nothing was sent. Only its text shows whether it concerns the message or
+    the account, so it is not final at once. A text about the account leaves doubt, because the
+    message might have provoked it.
     """
     words = complaint(data) or _words(data)
     reply = _line(words) or reply

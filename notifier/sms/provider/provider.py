@@ -114,7 +114,7 @@ class Provider:
             await wait_at_most(self._stir, left or None)
 
     def pause(self, name: str) -> None:
-        """Send no more requests. Requests under way go on. Raises Rejected on another name."""
+        """Send no more requests; those under way are finished. Raises Rejected for another name."""
         self._require(name)
         self._paused = True
 
