@@ -238,8 +238,6 @@ class Dispatcher:
         while not self._stopping:
             share, claim = await self._shares.next()
             self.doing[number] = claim.delivery
-            if share.full:
-                share.look()
             try:
                 await self._sending.send(share.transport, claim)
             except Exception:  # a worker that dies unnoticed would be worse
@@ -247,10 +245,6 @@ class Dispatcher:
             finally:
                 self.doing[number] = None
                 self._shares.done(share, claim)
-                if claim.delivery.priority is Priority.BULK:  # of which only so many are claimed
-                    share.stir.set()
-                elif share.full:
-                    share.look()
 
     async def _expire(self) -> None:
         while True:

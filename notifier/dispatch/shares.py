@@ -159,13 +159,22 @@ class Shares:
         self._waiting -= 1
         share.busy += 1
         share.large_busy += claim.content is None
+        if share.full:
+            share.look()
         return share, claim
 
     def done(self, share: Share, claim: Claim) -> None:
-        """A message is no longer under way. The caller then looks for its next one."""
+        """
+        A message is no longer under way, so more may be claimed. The caller then looks for its next
+        one.
+        """
         share.busy -= 1
         share.large_busy -= claim.content is None
-        share.bulk_left += claim.delivery.priority is BULK
+        if claim.delivery.priority is BULK:  # of which only so many are claimed
+            share.bulk_left += 1
+            share.stir.set()
+        elif share.full:
+            share.look()
 
     def drain(self) -> list[Claim]:
         """Remove and return all claims that wait for a worker."""
