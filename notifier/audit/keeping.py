@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Self
 
-import structlog
 from msgspec.structs import replace
 
 from notifier.audit import key_changes, records
@@ -29,8 +28,6 @@ PORTION = 500  # rows that are deleted at a time
 PAGE = 200  # rows that are exported at a time: more would keep other readers waiting
 SERVICE = "service"  # who acts if no caller asked for it
 KNOWN_KEYS = "audit:keys"  # the value with the keys as they were at the last look
-
-log = structlog.get_logger()
 
 
 class Audit(Background):

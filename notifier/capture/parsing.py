@@ -189,16 +189,6 @@ class OpenedMail:
         return any(word in text.casefold() for text in texts)
 
 
-def read(kept: bytes, *, id: str, at: datetime) -> Caught:
-    """The contents of a kept mail."""
-    return OpenedMail(kept).caught(id=id, at=at)
-
-
-def attachment(kept: bytes, number: int) -> File | None:
-    """One attachment of a kept mail."""
-    return OpenedMail(kept).attachment(number)
-
-
 def _is_text(part: Part) -> bool:
     """Whether a part is shown as text and not offered as a file."""
     if not part.kind.startswith(("text/", "multipart/")):  # a multipart without a part in it

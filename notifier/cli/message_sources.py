@@ -27,7 +27,6 @@ from notifier.web.api.message_json import MessageList, resource
 from notifier.web.api.queries import Filters, MessageQuery
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Filters)
 
 MOST_COUNTED = 10_000  # messages; counting stops there
 ALL_SECONDS = 600.0  # for a server to change all that match

@@ -9,14 +9,13 @@ import asyncio
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import TypeAlias
 
 from notifier.attempts import Attempt
 from notifier.deliveries import FINAL, Delivery, Status
 from notifier.supervisor import Background, Supervisor
 
-__all__ = ["Commits", "Histogram", "LoopLag", "Requests", "Tally", "shipped"]
+__all__ = ["Commits", "Histogram", "LoopLag", "Requests", "Tally"]
 
 # Seconds. From a message that leaves at once to one that has waited for a relay for a day.
 WAIT_BOUNDS = (
@@ -165,8 +164,3 @@ class LoopLag(Background):
             due = loop.time() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self.seconds.observe(max(0.0, loop.time() - due))
-
-
-def shipped(name: str) -> str:
-    """The text of `dashboard.json` or `alerts.yaml`."""
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")

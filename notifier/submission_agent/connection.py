@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import structlog
 from msgspec import Struct
 
 from notifier.keys import Key
@@ -31,7 +30,6 @@ MOST_LOGINS = 3  # that may fail on a connection
 ARGUMENT_OCTETS = 1024  # of MAIL and RCPT: addresses may have 254, and there are parameters
 NOT_ASCII = "553 5.6.7 the address is not ASCII; MAIL FROM must have the parameter SMTPUTF8"
 
-log = structlog.get_logger()
 # Without its source route.
 _PATH = re.compile(r'<(?:@[^:<>]*:)?((?:"(?:[^"\\]|\\.)*"|[^<>"\s])*)>(?:\s+(.*))?')
 _BEHIND = re.compile(r'([^<"]*<(?:"(?:[^"\\]|\\.)*"|[^>"])*>)(.*)')

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from notifier.capture import Capture, Mailbox, Refusal, Simulator
-from notifier.capture.parsing import _envelope, attachment, read, stamped
+from notifier.capture.parsing import OpenedMail, _envelope, stamped
 from notifier.relayspec import RelaySpec, Tls
 from tests.waiting import LIMIT
 
@@ -479,10 +479,10 @@ BROKEN = st.lists(PIECES | st.binary(max_size=40), max_size=30).map(b"".join)
 @example(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: \xff/\xff\r\n\r\n")
 def test_any_bytes_can_be_read(source):
     """Whatever a mail is made of, it can be shown, as JSON too, and its files taken out."""
-    caught = read(source, id="0" * 24, at=NOW)
+    caught = OpenedMail(source).caught(id="0" * 24, at=NOW)
     assert json.loads(msgspec.json.encode(caught))["size"] == caught.size
     for about in caught.attachments:
-        part = attachment(source, about.number)
+        part = OpenedMail(source).attachment(about.number)
         assert part.about == about
         assert len(part.content) == about.size
         assert "/" not in about.name
@@ -504,7 +504,7 @@ def test_any_bytes_can_be_read(source):
 @pytest.mark.timeout(60)
 def test_a_mail_made_to_be_slow_is_read_soon(source):
     """What the standard library takes minutes over is shown undigested instead."""
-    caught = read(source, id="0" * 24, at=NOW)
+    caught = OpenedMail(source).caught(id="0" * 24, at=NOW)
     assert caught.subject == "Deep"
     assert msgspec.json.encode(caught)
 

@@ -10,18 +10,21 @@ from prometheus_client.parser import text_string_to_metric_families
 from notifier.deliveries import Route
 from notifier.journal import journal_at
 from notifier.keys import KeyScope
-from notifier.metrics import Histogram, shipped
+from notifier.metrics import Histogram
 from notifier.service import Notifier
 from notifier.settings import Settings
 from tests.api_keys import made
 from tests.applications import add_callback
 from tests.clocks import WallClock
 from tests.deliveries import entry
+from tests.paths import ROOT
 from tests.relay import ScriptedRelay
 from tests.service import email, ended, notifying, now, specs_of, submit_one
 from tests.token_endpoint import TokenEndpoint
 from tests.waiting import until
 from tests.web_client import JSON, LETTER, client_of, final, serving
+
+SHIPPED = ROOT / "notifier" / "metrics"
 
 NAME = re.compile(r"\b(?:notifier|process|python)_\w+")
 
@@ -201,9 +204,11 @@ async def test_dashboard_and_alerts_name_what_is_measured(tmp_path):
         known = {name for name, *_ in await scraped(client)}
         for family in text_string_to_metric_families((await client.get("/metrics")).text):
             known.add(f"{family.name}_total" if family.type == "counter" else family.name)
-    panels = json.loads(shipped("dashboard.json"))["panels"]
+    panels = json.loads((SHIPPED / "dashboard.json").read_text())["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
-    queries += re.findall(r"expr: (.+?)\n +(?:for|labels):", shipped("alerts.yaml"), re.DOTALL)
+    queries += re.findall(
+        r"expr: (.+?)\n +(?:for|labels):", (SHIPPED / "alerts.yaml").read_text(), re.DOTALL
+    )
     named = {name for query in queries for name in NAME.findall(query)}
     assert len(named) > 15
     assert named <= known

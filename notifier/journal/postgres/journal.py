@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 
-import structlog
-
 from notifier.clock import Clock
 from notifier.deliveries import WAITING, Delivery, Priority
 from notifier.errors import JournalUnavailable, MessageNotFound, Rejected
@@ -74,8 +72,6 @@ HELD = """
 CONTENT = "SELECT content FROM deliveries JOIN contents USING (seq) WHERE id = $1"
 VALUES = "SELECT name, value FROM words"  # the table has this name since version 1
 NAMED = "hashtext('notifier.' || $1)"  # an advisory lock
-
-log = structlog.get_logger()
 
 
 class PostgresJournal(Erasing):
