@@ -157,7 +157,7 @@ def run(*arguments, stdin="", env=None, **settings):
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=3 * LIMIT,  # it may start a server, and ask a name server that is not there
         check=False,
     )
 
