@@ -88,7 +88,10 @@ class Server:
         return self
 
     async def until_ready(self):
-        async with httpx2.AsyncClient(trust_env=False) as client, asyncio.timeout(READY_SECONDS):
+        async with (
+            httpx2.AsyncClient(trust_env=False, timeout=30) as client,
+            asyncio.timeout(READY_SECONDS),
+        ):
             while True:
                 if self.process.returncode is not None:
                     raise AssertionError((self.folder / "log.jsonl").read_text())

@@ -377,9 +377,8 @@ async def test_the_receiver_of_the_guide_takes_what_is_sent(tmp_path):
             async with notifying(tmp_path, relay) as service:
                 id = await submit_as(service, key)
                 await until_rows(service, ("told", 204))
-            forged = await httpx2.AsyncClient(trust_env=False).post(
-                f"http://127.0.0.1:{port}/", content=b"{}"
-            )
+            async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
+                forged = await http.post(f"http://127.0.0.1:{port}/", content=b"{}")
             assert forged.status_code == 400
         said = await process.stdout.readline()
     finally:

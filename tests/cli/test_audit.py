@@ -80,7 +80,7 @@ def test_no_command_that_changes_something_is_forgotten():
 
 async def test_acts_without_a_server_name_the_systems_user(server, tmp_path):
     """Each command that changes the journal or the keys, and the start with its settings."""
-    async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as client:
         id = (await client.post("/v1/messages", json=LOST)).json()["id"]
         async with asyncio.timeout(LIMIT):
             while (await client.get(f"/v1/messages/{id}")).json()["status"] != "held":
@@ -121,7 +121,7 @@ async def test_acts_without_a_server_name_the_systems_user(server, tmp_path):
 async def test_it_is_seen_and_exported_with_and_without_a_server(server, tmp_path):
     """By HTTP while it runs and in the journal while it does not, with the same answers."""
     file = tmp_path / "audit.jsonl"
-    async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as client:
         for verb in ("pause", "resume"):
             assert (await client.post(f"/v1/queue/{verb}")).status_code == 200
     for running in (True, False):

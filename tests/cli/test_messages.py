@@ -22,7 +22,7 @@ from tests.waiting import LIMIT
 
 
 async def post(server, number, **changes):
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as client:
         answer = await client.post(f"{server.url}/v1/messages", json=message(number, **changes))
     assert answer.status_code == 202
     return answer.json()["id"]
@@ -84,7 +84,7 @@ async def test_held_messages_are_copied_and_settled_with_and_without_a_server(se
     """The copy by a server alone; settled by ids or by a filter, with who knew it, and how."""
     lost = {"to": ["drop-after-dot@simulator.notifier"], "on_uncertain": "hold"}
     ids = [await post(server, number, **lost) for number in range(3)]
-    async with httpx2.AsyncClient(trust_env=False, base_url=server.url) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30, base_url=server.url) as client:
         async with asyncio.timeout(LIMIT):
             while (await client.get("/v1/messages/count?status=held")).json()["count"] < 3:
                 await asyncio.sleep(0.01)
@@ -205,7 +205,7 @@ async def test_a_backup_under_load_holds_what_was_acknowledged(tmp_path):
                 )
                 acknowledged.append(answer.json()["id"])
 
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=30) as client:
             loads = [asyncio.create_task(load(client)) for _ in range(4)]
             while len(acknowledged) < 100:
                 await asyncio.sleep(0.01)
@@ -230,7 +230,7 @@ async def test_a_backup_under_load_holds_what_was_acknowledged(tmp_path):
     kept = {id for (id,) in db.execute("SELECT id FROM deliveries")}
     db.close()
     assert set(before) <= kept
-    async with Server(restored) as again, httpx2.AsyncClient(trust_env=False) as client:
+    async with Server(restored) as again, httpx2.AsyncClient(trust_env=False, timeout=30) as client:
         answer = await client.get(f"{again.url}/v1/messages/{before[0]}")
         assert answer.status_code == 200
     assert not list(tmp_path.glob("*.partial"))

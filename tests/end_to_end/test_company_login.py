@@ -83,6 +83,7 @@ async def proxied(tmp_path_factory):
                 httpx2.AsyncClient(
                     base_url=nginx.url,
                     trust_env=False,
+                    timeout=30,
                     headers={"Host": "notifier.example.org"},
                 ) as client,
             ):

@@ -87,7 +87,7 @@ async def test_f11_a_client_that_does_not_come_to_an_end_gets_408(what, tmp_path
 
         dripping = asyncio.create_task(drip())
         async with httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30
         ) as other:
             assert (await other.post("/v1/messages", json=LETTER)).status_code == 202
         async with asyncio.timeout(LIMIT):
@@ -194,7 +194,7 @@ async def test_f11_an_unread_answer_is_given_up(tmp_path, monkeypatch):
     async with notifying(tmp_path) as service, listening(service) as port:
         text = "\r\n".join(["x" * 900] * 9000)
         async with httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30
         ) as other:
             kept = await other.post("/v1/messages", json=LETTER | {"text": text}, timeout=30)
         source = f"/v1/messages/{kept.json()['id']}/source"

@@ -181,7 +181,7 @@ async def test_f46_a_database_that_restarts_loses_nothing(relay, url, tmp_path, 
     """Meanwhile 503 with Retry-After, and unready; then each route goes on by itself."""
     async with replicas(relay, url, tmp_path, 2) as servers:
         caller = Caller(servers)
-        async with caller, httpx2.AsyncClient(trust_env=False) as client:
+        async with caller, httpx2.AsyncClient(trust_env=False, timeout=30) as client:
             await caller.reach(30)
             with outage(postgres):
                 await until(lambda: 503 in caller.answers)
@@ -280,7 +280,7 @@ async def test_behind_a_proxy_they_are_one_service(relay, url, tmp_path):
 
 
 async def until_each_has_accepted(servers):
-    async with httpx2.AsyncClient(trust_env=False) as client, asyncio.timeout(LIMIT):
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as client, asyncio.timeout(LIMIT):
         for server in servers:
             told = ""
             while not re.search(r'messages_accepted_total\{channel="email"\} [1-9]', told):

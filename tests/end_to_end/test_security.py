@@ -50,7 +50,9 @@ async def test_no_secret_is_in_logs_or_answers(tmp_path):
         headers = {"Authorization": f"Bearer {key}"}
         async with (
             server,
-            httpx2.AsyncClient(base_url=server.url, headers=headers, trust_env=False) as client,
+            httpx2.AsyncClient(
+                base_url=server.url, headers=headers, trust_env=False, timeout=30
+            ) as client,
         ):
             sent = await client.post(
                 "/v1/messages",

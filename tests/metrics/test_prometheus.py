@@ -64,7 +64,7 @@ async def test_answers_of_a_server_are_in_order(tmp_path):
         relays = f"smtp://127.0.0.1:{relay.port}"
         async with (
             Server(tmp_path, relays=relays) as server,
-            httpx2.AsyncClient(base_url=server.url, trust_env=False) as client,
+            httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as client,
         ):
             for number in range(3):
                 headers = {"Prefer": "wait=30"}

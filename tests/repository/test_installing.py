@@ -55,7 +55,7 @@ async def test_nginx_serves_it_under_a_path_of_its_own(tmp_path):
     async with (
         Server(tmp_path, public_path="/notifier") as server,
         Nginx(folder, port, configuration(folder, port, server)) as proxy,
-        httpx2.AsyncClient(base_url=proxy.url, trust_env=False) as client,
+        httpx2.AsyncClient(base_url=proxy.url, trust_env=False, timeout=30) as client,
     ):
         accepted = await client.post("/notifier/v1/messages", json=message(1))
         assert accepted.status_code == 202

@@ -41,7 +41,7 @@ def test_a_process_accepts_mail_until_sigterm(tmp_path):
         async with Server(tmp_path, smtp_listen=f"{HOST}:{port}", grace="2s") as server:
             client = await asyncio.to_thread(smtplib.SMTP, HOST, port, timeout=LIMIT)
             assert await asyncio.to_thread(submitted, client) == 250
-            async with httpx2.AsyncClient(trust_env=False) as http:
+            async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
                 told = (await http.get(f"{server.url}/metrics")).text
             assert 'notifier_smtp_submissions_total{reply="250"} 1.0' in told
             server.terminate()

@@ -42,7 +42,10 @@ async def test_invalid_traceparent_is_ignored(tmp_path, given, kept):
 
 async def test_the_log_line_of_an_attempt_names_the_trace(tmp_path):
     """So that it can be found from the other end."""
-    async with Server(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as client:
+    async with (
+        Server(tmp_path) as server,
+        httpx2.AsyncClient(trust_env=False, timeout=30) as client,
+    ):
         headers = {"traceparent": TRACEPARENT, "Prefer": "wait=10"}
         await client.post(f"{server.url}/v1/messages", json=message(1), headers=headers)
         await server.stop()

@@ -69,14 +69,14 @@ async def visit(browser, server):
 
 
 async def send(server, number, **changes):
-    async with httpx2.AsyncClient(trust_env=False, base_url=server.url) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30, base_url=server.url) as client:
         answer = await client.post("/v1/messages", json=message(number, **changes))
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
 
 async def suppress(server, address, **given):
-    async with httpx2.AsyncClient(trust_env=False, base_url=server.url) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30, base_url=server.url) as client:
         answer = await client.post("/v1/suppressions", json={"address": address} | given)
         assert answer.status_code == 200, answer.text
 
@@ -233,7 +233,7 @@ async def test_suppressions_are_added_found_and_taken_off(server, visit, tmp_pat
 
 async def test_the_audit_page_shows_who_did_what(server, visit):
     """In plain words; filtered by what is clicked or chosen; the URL has the filters."""
-    async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as client:
         for verb in ("pause", "resume"):
             assert (await client.post(f"/v1/relays/capture/{verb}")).status_code == 200
     page = await visit.go("/audit")
@@ -311,7 +311,7 @@ async def test_hostile_mail_harms_no_page(server, visit, kind):
 async def test_ten_thousand_are_a_page_at_a_time(browser, tmp_path):
     """The list holds fifty, and leads on by cursor; the way back too."""
     async with reached(tmp_path) as server, visiting(browser, server.port) as visit:
-        async with httpx2.AsyncClient(trust_env=False, base_url=server.url) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=30, base_url=server.url) as client:
             await client.post("/v1/queue/pause")
             for start in range(0, 10_000, 1000):
                 many = [message(number) for number in range(start, start + 1000)]
@@ -404,7 +404,7 @@ async def test_callbacks_are_seen_tested_and_resumed(browser, locked):
     server, keys = locked
     async with Site((410, b"no more"), (200, b"hello")) as site:
         add_callback(server.folder, "send", f"http://127.0.0.1:{site.port}/hook")
-        async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as client:
             manage, headers = {"X-API-Key": keys["manage"]}, {"X-API-Key": keys["send"]}
             await until(lambda: _has_callbacks(client, manage))
             await client.post("/v1/messages", json=message(1), headers=headers)

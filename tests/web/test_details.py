@@ -498,7 +498,7 @@ async def test_a_digest_has_ids_alone(tmp_path):
     """A page gets the figures first, and then the changed ids, once a second."""
     async with (
         Server(tmp_path) as server,
-        httpx2.AsyncClient(trust_env=False, base_url=server.url) as client,
+        httpx2.AsyncClient(trust_env=False, timeout=30, base_url=server.url) as client,
         client.stream("GET", "/v1/events?digest=true", timeout=30) as stream,
     ):
         lines = stream.aiter_lines()

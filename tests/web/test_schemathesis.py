@@ -66,7 +66,7 @@ async def test_the_service_does_what_its_document_says(tmp_path):
     )  # fmt: skip
     assert code == 0, key
     key = next(word for word in key.split() if word.startswith("ntf_"))
-    async with server, httpx2.AsyncClient(trust_env=False) as client:
+    async with server, httpx2.AsyncClient(trust_env=False, timeout=30) as client:
         answer = await client.post(
             f"{server.url}/v1/messages", json=message(1), headers={"X-API-Key": key}
         )
