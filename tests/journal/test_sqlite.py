@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import structlog.testing
@@ -133,6 +134,22 @@ class TestCommits:
             await asyncio.gather(before, one, two)
             assert ids(await claiming[0]) == ["d1", "d2"]
         assert commits.count == 2
+
+    async def test_claim_and_outcomes_write_to_the_log_of_the_database_alone(self, path):
+        """SQLite copies no page to be able to take back a single statement."""
+
+        def written(_):
+            counters = Path("/proc/thread-self/io").read_text()
+            octets = int(counters.split("wchar: ")[1].split()[0])
+            return octets - path.with_name(path.name + "-wal").stat().st_size
+
+        async with opened(path) as journal:
+            await journal.add(entries(64, subject="s" * 2000))
+            before = await journal._writes.ask(written)
+            claims = await journal.claim(RELAY, 64, now=noon)
+            await asyncio.gather(*(journal.record(sent(each.delivery)) for each in claims))
+            assert len(claims) == 64
+            assert await journal._writes.ask(written) == before
 
     async def test_delivery_claimed_on_arrival_is_written_once(self, path):
         """A claim of new deliveries, while nothing else is due, changes no row of them."""
