@@ -77,8 +77,10 @@ def run_pytest(folder, *arguments, **files):
         for name, value in os.environ.items()
         if not name.startswith(("PYTEST", "NOTIFIER", "COV"))
     }
+    # In a folder of its own: what other runs keep in the common one is not cleaned up by this one.
+    command = [sys.executable, "-m", "pytest", "-q", f"--basetemp={folder / 'tmp'}"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "notifier.testing.plugin", *arguments],
+        [*command, "-p", "notifier.testing.plugin", *arguments],
         cwd=folder,
         env=environment | OTHERS,
         capture_output=True,
