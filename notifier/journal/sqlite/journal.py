@@ -155,7 +155,9 @@ class SqliteJournal:
         self._seq += len(entries)
         # What is claimed in this turn of the loop is claimed in the transaction that adds it.
         self.arrived([entry.delivery.queue for entry in entries])
-        return await self._writes.ask(addition, vital=False)
+        added = self._writes.ask(addition, vital=False)
+        self._writer.asked += 1
+        return await added
 
     async def answer(
         self, scope: str, key: str, fingerprint: bytes, *, now: datetime
