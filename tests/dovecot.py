@@ -101,20 +101,35 @@ class Dovecot:
         """All connections end."""
         if self._process is not None:
             whole = psutil.Process(self._process.pid)
-            for each in (whole, *whole.children(recursive=True)):
+            whole.suspend()  # it starts no more of them
+            children = whole.children(recursive=True)
+            for each in (whole, *children):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
             self._process.wait(LIMIT)
+            psutil.wait_procs(children, LIMIT)
             self._process.stderr.close()
             self._process = None
 
     def clear(self):
-        """An empty mailbox again."""
+        """An empty mailbox again, once nobody is logged in: a session's end writes into it."""
+        end = time.monotonic() + LIMIT
+        while self._serves():
+            assert time.monotonic() < end, self.log
+            time.sleep(0.02)
         shutil.rmtree(self.folder / "mail" / USER, ignore_errors=True)
 
     @property
     def log(self):
         return (self.folder / "log").read_text()
+
+    def _serves(self):
+        """Whether somebody is logged in."""
+        try:
+            children = psutil.Process(self._process.pid).children()
+            return any(each.name() == "imap" for each in children)
+        except psutil.NoSuchProcess:  # one that has just ended
+            return True
 
     def _listens(self):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):

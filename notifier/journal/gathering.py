@@ -2,9 +2,6 @@
 
 # While messages come from several callers: a third less CPU a message.
 SHARED_SECONDS = 0.003
-# And once more while fewer messages have come than the batch had. Callers that send again once they
-# are answered have all come by then, and do not wait for others.
-FURTHER_SECONDS = 0.003
 SEEN_BATCHES = 4  # with new messages, after which several callers at a time are forgotten
 # After a transaction without new messages, for each call in it and at most: workers wait for their
 # outcomes. Twice as long takes a tenth less CPU, and a fifth of the rate.
@@ -27,7 +24,3 @@ class Gathering:
             return min(calls * GATHER_SECONDS, GATHER_MOST_SECONDS)
         self._alone = 0 if additions > 1 else self._alone + 1
         return SHARED_SECONDS if self._alone < SEEN_BATCHES else 0.0
-
-    def further(self, additions: int, came: int) -> float:
-        """How many seconds more after a batch with so many new messages, if so many came since."""
-        return FURTHER_SECONDS if came < additions and self._alone < SEEN_BATCHES else 0.0

@@ -74,9 +74,9 @@ async def test_f11_a_client_that_does_not_come_to_an_end_gets_408(what, tmp_path
     monkeypatch.setattr(clients, "BODY_SECONDS", 0.8)
     begin, more = SLOW[what]
     async with notifying(tmp_path) as service, listening(service) as port:
+        begun = time.monotonic()  # the service counts from the connection
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(begin)
-        begun = time.monotonic()
 
         async def drip():
             with contextlib.suppress(ConnectionError):
@@ -341,9 +341,16 @@ async def test_f37_after_a_jump_of_the_clock_all_goes_on(relay, tmp_path, hours,
     clock = WallClock()
     relay.answer("RCPT", "451 later", to="ann@example.org", times=1)
     async with notifying(tmp_path, relay, clock=clock, retry_schedule=(0.5,)) as service:
+        jumped = asyncio.Event()
+
+        def jump(delivery):
+            if delivery.status is Status.DEFERRED and not jumped.is_set():
+                clock.shift = timedelta(hours=hours)
+                jumped.set()
+
+        service.feed.listen(jump)
         deferred = await submit_one(service)
-        await until_status(service, deferred, Status.DEFERRED)
-        clock.shift = timedelta(hours=hours)
+        await asyncio.wait_for(jumped.wait(), LIMIT)
         fresh = await submit_one(service, email_to(1))
         assert (await ended(service, fresh)).status is Status.SENT
         kept = await ended(service, deferred)
@@ -469,8 +476,11 @@ async def _error_of(journal):
 async def test_f48_expired_while_the_relay_is_down_it_is_never_sent_later(relay, tmp_path):
     """The reason says so, with the relay's last word; when the relay is back nothing comes."""
     relay.answer("GREETING", "421 4.3.2 under repair")
-    async with notifying(tmp_path, relay) as service:
-        id = await submit_one(service, email(ttl=1))
+    clock = WallClock()
+    async with notifying(tmp_path, relay, clock=clock) as service:
+        id = await submit_one(service, email(ttl=60))
+        await until_status(service, id, Status.DEFERRED)
+        clock.shift = timedelta(seconds=60)
         gone = await ended(service, id)
         assert gone.status is Status.EXPIRED
         assert "under repair" in gone.reason

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from notifier.deliveries import Status
-from notifier.errors import InvalidMessage
+from notifier.errors import InvalidMessage, WrongState
 from notifier.messages import Long, Sms
 from notifier.recipients import RecipientStatus
 from tests.provider import ACCEPTED, BROKEN, INVALID, TOO_MANY, Site
@@ -293,7 +293,7 @@ async def test_a_provider_that_knows_a_repeated_request_makes_nothing_uncertain(
         async with texting(tmp_path, relay, **settings) as service:
             id = await submit_one(service, sms("Hi", carrier=None))
             await until_status(service, id, Status.DEFERRED, Status.SENT)
-            if (await service.journal.get(id)).status is Status.DEFERRED:
+            with contextlib.suppress(WrongState):  # it may be under way again
                 await service.send_now(id)
             sent = await ended(service, id)
     assert (sent.status, sent.uncertain) == (Status.SENT, 0)

@@ -3,7 +3,6 @@
 import pytest
 
 from notifier.journal.gathering import (
-    FURTHER_SECONDS,
     GATHER_MOST_SECONDS,
     SEEN_BATCHES,
     SHARED_SECONDS,
@@ -31,16 +30,3 @@ def test_outcomes_wait_less_than_messages():
     assert gathering(1, 0) == 0.0
     assert gathering(20, 0) == pytest.approx(0.001)
     assert gathering(500, 0) == GATHER_MOST_SECONDS < SHARED_SECONDS
-
-
-def test_the_writer_waits_once_more_while_fewer_messages_have_come():
-    """As many new messages as the batch had end the wait; for a single caller there is none."""
-    gathering = Gathering()
-    gathering(31, 30)
-    assert [gathering.further(30, came) for came in (0, 29, 30, 31)] == [FURTHER_SECONDS] * 2 + [
-        0.0
-    ] * 2
-    assert gathering.further(0, 0) == 0.0
-    for _ in range(SEEN_BATCHES):
-        gathering(2, 1)
-    assert gathering.further(1, 0) == 0.0

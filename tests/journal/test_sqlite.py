@@ -11,7 +11,6 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import structlog.testing
@@ -25,7 +24,6 @@ from notifier.errors import (
     Rejected,
 )
 from notifier.journal import Filter, journal_at
-from notifier.journal.gathering import FURTHER_SECONDS, SHARED_SECONDS
 from notifier.journal.sqlite import (
     SqliteJournal,
     backup,
@@ -238,28 +236,6 @@ class TestCommits:
         async with opened(path, commit=commits) as journal:
             await asyncio.gather(*(journal.add([each]) for each in entries(1000)))
             assert commits.count <= 10
-
-    async def test_the_writer_waits_once_more_unless_as_many_have_come(self, path, monkeypatch):
-        """After two messages it waits once where two more come meanwhile, and else twice."""
-        waits, adding, loop = [], [], asyncio.get_running_loop()
-
-        async def add(*names):
-            adding.extend([asyncio.create_task(journal.add([entry(each)])) for each in names])
-            await asyncio.sleep(0)  # until they are asked
-
-        def sleep(seconds):
-            waits.append(seconds)
-            if len(waits) == 1:
-                asyncio.run_coroutine_threadsafe(add("d3", "d4"), loop).result(LIMIT)
-
-        async with opened(path) as journal:
-            clock = SimpleNamespace(sleep=sleep, perf_counter=time.perf_counter)
-            monkeypatch.setattr(writer, "time", clock)
-            await add("d1", "d2")
-            await until(lambda: len(waits) > 1)
-            await asyncio.gather(*adding)
-            await journal.put("a", "b")  # after all waits of the batch before
-        assert waits == [SHARED_SECONDS, SHARED_SECONDS, FURTHER_SECONDS]
 
     async def test_only_the_writer_can_write_or_checkpoint(self, path):
         """The connections that read refuse to write, and never checkpoint by themselves."""

@@ -155,9 +155,7 @@ class SqliteJournal:
         self._seq += len(entries)
         # What is claimed in this turn of the loop is claimed in the transaction that adds it.
         self.arrived([entry.delivery.queue for entry in entries])
-        added = self._writes.ask(addition, vital=False)
-        self._writer.asked += 1
-        return await added
+        return await self._writes.ask(addition, vital=False)
 
     async def answer(
         self, scope: str, key: str, fingerprint: bytes, *, now: datetime

@@ -62,8 +62,6 @@ class Writer:
         self._commit = commit
         self.committed: Committed = nobody
         self._gathering = Gathering()
-        self.asked = 0  # additions, as the event loop counts them
-        self._begun = 0  # of these, in batches
         self._batches = 0
         self._written = 0  # pages until the latest checkpoint, about
         self._also: list[Also] = []
@@ -100,8 +98,6 @@ class Writer:
         Checkpoint when the WAL has grown, and restore the ballast; else wait for more messages.
         No caller waits for this. A WAL that grew because of a long reader is truncated.
         """
-        new = sum(type(piece.work) is Addition for piece in batch)
-        self._begun += new
         self._batches += 1
         written = db.total_changes + self._batches * COMMIT_PAGES
         if self._disk.ballast_gone:
@@ -116,9 +112,8 @@ class Writer:
             self._written = written
             self._checkpoint(db, cut=large)
         elif len(batch) > 1:
-            if seconds := self._gathering(len(batch), new):
-                time.sleep(seconds)
-            if seconds := self._gathering.further(new, self.asked - self._begun):
+            additions = [piece for piece in batch if type(piece.work) is Addition]
+            if seconds := self._gathering(len(batch), len(additions)):
                 time.sleep(seconds)
 
     def _checkpoint(self, db: sqlite3.Connection, *, cut: bool) -> None:
