@@ -31,7 +31,7 @@ on_each_loop = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["a
 LARGE = b"Subject: large\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 110_000
 
 
-async def until_accepted(relays, limit=10.0):
+async def until_accepted(relays, limit=LIMIT):
     """Try until one gets through."""
     async with asyncio.timeout(limit):
         while not (await relays.send(envelope(), SOURCE)).accepted:
