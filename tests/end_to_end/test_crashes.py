@@ -195,13 +195,13 @@ async def test_f08_past_the_grace_the_doubt_is_on_record(relay, tmp_path):
 async def test_sigterm_does_not_wait_for_open_streams(relay, tmp_path):
     """The stream of a page ends, and the process ends at once, with 0."""
     async with (
-        server_for(relay, tmp_path) as server,
+        server_for(relay, tmp_path, grace="10m") as server,
         client_of(server) as client,
-        client.stream("GET", "/v1/events", timeout=30) as stream,
+        client.stream("GET", "/v1/events", timeout=2 * LIMIT) as stream,
     ):
         lines = stream.aiter_lines()
         await anext(lines)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             server.terminate()
             async for _ in lines:
                 pass

@@ -482,7 +482,7 @@ async def test_waiting_caller_sees_a_bulk_change(relay, tmp_path):
         waiting = asyncio.create_task(service.outcome(id, timeout=60))
         await until(lambda: service.feed.followed == (id,))
         assert await service.change_all("cancel", Filter(tag="x")) == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             assert (await waiting).status is Status.CANCELLED
 
 
@@ -534,7 +534,7 @@ async def test_an_end_that_comes_while_one_begins_to_wait_is_heard(relay, tmp_pa
             return found
 
         service.journal.get = meanwhile
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             outcome = await service.outcome(id, timeout=60)
     assert (looks[0].status, outcome.status) == (Status.QUEUED, Status.CANCELLED)
 

@@ -21,7 +21,7 @@ from tests.collector import Collector, values
 from tests.process import Server, free_port, message
 from tests.relay import CUT, ScriptedRelay
 from tests.service import email, ended, notifying, submit_one, until_status
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 TRACE, CALLER = 0x4BF92F3577B34DA6A3CE929D0E0E4736, 0x00F067AA0BA902B7
 TRACEPARENT = f"00-{TRACE:032x}-{CALLER:016x}-01"
@@ -345,8 +345,8 @@ def test_tracing_that_is_off_does_not_load_the_sdk():
 
 async def send(server):
     """Post a message with a traceparent, and wait until it has left."""
-    headers = {"traceparent": TRACEPARENT, "Prefer": "wait=15"}
-    async with httpx2.AsyncClient(trust_env=False, timeout=20) as client:
+    headers = {"traceparent": TRACEPARENT, "Prefer": f"wait={LIMIT:.0f}"}
+    async with httpx2.AsyncClient(trust_env=False, timeout=2 * LIMIT) as client:
         answer = await client.post(f"{server.url}/v1/messages", json=message(1), headers=headers)
     assert (answer.status_code, answer.json()["status"]) == (200, "sent")
     return answer.json()
@@ -421,17 +421,21 @@ async def test_a_collector_that_takes_nothing_holds_up_neither_mail_nor_the_end(
 
 
 async def test_a_collector_that_never_answers_holds_up_neither_mail_nor_the_end(tmp_path):
-    """The SDK would wait ten seconds for it, and half a minute for all: the grace is less."""
+    """The SDK would wait a minute for it: the grace is less."""
     with Collector() as collector:
         collector.hangs = True
         server = Server(tmp_path, grace="1s")
-        server.variables = {ENDPOINT: collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        server.variables = {
+            ENDPOINT: collector.url,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "60",
+            "OTEL_BSP_SCHEDULE_DELAY": "50",
+        }
         async with server:
             await send(server)
-            assert await asyncio.to_thread(collector.asked.wait, 15)
+            assert await asyncio.to_thread(collector.asked.wait, LIMIT)
             await send(server)
             server.terminate()
-            assert await asyncio.wait_for(server.process.wait(), 8) == 0
+            assert await asyncio.wait_for(server.process.wait(), LIMIT) == 0
     found = span_events(server)
     assert [(line["event"], line.get("n")) for line in found] == [
         ("tracing", None),
@@ -452,7 +456,7 @@ async def test_a_collector_that_goes_down_and_comes_back_is_logged_once_each(tmp
             for _ in range(3):
                 collector.asked.clear()
                 await send(server)
-                assert await asyncio.to_thread(collector.asked.wait, 15)
+                assert await asyncio.to_thread(collector.asked.wait, LIMIT)
             await until(lambda: len(span_events(server)) == 2)
             collector.status = 200
             await send(server)
