@@ -14,6 +14,7 @@ LIMIT_SECONDS = 120.0  # for any one run
 CONNECTIONS = 64
 WARM_UP = 64  # messages before a run, numbered from there:
 WARM_UP_FIRST = 90_000_000
+SETTLED_SECONDS = 1.0  # after a warm-up: what a service does once, soon after its start, is over
 
 
 class Sink:
@@ -123,13 +124,13 @@ def measured(peer, sink, *, count, first=0, rate=None):
 
 
 def warm_up(peer, sink):
-    """Files, caches and workers are in use before it counts."""
+    """Files, caches and workers are in use before it counts, and the start is over."""
     sink.ask("reset")
     client(peer, count=WARM_UP, first=WARM_UP_FIRST)
     if peer.delivers:
         until(lambda: sink.has(WARM_UP), peer.last_output)
         peer.settle(WARM_UP)
-    time.sleep(0.3)
+    time.sleep(SETTLED_SECONDS)
     sink.ask("reset")
 
 
