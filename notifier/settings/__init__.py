@@ -131,13 +131,13 @@ class Settings(SignIn, frozen=True, kw_only=True):
         int,
         whole(1, 1000),
         Meta(
-            description="Messages that are sent or recorded at the same time. Five times "
+            description="Messages that are sent or recorded at the same time. Eight times "
             "the connections of a relay keep it busy: one message under way, the next behind its "
-            "dot, and three whose outcomes are written together. Each further route "
+            "dot, and six whose outcomes are written together. Each further route "
             "(relays, gateways, SMS provider, simulator) gets one worker more, and each chain of "
             "relays as many again, so that no route waits for another."
         ),
-    ] = 80
+    ] = 128
     queue_size: Annotated[
         int,
         whole(1, 100_000),

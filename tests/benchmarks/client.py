@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import sys
+import threading
 import time
 from collections import Counter, deque
 from pathlib import Path
@@ -154,7 +155,8 @@ class Load:
                 self.running = True
                 if self.rate:
                     await asyncio.sleep(TAKEN_SECONDS)
-                    await self.keep_pace(self.rate)
+                    pace = self.rate, asyncio.get_running_loop()
+                    threading.Thread(target=self.keep_pace, args=pace, daemon=True).start()
                 else:
                     while self.idle and self.next < self.end:
                         self.ready(self.idle.popleft())
@@ -169,18 +171,21 @@ class Load:
         )
         self.open += 1
 
-    async def keep_pace(self, rate: float) -> None:
-        begun = time.monotonic()
-        interval = self.step / rate
-        sent = 0
-        while self.next < self.end:
-            now = time.monotonic()
-            while self.next < self.end and begun + sent * interval <= now:
-                self.due.append((self.next, begun + sent * interval))
-                self.next += self.step
-                sent += 1
-                self.pump()
-            await asyncio.sleep(max(0.0, begun + sent * interval - time.monotonic()))
+    def keep_pace(self, rate: float, loop: asyncio.AbstractEventLoop) -> None:
+        """
+        Tell the loop of each message when it is due, from a thread: a timer of uvloop counts whole
+        milliseconds, and one of less is a loop that takes a core from the server.
+        """
+        begun, interval = time.monotonic(), self.step / rate
+        with contextlib.suppress(RuntimeError):  # the loop was closed, because time was up
+            for sent, number in enumerate(range(self.next, self.end, self.step)):
+                due = begun + sent * interval
+                time.sleep(max(0.0, due - time.monotonic()))
+                loop.call_soon_threadsafe(self.come_due, number, due)
+
+    def come_due(self, number: int, due: float) -> None:
+        self.due.append((number, due))
+        self.pump()
 
     def pump(self) -> None:
         while self.idle and self.due:
