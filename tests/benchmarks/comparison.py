@@ -65,6 +65,7 @@ ROWS = {
     "node": _row(Node),
     "postfix": _row(Postfix),
     "asgi": _row(limits.Bare),
+    "asgi-half": _row(limits.Bare, half, "limit: the same at half load of notifier"),
     "sender": Row("limit: a sender alone", lambda sink, count, _: limits.sender(sink, count)),
     "journal": Row("limit: SQLite alone", lambda sink, count, _: limits.journal(sink, count)),
     "tools": Row(
@@ -112,8 +113,8 @@ BARS = (
 def compare(report, names, *, count, rounds):
     """Tables of the figures and of the bars."""
     names = [name for name in ROWS if name in names]
-    if "half" in names and "notifier" not in names:
-        raise SystemExit("'half' is half of what 'notifier' reaches: name both")
+    if {"half", "asgi-half"} & {*names} and "notifier" not in names:
+        raise SystemExit("half is half of what 'notifier' reaches: name it, too")
     missing = {name: ROWS[name].missing() for name in names}
     report.runs = {name: [] for name in names if not missing[name]}
     for number in range(rounds):
