@@ -145,7 +145,7 @@ class Settings(SignIn, frozen=True, kw_only=True):
             description="Messages claimed ahead of the workers for each route; the others wait in "
             "the journal. After a `kill -9` each claimed message counts as uncertain."
         ),
-    ] = 96
+    ] = 64
     max_backlog: Annotated[
         int,
         whole(1, 10**9),
