@@ -15,7 +15,7 @@ from tests.benchmarks.peers import Notifier, NotifierBatch
 from tests.benchmarks.processes import ROOT, until
 from tests.postgres import Cluster, missing
 
-SETS = ((1, 32), (1, 64), (2, 32), (3, 32))  # replicas, and the workers of each
+SETS = ((1, 32), (1, 128), (2, 128), (3, 128))  # replicas, and the workers of each
 HEAD = (
     "replicas", "workers", "load", "accepted/s", "delivered/s", "CPU µs/message", "PostgreSQL's",
     "its WAL, kB/message", "its size, kB/message", "its commits/message",
@@ -74,7 +74,7 @@ def on_paper(report, cpu, database, log, size, commits):
 
 def _run(kind, cluster, replicas, workers, count):
     """A row's figures: all of them a second, or a message."""
-    settings = {"journal": cluster.new_database(), "workers": workers, "queue_size": 2 * workers}
+    settings = {"journal": cluster.new_database(), "workers": workers}
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name, Sink() as sink:
         peers = []
         try:
