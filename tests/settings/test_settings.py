@@ -43,7 +43,7 @@ def test_nothing_has_to_be_set():
     settings = read()
     assert (settings.host, settings.port, settings.relays) == ("127.0.0.1", 8014, ())
     assert settings.retry_schedule == (30, 60, 120, 300, 600, 1200, 2400, 3600)
-    assert (settings.expire_after, settings.grace, settings.queue_size) == (172_800, 20, 96)
+    assert (settings.expire_after, settings.grace, settings.queue_size) == (172_800, 20, 64)
     check_access(settings, keys_exist=False)
 
 
