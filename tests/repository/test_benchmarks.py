@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.benchmarks import comparison, costs, page, replicas, scale
+from tests.benchmarks import client, comparison, costs, page, replicas, scale
 from tests.benchmarks.capabilities import WithCallbacks
 from tests.benchmarks.figures import HEAD, Figures, cells, median
 from tests.benchmarks.load import Sink, run
@@ -39,6 +39,41 @@ def test_half_load_without_full_load_is_refused():
     """Half of what is not measured in the same round is nothing."""
     with pytest.raises(SystemExit, match="name both"):
         comparison.compare(Report(""), ["half"], count=100, rounds=1)
+
+
+class Clock:
+    """A time that passes only in `sleep`."""
+
+    def __init__(self):
+        self.now, self.slept = 100.0, []
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+class RecordingLoop:
+    """Keeps what is handed to the loop from another thread."""
+
+    def __init__(self):
+        self.told = []
+
+    def call_soon_threadsafe(self, _, number, due):
+        self.told.append((number, due))
+
+
+def test_a_client_at_a_rate_sleeps_until_each_message_is_due(monkeypatch):
+    """It takes no core from the server that it measures, and each message has its own time."""
+    clock, loop = Clock(), RecordingLoop()
+    monkeypatch.setattr(client, "time", clock)
+    requests = client.Requests("http://127.0.0.1/", "NUMBER", [], batch=0)
+    client.Load(requests, count=4, first=7, rate=2000).keep_pace(2000, loop)
+    assert [number for number, _ in loop.told] == [7, 8, 9, 10]
+    assert [due for _, due in loop.told] == pytest.approx([100.0, 100.0005, 100.001, 100.0015])
+    assert clock.slept == pytest.approx([0.0, 0.0005, 0.0005, 0.0005])
 
 
 def test_figures_of_rounds_are_shown_with_their_spread():
