@@ -20,7 +20,6 @@ from notifier.intake.submission import new_id
 from notifier.journal import Entry, journal_at
 from notifier.messages import Email
 from notifier.settings import Settings
-from tests import heavy_requests
 from tests.benchmarks.figures import percentile
 from tests.benchmarks.load import Sink, warm_up
 from tests.benchmarks.peers import Notifier
@@ -41,6 +40,9 @@ def stalls(*_, **__):
 
 
 async def _print_stalls(folder):
+    # Its requests take 1.3 GB: other benchmarks run without them.
+    from tests import heavy_requests
+
     print("| what is asked | loop held, ms | memory, MB |\n|---|---:|---:|")
     async for name, held, memory, _ in heavy_requests.measured(folder):
         print(f"| {name} | {held * 1000:.0f} | {memory:.0f} |", flush=True)
