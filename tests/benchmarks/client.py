@@ -173,8 +173,8 @@ class Load:
 
     def keep_pace(self, rate: float, loop: asyncio.AbstractEventLoop) -> None:
         """
-        Tell the loop of each message when it is due, from a thread: a timer of uvloop counts whole
-        milliseconds, and one of less is a loop that takes a core from the server.
+        Tell the loop of each message when it is due, from a thread. The timers of uvloop count
+        whole milliseconds; with shorter ones the loop would never rest, and take a core.
         """
         begun, interval = time.monotonic(), self.step / rate
         with contextlib.suppress(RuntimeError):  # the loop was closed, because time was up
